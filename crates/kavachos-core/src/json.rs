@@ -1,0 +1,267 @@
+//! Strict JSON: one reading of every text, and one text for every value.
+//!
+//! [`parse`] accepts I-JSON (RFC 7493): no duplicate member names, no lone surrogates, no integers beyond 2^53, a
+//! bounded depth, nothing after the value. [`canonical`] writes RFC 8785, the form that is hashed.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::invalid::Invalid;
+use crate::time::clip;
+
+/// The deepest nesting of arrays and objects that is read.
+pub const MAX_DEPTH: usize = 32;
+
+/// The largest integer that every JSON reader reads exactly: 2^53.
+const MAX_INTEGER: u64 = 1 << 53;
+
+/// Reads one JSON value.
+///
+/// # Errors
+/// Names what is wrong: the syntax error with line and column, the duplicate member, the depth, the number.
+pub fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let refuse = |error: serde_json::Error| Invalid::new(format!("the JSON is not valid: {error}"));
+    let value = Strict { depth: 0 }
+        .deserialize(&mut reader)
+        .map_err(refuse)?;
+    reader.end().map_err(refuse)?;
+    Ok(value)
+}
+
+/// Writes a value in its canonical form (RFC 8785).
+pub fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write_canonical(value, &mut out);
+    out
+}
+
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => write_number(number, out),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            // RFC 8785 3.2.3 sorts by UTF-16 code units, which differs from UTF-8 order beyond the basic plane.
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_by(|(left, _), (right, _)| left.encode_utf16().cmp(right.encode_utf16()));
+            out.push('{');
+            for (index, (name, item)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_string(name, out);
+                out.push(':');
+                write_canonical(item, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_number(number: &Number, out: &mut String) {
+    if number.is_i64() || number.is_u64() {
+        out.push_str(&number.to_string());
+    } else {
+        // JSON numbers are finite, so this is ECMAScript's Number::toString as RFC 8785 3.2.2.3 asks.
+        out.push_str(ryu_js::Buffer::new().format(number.as_f64().unwrap_or(0.0)));
+    }
+}
+
+fn write_string(text: &str, out: &mut String) {
+    // serde_json escapes exactly what RFC 8785 3.2.2.2 asks: the short forms, then \u00xx in lower case.
+    out.push_str(&Value::from(text).to_string());
+}
+
+/// Reads a value while counting its depth and refusing what I-JSON refuses.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        if self.depth < MAX_DEPTH {
+            Ok(Self {
+                depth: self.depth + 1,
+            })
+        } else {
+            Err(E::custom(format!("nested deeper than {MAX_DEPTH} levels")))
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        if value.unsigned_abs() > MAX_INTEGER {
+            Err(E::custom(too_large(value)))
+        } else {
+            Ok(value.into())
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        if value > MAX_INTEGER {
+            Err(E::custom(too_large(value)))
+        } else {
+            Ok(value.into())
+        }
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        let exact = value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0;
+        // An integer written as 1.0 or 1e3 is the same I-JSON number as 1 or 1000, so it gets the same value.
+        if exact {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "an integer within 2^53 is exact in both types"
+            )]
+            return Ok(Value::from(value as i64));
+        }
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number that is not finite"))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element_seed(inner)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut members = Map::new();
+        let mut seen = HashSet::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if !seen.insert(name.clone()) {
+                return Err(de::Error::custom(format!(
+                    "the member `{}` stands twice",
+                    clip(&name)
+                )));
+            }
+            members.insert(name, access.next_value_seed(inner)?);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+fn too_large(value: impl fmt::Display) -> String {
+    format!(
+        "the integer {value} is beyond 2^53, where readers of JSON stop agreeing; send it as text"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_form_follows_the_example_of_rfc_8785() {
+        let text = r#"{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],
+            "string":"\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}"#;
+        assert_eq!(
+            canonical(&parse(text.as_bytes()).unwrap()),
+            "{\"literals\":[null,true,false],\"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],\
+             \"string\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}"
+        );
+    }
+
+    #[test]
+    fn members_are_sorted_by_utf_16_code_units() {
+        let text = "{\"\u{20ac}\":1,\"\\r\":2,\"\u{fb33}\":3,\"1\":4,\"\u{1f600}\":5,\"\u{80}\":6,\"\u{f6}\":7}";
+        let canonical = canonical(&parse(text.as_bytes()).unwrap());
+        let order: Vec<char> = canonical
+            .chars()
+            .filter(|c| c.is_ascii_digit() && *c != '1')
+            .collect();
+        assert_eq!(order, ['2', '4', '6', '7', '5', '3']);
+    }
+
+    #[test]
+    fn one_number_has_one_form() {
+        for (text, canonical_form) in [
+            ("1.0", "1"),
+            ("1e3", "1000"),
+            ("-0.0", "0"),
+            ("-0", "0"),
+            ("0.10", "0.1"),
+        ] {
+            assert_eq!(
+                canonical(&parse(text.as_bytes()).unwrap()),
+                canonical_form,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn ambiguous_texts_are_refused() {
+        let deep = format!("{}1{}", "[".repeat(33), "]".repeat(33));
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"b":1,"\u0062":2}}"#,
+            r#""\ud800""#,
+            "9007199254740993",
+            "-9007199254740993",
+            "1e999",
+            "{} {}",
+            "",
+            "nul",
+            "\"\u{1}\"",
+            &deep,
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(format!("{}1{}", "[".repeat(32), "]".repeat(32)).as_bytes()).is_ok());
+    }
+}

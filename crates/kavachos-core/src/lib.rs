@@ -1,0 +1,12 @@
+//! The pure heart of KavachOS: what an authority is, how it narrows, and how a request is decided.
+//!
+//! Promises: no function here waits, reads a clock, draws randomness, touches a file or the environment, or panics.
+//! Time is an argument, randomness is an argument, and the same inputs give the same answer on every target,
+//! `wasm32-unknown-unknown` included. It depends on no other crate of the workspace.
+
+pub mod id;
+pub mod invalid;
+pub mod json;
+pub mod revocation;
+pub mod secret;
+pub mod time;

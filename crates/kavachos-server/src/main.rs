@@ -1,0 +1,2 @@
+//! The binary `kavach`.
+fn main() {}
