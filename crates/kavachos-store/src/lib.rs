@@ -1,1 +1,29 @@
-//! KavachOS.
+//! What KavachOS stores, and the one way in which it changes.
+//!
+//! Every change of state goes through [`Store::commit`]: a [`Batch`] is data (what must still hold, the writes, the
+//! takes from counters, the kills, the ledger entries that describe them), is applied all or nothing, and is answered
+//! after it is on disk. There are no interactive transactions: a use case reads, decides in pure code, and commits;
+//! on [`CommitError::Conflict`] it reads and decides again.
+//!
+//! The contract is portable: without features this crate has no threads, no files and no database. Feature `sqlite`
+//! brings the executor for SQLite, feature `conformance` the cases that every executor must pass. It depends on
+//! `kavachos-core` alone and knows no rules: who may do what is decided above, before the batch is made.
+
+mod answer;
+mod batch;
+mod contract;
+mod host;
+mod row;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod handle;
+pub mod migration;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+pub use answer::{CommitError, Head, Health, ReadError, Receipt};
+pub use batch::{Batch, Effect, MAX_PARAMS, MAX_TEXT_BYTES, MAX_WRITES, Param, Rows, Take, Write};
+pub use contract::{BoxFuture, Observer, Store};
+pub use host::{Clock, Rng};
+pub use row::{Cell, FromCell, FromRow, Malformed, Query, Row, Select};

@@ -1,0 +1,52 @@
+//! The live set: every handle that exists, with its generation. It is what the writer checks `reads` against.
+
+use kavachos_core::revocation::{Handle, HandleKind, Mark};
+
+use crate::batch::Write;
+
+/// How long a stored handle is: its kind and 16 random bytes.
+pub(crate) const HANDLE_BYTES: usize = 17;
+
+/// Stores a new handle; belongs into the batch that creates what it names.
+pub fn born(mark: Mark) -> Write {
+    Write::exactly(
+        1,
+        "INSERT INTO handles (handle, generation) VALUES (?1, ?2)",
+    )
+    .bind(mark.handle)
+    .bind(mark.generation)
+}
+
+/// The bytes of a handle as they are stored: the kind, then the random part.
+pub fn encode(handle: Handle) -> [u8; HANDLE_BYTES] {
+    let mut bytes = [0; HANDLE_BYTES];
+    let (kind, random) = bytes.split_at_mut(1);
+    kind.fill(handle.kind as u8);
+    random.copy_from_slice(&handle.bytes);
+    bytes
+}
+
+/// Reads what [`encode`] wrote; `None` when it is something else.
+pub fn decode(bytes: &[u8]) -> Option<Handle> {
+    let (kind, random) = bytes.split_first()?;
+    Some(Handle {
+        kind: HandleKind::try_from(i64::from(*kind)).ok()?,
+        bytes: random.try_into().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_handle_reads_back() {
+        let handle = Handle {
+            kind: HandleKind::Grant,
+            bytes: [9; 16],
+        };
+        assert_eq!(decode(&encode(handle)), Some(handle));
+        assert_eq!(decode(&[0; HANDLE_BYTES]), None);
+        assert_eq!(decode(&encode(handle)[..16]), None);
+    }
+}

@@ -1,0 +1,15 @@
+//! What the process around us provides: the time and randomness. Passed in, so that tests own both.
+
+use kavachos_core::time::Timestamp;
+
+/// The current time. It may jump either way: what must not go back is made monotone where it is used.
+pub trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Cryptographically secure randomness.
+pub trait Rng: Send + Sync {
+    /// Fills all of `bytes` with random bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}

@@ -1,0 +1,103 @@
+//! Migrations: how the schema grows. Numbered, embedded, append-only; a released one is never edited.
+//!
+//! They are written once, in the common subset, with placeholders where databases differ ([`Dialect`]). First expand,
+//! release, and contract later: so an older binary can go on beside a newer one, until a migration states that it
+//! cannot ([`Migration::min_binary`]).
+
+use sha2::{Digest, Sha256};
+
+/// One step of the schema.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Whose tables it makes: `core`, or the id of a plugin. Each owner counts from 1.
+    pub owner: &'static str,
+    /// Its number among those of its owner, without gaps.
+    pub number: u32,
+    /// A short name for people.
+    pub name: &'static str,
+    /// The statements, see [`Dialect`].
+    pub sql: &'static str,
+    /// The lowest level a binary must have to work on the schema after this step. A binary's level, per owner, is the
+    /// number of the last migration that it knows.
+    pub min_binary: u32,
+}
+
+/// The owner of the tables of KavachOS itself.
+pub const CORE: &str = "core";
+
+/// The migrations of KavachOS itself.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    owner: CORE,
+    number: 1,
+    name: "log",
+    sql: include_str!("../migrations/0001_log.sql"),
+    min_binary: 1,
+}];
+
+impl Migration {
+    /// What is stored of an applied migration, to notice that it was edited afterwards.
+    pub fn checksum(&self) -> [u8; 32] {
+        Sha256::digest(self.sql.as_bytes()).into()
+    }
+}
+
+/// What differs by database in the definition of tables. In migrations stand `{int}`, `{text}`, `{bytes}` for the
+/// types of columns, and `{rows}` or `{keyed}` after the closing parenthesis of a table: `{keyed}` for tables that are
+/// only reached by their primary key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Types are enforced by STRICT; an integer primary key is the row's own number.
+    Sqlite,
+    /// PostgreSQL 15 or newer.
+    Postgres,
+}
+
+impl Dialect {
+    const fn placeholders(self) -> [(&'static str, &'static str); 5] {
+        match self {
+            Self::Sqlite => [
+                ("{int}", "INTEGER"),
+                ("{text}", "TEXT"),
+                ("{bytes}", "BLOB"),
+                ("{rows}", "STRICT"),
+                ("{keyed}", "WITHOUT ROWID, STRICT"),
+            ],
+            Self::Postgres => [
+                ("{int}", "BIGINT"),
+                ("{text}", "TEXT COLLATE \"C\""),
+                ("{bytes}", "BYTEA"),
+                ("{rows}", ""),
+                ("{keyed}", ""),
+            ],
+        }
+    }
+
+    /// The statements for this database.
+    pub fn render(self, sql: &str) -> String {
+        self.placeholders()
+            .iter()
+            .fold(sql.to_owned(), |sql, (from, to)| sql.replace(from, to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_placeholder_is_known_to_every_dialect() {
+        for migration in MIGRATIONS {
+            for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+                let sql = dialect.render(migration.sql);
+                assert!(!sql.contains(['{', '}']), "{}: {sql}", migration.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_migrations_are_numbered_without_gaps() {
+        let numbers: Vec<u32> = MIGRATIONS.iter().map(|step| step.number).collect();
+        let expected: Vec<u32> = (1..).take(numbers.len()).collect();
+        assert_eq!(numbers, expected);
+    }
+}
