@@ -57,15 +57,24 @@ find_toolchain() {
   exit 1
 }
 
-# In CI the build outlives the clone, so that only what changed is built again.
+# In CI the build outlives the clone, so that what we depend on is not built again.
 choose_directories() {
   export PATH="$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin" CARGO_TERM_COLOR=never
   if [ -z "${CARGO_TARGET_DIR:-}" ] && [ "${CI:-}" = true ]; then
     export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/kavachos-target"
   fi
-  # One directory of logs for each clone, for clones may share the build.
-  logs="${CARGO_TARGET_DIR:-target}/check-$(pwd | cksum | cut -d ' ' -f 1)"
+  logs="${CARGO_TARGET_DIR:-target}/check"
   mkdir -p "$logs"
+  if [ -n "${CARGO_TARGET_DIR:-}" ]; then own_shared_build; fi
+}
+
+# cargo tells stale from fresh by the time of a file, not by the clone that it is in: of two clones that share a build
+# directory, the older would be given what was built from the newer. So one check uses it at a time, and first makes
+# its files newer than all that was built.
+own_shared_build() {
+  exec 9>"$logs/lock"
+  flock --nonblock 9 || { echo "waiting for another check in $CARGO_TARGET_DIR"; flock 9; }
+  find . \( -name .git -o -name target \) -prune -o -type f -exec touch -c {} +
 }
 
 passed=0 failed=0 skipped=0
