@@ -445,19 +445,12 @@ mod tests {
                 " https://example.com/api",
                 "https://exam\nple.com/api",
                 "https://example.com /api",
-                "https://example.com/api /x",
-                "https://example.com/api/..%2fadmin",
-                "https://example.com/api/%2e%2e/admin",
-                "https://example.com/api/../admin",
-                "https://example.com/api/..;/admin",
-                "https://example.com/api/..?x=/api",
-                "https://example.com/x/../api/v1",
-                "https://example.com//api/v1",
-                "https://example.com/api//v1",
-                "https://example.com/api%2fv1",
-                "javascript://example.com/api",
             ],
         );
+    }
+
+    #[test]
+    fn hosts_ports_and_escapes_of_a_prefix_are_read_like_those_of_an_argument() {
         assert_holds(
             "https://example.com",
             &[
@@ -484,6 +477,36 @@ mod tests {
             "file:///srv",
             &["file:///srv/a"],
             &["file://srv/a", "file://host/srv", "/srv/a"],
+        );
+    }
+
+    #[test]
+    fn the_path_of_a_url_never_climbs_out() {
+        assert_holds(
+            "https://example.com/api",
+            &["https://example.com/api/v1"],
+            &[
+                "https://example.com/api /x",
+                "https://example.com/api/..%2fadmin",
+                "https://example.com/api/%2e%2e/admin",
+                "https://example.com/api/../admin",
+                "https://example.com/api/..;/admin",
+                "https://example.com/api/..?x=/api",
+                "https://example.com/x/../api/v1",
+                "https://example.com//api/v1",
+                "https://example.com/api//v1",
+                "https://example.com/api%2fv1",
+                "javascript://example.com/api",
+            ],
+        );
+        // The twin: below the root of the host the same paths climb nowhere.
+        assert_holds(
+            "https://example.com",
+            &[
+                "https://example.com/api/../admin",
+                "https://example.com/api/%2e%2e/admin",
+            ],
+            &["https://example.com/api/../../admin"],
         );
     }
 
