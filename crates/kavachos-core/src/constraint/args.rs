@@ -34,8 +34,8 @@ use crate::time::clip;
 
 /// The most arguments that one constraint has rules about.
 pub const MAX_ARG_RULES: usize = 32;
-/// The most patterns in the `matches` of one argument.
-pub const MAX_MATCHES: usize = 4;
+/// The most patterns in all `matches` of one constraint.
+pub const MAX_MATCHES: usize = 16;
 
 /// Rules for arguments, by where these stand in the arguments of a call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -84,6 +84,7 @@ impl<'de> de::Visitor<'de> for Reader {
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut read = BTreeMap::new();
+        let mut patterns = 0;
         while let Some(pointer) = members.next_key::<Pointer>()? {
             if read.len() == MAX_ARG_RULES {
                 return Err(de::Error::custom(format!(
@@ -91,7 +92,14 @@ impl<'de> de::Visitor<'de> for Reader {
                 )));
             }
             let shown = clip(pointer.as_str());
-            if read.insert(pointer, members.next_value()?).is_some() {
+            let rules: Rules = members.next_value()?;
+            patterns += rules.matches.as_ref().map_or(0, |matches| matches.0.len());
+            if patterns > MAX_MATCHES {
+                return Err(de::Error::custom(format!(
+                    "more than {MAX_MATCHES} patterns in `matches`; write fewer"
+                )));
+            }
+            if read.insert(pointer, rules).is_some() {
                 return Err(de::Error::custom(format!(
                     "the pointer `{shown}` stands twice"
                 )));
@@ -414,6 +422,8 @@ mod tests {
 
     #[test]
     fn what_is_no_rule_is_refused() {
+        let distinct: Vec<String> = (0..MAX_MATCHES).map(|n| "a".repeat(n + 1)).collect();
+        assert!(ArgRules::deserialize(&json!({"/x": {"matches": distinct}})).is_ok());
         let many: BTreeMap<String, Value> = (0..33)
             .map(|n| (format!("/{n}"), json!({"eq": n})))
             .collect();
@@ -431,7 +441,8 @@ mod tests {
             json!({"/x": {"maxLength": "1"}}),
             json!({"/x": {"matches": "("}}),
             json!({"/x": {"matches": []}}),
-            json!({"/x": {"matches": ["a", "b", "c", "d", "e"]}}),
+            json!({"/x": {"matches": vec!["a"; MAX_MATCHES + 1]}}),
+            json!({"/x": {"matches": distinct}, "/y": {"matches": "b"}}),
             json!({"/x": {"matches": 1}}),
             json!({"/x": {"oneOf": []}}),
             json!(many),
