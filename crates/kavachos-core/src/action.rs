@@ -207,7 +207,10 @@ mod tests {
     #[test]
     fn a_list_is_sorted_without_repetition() {
         let read = actions(&json!(["write", "read", "write"])).unwrap();
-        assert_eq!(serde_json::to_value(&read).unwrap(), json!(["read", "write"]));
+        assert_eq!(
+            serde_json::to_value(&read).unwrap(),
+            json!(["read", "write"])
+        );
         assert_eq!(read, actions(&json!(["read", "write"])).unwrap());
         let any = actions(&json!(["*"])).unwrap();
         assert_eq!(any, Actions::any());

@@ -45,7 +45,8 @@ impl fmt::Debug for PermissionId {
 pub struct Permission {
     resource: ResourcePattern,
     actions: Actions,
-    constraints: Constraints,
+    /// `None` when nothing is constrained, which is the common case and then costs 8 bytes.
+    constraints: Option<Box<Constraints>>,
     id: PermissionId,
     kind: Kind,
 }
@@ -53,8 +54,6 @@ pub struct Permission {
 /// How much there is to check and to count, found out once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
-    /// Whether a match is all that is needed.
-    pub(crate) plain: bool,
     /// How many counters a call takes from: a rate's, a budget's.
     pub(crate) counters: u8,
     /// Whether there is a budget in another unit than calls.
@@ -65,7 +64,6 @@ impl Kind {
     pub(crate) fn of(constraints: &Constraints) -> Self {
         let budget = constraints.budget();
         Self {
-            plain: constraints.is_empty(),
             counters: u8::from(constraints.rate().is_some()) + u8::from(budget.is_some()),
             priced: budget.is_some_and(|budget| !budget.unit().is_calls()),
         }
@@ -80,7 +78,7 @@ impl Permission {
             resource,
             actions,
             kind: Kind::of(&constraints),
-            constraints,
+            constraints: (!constraints.is_empty()).then(|| Box::new(constraints)),
             id,
         }
     }
@@ -111,9 +109,7 @@ impl Permission {
         }
         let constraints = match members.get("constraints") {
             None => Constraints::default(),
-            Some(value) => {
-                Constraints::from_json(value).map_err(|error| error.within("constraints"))?
-            }
+            Some(_) => member(members, "constraints")?,
         };
         Ok(Self::new(
             member(members, "resource")?,
@@ -132,9 +128,9 @@ impl Permission {
         &self.actions
     }
 
-    /// What must hold besides.
-    pub fn constraints(&self) -> &Constraints {
-        &self.constraints
+    /// What must hold besides; `None` when a match is all that is needed.
+    pub fn constraints(&self) -> Option<&Constraints> {
+        self.constraints.as_deref()
     }
 
     /// The name under which its counters are kept and under which records mention it.
@@ -155,7 +151,7 @@ impl Permission {
     fn includes(&self, other: &Self) -> bool {
         self.resource.covers(&other.resource)
             && self.actions.covers(&other.actions)
-            && self.constraints.includes(&other.constraints)
+            && implies(other.constraints(), self.constraints())
     }
 
     /// The order in which people read a list.
@@ -164,8 +160,34 @@ impl Permission {
     }
 }
 
+/// Whether whatever passes the `strict` constraints passes the `loose` ones, each taken by itself.
+pub(crate) fn implies(strict: Option<&Constraints>, loose: Option<&Constraints>) -> bool {
+    match (strict, loose) {
+        (_, None) => true,
+        (None, Some(loose)) => loose.is_empty(),
+        // Narrower lets a kind be left out because it is inherited; here nothing may be left to inherit.
+        (Some(strict), Some(loose)) => {
+            strict.narrower_than(loose).is_ok() && strict.clone().inheriting(loose) == *strict
+        }
+    }
+}
+
+/// Whether constraints written below `parent` in a chain are narrower; a kind that is left out is inherited.
+pub(crate) fn narrower(
+    child: Option<&Constraints>,
+    parent: Option<&Constraints>,
+) -> Result<(), Invalid> {
+    match (child, parent) {
+        (Some(child), Some(parent)) => child.narrower_than(parent),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a required member.
-fn member<'v, T: Deserialize<'v>>(members: &'v Map<String, Value>, name: &str) -> Result<T, Invalid> {
+fn member<'v, T: Deserialize<'v>>(
+    members: &'v Map<String, Value>,
+    name: &str,
+) -> Result<T, Invalid> {
     let value = members
         .get(name)
         .ok_or_else(|| Invalid::at(name, format!("`{name}` is missing")))?;
@@ -197,13 +219,13 @@ impl Serialize for Permission {
         struct Wire<'p> {
             resource: &'p ResourcePattern,
             actions: &'p Actions,
-            #[serde(skip_serializing_if = "Constraints::is_empty")]
-            constraints: &'p Constraints,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            constraints: Option<&'p Constraints>,
         }
         Wire {
             resource: &self.resource,
             actions: &self.actions,
-            constraints: &self.constraints,
+            constraints: self.constraints(),
         }
         .serialize(serializer)
     }
@@ -343,18 +365,24 @@ impl PermissionSet {
         let keys = child.resource.keys();
         let mut closest = None;
         let candidates = self.index.candidates(&keys);
-        for parent in candidates.filter_map(|range| self.permissions.get(range)).flatten() {
+        for parent in candidates
+            .filter_map(|range| self.permissions.get(range))
+            .flatten()
+        {
             if !parent.resource.covers(&child.resource) {
                 continue;
             }
             let shortfall = match parent.actions.covers(&child.actions) {
                 false => Shortfall::Actions,
-                true => match child.constraints.narrower_than(&parent.constraints) {
+                true => match narrower(child.constraints(), parent.constraints()) {
                     Ok(()) => return Ok(()),
                     Err(error) => Shortfall::Constraints(parent.id, error),
                 },
             };
-            if closest.as_ref().is_none_or(|closest| shortfall.rank() < Shortfall::rank(closest)) {
+            if closest
+                .as_ref()
+                .is_none_or(|closest| shortfall.rank() < Shortfall::rank(closest))
+            {
                 closest = Some(shortfall);
             }
         }
@@ -416,7 +444,9 @@ impl Shortfall {
             ),
             Some(Self::Actions) => Invalid::at(
                 "actions",
-                format!("no single permission of the parent allows all these actions on `{resource}`"),
+                format!(
+                    "no single permission of the parent allows all these actions on `{resource}`"
+                ),
             ),
             None => Invalid::at(
                 "resource",

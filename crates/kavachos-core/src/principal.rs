@@ -180,5 +180,7 @@ pub fn is_owned_by_live(
         expected = owner.owner;
     }
     owners.len() <= MAX_OWNERS
-        && user.is_some_and(|user| expected == Owner::User(user.id) && user.is_live())
+        && user.is_some_and(|user| {
+            expected == Owner::User(user.id) && agent.root == user.id && user.is_live()
+        })
 }
