@@ -177,21 +177,17 @@ impl Slices {
     fn wait(&self, room: u64, now: u64) -> Duration {
         let mut left = self.counts.iter().copied().fold(0, u64::saturating_add);
         let mut free_at = now;
-        for (count, age) in self
-            .counts
-            .iter()
-            .zip(0_u64..)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-        {
+        for (age, count) in self.counts.iter().enumerate().rev() {
             if left <= room {
                 break;
             }
             left = left.saturating_sub(*count);
-            // INVARIANT: a slice is let go when the one that is 61 later opens.
-            let opens = self.newest.saturating_sub(age).saturating_add(SLICES + 1);
-            free_at = opens.saturating_mul(self.length());
+            // INVARIANT: a slice is let go when the one that is 61 later opens; an age is below 61.
+            let later = SLICES + 1 - u64::try_from(age).unwrap_or(0);
+            free_at = self
+                .newest
+                .saturating_add(later)
+                .saturating_mul(self.length());
         }
         Duration::from_micros(free_at.saturating_sub(now))
     }
