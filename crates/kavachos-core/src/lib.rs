@@ -12,6 +12,7 @@ pub mod grant;
 pub mod id;
 pub mod invalid;
 pub mod json;
+pub mod ledger;
 pub mod permission;
 pub mod principal;
 pub mod resource;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::id::{AgentId, UserId};
 use crate::invalid::Invalid;
+use crate::ledger::Pseudonym;
 use crate::permission::PermissionSet;
 use crate::revocation::Mark;
 use crate::time::{Timestamp, clip};
@@ -118,7 +119,7 @@ pub struct User {
     /// How often the human was suspended, banned, revoked or deleted; keys and sessions of before are dead for good.
     pub kills: u64,
     /// What the ledger says in place of the id.
-    pub pseudonym: [u8; 16],
+    pub pseudonym: Pseudonym,
 }
 
 impl User {
@@ -135,6 +136,38 @@ pub enum Owner {
     User(UserId),
     /// An agent.
     Agent(AgentId),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(f),
+            Self::Agent(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Owner {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let user = text.parse().map(Self::User);
+        user.or_else(|_| text.parse().map(Self::Agent)).map_err(|_| {
+            Invalid::new(format!("`{}` is neither the id of a user nor of an agent", clip(text)))
+        })
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
 }
 
 /// An agent: acts for humans, with what grants give it.

@@ -251,7 +251,7 @@ impl Actor {
 
     /// Refuses permissions that lie above the caller's ceiling.
     pub(crate) fn covers(&self, permissions: &PermissionSet) -> Result<()> {
-        match self.ceiling().map(|ceiling| ceiling.cover_all(permissions)) {
+        match self.ceiling().map(|ceiling| ceiling.covers_all(permissions)) {
             Some(Err(reason)) => Err(Error::Forbidden(format!("above this key's ceiling: {}", reason.message()))),
             _ => Ok(()),
         }

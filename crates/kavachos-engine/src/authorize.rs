@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use kavachos_core::decide::{self, Code, Credential, Facts, Full, Request, decide};
+use kavachos_core::counter::Refusal;
+use kavachos_core::decide::{self, Code, CounterKey, Credential, Facts, Full, Request, decide};
 use kavachos_core::id::{AgentId, AuditId, GrantId, UserId};
 use kavachos_core::json;
 use kavachos_core::ledger::{self, Entry, Outcome, Record, RevocationPoint};
@@ -25,7 +26,7 @@ const MAX_CONFLICTS: usize = 8;
 const MAX_FULL: usize = 64;
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Question {
     /// Which agent; `None` for the caller itself.
     pub agent: Option<AgentId>,
@@ -74,7 +75,7 @@ impl Engine {
             match self.store().commit(batch(actor, &decision, entry)).await {
                 Ok(_) => return Ok(answer(id, decision)),
                 Err(CommitError::Conflict { .. }) => {}
-                Err(CommitError::Refused { counter, refusal }) => full.push(Full::new(&counter, refusal)),
+                Err(CommitError::Refused { counter, refusal }) => full.push(full_counter(&counter, refusal)?),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -183,6 +184,11 @@ fn batch(actor: &Actor, decision: &decide::Decision, entry: Entry) -> Batch {
         batch.takes = decision.takes.iter().map(take).collect();
     }
     batch
+}
+
+fn full_counter(key: &[u8], refusal: Refusal) -> Result<Full> {
+    let key = key.try_into().map_err(|_| Error::Internal("the store refused a counter that is none of ours".to_owned()))?;
+    Ok(Full { key: CounterKey::from_bytes(key), refusal })
 }
 
 fn answer(audit_id: AuditId, decision: decide::Decision) -> Decision {

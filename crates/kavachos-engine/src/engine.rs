@@ -98,7 +98,7 @@ impl Engine {
         self.shared.parts.store.close().await;
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
+    pub(crate) fn store(&self) -> &(dyn Store + 'static) {
         &*self.shared.parts.store
     }
 

@@ -7,7 +7,6 @@ use kavachos_core::decide::{Credential, Facts, Hop, Path};
 use kavachos_core::grant::Grant;
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::principal::{Agent, Owner, User};
-use kavachos_store::Store;
 use kavachos_store::agent::AgentRow;
 use kavachos_store::grant::GrantRow;
 
@@ -65,7 +64,9 @@ fn path(from: &impl Lookup, last: GrantId) -> Option<Path> {
     while let Some(id) = next {
         let grant = from.grant(id)?;
         next = grant.parent;
-        hops.push(Hop { giver: giver(from, &grant)?, grant });
+        let giver = giver(from, &grant)?;
+        let giver_user = giver_user(from, &giver, &grant)?;
+        hops.push(Hop { giver, giver_user, grant });
         if hops.len() > MAX_LEVELS {
             return None;
         }
@@ -84,6 +85,14 @@ fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Arc<Agent>>> {
             chain.insert(0, giver);
             Some(chain)
         }
+    }
+}
+
+/// The human above a giver, where it is not the human of the path.
+fn giver_user(from: &impl Lookup, giver: &[Arc<Agent>], grant: &Grant) -> Option<Option<Arc<User>>> {
+    match giver.first() {
+        Some(agent) if agent.root != grant.root => from.user(agent.root).map(Some),
+        _ => Some(None),
     }
 }
 

@@ -267,7 +267,7 @@ impl Engine {
             let old = compile::permissions(row.permissions.as_deref())?;
             let new = permissions.clone().unwrap_or_else(PermissionSet::everything);
             actor.covers(&new)?;
-            if new.cover_all(&old).is_err() {
+            if !new.includes(&old) {
                 kills.push(raised(row.mark));
             }
             next.permissions = permissions.as_ref().map(to_text).transpose()?;

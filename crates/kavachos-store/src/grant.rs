@@ -152,6 +152,21 @@ pub fn insert(grant: GrantRow, quota: Quota) -> Write {
     .bind(quota.received)
 }
 
+/// How many live grants hang on a parent, and how many a receiver holds, at `now`.
+pub fn counts(parent: Option<GrantId>, receiver: AgentId, now: Timestamp) -> Select<(u64, u64)> {
+    Query::new(
+        1,
+        "SELECT CAST((SELECT COUNT(*) FROM grants c WHERE c.parent = ?1 AND c.status = 'active' \
+                      AND (c.expires_at IS NULL OR c.expires_at > ?3)) AS BIGINT), \
+                CAST((SELECT COUNT(*) FROM grants c WHERE c.receiver = ?2 AND c.status = 'active' \
+                      AND (c.expires_at IS NULL OR c.expires_at > ?3)) AS BIGINT)",
+    )
+    .bind(parent)
+    .bind(receiver)
+    .bind(now)
+    .of()
+}
+
 /// Replaces what may change of a grant that is active and still as `grant.version` says.
 pub fn update(grant: GrantRow) -> Write {
     Write::exactly(

@@ -86,3 +86,17 @@ pub enum Answer {
     /// No, and its time is not over.
     Denied,
 }
+
+impl Facts {
+    /// What is known of an agent that does not exist.
+    pub const fn unknown() -> Self {
+        Self {
+            agent: None,
+            credential: Credential::ById,
+            owners: Vec::new(),
+            user: None,
+            subject: None,
+            paths: Vec::new(),
+        }
+    }
+}
