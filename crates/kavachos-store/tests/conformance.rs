@@ -1,4 +1,8 @@
 //! The SQLite executor passes the conformance suite, on a file and in memory.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 mod support;
 
@@ -66,7 +70,7 @@ fn open(
     observer: Arc<dyn Observer>,
 ) -> BoxFuture<'static, Arc<dyn Store>> {
     options.migrations = conformance::migrations();
-    let store = SqliteStore::open(options, host(clock, observer)).unwrap();
+    let store = SqliteStore::open(&options, host(clock, observer)).unwrap();
     Box::pin(async move { Arc::new(store) as Arc<dyn Store> })
 }
 

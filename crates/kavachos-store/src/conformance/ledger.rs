@@ -1,13 +1,17 @@
 //! The ledger as it is stored: every leaf can be computed again from its row, and the tree from the leaves.
 
 use kavachos_core::id::AgentId;
-use kavachos_core::ledger::{Frontier, Hash, LogId, leaf};
+use kavachos_core::ledger::{Frontier, Hash, leaf};
 use kavachos_core::time::Timestamp;
 
 use super::world::{Failure, World};
 use crate::answer::Head;
 use crate::batch::Batch;
+use crate::contract::Store;
 use crate::row::{Cell, Query, Row};
+
+/// How many records a case may leave.
+const MAX_RECORDS: usize = 1_000_000;
 
 super::list_cases![
     the_tree_is_the_one_over_the_stored_bodies,
@@ -17,15 +21,18 @@ super::list_cases![
     a_record_is_found_by_the_ancestors_of_its_agent,
 ];
 
-/// Computes the tree again from what is stored.
-async fn recomputed(world: &World, log: LogId) -> Result<(u64, Hash), Failure> {
+/// Computes the size and the root of the tree again from the stored records. Panics where they contradict each other.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn recompute(store: &dyn Store) -> Result<(u64, Hash), Failure> {
+    let log = store.head().log;
     let query = Query::new(
-        10_000,
+        MAX_RECORDS,
         "SELECT seq, time, body, leaf FROM ledger ORDER BY seq",
     );
     let mut frontier = Frontier::default();
-    for (seq, time, body, stored) in world
-        .store
+    for (seq, time, body, stored) in store
         .list(query.of::<(u64, Timestamp, String, Hash)>())
         .await?
     {
@@ -38,7 +45,7 @@ async fn recomputed(world: &World, log: LogId) -> Result<(u64, Hash), Failure> {
 }
 
 async fn matches(world: &World, head: Head) -> Result<(), Failure> {
-    assert_eq!(recomputed(world, head.log).await?, (head.size, head.root));
+    assert_eq!(recompute(&*world.store).await?, (head.size, head.root));
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use crate::contract::{BoxFuture, Observer, Store};
 use crate::host::Clock;
 use crate::migration::{self, Migration};
 
+pub use ledger::recompute;
 pub use world::{Failure, ManualClock, Recorder, World};
 
 /// One case.

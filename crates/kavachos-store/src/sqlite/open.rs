@@ -121,7 +121,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Says what is wrong with the file, its lock, its schema or its settings, and what to do.
-    pub fn open(options: Options, host: Host) -> Result<Self, OpenError> {
+    pub fn open(options: &Options, host: Host) -> Result<Self, OpenError> {
         let path = options.path.as_deref().map(locate).transpose()?;
         let lock = path.as_deref().map(Lock::take).transpose()?;
         let database = Database {
@@ -130,9 +130,9 @@ impl SqliteStore {
             max_bytes: options.max_bytes,
         };
         let mut connection = database.writer()?;
-        prepare(&mut connection, &options, &host, &database)?;
+        prepare(&mut connection, options, &host, &database)?;
         let session = Session::new(connection, &database)?;
-        start(&options, host, database, session, lock)
+        start(options, host, database, session, lock)
     }
 }
 

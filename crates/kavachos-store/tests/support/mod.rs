@@ -17,7 +17,7 @@ impl Wake for Unpark {
 }
 
 /// Runs a future on this thread.
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -39,7 +39,7 @@ impl Rng for Sevens {
 }
 
 /// A process with this clock and this observer.
-pub fn host(clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Host {
+pub(crate) fn host(clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Host {
     Host {
         clock,
         rng: Arc::new(Sevens),
