@@ -15,6 +15,8 @@ use crate::handle;
 pub const MAX_PARAMS: usize = 100;
 /// The most of each: writes, entries, kills, takes and reads of one batch.
 pub const MAX_WRITES: usize = 1_000;
+/// The longest key of a counter.
+pub const MAX_COUNTER_BYTES: usize = 256;
 /// The longest text or blob that is stored in one column.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
 
@@ -152,6 +154,14 @@ impl Batch {
             .find(|kill| i64::try_from(kill.generation).is_err())
         {
             let reason = format!("the generation {} cannot be stored", kill.generation);
+            return Err(rejected(None, reason));
+        }
+        if self
+            .takes
+            .iter()
+            .any(|take| take.counter.len() > MAX_COUNTER_BYTES)
+        {
+            let reason = format!("the key of a counter has at most {MAX_COUNTER_BYTES} bytes");
             return Err(rejected(None, reason));
         }
         for (index, write) in self.writes.iter().enumerate() {

@@ -39,7 +39,7 @@ pub trait Store: Send + Sync {
     }
 }
 
-impl dyn Store {
+impl dyn Store + '_ {
     /// All rows of a query, decoded.
     ///
     /// # Errors

@@ -30,7 +30,10 @@ pub mod sqlite;
 pub mod user;
 
 pub use answer::{CommitError, Head, Health, ReadError, Receipt};
-pub use batch::{Batch, Effect, MAX_PARAMS, MAX_TEXT_BYTES, MAX_WRITES, Param, Rows, Take, Write};
+pub use batch::{
+    Batch, Effect, MAX_COUNTER_BYTES, MAX_PARAMS, MAX_TEXT_BYTES, MAX_WRITES, Param, Rows, Take,
+    Write,
+};
 pub use contract::{BoxFuture, Observer, Store};
 pub use host::{Clock, Rng};
-pub use row::{Cell, FromCell, FromRow, Malformed, Query, Row, Select};
+pub use row::{Cell, FromCell, FromRow, MAX_QUERIES, Malformed, Query, Row, Select};

@@ -10,6 +10,9 @@ use kavachos_core::time::Timestamp;
 use crate::batch::{Param, check_params};
 use crate::handle;
 
+/// The most queries of one [`crate::Store::read`].
+pub const MAX_QUERIES: usize = 100;
+
 /// A SELECT as data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {

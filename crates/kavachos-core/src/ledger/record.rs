@@ -448,3 +448,197 @@ fn cut(text: &str) -> &str {
     let end = text.floor_char_boundary(MAX_USER_AGENT_BYTES);
     text.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RANDOM: Blinding = Blinding {
+        blind: [0xab; 16],
+        salt: [0xcd; 16],
+    };
+
+    fn bare() -> Record<'static> {
+        Record::new(
+            AuditId::from_bits(1),
+            "decision",
+            Outcome::Denied,
+            "permission_denied",
+            Actor::Agent(AgentId::from_bits(2)),
+        )
+    }
+
+    /// Every field, with texts that need escaping and members that are not sorted.
+    fn with_full_record<T>(look: impl FnOnce(Record<'_>) -> T) -> T {
+        let details = json!({"z": [1, 2.5, null], "a": "\u{1}\u{20ac}\"", "b": {}});
+        look(Record {
+            subject: Some(Pseudonym::from_bits(3)),
+            agent: Some(AgentId::from_bits(4)),
+            chain: &[AgentId::from_bits(5), AgentId::from_bits(6)],
+            grant_path: &[GrantId::from_bits(7)],
+            agent_proof: Some("key"),
+            action: Some("re\"ad\\"),
+            resource: Some("mcp:github:\u{e9}\u{1f600}"),
+            scope_delta: Some(&json!({"missing": ["a:b"], "added": []})),
+            reason: Some("because\nof \u{7f}"),
+            duration_us: Some(MAX_INTEGER),
+            request_id: Some(RequestId::from_bits(8)),
+            cost: Some(Cost {
+                amount: 3,
+                unit: "cents",
+            }),
+            revocation_head: Some(RevocationPoint { epoch: 1, rseq: 9 }),
+            reported_by: Some("mcp://tool"),
+            details: Some(&details),
+            personal: Personal {
+                arguments_digest: Some(&[0x0f; 32]),
+                email: Some("ada@example.com"),
+                ip: Some("192.0.2.1"),
+                metadata: Some(&json!({"team": "x", "cost-center": 7})),
+                name: Some("Ada \u{2028}"),
+                user_agent: Some("curl/8"),
+                ..Personal::default()
+            },
+            ..bare()
+        })
+    }
+
+    fn canonical(text: &str) -> String {
+        json::canonical(&json::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn body_and_personal_fields_are_written_in_canonical_form() {
+        let full = with_full_record(|record| record.seal(RANDOM).unwrap());
+        for entry in [full, bare().seal(RANDOM).unwrap()] {
+            assert_eq!(entry.body(), canonical(entry.body()));
+            assert_eq!(entry.personal(), canonical(entry.personal()));
+        }
+    }
+
+    #[test]
+    fn personal_fields_are_in_the_body_only_as_a_salted_hash_and_by_name() {
+        let entry = with_full_record(|record| record.seal(RANDOM).unwrap());
+        let body = json::parse(entry.body().as_bytes()).unwrap();
+        let expected = Sha256::new()
+            .chain_update([0xcd; 16])
+            .chain_update(entry.personal())
+            .finalize();
+        let hex: String = expected.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(body["priv"], json!(hex));
+        assert_eq!(body["blind"], json!("ab".repeat(16)));
+        assert_eq!(
+            body["private"],
+            json!([
+                "argumentsDigest",
+                "email",
+                "ip",
+                "metadata",
+                "name",
+                "userAgent"
+            ])
+        );
+        for secret in [
+            "ada@example.com",
+            "192.0.2.1",
+            "curl/8",
+            "cost-center",
+            "Ada",
+        ] {
+            assert!(entry.personal().contains(secret) && !entry.body().contains(secret));
+        }
+    }
+
+    #[test]
+    fn every_projection_is_a_member_of_the_body() {
+        let entry = with_full_record(|record| record.seal(RANDOM).unwrap());
+        let body = json::parse(entry.body().as_bytes()).unwrap();
+        let columns = entry.projections();
+        for (name, column) in [
+            ("id", Some(columns.id.as_str())),
+            ("kind", Some(columns.kind)),
+            ("outcome", Some(columns.outcome)),
+            ("code", Some(columns.code)),
+            ("actor", Some(&columns.actor)),
+            ("subject", columns.subject.as_deref()),
+            ("agent", columns.agent.as_deref()),
+            ("action", columns.action.as_deref()),
+            ("resource", columns.resource.as_deref()),
+            ("requestId", columns.request_id.as_deref()),
+        ] {
+            assert!(column.is_some(), "{name}");
+            assert_eq!(body[name].as_str(), column, "{name}");
+        }
+        assert_eq!(body["chain"], json!(columns.chain));
+    }
+
+    #[test]
+    fn a_personal_resource_is_in_no_column() {
+        let mut record = bare();
+        record.personal.resource = Some("mail:ada");
+        let entry = record.seal(RANDOM).unwrap();
+        assert_eq!(entry.projections().resource, None);
+        assert!(!entry.body().contains("mail:ada"));
+        record.personal.resource = None;
+        record.resource = Some("mail:ada");
+        let open = record.seal(RANDOM).unwrap();
+        assert_eq!(open.projections().resource.as_deref(), Some("mail:ada"));
+    }
+
+    #[test]
+    fn the_user_agent_is_cut_between_two_characters() {
+        let long = format!("{}\u{20ac}{}", "a".repeat(255), "b".repeat(10_000));
+        let mut record = bare();
+        record.personal.user_agent = Some(&long);
+        let entry = record.seal(RANDOM).unwrap();
+        let kept = format!("{{\"userAgent\":\"{}\"}}", "a".repeat(255));
+        assert_eq!(entry.personal(), kept);
+    }
+
+    #[test]
+    fn an_over_long_record_is_an_error_and_one_at_the_limit_is_not() {
+        let room = MAX_RECORD_BYTES - bare().seal(RANDOM).unwrap().bytes();
+        let text = "x".repeat(room - "\"reason\":\"\",".len());
+        let mut record = bare();
+        record.reason = Some(&text);
+        assert_eq!(record.seal(RANDOM).unwrap().bytes(), MAX_RECORD_BYTES);
+        let text = format!("{text}x");
+        record.reason = Some(&text);
+        assert!(record.seal(RANDOM).unwrap_err().message().contains("4097"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_back_by_everyone_is_refused() {
+        let too_large = json!({"n": MAX_INTEGER + 1});
+        let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));
+        let refused = |change: &dyn Fn(&mut Record<'_>)| {
+            let mut record = bare();
+            change(&mut record);
+            record.seal(RANDOM).unwrap_err();
+        };
+        refused(&|record| record.duration_us = Some(MAX_INTEGER + 1));
+        refused(&|record| record.action = Some("a\0b"));
+        let mut record = bare();
+        record.details = Some(&too_large);
+        record.seal(RANDOM).unwrap_err();
+        record.details = Some(&deep);
+        record.seal(RANDOM).unwrap_err();
+        record.details = None;
+        record.personal.metadata = Some(&too_large);
+        record.seal(RANDOM).unwrap_err();
+        record.personal.metadata = None;
+        record.seal(RANDOM).unwrap();
+    }
+
+    #[test]
+    fn a_field_is_public_or_personal_and_not_both() {
+        let mut record = bare();
+        record.reason = Some("ours");
+        record.personal.reason = Some("theirs");
+        assert_eq!(record.seal(RANDOM).unwrap_err().field(), "reason");
+        record.reason = None;
+        record.seal(RANDOM).unwrap();
+    }
+}

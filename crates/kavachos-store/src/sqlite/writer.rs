@@ -1,0 +1,330 @@
+//! The writer: one thread that owns the log. It drains the queue, applies a group, commits, and answers.
+//!
+//! What it promises when something fails: an answer never says more than is on disk. A group that failed before
+//! COMMIT is `Unavailable`; when COMMIT itself gave an error, the database is opened again and asked.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use futures_channel::oneshot;
+use rusqlite::Connection;
+
+use super::connection::Database;
+use super::error::{Fault, OpenError};
+use super::group::{self, Failed, Verdict};
+use super::lock::Lock;
+use super::log::Log;
+use super::queue::{Limit, Queue};
+use super::reader::{self, ReadJob};
+use super::shared::Shared;
+use crate::answer::{CommitError, Health, ReadError, Receipt};
+use crate::batch::{Batch, Effect};
+use crate::contract::Observer;
+use crate::host::Clock;
+
+/// A group ends here, so that the first of it does not wait too long for the last.
+const GROUP: Limit = Limit {
+    items: 2_048,
+    bytes: 4 << 20,
+};
+
+/// What a caller of `commit` waits for.
+pub(super) type Answer = Result<Receipt, CommitError>;
+
+/// A batch and who waits for it.
+pub(super) struct Job {
+    pub(super) batch: Batch,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What the writer's queue holds.
+pub(super) enum Work {
+    /// A batch to commit.
+    Commit(Job),
+    /// Queries; only on a database in memory, which has no other connection.
+    Read(ReadJob),
+}
+
+/// A connection and what is known of its log.
+pub(super) struct Session {
+    connection: Connection,
+    log: Log,
+}
+
+/// Everything that the writer's thread owns.
+pub(super) struct Writer {
+    pub(super) database: Database,
+    /// `None` after a failure, until the next group opens the database again.
+    pub(super) session: Option<Session>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue<Work>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) reads: Option<Arc<Queue<ReadJob>>>,
+    pub(super) readers: Vec<JoinHandle<()>>,
+    /// Released last.
+    pub(super) lock: Option<Lock>,
+}
+
+impl Session {
+    /// Reads the log over this connection.
+    pub(super) fn new(connection: Connection, database: &Database) -> Result<Self, OpenError> {
+        let log =
+            Log::load(&connection).map_err(|error| OpenError::of(&error, database.shown()))??;
+        Ok(Self { connection, log })
+    }
+
+    /// The log.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn open(database: &Database) -> Result<Self, OpenError> {
+        Self::new(database.writer()?, database)
+    }
+
+    /// Ends an open transaction without a trace and reads the log again.
+    fn rolled_back(self, database: &Database) -> Result<Self, OpenError> {
+        let connection = self.connection;
+        if !connection.is_autocommit() {
+            connection
+                .execute_batch("ROLLBACK")
+                .map_err(|error| OpenError::of(&error, database.shown()))?;
+        }
+        Self::new(connection, database)
+    }
+}
+
+impl Drop for Writer {
+    /// However the thread ends, by a panic too: nobody waits for ever, and the lock goes last.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "the writer failed: end the process and start it again";
+            self.shared.set_health(Health::Stopped(reason.into()));
+        }
+        self.queue.abandon();
+        if let Some(reads) = &self.reads {
+            reads.close();
+        }
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has answered nothing; its callers were told by the dropped sender.
+            let _ = reader.join();
+        }
+        if let Some(session) = self.session.take() {
+            let _ = session
+                .connection
+                .pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+        }
+        drop(self.lock.take());
+        self.shared.end();
+    }
+}
+
+impl Writer {
+    /// Serves the queue until it is closed and empty, or the writer has to stop.
+    pub(super) fn run(mut self) {
+        let mut work = Vec::new();
+        while self.queue.drain(&mut work, GROUP) {
+            let mut jobs = Vec::with_capacity(work.len());
+            let mut reads = Vec::new();
+            for item in work.drain(..) {
+                match item {
+                    Work::Commit(job) => jobs.push(job),
+                    Work::Read(read) => reads.push(read),
+                }
+            }
+            if !jobs.is_empty() {
+                self.commit(jobs);
+            }
+            reads.into_iter().for_each(|read| self.read(read));
+            if let Health::Stopped(reason) = self.shared.health() {
+                return self.refuse_rest(&CommitError::Unavailable(reason));
+            }
+        }
+    }
+
+    /// Answers what still waits: none of it was begun.
+    fn refuse_rest(&self, answer: &CommitError) {
+        self.queue.close();
+        let mut work = Vec::new();
+        while self.queue.drain(&mut work, GROUP) {
+            for item in work.drain(..) {
+                if let Work::Commit(job) = item {
+                    let _ = job.answer.send(Err(answer.clone()));
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, jobs: Vec<Job>) {
+        match self.attempt(&jobs) {
+            Ok(verdicts) => self.answer(jobs, verdicts),
+            Err(Failed::Before(fault)) => self.lost(jobs, &fault),
+            Err(Failed::AtCommit {
+                fault,
+                verdicts,
+                commits,
+            }) => self.doubtful(jobs, fault, verdicts, commits),
+        }
+    }
+
+    fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Verdict>, Failed> {
+        if self.session.is_none() {
+            let opened = Session::open(&self.database)
+                .map_err(|error| Failed::Before(Fault::Disk(error.to_string())))?;
+            self.session = Some(opened);
+        }
+        let Some(session) = &mut self.session else {
+            return Err(Failed::Before(Fault::Disk("no connection".to_owned())));
+        };
+        let batches = jobs.iter().map(|job| &job.batch);
+        group::run(&session.connection, &mut session.log, batches, &*self.clock)
+    }
+
+    /// The group is on disk: publish the head, tell the observer, then answer.
+    fn answer(&mut self, jobs: Vec<Job>, verdicts: Vec<Verdict>) {
+        let Some(session) = &self.session else {
+            return answer_all(jobs, &CommitError::Unknown);
+        };
+        let head = session.log.head();
+        self.shared.set_head(head);
+        self.shared.set_health(Health::Ready);
+        let held = jobs
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| verdict.is_ok());
+        self.tell(held.map(|(job, _)| &job.batch));
+        for (job, verdict) in jobs.into_iter().zip(verdicts) {
+            let answer = verdict.map(|held| Receipt {
+                first_seq: held.first_seq,
+                time: held.time,
+                head,
+            });
+            // A caller that no longer waits needs no answer.
+            let _ = job.answer.send(answer);
+        }
+    }
+
+    fn tell<'a>(&self, batches: impl Iterator<Item = &'a Batch>) {
+        let effects: Vec<Effect> = batches
+            .flat_map(|batch| batch.effects.iter().copied())
+            .collect();
+        if !effects.is_empty() {
+            self.observer.committed(&effects);
+        }
+    }
+
+    /// Nothing of the group is on disk.
+    fn lost(&mut self, jobs: Vec<Job>, fault: &Fault) {
+        let reason = fault.reason();
+        tracing::error!(%reason, batches = jobs.len(), "a group of batches could not be applied");
+        self.reset();
+        let answer = match fault {
+            Fault::OtherWriter => {
+                self.shared
+                    .set_health(Health::Stopped(reason.clone().into()));
+                CommitError::Unavailable(reason.into())
+            }
+            Fault::Busy => CommitError::Busy,
+            _ => {
+                self.shared
+                    .set_health(Health::Failing(reason.clone().into()));
+                CommitError::Unavailable(reason.into())
+            }
+        };
+        answer_all(jobs, &answer);
+    }
+
+    /// COMMIT gave an error: find out what became of the group.
+    fn doubtful(&mut self, jobs: Vec<Job>, fault: Fault, verdicts: Vec<Verdict>, commits: u64) {
+        match fault {
+            // SQLite refuses to commit, because of a deferred constraint; it wrote nothing. One batch is to blame.
+            Fault::Data(reason) => self.one_by_one(jobs, &reason),
+            // Both come before the frame that commits is complete.
+            Fault::Busy | Fault::Full => self.lost(jobs, &fault),
+            Fault::Disk(_) | Fault::OtherWriter => match self.ask_again(commits) {
+                Some(true) => self.answer(jobs, verdicts),
+                Some(false) => self.lost(jobs, &fault),
+                None => self.unknown(jobs, &fault),
+            },
+        }
+    }
+
+    /// Runs the batches of a refused group each in a group of its own, so that the one to blame fails alone.
+    fn one_by_one(&mut self, jobs: Vec<Job>, reason: &str) {
+        self.reset();
+        if jobs.len() > 1 {
+            return jobs.into_iter().for_each(|job| self.commit(vec![job]));
+        }
+        let rejected = CommitError::Rejected {
+            write: None,
+            reason: reason.to_owned(),
+        };
+        answer_all(jobs, &rejected);
+    }
+
+    /// Whether the group with this number of commits is on disk; `None` while that cannot be decided.
+    fn ask_again(&mut self, commits: u64) -> Option<bool> {
+        if self.database.path.is_none() {
+            self.reset();
+            return Some(false);
+        }
+        self.session = None;
+        let mut session = Session::open(&self.database).ok()?;
+        let found = session.log.commits;
+        let done = if found == commits {
+            true
+        } else if found.saturating_add(1) == commits {
+            // The frames of the failed commit may still lie in the log file, and a crash could bring them back. Only
+            // a commit that lies over them settles that they are gone.
+            session
+                .log
+                .save(&session.connection)
+                .ok()
+                .filter(|saved| *saved)?;
+            false
+        } else {
+            return None;
+        };
+        self.session = Some(session);
+        Some(done)
+    }
+
+    fn unknown(&mut self, jobs: Vec<Job>, fault: &Fault) {
+        let reason = fault.reason();
+        tracing::error!(%reason, batches = jobs.len(), "it is unknown whether a group was committed");
+        self.shared.set_health(Health::Failing(reason.into()));
+        self.session = None;
+        self.tell(jobs.iter().map(|job| &job.batch));
+        answer_all(jobs, &CommitError::Unknown);
+    }
+
+    /// Back to what is on disk. What cannot be rolled back is closed and opened again by the next group.
+    fn reset(&mut self) {
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        match session.rolled_back(&self.database) {
+            Ok(session) => self.session = Some(session),
+            Err(error) if self.database.path.is_none() => {
+                self.shared
+                    .set_health(Health::Stopped(error.to_string().into()));
+            }
+            Err(error) => tracing::error!(%error, "the log cannot be read again yet"),
+        }
+    }
+
+    fn read(&self, job: ReadJob) {
+        let rows = match &self.session {
+            Some(session) => reader::run(&session.connection, &job.queries),
+            None => Err(ReadError::Unavailable("the database is closed".into())),
+        };
+        let _ = job.answer.send(rows);
+    }
+}
+
+fn answer_all(jobs: Vec<Job>, error: &CommitError) {
+    for job in jobs {
+        let _ = job.answer.send(Err(error.clone()));
+    }
+}

@@ -1,0 +1,507 @@
+//! What is particular to SQLite: the file, its lock, its limits, and what happens when it fails.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot set itself up has failed"
+)]
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kavachos_core::counter::Rule;
+use kavachos_core::id::AuditId;
+use kavachos_core::ledger::{Actor, Blinding, Entry, Outcome, Record};
+use kavachos_core::revocation::{Handle, HandleKind, Mark};
+use kavachos_store::conformance::{self, ManualClock, recompute};
+use kavachos_store::migration::{CORE, Migration};
+use kavachos_store::sqlite::{OpenError, Options, Pending, SqliteStore, plan};
+use kavachos_store::{
+    Batch, CommitError, Effect, Health, Observer, Query, Store, Take, Write, handle,
+};
+
+use support::{block_on, host};
+
+/// A directory with a database in it.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("kavach.db")
+    }
+
+    fn options(&self) -> Options {
+        let mut options = Options::file(self.path());
+        options.migrations = conformance::migrations();
+        options.busy_timeout = Duration::ZERO;
+        options
+    }
+
+    fn open(&self) -> SqliteStore {
+        open(&self.options()).unwrap()
+    }
+
+    /// A connection past the lock, as another program would have.
+    fn intruder(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path()).unwrap()
+    }
+}
+
+fn open(options: &Options) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(
+        options,
+        host(Arc::new(ManualClock::default()), Arc::new(())),
+    )
+}
+
+fn open_error(options: &Options) -> OpenError {
+    match open(options) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+fn entry(number: u128) -> Entry {
+    let id = AuditId::from_bits(number);
+    let random = Blinding {
+        blind: [1; 16],
+        salt: [2; 16],
+    };
+    Record::new(id, "decision", Outcome::Allowed, "allowed", Actor::System)
+        .seal(random)
+        .unwrap()
+}
+
+fn recorded(number: u128) -> Batch {
+    Batch {
+        entries: vec![entry(number)],
+        ..Batch::default()
+    }
+}
+
+fn insert(name: String, data: Vec<u8>) -> Write {
+    Write::exactly(
+        1,
+        "INSERT INTO probe (name, value, data) VALUES (?1, 0, ?2)",
+    )
+    .bind(name)
+    .bind(data)
+}
+
+fn writing(write: Write) -> Batch {
+    Batch {
+        writes: vec![write],
+        ..Batch::default()
+    }
+}
+
+fn spend_all() -> Batch {
+    Batch {
+        takes: vec![Take {
+            counter: b"counter".as_slice().into(),
+            rule: Rule::Budget { amount: 10 },
+            n: 10,
+        }],
+        ..Batch::default()
+    }
+}
+
+fn mark(generation: u64) -> Mark {
+    let handle = Handle {
+        kind: HandleKind::User,
+        bytes: [1; 16],
+    };
+    Mark { handle, generation }
+}
+
+fn relying(generation: u64) -> Batch {
+    Batch {
+        reads: vec![mark(generation)],
+        ..Batch::default()
+    }
+}
+
+fn count(store: &SqliteStore, table: &str) -> u64 {
+    let store: &dyn Store = store;
+    let query = Query::new(1, format!("SELECT count(*) FROM {table}"));
+    block_on(store.find(query.of::<(u64,)>()))
+        .unwrap()
+        .unwrap()
+        .0
+}
+
+/// Holds the writer inside its first call of the observer until it is let go.
+struct Gate {
+    entered: Mutex<Option<Sender<()>>>,
+    open: Mutex<Receiver<()>>,
+}
+
+impl Observer for Gate {
+    fn committed(&self, _: &[Effect]) {
+        if let Some(entered) = self.entered.lock().unwrap().take() {
+            entered.send(()).unwrap();
+            self.open.lock().unwrap().recv().unwrap();
+        }
+    }
+}
+
+/// A store whose writer is held after its first group; sending opens the gate.
+fn held_back(options: &Options) -> (SqliteStore, Sender<()>) {
+    let (entered, wait) = channel();
+    let (let_go, open) = channel();
+    let gate = Gate {
+        entered: Mutex::new(Some(entered)),
+        open: Mutex::new(open),
+    };
+    let clock = Arc::new(ManualClock::default());
+    let store = SqliteStore::open(options, host(clock, Arc::new(gate))).unwrap();
+    drop(store.commit(Batch {
+        effects: vec![Effect { kind: 0, key: 0 }],
+        ..Batch::default()
+    }));
+    wait.recv().unwrap();
+    (store, let_go)
+}
+
+#[test]
+fn a_second_opener_is_refused_and_told_what_to_do() {
+    let place = Place::new();
+    let first = place.open();
+    let message = open_error(&place.options()).to_string();
+    assert!(
+        message.contains("kavach.db.lock") && message.contains("--url"),
+        "{message}"
+    );
+    block_on(first.close());
+    place.open();
+}
+
+#[cfg(unix)]
+#[test]
+fn another_name_of_the_file_is_the_same_lock() {
+    let place = Place::new();
+    let first = place.open();
+    let link = place.directory.path().join("other.db");
+    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+    let mut options = place.options();
+    options.path = Some(link);
+    assert!(matches!(open_error(&options), OpenError::Held { .. }));
+    drop(first);
+    open(&options).unwrap();
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_refused_with_its_reason() {
+    let place = Place::new();
+    let missing = Options::file(place.directory.path().join("none").join("kavach.db"));
+    assert!(matches!(
+        open_error(&missing),
+        OpenError::NoDirectory { .. }
+    ));
+
+    std::fs::write(
+        place.path(),
+        "this is a letter and no database, ".repeat(100),
+    )
+    .unwrap();
+    let before = std::fs::read(place.path()).unwrap();
+    assert!(matches!(
+        open_error(&place.options()),
+        OpenError::NotADatabase { .. }
+    ));
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
+    std::fs::remove_file(place.path()).unwrap();
+
+    place
+        .intruder()
+        .execute_batch("CREATE TABLE songs (name TEXT)")
+        .unwrap();
+    assert!(matches!(
+        open_error(&place.options()),
+        OpenError::Foreign { .. }
+    ));
+    std::fs::remove_file(place.path()).unwrap();
+
+    drop(place.open());
+    let mut rights = std::fs::metadata(place.path()).unwrap().permissions();
+    rights.set_readonly(true);
+    std::fs::set_permissions(place.path(), rights).unwrap();
+    assert!(matches!(
+        open_error(&place.options()),
+        OpenError::ReadOnly { .. }
+    ));
+}
+
+#[test]
+fn only_a_binary_that_is_too_old_is_refused() {
+    let place = Place::new();
+    drop(place.open());
+    let newer = |min_binary: u32| {
+        place
+            .intruder()
+            .execute(
+                "INSERT OR REPLACE INTO migration VALUES ('core', 99, 'later', x'00', ?1, 0)",
+                [min_binary],
+            )
+            .unwrap();
+    };
+    newer(1);
+    drop(place.open());
+    newer(99);
+    let error = open_error(&place.options());
+    assert!(
+        matches!(error, OpenError::BinaryTooOld { needs: 99, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("newer kavach"), "{error}");
+}
+
+#[test]
+fn an_edited_migration_is_refused() {
+    let place = Place::new();
+    drop(place.open());
+    let mut options = place.options();
+    let edited = options
+        .migrations
+        .iter_mut()
+        .find(|step| step.owner == CORE);
+    edited.unwrap().sql = "CREATE TABLE other (a {int})";
+    assert!(matches!(
+        open_error(&options),
+        OpenError::Edited { number: 1, .. }
+    ));
+}
+
+#[test]
+fn pending_migrations_are_planned_applied_once_and_only_when_asked() {
+    let place = Place::new();
+    let all = place.options().migrations.len();
+    let planned = |options: &Options| plan(&place.path(), &options.migrations).unwrap().len();
+    assert_eq!(planned(&place.options()), all);
+    drop(place.open());
+    assert_eq!(planned(&place.options()), 0);
+
+    let mut grown = place.options();
+    grown.migrations.push(Migration {
+        owner: "conformance",
+        number: 2,
+        name: "more",
+        sql: "CREATE TABLE more (a {int} NOT NULL) {rows};",
+        min_binary: 1,
+    });
+    assert_eq!(planned(&grown), 1);
+    grown.pending = Pending::Refuse;
+    assert!(matches!(
+        open_error(&grown),
+        OpenError::Pending { count: 1 }
+    ));
+    grown.pending = Pending::Apply;
+    assert_eq!(count(&open(&grown).unwrap(), "more"), 0);
+    assert_eq!(count(&open(&grown).unwrap(), "more"), 0);
+}
+
+#[test]
+fn a_migration_that_fails_leaves_nothing_of_itself() {
+    let place = Place::new();
+    drop(place.open());
+    let mut broken = place.options();
+    broken.migrations.push(Migration {
+        owner: "plugin",
+        number: 1,
+        name: "half",
+        sql: "CREATE TABLE half (a {int}) {rows}; CREATE TABLE half (a {int}) {rows};",
+        min_binary: 1,
+    });
+    let error = open_error(&broken);
+    assert!(
+        matches!(error, OpenError::Migration { number: 1, .. }),
+        "{error}"
+    );
+    assert!(!place.intruder().table_exists(None, "half").unwrap());
+}
+
+#[test]
+fn a_full_disk_fails_whole_groups_and_recovers_by_itself() {
+    let place = Place::new();
+    let mut options = place.options();
+    options.max_bytes = Some(1 << 20);
+    drop(open(&options).unwrap());
+    let (store, let_go) = held_back(&options);
+    let born = store.commit(writing(handle::born(mark(1))));
+    let first = store.commit(recorded(1));
+    let kill = store.commit(Batch {
+        kills: vec![mark(2)],
+        ..recorded(2)
+    });
+    let spend = store.commit(spend_all());
+    let conflict = store.commit(writing(Write::exactly(1, "DELETE FROM probe")));
+    let filler: Vec<_> = (0..20)
+        .map(|number| store.commit(writing(insert(number.to_string(), vec![1; 100_000]))))
+        .collect();
+    let_go.send(()).unwrap();
+    let mut answers = vec![block_on(born), block_on(first), block_on(kill)];
+    answers.extend([block_on(spend), block_on(conflict)]);
+    answers.extend(filler.into_iter().map(block_on));
+    for answer in answers {
+        assert!(
+            matches!(answer, Err(CommitError::Unavailable(_))),
+            "{answer:?}"
+        );
+    }
+    assert!(matches!(store.health(), Health::Failing(reason) if reason.contains("full")));
+    assert_eq!((count(&store, "ledger"), count(&store, "probe")), (0, 0));
+
+    // Nothing of the lost group is remembered: not the number, the kill, the handle, nor the take.
+    assert!(block_on(store.commit(relying(1))).is_err());
+    block_on(store.commit(writing(handle::born(mark(1))))).unwrap();
+    block_on(store.commit(relying(1))).unwrap();
+    assert_eq!(
+        block_on(store.commit(recorded(3))).unwrap().first_seq,
+        Some(0)
+    );
+    block_on(store.commit(spend_all())).unwrap();
+    assert!(block_on(store.commit(spend_all())).is_err());
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(store.head().revocation.rseq, 0);
+}
+
+#[test]
+fn a_database_that_grew_full_goes_on_when_rows_are_removed() {
+    let place = Place::new();
+    let mut options = place.options();
+    options.max_bytes = Some(1 << 20);
+    let store = open(&options).unwrap();
+    let fill = |number: u32| writing(insert(number.to_string(), vec![1; 100_000]));
+    let full = (0..20).find(|number| block_on(store.commit(fill(*number))).is_err());
+    assert!(full.is_some_and(|number| number > 3), "{full:?}");
+    block_on(store.commit(writing(Write::any("DELETE FROM probe")))).unwrap();
+    block_on(store.commit(fill(99))).unwrap();
+    assert_eq!(store.health(), Health::Ready);
+}
+
+#[test]
+fn a_lock_of_another_process_makes_groups_busy_until_it_is_gone() {
+    let place = Place::new();
+    let store = place.open();
+    let intruder = place.intruder();
+    intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(block_on(store.commit(recorded(1))), Err(CommitError::Busy));
+    intruder.execute_batch("ROLLBACK").unwrap();
+    let receipt = block_on(store.commit(recorded(1))).unwrap();
+    assert_eq!(receipt.first_seq, Some(0));
+}
+
+#[test]
+fn a_full_queue_is_busy_at_once_and_loses_nothing() {
+    let place = Place::new();
+    let mut options = place.options();
+    options.queued_batches = 3;
+    let (store, let_go) = held_back(&options);
+    let queued = [1, 2, 3].map(|number| store.commit(recorded(number)));
+    assert_eq!(block_on(store.commit(recorded(4))), Err(CommitError::Busy));
+    let_go.send(()).unwrap();
+    for (seq, answer) in (0..).zip(queued) {
+        assert_eq!(block_on(answer).unwrap().first_seq, Some(seq));
+    }
+    assert_eq!(count(&store, "ledger"), 3);
+}
+
+#[test]
+fn a_writer_that_panics_answers_unknown_and_says_so() {
+    struct Panics;
+    impl Observer for Panics {
+        fn committed(&self, _: &[Effect]) {
+            panic!("on purpose");
+        }
+    }
+    let place = Place::new();
+    let clock = Arc::new(ManualClock::default());
+    let store = SqliteStore::open(&place.options(), host(clock, Arc::new(Panics))).unwrap();
+    block_on(store.commit(recorded(1))).unwrap();
+    let fatal = Batch {
+        effects: vec![Effect { kind: 0, key: 0 }],
+        ..recorded(2)
+    };
+    assert_eq!(block_on(store.commit(fatal)), Err(CommitError::Unknown));
+    block_on(store.close());
+    assert!(matches!(store.health(), Health::Stopped(_)));
+    let late = block_on(store.commit(recorded(3)));
+    assert!(matches!(late, Err(CommitError::Unavailable(_))), "{late:?}");
+    // The lock is free, and what was committed before the panic is there.
+    assert_eq!(count(&place.open(), "ledger"), 2);
+}
+
+#[test]
+fn a_writer_that_finds_its_number_taken_stops() {
+    for intrusion in [
+        "INSERT INTO ledger (seq, time, id, kind, outcome, code, actor, body, leaf) \
+         VALUES (0, 0, 'x', 'x', 'x', 'x', 'x', '{}', zeroblob(32))",
+        "UPDATE log SET commits = commits + 1",
+    ] {
+        let place = Place::new();
+        let store = place.open();
+        place.intruder().execute_batch(intrusion).unwrap();
+        let answer = block_on(store.commit(recorded(1)));
+        assert!(
+            matches!(answer, Err(CommitError::Unavailable(_))),
+            "{answer:?}"
+        );
+        block_on(store.close());
+        assert!(matches!(store.health(), Health::Stopped(_)));
+    }
+}
+
+#[test]
+fn takers_on_many_threads_get_exactly_what_there_is() {
+    let place = Place::new();
+    let store = place.open();
+    let given = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                let take = Take {
+                    counter: b"shared".as_slice().into(),
+                    rule: Rule::Budget { amount: 100 },
+                    n: 1,
+                };
+                for _ in 0..4 {
+                    let batch = Batch {
+                        takes: vec![take.clone()],
+                        ..Batch::default()
+                    };
+                    if block_on(store.commit(batch)).is_ok() {
+                        given.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(given.into_inner(), 100);
+}
+
+#[test]
+fn closing_leaves_one_file_with_everything_in_it() {
+    let place = Place::new();
+    let store = place.open();
+    let queued: Vec<_> = (1..100)
+        .map(|number| store.commit(recorded(number)))
+        .collect();
+    block_on(store.close());
+    assert!(queued.into_iter().all(|answer| block_on(answer).is_ok()));
+    assert!(!place.directory.path().join("kavach.db-wal").exists());
+    let store = place.open();
+    let (size, root) = block_on(recompute(&store)).unwrap();
+    assert_eq!((size, root), (store.head().size, store.head().root));
+    assert_eq!(size, 99);
+}

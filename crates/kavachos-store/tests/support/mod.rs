@@ -1,0 +1,48 @@
+//! What the tests of the executors have in common.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use kavachos_store::sqlite::Host;
+use kavachos_store::{Clock, Observer, Rng};
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Randomness that is always the same: only the log's name is made of it.
+struct Sevens;
+
+impl Rng for Sevens {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+/// A process with this clock and this observer.
+pub(crate) fn host(clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Host {
+    Host {
+        clock,
+        rng: Arc::new(Sevens),
+        observer,
+    }
+}
