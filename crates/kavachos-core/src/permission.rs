@@ -9,6 +9,7 @@ mod index;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -184,14 +185,14 @@ pub(crate) fn narrower(
 }
 
 /// Reads a required member.
-fn member<'v, T: Deserialize<'v>>(
-    members: &'v Map<String, Value>,
+fn member<T: DeserializeOwned>(
+    members: &Map<String, Value>,
     name: &str,
 ) -> Result<T, Invalid> {
     let value = members
         .get(name)
         .ok_or_else(|| Invalid::at(name, format!("`{name}` is missing")))?;
-    T::deserialize(value).map_err(|error| Invalid::at(name, error.to_string()))
+    json::read(value).map_err(|error| error.within(name))
 }
 
 fn identify(

@@ -391,6 +391,17 @@ impl Engine {
         }
     }
 
+    /// Refuses callers whose credential is known but dead: everything but a decision needs a live one.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], and those of the store.
+    pub async fn admit(&self, actor: &Actor) -> Result<()> {
+        match actor.agent() {
+            Some(agent) => self.require_live_key(actor, agent).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses an agent whose key or self is dead, or whose owners are: everything but a decision needs a live one.
     ///
     /// Returns what that relied on.

@@ -163,3 +163,9 @@ fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {
         row.resource.as_deref().and_then(|text| text.parse().ok()).is_some_and(|resource| pattern.matches(&resource))
     })
 }
+
+impl serde::Serialize for AuditRecord {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.members.serialize(serializer)
+    }
+}

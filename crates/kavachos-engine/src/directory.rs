@@ -24,7 +24,7 @@ const REMEMBERED_CHANGES: usize = 4_096;
 
 /// A thing that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Changed {
+pub(crate) enum Changed {
     /// A human.
     User(UserId),
     /// An agent, or the list of grants that it holds.
@@ -49,7 +49,7 @@ impl From<Changed> for Effect {
 
 /// A credential that was looked up.
 #[derive(Debug, Clone)]
-pub enum KnownKey {
+pub(crate) enum KnownKey {
     /// An agent's.
     Agent(Arc<AgentKey>),
     /// An operator's.
@@ -58,11 +58,11 @@ pub enum KnownKey {
 
 /// An agent, and the ids of the grants that it holds if they were loaded too.
 #[derive(Debug, Clone)]
-pub struct KnownAgent {
+pub(crate) struct KnownAgent {
     /// The agent.
-    pub agent: Arc<Agent>,
+    pub(crate) agent: Arc<Agent>,
     /// What it holds: every live grant, and some that ended.
-    pub received: Option<Arc<[GrantId]>>,
+    pub(crate) received: Option<Arc<[GrantId]>>,
 }
 
 /// Where compiled things are found: the directory, or what was just loaded.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::id::{Id, Named};
-use kavachos_core::ledger::{Actor as Name, Blinding, Entry, Outcome, Record};
+use kavachos_core::ledger::{Blinding, Entry, Outcome, Record};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
@@ -189,13 +189,5 @@ impl Engine {
     pub(crate) async fn record(&self, entry: Entry) -> Result<Receipt> {
         let batch = Batch { entries: vec![entry], ..Batch::default() };
         self.store().commit(batch).await.map_err(Error::from)
-    }
-
-    /// Records something that the server did by itself.
-    pub(crate) async fn record_system(&self, kind: &'static str, details: &serde_json::Value) -> Result<Receipt> {
-        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", Name::System);
-        record.details = Some(details);
-        let entry = self.seal(&record)?;
-        self.record(entry).await
     }
 }

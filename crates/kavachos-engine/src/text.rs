@@ -4,9 +4,9 @@ use kavachos_core::invalid::Invalid;
 use serde_json::Value;
 
 /// The longest name, in bytes.
-pub const MAX_NAME_BYTES: usize = 200;
+pub(crate) const MAX_NAME_BYTES: usize = 200;
 /// The longest reason, in bytes.
-pub const MAX_REASON_BYTES: usize = 200;
+pub(crate) const MAX_REASON_BYTES: usize = 200;
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
 const MAX_EMAIL_BYTES: usize = 254;
 /// The longest metadata as JSON text, in bytes.
