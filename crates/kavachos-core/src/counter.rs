@@ -177,21 +177,17 @@ impl Slices {
     fn wait(&self, room: u64, now: u64) -> Duration {
         let mut left = self.counts.iter().copied().fold(0, u64::saturating_add);
         let mut free_at = now;
-        for (count, age) in self
-            .counts
-            .iter()
-            .zip(0_u64..)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-        {
+        for (age, count) in self.counts.iter().enumerate().rev() {
             if left <= room {
                 break;
             }
             left = left.saturating_sub(*count);
-            // INVARIANT: a slice is let go when the one that is 61 later opens.
-            let opens = self.newest.saturating_sub(age).saturating_add(SLICES + 1);
-            free_at = opens.saturating_mul(self.length());
+            // INVARIANT: a slice is let go when the one that is 61 later opens; an age is below 61.
+            let later = SLICES + 1 - u64::try_from(age).unwrap_or(0);
+            free_at = self
+                .newest
+                .saturating_add(later)
+                .saturating_mul(self.length());
         }
         Duration::from_micros(free_at.saturating_sub(now))
     }
@@ -341,6 +337,9 @@ mod tests {
         let mut expected = vec![true; 5];
         expected.extend([false; 4]);
         assert_eq!(run(&HOURLY, &times), expected);
+        // A call that was allowed while the clock was back does not drag the others into the past with it.
+        let times = [at(7200), at(7200), at(7200), at(7200), at(0), at(7201)];
+        assert_eq!(run(&HOURLY, &times), [true, true, true, true, true, false]);
         // The twin: without the calls before, the earlier times are open.
         assert_eq!(run(&HOURLY, &[at(0), at(-10)]), [true, true]);
     }

@@ -4,6 +4,7 @@
 //! Time is an argument, randomness is an argument, and the same inputs give the same answer on every target,
 //! `wasm32-unknown-unknown` included. It depends on no other crate of the workspace.
 
+pub mod constraint;
 pub mod counter;
 pub mod id;
 pub mod invalid;
