@@ -258,11 +258,18 @@ async fn a_record_that_is_there_already_is_rejected(world: World) -> Result<(), 
     let mut with_others = twice()?;
     with_others.entries.insert(0, world.entry()?);
     with_others.writes.push(insert("a", 1));
-    let answers = world
-        .race(vec![twice()?, twice()?, with_others, world.recorded()?])
-        .await;
+    let mut with_another = twice()?;
+    with_another.entries.insert(0, world.entry()?);
+    let batches = vec![
+        twice()?,
+        twice()?,
+        with_others,
+        with_another,
+        world.recorded()?,
+    ];
+    let answers = world.race(batches).await;
     let fine: Vec<bool> = answers.iter().map(Result::is_ok).collect();
-    assert_eq!(fine, [true, false, false, true], "{answers:?}");
+    assert_eq!(fine, [true, false, false, false, true], "{answers:?}");
     assert_eq!(world.count("ledger").await?, 2);
     assert_eq!(world.store.head().size, 2);
     assert_eq!(world.probe("a").await?, None);

@@ -278,7 +278,6 @@ impl<'a> Group<'a> {
         for (entry, seq) in entries.iter().zip(self.log.frontier.size()..) {
             let inserted = self.insert_entry(entry, log, seq, now);
             if let Err(error) = inserted {
-                self.leaves.clear();
                 return Err(if is_taken_number(&error) {
                     Stop::Group(Fault::OtherWriter)
                 } else {
