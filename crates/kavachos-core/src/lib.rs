@@ -4,12 +4,18 @@
 //! Time is an argument, randomness is an argument, and the same inputs give the same answer on every target,
 //! `wasm32-unknown-unknown` included. It depends on no other crate of the workspace.
 
+pub mod action;
 pub mod constraint;
 pub mod counter;
+pub mod decide;
+pub mod grant;
 pub mod id;
 pub mod invalid;
 pub mod json;
 pub mod ledger;
+pub mod permission;
+pub mod principal;
+pub mod resource;
 pub mod revocation;
 pub mod secret;
 pub mod time;

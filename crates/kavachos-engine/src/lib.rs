@@ -1,1 +1,48 @@
-//! KavachOS.
+//! The use cases: who calls, what they ask for, what is read, decided, recorded and committed.
+//!
+//! Promises: every change and every decision is one batch with its record, answered after it is on disk; nothing is
+//! allowed on a picture that an acknowledged kill made old; a warm decision reads no database. It knows nothing of
+//! HTTP and nothing of any database: it depends on `kavachos-core` and on the contract of `kavachos-store`, and gets
+//! time, randomness and tasks passed in.
+
+mod agents;
+mod audit;
+mod authenticate;
+mod authorize;
+mod compile;
+mod directory;
+mod engine;
+mod error;
+mod facts;
+mod flood;
+mod grants;
+mod issued;
+mod keys;
+mod lifecycle;
+mod revoked;
+mod runtime;
+mod settings;
+mod text;
+mod users;
+
+pub mod actor;
+pub mod page;
+
+pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
+pub use audit::{AuditFilter, AuditRecord};
+pub use authorize::{Decision, Question};
+pub use directory::Directory;
+pub use engine::{Engine, Parts};
+pub use error::{Error, Result};
+pub use flood::Stranger;
+pub use grants::{Authority, AuthorityHop, Delegation, Life, NewDelegation};
+pub use issued::Issued;
+pub use keys::{Key, KeyChange, NewKey, Origin};
+pub use lifecycle::AgentChange;
+pub use revoked::{Reach, Revoked};
+pub use runtime::Runtime;
+pub use settings::Settings;
+pub use users::{External, NewUser, User, UserChange};
+
+pub use kavachos_store::agent::AgentFilter;
+pub use kavachos_store::grant::GrantFilter;

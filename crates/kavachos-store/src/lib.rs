@@ -13,14 +13,21 @@ mod answer;
 mod batch;
 mod contract;
 mod host;
+mod principal;
 mod row;
 
+pub mod agent;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod grant;
 pub mod handle;
+pub mod idempotency;
+pub mod ledger;
 pub mod migration;
+pub mod operator_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod user;
 
 pub use answer::{CommitError, Head, Health, ReadError, Receipt};
 pub use batch::{

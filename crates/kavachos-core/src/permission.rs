@@ -1,0 +1,481 @@
+//! Permissions: what may be done to which resources under which constraints, and sets of them.
+//!
+//! Promises: a set is a union without order; how it was written, in which order or how often, changes no answer. A set
+//! is compiled when it is made, and finding what matches a request looks at those that can match, not at all. It knows
+//! nothing of grants: who holds a set, and since when, is [`crate::grant`]'s.
+
+mod index;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::action::{Action, Actions};
+use crate::constraint::Constraints;
+use crate::invalid::Invalid;
+use crate::json;
+use crate::resource::{Resource, ResourcePattern};
+use crate::time::clip;
+use index::Index;
+
+/// The most permissions in one set.
+pub const MAX_PERMISSIONS: usize = 1000;
+
+/// Names a permission by its content: the first 8 bytes of SHA-256 of its canonical form.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PermissionId(pub [u8; 8]);
+
+impl fmt::Display for PermissionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PermissionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Some actions on the resources of a pattern, under constraints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Permission {
+    resource: ResourcePattern,
+    actions: Actions,
+    /// `None` when nothing is constrained, which is the common case and then costs 8 bytes.
+    constraints: Option<Box<Constraints>>,
+    id: PermissionId,
+    kind: Kind,
+}
+
+/// How much there is to check and to count, found out once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// How many counters a call takes from: a rate's, a budget's.
+    pub(crate) counters: u8,
+    /// Whether there is a budget in another unit than calls.
+    pub(crate) priced: bool,
+}
+
+impl Kind {
+    pub(crate) fn of(constraints: &Constraints) -> Self {
+        let budget = constraints.budget();
+        Self {
+            counters: u8::from(constraints.rate().is_some()) + u8::from(budget.is_some()),
+            priced: budget.is_some_and(|budget| !budget.unit().is_calls()),
+        }
+    }
+}
+
+impl Permission {
+    /// Allows these actions on these resources under these constraints.
+    pub fn new(resource: ResourcePattern, actions: Actions, constraints: Constraints) -> Self {
+        let id = identify(&resource, &actions, &constraints);
+        Self {
+            resource,
+            actions,
+            kind: Kind::of(&constraints),
+            constraints: (!constraints.is_empty()).then(|| Box::new(constraints)),
+            id,
+        }
+    }
+
+    /// Every action on every resource, without constraints.
+    pub fn everything() -> Self {
+        Self::new(
+            ResourcePattern::everything(),
+            Actions::any(),
+            Constraints::default(),
+        )
+    }
+
+    /// Reads `{resource, actions, constraints?}`.
+    ///
+    /// # Errors
+    /// Names the member that is wrong, missing or unknown.
+    pub fn from_json(value: &Value) -> Result<Self, Invalid> {
+        let members = value.as_object().ok_or_else(|| {
+            Invalid::new("a permission is an object with `resource`, `actions` and `constraints`")
+        })?;
+        let known = ["resource", "actions", "constraints"];
+        if let Some(name) = members.keys().find(|name| !known.contains(&name.as_str())) {
+            return Err(Invalid::new(format!(
+                "a permission has no member `{}`; known are `resource`, `actions`, `constraints`",
+                clip(name)
+            )));
+        }
+        let constraints = match members.get("constraints") {
+            None => Constraints::default(),
+            Some(_) => member(members, "constraints")?,
+        };
+        Ok(Self::new(
+            member(members, "resource")?,
+            member(members, "actions")?,
+            constraints,
+        ))
+    }
+
+    /// The resources.
+    pub fn resource(&self) -> &ResourcePattern {
+        &self.resource
+    }
+
+    /// The actions.
+    pub fn actions(&self) -> &Actions {
+        &self.actions
+    }
+
+    /// What must hold besides; `None` when a match is all that is needed.
+    pub fn constraints(&self) -> Option<&Constraints> {
+        self.constraints.as_deref()
+    }
+
+    /// The name under which its counters are kept and under which records mention it.
+    pub fn id(&self) -> PermissionId {
+        self.id
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether it is about this action and resource; its constraints are another question.
+    pub fn matches(&self, action: &Action, resource: &Resource) -> bool {
+        self.resource.matches(resource) && self.actions.contains(action)
+    }
+
+    /// Whether it allows everything that `other` allows, taken by itself: nothing is inherited here.
+    fn includes(&self, other: &Self) -> bool {
+        self.resource.covers(&other.resource)
+            && self.actions.covers(&other.actions)
+            && implies(other.constraints(), self.constraints())
+    }
+
+    /// The order in which people read a list.
+    fn reading_order(&self) -> (&ResourcePattern, &Actions, PermissionId) {
+        (&self.resource, &self.actions, self.id)
+    }
+}
+
+/// Whether whatever passes the `strict` constraints passes the `loose` ones, each taken by itself.
+pub(crate) fn implies(strict: Option<&Constraints>, loose: Option<&Constraints>) -> bool {
+    match (strict, loose) {
+        (_, None) => true,
+        (None, Some(loose)) => loose.is_empty(),
+        // Narrower lets a kind be left out because it is inherited; here nothing may be left to inherit.
+        (Some(strict), Some(loose)) => {
+            strict.narrower_than(loose).is_ok() && strict.clone().inheriting(loose) == *strict
+        }
+    }
+}
+
+/// Whether constraints written below `parent` in a chain are narrower; a kind that is left out is inherited.
+pub(crate) fn narrower(
+    child: Option<&Constraints>,
+    parent: Option<&Constraints>,
+) -> Result<(), Invalid> {
+    match (child, parent) {
+        (Some(child), Some(parent)) => child.narrower_than(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a required member.
+fn member<'v, T: Deserialize<'v>>(
+    members: &'v Map<String, Value>,
+    name: &str,
+) -> Result<T, Invalid> {
+    let value = members
+        .get(name)
+        .ok_or_else(|| Invalid::at(name, format!("`{name}` is missing")))?;
+    T::deserialize(value).map_err(|error| Invalid::at(name, error.to_string()))
+}
+
+fn identify(
+    resource: &ResourcePattern,
+    actions: &Actions,
+    constraints: &Constraints,
+) -> PermissionId {
+    let names = actions.names().map(Value::from).collect();
+    let mut members = Map::new();
+    members.insert("resource".to_owned(), resource.as_str().into());
+    members.insert("actions".to_owned(), Value::Array(names));
+    if !constraints.is_empty() {
+        // INVARIANT: constraints always have a JSON form; the fallback is never taken, and tells them apart too.
+        let form = serde_json::to_value(constraints);
+        let form = form.unwrap_or_else(|_| format!("{constraints:?}").into());
+        members.insert("constraints".to_owned(), form);
+    }
+    let hash = Sha256::digest(json::canonical(&Value::Object(members)).as_bytes());
+    PermissionId(hash.first_chunk().copied().unwrap_or_default())
+}
+
+impl Serialize for Permission {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Wire<'p> {
+            resource: &'p ResourcePattern,
+            actions: &'p Actions,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            constraints: Option<&'p Constraints>,
+        }
+        Wire {
+            resource: &self.resource,
+            actions: &self.actions,
+            constraints: self.constraints(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Permission {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_json(&Value::deserialize(deserializer)?).map_err(|error| located(&error))
+    }
+}
+
+/// An error with its place in the message, for readers that have no other way to say it.
+fn located<E: de::Error>(error: &Invalid) -> E {
+    if error.field().is_empty() {
+        E::custom(error)
+    } else {
+        E::custom(format!("{}: {error}", error.field()))
+    }
+}
+
+/// 1 to [`MAX_PERMISSIONS`] permissions, read as a union.
+///
+/// Permissions are shared: equal ones of many sets can be one allocation ([`PermissionSet::from_shared`]).
+#[derive(Clone)]
+pub struct PermissionSet {
+    /// INVARIANT: sorted by place in the index, then id; no two have the same id.
+    permissions: Box<[Arc<Permission>]>,
+    index: Index,
+    priced: bool,
+}
+
+impl PermissionSet {
+    /// Compiles a set; a permission that stands twice counts once.
+    ///
+    /// # Errors
+    /// When there are none, or more than [`MAX_PERMISSIONS`].
+    pub fn new(permissions: impl IntoIterator<Item = Permission>) -> Result<Self, Invalid> {
+        Self::from_shared(permissions.into_iter().map(Arc::new))
+    }
+
+    /// Compiles a set of permissions that other sets may hold too.
+    ///
+    /// # Errors
+    /// As [`PermissionSet::new`].
+    pub fn from_shared(
+        permissions: impl IntoIterator<Item = Arc<Permission>>,
+    ) -> Result<Self, Invalid> {
+        let mut placed = Vec::new();
+        for permission in permissions {
+            if placed.len() == MAX_PERMISSIONS {
+                return Err(Invalid::new(format!(
+                    "more than {MAX_PERMISSIONS} permissions; use patterns, or several grants"
+                )));
+            }
+            placed.push((index::place(&permission.resource), permission));
+        }
+        if placed.is_empty() {
+            return Err(Invalid::new(
+                "an empty list permits nothing; write at least one permission",
+            ));
+        }
+        placed.sort_by_key(|(place, permission)| (*place, permission.id));
+        placed.dedup_by_key(|(place, permission)| (*place, permission.id));
+        Ok(Self::compile(placed))
+    }
+
+    fn compile(placed: Vec<(index::Place, Arc<Permission>)>) -> Self {
+        let (places, permissions): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
+        Self {
+            index: Index::new(&places),
+            priced: permissions.iter().any(|permission| permission.kind.priced),
+            permissions: permissions.into(),
+        }
+    }
+
+    /// The set that permits every action on every resource.
+    pub fn everything() -> Self {
+        let everything = Permission::everything();
+        Self::compile(vec![(
+            index::place(&everything.resource),
+            Arc::new(everything),
+        )])
+    }
+
+    /// Reads a JSON list of permissions.
+    ///
+    /// # Errors
+    /// Names the member that is wrong, as in `[3].constraints.rate`.
+    pub fn from_json(value: &Value) -> Result<Self, Invalid> {
+        let list = value
+            .as_array()
+            .ok_or_else(|| Invalid::new("permissions are a list"))?;
+        let mut permissions = Vec::new();
+        // One more than allowed is read, so that the set says what is wrong with that many.
+        for (at, value) in list.iter().enumerate().take(MAX_PERMISSIONS + 1) {
+            let permission = Permission::from_json(value);
+            permissions.push(permission.map_err(|error| error.within(&format!("[{at}]")))?);
+        }
+        Self::new(permissions)
+    }
+
+    /// The permissions in an order that depends on nothing but the set.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Permission>> {
+        self.permissions.iter()
+    }
+
+    /// Those that are about this action and resource, in the order of [`PermissionSet::iter`].
+    #[inline]
+    pub fn matching(
+        &self,
+        action: &Action,
+        resource: &Resource,
+    ) -> impl Iterator<Item = &Permission> {
+        self.index
+            .candidates(resource.keys())
+            .filter_map(|range| self.permissions.get(range))
+            .flatten()
+            .map(Arc::as_ref)
+            .filter(|permission| permission.matches(action, resource))
+    }
+
+    /// Whether some permission has a budget in another unit than calls.
+    pub(crate) fn is_priced(&self) -> bool {
+        self.priced
+    }
+
+    /// Checks that one permission of this set covers the child's resource and actions, and that the constraints which
+    /// the child states are narrower. One that it leaves out is inherited, since every hop of a chain must permit.
+    ///
+    /// No child is covered only by several permissions together, so comparing with single ones loses nothing in
+    /// resources; a child with actions of two parents is to be written as two.
+    ///
+    /// # Errors
+    /// Names what failed at the permission that came closest.
+    pub fn cover(&self, child: &Permission) -> Result<(), Invalid> {
+        // A `*` of the child is looked up as a segment of that name: see ResourcePattern::covers.
+        let keys = child.resource.keys();
+        let mut closest = None;
+        let candidates = self.index.candidates(&keys);
+        for parent in candidates
+            .filter_map(|range| self.permissions.get(range))
+            .flatten()
+        {
+            if !parent.resource.covers(&child.resource) {
+                continue;
+            }
+            let shortfall = match parent.actions.covers(&child.actions) {
+                false => Shortfall::Actions,
+                true => match narrower(child.constraints(), parent.constraints()) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => Shortfall::Constraints(parent.id, error),
+                },
+            };
+            if closest
+                .as_ref()
+                .is_none_or(|closest| shortfall.rank() < Shortfall::rank(closest))
+            {
+                closest = Some(shortfall);
+            }
+        }
+        Err(Shortfall::explain(closest, child))
+    }
+
+    /// Checks that every permission of `child` is [covered](PermissionSet::cover).
+    ///
+    /// # Errors
+    /// About the first one in reading order that is not.
+    pub fn covers_all(&self, child: &Self) -> Result<(), Invalid> {
+        child
+            .in_reading_order()
+            .into_iter()
+            .try_for_each(|permission| self.cover(permission))
+    }
+
+    /// Whether this set by itself allows everything that `old` allows by itself, so that what was derived from `old`
+    /// still holds.
+    pub fn includes(&self, old: &Self) -> bool {
+        old.iter().all(|old| {
+            let keys = old.resource.keys();
+            let mut candidates = self.index.candidates(&keys);
+            candidates.any(|range| {
+                let ours = self.permissions.get(range).unwrap_or_default();
+                ours.iter().any(|ours| ours.includes(old))
+            })
+        })
+    }
+
+    fn in_reading_order(&self) -> Vec<&Permission> {
+        let mut list: Vec<&Permission> = self.permissions.iter().map(Arc::as_ref).collect();
+        list.sort_by(|left, right| left.reading_order().cmp(&right.reading_order()));
+        list
+    }
+}
+
+/// What a parent that covers the child's resource lacks.
+enum Shortfall {
+    Actions,
+    Constraints(PermissionId, Invalid),
+}
+
+impl Shortfall {
+    /// Lower is closer to covering; the id makes the choice independent of order.
+    fn rank(&self) -> (u8, Option<PermissionId>) {
+        match self {
+            Self::Constraints(id, _) => (0, Some(*id)),
+            Self::Actions => (1, None),
+        }
+    }
+
+    fn explain(closest: Option<Self>, child: &Permission) -> Invalid {
+        let resource = clip(child.resource.as_str());
+        match closest {
+            Some(Self::Constraints(_, error)) => Invalid::at(
+                Invalid::at(error.field(), "").within("constraints").field(),
+                format!("the permission for `{resource}` is not narrower: {error}"),
+            ),
+            Some(Self::Actions) => Invalid::at(
+                "actions",
+                format!(
+                    "no single permission of the parent allows all these actions on `{resource}`"
+                ),
+            ),
+            None => Invalid::at(
+                "resource",
+                format!("no permission of the parent covers `{resource}`"),
+            ),
+        }
+    }
+}
+
+impl PartialEq for PermissionSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.permissions == other.permissions
+    }
+}
+
+impl fmt::Debug for PermissionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.in_reading_order()).finish()
+    }
+}
+
+impl Serialize for PermissionSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.in_reading_order())
+    }
+}
+
+impl<'de> Deserialize<'de> for PermissionSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_json(&Value::deserialize(deserializer)?).map_err(|error| located(&error))
+    }
+}

@@ -1,0 +1,225 @@
+//! Humans and agents, and whether they are live.
+//!
+//! Promises: there is one function that says whether something is live ([`liveness`]) and one that walks up from an
+//! agent to its human ([`is_owned_by_live`]); every path of the system asks these two. A principal is live when itself
+//! and every ancestor are live; a missing or misplaced ancestor is not live.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::id::{AgentId, UserId};
+use crate::invalid::Invalid;
+use crate::ledger::Pseudonym;
+use crate::permission::PermissionSet;
+use crate::revocation::Mark;
+use crate::time::{Timestamp, clip};
+
+/// The deepest chain of agents that own agents, counted from the one below the human.
+pub const MAX_OWNERS: usize = 8;
+
+/// What was last done to a principal or a grant. That something has expired is found out, never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// In use.
+    Active,
+    /// Stopped, and may be resumed.
+    Suspended,
+    /// Ended for good.
+    Revoked,
+    /// A human who may not come back until unbanned.
+    Banned,
+}
+
+impl Status {
+    const ALL: [Self; 4] = [Self::Active, Self::Suspended, Self::Revoked, Self::Banned];
+
+    /// The stored form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+            Self::Banned => "banned",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Status {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| {
+                Invalid::new(format!(
+                    "`{}` is not a status: `active`, `suspended`, `revoked` or `banned`",
+                    clip(text)
+                ))
+            })
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Whether something is live at a moment, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// It is.
+    Live,
+    /// Stopped for now.
+    Suspended,
+    /// Revoked or banned.
+    Revoked,
+    /// Its time is over.
+    Expired,
+}
+
+/// Whether something with this status and expiry is live at `now`. Its last microsecond is the one before it expires.
+pub fn liveness(status: Status, expires_at: Option<Timestamp>, now: Timestamp) -> Liveness {
+    match status {
+        Status::Revoked | Status::Banned => Liveness::Revoked,
+        Status::Suspended => Liveness::Suspended,
+        Status::Active if expires_at.is_some_and(|end| end <= now) => Liveness::Expired,
+        Status::Active => Liveness::Live,
+    }
+}
+
+/// A human: where every authority comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    /// The public id.
+    pub id: UserId,
+    /// What was last done to the human.
+    pub status: Status,
+    /// What anyone acting for the human may do at most: the first hop of every path.
+    pub permissions: Arc<PermissionSet>,
+    /// Handle and generation.
+    pub mark: Mark,
+    /// How often the human was suspended, banned, revoked or deleted; keys and sessions of before are dead for good.
+    pub kills: u64,
+    /// What the ledger says in place of the id.
+    pub pseudonym: Pseudonym,
+}
+
+impl User {
+    /// Whether the human is live; a human has no expiry.
+    pub fn is_live(&self) -> bool {
+        liveness(self.status, None, Timestamp::MIN) == Liveness::Live
+    }
+}
+
+/// Who a principal or a grant comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A human.
+    User(UserId),
+    /// An agent.
+    Agent(AgentId),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(f),
+            Self::Agent(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Owner {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let user = text.parse().map(Self::User);
+        user.or_else(|_| text.parse().map(Self::Agent))
+            .map_err(|_| {
+                Invalid::new(format!(
+                    "`{}` is neither the id of a user nor of an agent",
+                    clip(text)
+                ))
+            })
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+/// An agent: acts for humans, with what grants give it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    /// The public id.
+    pub id: AgentId,
+    /// Who it belongs to.
+    pub owner: Owner,
+    /// The human at the top of its owners.
+    pub root: UserId,
+    /// What was last done to it.
+    pub status: Status,
+    /// When it ends, if ever.
+    pub expires_at: Option<Timestamp>,
+    /// Handle and generation.
+    pub mark: Mark,
+    /// How often it was suspended or revoked; keys of before are dead for good.
+    pub kills: u64,
+}
+
+impl Agent {
+    /// Whether the agent itself is live; its owners are another question.
+    pub fn liveness(&self, now: Timestamp) -> Liveness {
+        liveness(self.status, self.expires_at, now)
+    }
+}
+
+/// Whether these are all the owners of the agent, nearest first, up to its human, and all of them are live.
+///
+/// The agent itself is not asked. A chain with a gap, a stranger in it, or longer than [`MAX_OWNERS`] is not live.
+pub fn is_owned_by_live(
+    agent: &Agent,
+    owners: &[Arc<Agent>],
+    user: Option<&User>,
+    now: Timestamp,
+) -> bool {
+    let mut expected = agent.owner;
+    for owner in owners {
+        if expected != Owner::Agent(owner.id) || owner.liveness(now) != Liveness::Live {
+            return false;
+        }
+        expected = owner.owner;
+    }
+    owners.len() <= MAX_OWNERS
+        && user.is_some_and(|user| {
+            expected == Owner::User(user.id) && agent.root == user.id && user.is_live()
+        })
+}

@@ -1,0 +1,335 @@
+//! Who calls, and what they may ask for.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use kavachos_core::action::Action;
+use kavachos_core::id::{AgentId, KeyId, RequestId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::ledger;
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::{Owner, Status};
+use kavachos_core::resource::Resource;
+use kavachos_core::revocation::Mark;
+use kavachos_core::time::Timestamp;
+
+use crate::error::{Error, Result};
+
+/// What an operator key may be used for. [`Scope::ALL`] is the one list of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Read agents and delegations.
+    AgentsRead,
+    /// Create, change and stop agents and delegations.
+    AgentsWrite,
+    /// Ask for a decision about any agent.
+    AuthorizeAny,
+    /// Read the ledger.
+    AuditRead,
+    /// Read users.
+    UsersRead,
+    /// Create, change, ban and delete users.
+    UsersWrite,
+    /// Read, make and revoke operator keys, none stronger than the key that makes them.
+    KeysWrite,
+}
+
+impl Scope {
+    /// Every scope with its name and what it allows.
+    pub const ALL: [(Self, &'static str, &'static str); 7] = [
+        (
+            Self::AgentsRead,
+            "agents:read",
+            "read agents and delegations",
+        ),
+        (
+            Self::AgentsWrite,
+            "agents:write",
+            "create, change and stop agents and delegations",
+        ),
+        (
+            Self::AuthorizeAny,
+            "authorize:any",
+            "ask for a decision about any agent",
+        ),
+        (Self::AuditRead, "audit:read", "read the ledger"),
+        (Self::UsersRead, "users:read", "read users"),
+        (
+            Self::UsersWrite,
+            "users:write",
+            "create, change, ban and delete users",
+        ),
+        (
+            Self::KeysWrite,
+            "keys:write",
+            "read, make and revoke operator keys, none stronger than itself",
+        ),
+    ];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(scope, ..)| *scope == self)
+            .map_or("", |(_, name, _)| name)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find(|(_, name, _)| *name == text)
+            .map(|(scope, ..)| *scope)
+    }
+}
+
+/// A set of scopes: every scope, also those of later versions (`*`), or a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scopes {
+    /// `["*"]`.
+    Every,
+    /// These and no others.
+    Only(BTreeSet<Scope>),
+}
+
+impl Scopes {
+    /// Reads a list of names, `["*"]` for every scope.
+    ///
+    /// # Errors
+    /// The list is empty, or a name is unknown; the message lists the known ones.
+    pub fn parse<T: AsRef<str>>(names: &[T]) -> std::result::Result<Self, Invalid> {
+        if let [only] = names
+            && only.as_ref() == "*"
+        {
+            return Ok(Self::Every);
+        }
+        if names.is_empty() {
+            return Err(Invalid::new(format!(
+                "no scope is given; known are {}",
+                Self::known()
+            )));
+        }
+        names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                Scope::parse(name.as_ref()).ok_or_else(|| {
+                    Invalid::at(
+                        format!("[{index}]"),
+                        format!("this is no scope; known are {}", Self::known()),
+                    )
+                })
+            })
+            .collect::<std::result::Result<_, _>>()
+            .map(Self::Only)
+    }
+
+    /// The names, as they are stored and shown.
+    pub fn names(&self) -> Vec<&'static str> {
+        match self {
+            Self::Every => vec!["*"],
+            Self::Only(scopes) => scopes.iter().map(|scope| scope.name()).collect(),
+        }
+    }
+
+    /// Whether the scope is in the set.
+    pub fn has(&self, scope: Scope) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Only(scopes) => scopes.contains(&scope),
+        }
+    }
+
+    /// Whether every scope of the other set is in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Every, _) => true,
+            (Self::Only(_), Self::Every) => false,
+            (Self::Only(mine), Self::Only(theirs)) => theirs.is_subset(mine),
+        }
+    }
+
+    fn known() -> String {
+        let names: Vec<_> = Scope::ALL
+            .iter()
+            .map(|(_, name, _)| format!("`{name}`"))
+            .collect();
+        format!("{} and `*` alone for all", names.join(", "))
+    }
+}
+
+/// An operator's key, compiled.
+#[derive(Debug)]
+pub struct OperatorKey {
+    /// Its id.
+    pub id: KeyId,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// The bound on everything that is made or asked with it; `None` for no bound.
+    pub ceiling: Option<PermissionSet>,
+    /// As stored.
+    pub status: Status,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// Its handle and generation.
+    pub mark: Mark,
+}
+
+/// An agent's key, compiled.
+#[derive(Debug)]
+pub struct AgentKey {
+    /// Whose it is.
+    pub agent: AgentId,
+    /// As stored.
+    pub status: Status,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    pub ended_at: Option<Timestamp>,
+    /// The agent's `kills` when it was issued.
+    pub agent_kills: u64,
+    /// The root human's `kills` when it was issued.
+    pub user_kills: u64,
+    /// Its handle and generation.
+    pub mark: Mark,
+}
+
+/// Someone whose credential was checked.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// The program that embeds the engine, or a command on a database that no server holds: may do everything.
+    Local,
+    /// An operator, with a live key.
+    Operator(Arc<OperatorKey>),
+    /// An agent, with a key that is known but may be dead: only a decision may be asked for with a dead one.
+    Agent(Arc<AgentKey>),
+}
+
+/// One call: who makes it, and what its record says of where it came from.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// Who.
+    pub caller: Caller,
+    /// The id of the request, also in its answer.
+    pub request: RequestId,
+    /// The address that the call came from.
+    pub ip: Option<IpAddr>,
+    /// What the caller says it is.
+    pub user_agent: Option<String>,
+    /// Set when the caller wants a repeated creation to have no effect.
+    pub once: Option<Once>,
+}
+
+/// An `Idempotency-Key`, hashed together with what it is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Once {
+    /// SHA-256 over caller, route and key.
+    pub slot: [u8; 32],
+    /// SHA-256 over the request.
+    pub request: [u8; 32],
+}
+
+impl Actor {
+    /// A call from the embedding program.
+    pub fn local(request: RequestId) -> Self {
+        Self {
+            caller: Caller::Local,
+            request,
+            ip: None,
+            user_agent: None,
+            once: None,
+        }
+    }
+
+    /// Refuses callers that are no operators with this scope.
+    pub(crate) fn require(&self, scope: Scope) -> Result<()> {
+        match &self.caller {
+            Caller::Local => Ok(()),
+            Caller::Operator(key) if key.scopes.has(scope) => Ok(()),
+            Caller::Operator(_) => Err(Error::Forbidden(format!(
+                "this needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
+            Caller::Agent(_) => Err(Error::Forbidden(format!(
+                "an agent key cannot do this; it needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
+        }
+    }
+
+    /// Refuses callers that are neither operators with this scope nor the agent itself.
+    pub(crate) fn require_or_agent(&self, scope: Scope, agent: Owner) -> Result<()> {
+        match &self.caller {
+            Caller::Agent(key) if Owner::Agent(key.agent) == agent => Ok(()),
+            _ => self.require(scope),
+        }
+    }
+
+    /// The agent that calls, if an agent does.
+    pub(crate) fn agent(&self) -> Option<AgentId> {
+        match &self.caller {
+            Caller::Agent(key) => Some(key.agent),
+            _ => None,
+        }
+    }
+
+    /// The bound that the caller's key puts on what is made or asked.
+    pub(crate) fn ceiling(&self) -> Option<&PermissionSet> {
+        match &self.caller {
+            Caller::Operator(key) => key.ceiling.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Refuses a decision that lies above the caller's ceiling.
+    pub(crate) fn within_ceiling(&self, action: &Action, resource: &Resource) -> Result<()> {
+        match self.ceiling() {
+            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => Err(
+                Error::Forbidden("the action and resource lie above this key's ceiling".to_owned()),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses permissions that lie above the caller's ceiling.
+    pub(crate) fn covers(&self, permissions: &PermissionSet) -> Result<()> {
+        match self
+            .ceiling()
+            .map(|ceiling| ceiling.covers_all(permissions))
+        {
+            Some(Err(reason)) => Err(Error::Forbidden(format!(
+                "above this key's ceiling: {}",
+                reason.message()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What must still be so when the writer comes to the caller's batch: its credential is not revoked.
+    pub(crate) fn reads(&self) -> Vec<Mark> {
+        match &self.caller {
+            Caller::Local => Vec::new(),
+            Caller::Operator(key) => vec![key.mark],
+            Caller::Agent(key) => vec![key.mark],
+        }
+    }
+
+    /// The caller's name in records.
+    pub(crate) fn name(&self) -> ledger::Actor {
+        match &self.caller {
+            Caller::Local => ledger::Actor::System,
+            Caller::Operator(key) => ledger::Actor::Key(key.id),
+            Caller::Agent(key) => ledger::Actor::Agent(key.agent),
+        }
+    }
+}
+
+impl Actor {
+    /// Where the call came from, for the personal part of its record.
+    pub(crate) fn origin(&self) -> (Option<String>, Option<&str>) {
+        (
+            self.ip.map(|ip| ip.to_canonical().to_string()),
+            self.user_agent.as_deref(),
+        )
+    }
+}

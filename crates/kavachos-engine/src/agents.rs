@@ -1,0 +1,539 @@
+//! Agents: created with a root grant and a key, read, changed, rotated, suspended, resumed, revoked.
+//!
+//! Creating and reading are here; what happens to an agent later is in [`lifecycle`](crate::lifecycle).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::constraint::Constraints;
+use kavachos_core::decide::Facts;
+use kavachos_core::grant::{MAX_DEPTH, Terms};
+use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::ledger::{Entry, Outcome, Record};
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::{Agent as Compiled, Liveness, Owner, Status, liveness};
+use kavachos_core::revocation::{HandleKind, Mark};
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::time::Timestamp;
+use kavachos_store::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
+use kavachos_store::user::{self, UserRow};
+use kavachos_store::{Batch, handle};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::actor::{Actor, Scope};
+use crate::compile;
+use crate::directory::Changed;
+use crate::engine::{Engine, Plan};
+use crate::error::{Error, Result};
+use crate::grants::{Ask, Planned};
+use crate::issued::Issued;
+use crate::page::{Page, PageOf};
+use crate::text;
+use crate::users::{External, NewUser, to_text};
+
+/// The longest life of an agent's key.
+const MAX_KEY_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// What an agent is for. It changes no decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentKind {
+    /// Acts on its own within its authority.
+    Autonomous,
+    /// Acts for a human who is present.
+    Delegated,
+    /// A program that is no model: a job, a bot, a service.
+    Service,
+}
+
+impl AgentKind {
+    /// The text that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Autonomous => "autonomous",
+            Self::Delegated => "delegated",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// Who owns a new agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewOwner {
+    /// A human of ours.
+    User(UserId),
+    /// Another agent: the new one is its sub-agent.
+    Agent(AgentId),
+    /// A human of someone else's identity provider, created on first mention.
+    External(External),
+}
+
+/// An agent to create.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewAgent {
+    /// Who owns it.
+    pub owner: NewOwner,
+    /// For display.
+    pub name: String,
+    /// What it is for.
+    pub kind: AgentKind,
+    /// What it may do: for a sub-agent no more than its owner.
+    pub permissions: PermissionSet,
+    /// What must hold for everything in it.
+    pub guards: Option<Constraints>,
+    /// How deep delegations below it may go.
+    pub max_depth: Option<u8>,
+    /// Which of the owning agent's grants the authority comes from.
+    pub parent: Option<GrantId>,
+    /// When the agent ends.
+    pub expires_at: Option<Timestamp>,
+    /// How long its first key works.
+    pub key_ttl: Option<Duration>,
+    /// A JSON object of your own.
+    pub metadata: Option<Value>,
+}
+
+/// An agent, as others see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// The id.
+    pub id: AgentId,
+    /// The human or agent that owns it.
+    pub owner_id: Owner,
+    /// The human at the top of its owners.
+    pub user_id: UserId,
+    /// The name.
+    pub name: String,
+    /// `autonomous`, `delegated` or `service`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `active`, `suspended`, `revoked` or `expired`: the agent's own; those above it are judged in every decision.
+    pub status: &'static str,
+    /// What its root grant permits.
+    pub permissions: PermissionSet,
+    /// What must hold for everything in it.
+    pub guards: Option<Constraints>,
+    /// The root grant.
+    pub grant_id: GrantId,
+    /// How deep delegations below it may go.
+    pub max_depth: u8,
+    /// When the agent ends.
+    pub expires_at: Option<Timestamp>,
+    /// When its root grant ends: a sub-agent's ends with the grant it comes from.
+    pub grant_expires_at: Option<Timestamp>,
+    /// When its newest key ends; absent in lists, `null` when it has no live key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_expires_at: Option<Timestamp>,
+    /// The caller's own object.
+    pub metadata: Option<Value>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl Engine {
+    /// Creates an agent with its root grant and its first key.
+    ///
+    /// # Errors
+    /// The owner is unknown or not live, the human's quota is used up, or more is asked for than the owner has.
+    pub async fn create_agent(&self, actor: &Actor, new: &NewAgent) -> Result<Issued<Agent>> {
+        check_new(new)?;
+        let secret = self.secret(SecretKind::Agent);
+        self.change(actor, "agent.created", || {
+            self.plan_agent(actor, new, &secret)
+        })
+        .await
+    }
+
+    async fn plan_agent(
+        &self,
+        actor: &Actor,
+        new: &NewAgent,
+        secret: &Secret,
+    ) -> Result<Plan<Issued<Agent>>> {
+        match new.owner {
+            NewOwner::Agent(owner) => {
+                actor.require_or_agent(Scope::AgentsWrite, Owner::Agent(owner))?
+            }
+            NewOwner::User(_) | NewOwner::External(_) => actor.require(Scope::AgentsWrite)?,
+        }
+        if let Some(agent) = actor.agent() {
+            self.require_live_key(actor, agent).await?;
+        }
+        if let Some(done) = self.done_before(actor).await? {
+            let id = done.parse().map_err(Error::Invalid)?;
+            return Ok(Plan::Done(Issued::replay(
+                self.agent_view(self.agent_row(id).await?).await?,
+            )));
+        }
+        actor.covers(&new.permissions)?;
+        let (owner, user, mut batch) = self.owner_of_new(actor, new).await?;
+        if user.agents >= self.settings().agents_per_owner {
+            return Err(self.agent_limit());
+        }
+        let id: AgentId = self.id();
+        let ask = Ask {
+            giver: owner,
+            to: (id, user.id),
+            permissions: Arc::new(new.permissions.clone()),
+            guards: new.guards.clone().map(Box::new),
+            max_depth: new.max_depth,
+            expires_at: None,
+            parent: new.parent,
+            reason: None,
+        };
+        let planned = match owner {
+            Owner::User(_) => self.plan_root_grant(&compile::user(&user)?, &ask)?,
+            Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
+        };
+        let row = self.new_agent_row(new, owner, user.id, &planned, id);
+        let key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
+        self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
+        self.claim_once(actor, &mut batch, id);
+        let mut view = self.view(row, &planned.terms);
+        view.key_expires_at = Some(key.expires_at);
+        Ok(Plan::commit(batch, Issued::new(view, secret.clone())))
+    }
+
+    /// The owner of a new agent, the human above it, and the batch that creates that human if it is new.
+    async fn owner_of_new(&self, actor: &Actor, new: &NewAgent) -> Result<(Owner, UserRow, Batch)> {
+        let plain = || Batch {
+            reads: actor.reads(),
+            ..Batch::default()
+        };
+        match &new.owner {
+            NewOwner::User(id) => Ok((Owner::User(*id), self.user_row(*id).await?, plain())),
+            NewOwner::Agent(id) => {
+                let owner = self.agent_row(*id).await?;
+                Ok((Owner::Agent(*id), self.user_row(owner.root).await?, plain()))
+            }
+            NewOwner::External(external) => {
+                actor.require(Scope::UsersWrite)?;
+                let External {
+                    provider,
+                    external_id,
+                } = external.clone();
+                if let Some(row) = self
+                    .store()
+                    .find(user::by_external(provider, external_id))
+                    .await?
+                {
+                    return Ok((Owner::User(row.id), row, plain()));
+                }
+                let new = NewUser {
+                    external: Some(external.clone()),
+                    ..NewUser::default()
+                };
+                let row = self.new_user_row(new)?;
+                let batch = self.user_born(actor, row.clone())?;
+                Ok((Owner::User(row.id), row, batch))
+            }
+        }
+    }
+
+    fn new_agent_row(
+        &self,
+        new: &NewAgent,
+        owner: Owner,
+        root: UserId,
+        planned: &Planned,
+        id: AgentId,
+    ) -> AgentRow {
+        AgentRow {
+            id,
+            owner,
+            root,
+            name: new.name.clone(),
+            kind: new.kind.as_str().to_owned(),
+            status: Status::Active,
+            expires_at: new.expires_at,
+            metadata: new.metadata.as_ref().map(Value::to_string),
+            root_grant: planned.id,
+            mark: self.mark(HandleKind::Agent),
+            kills: 0,
+            version: 0,
+            created_at: self.now(),
+        }
+    }
+
+    /// A key for an agent, living as long as asked but no longer than the agent.
+    pub(crate) fn new_key_row(
+        &self,
+        agent: &AgentRow,
+        user_kills: u64,
+        ttl: Option<Duration>,
+        secret: &Secret,
+    ) -> Result<AgentKeyRow> {
+        let ttl = ttl.unwrap_or(self.settings().agent_key_ttl);
+        if ttl.is_zero() || ttl > MAX_KEY_TTL {
+            let message = format!("must be from 1 to {}", MAX_KEY_TTL.as_secs());
+            return Err(Invalid::at("keyTtlSeconds", message).into());
+        }
+        let now = self.now();
+        let end = now.plus(ttl);
+        Ok(AgentKeyRow {
+            hash: secret.hash(),
+            agent: agent.id,
+            shown: secret.display_prefix().to_owned(),
+            status: Status::Active,
+            expires_at: agent.expires_at.map_or(end, |agent| agent.min(end)),
+            agent_kills: agent.kills,
+            user_kills,
+            mark: self.mark(HandleKind::Key),
+            ended_at: None,
+            created_at: now,
+        })
+    }
+
+    fn add_birth(
+        &self,
+        actor: &Actor,
+        batch: &mut Batch,
+        (row, user, planned, key): (&AgentRow, &UserRow, &Planned, &AgentKeyRow),
+    ) -> Result<()> {
+        // A human who is created in this same batch has no generation to be checked yet.
+        if batch.writes.is_empty() {
+            batch.reads.push(user.mark);
+        }
+        batch.reads.extend(planned.reads.iter().copied());
+        batch
+            .writes
+            .push(user::count_agent(user.id, self.settings().agents_per_owner));
+        batch.writes.push(agent::insert(row.clone()));
+        batch.writes.push(handle::born(row.mark));
+        batch.writes.extend(self.grant_writes(planned)?);
+        batch.writes.push(agent::insert_key(key.clone()));
+        batch.writes.push(handle::born(key.mark));
+        batch.entries.push(self.agent_record(
+            actor,
+            "agent.created",
+            (row, user),
+            Some(&planned.terms),
+        )?);
+        batch.effects.push(Changed::User(user.id).into());
+        batch.effects.push(Changed::Agent(row.id).into());
+        batch.effects.push(Changed::Key(key.hash).into());
+        Ok(())
+    }
+
+    /// The record of something that happened to an agent.
+    pub(crate) fn agent_record(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        (row, user): (&AgentRow, &UserRow),
+        terms: Option<&Terms>,
+    ) -> Result<Entry> {
+        let (ip, user_agent) = actor.origin();
+        let details = terms
+            .map(|terms| crate::grants::details(row.root_grant, terms))
+            .transpose()?;
+        let metadata: Option<Value> = row
+            .metadata
+            .as_deref()
+            .map(|text| compile::stored("metadata", text))
+            .transpose()?;
+        let chain: Vec<AgentId> = match row.owner {
+            Owner::Agent(owner) => vec![owner],
+            Owner::User(_) => Vec::new(),
+        };
+        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
+        record.subject = Some(user.pseudonym);
+        record.agent = Some(row.id);
+        record.chain = &chain;
+        record.request_id = Some(actor.request);
+        record.details = details.as_ref();
+        record.personal.name = Some(&row.name);
+        record.personal.metadata = metadata.as_ref();
+        record.personal.ip = ip.as_deref();
+        record.personal.user_agent = user_agent;
+        self.seal(&record)
+    }
+
+    pub(crate) async fn agent_row(&self, id: AgentId) -> Result<AgentRow> {
+        self.store()
+            .find(agent::by_id(id))
+            .await?
+            .ok_or(Error::NotFound("agent"))
+    }
+
+    /// One agent: for operators, and for the agent itself and the agent that owns it.
+    ///
+    /// # Errors
+    /// There is none with this id, or it is not the caller's to see.
+    pub async fn agent(&self, actor: &Actor, id: AgentId) -> Result<Agent> {
+        let row = self.visible_agent(actor, id).await?;
+        self.agent_view(row).await
+    }
+
+    /// An agent that the caller may see; to others it is as if it did not exist.
+    pub(crate) async fn visible_agent(&self, actor: &Actor, id: AgentId) -> Result<AgentRow> {
+        let Some(me) = actor.agent() else {
+            actor.require(Scope::AgentsRead)?;
+            return self.agent_row(id).await;
+        };
+        self.require_live_key(actor, me).await?;
+        let row = self.agent_row(id).await?;
+        if row.id == me || row.owner == Owner::Agent(me) {
+            Ok(row)
+        } else {
+            Err(Error::NotFound("agent"))
+        }
+    }
+
+    /// Agents, newest first. An agent sees those that it owns.
+    ///
+    /// # Errors
+    /// Those of the store, and `forbidden`.
+    pub async fn agents(
+        &self,
+        actor: &Actor,
+        filter: AgentFilter,
+        page: PageOf<AgentId>,
+    ) -> Result<Page<Agent, AgentId>> {
+        let filter = match actor.agent() {
+            None => {
+                actor.require(Scope::AgentsRead)?;
+                filter
+            }
+            Some(me) => {
+                self.require_live_key(actor, me).await?;
+                AgentFilter {
+                    owner: Some(Owner::Agent(me)),
+                    ..filter
+                }
+            }
+        };
+        let rows = self
+            .store()
+            .list(agent::page(
+                filter,
+                page.after,
+                page.limit.saturating_add(1),
+            ))
+            .await?;
+        let cut = Page::cut(rows, page.limit, |row: &AgentRow| row.id);
+        let mut items = Vec::with_capacity(cut.items.len());
+        for row in cut.items {
+            items.push(self.agent_view(row).await?);
+        }
+        Ok(Page {
+            items,
+            next: cut.next,
+        })
+    }
+
+    pub(crate) async fn agent_view(&self, row: AgentRow) -> Result<Agent> {
+        let grant = self.grant_row(row.root_grant).await?;
+        let keys = self.store().list(agent::active_keys(row.id)).await?;
+        let mut view = self.view(row, &compile::grant(&grant)?.terms());
+        view.key_expires_at = keys.first().map(|key| key.expires_at);
+        Ok(view)
+    }
+
+    fn view(&self, row: AgentRow, terms: &Terms) -> Agent {
+        Agent {
+            id: row.id,
+            owner_id: row.owner,
+            user_id: row.root,
+            name: row.name,
+            kind: row.kind,
+            status: match liveness(row.status, row.expires_at, self.now()) {
+                Liveness::Expired => "expired",
+                _ => row.status.as_str(),
+            },
+            permissions: PermissionSet::clone(&terms.permissions),
+            guards: terms.guards.as_deref().cloned(),
+            grant_id: row.root_grant,
+            max_depth: terms.max_depth,
+            expires_at: row.expires_at,
+            grant_expires_at: terms.expires_at,
+            key_expires_at: None,
+            metadata: row
+                .metadata
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok()),
+            created_at: row.created_at,
+        }
+    }
+
+    /// Refuses an agent whose key or self is dead, or whose owners are: everything but a decision needs a live one.
+    ///
+    /// Returns what that relied on.
+    pub(crate) async fn require_live_key(&self, actor: &Actor, id: AgentId) -> Result<Vec<Mark>> {
+        use kavachos_core::decide::Credential;
+        let facts = self.facts(id).await?;
+        let crate::actor::Caller::Agent(key) = &actor.caller else {
+            return Ok(Vec::new());
+        };
+        let live = crate::authorize::credential(key, &facts, self.now()) == Credential::KeyLive;
+        let Some(agent) = live.then_some(()).and(live_agent(&facts, self.now())) else {
+            return Err(Error::Unauthenticated("the agent or its key is not live"));
+        };
+        Ok(relied_on(agent, &facts))
+    }
+
+    fn agent_limit(&self) -> Error {
+        let limit = self.settings().agents_per_owner;
+        Error::LimitExceeded {
+            code: "agent_limit_exceeded",
+            message: format!(
+                "this human has {limit} agents, sub-agents included, and may have no more; revoke one first"
+            ),
+        }
+    }
+}
+
+/// The agent of the facts, if it and everyone above it is live.
+pub(crate) fn live_agent(facts: &Facts, now: Timestamp) -> Option<&Compiled> {
+    let agent = facts.agent.as_deref()?;
+    let live = agent.liveness(now) == Liveness::Live
+        && kavachos_core::principal::is_owned_by_live(
+            agent,
+            &facts.owners,
+            facts.user.as_deref(),
+            now,
+        );
+    live.then_some(agent)
+}
+
+/// The marks of an agent and of everyone above it.
+pub(crate) fn relied_on(agent: &Compiled, facts: &Facts) -> Vec<Mark> {
+    let owners = facts.owners.iter().map(|owner| owner.mark);
+    std::iter::once(agent.mark)
+        .chain(owners)
+        .chain(facts.user.iter().map(|user| user.mark))
+        .collect()
+}
+
+fn check_new(new: &NewAgent) -> Result<()> {
+    text::plain("name", &new.name, text::MAX_NAME_BYTES)?;
+    check_depth(new.max_depth)?;
+    if let Some(metadata) = &new.metadata {
+        text::metadata(metadata)?;
+    }
+    if let NewOwner::External(external) = &new.owner {
+        external.check().map_err(|error| error.within("owner"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn check_depth(max_depth: Option<u8>) -> std::result::Result<(), Invalid> {
+    match max_depth {
+        Some(depth) if depth > MAX_DEPTH => Err(Invalid::at(
+            "maxDepth",
+            format!("must be from 0 to {MAX_DEPTH}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The stored form of a grant's contents.
+pub(crate) fn contents(terms: &Terms) -> Result<(String, Option<String>)> {
+    Ok((
+        to_text(&*terms.permissions)?,
+        terms.guards.as_deref().map(to_text).transpose()?,
+    ))
+}

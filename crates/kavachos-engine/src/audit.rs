@@ -1,0 +1,204 @@
+//! Reading the ledger back: filters, pages, and one record with people under their own ids.
+
+use kavachos_core::id::{AgentId, AuditId, RequestId, UserId};
+use kavachos_core::ledger::{Outcome, Pseudonym};
+use kavachos_core::resource::ResourcePattern;
+use kavachos_core::time::Timestamp;
+use kavachos_store::ledger::{LedgerFilter, LedgerRow};
+use serde_json::{Map, Value};
+
+use crate::actor::{Actor, Scope};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::page::{Page, PageOf};
+
+/// How many records one page may look through for what its filters leave; then it ends early, with a cursor.
+const MAX_SCANNED: usize = 20_000;
+/// How many records one query brings while looking.
+const SCAN_STEP: usize = 1_000;
+
+/// Which records. All given filters must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuditFilter {
+    /// The agent that acted or was acted upon.
+    pub agent: Option<AgentId>,
+    /// The human for whom.
+    pub user: Option<UserId>,
+    /// An agent among the ancestors, or the acting agent itself.
+    pub member: Option<AgentId>,
+    /// The action.
+    pub action: Option<String>,
+    /// A pattern that the resource matches.
+    pub resource: Option<ResourcePattern>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// The code.
+    pub code: Option<String>,
+    /// The kind of record.
+    pub kind: Option<String>,
+    /// The request that it was part of.
+    pub request: Option<RequestId>,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+}
+
+/// One record, as it is shown: the recorded members, with `subject` under the user's own id where it is still known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditRecord {
+    /// Its number.
+    pub seq: u64,
+    /// All members, `seq` and `time` among them.
+    pub members: Map<String, Value>,
+}
+
+impl Engine {
+    /// A page of the ledger, newest first.
+    ///
+    /// # Errors
+    /// Those of the store, and `forbidden`.
+    pub async fn audit(
+        &self,
+        actor: &Actor,
+        filter: &AuditFilter,
+        page: PageOf<u64>,
+    ) -> Result<Page<AuditRecord, u64>> {
+        actor.require(Scope::AuditRead)?;
+        let Some(stored) = self.stored_filter(filter).await? else {
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+            });
+        };
+        let wanted = page.limit.saturating_add(1);
+        let mut before = page.after;
+        let mut found = Vec::new();
+        let mut scanned = 0;
+        let mut ended_early = None;
+        while found.len() < wanted {
+            // A resource pattern is judged here, by the one matcher that decisions use too.
+            let step = if filter.resource.is_some() {
+                SCAN_STEP
+            } else {
+                wanted
+            };
+            let rows = self
+                .store()
+                .list(kavachos_store::ledger::page(&stored, before, step))
+                .await?;
+            let last_page = rows.len() < step;
+            scanned += rows.len();
+            before = rows.last().map(|row| row.seq).or(before);
+            found.extend(
+                rows.into_iter()
+                    .filter(|row| matches(filter.resource.as_ref(), row)),
+            );
+            if last_page {
+                break;
+            }
+            if scanned >= MAX_SCANNED {
+                ended_early = before;
+                break;
+            }
+        }
+        let mut cut = Page::cut(found, page.limit, |row: &LedgerRow| row.seq);
+        cut.next = cut.next.or(ended_early);
+        let mut items = Vec::with_capacity(cut.items.len());
+        for row in cut.items {
+            items.push(self.shown(row).await?);
+        }
+        Ok(Page {
+            items,
+            next: cut.next,
+        })
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub async fn audit_record(&self, actor: &Actor, id: AuditId) -> Result<AuditRecord> {
+        actor.require(Scope::AuditRead)?;
+        let row = self.store().find(kavachos_store::ledger::by_id(id)).await?;
+        self.shown(row.ok_or(Error::NotFound("audit record"))?)
+            .await
+    }
+
+    /// The filter in the ledger's own terms; `None` when it names a human whom the ledger does not know.
+    async fn stored_filter(&self, filter: &AuditFilter) -> Result<Option<LedgerFilter>> {
+        let subject = match filter.user {
+            None => None,
+            Some(user) => match self.store().find(kavachos_store::user::by_id(user)).await? {
+                Some(row) => Some(row.pseudonym),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(LedgerFilter {
+            agent: filter.agent,
+            subject,
+            member: filter.member,
+            action: filter.action.clone(),
+            outcome: filter.outcome,
+            code: filter.code.clone(),
+            kind: filter.kind.clone(),
+            request: filter.request,
+            since: filter.since,
+            until: filter.until,
+        }))
+    }
+
+    async fn shown(&self, row: LedgerRow) -> Result<AuditRecord> {
+        let damaged = |error: serde_json::Error| {
+            Error::Internal(format!("record {} cannot be read: {error}", row.seq))
+        };
+        let mut members: Map<String, Value> = serde_json::from_str(&row.body).map_err(damaged)?;
+        let personal: Map<String, Value> =
+            serde_json::from_str(row.personal.as_deref().unwrap_or("{}")).map_err(damaged)?;
+        for hidden in ["blind", "priv", "private"] {
+            members.remove(hidden);
+        }
+        // Personal texts stand beside the body's; a delegation's own reason is not the decision's.
+        for (name, value) in personal {
+            let name = if members.contains_key(&name) {
+                format!("{name}Given")
+            } else {
+                name
+            };
+            members.insert(name, value);
+        }
+        if let Some(pseudonym) = members
+            .get("subject")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok())
+        {
+            members.insert("subject".to_owned(), self.known_as(pseudonym).await?);
+        }
+        members.insert("seq".to_owned(), row.seq.into());
+        members.insert("time".to_owned(), row.time.to_string().into());
+        Ok(AuditRecord {
+            seq: row.seq,
+            members,
+        })
+    }
+
+    /// The user id behind a pseudonym, or the pseudonym itself once it is nobody's.
+    async fn known_as(&self, pseudonym: Pseudonym) -> Result<Value> {
+        let user = self
+            .store()
+            .find(kavachos_store::user::by_pseudonym(pseudonym))
+            .await?;
+        Ok(user
+            .map_or_else(|| pseudonym.to_string(), |user| user.id.to_string())
+            .into())
+    }
+}
+
+fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {
+    pattern.is_none_or(|pattern| {
+        row.resource
+            .as_deref()
+            .and_then(|text| text.parse().ok())
+            .is_some_and(|resource| pattern.matches(&resource))
+    })
+}

@@ -1,0 +1,87 @@
+//! From a credential to a caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::principal::Status;
+use kavachos_core::secret::{Secret, SecretHash, SecretKind};
+
+use crate::actor::{AgentKey, Caller, OperatorKey};
+use crate::compile;
+use crate::directory::KnownKey;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// How long a dead agent key is still told apart from an unknown one.
+const DEAD_KEYS_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+impl Engine {
+    /// Finds out who calls with this credential.
+    ///
+    /// An operator's key must be live. An agent's key may be dead: whether it is decides each use (a decision says so
+    /// with a code, everything else refuses).
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when the credential is malformed, unknown, of a kind that calls nothing here, or dead.
+    pub async fn authenticate(&self, credential: &str) -> Result<Caller> {
+        const UNKNOWN: Error = Error::Unauthenticated("the credential is unknown");
+        let secret = Secret::parse(credential).map_err(|_| {
+            Error::Unauthenticated(
+                "the credential is not well-formed: copy all of it, without quotes",
+            )
+        })?;
+        let Some(known) = self.known_key(&secret).await? else {
+            return Err(UNKNOWN);
+        };
+        match known {
+            KnownKey::Operator(key) => self.live_operator(&key).then_some(Caller::Operator(key)),
+            KnownKey::Agent(key) => self.still_told_apart(&key).then_some(Caller::Agent(key)),
+        }
+        .ok_or(UNKNOWN)
+    }
+
+    fn live_operator(&self, key: &OperatorKey) -> bool {
+        key.status == Status::Active && key.expires_at.is_none_or(|end| self.now() < end)
+    }
+
+    fn still_told_apart(&self, key: &AgentKey) -> bool {
+        let dead_since = key
+            .ended_at
+            .map_or(key.expires_at, |ended| ended.min(key.expires_at));
+        self.now().since(dead_since) < DEAD_KEYS_KNOWN
+    }
+
+    async fn known_key(&self, secret: &Secret) -> Result<Option<KnownKey>> {
+        let hash = secret.hash();
+        if let Some(key) = self.directory().key(hash) {
+            return Ok(Some(key));
+        }
+        let load = self.directory().begin();
+        let found = self.load_key(secret.kind(), hash).await?;
+        if let Some(key) = &found {
+            self.directory().keep_key(load, hash, key);
+        }
+        Ok(found)
+    }
+
+    async fn load_key(&self, kind: SecretKind, hash: SecretHash) -> Result<Option<KnownKey>> {
+        match kind {
+            SecretKind::Operator => {
+                let row = self
+                    .store()
+                    .find(kavachos_store::operator_key::by_hash(hash))
+                    .await?;
+                row.map(|row| Ok(KnownKey::Operator(Arc::new(compile::operator_key(&row)?))))
+                    .transpose()
+            }
+            SecretKind::Agent => {
+                let row = self
+                    .store()
+                    .find(kavachos_store::agent::key_by_hash(hash))
+                    .await?;
+                Ok(row.map(|row| KnownKey::Agent(Arc::new(compile::agent_key(&row)))))
+            }
+            SecretKind::Session | SecretKind::Resource => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The decision, the hot path: facts, the pure decision, one record, one commit.
+//!
+//! The answer leaves after the record is on disk. An allow carries the generations that it relied on and takes its
+//! counters in the same commit, so a kill or a full counter that comes first turns it into a new decision.
+
+use std::time::Duration;
+
+use kavachos_core::counter::Refusal;
+use kavachos_core::decide::{self, Code, CounterKey, Credential, Facts, Full, Request, decide};
+use kavachos_core::id::{AgentId, AuditId, GrantId, UserId};
+use kavachos_core::json;
+use kavachos_core::ledger::{self, Entry, Outcome, Record, RevocationPoint};
+use kavachos_core::principal::Status;
+use kavachos_core::time::Timestamp;
+use kavachos_store::{Batch, CommitError, Take};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::actor::{Actor, AgentKey, Caller, Scope};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// How often a decision that met a change decides again.
+const MAX_CONFLICTS: usize = 8;
+/// How many counters one decision may find full before it gives up; each adds to what the next round knows.
+const MAX_FULL: usize = 64;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Which agent; `None` for the caller itself.
+    pub agent: Option<AgentId>,
+    /// For which human; `None` for the agent's own.
+    pub on_behalf_of: Option<UserId>,
+    /// To do what.
+    pub request: Request,
+}
+
+/// The answer, already on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a decision that nobody looks at protects nothing"]
+pub struct Decision {
+    /// Whether the agent may do it now.
+    pub allowed: bool,
+    /// The stable code.
+    pub code: Code,
+    /// The code in words.
+    pub reason: String,
+    /// The record of this decision.
+    pub audit_id: AuditId,
+    /// When a limit allows the next call.
+    pub retry_after: Option<Duration>,
+}
+
+impl Engine {
+    /// Decides, records, and answers once the record is on disk.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when the caller may not ask this; [`Error::TooManyRequests`] for an agent that is denied
+    /// too often; the variants of ours when nothing could be decided or recorded. A denial is no error.
+    pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
+        let started = self.now();
+        let asked = Asked::new(actor, question)?;
+        let mut full = Vec::new();
+        for _ in 0..MAX_CONFLICTS + MAX_FULL {
+            let facts = self.facts_for(actor, &asked).await?;
+            let decision = decide(&facts, &asked.question.request, &full, self.now());
+            if !decision.allowed()
+                && let Some(agent) = actor.agent()
+            {
+                self.admit_denial(agent)?;
+            }
+            let id = self.id();
+            let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
+            match self.store().commit(batch(actor, &decision, entry)).await {
+                Ok(_) => return Ok(answer(id, decision)),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Refused { counter, refusal }) => {
+                    full.push(full_counter(&counter, refusal)?)
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// The facts of the decision, with what the caller's credential adds to them.
+    async fn facts_for(&self, actor: &Actor, asked: &Asked<'_>) -> Result<Facts> {
+        let mut facts = self.facts(asked.agent).await?;
+        facts.subject = asked.question.on_behalf_of;
+        if let Caller::Agent(key) = &actor.caller {
+            facts.credential = credential(key, &facts, self.now());
+        }
+        Ok(facts)
+    }
+
+    fn decision_record(
+        &self,
+        id: AuditId,
+        asked: &Asked<'_>,
+        (facts, decision): (&Facts, &decide::Decision),
+        started: Timestamp,
+    ) -> Result<Entry> {
+        let request = &asked.question.request;
+        let outcome = if decision.allowed() {
+            Outcome::Allowed
+        } else {
+            Outcome::Denied
+        };
+        let path = decision.winner.and_then(|winner| facts.paths.get(winner));
+        let grant_path: Vec<GrantId> = path
+            .iter()
+            .flat_map(|path| &path.hops)
+            .map(|hop| hop.grant.id)
+            .collect();
+        let chain = ancestors(facts, path);
+        let reason = decision.reason();
+        let details = details(asked.actor, facts, decision);
+        let (ip, user_agent) = asked.actor.origin();
+        let ip = request.ip.map(|ip| ip.to_canonical().to_string()).or(ip);
+        let (action, resource) = (request.action.to_string(), request.resource.to_string());
+        let mut record = Record::new(
+            id,
+            "decision",
+            outcome,
+            decision.code.as_str(),
+            asked.actor.name(),
+        );
+        record.subject = path
+            .map(|path| &path.user)
+            .or(facts.user.as_ref())
+            .map(|user| user.pseudonym);
+        record.agent = Some(asked.agent);
+        record.chain = &chain;
+        record.grant_path = &grant_path;
+        record.agent_proof = Some("server");
+        record.action = Some(&action);
+        record.resource = Some(&resource);
+        record.reason = Some(&reason);
+        record.duration_us = u64::try_from(self.now().since(started).as_micros()).ok();
+        record.request_id = Some(asked.actor.request);
+        record.cost = request.cost.as_ref().map(|cost| ledger::Cost {
+            amount: cost.amount,
+            unit: cost.unit.as_str(),
+        });
+        let head = self.head();
+        record.revocation_head = Some(RevocationPoint {
+            epoch: head.epoch,
+            rseq: head.revocation.rseq,
+        });
+        record.details = details.as_ref();
+        record.personal.arguments_digest = asked.arguments_digest.as_ref();
+        record.personal.ip = ip.as_deref();
+        record.personal.user_agent = user_agent;
+        self.seal(&record)
+    }
+}
+
+/// A question that its caller may ask.
+struct Asked<'a> {
+    actor: &'a Actor,
+    question: &'a Question,
+    agent: AgentId,
+    arguments_digest: Option<[u8; 32]>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(actor: &'a Actor, question: &'a Question) -> Result<Self> {
+        let agent = match (&actor.caller, question.agent) {
+            (Caller::Agent(key), None) => key.agent,
+            (Caller::Agent(key), Some(agent)) if agent == key.agent => agent,
+            (Caller::Agent(_), Some(_)) => {
+                return Err(Error::Forbidden(
+                    "an agent key asks for its own agent only; leave `agentId` out".to_owned(),
+                ));
+            }
+            (_, Some(agent)) => {
+                actor.require(Scope::AuthorizeAny)?;
+                agent
+            }
+            (_, None) => {
+                return Err(kavachos_core::invalid::Invalid::at(
+                    "agentId",
+                    "say which agent wants to act",
+                )
+                .into());
+            }
+        };
+        let request = &question.request;
+        actor.within_ceiling(&request.action, &request.resource)?;
+        let digest = |arguments: &Value| Sha256::digest(json::canonical(arguments)).into();
+        Ok(Self {
+            actor,
+            question,
+            agent,
+            arguments_digest: request.arguments.as_ref().map(digest),
+        })
+    }
+}
+
+/// Whether the caller's own key is live: the same rule for every use of an agent key.
+pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Credential {
+    let outlived = facts
+        .agent
+        .as_ref()
+        .is_some_and(|agent| key.agent_kills < agent.kills)
+        || facts
+            .user
+            .as_ref()
+            .is_some_and(|user| key.user_kills < user.kills);
+    if now >= key.expires_at {
+        Credential::KeyExpired
+    } else if key.status != Status::Active || outlived {
+        Credential::KeyRevoked
+    } else {
+        Credential::KeyLive
+    }
+}
+
+fn batch(actor: &Actor, decision: &decide::Decision, entry: Entry) -> Batch {
+    let mut batch = Batch {
+        entries: vec![entry],
+        ..Batch::default()
+    };
+    if decision.allowed() {
+        batch.reads = decision.reads.iter().copied().collect();
+        batch.reads.extend(actor.reads());
+        let take = |take: &decide::Take| Take {
+            counter: take.key.to_bytes().into(),
+            rule: take.rule,
+            n: take.n,
+        };
+        batch.takes = decision.takes.iter().map(take).collect();
+    }
+    batch
+}
+
+fn full_counter(key: &[u8], refusal: Refusal) -> Result<Full> {
+    let key = key.try_into().map_err(|_| {
+        Error::Internal("the store refused a counter that is none of ours".to_owned())
+    })?;
+    Ok(Full {
+        key: CounterKey::from_bytes(key),
+        refusal,
+    })
+}
+
+fn answer(audit_id: AuditId, decision: decide::Decision) -> Decision {
+    Decision {
+        allowed: decision.allowed(),
+        code: decision.code,
+        reason: decision.reason(),
+        audit_id,
+        retry_after: decision.retry_after,
+    }
+}
+
+/// The agents above the acting one: the givers of the path that decided, or its owners when no path did.
+fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
+    let givers = path
+        .into_iter()
+        .flat_map(|path| &path.hops)
+        .filter_map(|hop| hop.giver.first());
+    let mut chain: Vec<AgentId> = givers.map(|agent| agent.id).collect();
+    for owner in facts.owners.iter().rev() {
+        if !chain.contains(&owner.id) {
+            chain.push(owner.id);
+        }
+    }
+    chain
+}
+
+/// What the record keeps beyond the winner: why each path did not permit, and that the agent spoke for itself.
+fn details(actor: &Actor, facts: &Facts, decision: &decide::Decision) -> Option<Value> {
+    let mut members = serde_json::Map::new();
+    if actor.agent().is_some() && decision.allowed() {
+        members.insert("selfReported".to_owned(), Value::Bool(true));
+    }
+    if !decision.allowed() && !decision.verdicts.is_empty() {
+        let paths = decision.verdicts.iter().map(|verdict| {
+            let grant = facts
+                .paths
+                .get(verdict.path)
+                .and_then(|path| path.hops.last())
+                .map(|hop| hop.grant.id);
+            json!({
+                "grant": grant,
+                "hop": verdict.hop,
+                "permission": verdict.permission.map(|id| id.to_string()),
+                "code": verdict.code.as_str(),
+            })
+        });
+        members.insert("paths".to_owned(), paths.collect());
+        if decision.more > 0 {
+            members.insert("morePaths".to_owned(), decision.more.into());
+        }
+    }
+    (!members.is_empty()).then_some(Value::Object(members))
+}

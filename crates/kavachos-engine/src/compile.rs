@@ -1,0 +1,106 @@
+//! Rows, as they are stored, made into what decisions are computed from.
+
+use std::sync::Arc;
+
+use kavachos_core::constraint::Constraints;
+use kavachos_core::grant::Grant;
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::{Agent, User};
+use kavachos_store::agent::{AgentKeyRow, AgentRow};
+use kavachos_store::grant::GrantRow;
+use kavachos_store::operator_key::OperatorKeyRow;
+use kavachos_store::user::UserRow;
+use serde::de::DeserializeOwned;
+
+use crate::actor::{AgentKey, OperatorKey, Scopes};
+use crate::error::{Error, Result};
+
+/// A stored JSON text that does not read back is damage, never a reason to go on with less.
+pub(crate) fn stored<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::Internal(format!("the stored {what} cannot be read: {error}")))
+}
+
+/// The permissions of a human; `None` stands for everything.
+pub(crate) fn permissions(text: Option<&str>) -> Result<PermissionSet> {
+    text.map_or_else(
+        || Ok(PermissionSet::everything()),
+        |text| stored("permissions", text),
+    )
+}
+
+pub(crate) fn user(row: &UserRow) -> Result<User> {
+    Ok(User {
+        id: row.id,
+        status: row.status,
+        permissions: Arc::new(permissions(row.permissions.as_deref())?),
+        mark: row.mark,
+        kills: row.kills,
+        pseudonym: row.pseudonym,
+    })
+}
+
+pub(crate) fn agent(row: &AgentRow) -> Agent {
+    Agent {
+        id: row.id,
+        owner: row.owner,
+        root: row.root,
+        status: row.status,
+        expires_at: row.expires_at,
+        mark: row.mark,
+        kills: row.kills,
+    }
+}
+
+pub(crate) fn guards(text: Option<&str>) -> Result<Option<Box<Constraints>>> {
+    text.map(|text| stored("guards", text).map(Box::new))
+        .transpose()
+}
+
+pub(crate) fn grant(row: &GrantRow) -> Result<Grant> {
+    Ok(Grant {
+        id: row.id,
+        parent: row.parent,
+        giver: row.giver,
+        to: row.receiver,
+        root: row.root,
+        permissions: Arc::new(stored("permissions", &row.permissions)?),
+        guards: guards(row.guards.as_deref())?,
+        depth: row.depth,
+        max_depth: row.max_depth,
+        expires_at: row.expires_at,
+        status: row.status,
+        mark: row.mark,
+        version: row.version,
+    })
+}
+
+pub(crate) fn agent_key(row: &AgentKeyRow) -> AgentKey {
+    AgentKey {
+        agent: row.agent,
+        status: row.status,
+        expires_at: row.expires_at,
+        ended_at: row.ended_at,
+        agent_kills: row.agent_kills,
+        user_kills: row.user_kills,
+        mark: row.mark,
+    }
+}
+
+pub(crate) fn operator_key(row: &OperatorKeyRow) -> Result<OperatorKey> {
+    let names: Vec<String> = stored("scopes", &row.scopes)?;
+    Ok(OperatorKey {
+        id: row.id,
+        scopes: Scopes::parse(&names).map_err(|error| {
+            Error::Internal(format!("the stored scopes cannot be read: {error}"))
+        })?,
+        ceiling: row
+            .ceiling
+            .as_deref()
+            .map(|text| stored("ceiling", text))
+            .transpose()?,
+        status: row.status,
+        expires_at: row.expires_at,
+        mark: row.mark,
+    })
+}

@@ -1,0 +1,214 @@
+//! The directory: principals, grants and keys compiled for decisions, so that a warm decision reads no database.
+//!
+//! INVARIANT (no stale allow): the writer tells the directory what a batch changed after the commit and before it
+//! answers, so no decision that begins after an acknowledged kill meets the old picture. One that began before carries
+//! the generations it relied on, and the writer refuses it. What is loaded on a miss is kept only if nothing changed
+//! it since before its query: the load notes the number of changes first ([`Directory::begin`]).
+//!
+//! Memory is bounded by the number of entries of each kind; what does not fit is read again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kavachos_core::grant::Grant;
+use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::principal::{Agent, User};
+use kavachos_core::secret::SecretHash;
+use kavachos_store::{Effect, Observer};
+use quick_cache::sync::Cache;
+
+use crate::actor::{AgentKey, OperatorKey};
+
+/// How many changes a load may overlap and still be kept.
+const REMEMBERED_CHANGES: usize = 4_096;
+
+/// A thing that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Changed {
+    /// A human.
+    User(UserId),
+    /// An agent, or the list of grants that it holds.
+    Agent(AgentId),
+    /// A grant.
+    Grant(GrantId),
+    /// A key, of an agent or an operator.
+    Key(SecretHash),
+}
+
+impl From<Changed> for Effect {
+    fn from(changed: Changed) -> Self {
+        let (kind, key) = match changed {
+            Changed::User(id) => (1, id.bits()),
+            Changed::Agent(id) => (2, id.bits()),
+            Changed::Grant(id) => (3, id.bits()),
+            Changed::Key(hash) => (4, key_bits(hash)),
+        };
+        Self { kind, key }
+    }
+}
+
+/// A credential that was looked up.
+#[derive(Debug, Clone)]
+pub enum KnownKey {
+    /// An agent's.
+    Agent(Arc<AgentKey>),
+    /// An operator's.
+    Operator(Arc<OperatorKey>),
+}
+
+/// An agent, and the ids of the grants that it holds if they were loaded too.
+#[derive(Debug, Clone)]
+pub struct KnownAgent {
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// What it holds: every live grant, and some that ended.
+    pub received: Option<Arc<[GrantId]>>,
+}
+
+/// Where compiled things are found: the directory, or what was just loaded.
+pub(crate) trait Lookup {
+    fn user(&self, id: UserId) -> Option<Arc<User>>;
+    fn agent(&self, id: AgentId) -> Option<KnownAgent>;
+    fn grant(&self, id: GrantId) -> Option<Arc<Grant>>;
+}
+
+/// The compiled things that are in memory.
+#[derive(Debug)]
+pub struct Directory {
+    users: Cache<UserId, Arc<User>>,
+    agents: Cache<AgentId, KnownAgent>,
+    grants: Cache<GrantId, Arc<Grant>>,
+    keys: Cache<u128, (SecretHash, KnownKey)>,
+    changes: Mutex<Changes>,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    count: u64,
+    recent: VecDeque<Effect>,
+}
+
+/// A load that may be kept if nothing changed it since it began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load(u64);
+
+impl Directory {
+    /// An empty directory for at most so many entries of each kind.
+    pub fn new(entries: usize) -> Self {
+        Self {
+            users: Cache::new(entries),
+            agents: Cache::new(entries),
+            grants: Cache::new(entries),
+            keys: Cache::new(entries),
+            changes: Mutex::default(),
+        }
+    }
+
+    /// Begins a load; call it before the query.
+    pub(crate) fn begin(&self) -> Load {
+        Load(self.changes().count)
+    }
+
+    pub(crate) fn keep_user(&self, load: Load, user: &Arc<User>) {
+        self.keep(load, Changed::User(user.id), || {
+            self.users.insert(user.id, Arc::clone(user))
+        });
+    }
+
+    /// An agent without its grants never replaces one with them.
+    pub(crate) fn keep_agent(&self, load: Load, known: &KnownAgent) {
+        let id = known.agent.id;
+        self.keep(load, Changed::Agent(id), || {
+            if known.received.is_some() || self.agents.peek(&id).is_none() {
+                self.agents.insert(id, known.clone());
+            }
+        });
+    }
+
+    pub(crate) fn keep_grant(&self, load: Load, grant: &Arc<Grant>) {
+        self.keep(load, Changed::Grant(grant.id), || {
+            self.grants.insert(grant.id, Arc::clone(grant))
+        });
+    }
+
+    pub(crate) fn keep_key(&self, load: Load, hash: SecretHash, key: &KnownKey) {
+        self.keep(load, Changed::Key(hash), || {
+            self.keys.insert(key_bits(hash), (hash, key.clone()))
+        });
+    }
+
+    pub(crate) fn key(&self, hash: SecretHash) -> Option<KnownKey> {
+        let (found, key) = self.keys.get(&key_bits(hash))?;
+        (found == hash).then_some(key)
+    }
+
+    fn keep(&self, load: Load, changed: Changed, insert: impl FnOnce()) {
+        let changes = self.changes();
+        if !changes.touched(load, changed.into()) {
+            insert();
+        }
+    }
+
+    fn forget(&self, effect: Effect) {
+        match effect.kind {
+            1 => drop(self.users.remove(&UserId::from_bits(effect.key))),
+            2 => drop(self.agents.remove(&AgentId::from_bits(effect.key))),
+            3 => drop(self.grants.remove(&GrantId::from_bits(effect.key))),
+            _ => drop(self.keys.remove(&effect.key)),
+        }
+    }
+
+    /// Nothing under the lock can leave the changes half written, so a poisoned lock is as good as any.
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Changes {
+    /// Whether the thing changed since the load began, as far as is remembered; else it counts as changed.
+    fn touched(&self, load: Load, effect: Effect) -> bool {
+        let since = usize::try_from(self.count.saturating_sub(load.0)).unwrap_or(usize::MAX);
+        since > self.recent.len()
+            || self
+                .recent
+                .iter()
+                .rev()
+                .take(since)
+                .any(|recent| *recent == effect)
+    }
+}
+
+impl Observer for Directory {
+    fn committed(&self, effects: &[Effect]) {
+        let mut changes = self.changes();
+        for effect in effects {
+            changes.count = changes.count.wrapping_add(1);
+            if changes.recent.len() == REMEMBERED_CHANGES {
+                changes.recent.pop_front();
+            }
+            changes.recent.push_back(*effect);
+            self.forget(*effect);
+        }
+    }
+}
+
+impl Lookup for Directory {
+    fn user(&self, id: UserId) -> Option<Arc<User>> {
+        self.users.get(&id)
+    }
+
+    fn agent(&self, id: AgentId) -> Option<KnownAgent> {
+        self.agents.get(&id)
+    }
+
+    fn grant(&self, id: GrantId) -> Option<Arc<Grant>> {
+        self.grants.get(&id)
+    }
+}
+
+/// The first half of a hash finds the key; the whole hash is compared after.
+fn key_bits(hash: SecretHash) -> u128 {
+    let (half, _) = hash.as_bytes().split_at(16);
+    half.iter()
+        .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+}

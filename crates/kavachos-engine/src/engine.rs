@@ -1,0 +1,228 @@
+//! The engine: one value that holds a tenant's store, directory, clock, randomness and limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::id::{Id, Named};
+use kavachos_core::ledger::{Actor as Name, Blinding, Entry, Outcome, Record};
+use kavachos_core::revocation::{Handle, HandleKind, Mark};
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::time::Timestamp;
+use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Store};
+
+use crate::actor::Actor;
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::flood::Flood;
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+
+/// How often a change that met another one reads and decides again.
+const MAX_CONFLICTS: usize = 8;
+
+/// What an engine is made of. The directory must be the one that the store tells its changes to.
+pub struct Parts {
+    /// Where everything is stored.
+    pub store: Arc<dyn Store>,
+    /// The compiled things in memory; the store's observer.
+    pub directory: Arc<Directory>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for ids, handles and credentials.
+    pub rng: Arc<dyn Rng>,
+    /// Tasks and sleeping.
+    pub runtime: Arc<dyn Runtime>,
+    /// Limits.
+    pub settings: Settings,
+}
+
+/// One tenant's engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    parts: Parts,
+    flood: Flood,
+}
+
+/// A planned change: what to commit, and what to answer once it is committed.
+pub(crate) struct Change<T> {
+    pub(crate) batch: Batch,
+    pub(crate) value: T,
+}
+
+/// What a plan came to: something to commit, or an answer that changes nothing (a repeated request).
+pub(crate) enum Plan<T> {
+    Commit(Box<Change<T>>),
+    Done(T),
+}
+
+impl<T> Plan<T> {
+    pub(crate) fn commit(batch: Batch, value: T) -> Self {
+        Self::Commit(Box::new(Change { batch, value }))
+    }
+}
+
+impl Engine {
+    /// An engine of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let flood = Flood::new(parts.settings.denials_per_minute);
+        Self {
+            shared: Arc::new(Shared { parts, flood }),
+        }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.shared.parts.clock.now()
+    }
+
+    /// The heads of the ledger and of the revocation log.
+    pub fn head(&self) -> Head {
+        self.shared.parts.store.head()
+    }
+
+    /// Whether changes can be committed.
+    pub fn health(&self) -> Health {
+        self.shared.parts.store.health()
+    }
+
+    /// The limits in force.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.parts.settings
+    }
+
+    /// Writes what is only counted so far, commits what is queued and closes the store.
+    pub async fn close(&self) {
+        self.flush_refusals().await;
+        self.shared.parts.store.close().await;
+    }
+
+    pub(crate) fn store(&self) -> &(dyn Store + 'static) {
+        &*self.shared.parts.store
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.shared.parts.directory
+    }
+
+    pub(crate) fn flood(&self) -> &Flood {
+        &self.shared.flood
+    }
+
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.shared.parts.runtime.spawn(Box::pin(future));
+    }
+
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        self.shared.parts.runtime.sleep(duration).await;
+    }
+
+    /// A new id.
+    pub fn id<K: Named>(&self) -> Id<K> {
+        Id::new(self.now(), self.random())
+    }
+
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.shared.parts.rng.fill(&mut bytes);
+        bytes
+    }
+
+    /// A new handle at generation 1.
+    pub(crate) fn mark(&self, kind: HandleKind) -> Mark {
+        Mark {
+            handle: Handle {
+                kind,
+                bytes: self.random(),
+            },
+            generation: 1,
+        }
+    }
+
+    pub(crate) fn secret(&self, kind: SecretKind) -> Secret {
+        Secret::new(kind, self.random())
+    }
+
+    /// Seals a record with fresh randomness.
+    pub(crate) fn seal(&self, record: &Record<'_>) -> Result<Entry> {
+        let random = Blinding {
+            blind: self.random(),
+            salt: self.random(),
+        };
+        record.seal(random).map_err(Error::Invalid)
+    }
+
+    /// Plans and commits a change; on a conflict it plans again, at most `MAX_CONFLICTS` times.
+    /// A refusal is recorded before it is answered.
+    pub(crate) async fn change<T, P, F>(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        plan: P,
+    ) -> Result<T>
+    where
+        P: Fn() -> F + Send,
+        F: Future<Output = Result<Plan<T>>> + Send,
+        T: Send,
+    {
+        for _ in 0..MAX_CONFLICTS {
+            let change = match plan().await {
+                Ok(Plan::Commit(change)) => change,
+                Ok(Plan::Done(value)) => return Ok(value),
+                Err(error) if error.is_refusal() => {
+                    return Err(self.refused(actor, kind, error).await?);
+                }
+                Err(error) => return Err(error),
+            };
+            match self.store().commit(change.batch).await {
+                Ok(_) => return Ok(change.value),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::WrongState(
+            "others change this at the same time; nothing was done, try again".to_owned(),
+        ))
+    }
+
+    /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
+    async fn refused(&self, actor: &Actor, kind: &'static str, error: Error) -> Result<Error> {
+        if let Some(agent) = actor.agent() {
+            self.admit_denial(agent)?;
+        }
+        let message = error.to_string();
+        let (ip, user_agent) = actor.origin();
+        let mut record = Record::new(self.id(), kind, Outcome::Denied, error.code(), actor.name());
+        record.agent = actor.agent();
+        record.request_id = Some(actor.request);
+        record.reason = Some(&message);
+        record.personal.ip = ip.as_deref();
+        record.personal.user_agent = user_agent;
+        self.record(self.seal(&record)?).await?;
+        Ok(error)
+    }
+
+    /// Commits one record by itself.
+    pub(crate) async fn record(&self, entry: Entry) -> Result<Receipt> {
+        let batch = Batch {
+            entries: vec![entry],
+            ..Batch::default()
+        };
+        self.store().commit(batch).await.map_err(Error::from)
+    }
+
+    /// Records something that the server did by itself.
+    pub(crate) async fn record_system(
+        &self,
+        kind: &'static str,
+        details: &serde_json::Value,
+    ) -> Result<Receipt> {
+        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", Name::System);
+        record.details = Some(details);
+        let entry = self.seal(&record)?;
+        self.record(entry).await
+    }
+}

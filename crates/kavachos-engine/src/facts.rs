@@ -1,0 +1,251 @@
+//! Gathers what a decision about one agent rests on: from the directory, or from the database on a miss.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use kavachos_core::decide::{Credential, Facts, Hop, Path};
+use kavachos_core::grant::Grant;
+use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::principal::{Agent, Owner, User};
+use kavachos_store::agent::AgentRow;
+use kavachos_store::grant::GrantRow;
+
+use crate::compile;
+use crate::directory::{Directory, KnownAgent, Load, Lookup};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// No chain of owners or grants is longer: a grant has at most seven hops below its root.
+const MAX_LEVELS: usize = 16;
+/// How many ids one statement asks for.
+const IDS_PER_QUERY: usize = 64;
+
+impl Engine {
+    /// The facts about an agent; without an agent in them when there is none with this id.
+    pub(crate) async fn facts(&self, id: AgentId) -> Result<Facts> {
+        if let Some(facts) = assemble(self.directory(), id) {
+            return Ok(facts);
+        }
+        let Some(loaded) = Loaded::load(self, id).await? else {
+            return Ok(Facts::unknown());
+        };
+        assemble(&loaded, id)
+            .ok_or_else(|| Error::Internal(format!("the grants of {id} lead nowhere")))
+    }
+}
+
+/// Puts the facts together; `None` when a part is not there.
+fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
+    let KnownAgent { agent, received } = from.agent(id)?;
+    let user = from.user(agent.root)?;
+    let owners = owners(from, &agent)?;
+    let paths = received?
+        .iter()
+        .map(|grant| path(from, *grant))
+        .collect::<Option<_>>()?;
+    Some(Facts {
+        agent: Some(agent),
+        credential: Credential::ById,
+        owners,
+        user: Some(user),
+        subject: None,
+        paths,
+    })
+}
+
+/// The agents above an agent, nearest first.
+fn owners(from: &impl Lookup, agent: &Agent) -> Option<Vec<Arc<Agent>>> {
+    let mut above = Vec::new();
+    let mut owner = agent.owner;
+    while let Owner::Agent(id) = owner {
+        let next = from.agent(id)?.agent;
+        owner = next.owner;
+        above.push(next);
+        if above.len() > MAX_LEVELS {
+            return None;
+        }
+    }
+    Some(above)
+}
+
+/// The path that ends with a grant, from the human down.
+fn path(from: &impl Lookup, last: GrantId) -> Option<Path> {
+    let mut hops = Vec::new();
+    let mut next = Some(last);
+    while let Some(id) = next {
+        let grant = from.grant(id)?;
+        next = grant.parent;
+        let giver = giver(from, &grant)?;
+        let giver_user = giver_user(from, &giver, &grant)?;
+        hops.push(Hop {
+            giver,
+            giver_user,
+            grant,
+        });
+        if hops.len() > MAX_LEVELS {
+            return None;
+        }
+    }
+    hops.reverse();
+    let root = hops.first()?.grant.root;
+    Some(Path {
+        user: from.user(root)?,
+        hops,
+    })
+}
+
+fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Arc<Agent>>> {
+    match grant.giver {
+        Owner::User(_) => Some(Vec::new()),
+        Owner::Agent(id) => {
+            let giver = from.agent(id)?.agent;
+            let mut chain = owners(from, &giver)?;
+            chain.insert(0, giver);
+            Some(chain)
+        }
+    }
+}
+
+/// The human above a giver, where it is not the human of the path.
+fn giver_user(
+    from: &impl Lookup,
+    giver: &[Arc<Agent>],
+    grant: &Grant,
+) -> Option<Option<Arc<User>>> {
+    match giver.first() {
+        Some(agent) if agent.root != grant.root => from.user(agent.root).map(Some),
+        _ => Some(None),
+    }
+}
+
+/// Everything above one agent, just read from the database.
+struct Loaded {
+    users: HashMap<UserId, Arc<User>>,
+    agents: HashMap<AgentId, KnownAgent>,
+    grants: HashMap<GrantId, Arc<Grant>>,
+}
+
+impl Loaded {
+    /// Reads an agent with all that stands above it, and keeps it in the directory; `None` when there is no agent.
+    async fn load(engine: &Engine, id: AgentId) -> Result<Option<Self>> {
+        let store = engine.store();
+        let load = engine.directory().begin();
+        let [live, ended] = kavachos_store::grant::received(id, engine.now());
+        let agent = kavachos_store::agent::with_owners(&[id]);
+        let answers = store
+            .read(vec![
+                agent.into_query(),
+                live.into_query(),
+                ended.into_query(),
+            ])
+            .await?;
+        let mut answers = answers.into_iter();
+        let mut agents: Vec<AgentRow> = decode(answers.next())?;
+        if !agents.iter().any(|agent| agent.id == id) {
+            return Ok(None);
+        }
+        let mut grants: Vec<GrantRow> = decode(answers.next())?;
+        grants.extend(decode::<GrantRow>(answers.next())?);
+        let received: Arc<[GrantId]> = grants.iter().map(|grant| grant.id).collect();
+
+        let parents = ids(grants.iter().filter_map(|grant| grant.parent));
+        for chunk in parents.chunks(IDS_PER_QUERY) {
+            grants.extend(
+                store
+                    .list(kavachos_store::grant::with_parents(chunk))
+                    .await?,
+            );
+        }
+        let known: HashSet<AgentId> = agents.iter().map(|agent| agent.id).collect();
+        let givers = ids(grants.iter().filter_map(|grant| match grant.giver {
+            Owner::Agent(giver) if !known.contains(&giver) => Some(giver),
+            _ => None,
+        }));
+        for chunk in givers.chunks(IDS_PER_QUERY) {
+            agents.extend(
+                store
+                    .list(kavachos_store::agent::with_owners(chunk))
+                    .await?,
+            );
+        }
+        let mut users = HashMap::new();
+        let roots = ids(agents
+            .iter()
+            .map(|agent| agent.root)
+            .chain(grants.iter().map(|grant| grant.root)));
+        for chunk in roots.chunks(IDS_PER_QUERY) {
+            for row in store.list(kavachos_store::user::by_ids(chunk)).await? {
+                users.insert(row.id, Arc::new(compile::user(&row)?));
+            }
+        }
+        let loaded = Self::compile(users, &agents, &grants, (id, received))?;
+        loaded.keep(engine.directory(), load);
+        Ok(Some(loaded))
+    }
+
+    fn compile(
+        users: HashMap<UserId, Arc<User>>,
+        agents: &[AgentRow],
+        grants: &[GrantRow],
+        (id, received): (AgentId, Arc<[GrantId]>),
+    ) -> Result<Self> {
+        let known = |row: &AgentRow| KnownAgent {
+            agent: Arc::new(compile::agent(row)),
+            received: (row.id == id).then(|| Arc::clone(&received)),
+        };
+        let agents = agents.iter().map(|row| (row.id, known(row))).collect();
+        let grants = grants
+            .iter()
+            .map(|row| Ok((row.id, Arc::new(compile::grant(row)?))))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            users,
+            agents,
+            grants,
+        })
+    }
+
+    fn keep(&self, directory: &Directory, load: Load) {
+        self.users
+            .values()
+            .for_each(|user| directory.keep_user(load, user));
+        self.grants
+            .values()
+            .for_each(|grant| directory.keep_grant(load, grant));
+        self.agents
+            .values()
+            .for_each(|agent| directory.keep_agent(load, agent));
+    }
+}
+
+impl Lookup for Loaded {
+    fn user(&self, id: UserId) -> Option<Arc<User>> {
+        self.users.get(&id).cloned()
+    }
+
+    fn agent(&self, id: AgentId) -> Option<KnownAgent> {
+        self.agents.get(&id).cloned()
+    }
+
+    fn grant(&self, id: GrantId) -> Option<Arc<Grant>> {
+        self.grants.get(&id).cloned()
+    }
+}
+
+fn decode<T: kavachos_store::FromRow>(rows: Option<Vec<kavachos_store::Row>>) -> Result<Vec<T>> {
+    let rows = rows.unwrap_or_default();
+    rows.into_iter()
+        .map(|row| {
+            row.decode()
+                .map_err(|error| Error::Internal(error.to_string()))
+        })
+        .collect()
+}
+
+/// Each id once.
+fn ids<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
+    let mut ids: Vec<T> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}

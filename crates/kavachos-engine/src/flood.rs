@@ -1,0 +1,320 @@
+//! Keeps refusals from filling the disk.
+//!
+//! Strangers (no known credential) get the first ten refusals a minute recorded one by one, per source network and
+//! code; a known agent gets its first `denials_per_minute` denials. What comes after is counted and becomes one record
+//! every ten seconds. The sum of single and counted refusals is the number of requests. The table is bounded: when it
+//! is full, further sources share one row.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kavachos_core::id::AgentId;
+use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
+use kavachos_core::time::Timestamp;
+use kavachos_store::Batch;
+use serde_json::json;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// How often counted refusals are written.
+const SUMMARY_EVERY: Duration = Duration::from_secs(10);
+/// Over which time single records are counted.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Single records of one stranger and code in a window.
+const SINGLE_PER_STRANGER: u32 = 10;
+/// Single records of all strangers together in a window: a bound on disk that no number of addresses moves.
+const SINGLE_PER_WINDOW: u32 = 1_000;
+/// How many sources are told apart.
+const MAX_SOURCES: usize = 10_000;
+
+/// Who is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    /// A network of 256 IPv4 addresses, or an IPv6 /64.
+    Network(IpAddr),
+    /// A call that came over no network, or from a source that the full table cannot tell apart.
+    Elsewhere,
+    /// A known agent.
+    Agent(AgentId),
+}
+
+/// What becomes of one refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Note {
+    Single,
+    Counted,
+}
+
+#[derive(Debug)]
+struct Row {
+    since: Timestamp,
+    single: u32,
+    counted: u64,
+}
+
+/// The table of sources.
+#[derive(Debug)]
+pub(crate) struct Flood {
+    denials_per_minute: u32,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    rows: HashMap<(Source, &'static str), Row>,
+    strangers: Option<Row>,
+}
+
+impl Flood {
+    pub(crate) fn new(denials_per_minute: u32) -> Self {
+        Self {
+            denials_per_minute,
+            table: Mutex::default(),
+        }
+    }
+
+    fn stranger(&self, ip: Option<IpAddr>, code: &'static str, now: Timestamp) -> Note {
+        let source = ip.map_or(Source::Elsewhere, network);
+        let mut table = self.table();
+        let all = table.strangers.get_or_insert_with(|| Row::new(now));
+        let limit = if all.count(now, SINGLE_PER_WINDOW) == Note::Single {
+            SINGLE_PER_STRANGER
+        } else {
+            0
+        };
+        table.count((source, code), now, limit)
+    }
+
+    fn agent(&self, agent: AgentId, now: Timestamp) -> Note {
+        self.table().count(
+            (Source::Agent(agent), "denied"),
+            now,
+            self.denials_per_minute,
+        )
+    }
+
+    /// Takes out what was counted, and forgets sources that were quiet for a window.
+    fn drain(&self, now: Timestamp) -> Vec<(Source, &'static str, u64)> {
+        let mut table = self.table();
+        let counted = table.rows.iter_mut().filter(|(_, row)| row.counted > 0);
+        let summaries = counted
+            .map(|((source, code), row)| (*source, *code, std::mem::take(&mut row.counted)))
+            .collect();
+        table.rows.retain(|_, row| now.since(row.since) < WINDOW);
+        summaries
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn count(&mut self, key: (Source, &'static str), now: Timestamp, limit: u32) -> Note {
+        let (_, code) = key;
+        let full = self.rows.len() >= MAX_SOURCES && !self.rows.contains_key(&key);
+        let key = if full { (Source::Elsewhere, code) } else { key };
+        self.rows
+            .entry(key)
+            .or_insert_with(|| Row::new(now))
+            .count(now, limit)
+    }
+}
+
+impl Row {
+    fn new(since: Timestamp) -> Self {
+        Self {
+            since,
+            single: 0,
+            counted: 0,
+        }
+    }
+
+    fn count(&mut self, now: Timestamp, limit: u32) -> Note {
+        if now.since(self.since) >= WINDOW {
+            self.since = now;
+            self.single = 0;
+        }
+        if self.single < limit {
+            self.single = self.single.saturating_add(1);
+            Note::Single
+        } else {
+            self.counted = self.counted.saturating_add(1);
+            Note::Counted
+        }
+    }
+}
+
+fn network(ip: IpAddr) -> Source {
+    Source::Network(match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & !0xff)),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !0xffff_ffff_ffff_ffff)),
+    })
+}
+
+/// A refusal of someone whom we do not know.
+#[derive(Debug, Clone, Copy)]
+pub struct Stranger<'a> {
+    /// The address that the call came from.
+    pub ip: Option<IpAddr>,
+    /// What the caller says it is.
+    pub user_agent: Option<&'a str>,
+    /// The id of the request.
+    pub request: kavachos_core::id::RequestId,
+}
+
+impl Engine {
+    /// Records or counts the refusal of a stranger. The answer does not wait for the disk.
+    pub fn note_stranger(&self, stranger: Stranger<'_>, code: &'static str) {
+        if self.flood().stranger(stranger.ip, code, self.now()) == Note::Counted {
+            return;
+        }
+        let ip = stranger.ip.map(|ip| ip.to_canonical().to_string());
+        let mut record = Record::new(self.id(), "refusal", Outcome::Denied, code, Name::Stranger);
+        record.request_id = Some(stranger.request);
+        record.personal.ip = ip.as_deref();
+        record.personal.user_agent = stranger.user_agent;
+        let sealed = self.seal(&record);
+        self.commit_aside(sealed);
+    }
+
+    /// Refuses a known agent that was denied too often in this minute; its denial is counted then.
+    pub(crate) fn admit_denial(&self, agent: AgentId) -> Result<()> {
+        match self.flood().agent(agent, self.now()) {
+            Note::Single => Ok(()),
+            Note::Counted => Err(Error::TooManyRequests {
+                retry_after: WINDOW,
+            }),
+        }
+    }
+
+    /// Writes one summary record for each source with counted refusals.
+    pub async fn flush_refusals(&self) {
+        for (source, code, count) in self.flood().drain(self.now()) {
+            let details = json!({ "count": count });
+            let ip = match source {
+                Source::Network(ip) => Some(ip.to_string()),
+                Source::Elsewhere | Source::Agent(_) => None,
+            };
+            let actor = match source {
+                Source::Agent(agent) => Name::Agent(agent),
+                Source::Network(_) | Source::Elsewhere => Name::Stranger,
+            };
+            let mut record = Record::new(self.id(), "refusals", Outcome::Denied, code, actor);
+            record.details = Some(&details);
+            record.personal.ip = ip.as_deref();
+            if let Ok(entry) = self.seal(&record)
+                && let Err(error) = self.record(entry).await
+            {
+                tracing::warn!(%error, count, "a summary of refusals could not be written");
+            }
+        }
+    }
+
+    /// Writes summaries every ten seconds, for as long as the process lives.
+    pub fn start_summaries(&self) {
+        let engine = self.clone();
+        self.spawn(async move {
+            loop {
+                engine.sleep(SUMMARY_EVERY).await;
+                engine.flush_refusals().await;
+            }
+        });
+    }
+
+    fn commit_aside(&self, sealed: Result<Entry>) {
+        let Ok(entry) = sealed else { return };
+        let commit = self.store().commit(Batch {
+            entries: vec![entry],
+            ..Batch::default()
+        });
+        self.spawn(async move {
+            if let Err(error) = commit.await {
+                tracing::warn!(%error, "the record of a refusal could not be written");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn single_and_counted_refusals_sum_up_to_the_requests() {
+        let flood = Flood::new(600);
+        let single = (0..1_000)
+            .filter(|_| flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1)) == Note::Single)
+            .count();
+        let counted: u64 = flood.drain(at(2)).iter().map(|(_, _, count)| count).sum();
+        assert_eq!((single, counted), (10, 990));
+        assert!(flood.drain(at(3)).is_empty());
+    }
+
+    #[test]
+    fn neighbours_share_a_network_and_others_do_not() {
+        let flood = Flood::new(600);
+        for _ in 0..10 {
+            assert_eq!(
+                flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1)),
+                Note::Single
+            );
+        }
+        assert_eq!(
+            flood.stranger(ip("192.0.2.200"), "unauthenticated", at(1)),
+            Note::Counted
+        );
+        assert_eq!(
+            flood.stranger(ip("::ffff:192.0.2.9"), "unauthenticated", at(1)),
+            Note::Counted
+        );
+        assert_eq!(
+            flood.stranger(ip("192.0.3.7"), "unauthenticated", at(1)),
+            Note::Single
+        );
+        assert_eq!(
+            flood.stranger(ip("192.0.2.7"), "unauthenticated", at(61)),
+            Note::Single
+        );
+    }
+
+    #[test]
+    fn many_sources_bound_neither_memory_nor_disk_upwards() {
+        let flood = Flood::new(600);
+        let single = (0..50_000_u32)
+            .filter(|n| {
+                flood.stranger(
+                    Some(IpAddr::V4(Ipv4Addr::from_bits(n << 8))),
+                    "unauthenticated",
+                    at(1),
+                ) == Note::Single
+            })
+            .count();
+        assert_eq!(single, 1_000);
+        assert!(flood.table().rows.len() <= MAX_SOURCES + 1);
+        let counted: u64 = flood.drain(at(2)).iter().map(|(_, _, count)| count).sum();
+        assert_eq!(counted, 49_000);
+    }
+
+    #[test]
+    fn a_known_agent_has_its_own_and_larger_share() {
+        let flood = Flood::new(600);
+        let agent = AgentId::from_bits(1);
+        let single = (0..700)
+            .filter(|_| flood.agent(agent, at(1)) == Note::Single)
+            .count();
+        assert_eq!(single, 600);
+        assert_eq!(flood.agent(AgentId::from_bits(2), at(1)), Note::Single);
+    }
+}

@@ -1,0 +1,647 @@
+//! Grants: written below a human or an agent, listed, revoked. A delegation and a sub-agent's root grant are one thing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::constraint::Constraints;
+use kavachos_core::decide::Facts;
+use kavachos_core::grant::{NewGrant, Path, Reach, Refusal, Source, Terms, choose_parent, derive};
+use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::ledger::{Entry, Outcome, Pseudonym, Record};
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::{Liveness, Owner, Status, User, liveness};
+use kavachos_core::revocation::{HandleKind, Mark};
+use kavachos_core::time::Timestamp;
+use kavachos_store::grant::{self, GrantFilter, GrantRow, Quota};
+use kavachos_store::{Batch, Write, handle};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::actor::{Actor, Caller, Scope};
+use crate::agents::{check_depth, contents, live_agent, relied_on};
+use crate::compile;
+use crate::directory::Changed;
+use crate::engine::{Engine, Plan};
+use crate::error::{Error, Result};
+use crate::issued::Issued;
+use crate::page::{Page, PageOf};
+use crate::revoked::Revoked;
+use crate::settings::Settings;
+use crate::text;
+use crate::users::raised;
+
+/// A delegation to write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDelegation {
+    /// The human or agent that gives.
+    pub from: Owner,
+    /// The agent that receives.
+    pub to: AgentId,
+    /// What it may do: no more than the giver.
+    pub permissions: PermissionSet,
+    /// What must hold for everything in it.
+    pub guards: Option<Constraints>,
+    /// When it ends; by default after 15 minutes, and never after the grant it comes from.
+    pub life: Option<Life>,
+    /// How deep delegations below it may go.
+    pub max_depth: Option<u8>,
+    /// Which of the giver's grants it comes from; by default the one that covers it and ends last.
+    pub parent: Option<GrantId>,
+    /// Why it is given.
+    pub reason: String,
+}
+
+/// How long a delegation lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// So long from now.
+    For(Duration),
+    /// Until then.
+    Until(Timestamp),
+}
+
+/// A grant, as others see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delegation {
+    /// The id.
+    pub id: GrantId,
+    /// The grant that it comes from; `null` when a human gave it.
+    pub parent: Option<GrantId>,
+    /// Who gave it.
+    pub from: Owner,
+    /// The agent that holds it.
+    pub to: AgentId,
+    /// The human at the top.
+    pub user_id: UserId,
+    /// What it permits.
+    pub permissions: PermissionSet,
+    /// What must hold for everything in it.
+    pub guards: Option<Constraints>,
+    /// How many delegations lie above it.
+    pub depth: u8,
+    /// How deep delegations below it may go.
+    pub max_depth: u8,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// Why it was given.
+    pub reason: Option<String>,
+    /// `active`, `revoked` or `expired`: its own; those above it are judged in every decision.
+    pub status: &'static str,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// One way in which an agent has authority.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authority {
+    /// The human at the top.
+    pub user_id: UserId,
+    /// Whether everything on the path is live now.
+    pub live: bool,
+    /// The grants from the human down; a call must be permitted by every one of them.
+    pub path: Vec<AuthorityHop>,
+}
+
+/// One grant of a path.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityHop {
+    /// The grant.
+    pub grant_id: GrantId,
+    /// Who gave it.
+    pub from: Owner,
+    /// The agent that holds it.
+    pub to: AgentId,
+    /// What it permits.
+    pub permissions: PermissionSet,
+    /// What must hold for everything in it.
+    pub guards: Option<Constraints>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A grant that somebody asks for.
+pub(crate) struct Ask {
+    pub(crate) giver: Owner,
+    /// The receiver and the human at the top of its owners.
+    pub(crate) to: (AgentId, UserId),
+    pub(crate) permissions: Arc<PermissionSet>,
+    pub(crate) guards: Option<Box<Constraints>>,
+    pub(crate) max_depth: Option<u8>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) parent: Option<GrantId>,
+    pub(crate) reason: Option<String>,
+}
+
+/// A grant that may be written, and what that relies on.
+pub(crate) struct Planned {
+    pub(crate) id: GrantId,
+    pub(crate) mark: Mark,
+    pub(crate) terms: Terms,
+    pub(crate) reason: Option<String>,
+    pub(crate) reads: Vec<Mark>,
+}
+
+impl Ask {
+    fn terms(&self, actor: &Actor) -> NewGrant {
+        let reach = match actor.caller {
+            Caller::Local | Caller::Operator(_) => Reach::AnyHuman,
+            Caller::Agent(_) => Reach::SameHuman,
+        };
+        NewGrant {
+            to: self.to.0,
+            to_root: self.to.1,
+            permissions: Arc::clone(&self.permissions),
+            guards: self.guards.clone(),
+            max_depth: self.max_depth,
+            expires_at: self.expires_at,
+            reach,
+        }
+    }
+}
+
+impl Engine {
+    /// Writes a delegation.
+    ///
+    /// # Errors
+    /// More is asked for than the giver has, the chain would be too deep or go in a circle, giver or receiver is not
+    /// live, or a quota is used up.
+    pub async fn delegate(&self, actor: &Actor, new: &NewDelegation) -> Result<Issued<Delegation>> {
+        text::plain("reason", &new.reason, text::MAX_REASON_BYTES)?;
+        check_depth(new.max_depth)?;
+        self.change(actor, "delegation.created", || {
+            self.plan_delegation(actor, new)
+        })
+        .await
+    }
+
+    async fn plan_delegation(
+        &self,
+        actor: &Actor,
+        new: &NewDelegation,
+    ) -> Result<Plan<Issued<Delegation>>> {
+        actor.require_or_agent(Scope::AgentsWrite, new.from)?;
+        if let Some(agent) = actor.agent() {
+            self.require_live_key(actor, agent).await?;
+        }
+        if let Some(done) = self.done_before(actor).await? {
+            let row = self
+                .grant_row(done.parse().map_err(Error::Invalid)?)
+                .await?;
+            return Ok(Plan::Done(Issued::replay(self.delegation_view(row)?)));
+        }
+        actor.covers(&new.permissions)?;
+        let receiver = self.facts(new.to).await?;
+        let now = self.now();
+        let Some(to) = receiver.agent.as_deref() else {
+            return Err(Error::NotFound("agent"));
+        };
+        if live_agent(&receiver, now).is_none() {
+            return Err(Error::WrongState(
+                "the receiving agent is not active".to_owned(),
+            ));
+        }
+        let ask = Ask {
+            giver: new.from,
+            to: (to.id, to.root),
+            permissions: Arc::new(new.permissions.clone()),
+            guards: new.guards.clone().map(Box::new),
+            max_depth: new.max_depth,
+            expires_at: Some(match new.life {
+                Some(Life::Until(end)) => end,
+                Some(Life::For(life)) => now.plus(life),
+                None => now.plus(self.settings().delegation_ttl),
+            }),
+            parent: new.parent,
+            reason: Some(new.reason.clone()),
+        };
+        let (mut planned, pseudonym) = match new.from {
+            Owner::User(id) => {
+                let user = compile::user(&self.user_row(id).await?)?;
+                if actor.agent().is_none() && user.id != to.root && actor.ceiling().is_some() {
+                    return Err(Error::Forbidden(
+                        "a key with a ceiling cannot join two humans' agents".to_owned(),
+                    ));
+                }
+                (
+                    self.plan_grant_from_human(actor, &user, &ask)?,
+                    user.pseudonym,
+                )
+            }
+            Owner::Agent(_) => {
+                let planned = self.plan_grant(actor, &ask).await?;
+                let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
+                (planned, pseudonym)
+            }
+        };
+        planned.reads.extend(relied_on(to, &receiver));
+        let mut batch = Batch {
+            reads: actor.reads(),
+            writes: self.grant_writes(&planned)?,
+            entries: vec![self.grant_record(actor, "delegation.created", &planned, pseudonym)?],
+            effects: vec![Changed::Agent(new.to).into()],
+            ..Batch::default()
+        };
+        batch.reads.extend(planned.reads.iter().copied());
+        self.claim_once(actor, &mut batch, planned.id);
+        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
+        Ok(Plan::commit(
+            batch,
+            Issued {
+                thing: view,
+                token: None,
+                replayed: false,
+            },
+        ))
+    }
+
+    /// The root grant of a new agent of a human.
+    pub(crate) fn plan_root_grant(&self, user: &User, ask: &Ask) -> Result<Planned> {
+        self.plan_grant_from_human(&Actor::local(self.id()), user, ask)
+    }
+
+    fn plan_grant_from_human(&self, actor: &Actor, user: &User, ask: &Ask) -> Result<Planned> {
+        if ask.parent.is_some() {
+            return Err(Invalid::at(
+                "parent",
+                "what a human gives has no parent grant; leave it out",
+            )
+            .into());
+        }
+        let terms = derive(Source::Human(user), &ask.terms(actor), self.now()).map_err(refused)?;
+        Ok(self.planned(terms, ask, vec![user.mark]))
+    }
+
+    /// A grant from an agent: a delegation, or the root grant of a sub-agent.
+    pub(crate) async fn plan_grant(&self, actor: &Actor, ask: &Ask) -> Result<Planned> {
+        let Owner::Agent(giver) = ask.giver else {
+            return Err(Error::NotFound("agent"));
+        };
+        let facts = self.facts(giver).await?;
+        let now = self.now();
+        if facts.agent.is_none() {
+            return Err(Error::NotFound("agent"));
+        }
+        let Some(agent) = live_agent(&facts, now) else {
+            return Err(Error::WrongState(
+                "the giving agent is not active".to_owned(),
+            ));
+        };
+        let path = parent_path(&facts, ask, now)?;
+        let source = Source::Agent {
+            giver: agent,
+            owners: &facts.owners,
+            user: facts.user.as_deref(),
+            path,
+        };
+        let terms = derive(source, &ask.terms(actor), now).map_err(refused)?;
+        self.within_quota(&terms).await?;
+        let mut reads = relied_on(agent, &facts);
+        reads.extend(path_marks(path));
+        Ok(self.planned(terms, ask, reads))
+    }
+
+    /// Says which quota is used up; the insert makes sure of it.
+    async fn within_quota(&self, terms: &Terms) -> Result<()> {
+        let Settings {
+            children_per_grant,
+            grants_per_agent,
+            ..
+        } = *self.settings();
+        let counts = self
+            .store()
+            .find(grant::counts(terms.parent, terms.to, self.now()))
+            .await?;
+        let (children, received) = counts.unwrap_or_default();
+        let message = if children >= children_per_grant {
+            format!(
+                "the parent grant has {children} live delegations and may have no more; revoke one or let one end"
+            )
+        } else if received >= grants_per_agent {
+            format!(
+                "the receiver holds {received} live grants and may hold no more; revoke one or let one end"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::LimitExceeded {
+            code: "grant_limit_exceeded",
+            message,
+        })
+    }
+
+    fn planned(&self, terms: Terms, ask: &Ask, reads: Vec<Mark>) -> Planned {
+        Planned {
+            id: self.id(),
+            mark: self.mark(HandleKind::Grant),
+            terms,
+            reason: ask.reason.clone(),
+            reads,
+        }
+    }
+
+    fn grant_row_of(&self, planned: &Planned) -> Result<GrantRow> {
+        let Terms {
+            parent,
+            giver,
+            to,
+            root,
+            depth,
+            max_depth,
+            expires_at,
+            ..
+        } = planned.terms;
+        let (permissions, guards) = contents(&planned.terms)?;
+        Ok(GrantRow {
+            id: planned.id,
+            parent,
+            giver,
+            receiver: to,
+            root,
+            permissions,
+            guards,
+            depth,
+            max_depth,
+            expires_at,
+            reason: planned.reason.clone(),
+            status: Status::Active,
+            mark: planned.mark,
+            version: 0,
+            created_at: self.now(),
+        })
+    }
+
+    /// The writes that create a planned grant.
+    pub(crate) fn grant_writes(&self, planned: &Planned) -> Result<Vec<Write>> {
+        let settings = self.settings();
+        let quota = Quota {
+            children: settings.children_per_grant,
+            received: settings.grants_per_agent,
+        };
+        Ok(vec![
+            grant::insert(self.grant_row_of(planned)?, quota),
+            handle::born(planned.mark),
+        ])
+    }
+
+    fn grant_record(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        grant: &Planned,
+        subject: Pseudonym,
+    ) -> Result<Entry> {
+        let (ip, user_agent) = actor.origin();
+        let details = details(grant.id, &grant.terms)?;
+        let path: Vec<GrantId> = grant.terms.parent.into_iter().chain([grant.id]).collect();
+        let chain: Vec<AgentId> = match grant.terms.giver {
+            Owner::Agent(giver) => vec![giver],
+            Owner::User(_) => Vec::new(),
+        };
+        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
+        record.subject = Some(subject);
+        record.agent = Some(grant.terms.to);
+        record.chain = &chain;
+        record.grant_path = &path;
+        record.request_id = Some(actor.request);
+        record.details = Some(&details);
+        record.personal.reason = grant.reason.as_deref();
+        record.personal.ip = ip.as_deref();
+        record.personal.user_agent = user_agent;
+        self.seal(&record)
+    }
+
+    pub(crate) async fn grant_row(&self, id: GrantId) -> Result<GrantRow> {
+        self.store()
+            .find(grant::by_id(id))
+            .await?
+            .ok_or(Error::NotFound("delegation"))
+    }
+
+    /// A grant that the caller may see: an agent sees what it gave.
+    async fn visible_grant(&self, actor: &Actor, id: GrantId, scope: Scope) -> Result<GrantRow> {
+        let Some(me) = actor.agent() else {
+            actor.require(scope)?;
+            return self.grant_row(id).await;
+        };
+        self.require_live_key(actor, me).await?;
+        let row = self.grant_row(id).await?;
+        if row.giver == Owner::Agent(me) {
+            Ok(row)
+        } else {
+            Err(Error::NotFound("delegation"))
+        }
+    }
+
+    fn delegation_view(&self, row: GrantRow) -> Result<Delegation> {
+        Ok(Delegation {
+            id: row.id,
+            parent: row.parent,
+            from: row.giver,
+            to: row.receiver,
+            user_id: row.root,
+            permissions: compile::stored("permissions", &row.permissions)?,
+            guards: row
+                .guards
+                .as_deref()
+                .map(|text| compile::stored("guards", text))
+                .transpose()?,
+            depth: row.depth,
+            max_depth: row.max_depth,
+            expires_at: row.expires_at,
+            reason: row.reason,
+            status: match liveness(row.status, row.expires_at, self.now()) {
+                Liveness::Expired => "expired",
+                _ => row.status.as_str(),
+            },
+            created_at: row.created_at,
+        })
+    }
+
+    /// One grant.
+    ///
+    /// # Errors
+    /// There is none with this id, or it is not the caller's to see.
+    pub async fn delegation(&self, actor: &Actor, id: GrantId) -> Result<Delegation> {
+        let row = self.visible_grant(actor, id, Scope::AgentsRead).await?;
+        self.delegation_view(row)
+    }
+
+    /// Grants, newest first. An agent sees what it gave.
+    ///
+    /// # Errors
+    /// Those of the store, and `forbidden`.
+    pub async fn delegations(
+        &self,
+        actor: &Actor,
+        filter: GrantFilter,
+        page: PageOf<GrantId>,
+    ) -> Result<Page<Delegation, GrantId>> {
+        let filter = match actor.agent() {
+            None => {
+                actor.require(Scope::AgentsRead)?;
+                filter
+            }
+            Some(me) => {
+                self.require_live_key(actor, me).await?;
+                GrantFilter {
+                    giver: Some(Owner::Agent(me)),
+                    ..filter
+                }
+            }
+        };
+        let rows = self
+            .store()
+            .list(grant::page(
+                &filter,
+                page.after,
+                page.limit.saturating_add(1),
+            ))
+            .await?;
+        let views = rows
+            .into_iter()
+            .map(|row| self.delegation_view(row))
+            .collect::<Result<_>>()?;
+        Ok(Page::cut(views, page.limit, |view: &Delegation| view.id))
+    }
+
+    /// Revokes a grant and, by derivation, everything below it. Revoking twice is no error.
+    ///
+    /// # Errors
+    /// There is none with this id, or it is not the caller's.
+    pub async fn revoke_delegation(&self, actor: &Actor, id: GrantId) -> Result<Revoked> {
+        self.change(actor, "delegation.revoked", || {
+            self.plan_delegation_end(actor, id)
+        })
+        .await
+    }
+
+    async fn plan_delegation_end(&self, actor: &Actor, id: GrantId) -> Result<Plan<Revoked>> {
+        let row = self.visible_grant(actor, id, Scope::AgentsWrite).await?;
+        if row.status == Status::Revoked {
+            return Ok(Plan::Done(Revoked::at(self.now())));
+        }
+        let pseudonym = self.user_row(row.root).await?.pseudonym;
+        let ended = Planned {
+            id,
+            mark: row.mark,
+            terms: compile::grant(&row)?.terms(),
+            reason: row.reason.clone(),
+            reads: Vec::new(),
+        };
+        let batch = Batch {
+            reads: actor.reads(),
+            kills: vec![raised(row.mark)],
+            entries: vec![self.grant_record(actor, "delegation.revoked", &ended, pseudonym)?],
+            effects: vec![
+                Changed::Grant(id).into(),
+                Changed::Agent(row.receiver).into(),
+            ],
+            writes: vec![grant::update(GrantRow {
+                status: Status::Revoked,
+                ..row
+            })],
+            ..Batch::default()
+        };
+        Ok(Plan::commit(batch, Revoked::at(self.now())))
+    }
+
+    /// What an agent may do, path by path.
+    ///
+    /// # Errors
+    /// There is none with this id, or it is not the caller's to see.
+    pub async fn authority(&self, actor: &Actor, id: AgentId) -> Result<Vec<Authority>> {
+        self.visible_agent(actor, id).await?;
+        let facts = self.facts(id).await?;
+        let now = self.now();
+        let live = live_agent(&facts, now).is_some();
+        let hop = |hop: &kavachos_core::grant::Hop| AuthorityHop {
+            grant_id: hop.grant.id,
+            from: hop.grant.giver,
+            to: hop.grant.to,
+            permissions: PermissionSet::clone(&hop.grant.permissions),
+            guards: hop.grant.guards.as_deref().cloned(),
+            expires_at: hop.grant.expires_at,
+        };
+        let authority = |path: &Path| Authority {
+            user_id: path.user.id,
+            live: live && path.standing(now) == kavachos_core::grant::Standing::Live,
+            path: path.hops.iter().map(hop).collect(),
+        };
+        Ok(facts.paths.iter().map(authority).collect())
+    }
+}
+
+/// The path that a grant hangs on: the one asked for, or the best of those that cover it.
+fn parent_path<'a>(facts: &'a Facts, ask: &Ask, now: Timestamp) -> Result<&'a Path> {
+    if let Some(parent) = ask.parent {
+        let named = facts
+            .paths
+            .iter()
+            .find(|path| path.leaf().is_some_and(|leaf| leaf.id == parent));
+        return named.ok_or(Error::NotFound("parent grant"));
+    }
+    if let Some(path) = choose_parent(&facts.paths, &ask.permissions, now) {
+        return Ok(path);
+    }
+    // The only path of an agent can say what exactly it does not cover.
+    match facts.paths.as_slice() {
+        [only] => Ok(only),
+        [] => Err(Error::NotNarrower(Invalid::at(
+            "permissions",
+            "the giver holds no grant",
+        ))),
+        _ => Err(Error::NotNarrower(Invalid::at(
+            "permissions",
+            "no single live grant of the giver covers all of them; ask for less, or delegate in parts",
+        ))),
+    }
+}
+
+/// The marks of every grant and giver on a path, and of its human.
+fn path_marks(path: &Path) -> impl Iterator<Item = Mark> {
+    let hops = path.hops.iter().flat_map(|hop| {
+        std::iter::once(hop.grant.mark).chain(hop.giver.iter().map(|giver| giver.mark))
+    });
+    hops.chain([path.user.mark])
+}
+
+fn refused(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::NotNarrower(reason) => Error::NotNarrower(reason),
+        Refusal::DepthExceeded { .. } => Error::DepthExceeded(refusal.to_string()),
+        Refusal::SelfGrant | Refusal::Cycle | Refusal::OtherHuman => {
+            Error::NotNarrower(Invalid::at("to", refusal.to_string()))
+        }
+        Refusal::AlreadyOver => Error::Invalid(Invalid::at("expiresAt", refusal.to_string())),
+        _ => Error::WrongState(refusal.to_string()),
+    }
+}
+
+/// What a record says of a grant: a digest of its contents, which may be larger than a record.
+pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
+    use sha2::{Digest, Sha256};
+    let (permissions, guards) = contents(terms)?;
+    let digest: [u8; 32] =
+        Sha256::digest(format!("{permissions}\n{}", guards.unwrap_or_default())).into();
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    const SHOWN: usize = 8;
+    let resources: Vec<&str> = terms
+        .permissions
+        .iter()
+        .take(SHOWN)
+        .map(|one| one.resource().as_str())
+        .collect();
+    Ok(json!({
+        "grant": id,
+        "depth": terms.depth,
+        "maxDepth": terms.max_depth,
+        "expiresAt": terms.expires_at,
+        "permissions": terms.permissions.iter().count(),
+        "resources": resources,
+        "contentsDigest": digest,
+    }))
+}

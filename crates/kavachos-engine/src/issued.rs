@@ -1,0 +1,72 @@
+//! Things that are created with a credential, and creations that may be repeated.
+
+use std::ops::Deref;
+
+use kavachos_core::secret::Secret;
+use kavachos_store::{Batch, idempotency};
+
+use crate::actor::Actor;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// A thing that was just created, with its credential. Reads as the thing itself.
+#[derive(Clone)]
+pub struct Issued<T> {
+    /// The thing.
+    pub thing: T,
+    /// Its credential in clear text, for this one time; `None` on a replay.
+    pub token: Option<Secret>,
+    /// The creation was done before under the same `Idempotency-Key`.
+    pub replayed: bool,
+}
+
+impl<T> Issued<T> {
+    pub(crate) fn new(thing: T, token: Secret) -> Self {
+        Self {
+            thing,
+            token: Some(token),
+            replayed: false,
+        }
+    }
+
+    pub(crate) fn replay(thing: T) -> Self {
+        Self {
+            thing,
+            token: None,
+            replayed: true,
+        }
+    }
+}
+
+impl<T> Deref for Issued<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.thing
+    }
+}
+
+impl Engine {
+    /// The id of what an earlier call with the same `Idempotency-Key` created.
+    pub(crate) async fn done_before(&self, actor: &Actor) -> Result<Option<String>> {
+        let Some(once) = actor.once else {
+            return Ok(None);
+        };
+        match self.store().find(idempotency::lookup(once.slot)).await? {
+            Some((request, _)) if request != once.request => Err(Error::IdempotencyMismatch),
+            found => Ok(found.map(|(_, thing)| thing)),
+        }
+    }
+
+    /// Claims the caller's `Idempotency-Key` for what the batch creates.
+    pub(crate) fn claim_once(&self, actor: &Actor, batch: &mut Batch, thing: impl ToString) {
+        if let Some(once) = actor.once {
+            batch.writes.push(idempotency::claim(
+                once.slot,
+                once.request,
+                thing.to_string(),
+                self.now(),
+            ));
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! What happens to an agent after it was created: changed, rotated, suspended, resumed, revoked.
+//!
+//! Stopping an agent stops everything below it by derivation: only its row, the kill and the record are written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::constraint::Constraints;
+use kavachos_core::grant::{Terms, still_covers};
+use kavachos_core::id::AgentId;
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::{Owner, Status};
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::time::Timestamp;
+use kavachos_store::agent::{self, AgentRow};
+use kavachos_store::grant::{self, GrantRow};
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, handle};
+use serde_json::Value;
+
+use crate::actor::{Actor, Scope};
+use crate::agents::{Agent, check_depth, contents, live_agent};
+use crate::compile;
+use crate::directory::Changed;
+use crate::engine::{Engine, Plan};
+use crate::error::{Error, Result};
+use crate::grants::Ask;
+use crate::issued::Issued;
+use crate::revoked::Revoked;
+use crate::text;
+use crate::users::raised;
+
+/// What to change of an agent; `None` leaves it, `Some(None)` takes it away.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentChange {
+    /// The name.
+    pub name: Option<String>,
+    /// What its root grant permits.
+    pub permissions: Option<PermissionSet>,
+    /// The root grant's guards.
+    pub guards: Option<Option<Constraints>>,
+    /// How deep delegations below it may go.
+    pub max_depth: Option<u8>,
+    /// When the agent ends.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The caller's own object.
+    pub metadata: Option<Option<Value>>,
+}
+
+impl AgentChange {
+    fn touches_grant(&self) -> bool {
+        self.permissions.is_some() || self.guards.is_some() || self.max_depth.is_some()
+    }
+}
+
+/// An agent with the human above it, as they are stored.
+struct Loaded {
+    row: AgentRow,
+    user: UserRow,
+}
+
+/// Stopping for a while, letting go on, stopping for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Suspend,
+    Resume,
+    Revoke,
+}
+
+impl Turn {
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Suspend => "agent.suspended",
+            Self::Resume => "agent.resumed",
+            Self::Revoke => "agent.revoked",
+        }
+    }
+
+    const fn status(self) -> Status {
+        match self {
+            Self::Suspend => Status::Suspended,
+            Self::Resume => Status::Active,
+            Self::Revoke => Status::Revoked,
+        }
+    }
+}
+
+impl Engine {
+    /// Changes an agent. Narrower permissions count at once and end what was derived from the wider ones.
+    ///
+    /// # Errors
+    /// The agent is revoked, or more is asked for than its owner has.
+    pub async fn change_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        change: &AgentChange,
+    ) -> Result<Agent> {
+        if let Some(name) = &change.name {
+            text::plain("name", name, text::MAX_NAME_BYTES)?;
+        }
+        if let Some(Some(metadata)) = &change.metadata {
+            text::metadata(metadata)?;
+        }
+        check_depth(change.max_depth)?;
+        self.change(actor, "agent.updated", || {
+            self.plan_agent_change(actor, id, change)
+        })
+        .await?;
+        self.agent_view(self.agent_row(id).await?).await
+    }
+
+    async fn plan_agent_change(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        change: &AgentChange,
+    ) -> Result<Plan<()>> {
+        actor.require(Scope::AgentsWrite)?;
+        let Loaded { row, user } = self.standing_agent(id).await?;
+        let mut batch = Batch {
+            reads: actor.reads(),
+            effects: vec![Changed::Agent(id).into()],
+            ..Batch::default()
+        };
+        let mut next = row.clone();
+        if let Some(name) = &change.name {
+            next.name.clone_from(name);
+        }
+        if let Some(metadata) = &change.metadata {
+            next.metadata = metadata.as_ref().map(Value::to_string);
+        }
+        if let Some(end) = change.expires_at {
+            next.expires_at = end;
+            if ends(end) < ends(row.expires_at) {
+                batch.kills.push(raised(row.mark));
+            }
+        }
+        batch.writes.push(agent::update(next.clone()));
+        let terms = if change.touches_grant() {
+            Some(
+                self.change_root_grant(actor, &row, change, &mut batch)
+                    .await?,
+            )
+        } else {
+            None
+        };
+        batch.entries.push(self.agent_record(
+            actor,
+            "agent.updated",
+            (&next, &user),
+            terms.as_ref(),
+        )?);
+        Ok(Plan::commit(batch, ()))
+    }
+
+    /// Plans the agent's root grant anew under the same id, by the rules of a new grant.
+    async fn change_root_grant(
+        &self,
+        actor: &Actor,
+        row: &AgentRow,
+        change: &AgentChange,
+        batch: &mut Batch,
+    ) -> Result<Terms> {
+        let stored = self.grant_row(row.root_grant).await?;
+        let old = compile::grant(&stored)?.terms();
+        let guards = change
+            .guards
+            .clone()
+            .map_or_else(|| old.guards.clone(), |guards| guards.map(Box::new));
+        let ask = Ask {
+            giver: row.owner,
+            to: (row.id, row.root),
+            permissions: change
+                .permissions
+                .clone()
+                .map_or_else(|| Arc::clone(&old.permissions), Arc::new),
+            guards,
+            max_depth: change.max_depth.or(Some(old.max_depth)),
+            expires_at: old.expires_at,
+            parent: old.parent,
+            reason: None,
+        };
+        actor.covers(&ask.permissions)?;
+        let planned = match row.owner {
+            Owner::User(id) => {
+                self.plan_root_grant(&compile::user(&self.user_row(id).await?)?, &ask)?
+            }
+            Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
+        };
+        let terms = planned.terms;
+        if !still_covers(&terms, &old) {
+            batch.kills.push(raised(stored.mark));
+        }
+        let (permissions, guards) = contents(&terms)?;
+        batch.reads.extend(planned.reads);
+        batch.effects.push(Changed::Grant(stored.id).into());
+        batch.writes.push(grant::update(GrantRow {
+            permissions,
+            guards,
+            max_depth: terms.max_depth,
+            expires_at: terms.expires_at,
+            ..stored
+        }));
+        Ok(terms)
+    }
+
+    /// Gives an agent a new key; the old one is dead at once.
+    ///
+    /// # Errors
+    /// The agent or its owner is not live, or the caller is the agent itself.
+    pub async fn rotate_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        ttl: Option<Duration>,
+    ) -> Result<Issued<Agent>> {
+        let secret = self.secret(SecretKind::Agent);
+        self.change(actor, "agent.rotated", || {
+            self.plan_rotation(actor, id, ttl, &secret)
+        })
+        .await
+    }
+
+    async fn plan_rotation(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        ttl: Option<Duration>,
+        secret: &Secret,
+    ) -> Result<Plan<Issued<Agent>>> {
+        actor.require(Scope::AgentsWrite)?;
+        let Loaded { row, user } = self.standing_agent(id).await?;
+        if self.done_before(actor).await?.is_some() {
+            return Ok(Plan::Done(Issued::replay(self.agent_view(row).await?)));
+        }
+        let facts = self.facts(id).await?;
+        if live_agent(&facts, self.now()).is_none() {
+            return Err(Error::WrongState(
+                "the agent, or someone above it, is not active; resume or extend it first"
+                    .to_owned(),
+            ));
+        }
+        let key = self.new_key_row(&row, user.kills, ttl, secret)?;
+        let mut batch = Batch {
+            reads: actor.reads(),
+            // The version makes two rotations at the same time one after the other.
+            writes: vec![agent::update(row.clone())],
+            entries: vec![self.agent_record(actor, "agent.rotated", (&row, &user), None)?],
+            effects: vec![Changed::Agent(id).into(), Changed::Key(key.hash).into()],
+            ..Batch::default()
+        };
+        batch.reads.extend([row.mark, user.mark]);
+        for old in self.store().list(agent::active_keys(id)).await? {
+            batch.kills.push(raised(old.mark));
+            batch.writes.push(agent::end_key(old.hash, self.now()));
+            batch.effects.push(Changed::Key(old.hash).into());
+        }
+        batch
+            .writes
+            .extend([agent::insert_key(key.clone()), handle::born(key.mark)]);
+        self.claim_once(actor, &mut batch, id);
+        let mut view = self.agent_view(row).await?;
+        view.key_expires_at = Some(key.expires_at);
+        Ok(Plan::commit(batch, Issued::new(view, secret.clone())))
+    }
+
+    /// Stops an agent and everything below it until it is resumed. Its key stays dead for good.
+    ///
+    /// # Errors
+    /// The agent is not active.
+    pub async fn suspend_agent(&self, actor: &Actor, id: AgentId) -> Result<Revoked> {
+        self.turn_agent(actor, id, Turn::Suspend).await
+    }
+
+    /// Lets a suspended agent's grants live again. It gets no key: rotate afterwards.
+    ///
+    /// # Errors
+    /// The agent is not suspended.
+    pub async fn resume_agent(&self, actor: &Actor, id: AgentId) -> Result<Agent> {
+        self.turn_agent(actor, id, Turn::Resume).await?;
+        self.agent_view(self.agent_row(id).await?).await
+    }
+
+    /// Stops an agent and everything below it for good. Revoking twice is no error.
+    ///
+    /// # Errors
+    /// There is no such agent, or it is not the caller's: an operator's, or the owning agent's.
+    pub async fn revoke_agent(&self, actor: &Actor, id: AgentId) -> Result<Revoked> {
+        self.turn_agent(actor, id, Turn::Revoke).await
+    }
+
+    async fn turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Revoked> {
+        self.change(actor, turn.kind(), || self.plan_turn_agent(actor, id, turn))
+            .await
+    }
+
+    async fn plan_turn_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        turn: Turn,
+    ) -> Result<Plan<Revoked>> {
+        let row = self.stoppable_agent(actor, id, turn).await?;
+        match (turn, row.status) {
+            (Turn::Revoke, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
+            (_, Status::Revoked) => {
+                return Err(Error::WrongState(
+                    "the agent is revoked; that is for good".to_owned(),
+                ));
+            }
+            (Turn::Suspend, status) if status != Status::Active => {
+                return Err(Error::WrongState(
+                    "the agent is suspended already".to_owned(),
+                ));
+            }
+            (Turn::Resume, status) if status != Status::Suspended => {
+                return Err(Error::WrongState("the agent is not suspended".to_owned()));
+            }
+            _ => {}
+        }
+        let user = self.user_row(row.root).await?;
+        let mut next = AgentRow {
+            status: turn.status(),
+            ..row.clone()
+        };
+        let mut batch = Batch {
+            reads: actor.reads(),
+            effects: vec![Changed::Agent(id).into()],
+            ..Batch::default()
+        };
+        if turn != Turn::Resume {
+            next.kills = row.kills.saturating_add(1);
+            batch.kills.push(raised(row.mark));
+        }
+        if turn == Turn::Revoke {
+            batch.writes.push(agent::uncount(id, row.root));
+            batch.effects.push(Changed::User(row.root).into());
+        }
+        batch.writes.push(agent::update(next));
+        batch
+            .entries
+            .push(self.agent_record(actor, turn.kind(), (&row, &user), None)?);
+        Ok(Plan::commit(batch, Revoked::at(self.now())))
+    }
+
+    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good.
+    async fn stoppable_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<AgentRow> {
+        let Some(me) = actor.agent().filter(|_| turn == Turn::Revoke) else {
+            actor.require(Scope::AgentsWrite)?;
+            return self.agent_row(id).await;
+        };
+        self.require_live_key(actor, me).await?;
+        let row = self.agent_row(id).await?;
+        if row.owner == Owner::Agent(me) {
+            Ok(row)
+        } else {
+            Err(Error::NotFound("agent"))
+        }
+    }
+
+    /// An agent that is not revoked, with its human.
+    async fn standing_agent(&self, id: AgentId) -> Result<Loaded> {
+        let row = self.agent_row(id).await?;
+        if row.status == Status::Revoked {
+            return Err(Error::WrongState(
+                "the agent is revoked; that is for good".to_owned(),
+            ));
+        }
+        let user = self.user_row(row.root).await?;
+        Ok(Loaded { row, user })
+    }
+}
+
+/// No end is later than any.
+fn ends(at: Option<Timestamp>) -> Timestamp {
+    at.unwrap_or(Timestamp::MAX)
+}

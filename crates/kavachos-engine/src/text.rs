@@ -1,0 +1,101 @@
+//! Texts that people give to things: bounded, and without characters that would fool a terminal or a page.
+
+use kavachos_core::invalid::Invalid;
+use serde_json::Value;
+
+/// The longest name, in bytes.
+pub const MAX_NAME_BYTES: usize = 200;
+/// The longest reason, in bytes.
+pub const MAX_REASON_BYTES: usize = 200;
+/// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
+const MAX_EMAIL_BYTES: usize = 254;
+/// The longest metadata as JSON text, in bytes.
+const MAX_METADATA_BYTES: usize = 2_048;
+
+/// Checks a name or a reason: not empty, not too long, no control characters, no marks that reorder text.
+pub(crate) fn plain(field: &str, text: &str, max: usize) -> Result<(), Invalid> {
+    if text.trim().is_empty() {
+        return Err(Invalid::at(field, "may not be empty"));
+    }
+    if text.len() > max {
+        return Err(Invalid::at(field, format!("is longer than {max} bytes")));
+    }
+    if text.chars().any(|c| c.is_control() || is_reordering(c)) {
+        return Err(Invalid::at(
+            field,
+            "holds control characters or marks that reorder text; leave them out",
+        ));
+    }
+    Ok(())
+}
+
+/// Marks that make a text look like another one (Unicode Bidirectional Algorithm, explicit formatting).
+const fn is_reordering(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The form in which an e-mail address is stored and compared.
+pub(crate) fn email(text: &str) -> Result<String, Invalid> {
+    plain("email", text, MAX_EMAIL_BYTES)?;
+    let wrong = || Invalid::at("email", "this is no e-mail address like `ada@example.com`");
+    let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
+    let odd = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | ',' | ';' | '"' | '@');
+    if local.is_empty() || domain.is_empty() || text.replacen('@', "", 1).contains(odd) {
+        return Err(wrong());
+    }
+    Ok(text.to_lowercase())
+}
+
+/// Checks an object of the caller's own.
+pub(crate) fn metadata(value: &Value) -> Result<(), Invalid> {
+    if !value.is_object() {
+        return Err(Invalid::at("metadata", "must be a JSON object"));
+    }
+    if value.to_string().len() > MAX_METADATA_BYTES {
+        return Err(Invalid::at(
+            "metadata",
+            format!("is longer than {MAX_METADATA_BYTES} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_fool_a_reader_are_refused() {
+        for text in [
+            "",
+            "  ",
+            "a\u{0}b",
+            "a\nb",
+            "\u{1b}[31mred",
+            "user\u{202e}txt.exe",
+            &"x".repeat(201),
+        ] {
+            assert!(plain("name", text, MAX_NAME_BYTES).is_err(), "{text:?}");
+        }
+        for text in ["github-reader", "Zoë’s 📮 agent", "读者"] {
+            assert!(plain("name", text, MAX_NAME_BYTES).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_email_address_is_checked_and_lowered() {
+        assert_eq!(email("Ada@Example.COM").as_deref(), Ok("ada@example.com"));
+        for text in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "a b@example.com",
+            "ada@@example.com",
+            "a@b@c",
+            "<ada@example.com>",
+        ] {
+            assert!(email(text).is_err(), "{text}");
+        }
+    }
+}

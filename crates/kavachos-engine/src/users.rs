@@ -1,0 +1,457 @@
+//! Humans: created by operators or on first mention, banned, unbanned, deleted.
+//!
+//! Stopping a human stops everything below by derivation: only the row, the kill and the record are written.
+
+use kavachos_core::id::UserId;
+use kavachos_core::invalid::Invalid;
+use kavachos_core::ledger::{Outcome, Pseudonym, Record};
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::Status;
+use kavachos_core::revocation::{HandleKind, Mark};
+use kavachos_core::time::Timestamp;
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, handle};
+use serde::Serialize;
+
+use crate::actor::{Actor, Scope};
+use crate::compile;
+use crate::directory::Changed;
+use crate::engine::{Change, Engine, Plan};
+use crate::error::{Error, Result};
+use crate::issued::Issued;
+use crate::page::{Page, PageOf};
+use crate::revoked::Revoked;
+use crate::text;
+
+/// How someone else's identity provider names a human.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Which provider; a name of your own choice such as `clerk`.
+    pub provider: String,
+    /// The provider's id for the human.
+    pub external_id: String,
+}
+
+impl External {
+    const MAX_BYTES: usize = 200;
+
+    pub(crate) fn check(&self) -> std::result::Result<(), Invalid> {
+        text::plain("provider", &self.provider, Self::MAX_BYTES)?;
+        text::plain("externalId", &self.external_id, Self::MAX_BYTES)
+    }
+}
+
+/// A human to create.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewUser {
+    /// Their e-mail address; compared in lower case, one account each.
+    pub email: Option<String>,
+    /// For display.
+    pub name: Option<String>,
+    /// Their identity elsewhere.
+    pub external: Option<External>,
+    /// The most that agents may do for them; `None` for everything.
+    pub permissions: Option<PermissionSet>,
+}
+
+/// What to change of a human; `None` leaves it, `Some(None)` takes it away.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UserChange {
+    /// The e-mail address.
+    pub email: Option<Option<String>>,
+    /// The name.
+    pub name: Option<Option<String>>,
+    /// The permissions; `Some(None)` means everything.
+    pub permissions: Option<Option<PermissionSet>>,
+}
+
+/// A human, as others see them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// The id.
+    pub id: UserId,
+    /// `active`, `banned` or `revoked` (deleted).
+    pub status: Status,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The name.
+    pub name: Option<String>,
+    /// The identity elsewhere.
+    pub external: Option<External>,
+    /// The most that agents may do for them; `null` for everything.
+    pub permissions: Option<PermissionSet>,
+    /// How many agents of theirs are not revoked.
+    pub agents: u64,
+    /// When they were created.
+    pub created_at: Timestamp,
+}
+
+impl User {
+    fn of(row: UserRow) -> Result<Self> {
+        let permissions = row
+            .permissions
+            .as_deref()
+            .map(|text| compile::stored("permissions", text))
+            .transpose()?;
+        Ok(Self {
+            id: row.id,
+            status: row.status,
+            email: row.email,
+            name: row.name,
+            external: row.external.map(|(provider, external_id)| External {
+                provider,
+                external_id,
+            }),
+            permissions,
+            agents: row.agents,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// What stops or lets go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Ban,
+    Unban,
+    Delete,
+}
+
+impl Turn {
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Ban => "user.banned",
+            Self::Unban => "user.unbanned",
+            Self::Delete => "user.deleted",
+        }
+    }
+
+    const fn status(self) -> Status {
+        match self {
+            Self::Ban => Status::Banned,
+            Self::Unban => Status::Active,
+            Self::Delete => Status::Revoked,
+        }
+    }
+}
+
+impl Engine {
+    /// Creates a human.
+    ///
+    /// # Errors
+    /// The e-mail address or the outside identity is taken (also by a deleted human), or lies above the ceiling.
+    pub async fn create_user(&self, actor: &Actor, new: &NewUser) -> Result<Issued<User>> {
+        check_new(new)?;
+        self.change(actor, "user.created", || self.plan_user(actor, new))
+            .await
+    }
+
+    async fn plan_user(&self, actor: &Actor, new: &NewUser) -> Result<Plan<Issued<User>>> {
+        actor.require(Scope::UsersWrite)?;
+        if let Some(done) = self.done_before(actor).await? {
+            let id = done.parse().map_err(Error::Invalid)?;
+            return Ok(Plan::Done(Issued::replay(self.user(actor, id).await?)));
+        }
+        actor.covers(
+            new.permissions
+                .as_ref()
+                .unwrap_or(&PermissionSet::everything()),
+        )?;
+        let email = new.email.as_deref().map(text::email).transpose()?;
+        self.refuse_taken(email.clone(), new.external.as_ref())
+            .await?;
+        let row = self.new_user_row(NewUser {
+            email,
+            ..new.clone()
+        })?;
+        let mut batch = self.user_born(actor, row.clone())?;
+        self.claim_once(actor, &mut batch, row.id);
+        let issued = Issued {
+            thing: User::of(row)?,
+            token: None,
+            replayed: false,
+        };
+        Ok(Plan::commit(batch, issued))
+    }
+
+    async fn refuse_taken(&self, email: Option<String>, external: Option<&External>) -> Result<()> {
+        if let Some(email) = email
+            && self
+                .store()
+                .find(kavachos_store::user::by_email(email))
+                .await?
+                .is_some()
+        {
+            return Err(Error::WrongState(
+                "there is an account with this e-mail address".to_owned(),
+            ));
+        }
+        if let Some(External {
+            provider,
+            external_id,
+        }) = external.cloned()
+            && self
+                .store()
+                .find(kavachos_store::user::by_external(provider, external_id))
+                .await?
+                .is_some()
+        {
+            return Err(Error::WrongState(
+                "this outside identity is taken, or was deleted".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn new_user_row(&self, new: NewUser) -> Result<UserRow> {
+        Ok(UserRow {
+            id: self.id(),
+            status: Status::Active,
+            email: new.email,
+            name: new.name,
+            external: new
+                .external
+                .map(|external| (external.provider, external.external_id)),
+            permissions: new.permissions.as_ref().map(to_text).transpose()?,
+            mark: self.mark(HandleKind::User),
+            kills: 0,
+            pseudonym: Pseudonym::from_bits(u128::from_be_bytes(self.random())),
+            agents: 0,
+            version: 0,
+            created_at: self.now(),
+        })
+    }
+
+    /// The batch that creates a human, with its record.
+    pub(crate) fn user_born(&self, actor: &Actor, row: UserRow) -> Result<Batch> {
+        let entry = self.user_record(actor, "user.created", &row)?;
+        Ok(Batch {
+            reads: actor.reads(),
+            writes: vec![
+                kavachos_store::user::insert(row.clone()),
+                handle::born(row.mark),
+            ],
+            entries: vec![entry],
+            effects: vec![Changed::User(row.id).into()],
+            ..Batch::default()
+        })
+    }
+
+    fn user_record(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        row: &UserRow,
+    ) -> Result<kavachos_core::ledger::Entry> {
+        let (ip, user_agent) = actor.origin();
+        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
+        record.subject = Some(row.pseudonym);
+        record.request_id = Some(actor.request);
+        record.personal.email = row.email.as_deref();
+        record.personal.name = row.name.as_deref();
+        record.personal.ip = ip.as_deref();
+        record.personal.user_agent = user_agent;
+        self.seal(&record)
+    }
+
+    /// One human.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub async fn user(&self, actor: &Actor, id: UserId) -> Result<User> {
+        actor
+            .require(Scope::UsersRead)
+            .or_else(|_| actor.require(Scope::UsersWrite))?;
+        User::of(self.user_row(id).await?)
+    }
+
+    pub(crate) async fn user_row(&self, id: UserId) -> Result<UserRow> {
+        self.store()
+            .find(kavachos_store::user::by_id(id))
+            .await?
+            .ok_or(Error::NotFound("user"))
+    }
+
+    /// Humans, newest first.
+    ///
+    /// # Errors
+    /// Those of the store, and `forbidden`.
+    pub async fn users(&self, actor: &Actor, page: PageOf<UserId>) -> Result<Page<User, UserId>> {
+        actor.require(Scope::UsersRead)?;
+        let rows = self
+            .store()
+            .list(kavachos_store::user::page(
+                page.after,
+                page.limit.saturating_add(1),
+            ))
+            .await?;
+        let users = rows.into_iter().map(User::of).collect::<Result<_>>()?;
+        Ok(Page::cut(users, page.limit, |user: &User| user.id))
+    }
+
+    /// Changes a human. Narrower permissions end what was derived from the wider ones.
+    ///
+    /// # Errors
+    /// The human is deleted, the e-mail address is taken, or the permissions lie above the ceiling.
+    pub async fn change_user(
+        &self,
+        actor: &Actor,
+        id: UserId,
+        change: &UserChange,
+    ) -> Result<User> {
+        if let Some(Some(name)) = &change.name {
+            text::plain("name", name, text::MAX_NAME_BYTES)?;
+        }
+        self.change(actor, "user.updated", || {
+            self.plan_user_change(actor, id, change)
+        })
+        .await
+    }
+
+    async fn plan_user_change(
+        &self,
+        actor: &Actor,
+        id: UserId,
+        change: &UserChange,
+    ) -> Result<Plan<User>> {
+        actor.require(Scope::UsersWrite)?;
+        let row = self.user_row(id).await?;
+        if row.status == Status::Revoked {
+            return Err(Error::WrongState("the user is deleted".to_owned()));
+        }
+        let mut next = row.clone();
+        if let Some(email) = &change.email {
+            next.email = email.as_deref().map(text::email).transpose()?;
+            if next.email != row.email {
+                self.refuse_taken(next.email.clone(), None).await?;
+            }
+        }
+        if let Some(name) = &change.name {
+            next.name.clone_from(name);
+        }
+        let mut kills = Vec::new();
+        if let Some(permissions) = &change.permissions {
+            let old = compile::permissions(row.permissions.as_deref())?;
+            let new = permissions
+                .clone()
+                .unwrap_or_else(PermissionSet::everything);
+            actor.covers(&new)?;
+            if !new.includes(&old) {
+                kills.push(raised(row.mark));
+            }
+            next.permissions = permissions.as_ref().map(to_text).transpose()?;
+        }
+        let batch = Batch {
+            reads: actor.reads(),
+            kills,
+            writes: vec![kavachos_store::user::update(next.clone())],
+            entries: vec![self.user_record(actor, "user.updated", &next)?],
+            effects: vec![Changed::User(id).into()],
+            ..Batch::default()
+        };
+        Ok(Plan::commit(batch, User::of(next)?))
+    }
+
+    /// Stops a human and everything below until they are unbanned. Keys made before stay dead for good.
+    ///
+    /// # Errors
+    /// The human is banned already, or deleted.
+    pub async fn ban_user(&self, actor: &Actor, id: UserId) -> Result<Revoked> {
+        self.turn_user(actor, id, Turn::Ban).await
+    }
+
+    /// Lets a banned human's grants live again; their keys and their agents' keys do not.
+    ///
+    /// # Errors
+    /// The human is not banned.
+    pub async fn unban_user(&self, actor: &Actor, id: UserId) -> Result<User> {
+        self.turn_user(actor, id, Turn::Unban).await?;
+        User::of(self.user_row(id).await?)
+    }
+
+    /// Deletes a human for good and stops everything below. A tombstone stays; the records stay.
+    ///
+    /// # Errors
+    /// There is no such human. Deleting twice is no error.
+    pub async fn delete_user(&self, actor: &Actor, id: UserId) -> Result<Revoked> {
+        self.turn_user(actor, id, Turn::Delete).await
+    }
+
+    async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Revoked> {
+        self.change(actor, turn.kind(), || self.plan_turn(actor, id, turn))
+            .await
+    }
+
+    async fn plan_turn(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Plan<Revoked>> {
+        actor.require(Scope::UsersWrite)?;
+        let row = self.user_row(id).await?;
+        match (turn, row.status) {
+            (Turn::Delete, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
+            (_, Status::Revoked) => {
+                return Err(Error::WrongState("the user is deleted".to_owned()));
+            }
+            (Turn::Ban, Status::Banned) => {
+                return Err(Error::WrongState("the user is banned already".to_owned()));
+            }
+            (Turn::Unban, status) if status != Status::Banned => {
+                return Err(Error::WrongState("the user is not banned".to_owned()));
+            }
+            _ => {}
+        }
+        let mut next = UserRow {
+            status: turn.status(),
+            ..row.clone()
+        };
+        let mut batch = Batch {
+            reads: actor.reads(),
+            effects: vec![Changed::User(id).into()],
+            ..Batch::default()
+        };
+        if turn != Turn::Unban {
+            next.kills = row.kills.saturating_add(1);
+            batch.kills.push(raised(row.mark));
+        }
+        if turn == Turn::Delete {
+            next.email = None;
+            next.name = None;
+        }
+        batch
+            .entries
+            .push(self.user_record(actor, turn.kind(), &row)?);
+        batch.writes.push(kavachos_store::user::update(next));
+        Ok(Plan::Commit(Box::new(Change {
+            batch,
+            value: Revoked::at(self.now()),
+        })))
+    }
+}
+
+fn check_new(new: &NewUser) -> Result<()> {
+    if new.email.is_none() && new.name.is_none() && new.external.is_none() {
+        return Err(
+            Invalid::new("give the user an `email`, a `name` or an `external` identity").into(),
+        );
+    }
+    if let Some(name) = &new.name {
+        text::plain("name", name, text::MAX_NAME_BYTES)?;
+    }
+    if let Some(external) = &new.external {
+        external.check().map_err(|error| error.within("external"))?;
+    }
+    Ok(())
+}
+
+/// The next generation of a handle: everything that carries the present one is dead.
+pub(crate) fn raised(mark: Mark) -> Mark {
+    Mark {
+        handle: mark.handle,
+        generation: mark.generation.saturating_add(1),
+    }
+}
+
+/// The stored form of something that was parsed before.
+pub(crate) fn to_text<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::Internal(error.to_string()))
+}

@@ -1,0 +1,346 @@
+//! Agents and their keys, as rows.
+
+use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::principal::{Owner, Status};
+use kavachos_core::revocation::{Handle, Mark};
+use kavachos_core::secret::SecretHash;
+use kavachos_core::time::Timestamp;
+
+use crate::batch::Write;
+use crate::row::{FromRow, Malformed, Query, Row, Select};
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentRow {
+    /// Its id.
+    pub id: AgentId,
+    /// The human or agent that owns it.
+    pub owner: Owner,
+    /// The human at the top of its owners.
+    pub root: UserId,
+    /// For display.
+    pub name: String,
+    /// `autonomous`, `delegated` or `service`.
+    pub kind: String,
+    /// As stored; whether it has expired follows from `expires_at`.
+    pub status: Status,
+    /// When it stops working; `None` for never.
+    pub expires_at: Option<Timestamp>,
+    /// A JSON object of the caller's own.
+    pub metadata: Option<String>,
+    /// The grant that was written with it.
+    pub root_grant: GrantId,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+    /// What was issued at a lower count is dead for good.
+    pub kills: u64,
+    /// Rises with every change, rotation included; guards them.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "SELECT a.id, a.owner_user, a.owner_agent, a.root, a.name, a.type, a.status, a.expires_at, \
+    a.metadata, a.root_grant, a.handle, h.generation, a.kills, a.version, a.created_at \
+    FROM agents a JOIN handles h ON h.handle = a.handle";
+
+type Cells = (
+    AgentId,
+    Option<UserId>,
+    Option<AgentId>,
+    UserId,
+    String,
+    String,
+    Status,
+    Option<Timestamp>,
+    Option<String>,
+    GrantId,
+    Handle,
+    u64,
+    u64,
+    u64,
+    Timestamp,
+);
+
+impl FromRow for AgentRow {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (
+            id,
+            owner_user,
+            owner_agent,
+            root,
+            name,
+            kind,
+            status,
+            expires_at,
+            metadata,
+            root_grant,
+            handle,
+            generation,
+            kills,
+            version,
+            created_at,
+        ): Cells = row.decode()?;
+        Ok(Self {
+            id,
+            owner: owner(owner_user, owner_agent).ok_or(Malformed {
+                column: 2,
+                expected: "one owner",
+            })?,
+            root,
+            name,
+            kind,
+            status,
+            expires_at,
+            metadata,
+            root_grant,
+            mark: Mark { handle, generation },
+            kills,
+            version,
+            created_at,
+        })
+    }
+}
+
+/// Exactly one of the two columns of an owner (or giver) is set.
+pub(crate) fn owner(user: Option<UserId>, agent: Option<AgentId>) -> Option<Owner> {
+    match (user, agent) {
+        (Some(user), None) => Some(Owner::User(user)),
+        (None, Some(agent)) => Some(Owner::Agent(agent)),
+        _ => None,
+    }
+}
+
+/// The two columns of an owner (or giver).
+pub(crate) fn owner_columns(owner: Owner) -> (Option<UserId>, Option<AgentId>) {
+    match owner {
+        Owner::User(user) => (Some(user), None),
+        Owner::Agent(agent) => (None, Some(agent)),
+    }
+}
+
+/// Stores a new agent. The handle is stored apart, with [`crate::handle::born`].
+pub fn insert(agent: AgentRow) -> Write {
+    let (owner_user, owner_agent) = owner_columns(agent.owner);
+    Write::exactly(
+        1,
+        "INSERT INTO agents (id, owner_user, owner_agent, root, name, type, status, expires_at, metadata, root_grant, \
+         handle, kills, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )
+    .bind(agent.id)
+    .bind(owner_user)
+    .bind(owner_agent)
+    .bind(agent.root)
+    .bind(agent.name)
+    .bind(agent.kind)
+    .bind(agent.status)
+    .bind(agent.expires_at)
+    .bind(agent.metadata)
+    .bind(agent.root_grant)
+    .bind(agent.mark.handle)
+    .bind(agent.kills)
+    .bind(agent.version)
+    .bind(agent.created_at)
+}
+
+/// Replaces what may change of an agent that is still as `agent.version` says.
+pub fn update(agent: AgentRow) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE agents SET name = ?3, status = ?4, expires_at = ?5, metadata = ?6, kills = ?7, version = version + 1 \
+         WHERE id = ?1 AND version = ?2",
+    )
+    .bind(agent.id)
+    .bind(agent.version)
+    .bind(agent.name)
+    .bind(agent.status)
+    .bind(agent.expires_at)
+    .bind(agent.metadata)
+    .bind(agent.kills)
+}
+
+/// Takes a revoked agent, and all below it that nobody took off before, off its human's count.
+///
+/// Belongs before the write that revokes it: it counts those that are not revoked.
+pub fn uncount(agent: AgentId, root: UserId) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE users SET agents = agents - (WITH RECURSIVE below (id) AS (\
+           SELECT a.id FROM agents a WHERE a.id = ?1 AND a.status <> 'revoked' \
+           UNION SELECT a.id FROM agents a JOIN below b ON a.owner_agent = b.id WHERE a.status <> 'revoked') \
+         SELECT COUNT(*) FROM below) WHERE id = ?2",
+    )
+    .bind(agent)
+    .bind(root)
+}
+
+/// The agent with this id.
+pub fn by_id(id: AgentId) -> Select<AgentRow> {
+    Query::new(1, format!("{COLUMNS} WHERE a.id = ?1"))
+        .bind(id)
+        .of()
+}
+
+/// Which agents a list shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentFilter {
+    /// Owned by this human or agent directly.
+    pub owner: Option<Owner>,
+    /// With this stored status.
+    pub status: Option<Status>,
+    /// Of this type.
+    pub kind: Option<String>,
+}
+
+/// At most `limit` agents, newest first, older than `before`.
+pub fn page(filter: AgentFilter, before: Option<AgentId>, limit: usize) -> Select<AgentRow> {
+    let (owner_user, owner_agent) = filter.owner.map(owner_columns).unwrap_or_default();
+    let sql = format!(
+        "{COLUMNS} WHERE (?1 IS NULL OR a.owner_user = ?1) AND (?2 IS NULL OR a.owner_agent = ?2) \
+         AND (?3 IS NULL OR a.status = ?3) AND (?4 IS NULL OR a.type = ?4) AND (?5 IS NULL OR a.id < ?5) \
+         ORDER BY a.id DESC LIMIT ?6"
+    );
+    let rows = u32::try_from(limit).unwrap_or(u32::MAX);
+    Query::new(limit, sql)
+        .bind(owner_user)
+        .bind(owner_agent)
+        .bind(filter.status)
+        .bind(filter.kind)
+        .bind(before)
+        .bind(rows)
+        .of()
+}
+
+/// The agents with these ids and everyone who owns them, at every level.
+///
+/// Owners are followed at most `MAX_OWNERS` rows far; an agent has at most eight levels above it.
+pub fn with_owners(ids: &[AgentId]) -> Select<AgentRow> {
+    const MAX_OWNERS: usize = 4_096;
+    let slots: Vec<String> = (1..=ids.len()).map(|slot| format!("?{slot}")).collect();
+    let sql = format!(
+        "WITH RECURSIVE up (id) AS (SELECT x.id FROM agents x WHERE x.id IN ({}) \
+           UNION SELECT x.owner_agent FROM agents x JOIN up ON x.id = up.id WHERE x.owner_agent IS NOT NULL) \
+         {COLUMNS} JOIN up ON up.id = a.id",
+        slots.join(", ")
+    );
+    ids.iter()
+        .fold(Query::new(MAX_OWNERS, sql), |query, id| query.bind(*id))
+        .of()
+}
+
+/// One key of an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentKeyRow {
+    /// The hash of the key.
+    pub hash: SecretHash,
+    /// Whose it is.
+    pub agent: AgentId,
+    /// The first characters.
+    pub shown: String,
+    /// `active` or `revoked`.
+    pub status: Status,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// The agent's `kills` when it was issued.
+    pub agent_kills: u64,
+    /// The root human's `kills` when it was issued.
+    pub user_kills: u64,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+    /// When it was revoked.
+    pub ended_at: Option<Timestamp>,
+    /// When it was issued.
+    pub created_at: Timestamp,
+}
+
+const KEY_COLUMNS: &str = "SELECT k.hash, k.agent, k.shown, k.status, k.expires_at, k.agent_kills, k.user_kills, \
+    k.handle, h.generation, k.ended_at, k.created_at FROM agent_keys k JOIN handles h ON h.handle = k.handle";
+
+type KeyCells = (
+    [u8; 32],
+    AgentId,
+    String,
+    Status,
+    Timestamp,
+    u64,
+    u64,
+    Handle,
+    u64,
+    Option<Timestamp>,
+    Timestamp,
+);
+
+impl FromRow for AgentKeyRow {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (
+            hash,
+            agent,
+            shown,
+            status,
+            expires_at,
+            agent_kills,
+            user_kills,
+            handle,
+            generation,
+            ended_at,
+            created_at,
+        ): KeyCells = row.decode()?;
+        Ok(Self {
+            hash: SecretHash::from_bytes(hash),
+            agent,
+            shown,
+            status,
+            expires_at,
+            agent_kills,
+            user_kills,
+            mark: Mark { handle, generation },
+            ended_at,
+            created_at,
+        })
+    }
+}
+
+/// Stores a new key. The handle is stored apart, with [`crate::handle::born`].
+pub fn insert_key(key: AgentKeyRow) -> Write {
+    Write::exactly(
+        1,
+        "INSERT INTO agent_keys (hash, agent, shown, status, expires_at, agent_kills, user_kills, handle, ended_at, \
+         created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )
+    .bind(*key.hash.as_bytes())
+    .bind(key.agent)
+    .bind(key.shown)
+    .bind(key.status)
+    .bind(key.expires_at)
+    .bind(key.agent_kills)
+    .bind(key.user_kills)
+    .bind(key.mark.handle)
+    .bind(key.ended_at)
+    .bind(key.created_at)
+}
+
+/// Revokes one key that is still active.
+pub fn end_key(hash: SecretHash, now: Timestamp) -> Write {
+    Write::exactly(1, "UPDATE agent_keys SET status = 'revoked', ended_at = ?2 WHERE hash = ?1 AND status = 'active'")
+        .bind(*hash.as_bytes())
+        .bind(now)
+}
+
+/// The key with this hash.
+pub fn key_by_hash(hash: SecretHash) -> Select<AgentKeyRow> {
+    Query::new(1, format!("{KEY_COLUMNS} WHERE k.hash = ?1"))
+        .bind(*hash.as_bytes())
+        .of()
+}
+
+/// The keys of an agent that nobody has revoked, newest first. Rotation keeps it at one.
+pub fn active_keys(agent: AgentId) -> Select<AgentKeyRow> {
+    Query::new(
+        16,
+        format!(
+            "{KEY_COLUMNS} WHERE k.agent = ?1 AND k.status = 'active' ORDER BY k.created_at DESC"
+        ),
+    )
+    .bind(agent)
+    .of()
+}

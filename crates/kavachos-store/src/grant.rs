@@ -1,0 +1,251 @@
+//! Grants, as rows: root grants of agents and delegations.
+
+use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::principal::{Owner, Status};
+use kavachos_core::revocation::{Handle, Mark};
+use kavachos_core::time::Timestamp;
+
+use crate::agent::{owner, owner_columns};
+use crate::batch::Write;
+use crate::row::{FromRow, Malformed, Query, Row, Select};
+
+/// One grant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrantRow {
+    /// Its id.
+    pub id: GrantId,
+    /// The grant that it was derived from; `None` when it comes from a human.
+    pub parent: Option<GrantId>,
+    /// Who gave it.
+    pub giver: Owner,
+    /// The agent that has it.
+    pub receiver: AgentId,
+    /// The human at the top of its path.
+    pub root: UserId,
+    /// A JSON array of permissions.
+    pub permissions: String,
+    /// A JSON object of constraints on everything in it.
+    pub guards: Option<String>,
+    /// How many delegations lie above it.
+    pub depth: u8,
+    /// How deep delegations below may go.
+    pub max_depth: u8,
+    /// When it ends; `None` for never.
+    pub expires_at: Option<Timestamp>,
+    /// Why it was given.
+    pub reason: Option<String>,
+    /// `active` or `revoked`.
+    pub status: Status,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+    /// Rises with every change; guards them.
+    pub version: u64,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "SELECT g.id, g.parent, g.giver_user, g.giver_agent, g.receiver, g.root, g.permissions, \
+    g.guards, g.depth, g.max_depth, g.expires_at, g.reason, g.status, g.handle, h.generation, g.version, g.created_at \
+    FROM grants g JOIN handles h ON h.handle = g.handle";
+
+type Cells = (
+    GrantId,
+    Option<GrantId>,
+    Option<UserId>,
+    Option<AgentId>,
+    AgentId,
+    UserId,
+    String,
+    Option<String>,
+    u8,
+    u8,
+    Option<Timestamp>,
+    Option<String>,
+    Status,
+    Handle,
+    u64,
+    u64,
+    Timestamp,
+);
+
+impl FromRow for GrantRow {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (
+            id,
+            parent,
+            giver_user,
+            giver_agent,
+            receiver,
+            root,
+            permissions,
+            guards,
+            depth,
+            max_depth,
+            expires_at,
+            reason,
+            status,
+            handle,
+            generation,
+            version,
+            created_at,
+        ): Cells = row.decode()?;
+        Ok(Self {
+            id,
+            parent,
+            giver: owner(giver_user, giver_agent).ok_or(Malformed {
+                column: 3,
+                expected: "one giver",
+            })?,
+            receiver,
+            root,
+            permissions,
+            guards,
+            depth,
+            max_depth,
+            expires_at,
+            reason,
+            status,
+            mark: Mark { handle, generation },
+            version,
+            created_at,
+        })
+    }
+}
+
+/// How many grants may hang on one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Live children of one grant.
+    pub children: u64,
+    /// Live grants that one agent holds.
+    pub received: u64,
+}
+
+/// Stores a new grant if its parent and its receiver are within their quotas at `grant.created_at`.
+/// The handle is stored apart, with [`crate::handle::born`].
+pub fn insert(grant: GrantRow, quota: Quota) -> Write {
+    let (giver_user, giver_agent) = owner_columns(grant.giver);
+    Write::exactly(
+        1,
+        "INSERT INTO grants (id, parent, giver_user, giver_agent, receiver, root, permissions, guards, depth, \
+         max_depth, expires_at, reason, status, handle, version, created_at) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 \
+         WHERE (SELECT COUNT(*) FROM grants c WHERE c.parent = ?2 AND c.status = 'active' \
+                AND (c.expires_at IS NULL OR c.expires_at > ?16)) < ?17 \
+         AND (SELECT COUNT(*) FROM grants c WHERE c.receiver = ?5 AND c.status = 'active' \
+                AND (c.expires_at IS NULL OR c.expires_at > ?16)) < ?18",
+    )
+    .bind(grant.id)
+    .bind(grant.parent)
+    .bind(giver_user)
+    .bind(giver_agent)
+    .bind(grant.receiver)
+    .bind(grant.root)
+    .bind(grant.permissions)
+    .bind(grant.guards)
+    .bind(grant.depth)
+    .bind(grant.max_depth)
+    .bind(grant.expires_at)
+    .bind(grant.reason)
+    .bind(grant.status)
+    .bind(grant.mark.handle)
+    .bind(grant.version)
+    .bind(grant.created_at)
+    .bind(quota.children)
+    .bind(quota.received)
+}
+
+/// How many live grants hang on a parent, and how many a receiver holds, at `now`.
+pub fn counts(parent: Option<GrantId>, receiver: AgentId, now: Timestamp) -> Select<(u64, u64)> {
+    Query::new(
+        1,
+        "SELECT CAST((SELECT COUNT(*) FROM grants c WHERE c.parent = ?1 AND c.status = 'active' \
+                      AND (c.expires_at IS NULL OR c.expires_at > ?3)) AS BIGINT), \
+                CAST((SELECT COUNT(*) FROM grants c WHERE c.receiver = ?2 AND c.status = 'active' \
+                      AND (c.expires_at IS NULL OR c.expires_at > ?3)) AS BIGINT)",
+    )
+    .bind(parent)
+    .bind(receiver)
+    .bind(now)
+    .of()
+}
+
+/// Replaces what may change of a grant that is active and still as `grant.version` says.
+pub fn update(grant: GrantRow) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE grants SET permissions = ?3, guards = ?4, max_depth = ?5, expires_at = ?6, status = ?7, \
+         version = version + 1 WHERE id = ?1 AND version = ?2 AND status = 'active'",
+    )
+    .bind(grant.id)
+    .bind(grant.version)
+    .bind(grant.permissions)
+    .bind(grant.guards)
+    .bind(grant.max_depth)
+    .bind(grant.expires_at)
+    .bind(grant.status)
+}
+
+/// The grant with this id.
+pub fn by_id(id: GrantId) -> Select<GrantRow> {
+    Query::new(1, format!("{COLUMNS} WHERE g.id = ?1"))
+        .bind(id)
+        .of()
+}
+
+/// The grants that an agent holds at `now`, newest first: all live ones, and some that ended, so that a denial can
+/// say that there was one.
+pub fn received(agent: AgentId, now: Timestamp) -> [Select<GrantRow>; 2] {
+    const LIVE: &str = "g.status = 'active' AND (g.expires_at IS NULL OR g.expires_at > ?2)";
+    const MAX_LIVE: usize = 1_024;
+    const ENDED_SHOWN: usize = 16;
+    let live = format!("{COLUMNS} WHERE g.receiver = ?1 AND {LIVE} ORDER BY g.id DESC");
+    let ended = format!(
+        "{COLUMNS} WHERE g.receiver = ?1 AND NOT ({LIVE}) ORDER BY g.id DESC LIMIT {ENDED_SHOWN}"
+    );
+    [
+        Query::new(MAX_LIVE, live).bind(agent).bind(now).of(),
+        Query::new(ENDED_SHOWN, ended).bind(agent).bind(now).of(),
+    ]
+}
+
+/// The grants with these ids and every grant above them.
+pub fn with_parents(ids: &[GrantId]) -> Select<GrantRow> {
+    const MAX_ABOVE: usize = 4_096;
+    let slots: Vec<String> = (1..=ids.len()).map(|slot| format!("?{slot}")).collect();
+    let sql = format!(
+        "WITH RECURSIVE up (id) AS (SELECT x.id FROM grants x WHERE x.id IN ({}) \
+           UNION SELECT x.parent FROM grants x JOIN up ON x.id = up.id WHERE x.parent IS NOT NULL) \
+         {COLUMNS} JOIN up ON up.id = g.id",
+        slots.join(", ")
+    );
+    ids.iter()
+        .fold(Query::new(MAX_ABOVE, sql), |query, id| query.bind(*id))
+        .of()
+}
+
+/// Which delegations a list shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GrantFilter {
+    /// Given by this human or agent.
+    pub giver: Option<Owner>,
+    /// Held by this agent.
+    pub receiver: Option<AgentId>,
+}
+
+/// At most `limit` grants, newest first, older than `before`.
+pub fn page(filter: &GrantFilter, before: Option<GrantId>, limit: usize) -> Select<GrantRow> {
+    let (giver_user, giver_agent) = filter.giver.map(owner_columns).unwrap_or_default();
+    let sql = format!(
+        "{COLUMNS} WHERE (?1 IS NULL OR g.giver_user = ?1) AND (?2 IS NULL OR g.giver_agent = ?2) \
+         AND (?3 IS NULL OR g.receiver = ?3) AND (?4 IS NULL OR g.id < ?4) ORDER BY g.id DESC LIMIT ?5"
+    );
+    let rows = u32::try_from(limit).unwrap_or(u32::MAX);
+    Query::new(limit, sql)
+        .bind(giver_user)
+        .bind(giver_agent)
+        .bind(filter.receiver)
+        .bind(before)
+        .bind(rows)
+        .of()
+}

@@ -1,0 +1,192 @@
+//! Humans, as rows.
+
+use kavachos_core::id::UserId;
+use kavachos_core::ledger::Pseudonym;
+use kavachos_core::principal::Status;
+use kavachos_core::revocation::{Handle, Mark};
+use kavachos_core::time::Timestamp;
+
+use crate::batch::Write;
+use crate::row::{FromRow, Malformed, Query, Row, Select};
+
+/// One human.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UserRow {
+    /// Their id.
+    pub id: UserId,
+    /// `revoked` means deleted: the row stays as a tombstone, without e-mail and name.
+    pub status: Status,
+    /// Unique among those not deleted, in lower case.
+    pub email: Option<String>,
+    /// For display.
+    pub name: Option<String>,
+    /// The outside identity provider and its name for the human; unique as a pair, for ever.
+    pub external: Option<(String, String)>,
+    /// A JSON array of permissions; `None` for `*`.
+    pub permissions: Option<String>,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+    /// What was issued at a lower count is dead for good.
+    pub kills: u64,
+    /// The name in the ledger.
+    pub pseudonym: Pseudonym,
+    /// How many agents of theirs, at any level, are not revoked.
+    pub agents: u64,
+    /// Rises with every change; guards them.
+    pub version: u64,
+    /// When they were created.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "SELECT u.id, u.status, u.email, u.name, u.provider, u.external_id, u.permissions, u.handle, \
+    h.generation, u.kills, u.pseudonym, u.agents, u.version, u.created_at \
+    FROM users u JOIN handles h ON h.handle = u.handle";
+
+type Cells = (
+    UserId,
+    Status,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Handle,
+    u64,
+    u64,
+    Pseudonym,
+    u64,
+    u64,
+    Timestamp,
+);
+
+impl FromRow for UserRow {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (
+            id,
+            status,
+            email,
+            name,
+            provider,
+            external_id,
+            permissions,
+            handle,
+            generation,
+            kills,
+            pseudonym,
+            agents,
+            version,
+            created_at,
+        ): Cells = row.decode()?;
+        Ok(Self {
+            id,
+            status,
+            email,
+            name,
+            external: provider.zip(external_id),
+            permissions,
+            mark: Mark { handle, generation },
+            kills,
+            pseudonym,
+            agents,
+            version,
+            created_at,
+        })
+    }
+}
+
+/// Stores a new human. The handle is stored apart, with [`crate::handle::born`].
+pub fn insert(user: UserRow) -> Write {
+    let (provider, external_id) = user.external.unzip();
+    Write::exactly(
+        1,
+        "INSERT INTO users (id, status, email, name, provider, external_id, permissions, handle, kills, pseudonym, \
+         agents, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )
+    .bind(user.id)
+    .bind(user.status)
+    .bind(user.email)
+    .bind(user.name)
+    .bind(provider)
+    .bind(external_id)
+    .bind(user.permissions)
+    .bind(user.mark.handle)
+    .bind(user.kills)
+    .bind(user.pseudonym)
+    .bind(user.agents)
+    .bind(user.version)
+    .bind(user.created_at)
+}
+
+/// Replaces what may change of a human who is still as `user.version` says.
+pub fn update(user: UserRow) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, version = version + 1 \
+         WHERE id = ?1 AND version = ?2",
+    )
+    .bind(user.id)
+    .bind(user.version)
+    .bind(user.status)
+    .bind(user.email)
+    .bind(user.name)
+    .bind(user.permissions)
+    .bind(user.kills)
+}
+
+/// Counts one more agent of a human, if that stays within the limit.
+pub fn count_agent(id: UserId, limit: u64) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE users SET agents = agents + 1 WHERE id = ?1 AND agents < ?2",
+    )
+    .bind(id)
+    .bind(limit)
+}
+
+/// The human with this id.
+pub fn by_id(id: UserId) -> Select<UserRow> {
+    Query::new(1, format!("{COLUMNS} WHERE u.id = ?1"))
+        .bind(id)
+        .of()
+}
+
+/// The human with this e-mail address, given in lower case.
+pub fn by_email(email: String) -> Select<UserRow> {
+    Query::new(1, format!("{COLUMNS} WHERE u.email = ?1"))
+        .bind(email)
+        .of()
+}
+
+/// The human whom an outside provider knows by this id.
+pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
+    Query::new(
+        1,
+        format!("{COLUMNS} WHERE u.provider = ?1 AND u.external_id = ?2"),
+    )
+    .bind(provider)
+    .bind(external_id)
+    .of()
+}
+
+/// The human whom the ledger calls this.
+pub fn by_pseudonym(pseudonym: Pseudonym) -> Select<UserRow> {
+    Query::new(1, format!("{COLUMNS} WHERE u.pseudonym = ?1"))
+        .bind(pseudonym)
+        .of()
+}
+
+/// At most `limit` humans, newest first, older than `before`.
+pub fn page(before: Option<UserId>, limit: usize) -> Select<UserRow> {
+    let sql = format!("{COLUMNS} WHERE (?1 IS NULL OR u.id < ?1) ORDER BY u.id DESC LIMIT ?2");
+    let rows = u32::try_from(limit).unwrap_or(u32::MAX);
+    Query::new(limit, sql).bind(before).bind(rows).of()
+}
+
+/// The humans with these ids.
+pub fn by_ids(ids: &[UserId]) -> Select<UserRow> {
+    let slots: Vec<String> = (1..=ids.len()).map(|slot| format!("?{slot}")).collect();
+    let sql = format!("{COLUMNS} WHERE u.id IN ({})", slots.join(", "));
+    ids.iter()
+        .fold(Query::new(ids.len(), sql), |query, id| query.bind(*id))
+        .of()
+}

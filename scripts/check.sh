@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Checks everything, on a fresh Debian or Ubuntu with Rust and a network. The last line is `N passed, N failed`,
+# with `, N skipped` when something could not be tried; the exit code is 0 only if nothing failed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly DENY_VERSION=0.20.2
+readonly SKIP=77       # the exit code of a step that could not be tried
+readonly LOG_LINES=400 # how much of a failed step's log is shown
+
+# To add a step, write a function and name it here.
+readonly STEPS=(tools format lints tests docs dependencies advisories)
+
+tools() {
+  cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
+  cargo fmt --version || rustup component add rustfmt
+  cargo clippy --version || rustup component add clippy
+  cargo deny --version || cargo install --locked "cargo-deny@$DENY_VERSION"
+  cargo fetch --locked
+}
+
+format() { cargo fmt --all --check; }
+
+lints() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
+
+# Unit, integration and doc tests; among them the goldens and the directions of crates. Examples are built.
+tests() { cargo test --workspace --locked --no-fail-fast; }
+
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
+
+dependencies() { cargo deny --locked check bans licenses sources; }
+
+advisories() {
+  if ! timeout 120 cargo deny --locked fetch db; then
+    echo "skipped: advisories (no network: the list of known vulnerabilities cannot be fetched)"
+    return "$SKIP"
+  fi
+  cargo deny --locked check --disable-fetch advisories
+}
+
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# rustup looks for its toolchains in HOME. Where HOME was changed, they are still beside the cargo that was found.
+find_toolchain() {
+  cargo --version >/dev/null 2>&1 && return
+  local home rustup
+  home=$(dirname "$(dirname "$(command -v cargo || echo /nowhere/bin/cargo)")")
+  rustup="$(dirname "$home")/.rustup"
+  if [ -d "$rustup" ]; then
+    export RUSTUP_HOME="${RUSTUP_HOME:-$rustup}"
+    if [ -w "$home" ]; then export CARGO_HOME="${CARGO_HOME:-$home}"; fi
+  fi
+  cargo --version >/dev/null && return
+  echo "cargo does not run. Install Rust with rustup; if it is installed, set RUSTUP_HOME and CARGO_HOME to the"
+  echo "directories it was installed to (usually .rustup and .cargo in your home): HOME is now \`${HOME:-}\`."
+  printf '0 passed, 1 failed\n'
+  exit 1
+}
+
+# In CI the build outlives the clone, so that what we depend on is not built again.
+choose_directories() {
+  export PATH="$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin" CARGO_TERM_COLOR=never
+  if [ -z "${CARGO_TARGET_DIR:-}" ] && [ "${CI:-}" = true ]; then
+    export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/kavachos-target"
+  fi
+  logs="${CARGO_TARGET_DIR:-target}/check"
+  mkdir -p "$logs"
+  if [ -n "${CARGO_TARGET_DIR:-}" ]; then own_shared_build; fi
+}
+
+# cargo tells stale from fresh by the time of a file, not by the clone that it is in: of two clones that share a build
+# directory, the older would be given what was built from the newer. So one check uses it at a time, and first makes
+# its files newer than all that was built.
+own_shared_build() {
+  exec 9>"$logs/lock"
+  flock --nonblock 9 || { echo "waiting for another check in $CARGO_TARGET_DIR"; flock 9; }
+  find . \( -name .git -o -name target \) -prune -o -type f -exec touch -c {} +
+}
+
+passed=0 failed=0 skipped=0
+
+run_step() {
+  local name=$1 log="$logs/$1.log" started=$SECONDS status=0 word
+  printf '\n== %s (%s)\n' "$name" "$log"
+  set +e # in a subshell with its own `set -e`: a step ends at its first failing command
+  (set -e; "$name") >"$log" 2>&1
+  status=$?
+  set -e
+  case $status in
+    0) word=ok ;;
+    "$SKIP") word=SKIPPED ;;
+    *) word=FAILED; grep -v '^test .* \.\.\. ok$' "$log" | tail -n "$LOG_LINES" ;;
+  esac
+  count "$log" "$status"
+  grep -E '^skipped: |^test .* \.\.\. ignored' "$log" || true
+  printf '%s: %s, %d s\n' "$name" "$word" "$((SECONDS - started))"
+}
+
+# A step that ran tests counts as its tests, any other as one. A step that failed counts at least one failure.
+count() {
+  local log=$1 status=$2 good bad ignored
+  read -r good bad ignored < <(awk '/^test result: / {
+      for (i = 2; i <= NF; i++) {
+        if ($i ~ /^passed/) good += $(i - 1)
+        if ($i ~ /^failed/) bad += $(i - 1)
+        if ($i ~ /^ignored/) ignored += $(i - 1)
+      }
+    } END { print good + 0, bad + 0, ignored + 0 }' "$log")
+  if [ "$status" -eq "$SKIP" ]; then
+    ignored=$((ignored + 1))
+  elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    bad=1
+  elif [ "$status" -eq 0 ] && ! grep -q '^test result: ' "$log"; then
+    good=1
+  fi
+  passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + ignored))
+}
+
+find_toolchain
+choose_directories
+for step in "${STEPS[@]}"; do run_step "$step"; done
+
+if ! grep -qE '^test result: .* [1-9][0-9]* passed' "$logs/tests.log"; then
+  echo "no test ran"
+  failed=$((failed + 1))
+fi
+printf '\n%d passed, %d failed' "$passed" "$failed"
+if [ "$skipped" -gt 0 ]; then printf ', %d skipped' "$skipped"; fi
+printf '\n'
+[ "$failed" -eq 0 ]
