@@ -6,7 +6,9 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value};
 
 use crate::invalid::Invalid;
@@ -44,7 +46,9 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
             path => path,
         };
         // Of a missing member serde gives only the object that it should be in.
-        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+        let missing = message
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split_once('`'));
         match missing {
             Some((name, _)) => Invalid::at(name, message.as_str()).within(&path),
             None => Invalid::at(path, message),
@@ -260,9 +264,20 @@ mod tests {
         struct Outer {
             list: Vec<Inner>,
         }
-        let field = |text: &str| read::<Outer>(&parse(text.as_bytes()).unwrap()).unwrap_err().field().to_owned();
-        assert_eq!(field(r#"{"list":[{"number":1},{"number":300}]}"#), "list[1].number");
-        assert_eq!(field(r#"{"list":[{"number":1,"other":2}]}"#), "list[0].other");
+        let field = |text: &str| {
+            read::<Outer>(&parse(text.as_bytes()).unwrap())
+                .unwrap_err()
+                .field()
+                .to_owned()
+        };
+        assert_eq!(
+            field(r#"{"list":[{"number":1},{"number":300}]}"#),
+            "list[1].number"
+        );
+        assert_eq!(
+            field(r#"{"list":[{"number":1,"other":2}]}"#),
+            "list[0].other"
+        );
         assert_eq!(field(r#"{"list":[{}]}"#), "list[0].number");
         assert_eq!(field("{}"), "list");
     }

@@ -185,10 +185,7 @@ pub(crate) fn narrower(
 }
 
 /// Reads a required member.
-fn member<T: DeserializeOwned>(
-    members: &Map<String, Value>,
-    name: &str,
-) -> Result<T, Invalid> {
+fn member<T: DeserializeOwned>(members: &Map<String, Value>, name: &str) -> Result<T, Invalid> {
     let value = members
         .get(name)
         .ok_or_else(|| Invalid::at(name, format!("`{name}` is missing")))?;

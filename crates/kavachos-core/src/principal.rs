@@ -152,9 +152,13 @@ impl FromStr for Owner {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let user = text.parse().map(Self::User);
-        user.or_else(|_| text.parse().map(Self::Agent)).map_err(|_| {
-            Invalid::new(format!("`{}` is neither the id of a user nor of an agent", clip(text)))
-        })
+        user.or_else(|_| text.parse().map(Self::Agent))
+            .map_err(|_| {
+                Invalid::new(format!(
+                    "`{}` is neither the id of a user nor of an agent",
+                    clip(text)
+                ))
+            })
     }
 }
 
@@ -166,7 +170,9 @@ impl Serialize for Owner {
 
 impl<'de> Deserialize<'de> for Owner {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 

@@ -37,7 +37,10 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
 
     async fn from_request(request: Request, _: &State) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        let json = parts.headers.get(CONTENT_TYPE).is_none_or(|value| is_json(value.as_bytes()));
+        let json = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .is_none_or(|value| is_json(value.as_bytes()));
         if !json {
             return Err(Invalid::at("Content-Type", "send the body as `application/json`").into());
         }
@@ -47,7 +50,11 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
             Err(error) if error.is::<LengthLimitError>() => return Err(Failure::TooLarge),
             Err(_) => return Err(Invalid::new("the body broke off; send it again").into()),
         };
-        let value = if bytes.is_empty() { Value::Object(serde_json::Map::new()) } else { json::parse(&bytes)? };
+        let value = if bytes.is_empty() {
+            Value::Object(serde_json::Map::new())
+        } else {
+            json::parse(&bytes)?
+        };
         if !value.is_object() {
             return Err(Invalid::new("the body must be a JSON object").into());
         }
@@ -56,7 +63,10 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
             route: format!("{} {}", parts.method, parts.uri.path()),
             request: Sha256::digest(json::canonical(&value)).into(),
         });
-        Ok(Self { value: json::read(&value)?, idempotency })
+        Ok(Self {
+            value: json::read(&value)?,
+            idempotency,
+        })
     }
 }
 
@@ -70,20 +80,33 @@ impl<T> Body<T> {
                 Caller::Agent(key) => key.agent.to_string(),
             };
             let slot = format!("{caller}\n{}\n{}", idempotency.route, idempotency.key);
-            Once { slot: Sha256::digest(slot).into(), request: idempotency.request }
+            Once {
+                slot: Sha256::digest(slot).into(),
+                request: idempotency.request,
+            }
         });
         (self.value, Actor { once, ..actor })
     }
 }
 
 fn is_json(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    let essence = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
+    essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"application/json")
 }
 
 fn idempotency_key(headers: &http::HeaderMap) -> Result<Option<String>, Invalid> {
     let wrong = || {
-        Invalid::at("Idempotency-Key", format!("must be one value of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"))
+        Invalid::at(
+            "Idempotency-Key",
+            format!(
+                "must be one value of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"
+            ),
+        )
     };
     let mut values = headers.get_all("idempotency-key").iter();
     match (values.next(), values.next()) {
@@ -92,12 +115,18 @@ fn idempotency_key(headers: &http::HeaderMap) -> Result<Option<String>, Invalid>
         (Some(value), None) => {
             let text = value.to_str().map_err(|_| wrong())?;
             let fits = !text.is_empty() && text.len() <= MAX_IDEMPOTENCY_KEY_BYTES;
-            if fits { Ok(Some(text.to_owned())) } else { Err(wrong()) }
+            if fits {
+                Ok(Some(text.to_owned()))
+            } else {
+                Err(wrong())
+            }
         }
     }
 }
 
 /// Tells a member that is `null` from one that is not there, for changes.
-pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

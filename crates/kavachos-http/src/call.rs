@@ -39,16 +39,29 @@ impl FromRequestParts<State> for AnyKeyCall {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
         let request = request_id(parts, &state.engine);
         let ip = client_ip(parts, state)?;
-        let user_agent = parts.headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let user_agent = parts
+            .headers
+            .get(USER_AGENT)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let caller = match authenticate(parts, &state.engine).await {
             Err(Error::Unauthenticated(why)) => {
-                let stranger = Stranger { ip, user_agent: user_agent.as_deref(), request };
+                let stranger = Stranger {
+                    ip,
+                    user_agent: user_agent.as_deref(),
+                    request,
+                };
                 state.engine.note_stranger(stranger, "unauthenticated");
                 return Err(Error::Unauthenticated(why).into());
             }
             other => other?,
         };
-        Ok(Self(Actor { caller, request, ip, user_agent, once: None }))
+        Ok(Self(Actor {
+            caller,
+            request,
+            ip,
+            user_agent,
+            once: None,
+        }))
     }
 }
 
@@ -63,7 +76,10 @@ impl FromRequestParts<State> for Call {
 }
 
 fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
-    parts.extensions.get::<Id>().map_or_else(|| engine.id(), |id| id.0)
+    parts
+        .extensions
+        .get::<Id>()
+        .map_or_else(|| engine.id(), |id| id.0)
 }
 
 async fn authenticate(parts: &Parts, engine: &Engine) -> Result<Caller, Error> {
@@ -78,12 +94,18 @@ async fn authenticate(parts: &Parts, engine: &Engine) -> Result<Caller, Error> {
 fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Error::Unauthenticated("send one header `Authorization: Bearer <key>`"));
+        return Err(Error::Unauthenticated(
+            "send one header `Authorization: Bearer <key>`",
+        ));
     };
-    let text = value.to_str().map_err(|_| Error::Unauthenticated("the header `Authorization` is not plain ASCII"))?;
+    let text = value
+        .to_str()
+        .map_err(|_| Error::Unauthenticated("the header `Authorization` is not plain ASCII"))?;
     match text.split_once(' ') {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Ok(credential),
-        _ => Err(Error::Unauthenticated("the header must read `Authorization: Bearer <key>`")),
+        _ => Err(Error::Unauthenticated(
+            "the header must read `Authorization: Bearer <key>`",
+        )),
     }
 }
 
@@ -99,9 +121,13 @@ fn client_ip(parts: &Parts, state: &State) -> Result<Option<IpAddr>, Failure> {
         return Ok(Some(ip));
     }
     let values: Vec<_> = parts.headers.get_all(FORWARDED_FOR).iter().collect();
-    let hops = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    let hops = values
+        .iter()
+        .rev()
+        .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
     for hop in hops.take(MAX_PROXIES) {
-        ip = address(hop).ok_or_else(|| Invalid::at("X-Forwarded-For", "holds something that is no address"))?;
+        ip = address(hop)
+            .ok_or_else(|| Invalid::at("X-Forwarded-For", "holds something that is no address"))?;
         if !state.trusts(ip) {
             return Ok(Some(ip));
         }
@@ -114,7 +140,11 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(bytes).ok()?.trim();
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    text.parse().ok().or_else(with_port).or_else(bracketed).map(|ip: IpAddr| ip.to_canonical())
+    text.parse()
+        .ok()
+        .or_else(with_port)
+        .or_else(bracketed)
+        .map(|ip: IpAddr| ip.to_canonical())
 }
 
 #[cfg(test)]
@@ -134,7 +164,15 @@ mod tests {
         ] {
             assert_eq!(address(text.as_bytes()), ip.parse().ok(), "{text}");
         }
-        for text in ["", "unknown", "192.0.2", "192.0.2.01", "[192.0.2.1", "fe80::1%eth0", "_hidden"] {
+        for text in [
+            "",
+            "unknown",
+            "192.0.2",
+            "192.0.2.01",
+            "[192.0.2.1",
+            "fe80::1%eth0",
+            "_hidden",
+        ] {
             assert_eq!(address(text.as_bytes()), None, "{text}");
         }
     }
@@ -149,7 +187,13 @@ mod tests {
             map
         };
         assert_eq!(bearer(&headers(&["bearer kv_x"])), Ok("kv_x"));
-        for wrong in [&[][..], &["Bearer a", "Bearer b"], &["Basic a"], &["Bearer"], &["kv_agent_x"]] {
+        for wrong in [
+            &[][..],
+            &["Bearer a", "Bearer b"],
+            &["Basic a"],
+            &["Bearer"],
+            &["kv_agent_x"],
+        ] {
             assert!(bearer(&headers(wrong)).is_err(), "{wrong:?}");
         }
     }

@@ -20,13 +20,22 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Id(pub(crate) RequestId);
 
-pub(crate) async fn around(FromState(state): FromState<State>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(
+    FromState(state): FromState<State>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id: RequestId = state.engine.id();
     request.extensions_mut().insert(Id(id));
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none".to_owned(), |path| path.as_str().to_owned());
     let mut response = next.run(request).await;
-    state.metrics.answered(method.as_str(), &route, response.status());
+    state
+        .metrics
+        .answered(method.as_str(), &route, response.status());
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = failure.render(id);
     }
@@ -41,7 +50,10 @@ pub(crate) async fn around(FromState(state): FromState<State>, mut request: Requ
 
 /// A panic is a defect of ours: the caller gets a 500 and the log the words.
 pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response<Body> {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(words = words.unwrap_or("?"), "a handler panicked");
     Failure::from(Error::Internal("this is a defect of the server".to_owned())).into_response()
 }

@@ -83,7 +83,9 @@ impl Failure {
         match self {
             Self::TooLarge => "the body is longer than 256 KiB".to_owned(),
             Self::NoSuchRoute => "there is no such route".to_owned(),
-            Self::MethodNotAllowed => "this route knows other methods; see the header `Allow`".to_owned(),
+            Self::MethodNotAllowed => {
+                "this route knows other methods; see the header `Allow`".to_owned()
+            }
             Self::Engine(Error::Internal(words)) => {
                 tracing::error!(words, "internal error");
                 "internal error; the server's log says more under this request id".to_owned()
@@ -104,9 +106,15 @@ impl Failure {
     /// The answer.
     pub(crate) fn render(&self, request_id: RequestId) -> Response {
         let message = self.message();
-        let body = Body { code: self.code(), message: &message, request_id, field: self.field() };
+        let body = Body {
+            code: self.code(),
+            message: &message,
+            request_id,
+            field: self.field(),
+        };
         let text = serde_json::to_string(&Envelope { error: body }).unwrap_or_default();
-        let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], text).into_response();
+        let mut response =
+            (self.status(), [(CONTENT_TYPE, "application/json")], text).into_response();
         self.add_headers(response.headers_mut());
         response
     }
@@ -114,7 +122,10 @@ impl Failure {
     fn add_headers(&self, headers: &mut HeaderMap) {
         match self {
             Self::Engine(Error::Unauthenticated(_)) => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kavach\""));
+                headers.insert(
+                    WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"kavach\""),
+                );
             }
             Self::Engine(Error::TooManyRequests { retry_after }) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
@@ -136,7 +147,9 @@ fn status(error: &Error) -> StatusCode {
         Error::WrongState(_) | Error::IdempotencyMismatch => StatusCode::CONFLICT,
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

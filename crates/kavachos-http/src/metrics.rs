@@ -41,9 +41,20 @@ impl Metrics {
         registry.register("http_responses", "HTTP responses", answers.clone());
         registry.register("decisions", "Decisions by code", decisions.clone());
         registry.register("ledger_records", "Records in the ledger", ledger.clone());
-        registry.register("revocations", "Records in the revocation log", revocations.clone());
+        registry.register(
+            "revocations",
+            "Records in the revocation log",
+            revocations.clone(),
+        );
         registry.register("ready", "1 when changes can be committed", ready.clone());
-        Self { registry, answers, decisions, ledger, revocations, ready }
+        Self {
+            registry,
+            answers,
+            decisions,
+            ledger,
+            revocations,
+            ready,
+        }
     }
 
     pub(crate) fn answered(&self, method: &str, route: &str, status: StatusCode) {
@@ -52,19 +63,29 @@ impl Metrics {
             "GET" | "POST" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" | "PUT" => method,
             _ => "other",
         };
-        let labels = Answer { method: method.to_owned(), route: route.to_owned(), status: status.as_u16() };
+        let labels = Answer {
+            method: method.to_owned(),
+            route: route.to_owned(),
+            status: status.as_u16(),
+        };
         self.answers.get_or_create(&labels).inc();
     }
 
     pub(crate) fn decided(&self, decision: &Decision) {
-        self.decisions.get_or_create(&Code { code: decision.code.as_str() }).inc();
+        self.decisions
+            .get_or_create(&Code {
+                code: decision.code.as_str(),
+            })
+            .inc();
     }
 
     /// The text form (OpenMetrics 1.0).
     pub(crate) fn render(&self, engine: &Engine) -> String {
         let head = engine.head();
-        self.ledger.set(i64::try_from(head.size).unwrap_or(i64::MAX));
-        self.revocations.set(i64::try_from(head.revocation.rseq).unwrap_or(i64::MAX));
+        self.ledger
+            .set(i64::try_from(head.size).unwrap_or(i64::MAX));
+        self.revocations
+            .set(i64::try_from(head.revocation.rseq).unwrap_or(i64::MAX));
         self.ready.set(i64::from(engine.health() == Health::Ready));
         let mut text = String::new();
         // Writing into a String cannot fail.

@@ -23,11 +23,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        if parts.uri.query().is_some_and(|query| query.len() > MAX_QUERY_BYTES) {
-            return Err(Invalid::new(format!("the query string is longer than {MAX_QUERY_BYTES} bytes")).into());
+        if parts
+            .uri
+            .query()
+            .is_some_and(|query| query.len() > MAX_QUERY_BYTES)
+        {
+            return Err(Invalid::new(format!(
+                "the query string is longer than {MAX_QUERY_BYTES} bytes"
+            ))
+            .into());
         }
         let wrong = |_| Invalid::new("the query string cannot be read: percent-encode it as UTF-8");
-        let Query(mut left) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(wrong)?;
+        let Query(mut left) =
+            Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(wrong)?;
         left.sort();
         if let Some(name) = left.windows(2).find_map(|pair| match pair {
             [(one, _), (two, _)] if one == two => Some(one.clone()),
@@ -35,18 +43,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
         }) {
             return Err(Invalid::at(name, "is given twice").into());
         }
-        let filters = left.iter().filter(|(name, _)| name != "cursor" && name != "limit");
-        let filter = filters.map(|(name, value)| format!("{name}={value}\n")).collect();
+        let filters = left
+            .iter()
+            .filter(|(name, _)| name != "cursor" && name != "limit");
+        let filter = filters
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
         Ok(Self { left, filter })
     }
 }
 
 impl Params {
     /// Takes one parameter, read as its type.
-    pub(crate) fn take<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Result<Option<T>, Invalid> {
-        let Some(at) = self.left.iter().position(|(known, _)| known == name) else { return Ok(None) };
+    pub(crate) fn take<T: FromStr<Err: ToString>>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<T>, Invalid> {
+        let Some(at) = self.left.iter().position(|(known, _)| known == name) else {
+            return Ok(None);
+        };
         let (_, value) = self.left.swap_remove(at);
-        value.parse().map(Some).map_err(|error: T::Err| Invalid::at(name, error.to_string()))
+        value
+            .parse()
+            .map(Some)
+            .map_err(|error: T::Err| Invalid::at(name, error.to_string()))
     }
 
     /// Takes `limit` and `cursor`, and refuses every parameter that is left.
@@ -60,7 +80,9 @@ impl Params {
                 .ok_or_else(|| Invalid::at("limit", format!("must be from 1 to {MAX_LIMIT}")))?,
         };
         let cursor: Option<String> = self.take("cursor")?;
-        let after = cursor.map(|text| decode_cursor(&text, &self.filter)).transpose()?;
+        let after = cursor
+            .map(|text| decode_cursor(&text, &self.filter))
+            .transpose()?;
         let filter = std::mem::take(&mut self.filter);
         self.end()?;
         Ok((PageOf { after, limit }, filter))

@@ -43,7 +43,16 @@ pub(crate) fn data<T: Serialize>(thing: &T) -> Reply {
 /// 201 with a created thing and its credential.
 pub(crate) fn issued<T: Serialize>(issued: &Issued<T>) -> Reply {
     let token = issued.token.as_ref().map(|token| token.reveal());
-    json(StatusCode::CREATED, &Data { data: IssuedData { thing: &issued.thing, token, replayed: issued.replayed } })
+    json(
+        StatusCode::CREATED,
+        &Data {
+            data: IssuedData {
+                thing: &issued.thing,
+                token,
+                replayed: issued.replayed,
+            },
+        },
+    )
 }
 
 /// 201 with a created thing that has no credential.
@@ -55,13 +64,27 @@ pub(crate) fn created<T: Serialize>(issued: &Issued<T>) -> Reply {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         replayed: bool,
     }
-    json(StatusCode::CREATED, &Data { data: Created { thing: &issued.thing, replayed: issued.replayed } })
+    json(
+        StatusCode::CREATED,
+        &Data {
+            data: Created {
+                thing: &issued.thing,
+                replayed: issued.replayed,
+            },
+        },
+    )
 }
 
 /// 200 with a page.
 pub(crate) fn page<T: Serialize, K: CursorKey>(page: Page<T, K>, filter: &str) -> Reply {
     let next_cursor = page.next.map(|key| encode_cursor(&key, filter));
-    json(StatusCode::OK, &List { data: page.items, next_cursor })
+    json(
+        StatusCode::OK,
+        &List {
+            data: page.items,
+            next_cursor,
+        },
+    )
 }
 
 pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Reply {

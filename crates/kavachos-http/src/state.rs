@@ -27,11 +27,18 @@ pub struct State {
 impl State {
     /// The state of one tenant's API.
     pub fn new(engine: Engine, options: Options) -> Self {
-        Self { engine, options: Arc::new(options), metrics: Arc::new(Metrics::new()) }
+        Self {
+            engine,
+            options: Arc::new(options),
+            metrics: Arc::new(Metrics::new()),
+        }
     }
 
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.options.trusted_proxies.iter().any(|net| net.contains(&ip))
+        self.options
+            .trusted_proxies
+            .iter()
+            .any(|net| net.contains(&ip))
     }
 }

@@ -44,7 +44,7 @@ pub const MIGRATIONS: &[Migration] = &[
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.
-pub(crate) const BOOTSTRAP: &str = "
+pub const BOOTSTRAP: &str = "
 CREATE TABLE meta (
     name {text} PRIMARY KEY,
     value {text} NOT NULL

@@ -26,10 +26,16 @@ type Read<T> = std::result::Result<T, Invalid>;
 struct Permissions(Vec<Read<Permission>>);
 
 impl Permissions {
-    fn add<A: AsRef<str>>(&mut self, actions: impl IntoIterator<Item = A>, resource: &str, constraints: &Value) {
+    fn add<A: AsRef<str>>(
+        &mut self,
+        actions: impl IntoIterator<Item = A>,
+        resource: &str,
+        constraints: &Value,
+    ) {
         let place = format!("permissions[{}]", self.0.len());
         let permission = permission(actions, resource, constraints);
-        self.0.push(permission.map_err(|error| error.within(&place)));
+        self.0
+            .push(permission.map_err(|error| error.within(&place)));
     }
 
     fn read(self) -> Read<PermissionSet> {
@@ -43,10 +49,17 @@ fn permission<A: AsRef<str>>(
     resource: &str,
     constraints: &Value,
 ) -> Read<Permission> {
-    let names: Vec<Value> = actions.into_iter().map(|name| name.as_ref().into()).collect();
-    let actions: Actions = json::read(&Value::Array(names)).map_err(|error| error.within("actions"))?;
-    let resource: ResourcePattern = resource.parse().map_err(|error: Invalid| error.within("resource"))?;
-    let constraints: Constraints = json::read(constraints).map_err(|error| error.within("constraints"))?;
+    let names: Vec<Value> = actions
+        .into_iter()
+        .map(|name| name.as_ref().into())
+        .collect();
+    let actions: Actions =
+        json::read(&Value::Array(names)).map_err(|error| error.within("actions"))?;
+    let resource: ResourcePattern = resource
+        .parse()
+        .map_err(|error: Invalid| error.within("resource"))?;
+    let constraints: Constraints =
+        json::read(constraints).map_err(|error| error.within("constraints"))?;
     Ok(Permission::new(resource, actions, constraints))
 }
 
@@ -62,31 +75,59 @@ impl Request {
     /// This action on this resource.
     pub fn new(action: &str, resource: &str) -> Self {
         let parse = || {
-            let action: Action = action.parse().map_err(|error: Invalid| error.within("action"))?;
-            let resource: Resource = resource.parse().map_err(|error: Invalid| error.within("resource"))?;
-            Ok(decide::Request { action, resource, arguments: None, ip: None, cost: None })
+            let action: Action = action
+                .parse()
+                .map_err(|error: Invalid| error.within("action"))?;
+            let resource: Resource = resource
+                .parse()
+                .map_err(|error: Invalid| error.within("resource"))?;
+            Ok(decide::Request {
+                action,
+                resource,
+                arguments: None,
+                ip: None,
+                cost: None,
+            })
         };
-        Self { request: parse(), on_behalf_of: None }
+        Self {
+            request: parse(),
+            on_behalf_of: None,
+        }
     }
 
     /// With these arguments of the tool call.
     pub fn with_arguments(mut self, arguments: Value) -> Self {
         // The strict form is the one that rules are judged on, wherever the value came from.
-        let strict = json::parse(arguments.to_string().as_bytes()).map_err(|error| error.within("arguments"));
-        self.request = self.request.and_then(|request| Ok(decide::Request { arguments: Some(strict?), ..request }));
+        let strict = json::parse(arguments.to_string().as_bytes())
+            .map_err(|error| error.within("arguments"));
+        self.request = self.request.and_then(|request| {
+            Ok(decide::Request {
+                arguments: Some(strict?),
+                ..request
+            })
+        });
         self
     }
 
     /// Made from this address.
     pub fn from_ip(mut self, ip: IpAddr) -> Self {
-        self.request = self.request.map(|request| decide::Request { ip: Some(ip), ..request });
+        self.request = self.request.map(|request| decide::Request {
+            ip: Some(ip),
+            ..request
+        });
         self
     }
 
     /// Costing so much of a budget's unit.
     pub fn costing(mut self, amount: u64, unit: &str) -> Self {
-        let cost: Read<Cost> = json::read(&json!({ "amount": amount, "unit": unit })).map_err(|error| error.within("cost"));
-        self.request = self.request.and_then(|request| Ok(decide::Request { cost: Some(cost?), ..request }));
+        let cost: Read<Cost> = json::read(&json!({ "amount": amount, "unit": unit }))
+            .map_err(|error| error.within("cost"));
+        self.request = self.request.and_then(|request| {
+            Ok(decide::Request {
+                cost: Some(cost?),
+                ..request
+            })
+        });
         self
     }
 
@@ -109,13 +150,28 @@ pub struct NewUser(engine::NewUser, Option<Permissions>);
 impl NewUser {
     /// Someone with this name.
     pub fn named(name: impl Into<String>) -> Self {
-        Self(engine::NewUser { name: Some(name.into()), ..engine::NewUser::default() }, None)
+        Self(
+            engine::NewUser {
+                name: Some(name.into()),
+                ..engine::NewUser::default()
+            },
+            None,
+        )
     }
 
     /// Someone whom another identity provider knows.
     pub fn external(provider: impl Into<String>, external_id: impl Into<String>) -> Self {
-        let external = External { provider: provider.into(), external_id: external_id.into() };
-        Self(engine::NewUser { external: Some(external), ..engine::NewUser::default() }, None)
+        let external = External {
+            provider: provider.into(),
+            external_id: external_id.into(),
+        };
+        Self(
+            engine::NewUser {
+                external: Some(external),
+                ..engine::NewUser::default()
+            },
+            None,
+        )
     }
 
     /// With this e-mail address.
@@ -125,14 +181,23 @@ impl NewUser {
     }
 
     /// Whose agents may do no more than this and what else is named so; without any they may do everything.
-    pub fn may<A: AsRef<str>>(mut self, actions: impl IntoIterator<Item = A>, resource: &str) -> Self {
-        self.1.get_or_insert_default().add(actions, resource, &json!({}));
+    pub fn may<A: AsRef<str>>(
+        mut self,
+        actions: impl IntoIterator<Item = A>,
+        resource: &str,
+    ) -> Self {
+        self.1
+            .get_or_insert_default()
+            .add(actions, resource, &json!({}));
         self
     }
 
     pub(crate) fn read(self) -> Result<engine::NewUser> {
         let permissions = deferred(self.1.map(Permissions::read).transpose())?;
-        Ok(engine::NewUser { permissions, ..self.0 })
+        Ok(engine::NewUser {
+            permissions,
+            ..self.0
+        })
     }
 }
 
@@ -227,7 +292,11 @@ impl NewAgent {
     }
 
     /// May do these actions on the resources of this pattern once a human has approved the very call.
-    pub fn may_with_approval<A: AsRef<str>>(self, actions: impl IntoIterator<Item = A>, resource: &str) -> Self {
+    pub fn may_with_approval<A: AsRef<str>>(
+        self,
+        actions: impl IntoIterator<Item = A>,
+        resource: &str,
+    ) -> Self {
         self.may_under(actions, resource, &json!({ "requireApproval": true }))
     }
 
@@ -325,7 +394,10 @@ impl NewDelegation {
 
     /// From a human to an agent, for this reason; 15 minutes unless told otherwise.
     pub fn from_user(from: &UserId, to: &AgentId, reason: impl Into<String>) -> Self {
-        Self { from: Owner::User(*from), ..Self::new(to, to, reason) }
+        Self {
+            from: Owner::User(*from),
+            ..Self::new(to, to, reason)
+        }
     }
 
     /// Allows these actions on the resources of this pattern.
@@ -396,12 +468,23 @@ impl NewKey {
     /// A key for these scopes, `["*"]` for all.
     pub fn new<S: AsRef<str>>(name: impl Into<String>, scopes: &[S]) -> Self {
         let scopes = Scopes::parse(scopes).map_err(|error| error.within("scopes"));
-        Self { name: name.into(), scopes, ceiling: None, expires_at: None }
+        Self {
+            name: name.into(),
+            scopes,
+            ceiling: None,
+            expires_at: None,
+        }
     }
 
     /// With which nothing may be made or asked beyond this and what else is named so.
-    pub fn up_to<A: AsRef<str>>(mut self, actions: impl IntoIterator<Item = A>, resource: &str) -> Self {
-        self.ceiling.get_or_insert_default().add(actions, resource, &json!({}));
+    pub fn up_to<A: AsRef<str>>(
+        mut self,
+        actions: impl IntoIterator<Item = A>,
+        resource: &str,
+    ) -> Self {
+        self.ceiling
+            .get_or_insert_default()
+            .add(actions, resource, &json!({}));
         self
     }
 

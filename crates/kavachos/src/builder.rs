@@ -110,7 +110,9 @@ impl Builder {
             observer: Arc::clone(&directory) as Arc<_>,
         };
         let options = self.options;
-        let open = runtime.handle().spawn_blocking(move || SqliteStore::open(&options, host));
+        let open = runtime
+            .handle()
+            .spawn_blocking(move || SqliteStore::open(&options, host));
         let store = open.await.map_err(|_| BuildError::Interrupted)??;
         let engine = Engine::new(Parts {
             store: Arc::new(store),

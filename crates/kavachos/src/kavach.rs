@@ -8,8 +8,9 @@ use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation, Engine, Error,
-    GrantFilter, Issued, Key, KeyChange, Question, Result, Revoked, User, UserChange,
+    Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation,
+    Engine, Error, GrantFilter, Issued, Key, KeyChange, Question, Result, Revoked, User,
+    UserChange,
 };
 use kavachos_http::{Peer, State};
 
@@ -42,7 +43,11 @@ impl Kavach {
     /// The request cannot be read, or nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, agent: &AgentId, request: Request) -> Result<Decision> {
         let (request, on_behalf_of) = request.read()?;
-        let question = Question { agent: Some(*agent), on_behalf_of, request };
+        let question = Question {
+            agent: Some(*agent),
+            on_behalf_of,
+            request,
+        };
         self.engine.authorize(&self.actor(), &question).await
     }
 
@@ -96,7 +101,11 @@ impl Kavach {
 }
 
 async fn with_peer(mut request: HttpRequest) -> HttpRequest {
-    if let Some(ConnectInfo(address)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
+    if let Some(ConnectInfo(address)) = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .copied()
+    {
         request.extensions_mut().insert(Peer(address));
     }
     request
@@ -197,7 +206,9 @@ impl Agents<'_> {
     /// # Errors
     /// See [`Engine::create_agent`].
     pub async fn create(&self, new: NewAgent) -> Result<Issued<Agent>> {
-        self.engine().create_agent(&self.actor(), &new.read()?).await
+        self.engine()
+            .create_agent(&self.actor(), &new.read()?)
+            .await
     }
 
     /// One agent.
@@ -212,7 +223,11 @@ impl Agents<'_> {
     ///
     /// # Errors
     /// See [`Engine::agents`].
-    pub async fn list(&self, filter: AgentFilter, page: PageOf<AgentId>) -> Result<Page<Agent, AgentId>> {
+    pub async fn list(
+        &self,
+        filter: AgentFilter,
+        page: PageOf<AgentId>,
+    ) -> Result<Page<Agent, AgentId>> {
         self.engine().agents(&self.actor(), filter, page).await
     }
 
@@ -286,7 +301,11 @@ impl Delegations<'_> {
     ///
     /// # Errors
     /// See [`Engine::delegations`].
-    pub async fn list(&self, filter: GrantFilter, page: PageOf<GrantId>) -> Result<Page<Delegation, GrantId>> {
+    pub async fn list(
+        &self,
+        filter: GrantFilter,
+        page: PageOf<GrantId>,
+    ) -> Result<Page<Delegation, GrantId>> {
         self.engine().delegations(&self.actor(), filter, page).await
     }
 
@@ -346,7 +365,11 @@ impl Audit<'_> {
     ///
     /// # Errors
     /// See [`Engine::audit`].
-    pub async fn query(&self, filter: &AuditFilter, page: PageOf<u64>) -> Result<Page<AuditRecord, u64>> {
+    pub async fn query(
+        &self,
+        filter: &AuditFilter,
+        page: PageOf<u64>,
+    ) -> Result<Page<AuditRecord, u64>> {
         self.engine().audit(&self.actor(), filter, page).await
     }
 
@@ -360,6 +383,8 @@ impl Audit<'_> {
 }
 
 /// A misspelt pattern or name in a builder call is an error of the call that uses it.
-pub(crate) fn deferred<T>(value: std::result::Result<T, kavachos_core::invalid::Invalid>) -> Result<T> {
+pub(crate) fn deferred<T>(
+    value: std::result::Result<T, kavachos_core::invalid::Invalid>,
+) -> Result<T> {
     value.map_err(Error::Invalid)
 }

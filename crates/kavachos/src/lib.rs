@@ -25,6 +25,7 @@ pub use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
 pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, AgentKind, AuditFilter, AuditRecord, Authority, Decision, Delegation, Error, External, GrantFilter, Issued,
-    Key, KeyChange, Result, Revoked, Settings, User, UserChange,
+    Agent, AgentChange, AgentFilter, AgentKind, AuditFilter, AuditRecord, Authority, Decision,
+    Delegation, Error, External, GrantFilter, Issued, Key, KeyChange, Result, Revoked, Settings,
+    User, UserChange,
 };

@@ -12,9 +12,14 @@ use tokio::runtime::Handle;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that owns the system clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that owns the system clock"
+    )]
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 }
@@ -25,7 +30,10 @@ pub struct SystemRng;
 
 impl Rng for SystemRng {
     /// Without randomness nothing that is made here would be secret: the process ends.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that owns the system's randomness")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that owns the system's randomness"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         if getrandom::fill(bytes).is_err() {
             std::process::abort();

@@ -68,7 +68,12 @@ pub(crate) async fn handle(
     let (question, actor) = question(ask, actor)?;
     let decision = state.engine.authorize(&actor, &question).await?;
     state.metrics.decided(&decision);
-    let mut response = json(StatusCode::OK, &Data { data: answer(&decision) })?;
+    let mut response = json(
+        StatusCode::OK,
+        &Data {
+            data: answer(&decision),
+        },
+    )?;
     let verdict = HeaderValue::from_static(if decision.allowed { "allow" } else { "deny" });
     response.headers_mut().insert(DECISION, verdict);
     Ok(response)
@@ -80,21 +85,43 @@ fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
     let ip = match &actor.caller {
         Caller::Agent(_) => {
             if ask.context.is_some() {
-                return Err(Invalid::at("context", "an agent cannot state this about itself; leave it out"));
+                return Err(Invalid::at(
+                    "context",
+                    "an agent cannot state this about itself; leave it out",
+                ));
             }
             if ask.cost.is_some() {
-                return Err(Invalid::at("cost", "an agent cannot state this about itself; leave it out"));
+                return Err(Invalid::at(
+                    "cost",
+                    "an agent cannot state this about itself; leave it out",
+                ));
             }
             actor.ip
         }
         Caller::Operator(_) | Caller::Local => {
-            let context = ask.context.unwrap_or(Context { ip: None, user_agent: None });
+            let context = ask.context.unwrap_or(Context {
+                ip: None,
+                user_agent: None,
+            });
             actor.user_agent = context.user_agent.or(actor.user_agent);
             context.ip
         }
     };
-    let request = Request { action: ask.action, resource: ask.resource, arguments: ask.arguments, ip, cost: ask.cost };
-    Ok((Question { agent: ask.agent_id, on_behalf_of: ask.on_behalf_of, request }, actor))
+    let request = Request {
+        action: ask.action,
+        resource: ask.resource,
+        arguments: ask.arguments,
+        ip,
+        cost: ask.cost,
+    };
+    Ok((
+        Question {
+            agent: ask.agent_id,
+            on_behalf_of: ask.on_behalf_of,
+            request,
+        },
+        actor,
+    ))
 }
 
 fn answer(decision: &Decision) -> Answer<'_> {
@@ -104,6 +131,8 @@ fn answer(decision: &Decision) -> Answer<'_> {
         reason: &decision.reason,
         audit_id: decision.audit_id,
         // Rounded up: who waits as long as we say must not be too early.
-        retry_after: decision.retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+        retry_after: decision
+            .retry_after
+            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
     }
 }

@@ -38,10 +38,16 @@ pub(crate) async fn readyz(FromState(state): FromState<State>) -> Reply {
 /// `GET /metrics`: OpenMetrics text.
 pub(crate) async fn metrics(FromState(state): FromState<State>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, OPEN_METRICS)], state.metrics.render(&state.engine)).into_response()
+    (
+        [(CONTENT_TYPE, OPEN_METRICS)],
+        state.metrics.render(&state.engine),
+    )
+        .into_response()
 }
 
 /// `GET /version`: the version of the server.
 pub(crate) async fn version() -> Reply {
-    data(&Version { version: env!("CARGO_PKG_VERSION") })
+    data(&Version {
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }

@@ -44,11 +44,18 @@ pub(crate) struct ExternalOwner {
 
 impl ExternalOwner {
     pub(crate) fn read(self) -> External {
-        External { provider: self.provider, external_id: self.external_id }
+        External {
+            provider: self.provider,
+            external_id: self.external_id,
+        }
     }
 }
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, body: Body<Ask>) -> Reply {
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    body: Body<Ask>,
+) -> Reply {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
     issued(&state.engine.create_agent(&actor, &new).await?)
@@ -60,7 +67,12 @@ impl Ask {
             (Some(Owner::User(id)), None) => NewOwner::User(id),
             (Some(Owner::Agent(id)), None) => NewOwner::Agent(id),
             (None, Some(external)) => NewOwner::External(external.read()),
-            _ => return Err(Invalid::at("ownerId", "give either `ownerId` or `owner`: one of them, not both")),
+            _ => {
+                return Err(Invalid::at(
+                    "ownerId",
+                    "give either `ownerId` or `owner`: one of them, not both",
+                ));
+            }
         };
         Ok(NewAgent {
             owner,

@@ -9,7 +9,11 @@ use crate::params::Params;
 use crate::reply::{Reply, page};
 use crate::state::State;
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, mut params: Params) -> Reply {
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    mut params: Params,
+) -> Reply {
     let filter = AgentFilter {
         owner: params.take("ownerId")?,
         status: params.take("status")?,
@@ -20,10 +24,17 @@ pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call
 }
 
 fn kind(text: String) -> Result<String, Invalid> {
-    let kinds = [AgentKind::Autonomous, AgentKind::Delegated, AgentKind::Service];
+    let kinds = [
+        AgentKind::Autonomous,
+        AgentKind::Delegated,
+        AgentKind::Service,
+    ];
     if kinds.iter().any(|kind| kind.as_str() == text) {
         Ok(text)
     } else {
-        Err(Invalid::at("type", "must be `autonomous`, `delegated` or `service`"))
+        Err(Invalid::at(
+            "type",
+            "must be `autonomous`, `delegated` or `service`",
+        ))
     }
 }

@@ -37,8 +37,13 @@ pub(crate) async fn handle(
     let (ask, actor) = body.with(actor);
     let change = AgentChange {
         name: ask.name,
-        permissions: ask.permissions.map(|value| permissions("permissions", &value)).transpose()?,
-        guards: ask.guards.map(|guards| guards.filter(|guards| !guards.is_empty())),
+        permissions: ask
+            .permissions
+            .map(|value| permissions("permissions", &value))
+            .transpose()?,
+        guards: ask
+            .guards
+            .map(|guards| guards.filter(|guards| !guards.is_empty())),
         max_depth: ask.max_depth,
         expires_at: ask.expires_at,
         metadata: ask.metadata,

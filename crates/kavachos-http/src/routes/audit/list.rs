@@ -10,14 +10,21 @@ use crate::params::Params;
 use crate::reply::{Reply, page};
 use crate::state::State;
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, mut params: Params) -> Reply {
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    mut params: Params,
+) -> Reply {
     let filter = AuditFilter {
         agent: params.take("agentId")?,
         user: params.take("userId")?,
         member: params.take("member")?,
         action: params.take("action")?,
         resource: params.take("resource")?,
-        outcome: params.take::<String>("outcome")?.map(|text| outcome(&text)).transpose()?,
+        outcome: params
+            .take::<String>("outcome")?
+            .map(|text| outcome(&text))
+            .transpose()?,
         code: params.take("code")?,
         kind: params.take("kind")?,
         request: params.take("requestId")?,

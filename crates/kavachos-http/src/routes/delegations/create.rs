@@ -32,7 +32,11 @@ pub(crate) struct Ask {
     reason: String,
 }
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, body: Body<Ask>) -> Reply {
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    body: Body<Ask>,
+) -> Reply {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
     created(&state.engine.delegate(&actor, &new).await?)
@@ -41,7 +45,12 @@ pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call
 impl Ask {
     fn read(self) -> Result<NewDelegation, Invalid> {
         let life = match (self.expires_at, self.ttl_seconds) {
-            (Some(_), Some(_)) => return Err(Invalid::at("ttlSeconds", "give `expiresAt` or `ttlSeconds`, not both")),
+            (Some(_), Some(_)) => {
+                return Err(Invalid::at(
+                    "ttlSeconds",
+                    "give `expiresAt` or `ttlSeconds`, not both",
+                ));
+            }
             (None, Some(0)) => return Err(Invalid::at("ttlSeconds", "must be at least 1")),
             (Some(end), None) => Some(Life::Until(end)),
             (None, seconds) => seconds.map(|seconds| Life::For(Duration::from_secs(seconds))),

@@ -8,8 +8,18 @@ use crate::params::Params;
 use crate::reply::{Reply, page};
 use crate::state::State;
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, mut params: Params) -> Reply {
-    let filter = GrantFilter { giver: params.take("from")?, receiver: params.take("to")? };
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    mut params: Params,
+) -> Reply {
+    let filter = GrantFilter {
+        giver: params.take("from")?,
+        receiver: params.take("to")?,
+    };
     let (at, written) = params.page()?;
-    page(state.engine.delegations(&actor, filter, at).await?, &written)
+    page(
+        state.engine.delegations(&actor, filter, at).await?,
+        &written,
+    )
 }

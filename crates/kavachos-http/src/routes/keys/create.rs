@@ -22,12 +22,19 @@ pub(crate) struct Ask {
     expires_at: Option<Timestamp>,
 }
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, body: Body<Ask>) -> Reply {
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    body: Body<Ask>,
+) -> Reply {
     let (ask, actor) = body.with(actor);
     let new = NewKey {
         name: ask.name,
         scopes: Scopes::parse(&ask.scopes).map_err(|error| error.within("scopes"))?,
-        ceiling: ask.ceiling.map(|value| permissions("ceiling", &value)).transpose()?,
+        ceiling: ask
+            .ceiling
+            .map(|value| permissions("ceiling", &value))
+            .transpose()?,
         expires_at: ask.expires_at,
     };
     issued(&state.engine.create_key(&actor, &new).await?)

@@ -7,7 +7,11 @@ use crate::params::Params;
 use crate::reply::{Reply, page};
 use crate::state::State;
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, params: Params) -> Reply {
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    params: Params,
+) -> Reply {
     let (at, written) = params.page()?;
     page(state.engine.keys(&actor, at).await?, &written)
 }

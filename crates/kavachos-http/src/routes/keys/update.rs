@@ -32,9 +32,20 @@ pub(crate) async fn handle(
     body: Body<Ask>,
 ) -> Reply {
     let (ask, actor) = body.with(actor);
-    let scopes = ask.scopes.map(|names| Scopes::parse(&names).map_err(|error| error.within("scopes"))).transpose()?;
-    let read = |value: Option<Value>| value.map(|value| permissions("ceiling", &value)).transpose();
-    let change =
-        KeyChange { name: ask.name, scopes, ceiling: ask.ceiling.map(read).transpose()?, expires_at: ask.expires_at };
+    let scopes = ask
+        .scopes
+        .map(|names| Scopes::parse(&names).map_err(|error| error.within("scopes")))
+        .transpose()?;
+    let read = |value: Option<Value>| {
+        value
+            .map(|value| permissions("ceiling", &value))
+            .transpose()
+    };
+    let change = KeyChange {
+        name: ask.name,
+        scopes,
+        ceiling: ask.ceiling.map(read).transpose()?,
+        expires_at: ask.expires_at,
+    };
     data(&state.engine.change_key(&actor, id, &change).await?)
 }

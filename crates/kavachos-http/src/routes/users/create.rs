@@ -21,13 +21,20 @@ pub(crate) struct Ask {
     permissions: Option<Value>,
 }
 
-pub(crate) async fn handle(FromState(state): FromState<State>, Call(actor): Call, body: Body<Ask>) -> Reply {
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    body: Body<Ask>,
+) -> Reply {
     let (ask, actor) = body.with(actor);
     let new = NewUser {
         email: ask.email,
         name: ask.name,
         external: ask.external.map(ExternalOwner::read),
-        permissions: ask.permissions.map(|value| permissions("permissions", &value)).transpose()?,
+        permissions: ask
+            .permissions
+            .map(|value| permissions("permissions", &value))
+            .transpose()?,
     };
     created(&state.engine.create_user(&actor, &new).await?)
 }

@@ -30,8 +30,15 @@ pub(crate) async fn handle(
     body: Body<Ask>,
 ) -> Reply {
     let (ask, actor) = body.with(actor);
-    let read = |value: Option<Value>| value.map(|value| permissions("permissions", &value)).transpose();
-    let change =
-        UserChange { email: ask.email, name: ask.name, permissions: ask.permissions.map(read).transpose()? };
+    let read = |value: Option<Value>| {
+        value
+            .map(|value| permissions("permissions", &value))
+            .transpose()
+    };
+    let change = UserChange {
+        email: ask.email,
+        name: ask.name,
+        permissions: ask.permissions.map(read).transpose()?,
+    };
     data(&state.engine.change_user(&actor, id, &change).await?)
 }
