@@ -11,6 +11,9 @@
 )]
 
 mod agree;
+mod covers;
+mod faults;
 mod naive;
+mod narrowing;
 mod random;
 mod world;
