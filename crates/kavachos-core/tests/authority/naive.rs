@@ -7,6 +7,7 @@ use kavachos_core::constraint::Constraints;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::naive_constraints::{Outcome, badness, check, counters};
 use crate::world::{Agent, Counter, From, Holder, Party, Permission, Question, World};
 
 #[derive(Debug, PartialEq)]
@@ -34,7 +35,7 @@ const ORDER: [&str; 12] = [
     "permission_denied",
 ];
 
-fn rank(code: &str) -> usize {
+pub fn rank(code: &str) -> usize {
     let code = if code == "approval_pending" {
         "approval_required"
     } else {
@@ -74,114 +75,6 @@ pub fn id(permission: &Permission) -> String {
     }
     let hash = Sha256::digest(form.to_string());
     hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The counters of constraints, each with what a call takes; `None` is a cost that was not stated.
-fn counters(q: &Question, who: Holder, what: &str, c: &Value) -> Vec<(Counter, Option<u64>)> {
-    let mut list = Vec::new();
-    if let Some(per) = c["rate"]["per"].as_u64() {
-        list.push(((who, what.to_owned(), format!("rate {per}")), Some(1)));
-    }
-    if let Some(unit) = c["budget"]["unit"].as_str() {
-        let stated = q
-            .cost
-            .filter(|(_, theirs)| *theirs == unit)
-            .map(|(amount, _)| amount);
-        let n = if unit == "calls" { Some(1) } else { stated };
-        list.push(((who, what.to_owned(), format!("budget {unit}")), n));
-    }
-    list
-}
-
-type Outcome = (&'static str, Option<Duration>);
-
-/// Longer is worse, and no time at all is for ever.
-fn badness(outcome: &Outcome) -> (usize, Duration) {
-    (rank(outcome.0), outcome.1.unwrap_or(Duration::MAX))
-}
-
-/// The worst of all that constraints say.
-fn check(q: &Question, who: Holder, what: &str, c: &Value, answer: Option<&str>) -> Outcome {
-    let minutes = |text: &Value| {
-        let (h, m) = text.as_str().unwrap().split_once(':').unwrap();
-        h.parse::<i64>().unwrap() * 60 + m.parse::<i64>().unwrap()
-    };
-    let time = |text: &Value| {
-        let time: kavachos_core::time::Timestamp = text.as_str().unwrap().parse().unwrap();
-        time.as_micros()
-    };
-    let mut said: Vec<Outcome> = vec![("allowed", None)];
-    let mut say = |wrong: bool, code| {
-        if wrong {
-            said.push((code, None));
-        }
-    };
-    let minute = q.now / 60_000_000 % 1440;
-    let window = &c["timeWindow"];
-    if window.is_object() {
-        let (start, end) = (minutes(&window["start"]), minutes(&window["end"]));
-        let inside = if start < end {
-            (start..end).contains(&minute)
-        } else {
-            minute >= start || minute < end
-        };
-        say(!inside, "outside_time_window");
-    }
-    say(
-        c["notBefore"].is_string() && q.now < time(&c["notBefore"]),
-        "outside_time_window",
-    );
-    say(
-        c["expiresAt"].is_string() && q.now >= time(&c["expiresAt"]),
-        "grant_expired",
-    );
-    if let Some(list) = c["ipAllowlist"].as_array() {
-        let ip = q.ip.map(|ip| format!("{}.{}.{}.", ip[0], ip[1], ip[2]));
-        let listed = |net: &Value| {
-            ip.as_ref()
-                .is_some_and(|ip| net.as_str().unwrap().starts_with(ip))
-        };
-        say(!list.iter().any(listed), "ip_not_allowed");
-    }
-    if let Some(rule) = c["args"].get("/path") {
-        let path = q.arguments.as_ref().and_then(|args| args["path"].as_str());
-        let prefix = rule["prefix"].as_str().unwrap();
-        let inside = |path: &str| path == prefix || path.starts_with(&format!("{prefix}/"));
-        say(!path.is_some_and(inside), "argument_not_allowed");
-    }
-    if let Some(rule) = c["args"].get("/n") {
-        let n = q.arguments.as_ref().and_then(|args| args["n"].as_i64());
-        let max = rule["range"]["max"].as_i64().unwrap();
-        say(!n.is_some_and(|n| n <= max), "argument_not_allowed");
-    }
-    say(c["rate"]["limit"].as_u64() == Some(0), "rate_limited");
-    let amount = c["budget"]["amount"].as_u64();
-    let cost = counters(q, who, what, c)
-        .into_iter()
-        .find(|(key, _)| key.2.starts_with("budget"));
-    say(
-        amount == Some(0) || cost.is_some_and(|(_, n)| n > amount),
-        "budget_exhausted",
-    );
-    if !c["requireApproval"].is_null() {
-        said.push(match answer {
-            None => ("approval_required", None),
-            Some("pending") => ("approval_pending", None),
-            Some("approved") => ("allowed", None),
-            Some(_) => ("approval_denied", None),
-        });
-    }
-    for (counter, _) in counters(q, who, what, c) {
-        for (full, wait) in q.full.iter().filter(|(full, _)| *full == counter) {
-            let rate = full.2.starts_with("rate");
-            said.push(if rate {
-                ("rate_limited", *wait)
-            } else {
-                ("budget_exhausted", None)
-            });
-        }
-    }
-    said.into_iter().max_by_key(badness).unwrap()
 }
 
 fn about<'w>(q: &Question, permissions: &'w [Permission]) -> Vec<&'w Permission> {
