@@ -337,6 +337,9 @@ mod tests {
         let mut expected = vec![true; 5];
         expected.extend([false; 4]);
         assert_eq!(run(&HOURLY, &times), expected);
+        // A call that was allowed while the clock was back does not drag the others into the past with it.
+        let times = [at(7200), at(7200), at(7200), at(7200), at(0), at(7201)];
+        assert_eq!(run(&HOURLY, &times), [true, true, true, true, true, false]);
         // The twin: without the calls before, the earlier times are open.
         assert_eq!(run(&HOURLY, &[at(0), at(-10)]), [true, true]);
     }

@@ -314,7 +314,7 @@ mod tests {
         assert_holds(
             "/",
             &["/", "/a", "/a/b/../c"],
-            &["", "a", "//a", "/..", "/a/../.."],
+            &["", "a", "//", "//a", "/..", "/a/../.."],
         );
         assert_holds(
             "docs/",
@@ -461,6 +461,7 @@ mod tests {
             &[
                 "https://example.com.evil.com",
                 "https://example.community",
+                "https://example.com//",
                 "https://example.com//x",
             ],
         );
