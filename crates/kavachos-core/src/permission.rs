@@ -103,10 +103,11 @@ impl Permission {
         })?;
         let known = ["resource", "actions", "constraints"];
         if let Some(name) = members.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(Invalid::new(format!(
-                "a permission has no member `{}`; known are `resource`, `actions`, `constraints`",
-                clip(name)
-            )));
+            let known = "known are `resource`, `actions`, `constraints`";
+            return Err(Invalid::at(
+                clip(name),
+                format!("a permission has no such member; {known}"),
+            ));
         }
         let constraints = match members.get("constraints") {
             None => Constraints::default(),
@@ -512,10 +513,13 @@ mod tests {
             (json!({"resource": "a"}), "[1].actions"),
             (json!({"resource": "a", "actions": []}), "[1].actions"),
             (json!({"resource": "a b", "actions": ["r"]}), "[1].resource"),
-            (json!({"resource": "a", "actions": ["r"], "rate": 1}), "[1]"),
+            (
+                json!({"resource": "a", "actions": ["r"], "rate": 1}),
+                "[1].rate",
+            ),
             (
                 json!({"resource": "a", "actions": ["r"], "constraints": {"x": 1}}),
-                "[1].constraints",
+                "[1].constraints.x",
             ),
             (
                 json!({"resource": "a", "actions": ["r"], "constraints": null}),

@@ -155,7 +155,7 @@ impl Engine {
     ) -> Result<Plan<Issued<Agent>>> {
         match new.owner {
             NewOwner::Agent(owner) => {
-                actor.require_or_agent(Scope::AgentsWrite, Owner::Agent(owner))?
+                actor.require_or_agent(Scope::AgentsWrite, Owner::Agent(owner))?;
             }
             NewOwner::User(_) | NewOwner::External(_) => actor.require(Scope::AgentsWrite)?,
         }
@@ -188,10 +188,10 @@ impl Engine {
             Owner::User(_) => self.plan_root_grant(&compile::user(&user)?, &ask)?,
             Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
         };
-        let row = self.new_agent_row(new, owner, user.id, &planned, id);
+        let row = self.new_agent_row(new, user.id, &planned);
         let key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
         self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
-        self.claim_once(actor, &mut batch, id);
+        self.claim_once(actor, &mut batch, id.to_string());
         let mut view = self.view(row, &planned.terms);
         view.key_expires_at = Some(key.expires_at);
         Ok(Plan::commit(batch, Issued::new(view, secret.clone())))
@@ -227,20 +227,19 @@ impl Engine {
                     ..NewUser::default()
                 };
                 let row = self.new_user_row(new)?;
-                let batch = self.user_born(actor, row.clone())?;
+                let batch = self.user_born(actor, &row)?;
                 Ok((Owner::User(row.id), row, batch))
             }
         }
     }
 
-    fn new_agent_row(
-        &self,
-        new: &NewAgent,
-        owner: Owner,
-        root: UserId,
-        planned: &Planned,
-        id: AgentId,
-    ) -> AgentRow {
+    /// `root` is the human above the owner; the grant may come from another one's path.
+    fn new_agent_row(&self, new: &NewAgent, root: UserId, planned: &Planned) -> AgentRow {
+        let Terms {
+            to: id,
+            giver: owner,
+            ..
+        } = planned.terms;
         AgentRow {
             id,
             owner,

@@ -73,10 +73,10 @@ impl Engine {
             let id = self.id();
             let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
             match self.store().commit(batch(actor, &decision, entry)).await {
-                Ok(_) => return Ok(answer(id, decision)),
+                Ok(_) => return Ok(answer(id, &decision)),
                 Err(CommitError::Conflict { .. }) => {}
                 Err(CommitError::Refused { counter, refusal }) => {
-                    full.push(full_counter(&counter, refusal)?)
+                    full.push(full_counter(&counter, refusal)?);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -223,7 +223,7 @@ fn batch(actor: &Actor, decision: &decide::Decision, entry: Entry) -> Batch {
         ..Batch::default()
     };
     if decision.allowed() {
-        batch.reads = decision.reads.iter().copied().collect();
+        batch.reads = decision.reads.to_vec();
         batch.reads.extend(actor.reads());
         let take = |take: &decide::Take| Take {
             counter: take.key.to_bytes().into(),
@@ -245,7 +245,7 @@ fn full_counter(key: &[u8], refusal: Refusal) -> Result<Full> {
     })
 }
 
-fn answer(audit_id: AuditId, decision: decide::Decision) -> Decision {
+fn answer(audit_id: AuditId, decision: &decide::Decision) -> Decision {
     Decision {
         allowed: decision.allowed(),
         code: decision.code,

@@ -111,7 +111,7 @@ impl Directory {
 
     pub(crate) fn keep_user(&self, load: Load, user: &Arc<User>) {
         self.keep(load, Changed::User(user.id), || {
-            self.users.insert(user.id, Arc::clone(user))
+            self.users.insert(user.id, Arc::clone(user));
         });
     }
 
@@ -127,13 +127,13 @@ impl Directory {
 
     pub(crate) fn keep_grant(&self, load: Load, grant: &Arc<Grant>) {
         self.keep(load, Changed::Grant(grant.id), || {
-            self.grants.insert(grant.id, Arc::clone(grant))
+            self.grants.insert(grant.id, Arc::clone(grant));
         });
     }
 
     pub(crate) fn keep_key(&self, load: Load, hash: SecretHash, key: &KnownKey) {
         self.keep(load, Changed::Key(hash), || {
-            self.keys.insert(key_bits(hash), (hash, key.clone()))
+            self.keys.insert(key_bits(hash), (hash, key.clone()));
         });
     }
 

@@ -195,16 +195,44 @@ impl Engine {
         }
         actor.covers(&new.permissions)?;
         let receiver = self.facts(new.to).await?;
-        let now = self.now();
-        let Some(to) = receiver.agent.as_deref() else {
-            return Err(Error::NotFound("agent"));
+        let ask = self.delegation_ask(new, &receiver)?;
+        let planned = match new.from {
+            Owner::User(id) => {
+                let user = compile::user(&self.user_row(id).await?)?;
+                self.plan_grant_from_human(actor, &user, &ask)?
+            }
+            Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
         };
-        if live_agent(&receiver, now).is_none() {
+        let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
+        let mut batch = Batch {
+            reads: actor.reads(),
+            writes: self.grant_writes(&planned)?,
+            entries: vec![self.grant_record(actor, "delegation.created", &planned, pseudonym)?],
+            effects: vec![Changed::Agent(new.to).into()],
+            ..Batch::default()
+        };
+        batch.reads.extend(planned.reads.iter().copied());
+        batch.reads.extend(
+            receiver
+                .agent
+                .iter()
+                .flat_map(|to| relied_on(to, &receiver)),
+        );
+        self.claim_once(actor, &mut batch, planned.id.to_string());
+        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
+        Ok(Plan::commit(batch, Issued::without_token(view)))
+    }
+
+    /// What a new delegation asks for; its receiver must be live.
+    fn delegation_ask(&self, new: &NewDelegation, receiver: &Facts) -> Result<Ask> {
+        let now = self.now();
+        let to = receiver.agent.as_deref().ok_or(Error::NotFound("agent"))?;
+        if live_agent(receiver, now).is_none() {
             return Err(Error::WrongState(
                 "the receiving agent is not active".to_owned(),
             ));
         }
-        let ask = Ask {
+        Ok(Ask {
             giver: new.from,
             to: (to.id, to.root),
             permissions: Arc::new(new.permissions.clone()),
@@ -217,45 +245,7 @@ impl Engine {
             }),
             parent: new.parent,
             reason: Some(new.reason.clone()),
-        };
-        let (mut planned, pseudonym) = match new.from {
-            Owner::User(id) => {
-                let user = compile::user(&self.user_row(id).await?)?;
-                if actor.agent().is_none() && user.id != to.root && actor.ceiling().is_some() {
-                    return Err(Error::Forbidden(
-                        "a key with a ceiling cannot join two humans' agents".to_owned(),
-                    ));
-                }
-                (
-                    self.plan_grant_from_human(actor, &user, &ask)?,
-                    user.pseudonym,
-                )
-            }
-            Owner::Agent(_) => {
-                let planned = self.plan_grant(actor, &ask).await?;
-                let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
-                (planned, pseudonym)
-            }
-        };
-        planned.reads.extend(relied_on(to, &receiver));
-        let mut batch = Batch {
-            reads: actor.reads(),
-            writes: self.grant_writes(&planned)?,
-            entries: vec![self.grant_record(actor, "delegation.created", &planned, pseudonym)?],
-            effects: vec![Changed::Agent(new.to).into()],
-            ..Batch::default()
-        };
-        batch.reads.extend(planned.reads.iter().copied());
-        self.claim_once(actor, &mut batch, planned.id);
-        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
-        Ok(Plan::commit(
-            batch,
-            Issued {
-                thing: view,
-                token: None,
-                replayed: false,
-            },
-        ))
+        })
     }
 
     /// The root grant of a new agent of a human.

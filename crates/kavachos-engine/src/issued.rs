@@ -29,6 +29,14 @@ impl<T> Issued<T> {
         }
     }
 
+    pub(crate) fn without_token(thing: T) -> Self {
+        Self {
+            thing,
+            token: None,
+            replayed: false,
+        }
+    }
+
     pub(crate) fn replay(thing: T) -> Self {
         Self {
             thing,
@@ -59,12 +67,12 @@ impl Engine {
     }
 
     /// Claims the caller's `Idempotency-Key` for what the batch creates.
-    pub(crate) fn claim_once(&self, actor: &Actor, batch: &mut Batch, thing: impl ToString) {
+    pub(crate) fn claim_once(&self, actor: &Actor, batch: &mut Batch, thing: String) {
         if let Some(once) = actor.once {
             batch.writes.push(idempotency::claim(
                 once.slot,
                 once.request,
-                thing.to_string(),
+                thing,
                 self.now(),
             ));
         }

@@ -178,7 +178,7 @@ impl Engine {
             effects: vec![Changed::Key(row.hash).into()],
             ..Batch::default()
         };
-        self.claim_once(actor, &mut batch, row.id);
+        self.claim_once(actor, &mut batch, row.id.to_string());
         Ok(Plan::commit(
             batch,
             Issued::new(self.key_view(row)?, secret.clone()),

@@ -259,7 +259,7 @@ impl Engine {
         batch
             .writes
             .extend([agent::insert_key(key.clone()), handle::born(key.mark)]);
-        self.claim_once(actor, &mut batch, id);
+        self.claim_once(actor, &mut batch, id.to_string());
         let mut view = self.agent_view(row).await?;
         view.key_expires_at = Some(key.expires_at);
         Ok(Plan::commit(batch, Issued::new(view, secret.clone())))

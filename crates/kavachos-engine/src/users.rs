@@ -166,13 +166,9 @@ impl Engine {
             email,
             ..new.clone()
         })?;
-        let mut batch = self.user_born(actor, row.clone())?;
-        self.claim_once(actor, &mut batch, row.id);
-        let issued = Issued {
-            thing: User::of(row)?,
-            token: None,
-            replayed: false,
-        };
+        let mut batch = self.user_born(actor, &row)?;
+        self.claim_once(actor, &mut batch, row.id.to_string());
+        let issued = Issued::without_token(User::of(row)?);
         Ok(Plan::commit(batch, issued))
     }
 
@@ -225,8 +221,8 @@ impl Engine {
     }
 
     /// The batch that creates a human, with its record.
-    pub(crate) fn user_born(&self, actor: &Actor, row: UserRow) -> Result<Batch> {
-        let entry = self.user_record(actor, "user.created", &row)?;
+    pub(crate) fn user_born(&self, actor: &Actor, row: &UserRow) -> Result<Batch> {
+        let entry = self.user_record(actor, "user.created", row)?;
         Ok(Batch {
             reads: actor.reads(),
             writes: vec![

@@ -49,6 +49,10 @@ pub(crate) async fn around(
 }
 
 /// A panic is a defect of ours: the caller gets a 500 and the log the words.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of `CatchPanicLayer`"
+)]
 pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response<Body> {
     let words = panic
         .downcast_ref::<String>()

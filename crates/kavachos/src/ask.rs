@@ -96,7 +96,7 @@ impl Request {
     }
 
     /// With these arguments of the tool call.
-    pub fn with_arguments(mut self, arguments: Value) -> Self {
+    pub fn with_arguments(mut self, arguments: &Value) -> Self {
         // The strict form is the one that rules are judged on, wherever the value came from.
         let strict = json::parse(arguments.to_string().as_bytes())
             .map_err(|error| error.within("arguments"));

@@ -2,79 +2,69 @@
 
 use std::error::Error;
 
-use kavachos::{Code, Kavach, NewAgent, NewDelegation, NewUser, Request};
+use kavachos::{AgentId, Code, Kavach, NewAgent, NewDelegation, NewUser, Request};
+
+async fn code(
+    kavach: &Kavach,
+    agent: &AgentId,
+    action: &str,
+    resource: &str,
+) -> Result<Code, Box<dyn Error>> {
+    Ok(kavach
+        .authorize(agent, Request::new(action, resource))
+        .await?
+        .code)
+}
 
 #[tokio::test]
 async fn an_agent_is_created_acts_delegates_and_is_stopped() -> Result<(), Box<dyn Error>> {
     let kavach = Kavach::builder().sqlite_in_memory().build().await?;
     let ada = kavach.users().create(NewUser::named("Ada")).await?;
-    let reader = kavach
-        .agents()
-        .create(
-            NewAgent::owned_by(&ada)
-                .named("github-reader")
-                .may(["read"], "mcp:github:*")
-                .may_with_approval(["execute"], "mcp:deploy:production"),
-        )
-        .await?;
-    let allowed = kavach
-        .authorize(&reader.id, Request::new("read", "mcp:github:repos"))
-        .await?;
-    assert!(allowed.allowed);
-    let denied = kavach
-        .authorize(&reader.id, Request::new("read", "mcp:slack:send"))
-        .await?;
-    assert_eq!(denied.code, Code::PermissionDenied);
-    let asked = kavach
-        .authorize(&reader.id, Request::new("execute", "mcp:deploy:production"))
-        .await?;
-    assert_eq!(asked.code, Code::ApprovalRequired);
-
-    let scanner = kavach
-        .agents()
-        .create(
-            NewAgent::owned_by(&reader)
-                .named("repo-scanner")
-                .may(["read"], "mcp:github:repos"),
-        )
-        .await?;
-    assert!(
-        kavach
-            .authorize(&scanner.id, Request::new("read", "mcp:github:repos"))
-            .await?
-            .allowed
+    let reader = NewAgent::owned_by(&ada)
+        .named("github-reader")
+        .may(["read"], "mcp:github:*")
+        .may_with_approval(["execute"], "mcp:deploy:production");
+    let reader = kavach.agents().create(reader).await?;
+    let repos = "mcp:github:repos";
+    assert_eq!(
+        code(&kavach, &reader.id, "read", repos).await?,
+        Code::Allowed
     );
-    let third = kavach
-        .agents()
-        .create(
-            NewAgent::owned_by(&ada)
-                .named("third")
-                .may(["read"], "mcp:nothing"),
-        )
-        .await?;
-    kavach
-        .delegations()
-        .create(
-            NewDelegation::new(&scanner.id, &third.id, "look closer")
-                .may(["read"], "mcp:github:repos"),
-        )
-        .await?;
-    assert!(
-        kavach
-            .authorize(&third.id, Request::new("read", "mcp:github:repos"))
-            .await?
-            .allowed
+    assert_eq!(
+        code(&kavach, &reader.id, "read", "mcp:slack:send").await?,
+        Code::PermissionDenied
+    );
+    let deploy = code(&kavach, &reader.id, "execute", "mcp:deploy:production").await?;
+    assert_eq!(deploy, Code::ApprovalRequired);
+
+    let scanner = NewAgent::owned_by(&reader)
+        .named("repo-scanner")
+        .may(["read"], repos);
+    let scanner = kavach.agents().create(scanner).await?;
+    let third = NewAgent::owned_by(&ada)
+        .named("third")
+        .may(["read"], "mcp:nothing");
+    let third = kavach.agents().create(third).await?;
+    let closer = NewDelegation::new(&scanner.id, &third.id, "look closer").may(["read"], repos);
+    kavach.delegations().create(closer).await?;
+    assert_eq!(
+        code(&kavach, &scanner.id, "read", repos).await?,
+        Code::Allowed
+    );
+    assert_eq!(
+        code(&kavach, &third.id, "read", repos).await?,
+        Code::Allowed
     );
 
     kavach.agents().revoke(&reader.id).await?;
-    let stopped = kavach
-        .authorize(&scanner.id, Request::new("read", "mcp:github:repos"))
-        .await?;
-    assert_eq!(stopped.code, Code::OwnerNotActive);
-    let stopped = kavach
-        .authorize(&third.id, Request::new("read", "mcp:github:repos"))
-        .await?;
-    assert_eq!(stopped.code, Code::AncestorNotActive);
+    assert_eq!(
+        code(&kavach, &scanner.id, "read", repos).await?,
+        Code::OwnerNotActive
+    );
+    assert_eq!(
+        code(&kavach, &third.id, "read", repos).await?,
+        Code::AncestorNotActive
+    );
 
     let records = kavach
         .audit()
