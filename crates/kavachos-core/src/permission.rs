@@ -515,7 +515,7 @@ mod tests {
             (json!({"resource": "a", "actions": ["r"], "rate": 1}), "[1]"),
             (
                 json!({"resource": "a", "actions": ["r"], "constraints": {"x": 1}}),
-                "[1].constraints",
+                "[1].constraints.x",
             ),
             (
                 json!({"resource": "a", "actions": ["r"], "constraints": null}),

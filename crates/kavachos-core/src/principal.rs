@@ -261,7 +261,7 @@ mod tests {
             permissions: Arc::new(PermissionSet::everything()),
             mark: mark(HandleKind::User),
             kills: 0,
-            pseudonym: [0; 16],
+            pseudonym: Pseudonym::from_bits(0),
         }
     }
 

@@ -11,6 +11,7 @@ use kavachos_core::decide::{
 };
 use kavachos_core::grant;
 use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::ledger::Pseudonym;
 use kavachos_core::permission::{self, PermissionSet};
 use kavachos_core::principal::{self, Owner, Status};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
@@ -150,7 +151,7 @@ impl World {
             permissions: set(&user.permissions),
             mark: mark(HandleKind::User, position),
             kills: 0,
-            pseudonym: [0; 16],
+            pseudonym: Pseudonym::from_bits(0),
         })
     }
 
