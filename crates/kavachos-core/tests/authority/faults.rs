@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::naive;
 use crate::scene::{ADA, BOB, NOW, ask, chain, code, decide, decide_facts, grant, permission};
-use crate::world::{From, Holder, Party, Permission, Question, World, grant_id, key};
+use crate::world::{
+    From, Grant, Holder, Party, Permission, Question, World, grant_id, key, user_id,
+};
 
 #[test]
 fn f1_whatever_is_not_live_above_the_agent_stops_it() {
@@ -144,14 +146,14 @@ fn f8_an_approval_counts_for_its_path_only_and_stops_nothing_else() {
     assert_eq!(asked.code, Code::ApprovalRequired);
     assert_eq!(asked.approval_ttl, Some(Duration::from_secs(60)));
     assert!(asked.takes.is_empty() && !asked.reads.is_empty());
-    assert_eq!(
-        answered(&world, &[(2, "pending")]).code,
-        Code::ApprovalPending
-    );
-    assert_eq!(
-        answered(&world, &[(2, "denied")]).code,
-        Code::ApprovalDenied
-    );
+    for (answer, code) in [
+        ("pending", Code::ApprovalPending),
+        ("denied", Code::ApprovalDenied),
+    ] {
+        let answered = answered(&world, &[(2, answer)]);
+        assert_eq!(answered.code, code);
+        assert_eq!(answered.approval_ttl, asked.approval_ttl);
+    }
     assert_eq!(
         answered(&world, &[(1, "approved")]).code,
         Code::ApprovalRequired
@@ -343,6 +345,34 @@ fn facts_that_do_not_fit_together_permit_nothing() {
             "case {number}"
         );
     }
+}
+
+#[test]
+fn a_grant_of_another_human_or_too_many_hops_permit_nothing() {
+    let mut facts = chain().facts(&ask(2));
+    let mut grant = (*facts.paths[0].hops[1].grant).clone();
+    grant.root = user_id(BOB);
+    facts.paths[0].hops[1].grant = grant.into();
+    let decision = decide_facts(&facts, &ask(2));
+    assert_eq!(decision.code, Code::AncestorNotActive);
+
+    let mut world = chain();
+    for (hops, expected) in [(8, Code::Allowed), (9, Code::AncestorNotActive)] {
+        while world.grants.len() < hops {
+            let from = From::Grant(world.grants.len() - 1);
+            let next = grant_to_next(&mut world, from);
+            world.grants.push(next);
+        }
+        assert_eq!(code(&world, hops - 1), expected, "{hops}");
+    }
+}
+
+/// A grant to an agent that has none yet.
+fn grant_to_next(world: &mut World, from: From) -> Grant {
+    while world.agents.len() <= world.grants.len() {
+        world.agents.push(world.agents[0].clone());
+    }
+    grant(from, world.grants.len())
 }
 
 #[test]
