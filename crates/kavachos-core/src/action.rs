@@ -73,9 +73,12 @@ pub struct Actions(Names);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Names {
     Any,
-    /// INVARIANT: sorted, without repetition, not empty.
-    Only(Box<[Action]>),
+    /// INVARIANT: names joined by [`JOINT`], sorted, without repetition, at least one. One text and not a list of them,
+    /// because a permission is mostly read when it is in no cache.
+    Only(Box<str>),
 }
+
+const JOINT: char = ',';
 
 impl Actions {
     /// Every action, now and in future.
@@ -98,7 +101,8 @@ impl Actions {
         }
         names.sort_unstable();
         names.dedup();
-        Ok(Self(Names::Only(names.into())))
+        let texts: Vec<&str> = names.iter().map(Action::as_str).collect();
+        Ok(Self(Names::Only(texts.join(",").into())))
     }
 
     /// Reads the texts of a JSON list.
@@ -127,9 +131,13 @@ impl Actions {
 
     /// Whether this action is among them.
     pub fn contains(&self, action: &Action) -> bool {
+        self.has(action.as_str())
+    }
+
+    fn has(&self, action: &str) -> bool {
         match &self.0 {
             Names::Any => true,
-            Names::Only(names) => names.binary_search(action).is_ok(),
+            Names::Only(names) => names.split(JOINT).any(|name| name == action),
         }
     }
 
@@ -138,17 +146,17 @@ impl Actions {
         match (&self.0, &child.0) {
             (Names::Any, _) => true,
             (Names::Only(_), Names::Any) => false,
-            (Names::Only(_), Names::Only(names)) => names.iter().all(|name| self.contains(name)),
+            (Names::Only(_), Names::Only(names)) => names.split(JOINT).all(|name| self.has(name)),
         }
     }
 
     /// The names in order; `*` alone stands for every action.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let (any, names): (Option<&str>, &[Action]) = match &self.0 {
-            Names::Any => (Some(ANY), &[]),
-            Names::Only(names) => (None, names),
+        let names: &str = match &self.0 {
+            Names::Any => ANY,
+            Names::Only(names) => names,
         };
-        any.into_iter().chain(names.iter().map(Action::as_str))
+        names.split(JOINT)
     }
 }
 

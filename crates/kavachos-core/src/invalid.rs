@@ -34,6 +34,7 @@ impl Invalid {
     pub fn within(mut self, outer: &str) -> Self {
         self.field = match self.field.as_str() {
             "" => outer.to_owned(),
+            _ if outer.is_empty() => self.field,
             inner if inner.starts_with('[') => format!("{outer}{inner}"),
             inner => format!("{outer}.{inner}"),
         };

@@ -6,7 +6,9 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value};
 
 use crate::invalid::Invalid;
@@ -30,6 +32,28 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
         .map_err(refuse)?;
     reader.end().map_err(refuse)?;
     Ok(value)
+}
+
+/// Reads a value into a type, and says which member is at fault when it does not fit.
+///
+/// # Errors
+/// The field is the path of the member: `context.ip`, `requests[3].action`.
+pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let message = error.inner().to_string();
+        let path = match error.path().to_string() {
+            whole if whole == "." => String::new(),
+            path => path,
+        };
+        // Of a missing member serde gives only the object that it should be in.
+        let missing = message
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split_once('`'));
+        match missing {
+            Some((name, _)) => Invalid::at(name, message.as_str()).within(&path),
+            None => Invalid::at(path, message),
+        }
+    })
 }
 
 /// Writes a value in its canonical form (RFC 8785).
@@ -224,6 +248,38 @@ mod tests {
             .filter(|c| c.is_ascii_digit() && *c != '1')
             .collect();
         assert_eq!(order, ['2', '4', '6', '7', '5', '3']);
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_refused_with_its_place() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read into")]
+        struct Inner {
+            number: u8,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read into")]
+        struct Outer {
+            list: Vec<Inner>,
+        }
+        let field = |text: &str| {
+            read::<Outer>(&parse(text.as_bytes()).unwrap())
+                .unwrap_err()
+                .field()
+                .to_owned()
+        };
+        assert_eq!(
+            field(r#"{"list":[{"number":1},{"number":300}]}"#),
+            "list[1].number"
+        );
+        assert_eq!(
+            field(r#"{"list":[{"number":1,"other":2}]}"#),
+            "list[0].other"
+        );
+        assert_eq!(field(r#"{"list":[{}]}"#), "list[0].number");
+        assert_eq!(field("{}"), "list");
     }
 
     #[test]

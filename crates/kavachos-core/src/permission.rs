@@ -9,6 +9,7 @@ mod index;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -102,10 +103,11 @@ impl Permission {
         })?;
         let known = ["resource", "actions", "constraints"];
         if let Some(name) = members.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(Invalid::new(format!(
-                "a permission has no member `{}`; known are `resource`, `actions`, `constraints`",
-                clip(name)
-            )));
+            let known = "known are `resource`, `actions`, `constraints`";
+            return Err(Invalid::at(
+                clip(name),
+                format!("a permission has no such member; {known}"),
+            ));
         }
         let constraints = match members.get("constraints") {
             None => Constraints::default(),
@@ -184,14 +186,11 @@ pub(crate) fn narrower(
 }
 
 /// Reads a required member.
-fn member<'v, T: Deserialize<'v>>(
-    members: &'v Map<String, Value>,
-    name: &str,
-) -> Result<T, Invalid> {
+fn member<T: DeserializeOwned>(members: &Map<String, Value>, name: &str) -> Result<T, Invalid> {
     let value = members
         .get(name)
         .ok_or_else(|| Invalid::at(name, format!("`{name}` is missing")))?;
-    T::deserialize(value).map_err(|error| Invalid::at(name, error.to_string()))
+    json::read(value).map_err(|error| error.within(name))
 }
 
 fn identify(
@@ -247,6 +246,22 @@ fn located<E: de::Error>(error: &Invalid) -> E {
 }
 
 /// 1 to [`MAX_PERMISSIONS`] permissions, read as a union.
+///
+/// ```
+/// use kavachos_core::permission::PermissionSet;
+///
+/// let parent: PermissionSet = serde_json::from_str(
+///     r#"[{"resource": "mcp:github:*", "actions": ["read", "write"], "constraints": {"maxCallsPerHour": 100}},
+///         {"resource": "mcp:slack:send", "actions": ["*"]}]"#,
+/// )?;
+/// let (action, resource) = ("read".parse()?, "mcp:github:repos".parse()?);
+/// assert_eq!(parent.matching(&action, &resource).count(), 1);
+///
+/// let child = |text| serde_json::from_str::<PermissionSet>(text);
+/// assert!(parent.covers_all(&child(r#"[{"resource": "mcp:github:repos", "actions": ["read"]}]"#)?).is_ok());
+/// assert!(parent.covers_all(&child(r#"[{"resource": "mcp:*", "actions": ["read"]}]"#)?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// Permissions are shared: equal ones of many sets can be one allocation ([`PermissionSet::from_shared`]).
 #[derive(Clone)]
@@ -327,7 +342,7 @@ impl PermissionSet {
         Self::new(permissions)
     }
 
-    /// The permissions in an order that depends on nothing but the set.
+    /// The permissions, in the same order for equal sets.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Permission>> {
         self.permissions.iter()
     }
@@ -477,5 +492,94 @@ impl Serialize for PermissionSet {
 impl<'de> Deserialize<'de> for PermissionSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_json(&Value::deserialize(deserializer)?).map_err(|error| located(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: &Value) -> Result<PermissionSet, Invalid> {
+        PermissionSet::from_json(value)
+    }
+
+    #[test]
+    fn the_member_that_is_wrong_is_named() {
+        let good = json!({"resource": "a", "actions": ["r"]});
+        for (bad, field) in [
+            (json!("a"), "[1]"),
+            (json!({"actions": ["r"]}), "[1].resource"),
+            (json!({"resource": "a"}), "[1].actions"),
+            (json!({"resource": "a", "actions": []}), "[1].actions"),
+            (json!({"resource": "a b", "actions": ["r"]}), "[1].resource"),
+            (
+                json!({"resource": "a", "actions": ["r"], "rate": 1}),
+                "[1].rate",
+            ),
+            (
+                json!({"resource": "a", "actions": ["r"], "constraints": {"x": 1}}),
+                "[1].constraints.x",
+            ),
+            (
+                json!({"resource": "a", "actions": ["r"], "constraints": null}),
+                "[1].constraints",
+            ),
+        ] {
+            let error = read(&json!([good, bad])).unwrap_err();
+            assert_eq!(error.field(), field, "{bad}");
+        }
+        assert!(read(&json!([good])).is_ok());
+    }
+
+    #[test]
+    fn a_set_has_one_to_a_thousand_permissions() {
+        let many = |count: usize| {
+            let one = |n| json!({"resource": format!("a{n}"), "actions": ["r"]});
+            read(&(0..count).map(one).collect())
+        };
+        for (count, accepted) in [
+            (0, false),
+            (1, true),
+            (MAX_PERMISSIONS, true),
+            (MAX_PERMISSIONS + 1, false),
+        ] {
+            assert_eq!(many(count).is_ok(), accepted, "{count}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_of_the_canonical_form_and_names_the_content() {
+        let id = |value: Value| Permission::from_json(&value).unwrap().id();
+        let plain = id(json!({"resource": "a:*", "actions": ["w", "r"]}));
+        // echo -n '{"actions":["r","w"],"resource":"a:*"}' | sha256sum
+        assert_eq!(plain.to_string(), "23eab4ebf773236e");
+        for same in [
+            json!({"actions": ["r", "w", "r"], "resource": "a:*"}),
+            json!({"actions": ["r", "w"], "resource": "a:*", "constraints": {}}),
+        ] {
+            assert_eq!(id(same), plain);
+        }
+        let hourly =
+            id(json!({"resource": "a", "actions": ["r"], "constraints": {"maxCallsPerHour": 5}}));
+        let rate = json!({"rate": {"limit": 5, "per": 3600}});
+        assert_eq!(
+            id(json!({"resource": "a", "actions": ["r"], "constraints": rate})),
+            hourly
+        );
+        assert_ne!(id(json!({"resource": "a", "actions": ["r"]})), hourly);
+    }
+
+    #[test]
+    fn an_empty_constraint_object_is_none_at_all() {
+        let value = json!({"resource": "a", "actions": ["*"], "constraints": {}});
+        let permission = Permission::from_json(&value).unwrap();
+        assert!(permission.constraints().is_none());
+        assert_eq!(
+            serde_json::to_value(permission).unwrap(),
+            json!({"resource": "a", "actions": ["*"]})
+        );
+        let everything = serde_json::to_value(PermissionSet::everything()).unwrap();
+        assert_eq!(everything, json!([{"resource": "*", "actions": ["*"]}]));
     }
 }

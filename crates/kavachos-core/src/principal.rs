@@ -152,9 +152,13 @@ impl FromStr for Owner {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let user = text.parse().map(Self::User);
-        user.or_else(|_| text.parse().map(Self::Agent)).map_err(|_| {
-            Invalid::new(format!("`{}` is neither the id of a user nor of an agent", clip(text)))
-        })
+        user.or_else(|_| text.parse().map(Self::Agent))
+            .map_err(|_| {
+                Invalid::new(format!(
+                    "`{}` is neither the id of a user nor of an agent",
+                    clip(text)
+                ))
+            })
     }
 }
 
@@ -166,7 +170,9 @@ impl Serialize for Owner {
 
 impl<'de> Deserialize<'de> for Owner {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -216,4 +222,126 @@ pub fn is_owned_by_live(
         && user.is_some_and(|user| {
             expected == Owner::User(user.id) && agent.root == user.id && user.is_live()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revocation::{Handle, HandleKind};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn mark(kind: HandleKind) -> Mark {
+        let handle = Handle {
+            kind,
+            bytes: [1; 16],
+        };
+        Mark {
+            handle,
+            generation: 1,
+        }
+    }
+
+    fn agent(id: u128, owner: Owner) -> Agent {
+        Agent {
+            id: AgentId::from_bits(id),
+            owner,
+            root: UserId::from_bits(1),
+            status: Status::Active,
+            expires_at: None,
+            mark: mark(HandleKind::Agent),
+            kills: 0,
+        }
+    }
+
+    fn user(id: u128, status: Status) -> User {
+        User {
+            id: UserId::from_bits(id),
+            status,
+            permissions: Arc::new(PermissionSet::everything()),
+            mark: mark(HandleKind::User),
+            kills: 0,
+            pseudonym: Pseudonym::from_bits(0),
+        }
+    }
+
+    /// An agent below so many others, nearest first.
+    fn below(owners: u128) -> (Agent, Vec<Arc<Agent>>) {
+        let owner = |id: u128| match id {
+            0 => Owner::User(UserId::from_bits(1)),
+            id => Owner::Agent(AgentId::from_bits(id)),
+        };
+        let chain = (1..=owners)
+            .rev()
+            .map(|id| Arc::new(agent(id, owner(id - 1))));
+        (agent(owners + 1, owner(owners)), chain.collect())
+    }
+
+    #[test]
+    fn status_comes_before_expiry_and_the_end_itself_is_over() {
+        use Liveness::{Expired, Live, Revoked, Suspended};
+        let later = NOW.plus(std::time::Duration::from_micros(1));
+        for (status, expires_at, expected) in [
+            (Status::Active, None, Live),
+            (Status::Active, Some(later), Live),
+            (Status::Active, Some(NOW), Expired),
+            (Status::Suspended, Some(NOW), Suspended),
+            (Status::Revoked, Some(NOW), Revoked),
+            (Status::Banned, None, Revoked),
+        ] {
+            assert_eq!(liveness(status, expires_at, NOW), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn every_owner_must_be_there_in_order_and_live() {
+        let human = user(1, Status::Active);
+        fn live(agent: &Agent, owners: &[Arc<Agent>], user: Option<&User>) -> bool {
+            is_owned_by_live(agent, owners, user, NOW)
+        }
+        let (child, owners) = below(2);
+        assert!(live(&child, &owners, Some(&human)));
+        assert!(!live(&child, &owners[1..], Some(&human)));
+        assert!(!live(&child, &owners[..1], Some(&human)));
+        assert!(!live(
+            &child,
+            &[owners[1].clone(), owners[0].clone()],
+            Some(&human)
+        ));
+        assert!(!live(&child, &owners, None));
+        assert!(!live(&child, &owners, Some(&user(2, Status::Active))));
+        assert!(!live(&child, &owners, Some(&user(1, Status::Banned))));
+        let mut stranger = child.clone();
+        stranger.root = UserId::from_bits(2);
+        assert!(!live(&stranger, &owners, Some(&human)));
+        for level in 0..2 {
+            let mut owners = owners.clone();
+            let mut dead = (*owners[level]).clone();
+            dead.expires_at = Some(NOW);
+            owners[level] = Arc::new(dead);
+            assert!(!live(&child, &owners, Some(&human)), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_chain_of_owners_is_bounded() {
+        let human = user(1, Status::Active);
+        for (owners, expected) in [(8, true), (9, false)] {
+            let (child, owners) = below(owners);
+            assert_eq!(
+                is_owned_by_live(&child, &owners, Some(&human), NOW),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn a_status_has_one_text() {
+        for status in Status::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        for text in ["", "Active", "expired", "deleted"] {
+            assert!(text.parse::<Status>().is_err(), "{text}");
+        }
+    }
 }

@@ -204,6 +204,22 @@ impl Shape {
             segments == self.fixed
         }
     }
+
+    /// The shape as 16 bits, then 6.
+    pub(crate) fn to_words(self) -> [u16; 2] {
+        [
+            self.stars,
+            u16::from(self.fixed) << 1 | u16::from(self.open),
+        ]
+    }
+
+    pub(crate) fn from_words([stars, rest]: [u16; 2]) -> Self {
+        Self {
+            fixed: u8::try_from(rest >> 1).unwrap_or(u8::MAX),
+            open: rest & 1 == 1,
+            stars,
+        }
+    }
 }
 
 /// Hashes of a name's segments, in sums from the front, so that the key of any [`Shape`] is one subtraction per `*`.

@@ -116,7 +116,7 @@ impl Secret {
 }
 
 /// The SHA-256 of a credential. 256 random bits need no slow hash.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {

@@ -38,22 +38,48 @@ pub enum Scope {
 impl Scope {
     /// Every scope with its name and what it allows.
     pub const ALL: [(Self, &'static str, &'static str); 7] = [
-        (Self::AgentsRead, "agents:read", "read agents and delegations"),
-        (Self::AgentsWrite, "agents:write", "create, change and stop agents and delegations"),
-        (Self::AuthorizeAny, "authorize:any", "ask for a decision about any agent"),
+        (
+            Self::AgentsRead,
+            "agents:read",
+            "read agents and delegations",
+        ),
+        (
+            Self::AgentsWrite,
+            "agents:write",
+            "create, change and stop agents and delegations",
+        ),
+        (
+            Self::AuthorizeAny,
+            "authorize:any",
+            "ask for a decision about any agent",
+        ),
         (Self::AuditRead, "audit:read", "read the ledger"),
         (Self::UsersRead, "users:read", "read users"),
-        (Self::UsersWrite, "users:write", "create, change, ban and delete users"),
-        (Self::KeysWrite, "keys:write", "read, make and revoke operator keys, none stronger than itself"),
+        (
+            Self::UsersWrite,
+            "users:write",
+            "create, change, ban and delete users",
+        ),
+        (
+            Self::KeysWrite,
+            "keys:write",
+            "read, make and revoke operator keys, none stronger than itself",
+        ),
     ];
 
     /// The name on the wire.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(scope, ..)| *scope == self).map_or("", |(_, name, _)| name)
+        Self::ALL
+            .iter()
+            .find(|(scope, ..)| *scope == self)
+            .map_or("", |(_, name, _)| name)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name, _)| *name == text).map(|(scope, ..)| *scope)
+        Self::ALL
+            .iter()
+            .find(|(_, name, _)| *name == text)
+            .map(|(scope, ..)| *scope)
     }
 }
 
@@ -78,14 +104,20 @@ impl Scopes {
             return Ok(Self::Every);
         }
         if names.is_empty() {
-            return Err(Invalid::new(format!("no scope is given; known are {}", Self::known())));
+            return Err(Invalid::new(format!(
+                "no scope is given; known are {}",
+                Self::known()
+            )));
         }
         names
             .iter()
             .enumerate()
             .map(|(index, name)| {
                 Scope::parse(name.as_ref()).ok_or_else(|| {
-                    Invalid::at(format!("[{index}]"), format!("this is no scope; known are {}", Self::known()))
+                    Invalid::at(
+                        format!("[{index}]"),
+                        format!("this is no scope; known are {}", Self::known()),
+                    )
                 })
             })
             .collect::<std::result::Result<_, _>>()
@@ -118,7 +150,10 @@ impl Scopes {
     }
 
     fn known() -> String {
-        let names: Vec<_> = Scope::ALL.iter().map(|(_, name, _)| format!("`{name}`")).collect();
+        let names: Vec<_> = Scope::ALL
+            .iter()
+            .map(|(_, name, _)| format!("`{name}`"))
+            .collect();
         format!("{} and `*` alone for all", names.join(", "))
     }
 }
@@ -197,7 +232,13 @@ pub struct Once {
 impl Actor {
     /// A call from the embedding program.
     pub fn local(request: RequestId) -> Self {
-        Self { caller: Caller::Local, request, ip: None, user_agent: None, once: None }
+        Self {
+            caller: Caller::Local,
+            request,
+            ip: None,
+            user_agent: None,
+            once: None,
+        }
     }
 
     /// Refuses callers that are no operators with this scope.
@@ -205,9 +246,10 @@ impl Actor {
         match &self.caller {
             Caller::Local => Ok(()),
             Caller::Operator(key) if key.scopes.has(scope) => Ok(()),
-            Caller::Operator(_) => {
-                Err(Error::Forbidden(format!("this needs an operator key with the scope `{}`", scope.name())))
-            }
+            Caller::Operator(_) => Err(Error::Forbidden(format!(
+                "this needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
             Caller::Agent(_) => Err(Error::Forbidden(format!(
                 "an agent key cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
@@ -242,17 +284,23 @@ impl Actor {
     /// Refuses a decision that lies above the caller's ceiling.
     pub(crate) fn within_ceiling(&self, action: &Action, resource: &Resource) -> Result<()> {
         match self.ceiling() {
-            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => {
-                Err(Error::Forbidden("the action and resource lie above this key's ceiling".to_owned()))
-            }
+            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => Err(
+                Error::Forbidden("the action and resource lie above this key's ceiling".to_owned()),
+            ),
             _ => Ok(()),
         }
     }
 
     /// Refuses permissions that lie above the caller's ceiling.
     pub(crate) fn covers(&self, permissions: &PermissionSet) -> Result<()> {
-        match self.ceiling().map(|ceiling| ceiling.covers_all(permissions)) {
-            Some(Err(reason)) => Err(Error::Forbidden(format!("above this key's ceiling: {}", reason.message()))),
+        match self
+            .ceiling()
+            .map(|ceiling| ceiling.covers_all(permissions))
+        {
+            Some(Err(reason)) => Err(Error::Forbidden(format!(
+                "above this key's ceiling: {}",
+                reason.message()
+            ))),
             _ => Ok(()),
         }
     }
@@ -279,6 +327,9 @@ impl Actor {
 impl Actor {
     /// Where the call came from, for the personal part of its record.
     pub(crate) fn origin(&self) -> (Option<String>, Option<&str>) {
-        (self.ip.map(|ip| ip.to_canonical().to_string()), self.user_agent.as_deref())
+        (
+            self.ip.map(|ip| ip.to_canonical().to_string()),
+            self.user_agent.as_deref(),
+        )
     }
 }

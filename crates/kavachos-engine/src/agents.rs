@@ -141,12 +141,22 @@ impl Engine {
     pub async fn create_agent(&self, actor: &Actor, new: &NewAgent) -> Result<Issued<Agent>> {
         check_new(new)?;
         let secret = self.secret(SecretKind::Agent);
-        self.change(actor, "agent.created", || self.plan_agent(actor, new, &secret)).await
+        self.change(actor, "agent.created", || {
+            self.plan_agent(actor, new, &secret)
+        })
+        .await
     }
 
-    async fn plan_agent(&self, actor: &Actor, new: &NewAgent, secret: &Secret) -> Result<Plan<Issued<Agent>>> {
+    async fn plan_agent(
+        &self,
+        actor: &Actor,
+        new: &NewAgent,
+        secret: &Secret,
+    ) -> Result<Plan<Issued<Agent>>> {
         match new.owner {
-            NewOwner::Agent(owner) => actor.require_or_agent(Scope::AgentsWrite, Owner::Agent(owner))?,
+            NewOwner::Agent(owner) => {
+                actor.require_or_agent(Scope::AgentsWrite, Owner::Agent(owner))?;
+            }
             NewOwner::User(_) | NewOwner::External(_) => actor.require(Scope::AgentsWrite)?,
         }
         if let Some(agent) = actor.agent() {
@@ -154,7 +164,9 @@ impl Engine {
         }
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
-            return Ok(Plan::Done(Issued::replay(self.agent_view(self.agent_row(id).await?).await?)));
+            return Ok(Plan::Done(Issued::replay(
+                self.agent_view(self.agent_row(id).await?).await?,
+            )));
         }
         actor.covers(&new.permissions)?;
         let (owner, user, mut batch) = self.owner_of_new(actor, new).await?;
@@ -176,10 +188,10 @@ impl Engine {
             Owner::User(_) => self.plan_root_grant(&compile::user(&user)?, &ask)?,
             Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
         };
-        let row = self.new_agent_row(new, owner, user.id, &planned, id);
+        let row = self.new_agent_row(new, user.id, &planned);
         let key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
         self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
-        self.claim_once(actor, &mut batch, id);
+        self.claim_once(actor, &mut batch, id.to_string());
         let mut view = self.view(row, &planned.terms);
         view.key_expires_at = Some(key.expires_at);
         Ok(Plan::commit(batch, Issued::new(view, secret.clone())))
@@ -187,7 +199,10 @@ impl Engine {
 
     /// The owner of a new agent, the human above it, and the batch that creates that human if it is new.
     async fn owner_of_new(&self, actor: &Actor, new: &NewAgent) -> Result<(Owner, UserRow, Batch)> {
-        let plain = || Batch { reads: actor.reads(), ..Batch::default() };
+        let plain = || Batch {
+            reads: actor.reads(),
+            ..Batch::default()
+        };
         match &new.owner {
             NewOwner::User(id) => Ok((Owner::User(*id), self.user_row(*id).await?, plain())),
             NewOwner::Agent(id) => {
@@ -196,19 +211,35 @@ impl Engine {
             }
             NewOwner::External(external) => {
                 actor.require(Scope::UsersWrite)?;
-                let External { provider, external_id } = external.clone();
-                if let Some(row) = self.store().find(user::by_external(provider, external_id)).await? {
+                let External {
+                    provider,
+                    external_id,
+                } = external.clone();
+                if let Some(row) = self
+                    .store()
+                    .find(user::by_external(provider, external_id))
+                    .await?
+                {
                     return Ok((Owner::User(row.id), row, plain()));
                 }
-                let new = NewUser { external: Some(external.clone()), ..NewUser::default() };
+                let new = NewUser {
+                    external: Some(external.clone()),
+                    ..NewUser::default()
+                };
                 let row = self.new_user_row(new)?;
-                let batch = self.user_born(actor, row.clone())?;
+                let batch = self.user_born(actor, &row)?;
                 Ok((Owner::User(row.id), row, batch))
             }
         }
     }
 
-    fn new_agent_row(&self, new: &NewAgent, owner: Owner, root: UserId, planned: &Planned, id: AgentId) -> AgentRow {
+    /// `root` is the human above the owner; the grant may come from another one's path.
+    fn new_agent_row(&self, new: &NewAgent, root: UserId, planned: &Planned) -> AgentRow {
+        let Terms {
+            to: id,
+            giver: owner,
+            ..
+        } = planned.terms;
         AgentRow {
             id,
             owner,
@@ -266,13 +297,20 @@ impl Engine {
             batch.reads.push(user.mark);
         }
         batch.reads.extend(planned.reads.iter().copied());
-        batch.writes.push(user::count_agent(user.id, self.settings().agents_per_owner));
+        batch
+            .writes
+            .push(user::count_agent(user.id, self.settings().agents_per_owner));
         batch.writes.push(agent::insert(row.clone()));
         batch.writes.push(handle::born(row.mark));
         batch.writes.extend(self.grant_writes(planned)?);
         batch.writes.push(agent::insert_key(key.clone()));
         batch.writes.push(handle::born(key.mark));
-        batch.entries.push(self.agent_record(actor, "agent.created", (row, user), Some(&planned.terms))?);
+        batch.entries.push(self.agent_record(
+            actor,
+            "agent.created",
+            (row, user),
+            Some(&planned.terms),
+        )?);
         batch.effects.push(Changed::User(user.id).into());
         batch.effects.push(Changed::Agent(row.id).into());
         batch.effects.push(Changed::Key(key.hash).into());
@@ -288,8 +326,14 @@ impl Engine {
         terms: Option<&Terms>,
     ) -> Result<Entry> {
         let (ip, user_agent) = actor.origin();
-        let details = terms.map(|terms| crate::grants::details(row.root_grant, terms)).transpose()?;
-        let metadata: Option<Value> = row.metadata.as_deref().map(|text| compile::stored("metadata", text)).transpose()?;
+        let details = terms
+            .map(|terms| crate::grants::details(row.root_grant, terms))
+            .transpose()?;
+        let metadata: Option<Value> = row
+            .metadata
+            .as_deref()
+            .map(|text| compile::stored("metadata", text))
+            .transpose()?;
         let chain: Vec<AgentId> = match row.owner {
             Owner::Agent(owner) => vec![owner],
             Owner::User(_) => Vec::new(),
@@ -308,7 +352,10 @@ impl Engine {
     }
 
     pub(crate) async fn agent_row(&self, id: AgentId) -> Result<AgentRow> {
-        self.store().find(agent::by_id(id)).await?.ok_or(Error::NotFound("agent"))
+        self.store()
+            .find(agent::by_id(id))
+            .await?
+            .ok_or(Error::NotFound("agent"))
     }
 
     /// One agent: for operators, and for the agent itself and the agent that owns it.
@@ -328,7 +375,11 @@ impl Engine {
         };
         self.require_live_key(actor, me).await?;
         let row = self.agent_row(id).await?;
-        if row.id == me || row.owner == Owner::Agent(me) { Ok(row) } else { Err(Error::NotFound("agent")) }
+        if row.id == me || row.owner == Owner::Agent(me) {
+            Ok(row)
+        } else {
+            Err(Error::NotFound("agent"))
+        }
     }
 
     /// Agents, newest first. An agent sees those that it owns.
@@ -348,16 +399,29 @@ impl Engine {
             }
             Some(me) => {
                 self.require_live_key(actor, me).await?;
-                AgentFilter { owner: Some(Owner::Agent(me)), ..filter }
+                AgentFilter {
+                    owner: Some(Owner::Agent(me)),
+                    ..filter
+                }
             }
         };
-        let rows = self.store().list(agent::page(filter, page.after, page.limit.saturating_add(1))).await?;
+        let rows = self
+            .store()
+            .list(agent::page(
+                filter,
+                page.after,
+                page.limit.saturating_add(1),
+            ))
+            .await?;
         let cut = Page::cut(rows, page.limit, |row: &AgentRow| row.id);
         let mut items = Vec::with_capacity(cut.items.len());
         for row in cut.items {
             items.push(self.agent_view(row).await?);
         }
-        Ok(Page { items, next: cut.next })
+        Ok(Page {
+            items,
+            next: cut.next,
+        })
     }
 
     pub(crate) async fn agent_view(&self, row: AgentRow) -> Result<Agent> {
@@ -386,8 +450,22 @@ impl Engine {
             expires_at: row.expires_at,
             grant_expires_at: terms.expires_at,
             key_expires_at: None,
-            metadata: row.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+            metadata: row
+                .metadata
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok()),
             created_at: row.created_at,
+        }
+    }
+
+    /// Refuses callers whose credential is known but dead: everything but a decision needs a live one.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], and those of the store.
+    pub async fn admit(&self, actor: &Actor) -> Result<()> {
+        match actor.agent() {
+            Some(agent) => self.require_live_key(actor, agent).await.map(drop),
+            None => Ok(()),
         }
     }
 
@@ -397,7 +475,9 @@ impl Engine {
     pub(crate) async fn require_live_key(&self, actor: &Actor, id: AgentId) -> Result<Vec<Mark>> {
         use kavachos_core::decide::Credential;
         let facts = self.facts(id).await?;
-        let crate::actor::Caller::Agent(key) = &actor.caller else { return Ok(Vec::new()) };
+        let crate::actor::Caller::Agent(key) = &actor.caller else {
+            return Ok(Vec::new());
+        };
         let live = crate::authorize::credential(key, &facts, self.now()) == Credential::KeyLive;
         let Some(agent) = live.then_some(()).and(live_agent(&facts, self.now())) else {
             return Err(Error::Unauthenticated("the agent or its key is not live"));
@@ -409,7 +489,9 @@ impl Engine {
         let limit = self.settings().agents_per_owner;
         Error::LimitExceeded {
             code: "agent_limit_exceeded",
-            message: format!("this human has {limit} agents, sub-agents included, and may have no more; revoke one first"),
+            message: format!(
+                "this human has {limit} agents, sub-agents included, and may have no more; revoke one first"
+            ),
         }
     }
 }
@@ -418,14 +500,22 @@ impl Engine {
 pub(crate) fn live_agent(facts: &Facts, now: Timestamp) -> Option<&Compiled> {
     let agent = facts.agent.as_deref()?;
     let live = agent.liveness(now) == Liveness::Live
-        && kavachos_core::principal::is_owned_by_live(agent, &facts.owners, facts.user.as_deref(), now);
+        && kavachos_core::principal::is_owned_by_live(
+            agent,
+            &facts.owners,
+            facts.user.as_deref(),
+            now,
+        );
     live.then_some(agent)
 }
 
 /// The marks of an agent and of everyone above it.
 pub(crate) fn relied_on(agent: &Compiled, facts: &Facts) -> Vec<Mark> {
     let owners = facts.owners.iter().map(|owner| owner.mark);
-    std::iter::once(agent.mark).chain(owners).chain(facts.user.iter().map(|user| user.mark)).collect()
+    std::iter::once(agent.mark)
+        .chain(owners)
+        .chain(facts.user.iter().map(|user| user.mark))
+        .collect()
 }
 
 fn check_new(new: &NewAgent) -> Result<()> {
@@ -442,12 +532,18 @@ fn check_new(new: &NewAgent) -> Result<()> {
 
 pub(crate) fn check_depth(max_depth: Option<u8>) -> std::result::Result<(), Invalid> {
     match max_depth {
-        Some(depth) if depth > MAX_DEPTH => Err(Invalid::at("maxDepth", format!("must be from 0 to {MAX_DEPTH}"))),
+        Some(depth) if depth > MAX_DEPTH => Err(Invalid::at(
+            "maxDepth",
+            format!("must be from 0 to {MAX_DEPTH}"),
+        )),
         _ => Ok(()),
     }
 }
 
 /// The stored form of a grant's contents.
 pub(crate) fn contents(terms: &Terms) -> Result<(String, Option<String>)> {
-    Ok((to_text(&*terms.permissions)?, terms.guards.as_deref().map(to_text).transpose()?))
+    Ok((
+        to_text(&*terms.permissions)?,
+        terms.guards.as_deref().map(to_text).transpose()?,
+    ))
 }

@@ -66,7 +66,10 @@ impl Engine {
     ) -> Result<Page<AuditRecord, u64>> {
         actor.require(Scope::AuditRead)?;
         let Some(stored) = self.stored_filter(filter).await? else {
-            return Ok(Page { items: Vec::new(), next: None });
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+            });
         };
         let wanted = page.limit.saturating_add(1);
         let mut before = page.after;
@@ -75,12 +78,22 @@ impl Engine {
         let mut ended_early = None;
         while found.len() < wanted {
             // A resource pattern is judged here, by the one matcher that decisions use too.
-            let step = if filter.resource.is_some() { SCAN_STEP } else { wanted };
-            let rows = self.store().list(kavachos_store::ledger::page(&stored, before, step)).await?;
+            let step = if filter.resource.is_some() {
+                SCAN_STEP
+            } else {
+                wanted
+            };
+            let rows = self
+                .store()
+                .list(kavachos_store::ledger::page(&stored, before, step))
+                .await?;
             let last_page = rows.len() < step;
             scanned += rows.len();
             before = rows.last().map(|row| row.seq).or(before);
-            found.extend(rows.into_iter().filter(|row| matches(filter.resource.as_ref(), row)));
+            found.extend(
+                rows.into_iter()
+                    .filter(|row| matches(filter.resource.as_ref(), row)),
+            );
             if last_page {
                 break;
             }
@@ -95,7 +108,10 @@ impl Engine {
         for row in cut.items {
             items.push(self.shown(row).await?);
         }
-        Ok(Page { items, next: cut.next })
+        Ok(Page {
+            items,
+            next: cut.next,
+        })
     }
 
     /// One record.
@@ -105,7 +121,8 @@ impl Engine {
     pub async fn audit_record(&self, actor: &Actor, id: AuditId) -> Result<AuditRecord> {
         actor.require(Scope::AuditRead)?;
         let row = self.store().find(kavachos_store::ledger::by_id(id)).await?;
-        self.shown(row.ok_or(Error::NotFound("audit record"))?).await
+        self.shown(row.ok_or(Error::NotFound("audit record"))?)
+            .await
     }
 
     /// The filter in the ledger's own terms; `None` when it names a human whom the ledger does not know.
@@ -132,34 +149,65 @@ impl Engine {
     }
 
     async fn shown(&self, row: LedgerRow) -> Result<AuditRecord> {
-        let damaged = |error: serde_json::Error| Error::Internal(format!("record {} cannot be read: {error}", row.seq));
+        let damaged = |error: serde_json::Error| {
+            Error::Internal(format!("record {} cannot be read: {error}", row.seq))
+        };
         let mut members: Map<String, Value> = serde_json::from_str(&row.body).map_err(damaged)?;
-        let personal: Map<String, Value> = serde_json::from_str(row.personal.as_deref().unwrap_or("{}")).map_err(damaged)?;
+        let personal: Map<String, Value> =
+            serde_json::from_str(row.personal.as_deref().unwrap_or("{}")).map_err(damaged)?;
         for hidden in ["blind", "priv", "private"] {
             members.remove(hidden);
         }
         // Personal texts stand beside the body's; a delegation's own reason is not the decision's.
         for (name, value) in personal {
-            let name = if members.contains_key(&name) { format!("{name}Given") } else { name };
+            let name = if members.contains_key(&name) {
+                format!("{name}Given")
+            } else {
+                name
+            };
             members.insert(name, value);
         }
-        if let Some(pseudonym) = members.get("subject").and_then(Value::as_str).and_then(|text| text.parse().ok()) {
+        if let Some(pseudonym) = members
+            .get("subject")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok())
+        {
             members.insert("subject".to_owned(), self.known_as(pseudonym).await?);
         }
         members.insert("seq".to_owned(), row.seq.into());
         members.insert("time".to_owned(), row.time.to_string().into());
-        Ok(AuditRecord { seq: row.seq, members })
+        Ok(AuditRecord {
+            seq: row.seq,
+            members,
+        })
     }
 
     /// The user id behind a pseudonym, or the pseudonym itself once it is nobody's.
     async fn known_as(&self, pseudonym: Pseudonym) -> Result<Value> {
-        let user = self.store().find(kavachos_store::user::by_pseudonym(pseudonym)).await?;
-        Ok(user.map_or_else(|| pseudonym.to_string(), |user| user.id.to_string()).into())
+        let user = self
+            .store()
+            .find(kavachos_store::user::by_pseudonym(pseudonym))
+            .await?;
+        Ok(user
+            .map_or_else(|| pseudonym.to_string(), |user| user.id.to_string())
+            .into())
     }
 }
 
 fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {
     pattern.is_none_or(|pattern| {
-        row.resource.as_deref().and_then(|text| text.parse().ok()).is_some_and(|resource| pattern.matches(&resource))
+        row.resource
+            .as_deref()
+            .and_then(|text| text.parse().ok())
+            .is_some_and(|resource| pattern.matches(&resource))
     })
+}
+
+impl serde::Serialize for AuditRecord {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        self.members.serialize(serializer)
+    }
 }

@@ -25,8 +25,11 @@ impl Engine {
     /// [`Error::Unauthenticated`] when the credential is malformed, unknown, of a kind that calls nothing here, or dead.
     pub async fn authenticate(&self, credential: &str) -> Result<Caller> {
         const UNKNOWN: Error = Error::Unauthenticated("the credential is unknown");
-        let secret = Secret::parse(credential)
-            .map_err(|_| Error::Unauthenticated("the credential is not well-formed: copy all of it, without quotes"))?;
+        let secret = Secret::parse(credential).map_err(|_| {
+            Error::Unauthenticated(
+                "the credential is not well-formed: copy all of it, without quotes",
+            )
+        })?;
         let Some(known) = self.known_key(&secret).await? else {
             return Err(UNKNOWN);
         };
@@ -42,7 +45,9 @@ impl Engine {
     }
 
     fn still_told_apart(&self, key: &AgentKey) -> bool {
-        let dead_since = key.ended_at.map_or(key.expires_at, |ended| ended.min(key.expires_at));
+        let dead_since = key
+            .ended_at
+            .map_or(key.expires_at, |ended| ended.min(key.expires_at));
         self.now().since(dead_since) < DEAD_KEYS_KNOWN
     }
 
@@ -62,11 +67,18 @@ impl Engine {
     async fn load_key(&self, kind: SecretKind, hash: SecretHash) -> Result<Option<KnownKey>> {
         match kind {
             SecretKind::Operator => {
-                let row = self.store().find(kavachos_store::operator_key::by_hash(hash)).await?;
-                row.map(|row| Ok(KnownKey::Operator(Arc::new(compile::operator_key(&row)?)))).transpose()
+                let row = self
+                    .store()
+                    .find(kavachos_store::operator_key::by_hash(hash))
+                    .await?;
+                row.map(|row| Ok(KnownKey::Operator(Arc::new(compile::operator_key(&row)?))))
+                    .transpose()
             }
             SecretKind::Agent => {
-                let row = self.store().find(kavachos_store::agent::key_by_hash(hash)).await?;
+                let row = self
+                    .store()
+                    .find(kavachos_store::agent::key_by_hash(hash))
+                    .await?;
                 Ok(row.map(|row| KnownKey::Agent(Arc::new(compile::agent_key(&row)))))
             }
             SecretKind::Session | SecretKind::Resource => Ok(None),

@@ -73,9 +73,11 @@ impl Engine {
             let id = self.id();
             let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
             match self.store().commit(batch(actor, &decision, entry)).await {
-                Ok(_) => return Ok(answer(id, decision)),
+                Ok(_) => return Ok(answer(id, &decision)),
                 Err(CommitError::Conflict { .. }) => {}
-                Err(CommitError::Refused { counter, refusal }) => full.push(full_counter(&counter, refusal)?),
+                Err(CommitError::Refused { counter, refusal }) => {
+                    full.push(full_counter(&counter, refusal)?);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -100,17 +102,34 @@ impl Engine {
         started: Timestamp,
     ) -> Result<Entry> {
         let request = &asked.question.request;
-        let outcome = if decision.allowed() { Outcome::Allowed } else { Outcome::Denied };
+        let outcome = if decision.allowed() {
+            Outcome::Allowed
+        } else {
+            Outcome::Denied
+        };
         let path = decision.winner.and_then(|winner| facts.paths.get(winner));
-        let grant_path: Vec<GrantId> = path.iter().flat_map(|path| &path.hops).map(|hop| hop.grant.id).collect();
+        let grant_path: Vec<GrantId> = path
+            .iter()
+            .flat_map(|path| &path.hops)
+            .map(|hop| hop.grant.id)
+            .collect();
         let chain = ancestors(facts, path);
         let reason = decision.reason();
         let details = details(asked.actor, facts, decision);
         let (ip, user_agent) = asked.actor.origin();
         let ip = request.ip.map(|ip| ip.to_canonical().to_string()).or(ip);
         let (action, resource) = (request.action.to_string(), request.resource.to_string());
-        let mut record = Record::new(id, "decision", outcome, decision.code.as_str(), asked.actor.name());
-        record.subject = path.map(|path| &path.user).or(facts.user.as_ref()).map(|user| user.pseudonym);
+        let mut record = Record::new(
+            id,
+            "decision",
+            outcome,
+            decision.code.as_str(),
+            asked.actor.name(),
+        );
+        record.subject = path
+            .map(|path| &path.user)
+            .or(facts.user.as_ref())
+            .map(|user| user.pseudonym);
         record.agent = Some(asked.agent);
         record.chain = &chain;
         record.grant_path = &grant_path;
@@ -120,9 +139,15 @@ impl Engine {
         record.reason = Some(&reason);
         record.duration_us = u64::try_from(self.now().since(started).as_micros()).ok();
         record.request_id = Some(asked.actor.request);
-        record.cost = request.cost.as_ref().map(|cost| ledger::Cost { amount: cost.amount, unit: cost.unit.as_str() });
+        record.cost = request.cost.as_ref().map(|cost| ledger::Cost {
+            amount: cost.amount,
+            unit: cost.unit.as_str(),
+        });
         let head = self.head();
-        record.revocation_head = Some(RevocationPoint { epoch: head.epoch, rseq: head.revocation.rseq });
+        record.revocation_head = Some(RevocationPoint {
+            epoch: head.epoch,
+            rseq: head.revocation.rseq,
+        });
         record.details = details.as_ref();
         record.personal.arguments_digest = asked.arguments_digest.as_ref();
         record.personal.ip = ip.as_deref();
@@ -145,27 +170,44 @@ impl<'a> Asked<'a> {
             (Caller::Agent(key), None) => key.agent,
             (Caller::Agent(key), Some(agent)) if agent == key.agent => agent,
             (Caller::Agent(_), Some(_)) => {
-                return Err(Error::Forbidden("an agent key asks for its own agent only; leave `agentId` out".to_owned()));
+                return Err(Error::Forbidden(
+                    "an agent key asks for its own agent only; leave `agentId` out".to_owned(),
+                ));
             }
             (_, Some(agent)) => {
                 actor.require(Scope::AuthorizeAny)?;
                 agent
             }
             (_, None) => {
-                return Err(kavachos_core::invalid::Invalid::at("agentId", "say which agent wants to act").into());
+                return Err(kavachos_core::invalid::Invalid::at(
+                    "agentId",
+                    "say which agent wants to act",
+                )
+                .into());
             }
         };
         let request = &question.request;
         actor.within_ceiling(&request.action, &request.resource)?;
         let digest = |arguments: &Value| Sha256::digest(json::canonical(arguments)).into();
-        Ok(Self { actor, question, agent, arguments_digest: request.arguments.as_ref().map(digest) })
+        Ok(Self {
+            actor,
+            question,
+            agent,
+            arguments_digest: request.arguments.as_ref().map(digest),
+        })
     }
 }
 
 /// Whether the caller's own key is live: the same rule for every use of an agent key.
 pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Credential {
-    let outlived = facts.agent.as_ref().is_some_and(|agent| key.agent_kills < agent.kills)
-        || facts.user.as_ref().is_some_and(|user| key.user_kills < user.kills);
+    let outlived = facts
+        .agent
+        .as_ref()
+        .is_some_and(|agent| key.agent_kills < agent.kills)
+        || facts
+            .user
+            .as_ref()
+            .is_some_and(|user| key.user_kills < user.kills);
     if now >= key.expires_at {
         Credential::KeyExpired
     } else if key.status != Status::Active || outlived {
@@ -176,22 +218,34 @@ pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Crede
 }
 
 fn batch(actor: &Actor, decision: &decide::Decision, entry: Entry) -> Batch {
-    let mut batch = Batch { entries: vec![entry], ..Batch::default() };
+    let mut batch = Batch {
+        entries: vec![entry],
+        ..Batch::default()
+    };
     if decision.allowed() {
-        batch.reads = decision.reads.iter().copied().collect();
+        batch.reads = decision.reads.to_vec();
         batch.reads.extend(actor.reads());
-        let take = |take: &decide::Take| Take { counter: take.key.to_bytes().into(), rule: take.rule, n: take.n };
+        let take = |take: &decide::Take| Take {
+            counter: take.key.to_bytes().into(),
+            rule: take.rule,
+            n: take.n,
+        };
         batch.takes = decision.takes.iter().map(take).collect();
     }
     batch
 }
 
 fn full_counter(key: &[u8], refusal: Refusal) -> Result<Full> {
-    let key = key.try_into().map_err(|_| Error::Internal("the store refused a counter that is none of ours".to_owned()))?;
-    Ok(Full { key: CounterKey::from_bytes(key), refusal })
+    let key = key.try_into().map_err(|_| {
+        Error::Internal("the store refused a counter that is none of ours".to_owned())
+    })?;
+    Ok(Full {
+        key: CounterKey::from_bytes(key),
+        refusal,
+    })
 }
 
-fn answer(audit_id: AuditId, decision: decide::Decision) -> Decision {
+fn answer(audit_id: AuditId, decision: &decide::Decision) -> Decision {
     Decision {
         allowed: decision.allowed(),
         code: decision.code,
@@ -203,7 +257,10 @@ fn answer(audit_id: AuditId, decision: decide::Decision) -> Decision {
 
 /// The agents above the acting one: the givers of the path that decided, or its owners when no path did.
 fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
-    let givers = path.into_iter().flat_map(|path| &path.hops).filter_map(|hop| hop.giver.first());
+    let givers = path
+        .into_iter()
+        .flat_map(|path| &path.hops)
+        .filter_map(|hop| hop.giver.first());
     let mut chain: Vec<AgentId> = givers.map(|agent| agent.id).collect();
     for owner in facts.owners.iter().rev() {
         if !chain.contains(&owner.id) {
@@ -221,7 +278,11 @@ fn details(actor: &Actor, facts: &Facts, decision: &decide::Decision) -> Option<
     }
     if !decision.allowed() && !decision.verdicts.is_empty() {
         let paths = decision.verdicts.iter().map(|verdict| {
-            let grant = facts.paths.get(verdict.path).and_then(|path| path.hops.last()).map(|hop| hop.grant.id);
+            let grant = facts
+                .paths
+                .get(verdict.path)
+                .and_then(|path| path.hops.last())
+                .map(|hop| hop.grant.id);
             json!({
                 "grant": grant,
                 "hop": verdict.hop,

@@ -17,12 +17,16 @@ use crate::error::{Error, Result};
 
 /// A stored JSON text that does not read back is damage, never a reason to go on with less.
 pub(crate) fn stored<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::Internal(format!("the stored {what} cannot be read: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| Error::Internal(format!("the stored {what} cannot be read: {error}")))
 }
 
 /// The permissions of a human; `None` stands for everything.
 pub(crate) fn permissions(text: Option<&str>) -> Result<PermissionSet> {
-    text.map_or_else(|| Ok(PermissionSet::everything()), |text| stored("permissions", text))
+    text.map_or_else(
+        || Ok(PermissionSet::everything()),
+        |text| stored("permissions", text),
+    )
 }
 
 pub(crate) fn user(row: &UserRow) -> Result<User> {
@@ -49,7 +53,8 @@ pub(crate) fn agent(row: &AgentRow) -> Agent {
 }
 
 pub(crate) fn guards(text: Option<&str>) -> Result<Option<Box<Constraints>>> {
-    text.map(|text| stored("guards", text).map(Box::new)).transpose()
+    text.map(|text| stored("guards", text).map(Box::new))
+        .transpose()
 }
 
 pub(crate) fn grant(row: &GrantRow) -> Result<Grant> {
@@ -86,8 +91,14 @@ pub(crate) fn operator_key(row: &OperatorKeyRow) -> Result<OperatorKey> {
     let names: Vec<String> = stored("scopes", &row.scopes)?;
     Ok(OperatorKey {
         id: row.id,
-        scopes: Scopes::parse(&names).map_err(|error| Error::Internal(format!("the stored scopes cannot be read: {error}")))?,
-        ceiling: row.ceiling.as_deref().map(|text| stored("ceiling", text)).transpose()?,
+        scopes: Scopes::parse(&names).map_err(|error| {
+            Error::Internal(format!("the stored scopes cannot be read: {error}"))
+        })?,
+        ceiling: row
+            .ceiling
+            .as_deref()
+            .map(|text| stored("ceiling", text))
+            .transpose()?,
         status: row.status,
         expires_at: row.expires_at,
         mark: row.mark,

@@ -23,8 +23,8 @@ use crate::actor::{AgentKey, OperatorKey};
 const REMEMBERED_CHANGES: usize = 4_096;
 
 /// A thing that changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Changed {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Changed {
     /// A human.
     User(UserId),
     /// An agent, or the list of grants that it holds.
@@ -49,7 +49,7 @@ impl From<Changed> for Effect {
 
 /// A credential that was looked up.
 #[derive(Debug, Clone)]
-pub enum KnownKey {
+pub(crate) enum KnownKey {
     /// An agent's.
     Agent(Arc<AgentKey>),
     /// An operator's.
@@ -58,11 +58,11 @@ pub enum KnownKey {
 
 /// An agent, and the ids of the grants that it holds if they were loaded too.
 #[derive(Debug, Clone)]
-pub struct KnownAgent {
+pub(crate) struct KnownAgent {
     /// The agent.
-    pub agent: Arc<Agent>,
+    pub(crate) agent: Arc<Agent>,
     /// What it holds: every live grant, and some that ended.
-    pub received: Option<Arc<[GrantId]>>,
+    pub(crate) received: Option<Arc<[GrantId]>>,
 }
 
 /// Where compiled things are found: the directory, or what was just loaded.
@@ -110,7 +110,9 @@ impl Directory {
     }
 
     pub(crate) fn keep_user(&self, load: Load, user: &Arc<User>) {
-        self.keep(load, Changed::User(user.id), || self.users.insert(user.id, Arc::clone(user)));
+        self.keep(load, Changed::User(user.id), || {
+            self.users.insert(user.id, Arc::clone(user));
+        });
     }
 
     /// An agent without its grants never replaces one with them.
@@ -124,11 +126,15 @@ impl Directory {
     }
 
     pub(crate) fn keep_grant(&self, load: Load, grant: &Arc<Grant>) {
-        self.keep(load, Changed::Grant(grant.id), || self.grants.insert(grant.id, Arc::clone(grant)));
+        self.keep(load, Changed::Grant(grant.id), || {
+            self.grants.insert(grant.id, Arc::clone(grant));
+        });
     }
 
     pub(crate) fn keep_key(&self, load: Load, hash: SecretHash, key: &KnownKey) {
-        self.keep(load, Changed::Key(hash), || self.keys.insert(key_bits(hash), (hash, key.clone())));
+        self.keep(load, Changed::Key(hash), || {
+            self.keys.insert(key_bits(hash), (hash, key.clone()));
+        });
     }
 
     pub(crate) fn key(&self, hash: SecretHash) -> Option<KnownKey> {
@@ -162,7 +168,13 @@ impl Changes {
     /// Whether the thing changed since the load began, as far as is remembered; else it counts as changed.
     fn touched(&self, load: Load, effect: Effect) -> bool {
         let since = usize::try_from(self.count.saturating_sub(load.0)).unwrap_or(usize::MAX);
-        since > self.recent.len() || self.recent.iter().rev().take(since).any(|recent| *recent == effect)
+        since > self.recent.len()
+            || self
+                .recent
+                .iter()
+                .rev()
+                .take(since)
+                .any(|recent| *recent == effect)
     }
 }
 
@@ -197,5 +209,6 @@ impl Lookup for Directory {
 /// The first half of a hash finds the key; the whole hash is compared after.
 fn key_bits(hash: SecretHash) -> u128 {
     let (half, _) = hash.as_bytes().split_at(16);
-    half.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+    half.iter()
+        .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::id::{Id, Named};
-use kavachos_core::ledger::{Actor as Name, Blinding, Entry, Outcome, Record};
+use kavachos_core::ledger::{Blinding, Entry, Outcome, Record};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
@@ -69,7 +69,9 @@ impl Engine {
     /// An engine of these parts.
     pub fn new(parts: Parts) -> Self {
         let flood = Flood::new(parts.settings.denials_per_minute);
-        Self { shared: Arc::new(Shared { parts, flood }) }
+        Self {
+            shared: Arc::new(Shared { parts, flood }),
+        }
     }
 
     /// The time now.
@@ -131,7 +133,13 @@ impl Engine {
 
     /// A new handle at generation 1.
     pub(crate) fn mark(&self, kind: HandleKind) -> Mark {
-        Mark { handle: Handle { kind, bytes: self.random() }, generation: 1 }
+        Mark {
+            handle: Handle {
+                kind,
+                bytes: self.random(),
+            },
+            generation: 1,
+        }
     }
 
     pub(crate) fn secret(&self, kind: SecretKind) -> Secret {
@@ -140,13 +148,21 @@ impl Engine {
 
     /// Seals a record with fresh randomness.
     pub(crate) fn seal(&self, record: &Record<'_>) -> Result<Entry> {
-        let random = Blinding { blind: self.random(), salt: self.random() };
+        let random = Blinding {
+            blind: self.random(),
+            salt: self.random(),
+        };
         record.seal(random).map_err(Error::Invalid)
     }
 
     /// Plans and commits a change; on a conflict it plans again, at most `MAX_CONFLICTS` times.
     /// A refusal is recorded before it is answered.
-    pub(crate) async fn change<T, P, F>(&self, actor: &Actor, kind: &'static str, plan: P) -> Result<T>
+    pub(crate) async fn change<T, P, F>(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        plan: P,
+    ) -> Result<T>
     where
         P: Fn() -> F + Send,
         F: Future<Output = Result<Plan<T>>> + Send,
@@ -156,7 +172,9 @@ impl Engine {
             let change = match plan().await {
                 Ok(Plan::Commit(change)) => change,
                 Ok(Plan::Done(value)) => return Ok(value),
-                Err(error) if error.is_refusal() => return Err(self.refused(actor, kind, error).await?),
+                Err(error) if error.is_refusal() => {
+                    return Err(self.refused(actor, kind, error).await?);
+                }
                 Err(error) => return Err(error),
             };
             match self.store().commit(change.batch).await {
@@ -165,7 +183,9 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::WrongState("others change this at the same time; nothing was done, try again".to_owned()))
+        Err(Error::WrongState(
+            "others change this at the same time; nothing was done, try again".to_owned(),
+        ))
     }
 
     /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
@@ -187,15 +207,10 @@ impl Engine {
 
     /// Commits one record by itself.
     pub(crate) async fn record(&self, entry: Entry) -> Result<Receipt> {
-        let batch = Batch { entries: vec![entry], ..Batch::default() };
+        let batch = Batch {
+            entries: vec![entry],
+            ..Batch::default()
+        };
         self.store().commit(batch).await.map_err(Error::from)
-    }
-
-    /// Records something that the server did by itself.
-    pub(crate) async fn record_system(&self, kind: &'static str, details: &serde_json::Value) -> Result<Receipt> {
-        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", Name::System);
-        record.details = Some(details);
-        let entry = self.seal(&record)?;
-        self.record(entry).await
     }
 }

@@ -45,7 +45,9 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The `Idempotency-Key` was used before with another request.
-    #[error("this `Idempotency-Key` was used with another request; use a new key for a new request")]
+    #[error(
+        "this `Idempotency-Key` was used with another request; use a new key for a new request"
+    )]
     IdempotencyMismatch,
     /// So many changes or requests are under way that this one gave up. Nothing was done.
     #[error("the server is busy; nothing was done, try again")]

@@ -29,7 +29,8 @@ impl Engine {
         let Some(loaded) = Loaded::load(self, id).await? else {
             return Ok(Facts::unknown());
         };
-        assemble(&loaded, id).ok_or_else(|| Error::Internal(format!("the grants of {id} lead nowhere")))
+        assemble(&loaded, id)
+            .ok_or_else(|| Error::Internal(format!("the grants of {id} lead nowhere")))
     }
 }
 
@@ -38,8 +39,18 @@ fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
     let KnownAgent { agent, received } = from.agent(id)?;
     let user = from.user(agent.root)?;
     let owners = owners(from, &agent)?;
-    let paths = received?.iter().map(|grant| path(from, *grant)).collect::<Option<_>>()?;
-    Some(Facts { agent: Some(agent), credential: Credential::ById, owners, user: Some(user), subject: None, paths })
+    let paths = received?
+        .iter()
+        .map(|grant| path(from, *grant))
+        .collect::<Option<_>>()?;
+    Some(Facts {
+        agent: Some(agent),
+        credential: Credential::ById,
+        owners,
+        user: Some(user),
+        subject: None,
+        paths,
+    })
 }
 
 /// The agents above an agent, nearest first.
@@ -66,14 +77,21 @@ fn path(from: &impl Lookup, last: GrantId) -> Option<Path> {
         next = grant.parent;
         let giver = giver(from, &grant)?;
         let giver_user = giver_user(from, &giver, &grant)?;
-        hops.push(Hop { giver, giver_user, grant });
+        hops.push(Hop {
+            giver,
+            giver_user,
+            grant,
+        });
         if hops.len() > MAX_LEVELS {
             return None;
         }
     }
     hops.reverse();
     let root = hops.first()?.grant.root;
-    Some(Path { user: from.user(root)?, hops })
+    Some(Path {
+        user: from.user(root)?,
+        hops,
+    })
 }
 
 fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Arc<Agent>>> {
@@ -89,7 +107,11 @@ fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Arc<Agent>>> {
 }
 
 /// The human above a giver, where it is not the human of the path.
-fn giver_user(from: &impl Lookup, giver: &[Arc<Agent>], grant: &Grant) -> Option<Option<Arc<User>>> {
+fn giver_user(
+    from: &impl Lookup,
+    giver: &[Arc<Agent>],
+    grant: &Grant,
+) -> Option<Option<Arc<User>>> {
     match giver.first() {
         Some(agent) if agent.root != grant.root => from.user(agent.root).map(Some),
         _ => Some(None),
@@ -110,7 +132,13 @@ impl Loaded {
         let load = engine.directory().begin();
         let [live, ended] = kavachos_store::grant::received(id, engine.now());
         let agent = kavachos_store::agent::with_owners(&[id]);
-        let answers = store.read(vec![agent.into_query(), live.into_query(), ended.into_query()]).await?;
+        let answers = store
+            .read(vec![
+                agent.into_query(),
+                live.into_query(),
+                ended.into_query(),
+            ])
+            .await?;
         let mut answers = answers.into_iter();
         let mut agents: Vec<AgentRow> = decode(answers.next())?;
         if !agents.iter().any(|agent| agent.id == id) {
@@ -122,7 +150,11 @@ impl Loaded {
 
         let parents = ids(grants.iter().filter_map(|grant| grant.parent));
         for chunk in parents.chunks(IDS_PER_QUERY) {
-            grants.extend(store.list(kavachos_store::grant::with_parents(chunk)).await?);
+            grants.extend(
+                store
+                    .list(kavachos_store::grant::with_parents(chunk))
+                    .await?,
+            );
         }
         let known: HashSet<AgentId> = agents.iter().map(|agent| agent.id).collect();
         let givers = ids(grants.iter().filter_map(|grant| match grant.giver {
@@ -130,10 +162,17 @@ impl Loaded {
             _ => None,
         }));
         for chunk in givers.chunks(IDS_PER_QUERY) {
-            agents.extend(store.list(kavachos_store::agent::with_owners(chunk)).await?);
+            agents.extend(
+                store
+                    .list(kavachos_store::agent::with_owners(chunk))
+                    .await?,
+            );
         }
         let mut users = HashMap::new();
-        let roots = ids(agents.iter().map(|agent| agent.root).chain(grants.iter().map(|grant| grant.root)));
+        let roots = ids(agents
+            .iter()
+            .map(|agent| agent.root)
+            .chain(grants.iter().map(|grant| grant.root)));
         for chunk in roots.chunks(IDS_PER_QUERY) {
             for row in store.list(kavachos_store::user::by_ids(chunk)).await? {
                 users.insert(row.id, Arc::new(compile::user(&row)?));
@@ -159,13 +198,23 @@ impl Loaded {
             .iter()
             .map(|row| Ok((row.id, Arc::new(compile::grant(row)?))))
             .collect::<Result<_>>()?;
-        Ok(Self { users, agents, grants })
+        Ok(Self {
+            users,
+            agents,
+            grants,
+        })
     }
 
     fn keep(&self, directory: &Directory, load: Load) {
-        self.users.values().for_each(|user| directory.keep_user(load, user));
-        self.grants.values().for_each(|grant| directory.keep_grant(load, grant));
-        self.agents.values().for_each(|agent| directory.keep_agent(load, agent));
+        self.users
+            .values()
+            .for_each(|user| directory.keep_user(load, user));
+        self.grants
+            .values()
+            .for_each(|grant| directory.keep_grant(load, grant));
+        self.agents
+            .values()
+            .for_each(|agent| directory.keep_agent(load, agent));
     }
 }
 
@@ -185,7 +234,12 @@ impl Lookup for Loaded {
 
 fn decode<T: kavachos_store::FromRow>(rows: Option<Vec<kavachos_store::Row>>) -> Result<Vec<T>> {
     let rows = rows.unwrap_or_default();
-    rows.into_iter().map(|row| row.decode().map_err(|error| Error::Internal(error.to_string()))).collect()
+    rows.into_iter()
+        .map(|row| {
+            row.decode()
+                .map_err(|error| Error::Internal(error.to_string()))
+        })
+        .collect()
 }
 
 /// Each id once.

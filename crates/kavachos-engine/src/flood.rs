@@ -70,26 +70,39 @@ struct Table {
 
 impl Flood {
     pub(crate) fn new(denials_per_minute: u32) -> Self {
-        Self { denials_per_minute, table: Mutex::default() }
+        Self {
+            denials_per_minute,
+            table: Mutex::default(),
+        }
     }
 
     fn stranger(&self, ip: Option<IpAddr>, code: &'static str, now: Timestamp) -> Note {
         let source = ip.map_or(Source::Elsewhere, network);
         let mut table = self.table();
         let all = table.strangers.get_or_insert_with(|| Row::new(now));
-        let limit = if all.count(now, SINGLE_PER_WINDOW) == Note::Single { SINGLE_PER_STRANGER } else { 0 };
+        let limit = if all.count(now, SINGLE_PER_WINDOW) == Note::Single {
+            SINGLE_PER_STRANGER
+        } else {
+            0
+        };
         table.count((source, code), now, limit)
     }
 
     fn agent(&self, agent: AgentId, now: Timestamp) -> Note {
-        self.table().count((Source::Agent(agent), "denied"), now, self.denials_per_minute)
+        self.table().count(
+            (Source::Agent(agent), "denied"),
+            now,
+            self.denials_per_minute,
+        )
     }
 
     /// Takes out what was counted, and forgets sources that were quiet for a window.
     fn drain(&self, now: Timestamp) -> Vec<(Source, &'static str, u64)> {
         let mut table = self.table();
         let counted = table.rows.iter_mut().filter(|(_, row)| row.counted > 0);
-        let summaries = counted.map(|((source, code), row)| (*source, *code, std::mem::take(&mut row.counted))).collect();
+        let summaries = counted
+            .map(|((source, code), row)| (*source, *code, std::mem::take(&mut row.counted)))
+            .collect();
         table.rows.retain(|_, row| now.since(row.since) < WINDOW);
         summaries
     }
@@ -104,13 +117,20 @@ impl Table {
         let (_, code) = key;
         let full = self.rows.len() >= MAX_SOURCES && !self.rows.contains_key(&key);
         let key = if full { (Source::Elsewhere, code) } else { key };
-        self.rows.entry(key).or_insert_with(|| Row::new(now)).count(now, limit)
+        self.rows
+            .entry(key)
+            .or_insert_with(|| Row::new(now))
+            .count(now, limit)
     }
 }
 
 impl Row {
     fn new(since: Timestamp) -> Self {
-        Self { since, single: 0, counted: 0 }
+        Self {
+            since,
+            single: 0,
+            counted: 0,
+        }
     }
 
     fn count(&mut self, now: Timestamp, limit: u32) -> Note {
@@ -165,7 +185,9 @@ impl Engine {
     pub(crate) fn admit_denial(&self, agent: AgentId) -> Result<()> {
         match self.flood().agent(agent, self.now()) {
             Note::Single => Ok(()),
-            Note::Counted => Err(Error::TooManyRequests { retry_after: WINDOW }),
+            Note::Counted => Err(Error::TooManyRequests {
+                retry_after: WINDOW,
+            }),
         }
     }
 
@@ -205,7 +227,10 @@ impl Engine {
 
     fn commit_aside(&self, sealed: Result<Entry>) {
         let Ok(entry) = sealed else { return };
-        let commit = self.store().commit(Batch { entries: vec![entry], ..Batch::default() });
+        let commit = self.store().commit(Batch {
+            entries: vec![entry],
+            ..Batch::default()
+        });
         self.spawn(async move {
             if let Err(error) = commit.await {
                 tracing::warn!(%error, "the record of a refusal could not be written");
@@ -229,7 +254,9 @@ mod tests {
     #[test]
     fn single_and_counted_refusals_sum_up_to_the_requests() {
         let flood = Flood::new(600);
-        let single = (0..1_000).filter(|_| flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1)) == Note::Single).count();
+        let single = (0..1_000)
+            .filter(|_| flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1)) == Note::Single)
+            .count();
         let counted: u64 = flood.drain(at(2)).iter().map(|(_, _, count)| count).sum();
         assert_eq!((single, counted), (10, 990));
         assert!(flood.drain(at(3)).is_empty());
@@ -239,19 +266,40 @@ mod tests {
     fn neighbours_share_a_network_and_others_do_not() {
         let flood = Flood::new(600);
         for _ in 0..10 {
-            assert_eq!(flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1)), Note::Single);
+            assert_eq!(
+                flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1)),
+                Note::Single
+            );
         }
-        assert_eq!(flood.stranger(ip("192.0.2.200"), "unauthenticated", at(1)), Note::Counted);
-        assert_eq!(flood.stranger(ip("::ffff:192.0.2.9"), "unauthenticated", at(1)), Note::Counted);
-        assert_eq!(flood.stranger(ip("192.0.3.7"), "unauthenticated", at(1)), Note::Single);
-        assert_eq!(flood.stranger(ip("192.0.2.7"), "unauthenticated", at(61)), Note::Single);
+        assert_eq!(
+            flood.stranger(ip("192.0.2.200"), "unauthenticated", at(1)),
+            Note::Counted
+        );
+        assert_eq!(
+            flood.stranger(ip("::ffff:192.0.2.9"), "unauthenticated", at(1)),
+            Note::Counted
+        );
+        assert_eq!(
+            flood.stranger(ip("192.0.3.7"), "unauthenticated", at(1)),
+            Note::Single
+        );
+        assert_eq!(
+            flood.stranger(ip("192.0.2.7"), "unauthenticated", at(61)),
+            Note::Single
+        );
     }
 
     #[test]
     fn many_sources_bound_neither_memory_nor_disk_upwards() {
         let flood = Flood::new(600);
         let single = (0..50_000_u32)
-            .filter(|n| flood.stranger(Some(IpAddr::V4(Ipv4Addr::from_bits(n << 8))), "unauthenticated", at(1)) == Note::Single)
+            .filter(|n| {
+                flood.stranger(
+                    Some(IpAddr::V4(Ipv4Addr::from_bits(n << 8))),
+                    "unauthenticated",
+                    at(1),
+                ) == Note::Single
+            })
             .count();
         assert_eq!(single, 1_000);
         assert!(flood.table().rows.len() <= MAX_SOURCES + 1);
@@ -263,7 +311,9 @@ mod tests {
     fn a_known_agent_has_its_own_and_larger_share() {
         let flood = Flood::new(600);
         let agent = AgentId::from_bits(1);
-        let single = (0..700).filter(|_| flood.agent(agent, at(1)) == Note::Single).count();
+        let single = (0..700)
+            .filter(|_| flood.agent(agent, at(1)) == Note::Single)
+            .count();
         assert_eq!(single, 600);
         assert_eq!(flood.agent(AgentId::from_bits(2), at(1)), Note::Single);
     }

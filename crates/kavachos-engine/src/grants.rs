@@ -172,26 +172,67 @@ impl Engine {
     pub async fn delegate(&self, actor: &Actor, new: &NewDelegation) -> Result<Issued<Delegation>> {
         text::plain("reason", &new.reason, text::MAX_REASON_BYTES)?;
         check_depth(new.max_depth)?;
-        self.change(actor, "delegation.created", || self.plan_delegation(actor, new)).await
+        self.change(actor, "delegation.created", || {
+            self.plan_delegation(actor, new)
+        })
+        .await
     }
 
-    async fn plan_delegation(&self, actor: &Actor, new: &NewDelegation) -> Result<Plan<Issued<Delegation>>> {
+    async fn plan_delegation(
+        &self,
+        actor: &Actor,
+        new: &NewDelegation,
+    ) -> Result<Plan<Issued<Delegation>>> {
         actor.require_or_agent(Scope::AgentsWrite, new.from)?;
         if let Some(agent) = actor.agent() {
             self.require_live_key(actor, agent).await?;
         }
         if let Some(done) = self.done_before(actor).await? {
-            let row = self.grant_row(done.parse().map_err(Error::Invalid)?).await?;
+            let row = self
+                .grant_row(done.parse().map_err(Error::Invalid)?)
+                .await?;
             return Ok(Plan::Done(Issued::replay(self.delegation_view(row)?)));
         }
         actor.covers(&new.permissions)?;
         let receiver = self.facts(new.to).await?;
+        let ask = self.delegation_ask(new, &receiver)?;
+        let planned = match new.from {
+            Owner::User(id) => {
+                let user = compile::user(&self.user_row(id).await?)?;
+                self.plan_grant_from_human(actor, &user, &ask)?
+            }
+            Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
+        };
+        let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
+        let mut batch = Batch {
+            reads: actor.reads(),
+            writes: self.grant_writes(&planned)?,
+            entries: vec![self.grant_record(actor, "delegation.created", &planned, pseudonym)?],
+            effects: vec![Changed::Agent(new.to).into()],
+            ..Batch::default()
+        };
+        batch.reads.extend(planned.reads.iter().copied());
+        batch.reads.extend(
+            receiver
+                .agent
+                .iter()
+                .flat_map(|to| relied_on(to, &receiver)),
+        );
+        self.claim_once(actor, &mut batch, planned.id.to_string());
+        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
+        Ok(Plan::commit(batch, Issued::without_token(view)))
+    }
+
+    /// What a new delegation asks for; its receiver must be live.
+    fn delegation_ask(&self, new: &NewDelegation, receiver: &Facts) -> Result<Ask> {
         let now = self.now();
-        let Some(to) = receiver.agent.as_deref() else { return Err(Error::NotFound("agent")) };
-        if live_agent(&receiver, now).is_none() {
-            return Err(Error::WrongState("the receiving agent is not active".to_owned()));
+        let to = receiver.agent.as_deref().ok_or(Error::NotFound("agent"))?;
+        if live_agent(receiver, now).is_none() {
+            return Err(Error::WrongState(
+                "the receiving agent is not active".to_owned(),
+            ));
         }
-        let ask = Ask {
+        Ok(Ask {
             giver: new.from,
             to: (to.id, to.root),
             permissions: Arc::new(new.permissions.clone()),
@@ -204,33 +245,7 @@ impl Engine {
             }),
             parent: new.parent,
             reason: Some(new.reason.clone()),
-        };
-        let (mut planned, pseudonym) = match new.from {
-            Owner::User(id) => {
-                let user = compile::user(&self.user_row(id).await?)?;
-                if actor.agent().is_none() && user.id != to.root && actor.ceiling().is_some() {
-                    return Err(Error::Forbidden("a key with a ceiling cannot join two humans' agents".to_owned()));
-                }
-                (self.plan_grant_from_human(actor, &user, &ask)?, user.pseudonym)
-            }
-            Owner::Agent(_) => {
-                let planned = self.plan_grant(actor, &ask).await?;
-                let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
-                (planned, pseudonym)
-            }
-        };
-        planned.reads.extend(relied_on(to, &receiver));
-        let mut batch = Batch {
-            reads: actor.reads(),
-            writes: self.grant_writes(&planned)?,
-            entries: vec![self.grant_record(actor, "delegation.created", &planned, pseudonym)?],
-            effects: vec![Changed::Agent(new.to).into()],
-            ..Batch::default()
-        };
-        batch.reads.extend(planned.reads.iter().copied());
-        self.claim_once(actor, &mut batch, planned.id);
-        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
-        Ok(Plan::commit(batch, Issued { thing: view, token: None, replayed: false }))
+        })
     }
 
     /// The root grant of a new agent of a human.
@@ -240,7 +255,11 @@ impl Engine {
 
     fn plan_grant_from_human(&self, actor: &Actor, user: &User, ask: &Ask) -> Result<Planned> {
         if ask.parent.is_some() {
-            return Err(Invalid::at("parent", "what a human gives has no parent grant; leave it out").into());
+            return Err(Invalid::at(
+                "parent",
+                "what a human gives has no parent grant; leave it out",
+            )
+            .into());
         }
         let terms = derive(Source::Human(user), &ask.terms(actor), self.now()).map_err(refused)?;
         Ok(self.planned(terms, ask, vec![user.mark]))
@@ -248,18 +267,26 @@ impl Engine {
 
     /// A grant from an agent: a delegation, or the root grant of a sub-agent.
     pub(crate) async fn plan_grant(&self, actor: &Actor, ask: &Ask) -> Result<Planned> {
-        let Owner::Agent(giver) = ask.giver else { return Err(Error::NotFound("agent")) };
+        let Owner::Agent(giver) = ask.giver else {
+            return Err(Error::NotFound("agent"));
+        };
         let facts = self.facts(giver).await?;
         let now = self.now();
         if facts.agent.is_none() {
             return Err(Error::NotFound("agent"));
         }
         let Some(agent) = live_agent(&facts, now) else {
-            return Err(Error::WrongState("the giving agent is not active".to_owned()));
+            return Err(Error::WrongState(
+                "the giving agent is not active".to_owned(),
+            ));
         };
         let path = parent_path(&facts, ask, now)?;
-        let source =
-            Source::Agent { giver: agent, owners: &facts.owners, user: facts.user.as_deref(), path };
+        let source = Source::Agent {
+            giver: agent,
+            owners: &facts.owners,
+            user: facts.user.as_deref(),
+            path,
+        };
         let terms = derive(source, &ask.terms(actor), now).map_err(refused)?;
         self.within_quota(&terms).await?;
         let mut reads = relied_on(agent, &facts);
@@ -269,25 +296,54 @@ impl Engine {
 
     /// Says which quota is used up; the insert makes sure of it.
     async fn within_quota(&self, terms: &Terms) -> Result<()> {
-        let Settings { children_per_grant, grants_per_agent, .. } = *self.settings();
-        let counts = self.store().find(grant::counts(terms.parent, terms.to, self.now())).await?;
+        let Settings {
+            children_per_grant,
+            grants_per_agent,
+            ..
+        } = *self.settings();
+        let counts = self
+            .store()
+            .find(grant::counts(terms.parent, terms.to, self.now()))
+            .await?;
         let (children, received) = counts.unwrap_or_default();
         let message = if children >= children_per_grant {
-            format!("the parent grant has {children} live delegations and may have no more; revoke one or let one end")
+            format!(
+                "the parent grant has {children} live delegations and may have no more; revoke one or let one end"
+            )
         } else if received >= grants_per_agent {
-            format!("the receiver holds {received} live grants and may hold no more; revoke one or let one end")
+            format!(
+                "the receiver holds {received} live grants and may hold no more; revoke one or let one end"
+            )
         } else {
             return Ok(());
         };
-        Err(Error::LimitExceeded { code: "grant_limit_exceeded", message })
+        Err(Error::LimitExceeded {
+            code: "grant_limit_exceeded",
+            message,
+        })
     }
 
     fn planned(&self, terms: Terms, ask: &Ask, reads: Vec<Mark>) -> Planned {
-        Planned { id: self.id(), mark: self.mark(HandleKind::Grant), terms, reason: ask.reason.clone(), reads }
+        Planned {
+            id: self.id(),
+            mark: self.mark(HandleKind::Grant),
+            terms,
+            reason: ask.reason.clone(),
+            reads,
+        }
     }
 
     fn grant_row_of(&self, planned: &Planned) -> Result<GrantRow> {
-        let Terms { parent, giver, to, root, depth, max_depth, expires_at, .. } = planned.terms;
+        let Terms {
+            parent,
+            giver,
+            to,
+            root,
+            depth,
+            max_depth,
+            expires_at,
+            ..
+        } = planned.terms;
         let (permissions, guards) = contents(&planned.terms)?;
         Ok(GrantRow {
             id: planned.id,
@@ -311,11 +367,23 @@ impl Engine {
     /// The writes that create a planned grant.
     pub(crate) fn grant_writes(&self, planned: &Planned) -> Result<Vec<Write>> {
         let settings = self.settings();
-        let quota = Quota { children: settings.children_per_grant, received: settings.grants_per_agent };
-        Ok(vec![grant::insert(self.grant_row_of(planned)?, quota), handle::born(planned.mark)])
+        let quota = Quota {
+            children: settings.children_per_grant,
+            received: settings.grants_per_agent,
+        };
+        Ok(vec![
+            grant::insert(self.grant_row_of(planned)?, quota),
+            handle::born(planned.mark),
+        ])
     }
 
-    fn grant_record(&self, actor: &Actor, kind: &'static str, grant: &Planned, subject: Pseudonym) -> Result<Entry> {
+    fn grant_record(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        grant: &Planned,
+        subject: Pseudonym,
+    ) -> Result<Entry> {
         let (ip, user_agent) = actor.origin();
         let details = details(grant.id, &grant.terms)?;
         let path: Vec<GrantId> = grant.terms.parent.into_iter().chain([grant.id]).collect();
@@ -337,7 +405,10 @@ impl Engine {
     }
 
     pub(crate) async fn grant_row(&self, id: GrantId) -> Result<GrantRow> {
-        self.store().find(grant::by_id(id)).await?.ok_or(Error::NotFound("delegation"))
+        self.store()
+            .find(grant::by_id(id))
+            .await?
+            .ok_or(Error::NotFound("delegation"))
     }
 
     /// A grant that the caller may see: an agent sees what it gave.
@@ -348,7 +419,11 @@ impl Engine {
         };
         self.require_live_key(actor, me).await?;
         let row = self.grant_row(id).await?;
-        if row.giver == Owner::Agent(me) { Ok(row) } else { Err(Error::NotFound("delegation")) }
+        if row.giver == Owner::Agent(me) {
+            Ok(row)
+        } else {
+            Err(Error::NotFound("delegation"))
+        }
     }
 
     fn delegation_view(&self, row: GrantRow) -> Result<Delegation> {
@@ -359,7 +434,11 @@ impl Engine {
             to: row.receiver,
             user_id: row.root,
             permissions: compile::stored("permissions", &row.permissions)?,
-            guards: row.guards.as_deref().map(|text| compile::stored("guards", text)).transpose()?,
+            guards: row
+                .guards
+                .as_deref()
+                .map(|text| compile::stored("guards", text))
+                .transpose()?,
             depth: row.depth,
             max_depth: row.max_depth,
             expires_at: row.expires_at,
@@ -398,11 +477,24 @@ impl Engine {
             }
             Some(me) => {
                 self.require_live_key(actor, me).await?;
-                GrantFilter { giver: Some(Owner::Agent(me)), ..filter }
+                GrantFilter {
+                    giver: Some(Owner::Agent(me)),
+                    ..filter
+                }
             }
         };
-        let rows = self.store().list(grant::page(&filter, page.after, page.limit.saturating_add(1))).await?;
-        let views = rows.into_iter().map(|row| self.delegation_view(row)).collect::<Result<_>>()?;
+        let rows = self
+            .store()
+            .list(grant::page(
+                &filter,
+                page.after,
+                page.limit.saturating_add(1),
+            ))
+            .await?;
+        let views = rows
+            .into_iter()
+            .map(|row| self.delegation_view(row))
+            .collect::<Result<_>>()?;
         Ok(Page::cut(views, page.limit, |view: &Delegation| view.id))
     }
 
@@ -411,7 +503,10 @@ impl Engine {
     /// # Errors
     /// There is none with this id, or it is not the caller's.
     pub async fn revoke_delegation(&self, actor: &Actor, id: GrantId) -> Result<Revoked> {
-        self.change(actor, "delegation.revoked", || self.plan_delegation_end(actor, id)).await
+        self.change(actor, "delegation.revoked", || {
+            self.plan_delegation_end(actor, id)
+        })
+        .await
     }
 
     async fn plan_delegation_end(&self, actor: &Actor, id: GrantId) -> Result<Plan<Revoked>> {
@@ -431,8 +526,14 @@ impl Engine {
             reads: actor.reads(),
             kills: vec![raised(row.mark)],
             entries: vec![self.grant_record(actor, "delegation.revoked", &ended, pseudonym)?],
-            effects: vec![Changed::Grant(id).into(), Changed::Agent(row.receiver).into()],
-            writes: vec![grant::update(GrantRow { status: Status::Revoked, ..row })],
+            effects: vec![
+                Changed::Grant(id).into(),
+                Changed::Agent(row.receiver).into(),
+            ],
+            writes: vec![grant::update(GrantRow {
+                status: Status::Revoked,
+                ..row
+            })],
             ..Batch::default()
         };
         Ok(Plan::commit(batch, Revoked::at(self.now())))
@@ -467,7 +568,10 @@ impl Engine {
 /// The path that a grant hangs on: the one asked for, or the best of those that cover it.
 fn parent_path<'a>(facts: &'a Facts, ask: &Ask, now: Timestamp) -> Result<&'a Path> {
     if let Some(parent) = ask.parent {
-        let named = facts.paths.iter().find(|path| path.leaf().is_some_and(|leaf| leaf.id == parent));
+        let named = facts
+            .paths
+            .iter()
+            .find(|path| path.leaf().is_some_and(|leaf| leaf.id == parent));
         return named.ok_or(Error::NotFound("parent grant"));
     }
     if let Some(path) = choose_parent(&facts.paths, &ask.permissions, now) {
@@ -476,7 +580,10 @@ fn parent_path<'a>(facts: &'a Facts, ask: &Ask, now: Timestamp) -> Result<&'a Pa
     // The only path of an agent can say what exactly it does not cover.
     match facts.paths.as_slice() {
         [only] => Ok(only),
-        [] => Err(Error::NotNarrower(Invalid::at("permissions", "the giver holds no grant"))),
+        [] => Err(Error::NotNarrower(Invalid::at(
+            "permissions",
+            "the giver holds no grant",
+        ))),
         _ => Err(Error::NotNarrower(Invalid::at(
             "permissions",
             "no single live grant of the giver covers all of them; ask for less, or delegate in parts",
@@ -508,10 +615,16 @@ fn refused(refusal: Refusal) -> Error {
 pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
     use sha2::{Digest, Sha256};
     let (permissions, guards) = contents(terms)?;
-    let digest: [u8; 32] = Sha256::digest(format!("{permissions}\n{}", guards.unwrap_or_default())).into();
+    let digest: [u8; 32] =
+        Sha256::digest(format!("{permissions}\n{}", guards.unwrap_or_default())).into();
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     const SHOWN: usize = 8;
-    let resources: Vec<&str> = terms.permissions.iter().take(SHOWN).map(|one| one.resource().as_str()).collect();
+    let resources: Vec<&str> = terms
+        .permissions
+        .iter()
+        .take(SHOWN)
+        .map(|one| one.resource().as_str())
+        .collect();
     Ok(json!({
         "grant": id,
         "depth": terms.depth,

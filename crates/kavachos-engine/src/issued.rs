@@ -22,11 +22,27 @@ pub struct Issued<T> {
 
 impl<T> Issued<T> {
     pub(crate) fn new(thing: T, token: Secret) -> Self {
-        Self { thing, token: Some(token), replayed: false }
+        Self {
+            thing,
+            token: Some(token),
+            replayed: false,
+        }
+    }
+
+    pub(crate) fn without_token(thing: T) -> Self {
+        Self {
+            thing,
+            token: None,
+            replayed: false,
+        }
     }
 
     pub(crate) fn replay(thing: T) -> Self {
-        Self { thing, token: None, replayed: true }
+        Self {
+            thing,
+            token: None,
+            replayed: true,
+        }
     }
 }
 
@@ -41,7 +57,9 @@ impl<T> Deref for Issued<T> {
 impl Engine {
     /// The id of what an earlier call with the same `Idempotency-Key` created.
     pub(crate) async fn done_before(&self, actor: &Actor) -> Result<Option<String>> {
-        let Some(once) = actor.once else { return Ok(None) };
+        let Some(once) = actor.once else {
+            return Ok(None);
+        };
         match self.store().find(idempotency::lookup(once.slot)).await? {
             Some((request, _)) if request != once.request => Err(Error::IdempotencyMismatch),
             found => Ok(found.map(|(_, thing)| thing)),
@@ -49,9 +67,14 @@ impl Engine {
     }
 
     /// Claims the caller's `Idempotency-Key` for what the batch creates.
-    pub(crate) fn claim_once(&self, actor: &Actor, batch: &mut Batch, thing: impl ToString) {
+    pub(crate) fn claim_once(&self, actor: &Actor, batch: &mut Batch, thing: String) {
         if let Some(once) = actor.once {
-            batch.writes.push(idempotency::claim(once.slot, once.request, thing.to_string(), self.now()));
+            batch.writes.push(idempotency::claim(
+                once.slot,
+                once.request,
+                thing,
+                self.now(),
+            ));
         }
     }
 }

@@ -96,15 +96,24 @@ pub struct Key {
 
 impl Engine {
     fn key_view(&self, row: OperatorKeyRow) -> Result<Key> {
-        let expired = row.status == Status::Active && row.expires_at.is_some_and(|end| end <= self.now());
+        let expired =
+            row.status == Status::Active && row.expires_at.is_some_and(|end| end <= self.now());
         Ok(Key {
             id: row.id,
             shown: row.shown,
             name: row.name,
             origin: row.origin,
             scopes: compile::stored("scopes", &row.scopes)?,
-            ceiling: row.ceiling.as_deref().map(|text| compile::stored("ceiling", text)).transpose()?,
-            status: if expired { "expired" } else { row.status.as_str() },
+            ceiling: row
+                .ceiling
+                .as_deref()
+                .map(|text| compile::stored("ceiling", text))
+                .transpose()?,
+            status: if expired {
+                "expired"
+            } else {
+                row.status.as_str()
+            },
             expires_at: row.expires_at,
             created_at: row.created_at,
         })
@@ -117,7 +126,10 @@ impl Engine {
     pub async fn create_key(&self, actor: &Actor, new: &NewKey) -> Result<Issued<Key>> {
         text::plain("name", &new.name, text::MAX_NAME_BYTES)?;
         let secret = self.secret(SecretKind::Operator);
-        self.change(actor, "key.created", || self.plan_key(actor, new, &secret, Origin::Created)).await
+        self.change(actor, "key.created", || {
+            self.plan_key(actor, new, &secret, Origin::Created)
+        })
+        .await
     }
 
     /// Makes the first key of a new database.
@@ -126,10 +138,19 @@ impl Engine {
     /// Those of the store.
     pub async fn create_first_key(&self, actor: &Actor, new: &NewKey) -> Result<Issued<Key>> {
         let secret = self.secret(SecretKind::Operator);
-        self.change(actor, "key.created", || self.plan_key(actor, new, &secret, Origin::Init)).await
+        self.change(actor, "key.created", || {
+            self.plan_key(actor, new, &secret, Origin::Init)
+        })
+        .await
     }
 
-    async fn plan_key(&self, actor: &Actor, new: &NewKey, secret: &Secret, origin: Origin) -> Result<Plan<Issued<Key>>> {
+    async fn plan_key(
+        &self,
+        actor: &Actor,
+        new: &NewKey,
+        secret: &Secret,
+        origin: Origin,
+    ) -> Result<Plan<Issued<Key>>> {
         actor.require(Scope::KeysWrite)?;
         if let Some(done) = self.done_before(actor).await? {
             let row = self.key_row(done.parse().map_err(Error::Invalid)?).await?;
@@ -157,8 +178,11 @@ impl Engine {
             effects: vec![Changed::Key(row.hash).into()],
             ..Batch::default()
         };
-        self.claim_once(actor, &mut batch, row.id);
-        Ok(Plan::commit(batch, Issued::new(self.key_view(row)?, secret.clone())))
+        self.claim_once(actor, &mut batch, row.id.to_string());
+        Ok(Plan::commit(
+            batch,
+            Issued::new(self.key_view(row)?, secret.clone()),
+        ))
     }
 
     fn key_record(&self, actor: &Actor, kind: &'static str, row: &OperatorKeyRow) -> Result<Entry> {
@@ -184,7 +208,10 @@ impl Engine {
     }
 
     async fn key_row(&self, id: KeyId) -> Result<OperatorKeyRow> {
-        self.store().find(operator_key::by_id(id)).await?.ok_or(Error::NotFound("key"))
+        self.store()
+            .find(operator_key::by_id(id))
+            .await?
+            .ok_or(Error::NotFound("key"))
     }
 
     /// Keys, newest first.
@@ -193,8 +220,14 @@ impl Engine {
     /// Those of the store, and `forbidden`.
     pub async fn keys(&self, actor: &Actor, page: PageOf<KeyId>) -> Result<Page<Key, KeyId>> {
         actor.require(Scope::KeysWrite)?;
-        let rows = self.store().list(operator_key::page(page.after, page.limit.saturating_add(1))).await?;
-        let keys = rows.into_iter().map(|row| self.key_view(row)).collect::<Result<_>>()?;
+        let rows = self
+            .store()
+            .list(operator_key::page(page.after, page.limit.saturating_add(1)))
+            .await?;
+        let keys = rows
+            .into_iter()
+            .map(|row| self.key_view(row))
+            .collect::<Result<_>>()?;
         Ok(Page::cut(keys, page.limit, |key: &Key| key.id))
     }
 
@@ -206,14 +239,24 @@ impl Engine {
         if let Some(name) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
-        self.change(actor, "key.updated", || self.plan_key_change(actor, id, change)).await
+        self.change(actor, "key.updated", || {
+            self.plan_key_change(actor, id, change)
+        })
+        .await
     }
 
-    async fn plan_key_change(&self, actor: &Actor, id: KeyId, change: &KeyChange) -> Result<Plan<Key>> {
+    async fn plan_key_change(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        change: &KeyChange,
+    ) -> Result<Plan<Key>> {
         actor.require(Scope::KeysWrite)?;
         let row = self.key_row(id).await?;
         if row.status == Status::Revoked {
-            return Err(Error::WrongState("the key is revoked; make a new one".to_owned()));
+            return Err(Error::WrongState(
+                "the key is revoked; make a new one".to_owned(),
+            ));
         }
         let old = compile::operator_key(&row)?;
         no_stronger(actor, &old.scopes, old.ceiling.as_ref(), old.expires_at)?;
@@ -233,7 +276,12 @@ impl Engine {
     }
 
     /// Any change of a key raises its generation, so that nothing goes on under what it was.
-    fn key_changed(&self, actor: &Actor, kind: &'static str, next: OperatorKeyRow) -> Result<Batch> {
+    fn key_changed(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        next: OperatorKeyRow,
+    ) -> Result<Batch> {
         Ok(Batch {
             reads: actor.reads(),
             kills: vec![raised(next.mark)],
@@ -249,7 +297,8 @@ impl Engine {
     /// # Errors
     /// There is no such key, or it is stronger than the caller's.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<Revoked> {
-        self.change(actor, "key.revoked", || self.plan_key_end(actor, id)).await
+        self.change(actor, "key.revoked", || self.plan_key_end(actor, id))
+            .await
     }
 
     async fn plan_key_end(&self, actor: &Actor, id: KeyId) -> Result<Plan<Revoked>> {
@@ -260,7 +309,14 @@ impl Engine {
         }
         let key = compile::operator_key(&row)?;
         no_stronger(actor, &key.scopes, key.ceiling.as_ref(), key.expires_at)?;
-        let batch = self.key_changed(actor, "key.revoked", OperatorKeyRow { status: Status::Revoked, ..row })?;
+        let batch = self.key_changed(
+            actor,
+            "key.revoked",
+            OperatorKeyRow {
+                status: Status::Revoked,
+                ..row
+            },
+        )?;
         Ok(Plan::commit(batch, Revoked::at(self.now())))
     }
 
@@ -271,26 +327,53 @@ impl Engine {
     /// The credential is not a well-formed operator key, or was revoked.
     pub async fn configure_key(&self, actor: &Actor, secret: Option<&Secret>) -> Result<()> {
         if secret.is_some_and(|secret| secret.kind() != SecretKind::Operator) {
-            return Err(Error::WrongState("the configured key is no operator key: it must begin with `kv_key_`".to_owned()));
+            return Err(Error::WrongState(
+                "the configured key is no operator key: it must begin with `kv_key_`".to_owned(),
+            ));
         }
         let wanted = secret.map(Secret::hash);
-        for row in self.store().list(operator_key::active_of_origin(Origin::Configured.as_str())).await? {
+        for row in self
+            .store()
+            .list(operator_key::active_of_origin(Origin::Configured.as_str()))
+            .await?
+        {
             if Some(row.hash) != wanted {
                 let asleep = || async {
-                    let next = OperatorKeyRow { status: Status::Suspended, ..row.clone() };
-                    Ok(Plan::commit(self.key_changed(actor, "key.suspended", next)?, ()))
+                    let next = OperatorKeyRow {
+                        status: Status::Suspended,
+                        ..row.clone()
+                    };
+                    Ok(Plan::commit(
+                        self.key_changed(actor, "key.suspended", next)?,
+                        (),
+                    ))
                 };
                 self.change(actor, "key.suspended", asleep).await?;
             }
         }
         let Some(secret) = secret else { return Ok(()) };
-        self.change(actor, "key.configured", || self.plan_configured(actor, secret)).await
+        self.change(actor, "key.configured", || {
+            self.plan_configured(actor, secret)
+        })
+        .await
     }
 
     async fn plan_configured(&self, actor: &Actor, secret: &Secret) -> Result<Plan<()>> {
-        let Some(row) = self.store().find(operator_key::by_hash(secret.hash())).await? else {
-            let new = NewKey { name: "configured".to_owned(), scopes: Scopes::Every, ceiling: None, expires_at: None };
-            let Plan::Commit(change) = self.plan_key(actor, &new, secret, Origin::Configured).await? else {
+        let Some(row) = self
+            .store()
+            .find(operator_key::by_hash(secret.hash()))
+            .await?
+        else {
+            let new = NewKey {
+                name: "configured".to_owned(),
+                scopes: Scopes::Every,
+                ceiling: None,
+                expires_at: None,
+            };
+            let Plan::Commit(change) = self
+                .plan_key(actor, &new, secret, Origin::Configured)
+                .await?
+            else {
                 return Ok(Plan::Done(()));
             };
             return Ok(Plan::commit(change.batch, ()));
@@ -298,10 +381,18 @@ impl Engine {
         match row.status {
             Status::Active => Ok(Plan::Done(())),
             Status::Suspended => {
-                let next = OperatorKeyRow { status: Status::Active, ..row };
-                Ok(Plan::commit(self.key_changed(actor, "key.configured", next)?, ()))
+                let next = OperatorKeyRow {
+                    status: Status::Active,
+                    ..row
+                };
+                Ok(Plan::commit(
+                    self.key_changed(actor, "key.configured", next)?,
+                    (),
+                ))
             }
-            _ => Err(Error::WrongState("the configured key was revoked; configure a new one".to_owned())),
+            _ => Err(Error::WrongState(
+                "the configured key was revoked; configure a new one".to_owned(),
+            )),
         }
     }
 
@@ -310,7 +401,11 @@ impl Engine {
     /// # Errors
     /// Those of the store.
     pub async fn has_keys(&self) -> Result<bool> {
-        Ok(!self.store().list(operator_key::page(None, 1)).await?.is_empty())
+        Ok(!self
+            .store()
+            .list(operator_key::page(None, 1))
+            .await?
+            .is_empty())
     }
 }
 
@@ -321,16 +416,22 @@ fn no_stronger(
     ceiling: Option<&PermissionSet>,
     expires_at: Option<Timestamp>,
 ) -> Result<()> {
-    let Caller::Operator(mine) = &actor.caller else { return Ok(()) };
+    let Caller::Operator(mine) = &actor.caller else {
+        return Ok(());
+    };
     if !mine.scopes.covers(scopes) {
-        return Err(Error::Forbidden("the key has scopes that yours does not have".to_owned()));
+        return Err(Error::Forbidden(
+            "the key has scopes that yours does not have".to_owned(),
+        ));
     }
     actor.covers(ceiling.unwrap_or(&PermissionSet::everything()))?;
     match (mine.expires_at, expires_at) {
-        (Some(_), None) => Err(Error::Forbidden("your key expires, so this one must too: give `expiresAt`".to_owned())),
-        (Some(mine), Some(theirs)) if theirs > mine => {
-            Err(Error::Forbidden(format!("your key expires at {mine}, so this one must not outlive it")))
-        }
+        (Some(_), None) => Err(Error::Forbidden(
+            "your key expires, so this one must too: give `expiresAt`".to_owned(),
+        )),
+        (Some(mine), Some(theirs)) if theirs > mine => Err(Error::Forbidden(format!(
+            "your key expires at {mine}, so this one must not outlive it"
+        ))),
         _ => Ok(()),
     }
 }

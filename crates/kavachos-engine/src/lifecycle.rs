@@ -90,7 +90,12 @@ impl Engine {
     ///
     /// # Errors
     /// The agent is revoked, or more is asked for than its owner has.
-    pub async fn change_agent(&self, actor: &Actor, id: AgentId, change: &AgentChange) -> Result<Agent> {
+    pub async fn change_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        change: &AgentChange,
+    ) -> Result<Agent> {
         if let Some(name) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
@@ -98,14 +103,26 @@ impl Engine {
             text::metadata(metadata)?;
         }
         check_depth(change.max_depth)?;
-        self.change(actor, "agent.updated", || self.plan_agent_change(actor, id, change)).await?;
+        self.change(actor, "agent.updated", || {
+            self.plan_agent_change(actor, id, change)
+        })
+        .await?;
         self.agent_view(self.agent_row(id).await?).await
     }
 
-    async fn plan_agent_change(&self, actor: &Actor, id: AgentId, change: &AgentChange) -> Result<Plan<()>> {
+    async fn plan_agent_change(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        change: &AgentChange,
+    ) -> Result<Plan<()>> {
         actor.require(Scope::AgentsWrite)?;
         let Loaded { row, user } = self.standing_agent(id).await?;
-        let mut batch = Batch { reads: actor.reads(), effects: vec![Changed::Agent(id).into()], ..Batch::default() };
+        let mut batch = Batch {
+            reads: actor.reads(),
+            effects: vec![Changed::Agent(id).into()],
+            ..Batch::default()
+        };
         let mut next = row.clone();
         if let Some(name) = &change.name {
             next.name.clone_from(name);
@@ -120,8 +137,20 @@ impl Engine {
             }
         }
         batch.writes.push(agent::update(next.clone()));
-        let terms = if change.touches_grant() { Some(self.change_root_grant(actor, &row, change, &mut batch).await?) } else { None };
-        batch.entries.push(self.agent_record(actor, "agent.updated", (&next, &user), terms.as_ref())?);
+        let terms = if change.touches_grant() {
+            Some(
+                self.change_root_grant(actor, &row, change, &mut batch)
+                    .await?,
+            )
+        } else {
+            None
+        };
+        batch.entries.push(self.agent_record(
+            actor,
+            "agent.updated",
+            (&next, &user),
+            terms.as_ref(),
+        )?);
         Ok(Plan::commit(batch, ()))
     }
 
@@ -135,11 +164,17 @@ impl Engine {
     ) -> Result<Terms> {
         let stored = self.grant_row(row.root_grant).await?;
         let old = compile::grant(&stored)?.terms();
-        let guards = change.guards.clone().map_or_else(|| old.guards.clone(), |guards| guards.map(Box::new));
+        let guards = change
+            .guards
+            .clone()
+            .map_or_else(|| old.guards.clone(), |guards| guards.map(Box::new));
         let ask = Ask {
             giver: row.owner,
             to: (row.id, row.root),
-            permissions: change.permissions.clone().map_or_else(|| Arc::clone(&old.permissions), Arc::new),
+            permissions: change
+                .permissions
+                .clone()
+                .map_or_else(|| Arc::clone(&old.permissions), Arc::new),
             guards,
             max_depth: change.max_depth.or(Some(old.max_depth)),
             expires_at: old.expires_at,
@@ -148,7 +183,9 @@ impl Engine {
         };
         actor.covers(&ask.permissions)?;
         let planned = match row.owner {
-            Owner::User(id) => self.plan_root_grant(&compile::user(&self.user_row(id).await?)?, &ask)?,
+            Owner::User(id) => {
+                self.plan_root_grant(&compile::user(&self.user_row(id).await?)?, &ask)?
+            }
             Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
         };
         let terms = planned.terms;
@@ -172,9 +209,17 @@ impl Engine {
     ///
     /// # Errors
     /// The agent or its owner is not live, or the caller is the agent itself.
-    pub async fn rotate_agent(&self, actor: &Actor, id: AgentId, ttl: Option<Duration>) -> Result<Issued<Agent>> {
+    pub async fn rotate_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        ttl: Option<Duration>,
+    ) -> Result<Issued<Agent>> {
         let secret = self.secret(SecretKind::Agent);
-        self.change(actor, "agent.rotated", || self.plan_rotation(actor, id, ttl, &secret)).await
+        self.change(actor, "agent.rotated", || {
+            self.plan_rotation(actor, id, ttl, &secret)
+        })
+        .await
     }
 
     async fn plan_rotation(
@@ -191,7 +236,10 @@ impl Engine {
         }
         let facts = self.facts(id).await?;
         if live_agent(&facts, self.now()).is_none() {
-            return Err(Error::WrongState("the agent, or someone above it, is not active; resume or extend it first".to_owned()));
+            return Err(Error::WrongState(
+                "the agent, or someone above it, is not active; resume or extend it first"
+                    .to_owned(),
+            ));
         }
         let key = self.new_key_row(&row, user.kills, ttl, secret)?;
         let mut batch = Batch {
@@ -208,8 +256,10 @@ impl Engine {
             batch.writes.push(agent::end_key(old.hash, self.now()));
             batch.effects.push(Changed::Key(old.hash).into());
         }
-        batch.writes.extend([agent::insert_key(key.clone()), handle::born(key.mark)]);
-        self.claim_once(actor, &mut batch, id);
+        batch
+            .writes
+            .extend([agent::insert_key(key.clone()), handle::born(key.mark)]);
+        self.claim_once(actor, &mut batch, id.to_string());
         let mut view = self.agent_view(row).await?;
         view.key_expires_at = Some(key.expires_at);
         Ok(Plan::commit(batch, Issued::new(view, secret.clone())))
@@ -241,16 +291,28 @@ impl Engine {
     }
 
     async fn turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Revoked> {
-        self.change(actor, turn.kind(), || self.plan_turn_agent(actor, id, turn)).await
+        self.change(actor, turn.kind(), || self.plan_turn_agent(actor, id, turn))
+            .await
     }
 
-    async fn plan_turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Plan<Revoked>> {
+    async fn plan_turn_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        turn: Turn,
+    ) -> Result<Plan<Revoked>> {
         let row = self.stoppable_agent(actor, id, turn).await?;
         match (turn, row.status) {
             (Turn::Revoke, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
-            (_, Status::Revoked) => return Err(Error::WrongState("the agent is revoked; that is for good".to_owned())),
+            (_, Status::Revoked) => {
+                return Err(Error::WrongState(
+                    "the agent is revoked; that is for good".to_owned(),
+                ));
+            }
             (Turn::Suspend, status) if status != Status::Active => {
-                return Err(Error::WrongState("the agent is suspended already".to_owned()));
+                return Err(Error::WrongState(
+                    "the agent is suspended already".to_owned(),
+                ));
             }
             (Turn::Resume, status) if status != Status::Suspended => {
                 return Err(Error::WrongState("the agent is not suspended".to_owned()));
@@ -258,8 +320,15 @@ impl Engine {
             _ => {}
         }
         let user = self.user_row(row.root).await?;
-        let mut next = AgentRow { status: turn.status(), ..row.clone() };
-        let mut batch = Batch { reads: actor.reads(), effects: vec![Changed::Agent(id).into()], ..Batch::default() };
+        let mut next = AgentRow {
+            status: turn.status(),
+            ..row.clone()
+        };
+        let mut batch = Batch {
+            reads: actor.reads(),
+            effects: vec![Changed::Agent(id).into()],
+            ..Batch::default()
+        };
         if turn != Turn::Resume {
             next.kills = row.kills.saturating_add(1);
             batch.kills.push(raised(row.mark));
@@ -269,7 +338,9 @@ impl Engine {
             batch.effects.push(Changed::User(row.root).into());
         }
         batch.writes.push(agent::update(next));
-        batch.entries.push(self.agent_record(actor, turn.kind(), (&row, &user), None)?);
+        batch
+            .entries
+            .push(self.agent_record(actor, turn.kind(), (&row, &user), None)?);
         Ok(Plan::commit(batch, Revoked::at(self.now())))
     }
 
@@ -281,14 +352,20 @@ impl Engine {
         };
         self.require_live_key(actor, me).await?;
         let row = self.agent_row(id).await?;
-        if row.owner == Owner::Agent(me) { Ok(row) } else { Err(Error::NotFound("agent")) }
+        if row.owner == Owner::Agent(me) {
+            Ok(row)
+        } else {
+            Err(Error::NotFound("agent"))
+        }
     }
 
     /// An agent that is not revoked, with its human.
     async fn standing_agent(&self, id: AgentId) -> Result<Loaded> {
         let row = self.agent_row(id).await?;
         if row.status == Status::Revoked {
-            return Err(Error::WrongState("the agent is revoked; that is for good".to_owned()));
+            return Err(Error::WrongState(
+                "the agent is revoked; that is for good".to_owned(),
+            ));
         }
         let user = self.user_row(row.root).await?;
         Ok(Loaded { row, user })

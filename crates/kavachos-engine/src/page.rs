@@ -20,7 +20,10 @@ pub struct PageOf<T> {
 
 impl<T> Default for PageOf<T> {
     fn default() -> Self {
-        Self { after: None, limit: DEFAULT_LIMIT }
+        Self {
+            after: None,
+            limit: DEFAULT_LIMIT,
+        }
     }
 }
 
@@ -84,18 +87,25 @@ pub fn encode_cursor(key: &impl CursorKey, filter: &str) -> String {
 pub fn decode_cursor<T: CursorKey>(text: &str, filter: &str) -> Result<T, Invalid> {
     let wrong = |message: &str| Invalid::at("cursor", message);
     let mut parts = text.split('.');
-    let (Some(VERSION), Some(key), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(VERSION), Some(key), Some(hash), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(wrong("this is no cursor of this list; begin without one"));
     };
     if hash != filter_hash(filter) {
-        return Err(wrong("this cursor belongs to a list with other filters; begin without one"));
+        return Err(wrong(
+            "this cursor belongs to a list with other filters; begin without one",
+        ));
     }
     T::decode(key).ok_or_else(|| wrong("this is no cursor of this list; begin without one"))
 }
 
 fn filter_hash(filter: &str) -> String {
     let hash = Sha256::digest(filter);
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -112,7 +122,16 @@ mod tests {
     #[test]
     fn what_is_no_cursor_is_refused() {
         let right = filter_hash("");
-        for text in ["", "1", "1.2", "2.5.x", "1.-1.x", &format!("1.-1.{right}"), &format!("1.5.{right}.6"), "\u{0}"] {
+        for text in [
+            "",
+            "1",
+            "1.2",
+            "2.5.x",
+            "1.-1.x",
+            &format!("1.-1.{right}"),
+            &format!("1.5.{right}.6"),
+            "\u{0}",
+        ] {
             assert!(decode_cursor::<u64>(text, "").is_err(), "{text}");
         }
     }

@@ -24,6 +24,9 @@ pub enum Reach {
 
 impl Revoked {
     pub(crate) fn at(effective_by: Timestamp) -> Self {
-        Self { effective_by, state: Reach::Closed }
+        Self {
+            effective_by,
+            state: Reach::Closed,
+        }
     }
 }

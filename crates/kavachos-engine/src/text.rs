@@ -4,9 +4,9 @@ use kavachos_core::invalid::Invalid;
 use serde_json::Value;
 
 /// The longest name, in bytes.
-pub const MAX_NAME_BYTES: usize = 200;
+pub(crate) const MAX_NAME_BYTES: usize = 200;
 /// The longest reason, in bytes.
-pub const MAX_REASON_BYTES: usize = 200;
+pub(crate) const MAX_REASON_BYTES: usize = 200;
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
 const MAX_EMAIL_BYTES: usize = 254;
 /// The longest metadata as JSON text, in bytes.
@@ -21,7 +21,10 @@ pub(crate) fn plain(field: &str, text: &str, max: usize) -> Result<(), Invalid> 
         return Err(Invalid::at(field, format!("is longer than {max} bytes")));
     }
     if text.chars().any(|c| c.is_control() || is_reordering(c)) {
-        return Err(Invalid::at(field, "holds control characters or marks that reorder text; leave them out"));
+        return Err(Invalid::at(
+            field,
+            "holds control characters or marks that reorder text; leave them out",
+        ));
     }
     Ok(())
 }
@@ -49,7 +52,10 @@ pub(crate) fn metadata(value: &Value) -> Result<(), Invalid> {
         return Err(Invalid::at("metadata", "must be a JSON object"));
     }
     if value.to_string().len() > MAX_METADATA_BYTES {
-        return Err(Invalid::at("metadata", format!("is longer than {MAX_METADATA_BYTES} bytes")));
+        return Err(Invalid::at(
+            "metadata",
+            format!("is longer than {MAX_METADATA_BYTES} bytes"),
+        ));
     }
     Ok(())
 }
@@ -60,7 +66,15 @@ mod tests {
 
     #[test]
     fn texts_that_fool_a_reader_are_refused() {
-        for text in ["", "  ", "a\u{0}b", "a\nb", "\u{1b}[31mred", "user\u{202e}txt.exe", &"x".repeat(201)] {
+        for text in [
+            "",
+            "  ",
+            "a\u{0}b",
+            "a\nb",
+            "\u{1b}[31mred",
+            "user\u{202e}txt.exe",
+            &"x".repeat(201),
+        ] {
             assert!(plain("name", text, MAX_NAME_BYTES).is_err(), "{text:?}");
         }
         for text in ["github-reader", "Zoë’s 📮 agent", "读者"] {
@@ -71,7 +85,16 @@ mod tests {
     #[test]
     fn an_email_address_is_checked_and_lowered() {
         assert_eq!(email("Ada@Example.COM").as_deref(), Ok("ada@example.com"));
-        for text in ["", "ada", "@example.com", "ada@", "a b@example.com", "ada@@example.com", "a@b@c", "<ada@example.com>"] {
+        for text in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "a b@example.com",
+            "ada@@example.com",
+            "a@b@c",
+            "<ada@example.com>",
+        ] {
             assert!(email(text).is_err(), "{text}");
         }
     }

@@ -90,13 +90,20 @@ pub struct User {
 
 impl User {
     fn of(row: UserRow) -> Result<Self> {
-        let permissions = row.permissions.as_deref().map(|text| compile::stored("permissions", text)).transpose()?;
+        let permissions = row
+            .permissions
+            .as_deref()
+            .map(|text| compile::stored("permissions", text))
+            .transpose()?;
         Ok(Self {
             id: row.id,
             status: row.status,
             email: row.email,
             name: row.name,
-            external: row.external.map(|(provider, external_id)| External { provider, external_id }),
+            external: row.external.map(|(provider, external_id)| External {
+                provider,
+                external_id,
+            }),
             permissions,
             agents: row.agents,
             created_at: row.created_at,
@@ -137,7 +144,8 @@ impl Engine {
     /// The e-mail address or the outside identity is taken (also by a deleted human), or lies above the ceiling.
     pub async fn create_user(&self, actor: &Actor, new: &NewUser) -> Result<Issued<User>> {
         check_new(new)?;
-        self.change(actor, "user.created", || self.plan_user(actor, new)).await
+        self.change(actor, "user.created", || self.plan_user(actor, new))
+            .await
     }
 
     async fn plan_user(&self, actor: &Actor, new: &NewUser) -> Result<Plan<Issued<User>>> {
@@ -146,26 +154,49 @@ impl Engine {
             let id = done.parse().map_err(Error::Invalid)?;
             return Ok(Plan::Done(Issued::replay(self.user(actor, id).await?)));
         }
-        actor.covers(new.permissions.as_ref().unwrap_or(&PermissionSet::everything()))?;
+        actor.covers(
+            new.permissions
+                .as_ref()
+                .unwrap_or(&PermissionSet::everything()),
+        )?;
         let email = new.email.as_deref().map(text::email).transpose()?;
-        self.refuse_taken(email.clone(), new.external.as_ref()).await?;
-        let row = self.new_user_row(NewUser { email, ..new.clone() })?;
-        let mut batch = self.user_born(actor, row.clone())?;
-        self.claim_once(actor, &mut batch, row.id);
-        let issued = Issued { thing: User::of(row)?, token: None, replayed: false };
+        self.refuse_taken(email.clone(), new.external.as_ref())
+            .await?;
+        let row = self.new_user_row(NewUser {
+            email,
+            ..new.clone()
+        })?;
+        let mut batch = self.user_born(actor, &row)?;
+        self.claim_once(actor, &mut batch, row.id.to_string());
+        let issued = Issued::without_token(User::of(row)?);
         Ok(Plan::commit(batch, issued))
     }
 
     async fn refuse_taken(&self, email: Option<String>, external: Option<&External>) -> Result<()> {
         if let Some(email) = email
-            && self.store().find(kavachos_store::user::by_email(email)).await?.is_some()
+            && self
+                .store()
+                .find(kavachos_store::user::by_email(email))
+                .await?
+                .is_some()
         {
-            return Err(Error::WrongState("there is an account with this e-mail address".to_owned()));
+            return Err(Error::WrongState(
+                "there is an account with this e-mail address".to_owned(),
+            ));
         }
-        if let Some(External { provider, external_id }) = external.cloned()
-            && self.store().find(kavachos_store::user::by_external(provider, external_id)).await?.is_some()
+        if let Some(External {
+            provider,
+            external_id,
+        }) = external.cloned()
+            && self
+                .store()
+                .find(kavachos_store::user::by_external(provider, external_id))
+                .await?
+                .is_some()
         {
-            return Err(Error::WrongState("this outside identity is taken, or was deleted".to_owned()));
+            return Err(Error::WrongState(
+                "this outside identity is taken, or was deleted".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -176,7 +207,9 @@ impl Engine {
             status: Status::Active,
             email: new.email,
             name: new.name,
-            external: new.external.map(|external| (external.provider, external.external_id)),
+            external: new
+                .external
+                .map(|external| (external.provider, external.external_id)),
             permissions: new.permissions.as_ref().map(to_text).transpose()?,
             mark: self.mark(HandleKind::User),
             kills: 0,
@@ -188,18 +221,26 @@ impl Engine {
     }
 
     /// The batch that creates a human, with its record.
-    pub(crate) fn user_born(&self, actor: &Actor, row: UserRow) -> Result<Batch> {
-        let entry = self.user_record(actor, "user.created", &row)?;
+    pub(crate) fn user_born(&self, actor: &Actor, row: &UserRow) -> Result<Batch> {
+        let entry = self.user_record(actor, "user.created", row)?;
         Ok(Batch {
             reads: actor.reads(),
-            writes: vec![kavachos_store::user::insert(row.clone()), handle::born(row.mark)],
+            writes: vec![
+                kavachos_store::user::insert(row.clone()),
+                handle::born(row.mark),
+            ],
             entries: vec![entry],
             effects: vec![Changed::User(row.id).into()],
             ..Batch::default()
         })
     }
 
-    fn user_record(&self, actor: &Actor, kind: &'static str, row: &UserRow) -> Result<kavachos_core::ledger::Entry> {
+    fn user_record(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        row: &UserRow,
+    ) -> Result<kavachos_core::ledger::Entry> {
         let (ip, user_agent) = actor.origin();
         let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
         record.subject = Some(row.pseudonym);
@@ -216,12 +257,17 @@ impl Engine {
     /// # Errors
     /// There is none with this id.
     pub async fn user(&self, actor: &Actor, id: UserId) -> Result<User> {
-        actor.require(Scope::UsersRead).or_else(|_| actor.require(Scope::UsersWrite))?;
+        actor
+            .require(Scope::UsersRead)
+            .or_else(|_| actor.require(Scope::UsersWrite))?;
         User::of(self.user_row(id).await?)
     }
 
     pub(crate) async fn user_row(&self, id: UserId) -> Result<UserRow> {
-        self.store().find(kavachos_store::user::by_id(id)).await?.ok_or(Error::NotFound("user"))
+        self.store()
+            .find(kavachos_store::user::by_id(id))
+            .await?
+            .ok_or(Error::NotFound("user"))
     }
 
     /// Humans, newest first.
@@ -230,7 +276,13 @@ impl Engine {
     /// Those of the store, and `forbidden`.
     pub async fn users(&self, actor: &Actor, page: PageOf<UserId>) -> Result<Page<User, UserId>> {
         actor.require(Scope::UsersRead)?;
-        let rows = self.store().list(kavachos_store::user::page(page.after, page.limit.saturating_add(1))).await?;
+        let rows = self
+            .store()
+            .list(kavachos_store::user::page(
+                page.after,
+                page.limit.saturating_add(1),
+            ))
+            .await?;
         let users = rows.into_iter().map(User::of).collect::<Result<_>>()?;
         Ok(Page::cut(users, page.limit, |user: &User| user.id))
     }
@@ -239,14 +291,27 @@ impl Engine {
     ///
     /// # Errors
     /// The human is deleted, the e-mail address is taken, or the permissions lie above the ceiling.
-    pub async fn change_user(&self, actor: &Actor, id: UserId, change: &UserChange) -> Result<User> {
+    pub async fn change_user(
+        &self,
+        actor: &Actor,
+        id: UserId,
+        change: &UserChange,
+    ) -> Result<User> {
         if let Some(Some(name)) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
-        self.change(actor, "user.updated", || self.plan_user_change(actor, id, change)).await
+        self.change(actor, "user.updated", || {
+            self.plan_user_change(actor, id, change)
+        })
+        .await
     }
 
-    async fn plan_user_change(&self, actor: &Actor, id: UserId, change: &UserChange) -> Result<Plan<User>> {
+    async fn plan_user_change(
+        &self,
+        actor: &Actor,
+        id: UserId,
+        change: &UserChange,
+    ) -> Result<Plan<User>> {
         actor.require(Scope::UsersWrite)?;
         let row = self.user_row(id).await?;
         if row.status == Status::Revoked {
@@ -265,7 +330,9 @@ impl Engine {
         let mut kills = Vec::new();
         if let Some(permissions) = &change.permissions {
             let old = compile::permissions(row.permissions.as_deref())?;
-            let new = permissions.clone().unwrap_or_else(PermissionSet::everything);
+            let new = permissions
+                .clone()
+                .unwrap_or_else(PermissionSet::everything);
             actor.covers(&new)?;
             if !new.includes(&old) {
                 kills.push(raised(row.mark));
@@ -309,7 +376,8 @@ impl Engine {
     }
 
     async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Revoked> {
-        self.change(actor, turn.kind(), || self.plan_turn(actor, id, turn)).await
+        self.change(actor, turn.kind(), || self.plan_turn(actor, id, turn))
+            .await
     }
 
     async fn plan_turn(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Plan<Revoked>> {
@@ -317,15 +385,26 @@ impl Engine {
         let row = self.user_row(id).await?;
         match (turn, row.status) {
             (Turn::Delete, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
-            (_, Status::Revoked) => return Err(Error::WrongState("the user is deleted".to_owned())),
-            (Turn::Ban, Status::Banned) => return Err(Error::WrongState("the user is banned already".to_owned())),
+            (_, Status::Revoked) => {
+                return Err(Error::WrongState("the user is deleted".to_owned()));
+            }
+            (Turn::Ban, Status::Banned) => {
+                return Err(Error::WrongState("the user is banned already".to_owned()));
+            }
             (Turn::Unban, status) if status != Status::Banned => {
                 return Err(Error::WrongState("the user is not banned".to_owned()));
             }
             _ => {}
         }
-        let mut next = UserRow { status: turn.status(), ..row.clone() };
-        let mut batch = Batch { reads: actor.reads(), effects: vec![Changed::User(id).into()], ..Batch::default() };
+        let mut next = UserRow {
+            status: turn.status(),
+            ..row.clone()
+        };
+        let mut batch = Batch {
+            reads: actor.reads(),
+            effects: vec![Changed::User(id).into()],
+            ..Batch::default()
+        };
         if turn != Turn::Unban {
             next.kills = row.kills.saturating_add(1);
             batch.kills.push(raised(row.mark));
@@ -334,15 +413,22 @@ impl Engine {
             next.email = None;
             next.name = None;
         }
-        batch.entries.push(self.user_record(actor, turn.kind(), &row)?);
+        batch
+            .entries
+            .push(self.user_record(actor, turn.kind(), &row)?);
         batch.writes.push(kavachos_store::user::update(next));
-        Ok(Plan::Commit(Box::new(Change { batch, value: Revoked::at(self.now()) })))
+        Ok(Plan::Commit(Box::new(Change {
+            batch,
+            value: Revoked::at(self.now()),
+        })))
     }
 }
 
 fn check_new(new: &NewUser) -> Result<()> {
     if new.email.is_none() && new.name.is_none() && new.external.is_none() {
-        return Err(Invalid::new("give the user an `email`, a `name` or an `external` identity").into());
+        return Err(
+            Invalid::new("give the user an `email`, a `name` or an `external` identity").into(),
+        );
     }
     if let Some(name) = &new.name {
         text::plain("name", name, text::MAX_NAME_BYTES)?;
@@ -355,7 +441,10 @@ fn check_new(new: &NewUser) -> Result<()> {
 
 /// The next generation of a handle: everything that carries the present one is dead.
 pub(crate) fn raised(mark: Mark) -> Mark {
-    Mark { handle: mark.handle, generation: mark.generation.saturating_add(1) }
+    Mark {
+        handle: mark.handle,
+        generation: mark.generation.saturating_add(1),
+    }
 }
 
 /// The stored form of something that was parsed before.

@@ -1,1 +1,19 @@
-//! KavachOS.
+//! The HTTP API: who calls, what the request says, which use case answers, and how the answer looks.
+//!
+//! Promises: no route without a caller type except those listed as open in [`router`]; a request that cannot be read is
+//! 4xx with a code and the member at fault; errors become HTTP in one file ([`error`]). It decides nothing and touches
+//! no store: handlers call use cases of `kavachos-engine`.
+
+mod body;
+mod call;
+mod context;
+mod error;
+mod metrics;
+mod params;
+mod reply;
+mod routes;
+mod state;
+
+pub use call::{LocalCaller, Peer};
+pub use routes::router;
+pub use state::{Options, State};

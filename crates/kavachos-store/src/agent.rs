@@ -83,7 +83,10 @@ impl FromRow for AgentRow {
         ): Cells = row.decode()?;
         Ok(Self {
             id,
-            owner: owner(owner_user, owner_agent).ok_or(Malformed { column: 2, expected: "one owner" })?,
+            owner: owner(owner_user, owner_agent).ok_or(Malformed {
+                column: 2,
+                expected: "one owner",
+            })?,
             root,
             name,
             kind,
@@ -173,7 +176,9 @@ pub fn uncount(agent: AgentId, root: UserId) -> Write {
 
 /// The agent with this id.
 pub fn by_id(id: AgentId) -> Select<AgentRow> {
-    Query::new(1, format!("{COLUMNS} WHERE a.id = ?1")).bind(id).of()
+    Query::new(1, format!("{COLUMNS} WHERE a.id = ?1"))
+        .bind(id)
+        .of()
 }
 
 /// Which agents a list shows.
@@ -218,7 +223,9 @@ pub fn with_owners(ids: &[AgentId]) -> Select<AgentRow> {
          {COLUMNS} JOIN up ON up.id = a.id",
         slots.join(", ")
     );
-    ids.iter().fold(Query::new(MAX_OWNERS, sql), |query, id| query.bind(*id)).of()
+    ids.iter()
+        .fold(Query::new(MAX_OWNERS, sql), |query, id| query.bind(*id))
+        .of()
 }
 
 /// One key of an agent.
@@ -249,13 +256,35 @@ pub struct AgentKeyRow {
 const KEY_COLUMNS: &str = "SELECT k.hash, k.agent, k.shown, k.status, k.expires_at, k.agent_kills, k.user_kills, \
     k.handle, h.generation, k.ended_at, k.created_at FROM agent_keys k JOIN handles h ON h.handle = k.handle";
 
-type KeyCells =
-    ([u8; 32], AgentId, String, Status, Timestamp, u64, u64, Handle, u64, Option<Timestamp>, Timestamp);
+type KeyCells = (
+    [u8; 32],
+    AgentId,
+    String,
+    Status,
+    Timestamp,
+    u64,
+    u64,
+    Handle,
+    u64,
+    Option<Timestamp>,
+    Timestamp,
+);
 
 impl FromRow for AgentKeyRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
-        let (hash, agent, shown, status, expires_at, agent_kills, user_kills, handle, generation, ended_at, created_at): KeyCells =
-            row.decode()?;
+        let (
+            hash,
+            agent,
+            shown,
+            status,
+            expires_at,
+            agent_kills,
+            user_kills,
+            handle,
+            generation,
+            ended_at,
+            created_at,
+        ): KeyCells = row.decode()?;
         Ok(Self {
             hash: SecretHash::from_bytes(hash),
             agent,
@@ -299,10 +328,19 @@ pub fn end_key(hash: SecretHash, now: Timestamp) -> Write {
 
 /// The key with this hash.
 pub fn key_by_hash(hash: SecretHash) -> Select<AgentKeyRow> {
-    Query::new(1, format!("{KEY_COLUMNS} WHERE k.hash = ?1")).bind(*hash.as_bytes()).of()
+    Query::new(1, format!("{KEY_COLUMNS} WHERE k.hash = ?1"))
+        .bind(*hash.as_bytes())
+        .of()
 }
 
 /// The keys of an agent that nobody has revoked, newest first. Rotation keeps it at one.
 pub fn active_keys(agent: AgentId) -> Select<AgentKeyRow> {
-    Query::new(16, format!("{KEY_COLUMNS} WHERE k.agent = ?1 AND k.status = 'active' ORDER BY k.created_at DESC")).bind(agent).of()
+    Query::new(
+        16,
+        format!(
+            "{KEY_COLUMNS} WHERE k.agent = ?1 AND k.status = 'active' ORDER BY k.created_at DESC"
+        ),
+    )
+    .bind(agent)
+    .of()
 }

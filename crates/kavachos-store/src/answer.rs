@@ -41,7 +41,8 @@ pub struct Head {
 pub enum Health {
     /// It can, as far as is known.
     Ready,
-    /// The last group failed for this reason (a full disk, say); the next one tries again.
+    /// The last group failed for this reason (a full disk, say); the next one tries again. To find out whether it
+    /// works by now, commit an empty batch: it writes the head of the log.
     Failing(Cow<'static, str>),
     /// It has stopped for good: the process should end and be started again.
     Stopped(Cow<'static, str>),

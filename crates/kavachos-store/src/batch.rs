@@ -23,6 +23,20 @@ pub const MAX_TEXT_BYTES: usize = 1 << 20;
 /// What to change, and under which conditions. Everything is applied, or nothing.
 ///
 /// The writer goes through it in this order: deadline, reads, takes, kills, writes, entries, effects.
+///
+/// ```
+/// use kavachos_store::{Batch, Write};
+///
+/// // A code is used once: whoever comes second changes no row and gets a conflict.
+/// let use_code = Write::exactly(1, "UPDATE code SET used_at = ?2 WHERE hash = ?1 AND used_at IS NULL")
+///     .bind([7_u8; 32])
+///     .bind(1_800_000_000_000_000_i64);
+/// let batch = Batch {
+///     writes: vec![use_code],
+///     ..Batch::default()
+/// };
+/// assert_eq!(batch.check(), Ok(()));
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// What the decision relied on: each handle must still be at exactly this generation, else

@@ -92,7 +92,10 @@ impl FromRow for GrantRow {
         Ok(Self {
             id,
             parent,
-            giver: owner(giver_user, giver_agent).ok_or(Malformed { column: 3, expected: "one giver" })?,
+            giver: owner(giver_user, giver_agent).ok_or(Malformed {
+                column: 3,
+                expected: "one giver",
+            })?,
             receiver,
             root,
             permissions,
@@ -185,7 +188,9 @@ pub fn update(grant: GrantRow) -> Write {
 
 /// The grant with this id.
 pub fn by_id(id: GrantId) -> Select<GrantRow> {
-    Query::new(1, format!("{COLUMNS} WHERE g.id = ?1")).bind(id).of()
+    Query::new(1, format!("{COLUMNS} WHERE g.id = ?1"))
+        .bind(id)
+        .of()
 }
 
 /// The grants that an agent holds at `now`, newest first: all live ones, and some that ended, so that a denial can
@@ -195,8 +200,13 @@ pub fn received(agent: AgentId, now: Timestamp) -> [Select<GrantRow>; 2] {
     const MAX_LIVE: usize = 1_024;
     const ENDED_SHOWN: usize = 16;
     let live = format!("{COLUMNS} WHERE g.receiver = ?1 AND {LIVE} ORDER BY g.id DESC");
-    let ended = format!("{COLUMNS} WHERE g.receiver = ?1 AND NOT ({LIVE}) ORDER BY g.id DESC LIMIT {ENDED_SHOWN}");
-    [Query::new(MAX_LIVE, live).bind(agent).bind(now).of(), Query::new(ENDED_SHOWN, ended).bind(agent).bind(now).of()]
+    let ended = format!(
+        "{COLUMNS} WHERE g.receiver = ?1 AND NOT ({LIVE}) ORDER BY g.id DESC LIMIT {ENDED_SHOWN}"
+    );
+    [
+        Query::new(MAX_LIVE, live).bind(agent).bind(now).of(),
+        Query::new(ENDED_SHOWN, ended).bind(agent).bind(now).of(),
+    ]
 }
 
 /// The grants with these ids and every grant above them.
@@ -209,7 +219,9 @@ pub fn with_parents(ids: &[GrantId]) -> Select<GrantRow> {
          {COLUMNS} JOIN up ON up.id = g.id",
         slots.join(", ")
     );
-    ids.iter().fold(Query::new(MAX_ABOVE, sql), |query, id| query.bind(*id)).of()
+    ids.iter()
+        .fold(Query::new(MAX_ABOVE, sql), |query, id| query.bind(*id))
+        .of()
 }
 
 /// Which delegations a list shows.
@@ -229,5 +241,11 @@ pub fn page(filter: &GrantFilter, before: Option<GrantId>, limit: usize) -> Sele
          AND (?3 IS NULL OR g.receiver = ?3) AND (?4 IS NULL OR g.id < ?4) ORDER BY g.id DESC LIMIT ?5"
     );
     let rows = u32::try_from(limit).unwrap_or(u32::MAX);
-    Query::new(limit, sql).bind(giver_user).bind(giver_agent).bind(filter.receiver).bind(before).bind(rows).of()
+    Query::new(limit, sql)
+        .bind(giver_user)
+        .bind(giver_agent)
+        .bind(filter.receiver)
+        .bind(before)
+        .bind(rows)
+        .of()
 }

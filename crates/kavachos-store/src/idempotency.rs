@@ -22,7 +22,12 @@ pub fn claim(slot: [u8; 32], request: [u8; 32], thing: String, now: Timestamp) -
 
 /// What a slot was claimed with: the hash of the request, and what it created.
 pub fn lookup(slot: [u8; 32]) -> Select<([u8; 32], String)> {
-    Query::new(1, "SELECT i.request, i.thing FROM idempotency i WHERE i.slot = ?1").bind(slot).of()
+    Query::new(
+        1,
+        "SELECT i.request, i.thing FROM idempotency i WHERE i.slot = ?1",
+    )
+    .bind(slot)
+    .of()
 }
 
 /// Forgets slots older than `before`.

@@ -26,7 +26,13 @@ const COLUMNS: &str = "SELECT l.seq, l.time, l.resource, l.body, l.personal FROM
 impl FromRow for LedgerRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
         let (seq, time, resource, body, personal) = row.decode()?;
-        Ok(Self { seq, time, resource, body, personal })
+        Ok(Self {
+            seq,
+            time,
+            resource,
+            body,
+            personal,
+        })
     }
 }
 
@@ -74,19 +80,27 @@ pub fn page(filter: &LedgerFilter, before: Option<u64>, limit: usize) -> Select<
         filter.member.map(Into::into),
     );
     add("l.action = ?", filter.action.clone().map(Into::into));
-    add("l.outcome = ?", filter.outcome.map(|outcome| outcome.as_str().into()));
+    add(
+        "l.outcome = ?",
+        filter.outcome.map(|outcome| outcome.as_str().into()),
+    );
     add("l.code = ?", filter.code.clone().map(Into::into));
     add("l.kind = ?", filter.kind.clone().map(Into::into));
     add("l.request_id = ?", filter.request.map(Into::into));
     add("l.time >= ?", filter.since.map(Into::into));
     add("l.time < ?", filter.until.map(Into::into));
     add("l.seq < ?", before.map(Into::into));
-    add("1 = 1 ORDER BY l.seq DESC LIMIT ?", Some(u32::try_from(limit).unwrap_or(u32::MAX).into()));
+    add(
+        "1 = 1 ORDER BY l.seq DESC LIMIT ?",
+        Some(u32::try_from(limit).unwrap_or(u32::MAX).into()),
+    );
     query.sql = format!("{COLUMNS} WHERE {}", conditions.join(" AND ")).into();
     query.of()
 }
 
 /// The record with this id.
 pub fn by_id(id: AuditId) -> Select<LedgerRow> {
-    Query::new(1, format!("{COLUMNS} WHERE l.id = ?1")).bind(id).of()
+    Query::new(1, format!("{COLUMNS} WHERE l.id = ?1"))
+        .bind(id)
+        .of()
 }

@@ -16,9 +16,9 @@ mod host;
 mod principal;
 mod row;
 
+pub mod agent;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub mod agent;
 pub mod grant;
 pub mod handle;
 pub mod idempotency;

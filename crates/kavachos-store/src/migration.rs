@@ -26,16 +26,25 @@ pub struct Migration {
 pub const CORE: &str = "core";
 
 /// The migrations of KavachOS itself.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    owner: CORE,
-    number: 1,
-    name: "log",
-    sql: include_str!("../migrations/0001_log.sql"),
-    min_binary: 1,
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        owner: CORE,
+        number: 1,
+        name: "log",
+        sql: include_str!("../migrations/0001_log.sql"),
+        min_binary: 1,
+    },
+    Migration {
+        owner: CORE,
+        number: 2,
+        name: "principals",
+        sql: include_str!("../migrations/0002_principals.sql"),
+        min_binary: 2,
+    },
+];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.
-pub(crate) const BOOTSTRAP: &str = "
+pub const BOOTSTRAP: &str = "
 CREATE TABLE meta (
     name {text} PRIMARY KEY,
     value {text} NOT NULL

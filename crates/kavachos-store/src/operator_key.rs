@@ -130,17 +130,26 @@ pub fn update(key: OperatorKeyRow) -> Write {
 
 /// The key with this hash.
 pub fn by_hash(hash: SecretHash) -> Select<OperatorKeyRow> {
-    Query::new(1, format!("{COLUMNS} WHERE k.hash = ?1")).bind(*hash.as_bytes()).of()
+    Query::new(1, format!("{COLUMNS} WHERE k.hash = ?1"))
+        .bind(*hash.as_bytes())
+        .of()
 }
 
 /// The key with this id.
 pub fn by_id(id: KeyId) -> Select<OperatorKeyRow> {
-    Query::new(1, format!("{COLUMNS} WHERE k.id = ?1")).bind(id).of()
+    Query::new(1, format!("{COLUMNS} WHERE k.id = ?1"))
+        .bind(id)
+        .of()
 }
 
 /// The keys that came from the configuration and are active.
 pub fn active_of_origin(origin: &'static str) -> Select<OperatorKeyRow> {
-    Query::new(64, format!("{COLUMNS} WHERE k.origin = ?1 AND k.status = 'active'")).bind(origin).of()
+    Query::new(
+        64,
+        format!("{COLUMNS} WHERE k.origin = ?1 AND k.status = 'active'"),
+    )
+    .bind(origin)
+    .of()
 }
 
 /// At most `limit` keys, newest first, older than `before`.

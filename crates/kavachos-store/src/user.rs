@@ -135,27 +135,44 @@ pub fn update(user: UserRow) -> Write {
 
 /// Counts one more agent of a human, if that stays within the limit.
 pub fn count_agent(id: UserId, limit: u64) -> Write {
-    Write::exactly(1, "UPDATE users SET agents = agents + 1 WHERE id = ?1 AND agents < ?2").bind(id).bind(limit)
+    Write::exactly(
+        1,
+        "UPDATE users SET agents = agents + 1 WHERE id = ?1 AND agents < ?2",
+    )
+    .bind(id)
+    .bind(limit)
 }
 
 /// The human with this id.
 pub fn by_id(id: UserId) -> Select<UserRow> {
-    Query::new(1, format!("{COLUMNS} WHERE u.id = ?1")).bind(id).of()
+    Query::new(1, format!("{COLUMNS} WHERE u.id = ?1"))
+        .bind(id)
+        .of()
 }
 
 /// The human with this e-mail address, given in lower case.
 pub fn by_email(email: String) -> Select<UserRow> {
-    Query::new(1, format!("{COLUMNS} WHERE u.email = ?1")).bind(email).of()
+    Query::new(1, format!("{COLUMNS} WHERE u.email = ?1"))
+        .bind(email)
+        .of()
 }
 
 /// The human whom an outside provider knows by this id.
 pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
-    Query::new(1, format!("{COLUMNS} WHERE u.provider = ?1 AND u.external_id = ?2")).bind(provider).bind(external_id).of()
+    Query::new(
+        1,
+        format!("{COLUMNS} WHERE u.provider = ?1 AND u.external_id = ?2"),
+    )
+    .bind(provider)
+    .bind(external_id)
+    .of()
 }
 
 /// The human whom the ledger calls this.
 pub fn by_pseudonym(pseudonym: Pseudonym) -> Select<UserRow> {
-    Query::new(1, format!("{COLUMNS} WHERE u.pseudonym = ?1")).bind(pseudonym).of()
+    Query::new(1, format!("{COLUMNS} WHERE u.pseudonym = ?1"))
+        .bind(pseudonym)
+        .of()
 }
 
 /// At most `limit` humans, newest first, older than `before`.
@@ -169,5 +186,7 @@ pub fn page(before: Option<UserId>, limit: usize) -> Select<UserRow> {
 pub fn by_ids(ids: &[UserId]) -> Select<UserRow> {
     let slots: Vec<String> = (1..=ids.len()).map(|slot| format!("?{slot}")).collect();
     let sql = format!("{COLUMNS} WHERE u.id IN ({})", slots.join(", "));
-    ids.iter().fold(Query::new(ids.len(), sql), |query, id| query.bind(*id)).of()
+    ids.iter()
+        .fold(Query::new(ids.len(), sql), |query, id| query.bind(*id))
+        .of()
 }

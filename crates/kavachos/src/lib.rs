@@ -1,1 +1,31 @@
-//! KavachOS.
+#![doc = include_str!("../../../README.md")]
+//!
+//! # This crate
+//!
+//! What an application adds: [`Kavach`], the types of its use cases, and the pieces that only a native process has (the
+//! system clock, the system's randomness, tokio). Everything else is in the crates below, re-exported here.
+
+mod ask;
+mod builder;
+mod kavach;
+mod runtime;
+
+pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
+pub use builder::{BuildError, Builder};
+pub use kavach::{Agents, Audit, Delegations, Kavach, Keys, Users};
+pub use runtime::{SystemClock, SystemRng, TokioRuntime};
+
+pub use kavachos_core as core;
+pub use kavachos_engine as engine;
+pub use kavachos_http as http;
+pub use kavachos_store as store;
+
+pub use kavachos_core::decide::Code;
+pub use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
+pub use kavachos_core::invalid::Invalid;
+pub use kavachos_core::time::Timestamp;
+pub use kavachos_engine::{
+    Agent, AgentChange, AgentFilter, AgentKind, AuditFilter, AuditRecord, Authority, Decision,
+    Delegation, Error, External, GrantFilter, Issued, Key, KeyChange, Result, Revoked, Settings,
+    User, UserChange,
+};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::code::Code;
 use super::count::{Holder, Take};
 use super::facts::{Answer, Known, Request};
-use crate::constraint::{Call, Constraints};
+use crate::constraint::{Call, Constraints, Verdict};
 use crate::counter::Refusal;
 use crate::grant::{Hop, Path, Standing};
 use crate::id::{AgentId, GrantId, UserId};
@@ -41,16 +41,16 @@ impl Outcome {
 
     /// The worse of both, with the longer wait where both are as bad.
     fn worst(self, other: Self) -> Self {
-        if other.code == self.code {
-            Self {
-                code: self.code,
-                retry_after: self.retry_after.max(other.retry_after),
-            }
-        } else if other.code.rank() > self.code.rank() {
+        if (other.code.rank(), other.wait()) > (self.code.rank(), self.wait()) {
             other
         } else {
             self
         }
+    }
+
+    /// How long it stays like this; without a time to try again, for ever.
+    fn wait(self) -> Duration {
+        self.retry_after.unwrap_or(Duration::MAX)
     }
 }
 
@@ -92,10 +92,10 @@ struct Choice<'a> {
 impl Choice<'_> {
     /// Lower is better: the better code, the shorter wait, fewer counters, the lower id. So a plain permission beside
     /// a limited one neither takes from its counter nor is stopped by it.
-    fn key(&self) -> (u8, Option<Duration>, u8, PermissionId) {
+    fn key(&self) -> (u8, Duration, u8, PermissionId) {
         (
             self.outcome.code.rank(),
-            self.outcome.retry_after,
+            self.outcome.wait(),
             self.permission.kind().counters,
             self.permission.id(),
         )
@@ -266,16 +266,18 @@ impl<'a> Judge<'a> {
         holder: Holder,
         approval: Option<Answer>,
     ) -> Outcome {
-        let code = match (
-            Code::from(constraints.check(&self.call, self.now)),
-            approval,
-        ) {
-            (Code::ApprovalRequired, Some(Answer::Approved)) => Code::Allowed,
-            (Code::ApprovalRequired, Some(Answer::Pending)) => Code::ApprovalPending,
-            (Code::ApprovalRequired, Some(Answer::Denied)) => Code::ApprovalDenied,
-            (code, _) => code,
+        let asked = match (constraints.approval(), approval) {
+            (None, _) | (Some(_), Some(Answer::Approved)) => Code::Allowed,
+            (Some(_), None) => Code::ApprovalRequired,
+            (Some(_), Some(Answer::Pending)) => Code::ApprovalPending,
+            (Some(_), Some(Answer::Denied)) => Code::ApprovalDenied,
         };
-        let outcome = Outcome::of(code);
+        let checked = match constraints.check(&self.call, self.now) {
+            // That an approval is asked for is weighed above, with the answer.
+            Verdict::ApprovalRequired => Code::Allowed,
+            verdict => verdict.into(),
+        };
+        let outcome = Outcome::of(checked).worst(Outcome::of(asked));
         if self.known.full.is_empty() {
             return outcome;
         }

@@ -11,6 +11,7 @@ const TAKERS: usize = 64;
 
 super::list_cases![
     takers_at_the_same_time_get_exactly_what_there_is,
+    takes_one_after_another_get_exactly_what_there_is,
     takes_of_one_batch_add_up_and_hold_together,
     an_undone_batch_has_taken_nothing,
     a_refused_take_names_its_counter,
@@ -35,6 +36,17 @@ async fn takers_at_the_same_time_get_exactly_what_there_is(world: World) -> Resu
         .map(|number| world.taking(vec![spend(&number.to_be_bytes(), 10, 1)]))
         .collect();
     assert!(world.race(apart?).await.iter().all(Result::is_ok));
+    Ok(())
+}
+
+async fn takes_one_after_another_get_exactly_what_there_is(world: World) -> Result<(), Failure> {
+    for _ in 0..10 {
+        let take = world.taking(vec![spend(b"a", 10, 1)])?;
+        world.store.commit(take).await?;
+    }
+    let one_more = world.taking(vec![spend(b"a", 10, 1)])?;
+    let refused = world.store.commit(one_more).await;
+    assert!(matches!(refused, Err(CommitError::Refused { .. })));
     Ok(())
 }
 

@@ -33,7 +33,16 @@ impl Database {
 
     /// Opens the connection that writes; makes the file if need be.
     pub(super) fn writer(&self) -> Result<Connection, OpenError> {
-        self.open_writer()
+        self.verified(OpenFlags::SQLITE_OPEN_CREATE)
+    }
+
+    /// Opens the connection that writes again; the file must be there.
+    pub(super) fn reopen(&self) -> Result<Connection, OpenError> {
+        self.verified(OpenFlags::empty())
+    }
+
+    fn verified(&self, create: OpenFlags) -> Result<Connection, OpenError> {
+        self.open_writer(create)
             .map_err(|error| OpenError::of(&error, self.shown()))
             .and_then(|connection| {
                 verify(&connection, self.path.is_some(), self.shown())?;
@@ -52,14 +61,12 @@ impl Database {
         Ok(connection)
     }
 
-    fn open_writer(&self) -> rusqlite::Result<Connection> {
+    fn open_writer(&self, create: OpenFlags) -> rusqlite::Result<Connection> {
         let connection = match &self.path {
             None => Connection::open_in_memory()?,
             Some(path) => Connection::open_with_flags(
                 path,
-                OpenFlags::SQLITE_OPEN_READ_WRITE
-                    | OpenFlags::SQLITE_OPEN_CREATE
-                    | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create,
             )?,
         };
         connection.busy_timeout(self.busy_timeout)?;

@@ -144,7 +144,7 @@ pub(super) enum Fault {
     Full,
     /// The database or the disk fails.
     Disk(String),
-    /// Somebody else wrote into the log.
+    /// Somebody else wrote into the log, or replaced the file.
     OtherWriter,
 }
 
@@ -185,7 +185,7 @@ impl Fault {
             Self::Data(reason) | Self::Disk(reason) => reason.clone(),
             Self::Busy => "another process holds a lock of the database".to_owned(),
             Self::Full => "the disk is full".to_owned(),
-            Self::OtherWriter => "another process wrote into the log: end it first".to_owned(),
+            Self::OtherWriter => "another process wrote into the log or replaced it: end that process, then start this one again".to_owned(),
         }
     }
 }

@@ -132,11 +132,13 @@ impl<'a> Group<'a> {
     }
 
     fn apply(&mut self, batch: &Batch, clock: &dyn Clock) -> Result<Held, Stop> {
-        let now = clock.now().max(self.log.last_time);
-        if batch.deadline.is_some_and(|deadline| deadline < now) {
+        let clock = clock.now();
+        // The caller knows the clock, not the log's time, which stays ahead of a clock that was set back.
+        if batch.deadline.is_some_and(|deadline| deadline < clock) {
             let late = CommitError::Unavailable("the deadline passed while it waited".into());
             return Err(Stop::Batch(late));
         }
+        let now = clock.max(self.log.last_time);
         self.check_reads(&batch.reads)?;
         let taken = self.take(&batch.takes, now)?;
         let first_seq = self.log.frontier.size();
@@ -246,11 +248,17 @@ impl<'a> Group<'a> {
 
     fn write(&mut self, writes: &[Write]) -> Result<(), Stop> {
         for (index, write) in writes.iter().enumerate() {
-            let params = params_from_iter(write.params.iter().map(Bound));
-            let changed = self
-                .connection
-                .prepare_cached(&write.sql)
-                .and_then(|mut statement| statement.execute(params))
+            let prepared = self.connection.prepare_cached(&write.sql);
+            let mut statement = prepared.map_err(|error| self.stop(Some(index), &error))?;
+            // So is COMMIT, which would end the group in the middle.
+            if statement.readonly() {
+                return Err(Stop::Batch(CommitError::Rejected {
+                    write: Some(index),
+                    reason: "the statement changes no rows".to_owned(),
+                }));
+            }
+            let changed = statement
+                .execute(params_from_iter(write.params.iter().map(Bound)))
                 .map_err(|error| self.stop(Some(index), &error))?;
             let holds = match write.rows {
                 Rows::Any => true,
@@ -270,7 +278,6 @@ impl<'a> Group<'a> {
         for (entry, seq) in entries.iter().zip(self.log.frontier.size()..) {
             let inserted = self.insert_entry(entry, log, seq, now);
             if let Err(error) = inserted {
-                self.leaves.clear();
                 return Err(if is_taken_number(&error) {
                     Stop::Group(Fault::OtherWriter)
                 } else {

@@ -3,6 +3,8 @@
 //! A [`Log`] is changed as batches hold. When a group fails it is thrown away and read again, so it never has to be
 //! wound back further than one batch.
 
+use std::path::Path;
+
 use kavachos_core::ledger::{Frontier, LogId};
 use kavachos_core::revocation::{Handle, LogHead};
 use kavachos_core::time::Timestamp;
@@ -44,9 +46,11 @@ impl Log {
     }
 
     /// Reads the head; the memory starts empty.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Result<Self, OpenError>> {
-        let stored = connection.query_row(LOAD, [], Stored::read)?;
-        Ok(stored.check())
+    pub(super) fn load(connection: &Connection, path: &Path) -> Result<Self, OpenError> {
+        connection
+            .query_row(LOAD, [], Stored::read)
+            .map_err(|error| OpenError::of(&error, path))?
+            .check()
     }
 
     /// Makes the one row of a new log.
@@ -74,6 +78,14 @@ impl Log {
             to_i64(before)?,
         ])?;
         Ok(changed == 1)
+    }
+
+    /// Whether this is the log that had the given head, or a later state of it. Otherwise somebody replaced the file.
+    pub(super) fn continues(&self, head: &Head) -> bool {
+        self.id == head.log
+            && self.epoch == head.epoch
+            && self.frontier.size() >= head.size
+            && self.revocation.rseq >= head.revocation.rseq
     }
 
     /// The head for receipts.

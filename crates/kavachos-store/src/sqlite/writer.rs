@@ -69,8 +69,7 @@ pub(super) struct Writer {
 impl Session {
     /// Reads the log over this connection.
     pub(super) fn new(connection: Connection, database: &Database) -> Result<Self, OpenError> {
-        let log =
-            Log::load(&connection).map_err(|error| OpenError::of(&error, database.shown()))??;
+        let log = Log::load(&connection, database.shown())?;
         Ok(Self { connection, log })
     }
 
@@ -79,8 +78,8 @@ impl Session {
         &self.log
     }
 
-    fn open(database: &Database) -> Result<Self, OpenError> {
-        Self::new(database.writer()?, database)
+    fn reopen(database: &Database) -> Result<Self, OpenError> {
+        Self::new(database.reopen()?, database)
     }
 
     /// Ends an open transaction without a trace and reads the log again.
@@ -111,9 +110,15 @@ impl Drop for Writer {
             let _ = reader.join();
         }
         if let Some(session) = self.session.take() {
-            let _ = session
-                .connection
-                .pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+            let emptied =
+                session
+                    .connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                        row.get::<_, i64>(0)
+                    });
+            if !matches!(emptied, Ok(0)) {
+                tracing::warn!("the write-ahead log is not empty; the next start reads it");
+            }
         }
         drop(self.lock.take());
         self.shared.end();
@@ -170,8 +175,11 @@ impl Writer {
 
     fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Verdict>, Failed> {
         if self.session.is_none() {
-            let opened = Session::open(&self.database)
+            let opened = Session::reopen(&self.database)
                 .map_err(|error| Failed::Before(Fault::Disk(error.to_string())))?;
+            if !opened.log.continues(&self.shared.head()) {
+                return Err(Failed::Before(Fault::OtherWriter));
+            }
             self.session = Some(opened);
         }
         let Some(session) = &mut self.session else {
@@ -270,7 +278,7 @@ impl Writer {
             return Some(false);
         }
         self.session = None;
-        let mut session = Session::open(&self.database).ok()?;
+        let mut session = Session::reopen(&self.database).ok()?;
         let found = session.log.commits;
         let done = if found == commits {
             true
@@ -326,5 +334,142 @@ impl Writer {
 fn answer_all(jobs: Vec<Job>, error: &CommitError) {
     for job in jobs {
         let _ = job.answer.send(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use kavachos_core::time::Timestamp;
+
+    use super::*;
+    use crate::host::Rng;
+    use crate::migration::MIGRATIONS;
+    use crate::sqlite::{group::Held, migrate};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::MIN
+        }
+    }
+
+    impl Rng for Still {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    /// A writer that has committed two groups, without its thread.
+    fn writer(directory: &tempfile::TempDir) -> Writer {
+        let database = Database {
+            path: Some(directory.path().join("kavach.db")),
+            busy_timeout: Duration::ZERO,
+            max_bytes: None,
+        };
+        let mut connection = database.writer().unwrap();
+        migrate::apply(
+            &mut connection,
+            MIGRATIONS,
+            Timestamp::MIN,
+            database.shown(),
+        )
+        .unwrap();
+        Log::create(&connection, &Still).unwrap();
+        let session = Session::new(connection, &database).unwrap();
+        let mut writer = Writer {
+            shared: Arc::new(Shared::new(session.log.head())),
+            database,
+            session: Some(session),
+            queue: Arc::new(Queue::new(GROUP)),
+            clock: Arc::new(Still),
+            observer: Arc::new(()),
+            reads: None,
+            readers: Vec::new(),
+            lock: None,
+        };
+        (0..2).for_each(|_| drop(writer.attempt(&[job().0]).unwrap()));
+        writer
+    }
+
+    fn job() -> (Job, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        let batch = Batch::default();
+        (Job { batch, answer }, answered)
+    }
+
+    /// What a caller is told when COMMIT of the group with this number of commits failed on the disk.
+    fn told(writer: &mut Writer, commits: u64) -> Answer {
+        let (job, mut answered) = job();
+        let held = Held {
+            first_seq: None,
+            time: Timestamp::MIN,
+        };
+        let fault = Fault::Disk("disk I/O error".to_owned());
+        writer.doubtful(vec![job], fault, vec![Ok(held)], commits);
+        answered.try_recv().unwrap().unwrap()
+    }
+
+    fn commits(writer: &Writer) -> u64 {
+        writer.session.as_ref().unwrap().log.commits
+    }
+
+    #[test]
+    fn a_doubtful_group_that_is_on_disk_gets_its_receipts() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(&directory);
+        assert!(told(&mut writer, 2).is_ok());
+        assert_eq!(commits(&writer), 2);
+    }
+
+    #[test]
+    fn a_doubtful_group_that_is_not_on_disk_is_settled_and_unavailable() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(&directory);
+        let answer = told(&mut writer, 3);
+        assert!(
+            matches!(answer, Err(CommitError::Unavailable(_))),
+            "{answer:?}"
+        );
+        // Another commit lies over what the failed one may have left.
+        assert_eq!(commits(&writer), 3);
+        assert!(writer.attempt(&[job().0]).is_ok());
+    }
+
+    #[test]
+    fn a_doubtful_group_is_unknown_while_nothing_can_be_found_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(&directory);
+        assert_eq!(told(&mut writer, 9), Err(CommitError::Unknown));
+        let path: PathBuf = writer.database.path.clone().unwrap();
+        let away = directory.path().join("away.db");
+        writer.session = None;
+        std::fs::rename(&path, &away).unwrap();
+        assert_eq!(told(&mut writer, 2), Err(CommitError::Unknown));
+        assert!(matches!(writer.shared.health(), Health::Failing(_)));
+        assert!(!path.exists(), "a lost database is not made anew");
+        std::fs::rename(&away, &path).unwrap();
+        assert!(told(&mut writer, 2).is_ok());
+    }
+
+    #[test]
+    fn a_database_that_was_replaced_by_an_older_one_stops_the_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(&directory);
+        let mut later = writer.shared.head();
+        later.size = 1;
+        writer.shared.set_head(later);
+        writer.session = None;
+        let (job, mut answered) = job();
+        writer.commit(vec![job]);
+        let answer = answered.try_recv().unwrap().unwrap();
+        assert!(
+            matches!(answer, Err(CommitError::Unavailable(_))),
+            "{answer:?}"
+        );
+        assert!(matches!(writer.shared.health(), Health::Stopped(_)));
     }
 }

@@ -1,0 +1,132 @@
+//! Bodies: strict JSON of a bounded size, read into the type of the route.
+
+use axum::extract::FromRequest;
+use axum::extract::Request;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::json;
+use kavachos_engine::actor::{Actor, Caller, Once};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::error::Failure;
+use crate::state::State;
+
+/// The largest body.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The longest `Idempotency-Key`.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
+
+/// A body of strict JSON.
+pub(crate) struct Body<T> {
+    pub(crate) value: T,
+    idempotency: Option<Idempotency>,
+}
+
+/// An `Idempotency-Key` and the request that it came with.
+struct Idempotency {
+    key: String,
+    route: String,
+    request: [u8; 32],
+}
+
+impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &State) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let json = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .is_none_or(|value| is_json(value.as_bytes()));
+        if !json {
+            return Err(Invalid::at("Content-Type", "send the body as `application/json`").into());
+        }
+        let key = idempotency_key(&parts.headers)?;
+        let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(Failure::TooLarge),
+            Err(_) => return Err(Invalid::new("the body broke off; send it again").into()),
+        };
+        let value = if bytes.is_empty() {
+            Value::Object(serde_json::Map::new())
+        } else {
+            json::parse(&bytes)?
+        };
+        if !value.is_object() {
+            return Err(Invalid::new("the body must be a JSON object").into());
+        }
+        let idempotency = key.map(|key| Idempotency {
+            key,
+            route: format!("{} {}", parts.method, parts.uri.path()),
+            request: Sha256::digest(json::canonical(&value)).into(),
+        });
+        Ok(Self {
+            value: json::read(&value)?,
+            idempotency,
+        })
+    }
+}
+
+impl<T> Body<T> {
+    /// The body, and the actor with what the `Idempotency-Key` means for this caller and route.
+    pub(crate) fn with(self, actor: Actor) -> (T, Actor) {
+        let once = self.idempotency.map(|idempotency| {
+            let caller = match &actor.caller {
+                Caller::Local => "local".to_owned(),
+                Caller::Operator(key) => key.id.to_string(),
+                Caller::Agent(key) => key.agent.to_string(),
+            };
+            let slot = format!("{caller}\n{}\n{}", idempotency.route, idempotency.key);
+            Once {
+                slot: Sha256::digest(slot).into(),
+                request: idempotency.request,
+            }
+        });
+        (self.value, Actor { once, ..actor })
+    }
+}
+
+fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
+    essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"application/json")
+}
+
+fn idempotency_key(headers: &http::HeaderMap) -> Result<Option<String>, Invalid> {
+    let wrong = || {
+        Invalid::at(
+            "Idempotency-Key",
+            format!(
+                "must be one value of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters"
+            ),
+        )
+    };
+    let mut values = headers.get_all("idempotency-key").iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(wrong()),
+        (Some(value), None) => {
+            let text = value.to_str().map_err(|_| wrong())?;
+            let fits = !text.is_empty() && text.len() <= MAX_IDEMPOTENCY_KEY_BYTES;
+            if fits {
+                Ok(Some(text.to_owned()))
+            } else {
+                Err(wrong())
+            }
+        }
+    }
+}
+
+/// Tells a member that is `null` from one that is not there, for changes.
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,63 @@
+//! Around every request: an id of our own, headers that are the same everywhere, a count, and no panic that escapes.
+
+use std::any::Any;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State as FromState};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use kavachos_core::id::RequestId;
+use kavachos_engine::Error;
+
+use crate::error::Failure;
+use crate::state::State;
+
+/// The header with the id of the request. One that a client sends is ignored: ids in records are ours.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of the request that is being answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Id(pub(crate) RequestId);
+
+pub(crate) async fn around(
+    FromState(state): FromState<State>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let id: RequestId = state.engine.id();
+    request.extensions_mut().insert(Id(id));
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    state
+        .metrics
+        .answered(method.as_str(), &route, response.status());
+    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        response = failure.render(id);
+    }
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// A panic is a defect of ours: the caller gets a 500 and the log the words.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of `CatchPanicLayer`"
+)]
+pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response<Body> {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(words = words.unwrap_or("?"), "a handler panicked");
+    Failure::from(Error::Internal("this is a defect of the server".to_owned())).into_response()
+}

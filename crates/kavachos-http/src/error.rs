@@ -1,0 +1,155 @@
+//! The one place where errors become HTTP.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use kavachos_core::id::RequestId;
+use kavachos_core::invalid::Invalid;
+use kavachos_engine::Error;
+use serde::Serialize;
+
+/// How long a client waits before it tries again after a 503.
+const BUSY_RETRY_SECONDS: u64 = 1;
+
+/// A request that was not answered with data.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    /// What a use case said.
+    Engine(Error),
+    /// The body is larger than allowed.
+    TooLarge,
+    /// There is no such route.
+    NoSuchRoute,
+    /// The route knows other methods.
+    MethodNotAllowed,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: RequestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Self::Engine(Error::Invalid(invalid))
+    }
+}
+
+/// Handlers do not know the id of their request, so the answer is written where it is known.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl Failure {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Engine(error) => status(error),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::NoSuchRoute => "no_such_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Engine(error) => error.code(),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::TooLarge => "the body is longer than 256 KiB".to_owned(),
+            Self::NoSuchRoute => "there is no such route".to_owned(),
+            Self::MethodNotAllowed => {
+                "this route knows other methods; see the header `Allow`".to_owned()
+            }
+            Self::Engine(Error::Internal(words)) => {
+                tracing::error!(words, "internal error");
+                "internal error; the server's log says more under this request id".to_owned()
+            }
+            Self::Engine(error) => error.to_string(),
+        }
+    }
+
+    fn field(&self) -> Option<&str> {
+        match self {
+            Self::Engine(Error::Invalid(invalid) | Error::NotNarrower(invalid)) => {
+                Some(invalid.field()).filter(|field| !field.is_empty())
+            }
+            _ => None,
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn render(&self, request_id: RequestId) -> Response {
+        let message = self.message();
+        let body = Body {
+            code: self.code(),
+            message: &message,
+            request_id,
+            field: self.field(),
+        };
+        let text = serde_json::to_string(&Envelope { error: body }).unwrap_or_default();
+        let mut response =
+            (self.status(), [(CONTENT_TYPE, "application/json")], text).into_response();
+        self.add_headers(response.headers_mut());
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Engine(Error::Unauthenticated(_)) => {
+                headers.insert(
+                    WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"kavach\""),
+                );
+            }
+            Self::Engine(Error::TooManyRequests { retry_after }) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+            }
+            Self::Engine(Error::Busy | Error::LedgerUnavailable(_)) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(BUSY_RETRY_SECONDS));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::Invalid(_) => StatusCode::BAD_REQUEST,
+        Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Error::Forbidden(_) | Error::NotNarrower(_) => StatusCode::FORBIDDEN,
+        Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::WrongState(_) | Error::IdempotencyMismatch => StatusCode::CONFLICT,
+        Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,19 @@
+//! `POST /api/v1/agents/{id}/resume`: let a suspended agent go on; it needs a new key.
+
+use axum::extract::State as FromState;
+
+use crate::call::Call;
+use crate::params::Params;
+use crate::reply::{Reply, data};
+use crate::routes::PathId;
+use crate::state::State;
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    PathId(id): PathId<kavachos_core::id::kind::Agent>,
+    params: Params,
+) -> Reply {
+    params.end()?;
+    data(&state.engine.resume_agent(&actor, id).await?)
+}

@@ -1,0 +1,138 @@
+//! `POST /api/v1/authorize`: may this agent do this now? 200 with the decision, allowed or not.
+
+use axum::extract::State as FromState;
+use http::{HeaderName, HeaderValue, StatusCode};
+use kavachos_core::action::Action;
+use kavachos_core::constraint::Cost;
+use kavachos_core::decide::Request;
+use kavachos_core::id::{AgentId, AuditId, UserId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::resource::Resource;
+use kavachos_engine::actor::{Actor, Caller};
+use kavachos_engine::{Decision, Question};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::net::IpAddr;
+
+use crate::body::Body;
+use crate::call::AnyKeyCall;
+use crate::reply::{Reply, json};
+use crate::state::State;
+
+const DECISION: HeaderName = HeaderName::from_static("kavach-decision");
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Ask {
+    agent_id: Option<AgentId>,
+    #[serde(rename = "for")]
+    on_behalf_of: Option<UserId>,
+    action: Action,
+    resource: Resource,
+    arguments: Option<Value>,
+    cost: Option<Cost>,
+    context: Option<Context>,
+}
+
+/// What an operator says of the call that it asks about.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Context {
+    ip: Option<IpAddr>,
+    user_agent: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    allowed: bool,
+    code: &'a str,
+    reason: &'a str,
+    audit_id: AuditId,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    data: Answer<'a>,
+}
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    AnyKeyCall(actor): AnyKeyCall,
+    body: Body<Ask>,
+) -> Reply {
+    let (ask, actor) = body.with(actor);
+    let (question, actor) = question(ask, actor)?;
+    let decision = state.engine.authorize(&actor, &question).await?;
+    state.metrics.decided(&decision);
+    let mut response = json(
+        StatusCode::OK,
+        &Data {
+            data: answer(&decision),
+        },
+    )?;
+    let verdict = HeaderValue::from_static(if decision.allowed { "allow" } else { "deny" });
+    response.headers_mut().insert(DECISION, verdict);
+    Ok(response)
+}
+
+/// An agent states nothing about its own call but what it wants to do: the address is the peer's, a cost is not its
+/// to name. An operator speaks of a call that somebody else made, so its own address says nothing.
+fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
+    let ip = match &actor.caller {
+        Caller::Agent(_) => {
+            if ask.context.is_some() {
+                return Err(Invalid::at(
+                    "context",
+                    "an agent cannot state this about itself; leave it out",
+                ));
+            }
+            if ask.cost.is_some() {
+                return Err(Invalid::at(
+                    "cost",
+                    "an agent cannot state this about itself; leave it out",
+                ));
+            }
+            actor.ip
+        }
+        Caller::Operator(_) | Caller::Local => {
+            let context = ask.context.unwrap_or(Context {
+                ip: None,
+                user_agent: None,
+            });
+            actor.user_agent = context.user_agent.or(actor.user_agent);
+            context.ip
+        }
+    };
+    let request = Request {
+        action: ask.action,
+        resource: ask.resource,
+        arguments: ask.arguments,
+        ip,
+        cost: ask.cost,
+    };
+    Ok((
+        Question {
+            agent: ask.agent_id,
+            on_behalf_of: ask.on_behalf_of,
+            request,
+        },
+        actor,
+    ))
+}
+
+fn answer(decision: &Decision) -> Answer<'_> {
+    Answer {
+        allowed: decision.allowed,
+        code: decision.code.as_str(),
+        reason: &decision.reason,
+        audit_id: decision.audit_id,
+        // Rounded up: who waits as long as we say must not be too early.
+        retry_after: decision
+            .retry_after
+            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+    }
+}

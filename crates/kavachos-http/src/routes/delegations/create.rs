@@ -1,0 +1,69 @@
+//! `POST /api/v1/delegations`: give a part of one's authority to an agent, for a while and with a reason.
+
+use std::time::Duration;
+
+use axum::extract::State as FromState;
+use kavachos_core::constraint::Constraints;
+use kavachos_core::id::{AgentId, GrantId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::principal::Owner;
+use kavachos_core::time::Timestamp;
+use kavachos_engine::{Life, NewDelegation};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::reply::{Reply, created};
+use crate::routes::agents::permissions;
+use crate::state::State;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Ask {
+    from: Owner,
+    to: AgentId,
+    permissions: Value,
+    expires_at: Option<Timestamp>,
+    ttl_seconds: Option<u64>,
+    max_depth: Option<u8>,
+    guards: Option<Constraints>,
+    parent: Option<GrantId>,
+    reason: String,
+}
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    body: Body<Ask>,
+) -> Reply {
+    let (ask, actor) = body.with(actor);
+    let new = ask.read()?;
+    created(&state.engine.delegate(&actor, &new).await?)
+}
+
+impl Ask {
+    fn read(self) -> Result<NewDelegation, Invalid> {
+        let life = match (self.expires_at, self.ttl_seconds) {
+            (Some(_), Some(_)) => {
+                return Err(Invalid::at(
+                    "ttlSeconds",
+                    "give `expiresAt` or `ttlSeconds`, not both",
+                ));
+            }
+            (None, Some(0)) => return Err(Invalid::at("ttlSeconds", "must be at least 1")),
+            (Some(end), None) => Some(Life::Until(end)),
+            (None, seconds) => seconds.map(|seconds| Life::For(Duration::from_secs(seconds))),
+        };
+        Ok(NewDelegation {
+            from: self.from,
+            to: self.to,
+            permissions: permissions("permissions", &self.permissions)?,
+            guards: self.guards.filter(|guards| !guards.is_empty()),
+            life,
+            max_depth: self.max_depth,
+            parent: self.parent,
+            reason: self.reason,
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! `PATCH /api/v1/keys/{id}`: change an operator key.
+
+use axum::extract::State as FromState;
+use kavachos_core::time::Timestamp;
+use kavachos_engine::KeyChange;
+use kavachos_engine::actor::Scopes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::body::{Body, present};
+use crate::call::Call;
+use crate::reply::{Reply, data};
+use crate::routes::PathId;
+use crate::routes::agents::permissions;
+use crate::state::State;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Ask {
+    name: Option<String>,
+    scopes: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    ceiling: Option<Option<Value>>,
+    #[serde(default, deserialize_with = "present")]
+    expires_at: Option<Option<Timestamp>>,
+}
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    PathId(id): PathId<kavachos_core::id::kind::Key>,
+    body: Body<Ask>,
+) -> Reply {
+    let (ask, actor) = body.with(actor);
+    let scopes = ask
+        .scopes
+        .map(|names| Scopes::parse(&names).map_err(|error| error.within("scopes")))
+        .transpose()?;
+    let read = |value: Option<Value>| {
+        value
+            .map(|value| permissions("ceiling", &value))
+            .transpose()
+    };
+    let change = KeyChange {
+        name: ask.name,
+        scopes,
+        ceiling: ask.ceiling.map(read).transpose()?,
+        expires_at: ask.expires_at,
+    };
+    data(&state.engine.change_key(&actor, id, &change).await?)
+}

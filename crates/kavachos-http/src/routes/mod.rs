@@ -1,0 +1,113 @@
+//! The routes, one file each: the request, the use case, the reply.
+
+mod agents;
+mod audit;
+mod authorize;
+mod delegations;
+mod keys;
+mod operations;
+mod users;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use http::request::Parts;
+use kavachos_core::id::{Id, Named};
+use kavachos_core::invalid::Invalid;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::context::{around, caught};
+use crate::error::Failure;
+use crate::state::State;
+
+/// All routes of one tenant.
+///
+/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics` and `/version`.
+pub fn router(state: State) -> Router {
+    let api = Router::new()
+        .route(
+            "/agents",
+            get(agents::list::handle).post(agents::create::handle),
+        )
+        .route(
+            "/agents/{id}",
+            get(agents::show::handle)
+                .patch(agents::update::handle)
+                .delete(agents::revoke::handle),
+        )
+        .route("/agents/{id}/rotate", post(agents::rotate::handle))
+        .route("/agents/{id}/suspend", post(agents::suspend::handle))
+        .route("/agents/{id}/resume", post(agents::resume::handle))
+        .route("/agents/{id}/permissions", get(agents::permissions::handle))
+        .route("/authorize", post(authorize::handle))
+        .route(
+            "/delegations",
+            get(delegations::list::handle).post(delegations::create::handle),
+        )
+        .route(
+            "/delegations/{id}",
+            get(delegations::show::handle).delete(delegations::revoke::handle),
+        )
+        .route("/audit", get(audit::list::handle))
+        .route("/audit/{id}", get(audit::show::handle))
+        .route(
+            "/users",
+            get(users::list::handle).post(users::create::handle),
+        )
+        .route(
+            "/users/{id}",
+            get(users::show::handle)
+                .patch(users::update::handle)
+                .delete(users::delete::handle),
+        )
+        .route("/users/{id}/ban", post(users::ban::handle))
+        .route("/users/{id}/unban", post(users::unban::handle))
+        .route("/keys", get(keys::list::handle).post(keys::create::handle))
+        .route(
+            "/keys/{id}",
+            get(keys::show::handle)
+                .patch(keys::update::handle)
+                .delete(keys::revoke::handle),
+        );
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .route("/version", get(operations::version))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(caught))
+        .layer(from_fn_with_state(state.clone(), around))
+        .with_state(state)
+}
+
+async fn no_such_route() -> Failure {
+    Failure::NoSuchRoute
+}
+
+async fn method_not_allowed() -> Failure {
+    Failure::MethodNotAllowed
+}
+
+/// The `{id}` of a path; what is no id of the kind is refused with the reason.
+pub(crate) struct PathId<K>(pub(crate) Id<K>);
+
+impl<K: Named, S: Send + Sync> FromRequestParts<S> for PathId<K> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let wrong = |message: String| Failure::from(Invalid::at("id", message));
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params =
+            params.map_err(|_| wrong("cannot be read: percent-encode it as UTF-8".to_owned()))?;
+        let text = params
+            .iter()
+            .find(|(name, _)| *name == "id")
+            .map_or("", |(_, value)| value);
+        text.parse()
+            .map(Self)
+            .map_err(|error: Invalid| wrong(error.to_string()))
+    }
+}

@@ -1,0 +1,9 @@
+//! `/api/v1/users`.
+
+pub(crate) mod ban;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod list;
+pub(crate) mod show;
+pub(crate) mod unban;
+pub(crate) mod update;

@@ -1,0 +1,390 @@
+//! The value that an application holds.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request as HttpRequest};
+use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
+use kavachos_engine::actor::Actor;
+use kavachos_engine::page::{Page, PageOf};
+use kavachos_engine::{
+    Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation,
+    Engine, Error, GrantFilter, Issued, Key, KeyChange, Question, Result, Revoked, User,
+    UserChange,
+};
+use kavachos_http::{Peer, State};
+
+use crate::ask::{NewAgent, NewDelegation, NewKey, NewUser, Request};
+use crate::builder::Builder;
+
+/// One tenant: its database, its decisions, its ledger, its HTTP API. Cheap to clone.
+///
+/// Calls made here come from the program itself: they may do everything, and stand in the ledger as `system`. Callers
+/// from outside authenticate at [`Kavach::service`], or with [`Engine::authenticate`].
+#[derive(Clone)]
+pub struct Kavach {
+    engine: Engine,
+    http: kavachos_http::Options,
+}
+
+impl Kavach {
+    /// Begins to build one.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(engine: Engine, http: kavachos_http::Options) -> Self {
+        Self { engine, http }
+    }
+
+    /// May this agent do this now? The answer is on record when it comes.
+    ///
+    /// # Errors
+    /// The request cannot be read, or nothing could be decided or recorded. A denial is no error.
+    pub async fn authorize(&self, agent: &AgentId, request: Request) -> Result<Decision> {
+        let (request, on_behalf_of) = request.read()?;
+        let question = Question {
+            agent: Some(*agent),
+            on_behalf_of,
+            request,
+        };
+        self.engine.authorize(&self.actor(), &question).await
+    }
+
+    /// Humans.
+    pub fn users(&self) -> Users<'_> {
+        Users(self)
+    }
+
+    /// Agents.
+    pub fn agents(&self) -> Agents<'_> {
+        Agents(self)
+    }
+
+    /// Delegations.
+    pub fn delegations(&self) -> Delegations<'_> {
+        Delegations(self)
+    }
+
+    /// Operator keys, for callers of the HTTP API.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys(self)
+    }
+
+    /// The ledger.
+    pub fn audit(&self) -> Audit<'_> {
+        Audit(self)
+    }
+
+    /// The HTTP API, to serve alone or as the fallback of other routes.
+    ///
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: without the address of the other end every
+    /// rule about addresses fails.
+    pub fn service(&self) -> Router {
+        let router = kavachos_http::router(State::new(self.engine.clone(), self.http.clone()));
+        router.layer(axum::middleware::map_request(with_peer))
+    }
+
+    /// The use cases, for callers that this program authenticates itself.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Commits what is queued and closes the database.
+    pub async fn close(&self) {
+        self.engine.close().await;
+    }
+
+    fn actor(&self) -> Actor {
+        Actor::local(self.engine.id())
+    }
+}
+
+async fn with_peer(mut request: HttpRequest) -> HttpRequest {
+    if let Some(ConnectInfo(address)) = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .copied()
+    {
+        request.extensions_mut().insert(Peer(address));
+    }
+    request
+}
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name<'a>(&'a Kavach);
+
+        impl $name<'_> {
+            fn engine(&self) -> &Engine {
+                &self.0.engine
+            }
+
+            fn actor(&self) -> Actor {
+                self.0.actor()
+            }
+        }
+    )*};
+}
+
+handles! {
+    /// What can be done with humans.
+    Users;
+    /// What can be done with agents.
+    Agents;
+    /// What can be done with delegations.
+    Delegations;
+    /// What can be done with operator keys.
+    Keys;
+    /// What can be read of the ledger.
+    Audit;
+}
+
+impl Users<'_> {
+    /// Creates a human.
+    ///
+    /// # Errors
+    /// See [`Engine::create_user`].
+    pub async fn create(&self, new: NewUser) -> Result<Issued<User>> {
+        self.engine().create_user(&self.actor(), &new.read()?).await
+    }
+
+    /// One human.
+    ///
+    /// # Errors
+    /// See [`Engine::user`].
+    pub async fn show(&self, id: &UserId) -> Result<User> {
+        self.engine().user(&self.actor(), *id).await
+    }
+
+    /// Humans, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::users`].
+    pub async fn list(&self, page: PageOf<UserId>) -> Result<Page<User, UserId>> {
+        self.engine().users(&self.actor(), page).await
+    }
+
+    /// Changes a human.
+    ///
+    /// # Errors
+    /// See [`Engine::change_user`].
+    pub async fn update(&self, id: &UserId, change: &UserChange) -> Result<User> {
+        self.engine().change_user(&self.actor(), *id, change).await
+    }
+
+    /// Stops a human and everything below until they are unbanned.
+    ///
+    /// # Errors
+    /// See [`Engine::ban_user`].
+    pub async fn ban(&self, id: &UserId) -> Result<Revoked> {
+        self.engine().ban_user(&self.actor(), *id).await
+    }
+
+    /// Lets a banned human's grants live again.
+    ///
+    /// # Errors
+    /// See [`Engine::unban_user`].
+    pub async fn unban(&self, id: &UserId) -> Result<User> {
+        self.engine().unban_user(&self.actor(), *id).await
+    }
+
+    /// Deletes a human for good and stops everything below.
+    ///
+    /// # Errors
+    /// See [`Engine::delete_user`].
+    pub async fn delete(&self, id: &UserId) -> Result<Revoked> {
+        self.engine().delete_user(&self.actor(), *id).await
+    }
+}
+
+impl Agents<'_> {
+    /// Creates an agent with its key.
+    ///
+    /// # Errors
+    /// See [`Engine::create_agent`].
+    pub async fn create(&self, new: NewAgent) -> Result<Issued<Agent>> {
+        self.engine()
+            .create_agent(&self.actor(), &new.read()?)
+            .await
+    }
+
+    /// One agent.
+    ///
+    /// # Errors
+    /// See [`Engine::agent`].
+    pub async fn show(&self, id: &AgentId) -> Result<Agent> {
+        self.engine().agent(&self.actor(), *id).await
+    }
+
+    /// Agents, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::agents`].
+    pub async fn list(
+        &self,
+        filter: AgentFilter,
+        page: PageOf<AgentId>,
+    ) -> Result<Page<Agent, AgentId>> {
+        self.engine().agents(&self.actor(), filter, page).await
+    }
+
+    /// What an agent may do, path by path.
+    ///
+    /// # Errors
+    /// See [`Engine::authority`].
+    pub async fn permissions(&self, id: &AgentId) -> Result<Vec<Authority>> {
+        self.engine().authority(&self.actor(), *id).await
+    }
+
+    /// Changes an agent.
+    ///
+    /// # Errors
+    /// See [`Engine::change_agent`].
+    pub async fn update(&self, id: &AgentId, change: &AgentChange) -> Result<Agent> {
+        self.engine().change_agent(&self.actor(), *id, change).await
+    }
+
+    /// Gives an agent a new key; the old one is dead at once.
+    ///
+    /// # Errors
+    /// See [`Engine::rotate_agent`].
+    pub async fn rotate(&self, id: &AgentId) -> Result<Issued<Agent>> {
+        self.engine().rotate_agent(&self.actor(), *id, None).await
+    }
+
+    /// Stops an agent and everything below until it is resumed.
+    ///
+    /// # Errors
+    /// See [`Engine::suspend_agent`].
+    pub async fn suspend(&self, id: &AgentId) -> Result<Revoked> {
+        self.engine().suspend_agent(&self.actor(), *id).await
+    }
+
+    /// Lets a suspended agent go on; it needs a new key.
+    ///
+    /// # Errors
+    /// See [`Engine::resume_agent`].
+    pub async fn resume(&self, id: &AgentId) -> Result<Agent> {
+        self.engine().resume_agent(&self.actor(), *id).await
+    }
+
+    /// Stops an agent and everything below for good.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_agent`].
+    pub async fn revoke(&self, id: &AgentId) -> Result<Revoked> {
+        self.engine().revoke_agent(&self.actor(), *id).await
+    }
+}
+
+impl Delegations<'_> {
+    /// Gives a part of one agent's authority to another.
+    ///
+    /// # Errors
+    /// See [`Engine::delegate`].
+    pub async fn create(&self, new: NewDelegation) -> Result<Issued<Delegation>> {
+        self.engine().delegate(&self.actor(), &new.read()?).await
+    }
+
+    /// One grant.
+    ///
+    /// # Errors
+    /// See [`Engine::delegation`].
+    pub async fn show(&self, id: &GrantId) -> Result<Delegation> {
+        self.engine().delegation(&self.actor(), *id).await
+    }
+
+    /// Grants, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::delegations`].
+    pub async fn list(
+        &self,
+        filter: GrantFilter,
+        page: PageOf<GrantId>,
+    ) -> Result<Page<Delegation, GrantId>> {
+        self.engine().delegations(&self.actor(), filter, page).await
+    }
+
+    /// Stops a grant and everything below for good.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_delegation`].
+    pub async fn revoke(&self, id: &GrantId) -> Result<Revoked> {
+        self.engine().revoke_delegation(&self.actor(), *id).await
+    }
+}
+
+impl Keys<'_> {
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// See [`Engine::create_key`].
+    pub async fn create(&self, new: NewKey) -> Result<Issued<Key>> {
+        self.engine().create_key(&self.actor(), &new.read()?).await
+    }
+
+    /// One key, without the key itself.
+    ///
+    /// # Errors
+    /// See [`Engine::key`].
+    pub async fn show(&self, id: &KeyId) -> Result<Key> {
+        self.engine().key(&self.actor(), *id).await
+    }
+
+    /// Keys, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::keys`].
+    pub async fn list(&self, page: PageOf<KeyId>) -> Result<Page<Key, KeyId>> {
+        self.engine().keys(&self.actor(), page).await
+    }
+
+    /// Changes a key.
+    ///
+    /// # Errors
+    /// See [`Engine::change_key`].
+    pub async fn update(&self, id: &KeyId, change: &KeyChange) -> Result<Key> {
+        self.engine().change_key(&self.actor(), *id, change).await
+    }
+
+    /// Revokes a key for good.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_key`].
+    pub async fn revoke(&self, id: &KeyId) -> Result<Revoked> {
+        self.engine().revoke_key(&self.actor(), *id).await
+    }
+}
+
+impl Audit<'_> {
+    /// Records, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::audit`].
+    pub async fn query(
+        &self,
+        filter: &AuditFilter,
+        page: PageOf<u64>,
+    ) -> Result<Page<AuditRecord, u64>> {
+        self.engine().audit(&self.actor(), filter, page).await
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// See [`Engine::audit_record`].
+    pub async fn show(&self, id: &AuditId) -> Result<AuditRecord> {
+        self.engine().audit_record(&self.actor(), *id).await
+    }
+}
+
+/// A misspelt pattern or name in a builder call is an error of the call that uses it.
+pub(crate) fn deferred<T>(
+    value: std::result::Result<T, kavachos_core::invalid::Invalid>,
+) -> Result<T> {
+    value.map_err(Error::Invalid)
+}

@@ -1,0 +1,67 @@
+//! The native process: its clock, its randomness, its tasks. The only place that touches them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kavachos_core::time::Timestamp;
+use kavachos_engine::Runtime;
+use kavachos_store::{BoxFuture, Clock, Rng};
+use tokio::runtime::Handle;
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that owns the system clock"
+    )]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The system's source of randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRng;
+
+impl Rng for SystemRng {
+    /// Without randomness nothing that is made here would be secret: the process ends.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that owns the system's randomness"
+    )]
+    fn fill(&self, bytes: &mut [u8]) {
+        if getrandom::fill(bytes).is_err() {
+            std::process::abort();
+        }
+    }
+}
+
+/// Tasks and sleeping with tokio.
+#[derive(Debug, Clone)]
+pub struct TokioRuntime(Handle);
+
+impl TokioRuntime {
+    /// The runtime that is running this code; `None` outside of one.
+    pub fn current() -> Option<Self> {
+        Handle::try_current().ok().map(Self)
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0
+    }
+}
+
+impl Runtime for TokioRuntime {
+    fn spawn(&self, future: BoxFuture<'static, ()>) {
+        drop(self.0.spawn(future));
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
