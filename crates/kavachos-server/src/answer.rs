@@ -1,7 +1,7 @@
 //! An answer of the API, and how it is taken apart.
 
 use axum::body::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use kavachos_core::json;
 use serde_json::Value;
 
@@ -12,8 +12,6 @@ use crate::failure::{Failure, Refusal};
 pub(crate) struct Answer {
     /// The body as it came.
     pub(crate) body: Bytes,
-    /// The headers.
-    pub(crate) headers: HeaderMap,
     value: Value,
 }
 
@@ -26,7 +24,7 @@ impl Answer {
             return Err(refusal(parts.status, body, value.as_ref()));
         }
         match value {
-            Some(value) if value.is_object() => Ok(Self { body, headers: parts.headers, value }),
+            Some(value) if value.is_object() => Ok(Self { body, value }),
             _ => Err(Failure::Stranger { status: parts.status.as_u16() }),
         }
     }

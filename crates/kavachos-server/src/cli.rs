@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::command::{self, Outcome};
-use crate::config::{Config, Environment, Flag};
+use crate::config::{self, Config, Environment, Flag};
 use crate::failure::Failure;
 use crate::output::{Form, Output};
 use crate::tenant;
@@ -188,19 +188,42 @@ async fn ask(command: ApiCommand, global: &Global, config: &Config, output: &mut
             return Err(Failure::Usage("give `--url` for a server or `--database` for a file, not both".to_owned()));
         }
         (Some(_), None) => Client::new(Local::new(tenant::of_command(&config.server()?).await?)),
-        (None, _) => Client::new(Http::new(config.client()?)?),
+        (None, _) => return ask_server(command, config.client()?, output).await,
     };
-    let outcome = match command {
-        ApiCommand::Agent(command) => command.run(&client, output).await,
-        ApiCommand::Authorize(command) => command.run(&client, output).await,
-        ApiCommand::Delegate(command) => command.run(&client, output).await,
-        ApiCommand::Delegation(command) => command.run(&client, output).await,
-        ApiCommand::User(command) => command.run(&client, output).await,
-        ApiCommand::Key(command) => command.run(&client, output).await,
-        ApiCommand::Audit(command) => command.run(&client, output).await,
-    };
+    let outcome = answer(command, &client, output).await;
     client.close().await;
     outcome
+}
+
+/// Asks over HTTP, and says where the credential came from if the server does not know it.
+async fn ask_server(command: ApiCommand, config: config::Client, output: &mut Output) -> Result<Outcome, Failure> {
+    let from = config.key.as_ref().map(|key| key.from.clone());
+    if from.is_some() && config.url.scheme_str() == Some("http") && !config::is_loopback(&config.url) {
+        output.note("warning: the credential travels in clear text; use https");
+    }
+    let client = Client::new(Http::new(config)?);
+    let outcome = answer(command, &client, output).await;
+    if let Err(Failure::Refused(refusal)) = &outcome
+        && refusal.code == "unauthenticated"
+    {
+        output.note(&match from {
+            Some(from) => format!("the credential came from {from}"),
+            None => "no credential was found: set KAVACH_KEY, or KAVACH_KEY_FILE to a file that holds it".to_owned(),
+        });
+    }
+    outcome
+}
+
+async fn answer(command: ApiCommand, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    match command {
+        ApiCommand::Agent(command) => command.run(client, output).await,
+        ApiCommand::Authorize(command) => command.run(client, output).await,
+        ApiCommand::Delegate(command) => command.run(client, output).await,
+        ApiCommand::Delegation(command) => command.run(client, output).await,
+        ApiCommand::User(command) => command.run(client, output).await,
+        ApiCommand::Key(command) => command.run(client, output).await,
+        ApiCommand::Audit(command) => command.run(client, output).await,
+    }
 }
 
 /// How many threads a command gets: a server all, a question one.

@@ -22,7 +22,7 @@ pub(crate) async fn agent(client: &Client, given: &str) -> Result<String, Failur
         return Ok(given.to_owned());
     }
     let found = search(client, "agents", |agent| text(agent, "name") == Some(given)).await?;
-    only("agent", given, "--database or an operator key sees them all; an agent key only its own", found)
+    only("agent", given, "give an id, or a name that `kavach agent list` shows", &found)
 }
 
 /// The id of a human who is given by id, by e-mail address or as `provider:id`.
@@ -38,7 +38,7 @@ pub(crate) async fn user(client: &Client, given: &str) -> Result<String, Failure
         text(user, "email") == Some(&email) || outside.as_deref() == Some(given)
     };
     let found = search(client, "users", is).await?;
-    only("human", given, "give an id, an e-mail address or `provider:id`", found)
+    only("human", given, "give an id, an e-mail address or `provider:id`", &found)
 }
 
 /// The id of a human or an agent: what has an `@` or a `:` names a human.
@@ -66,7 +66,7 @@ async fn search(client: &Client, list: &str, is: impl Fn(&Value) -> bool) -> Res
 }
 
 /// The one thing that is meant: of several, the one that was not stopped for good.
-fn only(kind: &str, given: &str, hint: &str, found: Vec<Value>) -> Result<String, Failure> {
+fn only(kind: &str, given: &str, hint: &str, found: &[Value]) -> Result<String, Failure> {
     let is_live = |thing: &&Value| text(thing, "status") != Some("revoked");
     let live: Vec<&Value> = found.iter().filter(is_live).collect();
     let meant = if live.is_empty() { found.iter().collect() } else { live };
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_name_means_the_one_that_was_not_stopped_for_good() {
-        let chosen = |found| only("agent", "x", "", found).ok();
+        let chosen = |found: Vec<Value>| only("agent", "x", "", &found).ok();
         assert_eq!(chosen(vec![agent("a", "active")]).as_deref(), Some("a"));
         assert_eq!(chosen(vec![agent("a", "revoked"), agent("b", "suspended")]).as_deref(), Some("b"));
         assert_eq!(chosen(vec![agent("a", "revoked")]).as_deref(), Some("a"));
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn an_ambiguous_name_is_refused_with_all_that_it_names() {
-        let error = only("agent", "x", "", vec![agent("a", "active"), agent("b", "active")]).unwrap_err().to_string();
+        let error = only("agent", "x", "", &[agent("a", "active"), agent("b", "active")]).unwrap_err().to_string();
         assert!(error.starts_with("`x` names 2 agents") && error.contains("a (active") && error.contains("b (active"));
-        assert!(only("agent", "x", "try y", Vec::new()).unwrap_err().to_string().ends_with("try y"));
+        assert!(only("agent", "x", "try y", &[]).unwrap_err().to_string().ends_with("try y"));
     }
 }

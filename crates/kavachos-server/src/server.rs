@@ -7,19 +7,19 @@
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use kavachos::Kavach;
-use kavachos_http::Peer;
 use kavachos_store::Health;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -31,7 +31,7 @@ use crate::config::{Listen, Presence};
 use crate::failure::Failure;
 
 /// How many connections are open at the same time; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 10_000;
+const MAX_CONNECTIONS: u32 = 10_000;
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request may take, with its body, until its answer begins.
@@ -81,15 +81,14 @@ impl Server {
     pub(crate) async fn run(self, kavach: Kavach) -> Result<(), Failure> {
         let signals = Signals::new()?;
         let (stop, stopping) = watch::channel(false);
-        let graceful = GracefulShutdown::new();
         let mut accepting = JoinSet::new();
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+        let routes = kavach.service();
         for listener in self.listeners {
             let door = Door {
                 listener,
-                routes: kavach.service(),
+                routes: routes.clone(),
                 connections: Arc::clone(&connections),
-                watcher: graceful.watcher(),
                 stopping: stopping.clone(),
             };
             accepting.spawn(door.accept());
@@ -97,7 +96,7 @@ impl Server {
         let end = end(&kavach, &signals).await;
         stop.send_replace(true);
         accepting.join_all().await;
-        drain(graceful, &signals).await;
+        drain(&connections, &signals).await;
         kavach.close().await;
         tracing::info!("closed");
         match end {
@@ -131,9 +130,10 @@ async fn store_stopped(kavach: &Kavach) -> String {
     }
 }
 
-async fn drain(graceful: GracefulShutdown, signals: &Signals) {
+/// Waits until every connection has given its permit back.
+async fn drain(connections: &Semaphore, signals: &Signals) {
     tokio::select! {
-        finished = timeout(DRAIN_TIMEOUT, graceful.shutdown()) => {
+        finished = timeout(DRAIN_TIMEOUT, connections.acquire_many(MAX_CONNECTIONS)) => {
             if finished.is_err() {
                 tracing::warn!("some requests were not finished within 10 seconds");
             }
@@ -147,7 +147,6 @@ struct Door {
     listener: TcpListener,
     routes: Router,
     connections: Arc<Semaphore>,
-    watcher: Watcher,
     stopping: watch::Receiver<bool>,
 }
 
@@ -160,7 +159,7 @@ impl Door {
                 Some((permit, self.listener.accept().await))
             };
             let (permit, accepted) = tokio::select! {
-                _ = self.stopping.wait_for(|stop| *stop) => return,
+                () = until(&mut self.stopping) => return,
                 next = next => match next {
                     Some(next) => next,
                     None => return,
@@ -168,7 +167,7 @@ impl Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = talk(stream, peer, self.routes.clone(), self.watcher.clone());
+                    let connection = talk(stream, peer, self.routes.clone(), self.stopping.clone());
                     tokio::spawn(async move {
                         connection.await;
                         drop(permit);
@@ -184,8 +183,8 @@ impl Door {
     }
 }
 
-/// One connection, to its end.
-async fn talk(stream: TcpStream, peer: SocketAddr, routes: Router, watcher: Watcher) {
+/// One connection, to its end; once the server stops, to the end of the request under way.
+async fn talk(stream: TcpStream, peer: SocketAddr, routes: Router, mut stopping: watch::Receiver<bool>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
@@ -195,14 +194,28 @@ async fn talk(stream: TcpStream, peer: SocketAddr, routes: Router, watcher: Watc
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = until(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
 }
 
+/// Waits until the server stops.
+async fn until(stopping: &mut watch::Receiver<bool>) {
+    // Without a sender there is no server any more.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
 async fn answer(request: Request<Incoming>, peer: SocketAddr, mut routes: Router) -> Result<Response<Body>, Infallible> {
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(ConnectInfo(peer));
     match timeout(ANSWER_TIMEOUT, routes.call(request)).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -250,7 +263,7 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|error| failure(&format!("signals cannot be received: {error}")));
         let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-        let (count, received) = watch::channel(0);
+        let (count, received) = watch::channel(0_u32);
         tokio::spawn(async move {
             loop {
                 tokio::select! {

@@ -31,7 +31,6 @@ pub(crate) async fn run(config: config::Server, environment: &Environment, outpu
             return Err(failure);
         }
     };
-    kavach.engine().start_summaries();
     Welcome { config: &config, server: &server, key: &key, program: environment.program() }.print(output);
     server.run(kavach).await?;
     Ok(Outcome::Done)
@@ -106,7 +105,7 @@ impl Welcome<'_> {
 
     /// What the command line must be told first when the server is not where it looks by itself.
     fn export(&self) -> Option<String> {
-        let here = crate::dev_key::path("kavach.db".as_ref());
+        let here = dev_key::path("kavach.db".as_ref());
         let by_itself = self.url() == DEFAULT_URL && self.key.path == here;
         let quoted = self.key.path.display().to_string().replace('\'', r"'\''");
         (!by_itself).then(|| format!("export KAVACH_URL={} KAVACH_KEY_FILE='{quoted}'", self.url()))

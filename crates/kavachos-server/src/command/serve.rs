@@ -38,7 +38,6 @@ async fn prepare(kavach: &Kavach, config: &config::Server) -> Result<(), Failure
             "`{path}` has no operator key yet: run `kavach init --database {path}`, or set KAVACH_ADMIN_KEY"
         )));
     }
-    kavach.engine().start_summaries();
     Ok(())
 }
 

@@ -1,13 +1,12 @@
 //! Texts of settings, read. Errors say what is wrong with the text, never whose it is, and never repeat a secret.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use http::Uri;
 use ipnet::IpNet;
 use kavachos_core::secret::{Secret, SecretKind};
-use kavachos_core::time::clip;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// The port of a server that was told nothing else.
@@ -16,6 +15,8 @@ const PORT: u16 = 3000;
 const MAX_LISTEN: usize = 16;
 /// How many proxies or networks of them are trusted at the most.
 const MAX_PROXIES: usize = 256;
+/// How much of a wrong text is repeated.
+const MAX_SHOWN: usize = 80;
 
 /// A credential and where it was found.
 pub(crate) struct Key {
@@ -44,18 +45,13 @@ pub(crate) enum LogForm {
 }
 
 /// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Listen {
     /// On this machine's own addresses, [::1] only where there is one.
+    #[default]
     Loopback,
     /// On these, all of them.
     At(Vec<SocketAddr>),
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self::Loopback
-    }
 }
 
 impl Listen {
@@ -86,6 +82,11 @@ pub(crate) enum Presence {
     IfAvailable,
 }
 
+/// The beginning of a text, to be repeated in an error.
+fn clip(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
+}
+
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     let address = |part: &str| {
         let part = part.trim();
@@ -110,7 +111,7 @@ pub(crate) fn url(text: &str) -> Result<Uri, String> {
 /// Whether the address is this machine's own.
 pub(crate) fn is_loopback(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
@@ -136,7 +137,7 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse().map(IpNet::from).ok();
+    let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
     let network = text.parse().ok().or_else(address);
     network.ok_or_else(|| format!("`{}` is no address or network like `10.0.0.0/8`", clip(text)))
 }

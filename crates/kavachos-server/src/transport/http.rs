@@ -89,7 +89,7 @@ impl Http {
         let https = self.url.scheme_str() == Some("https");
         let port = self.url.port_u16().unwrap_or(if https { 443 } else { 80 });
         let stream = TcpStream::connect((self.host(), port)).await.map_err(|error| {
-            let hint = if crate::config::is_loopback(&self.url) { "; start one with `kavach dev` or `kavach serve`" } else { "" };
+            let hint = if config::is_loopback(&self.url) { "; start one with `kavach dev` or `kavach serve`" } else { "" };
             self.unreachable(&format!("{error}{hint}"))
         })?;
         stream.set_nodelay(true).map_err(|error| self.unreachable(&error.to_string()))?;
