@@ -108,7 +108,7 @@ impl Engine {
         }
         let mut cut = Page::cut(found, page.limit, |row: &LedgerRow| row.seq);
         cut.next = cut.next.or(ended_early);
-        let items = self.shown(cut.items).await?;
+        let items = self.shown(&cut.items).await?;
         Ok(Page {
             items,
             next: cut.next,
@@ -122,8 +122,8 @@ impl Engine {
     pub async fn audit_record(&self, actor: &Actor, id: AuditId) -> Result<AuditRecord> {
         actor.require(Scope::AuditRead)?;
         let row = self.store().find(kavachos_store::ledger::by_id(id)).await?;
-        let rows = vec![row.ok_or(Error::NotFound("audit record"))?];
-        let shown = self.shown(rows).await?.pop();
+        let rows = [row.ok_or(Error::NotFound("audit record"))?];
+        let shown = self.shown(&rows).await?.pop();
         shown.ok_or(Error::NotFound("audit record"))
     }
 
@@ -151,8 +151,8 @@ impl Engine {
     }
 
     /// The records as they are shown, with humans under their own ids.
-    async fn shown(&self, rows: Vec<LedgerRow>) -> Result<Vec<AuditRecord>> {
-        let mut records = rows.into_iter().map(record).collect::<Result<Vec<_>>>()?;
+    async fn shown(&self, rows: &[LedgerRow]) -> Result<Vec<AuditRecord>> {
+        let mut records = rows.iter().map(record).collect::<Result<Vec<_>>>()?;
         let people = self.people(records.iter().filter_map(subject)).await?;
         for record in &mut records {
             if let Some(user) = subject(record).and_then(|known| people.get(&known)) {
@@ -184,7 +184,7 @@ impl Engine {
 }
 
 /// A stored record with its personal fields beside the others; no field stands in both.
-fn record(row: LedgerRow) -> Result<AuditRecord> {
+fn record(row: &LedgerRow) -> Result<AuditRecord> {
     let damaged = |error: serde_json::Error| {
         Error::Internal(format!("record {} cannot be read: {error}", row.seq))
     };
