@@ -19,8 +19,6 @@ use serde_json::json;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
-/// How often counted refusals are written.
-const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 /// Over which time single records are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Single records of one stranger and code in a window.
@@ -212,17 +210,6 @@ impl Engine {
                 tracing::warn!(%error, count, "a summary of refusals could not be written");
             }
         }
-    }
-
-    /// Writes summaries every ten seconds, for as long as the process lives.
-    pub fn start_summaries(&self) {
-        let engine = self.clone();
-        self.spawn(async move {
-            loop {
-                engine.sleep(SUMMARY_EVERY).await;
-                engine.flush_refusals().await;
-            }
-        });
     }
 
     fn commit_aside(&self, sealed: Result<Entry>) {
