@@ -296,11 +296,12 @@ impl Engine {
         batch: &mut Batch,
         (row, user, planned, key): (&AgentRow, &UserRow, &Planned, &AgentKeyRow),
     ) -> Result<()> {
+        let mut reads = planned.reads.clone();
+        reads.push(user.mark);
         // A human who is created in this same batch has no generation to be checked yet.
-        if batch.writes.is_empty() {
-            batch.reads.push(user.mark);
-        }
-        batch.reads.extend(planned.reads.iter().copied());
+        let is_new = !batch.writes.is_empty();
+        reads.retain(|mark| !is_new || *mark != user.mark);
+        batch.reads.extend(reads);
         batch
             .writes
             .push(user::count_agent(user.id, self.settings().agents_per_owner));
