@@ -25,7 +25,9 @@ impl Answer {
         }
         match value {
             Some(value) if value.is_object() => Ok(Self { body, value }),
-            _ => Err(Failure::Stranger { status: parts.status.as_u16() }),
+            _ => Err(Failure::Stranger {
+                status: parts.status.as_u16(),
+            }),
         }
     }
 
@@ -55,7 +57,9 @@ fn refusal(status: StatusCode, body: Bytes, value: Option<&Value>) -> Failure {
             field: member("field"),
             body,
         })),
-        _ => Failure::Stranger { status: status.as_u16() },
+        _ => Failure::Stranger {
+            status: status.as_u16(),
+        },
     }
 }
 
@@ -64,21 +68,41 @@ mod tests {
     use super::*;
 
     fn read(status: u16, body: &'static str) -> Result<Answer, Failure> {
-        Answer::read(Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap())
+        Answer::read(
+            Response::builder()
+                .status(status)
+                .body(Bytes::from_static(body.as_bytes()))
+                .unwrap(),
+        )
     }
 
     #[test]
     fn data_lists_and_refusals_are_told_apart() {
         let list = read(200, r#"{"data":[{"id":"a"}],"nextCursor":"c"}"#).unwrap();
         assert_eq!((list.items().len(), list.next_cursor()), (1, Some("c")));
-        let refused = read(403, r#"{"error":{"code":"forbidden","message":"no","requestId":"req_1","field":"x"}}"#);
-        assert_eq!(refused.unwrap_err().to_string(), "no (forbidden, request req_1, field `x`)");
+        let refused = read(
+            403,
+            r#"{"error":{"code":"forbidden","message":"no","requestId":"req_1","field":"x"}}"#,
+        );
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "no (forbidden, request req_1, field `x`)"
+        );
     }
 
     #[test]
     fn what_no_server_of_ours_says_is_not_taken_for_an_answer() {
-        for (status, body) in [(200, "<html>"), (502, "bad gateway"), (404, "{}"), (200, "[]"), (302, "")] {
-            assert!(matches!(read(status, body), Err(Failure::Stranger { .. })), "{body}");
+        for (status, body) in [
+            (200, "<html>"),
+            (502, "bad gateway"),
+            (404, "{}"),
+            (200, "[]"),
+            (302, ""),
+        ] {
+            assert!(
+                matches!(read(status, body), Err(Failure::Stranger { .. })),
+                "{body}"
+            );
         }
     }
 }

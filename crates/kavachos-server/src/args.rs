@@ -32,7 +32,9 @@ impl Permissions {
 
     /// All of them; one must be given.
     pub(crate) fn required(&self) -> Result<Value, Failure> {
-        self.list().ok_or_else(|| Failure::Usage("say what may be done, with `--allow` or `--permission`".to_owned()))
+        self.list().ok_or_else(|| {
+            Failure::Usage("say what may be done, with `--allow` or `--permission`".to_owned())
+        })
     }
 }
 
@@ -50,7 +52,9 @@ pub(crate) struct Page {
 impl Page {
     /// The parameters of the page, with these others.
     pub(crate) fn on(&self, query: Query) -> Query {
-        query.with("limit", self.limit).with("cursor", self.cursor.as_ref())
+        query
+            .with("limit", self.limit)
+            .with("cursor", self.cursor.as_ref())
     }
 }
 
@@ -75,7 +79,9 @@ impl Members {
     /// The object; something must be in it.
     pub(crate) fn change(self) -> Result<Value, Failure> {
         if self.0.is_empty() {
-            return Err(Failure::Usage("say what to change; `--help` lists what can be".to_owned()));
+            return Err(Failure::Usage(
+                "say what to change; `--help` lists what can be".to_owned(),
+            ));
         }
         Ok(self.object())
     }
@@ -85,8 +91,12 @@ impl Members {
 pub(crate) fn allow(text: &str) -> Result<Value, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
-        [actions, resource] => Ok(json!({ "resource": resource, "actions": actions.split(',').collect::<Vec<_>>() })),
-        _ => Err("write actions, a blank and a resource, as in 'read,list mcp:github:*'".to_owned()),
+        [actions, resource] => {
+            Ok(json!({ "resource": resource, "actions": actions.split(',').collect::<Vec<_>>() }))
+        }
+        _ => {
+            Err("write actions, a blank and a resource, as in 'read,list mcp:github:*'".to_owned())
+        }
     }
 }
 
@@ -94,7 +104,9 @@ pub(crate) fn allow(text: &str) -> Result<Value, String> {
 pub(crate) fn json_value(text: &str) -> Result<Value, String> {
     if text == "-" {
         let mut bytes = Vec::new();
-        let read = std::io::stdin().take(MAX_INPUT_BYTES).read_to_end(&mut bytes);
+        let read = std::io::stdin()
+            .take(MAX_INPUT_BYTES)
+            .read_to_end(&mut bytes);
         read.map_err(|error| format!("standard input cannot be read: {error}"))?;
         return json::parse(&bytes).map_err(|error| error.to_string());
     }
@@ -103,12 +115,20 @@ pub(crate) fn json_value(text: &str) -> Result<Value, String> {
 
 /// JSON, or `none` to take away what is there.
 pub(crate) fn json_or_none(text: &str) -> Result<Value, String> {
-    if text == "none" { Ok(Value::Null) } else { json_value(text) }
+    if text == "none" {
+        Ok(Value::Null)
+    } else {
+        json_value(text)
+    }
 }
 
 /// A text, or `none` to take away what is there.
 pub(crate) fn text_or_none(text: &str) -> Result<Value, String> {
-    Ok(if text == "none" { Value::Null } else { text.into() })
+    Ok(if text == "none" {
+        Value::Null
+    } else {
+        text.into()
+    })
 }
 
 /// `provider:id`, as an object.
@@ -150,17 +170,35 @@ mod tests {
 
     #[test]
     fn lengths_of_time_have_units() {
-        for (text, expected) in [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800)] {
+        for (text, expected) in [
+            ("90", 90),
+            ("90s", 90),
+            ("15m", 900),
+            ("12h", 43_200),
+            ("7d", 604_800),
+        ] {
             assert_eq!(seconds(text), Ok(expected), "{text}");
         }
-        for text in ["", "m", "-1s", "1.5h", "1w", "1 h", "99999999999999999999", "18446744073709551615d"] {
+        for text in [
+            "",
+            "m",
+            "-1s",
+            "1.5h",
+            "1w",
+            "1 h",
+            "99999999999999999999",
+            "18446744073709551615d",
+        ] {
             assert!(seconds(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn permissions_are_actions_and_a_resource() {
-        assert_eq!(allow("read,list  mcp:github:*"), Ok(json!({ "resource": "mcp:github:*", "actions": ["read", "list"] })));
+        assert_eq!(
+            allow("read,list  mcp:github:*"),
+            Ok(json!({ "resource": "mcp:github:*", "actions": ["read", "list"] }))
+        );
         for text in ["", "read", "read a b"] {
             assert!(allow(text).is_err(), "{text}");
         }
@@ -168,7 +206,12 @@ mod tests {
 
     #[test]
     fn an_outside_identity_may_hold_colons() {
-        assert_eq!(external("oidc:https://x"), Ok(json!({ "provider": "oidc", "externalId": "https://x" })));
-        assert!(external("ada").is_err() && external(":ada").is_err() && external("demo:").is_err());
+        assert_eq!(
+            external("oidc:https://x"),
+            Ok(json!({ "provider": "oidc", "externalId": "https://x" }))
+        );
+        assert!(
+            external("ada").is_err() && external(":ada").is_err() && external("demo:").is_err()
+        );
     }
 }

@@ -116,7 +116,11 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let form = if cli.global.json { Form::Json } else { Form::Text };
+    let form = if cli.global.json {
+        Form::Json
+    } else {
+        Form::Text
+    };
     let mut output = Output::of_process(form);
     let code = match started(cli, &mut output) {
         Ok(Outcome::Done) => 0,
@@ -126,13 +130,19 @@ pub(crate) fn run() -> ExitCode {
             failure.exit_code()
         }
     };
-    ExitCode::from(if code == 0 && output.has_failed() { 1 } else { code })
+    ExitCode::from(if code == 0 && output.has_failed() {
+        1
+    } else {
+        code
+    })
 }
 
 fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
     let environment = Environment::of_process();
     let listen = match &cli.command {
-        Command::Host(HostCommand::Dev(listening) | HostCommand::Serve(listening)) => listening.listen.clone(),
+        Command::Host(HostCommand::Dev(listening) | HostCommand::Serve(listening)) => {
+            listening.listen.clone()
+        }
         _ => None,
     };
     let flags = cli.global.flags(listen);
@@ -141,7 +151,10 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             output.lines(reference());
             Ok(Outcome::Done)
         }
-        Command::Host(HostCommand::Doctor) => block_on(Threads::One, command::doctor::run(&environment, &flags, output)),
+        Command::Host(HostCommand::Doctor) => block_on(
+            Threads::One,
+            command::doctor::run(&environment, &flags, output),
+        ),
         Command::Host(command) => {
             let config = loaded(&environment, &flags, output)?;
             host(&command, &config, &environment, output)
@@ -161,11 +174,18 @@ impl Global {
             (Flag::Url, self.url.clone()),
             (Flag::Listen, listen),
         ];
-        given.into_iter().filter_map(|(flag, value)| Some((flag, value?))).collect()
+        given
+            .into_iter()
+            .filter_map(|(flag, value)| Some((flag, value?)))
+            .collect()
     }
 }
 
-fn loaded(environment: &Environment, flags: &[(Flag, String)], output: &mut Output) -> Result<Config, Failure> {
+fn loaded(
+    environment: &Environment,
+    flags: &[(Flag, String)],
+    output: &mut Output,
+) -> Result<Config, Failure> {
     let config = Config::load(environment, flags)?;
     for warning in &config.warnings {
         output.note(warning);
@@ -173,19 +193,36 @@ fn loaded(environment: &Environment, flags: &[(Flag, String)], output: &mut Outp
     Ok(config)
 }
 
-fn host(command: &HostCommand, config: &Config, environment: &Environment, output: &mut Output) -> Result<Outcome, Failure> {
+fn host(
+    command: &HostCommand,
+    config: &Config,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     let server = config.server()?;
     match command {
-        HostCommand::Dev(_) => block_on(Threads::Many, command::dev::run(server, environment, output)),
+        HostCommand::Dev(_) => block_on(
+            Threads::Many,
+            command::dev::run(server, environment, output),
+        ),
         HostCommand::Serve(_) => block_on(Threads::Many, command::serve::run(server, output)),
-        HostCommand::Init | HostCommand::Doctor => block_on(Threads::One, command::init::run(server, output)),
+        HostCommand::Init | HostCommand::Doctor => {
+            block_on(Threads::One, command::init::run(server, output))
+        }
     }
 }
 
-async fn ask(command: ApiCommand, global: &Global, config: &Config, output: &mut Output) -> Result<Outcome, Failure> {
+async fn ask(
+    command: ApiCommand,
+    global: &Global,
+    config: &Config,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     let client = match (&global.database, &global.url) {
         (Some(_), Some(_)) => {
-            return Err(Failure::Usage("give `--url` for a server or `--database` for a file, not both".to_owned()));
+            return Err(Failure::Usage(
+                "give `--url` for a server or `--database` for a file, not both".to_owned(),
+            ));
         }
         (Some(_), None) => Client::new(Local::new(tenant::of_command(&config.server()?).await?)),
         (None, _) => return ask_server(command, config.client()?, output).await,
@@ -196,9 +233,16 @@ async fn ask(command: ApiCommand, global: &Global, config: &Config, output: &mut
 }
 
 /// Asks over HTTP, and says where the credential came from if the server does not know it.
-async fn ask_server(command: ApiCommand, config: config::Client, output: &mut Output) -> Result<Outcome, Failure> {
+async fn ask_server(
+    command: ApiCommand,
+    config: config::Client,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     let from = config.key.as_ref().map(|key| key.from.clone());
-    if from.is_some() && config.url.scheme_str() == Some("http") && !config::is_loopback(&config.url) {
+    if from.is_some()
+        && config.url.scheme_str() == Some("http")
+        && !config::is_loopback(&config.url)
+    {
         output.note("warning: the credential travels in clear text; use https");
     }
     let client = Client::new(Http::new(config)?);
@@ -214,7 +258,11 @@ async fn ask_server(command: ApiCommand, config: config::Client, output: &mut Ou
     outcome
 }
 
-async fn answer(command: ApiCommand, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+async fn answer(
+    command: ApiCommand,
+    client: &Client,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     match command {
         ApiCommand::Agent(command) => command.run(client, output).await,
         ApiCommand::Authorize(command) => command.run(client, output).await,
@@ -233,13 +281,17 @@ enum Threads {
     Many,
 }
 
-fn block_on(threads: Threads, future: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
+fn block_on(
+    threads: Threads,
+    future: impl Future<Output = Result<Outcome, Failure>>,
+) -> Result<Outcome, Failure> {
     let mut builder = match threads {
         Threads::One => tokio::runtime::Builder::new_current_thread(),
         Threads::Many => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = builder.enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Server(format!("the process gets no threads: {error}")))?;
+    let runtime = runtime
+        .map_err(|error| Failure::Server(format!("the process gets no threads: {error}")))?;
     runtime.block_on(future)
 }
 
@@ -259,7 +311,10 @@ fn describe(command: &clap::Command, out: &mut Vec<String>) {
     let help = command.clone().render_long_help().to_string();
     out.extend(help.lines().map(|line| line.trim_end().to_owned()));
     out.push(String::new());
-    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| !inner.is_hide_set() && inner.get_name() != "help")
+    {
         describe(inner, out);
     }
 }

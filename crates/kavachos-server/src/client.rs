@@ -29,13 +29,21 @@ impl Query {
 impl Client {
     /// A client that sends its requests this way.
     pub(crate) fn new(transport: impl Transport + 'static) -> Self {
-        Self { transport: Box::new(transport) }
+        Self {
+            transport: Box::new(transport),
+        }
     }
 
     /// Reads a thing or a list.
     pub(crate) async fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&query.0).finish();
-        let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&query.0)
+            .finish();
+        let path = if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        };
         self.send(Method::GET, &path, None).await
     }
 
@@ -59,13 +67,23 @@ impl Client {
         self.transport.close().await;
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        let mut request = Request::builder().method(method).uri(path).header(ACCEPT, "application/json");
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(ACCEPT, "application/json");
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let body = Bytes::from(body.map(Value::to_string).unwrap_or_default());
-        let request = request.body(body).map_err(|error| Failure::Usage(format!("this cannot be asked for: {error}")))?;
+        let request = request
+            .body(body)
+            .map_err(|error| Failure::Usage(format!("this cannot be asked for: {error}")))?;
         Answer::read(self.transport.send(request).await?)
     }
 }
@@ -90,6 +108,9 @@ mod tests {
     #[test]
     fn an_id_stays_one_segment_of_the_path() {
         assert_eq!(path("agents", "agent_01"), "/api/v1/agents/agent_01");
-        assert_eq!(path("agents", "../users?x#y é"), "/api/v1/agents/%2E%2E%2Fusers%3Fx%23y%20%C3%A9");
+        assert_eq!(
+            path("agents", "../users?x#y é"),
+            "/api/v1/agents/%2E%2E%2Fusers%3Fx%23y%20%C3%A9"
+        );
     }
 }

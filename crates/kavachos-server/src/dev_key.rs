@@ -35,17 +35,28 @@ pub(crate) fn path(database: &Path) -> PathBuf {
 pub(crate) async fn ensure(kavach: &Kavach, database: &Path) -> Result<DevKey, Failure> {
     let path = path(database);
     if path == database {
-        return Err(Failure::Database(format!("`{}` is where the key is kept: name the database otherwise", path.display())));
+        return Err(Failure::Database(format!(
+            "`{}` is where the key is kept: name the database otherwise",
+            path.display()
+        )));
     }
     if let Some(secret) = kept(&path)?
         && let Ok(Caller::Operator(_)) = kavach.engine().authenticate(secret.reveal()).await
     {
-        return Ok(DevKey { secret, path, is_new: false });
+        return Ok(DevKey {
+            secret,
+            path,
+            is_new: false,
+        });
     }
     let secret = make(kavach).await?;
     private_file::write(&path, format!("{}\n", secret.reveal()).as_bytes())
         .map_err(|error| Failure::file("write", &path, &error))?;
-    Ok(DevKey { secret, path, is_new: true })
+    Ok(DevKey {
+        secret,
+        path,
+        is_new: true,
+    })
 }
 
 /// What the file keeps, if it is a key.
@@ -57,14 +68,26 @@ fn kept(path: &Path) -> Result<Option<Secret>, Failure> {
         Ok(_) => {}
     }
     let bytes = fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
-    let secret = str::from_utf8(&bytes).ok().and_then(|text| Secret::parse(text.trim()).ok());
+    let secret = str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| Secret::parse(text.trim()).ok());
     Ok(secret.filter(|secret| secret.kind() == SecretKind::Operator))
 }
 
 async fn make(kavach: &Kavach) -> Result<Secret, Failure> {
     let engine = kavach.engine();
     let actor = Actor::local(engine.id());
-    let new = NewKey { name: "dev".to_owned(), scopes: Scopes::Every, ceiling: None, expires_at: None };
-    let issued = engine.create_key(&actor, &new).await.map_err(|error| tenant::failure(&error))?;
-    issued.token.ok_or_else(|| Failure::Database("the new key was not shown".to_owned()))
+    let new = NewKey {
+        name: "dev".to_owned(),
+        scopes: Scopes::Every,
+        ceiling: None,
+        expires_at: None,
+    };
+    let issued = engine
+        .create_key(&actor, &new)
+        .await
+        .map_err(|error| tenant::failure(&error))?;
+    issued
+        .token
+        .ok_or_else(|| Failure::Database("the new key was not shown".to_owned()))
 }

@@ -43,7 +43,13 @@ mod tests {
 
     #[test]
     fn words_of_every_script_stay_as_they_are() {
-        for text in ["github-reader", "Zoë Łukasiewicz", "日本語", "שלום", "mcp:github:*"] {
+        for text in [
+            "github-reader",
+            "Zoë Łukasiewicz",
+            "日本語",
+            "שלום",
+            "mcp:github:*",
+        ] {
             assert_eq!(shown(text), text);
         }
     }

@@ -20,7 +20,9 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Refused(Box<Refusal>),
     /// Something answered that is no KavachOS server.
-    #[error("the answer ({status}) is not one of a KavachOS server: check the address given with `--url`")]
+    #[error(
+        "the answer ({status}) is not one of a KavachOS server: check the address given with `--url`"
+    )]
     Stranger {
         /// The status of the answer.
         status: u16,
@@ -94,7 +96,15 @@ impl Failure {
     }
 
     /// A file that cannot be used.
-    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
-        Self::File { action, path: path.into(), reason: error.to_string() }
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+        error: &std::io::Error,
+    ) -> Self {
+        Self::File {
+            action,
+            path: path.into(),
+            reason: error.to_string(),
+        }
     }
 }

@@ -33,14 +33,19 @@ struct Stream {
 
 impl Stream {
     fn new(sink: impl Write + 'static) -> Self {
-        Self { sink: Box::new(sink), failed: None }
+        Self {
+            sink: Box::new(sink),
+            failed: None,
+        }
     }
 
     fn line(&mut self, bytes: &[u8]) {
         if self.failed.is_some() {
             return;
         }
-        let written = [bytes, b"\n"].into_iter().try_for_each(|part| self.sink.write_all(part));
+        let written = [bytes, b"\n"]
+            .into_iter()
+            .try_for_each(|part| self.sink.write_all(part));
         if let Err(error) = written.and_then(|()| self.sink.flush()) {
             self.failed = Some(error.kind());
         }
@@ -50,7 +55,11 @@ impl Stream {
 impl Output {
     /// The streams of this process.
     pub(crate) fn of_process(form: Form) -> Self {
-        Self { out: Stream::new(io::stdout()), err: Stream::new(io::stderr()), form }
+        Self {
+            out: Stream::new(io::stdout()),
+            err: Stream::new(io::stderr()),
+            form,
+        }
     }
 
     /// How answers are printed.
@@ -88,7 +97,9 @@ impl Output {
         }
         self.lines(view::table(answer.items(), members));
         if let Some(cursor) = answer.next_cursor() {
-            self.note(&format!("there is more: repeat this with `--cursor {cursor}`"));
+            self.note(&format!(
+                "there is more: repeat this with `--cursor {cursor}`"
+            ));
         }
     }
 
@@ -109,7 +120,9 @@ impl Output {
 
     /// Whether something could not be printed although somebody could still read it (a full disk, say).
     pub(crate) fn has_failed(&self) -> bool {
-        self.out.failed.is_some_and(|kind| kind != ErrorKind::BrokenPipe)
+        self.out
+            .failed
+            .is_some_and(|kind| kind != ErrorKind::BrokenPipe)
     }
 }
 
@@ -129,7 +142,11 @@ mod tests {
     }
 
     fn output(kind: ErrorKind) -> Output {
-        Output { out: Stream::new(Failing(kind)), err: Stream::new(io::sink()), form: Form::Text }
+        Output {
+            out: Stream::new(Failing(kind)),
+            err: Stream::new(io::sink()),
+            form: Form::Text,
+        }
     }
 
     #[test]

@@ -78,7 +78,13 @@ mod tests {
         fs::write(&path, "old").unwrap();
         assert!(rights_of_others(&path).is_some());
         write(&path, b"new").unwrap();
-        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), rights_of_others(&path)), ("new", None));
+        assert_eq!(
+            (
+                fs::read_to_string(&path).unwrap().as_str(),
+                rights_of_others(&path)
+            ),
+            ("new", None)
+        );
         create(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);

@@ -47,6 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    signals: Signals,
 }
 
 /// Why a server ends.
@@ -56,13 +57,22 @@ enum End {
 }
 
 impl Server {
-    /// Takes the addresses; an address that another process has is an error.
+    /// Takes the addresses; an address that another process has is an error. From now on signals end the server in
+    /// order, as soon as it runs.
     pub(crate) async fn bind(listen: &Listen) -> Result<Self, Failure> {
-        let mut server = Self { listeners: Vec::new(), addresses: Vec::new() };
+        let mut server = Self {
+            listeners: Vec::new(),
+            addresses: Vec::new(),
+            signals: Signals::new()?,
+        };
         for (address, presence) in listen.addresses() {
             match TcpListener::bind(address).await {
                 Ok(listener) => {
-                    server.addresses.push(listener.local_addr().map_err(|error| refused(address, &error))?);
+                    server.addresses.push(
+                        listener
+                            .local_addr()
+                            .map_err(|error| refused(address, &error))?,
+                    );
                     server.listeners.push(listener);
                 }
                 Err(error) if presence == Presence::IfAvailable && is_missing(&error) => {}
@@ -79,7 +89,7 @@ impl Server {
 
     /// Serves until a signal or the end of the store, and closes the database.
     pub(crate) async fn run(self, kavach: Kavach) -> Result<(), Failure> {
-        let signals = Signals::new()?;
+        let signals = self.signals;
         let (stop, stopping) = watch::channel(false);
         let mut accepting = JoinSet::new();
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
@@ -101,16 +111,16 @@ impl Server {
         tracing::info!("closed");
         match end {
             End::Signal => Ok(()),
-            End::StoreStopped(reason) => {
-                Err(Failure::Server(format!("the database stopped, start the server again: {reason}")))
-            }
+            End::StoreStopped(reason) => Err(Failure::Server(format!(
+                "the database stopped, start the server again: {reason}"
+            ))),
         }
     }
 }
 
 async fn end(kavach: &Kavach, signals: &Signals) -> End {
     tokio::select! {
-        () = signals.next() => {
+        () = signals.received(1) => {
             tracing::info!("asked to end: no new connections; requests under way are finished");
             End::Signal
         }
@@ -138,7 +148,7 @@ async fn drain(connections: &Semaphore, signals: &Signals) {
                 tracing::warn!("some requests were not finished within 10 seconds");
             }
         }
-        () = signals.next() => tracing::warn!("asked again: requests under way are dropped"),
+        () = signals.received(2) => tracing::warn!("asked again: requests under way are dropped"),
     }
 }
 
@@ -184,7 +194,12 @@ impl Door {
 }
 
 /// One connection, to its end; once the server stops, to the end of the request under way.
-async fn talk(stream: TcpStream, peer: SocketAddr, routes: Router, mut stopping: watch::Receiver<bool>) {
+async fn talk(
+    stream: TcpStream,
+    peer: SocketAddr,
+    routes: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
@@ -213,7 +228,11 @@ async fn until(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn answer(request: Request<Incoming>, peer: SocketAddr, mut routes: Router) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    mut routes: Router,
+) -> Result<Response<Body>, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     match timeout(ANSWER_TIMEOUT, routes.call(request)).await {
@@ -228,19 +247,29 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, mut routes: Router
 
 /// Whether the machine has no such address. One that somebody else has is not missing.
 fn is_missing(error: &io::Error) -> bool {
-    !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied)
+    !matches!(
+        error.kind(),
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied
+    )
 }
 
 /// Whether an error of `accept` is one of the connection that was to be accepted.
 fn is_of_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+    )
 }
 
 fn refused(address: SocketAddr, error: &io::Error) -> Failure {
     let hint = match error.kind() {
-        ErrorKind::AddrInUse => "another process has it; end that one, or choose another with `--listen`",
+        ErrorKind::AddrInUse => {
+            "another process has it; end that one, or choose another with `--listen`"
+        }
         ErrorKind::PermissionDenied => "this user may not; choose a port from 1024 with `--listen`",
-        ErrorKind::AddrNotAvailable => "this machine has no such address; choose another with `--listen`",
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; choose another with `--listen`"
+        }
         _ => return failure(&format!("cannot listen on {address}: {error}")),
     };
     failure(&format!("cannot listen on {address}: {hint}"))
@@ -254,34 +283,41 @@ pub(crate) fn failure(reason: &str) -> Failure {
 /// The signals that ask a process to end.
 struct Signals {
     #[cfg(unix)]
-    received: watch::Receiver<u32>,
+    count: watch::Receiver<u32>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|error| failure(&format!("signals cannot be received: {error}")));
-        let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-        let (count, received) = watch::channel(0_u32);
+        let listen = |kind| {
+            signal(kind).map_err(|error| failure(&format!("signals cannot be received: {error}")))
+        };
+        let (mut terminate, mut interrupt) = (
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+        );
+        let (send, count) = watch::channel(0_u32);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
-                count.send_modify(|count| *count = count.wrapping_add(1));
+                send.send_modify(|count| *count = count.saturating_add(1));
             }
         });
-        Ok(Self { received })
+        Ok(Self { count })
     }
 
-    /// Waits for a signal that comes after this call.
-    async fn next(&self) {
-        let mut received = self.received.clone();
-        received.mark_unchanged();
+    /// Waits until so many signals have come.
+    async fn received(&self, count: u32) {
         // The sender lives as long as the process.
-        let _ = received.changed().await;
+        let _ = self
+            .count
+            .clone()
+            .wait_for(|received| *received >= count)
+            .await;
     }
 }
 
@@ -291,9 +327,11 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// Waits for a signal that comes after this call.
-    async fn next(&self) {
-        // Without it the process ends at once, which loses nothing that was acknowledged.
-        let _ = tokio::signal::ctrl_c().await;
+    /// Waits until so many signals have come.
+    async fn received(&self, count: u32) {
+        for _ in 0..count {
+            // Without signals the process ends at once, which loses nothing that was acknowledged.
+            let _ = tokio::signal::ctrl_c().await;
+        }
     }
 }

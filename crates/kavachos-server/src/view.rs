@@ -18,7 +18,10 @@ pub(crate) fn record(thing: &Value, members: &[&str]) -> Vec<String> {
 
 /// One thing with all its members.
 pub(crate) fn whole(thing: &Map<String, Value>) -> Vec<String> {
-    let rows: Vec<(String, Vec<String>)> = thing.iter().map(|(member, value)| (label(member), lines(value))).collect();
+    let rows: Vec<(String, Vec<String>)> = thing
+        .iter()
+        .map(|(member, value)| (label(member), lines(value)))
+        .collect();
     pairs(&rows)
 }
 
@@ -39,19 +42,39 @@ pub(crate) fn table(things: &[Value], members: &[&str]) -> Vec<String> {
     if things.is_empty() {
         return vec!["nothing found".to_owned()];
     }
-    let header = members.iter().map(|member| label(member).to_uppercase()).collect();
-    let cell = |thing: &Value, member: &str| thing.get(member).map_or(NOTHING.to_owned(), |value| lines(value).join("; "));
-    let rows = things.iter().map(|thing| members.iter().map(|member| cell(thing, member)).collect());
+    let header = members
+        .iter()
+        .map(|member| label(member).to_uppercase())
+        .collect();
+    let cell = |thing: &Value, member: &str| {
+        thing
+            .get(member)
+            .map_or(NOTHING.to_owned(), |value| lines(value).join("; "))
+    };
+    let rows = things
+        .iter()
+        .map(|thing| members.iter().map(|member| cell(thing, member)).collect());
     aligned(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }
 
 /// Rows with their columns under each other.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         cells.join(GAP).trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -74,7 +97,10 @@ pub(crate) fn lines(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) if items.is_empty() => vec![NOTHING.to_owned()],
         Value::Array(items) if items.iter().all(Value::is_string) => vec![words(items)],
-        Value::Array(items) => items.iter().map(|item| permission(item).unwrap_or_else(|| item.to_string())).collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| permission(item).unwrap_or_else(|| item.to_string()))
+            .collect(),
         Value::Null => vec![NOTHING.to_owned()],
         Value::String(text) => vec![text.clone()],
         other => vec![other.to_string()],
@@ -89,12 +115,22 @@ fn words(items: &[Value]) -> String {
 /// `{resource, actions, constraints}` as `read,write mcp:github:* if {...}`.
 fn permission(value: &Value) -> Option<String> {
     let resource = value.get("resource")?.as_str()?;
-    let actions: Vec<&str> = value.get("actions")?.as_array()?.iter().filter_map(Value::as_str).collect();
+    let actions: Vec<&str> = value
+        .get("actions")?
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let actions = actions.join(",");
-    Some(match value.get("constraints").filter(|constraints| !constraints.is_null()) {
-        None => format!("{actions} {resource}"),
-        Some(constraints) => format!("{actions} {resource} if {constraints}"),
-    })
+    Some(
+        match value
+            .get("constraints")
+            .filter(|constraints| !constraints.is_null())
+        {
+            None => format!("{actions} {resource}"),
+            Some(constraints) => format!("{actions} {resource} if {constraints}"),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -124,8 +160,14 @@ mod tests {
 
     #[test]
     fn a_table_aligns_its_columns_and_says_when_it_is_empty() {
-        let things = [json!({ "id": "a", "name": "long name" }), json!({ "id": "bcd", "name": null })];
-        assert_eq!(table(&things, &["id", "name"]), ["ID   NAME", "a    long name", "bcd  -"]);
+        let things = [
+            json!({ "id": "a", "name": "long name" }),
+            json!({ "id": "bcd", "name": null }),
+        ];
+        assert_eq!(
+            table(&things, &["id", "name"]),
+            ["ID   NAME", "a    long name", "bcd  -"]
+        );
         assert_eq!(table(&[], &["id"]), ["nothing found"]);
     }
 }

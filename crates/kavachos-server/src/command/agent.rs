@@ -13,8 +13,21 @@ use crate::output::{Form, Output};
 use crate::view;
 
 const MEMBERS: [&str; 15] = [
-    "id", "name", "type", "status", "ownerId", "userId", "permissions", "guards", "grantId", "maxDepth", "expiresAt",
-    "keyExpiresAt", "metadata", "createdAt", "token",
+    "id",
+    "name",
+    "type",
+    "status",
+    "ownerId",
+    "userId",
+    "permissions",
+    "guards",
+    "grantId",
+    "maxDepth",
+    "expiresAt",
+    "keyExpiresAt",
+    "metadata",
+    "createdAt",
+    "token",
 ];
 const COLUMNS: [&str; 6] = ["id", "name", "type", "status", "ownerId", "createdAt"];
 
@@ -58,7 +71,9 @@ enum Kind {
 
 impl Kind {
     fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -147,18 +162,42 @@ pub(crate) struct Rotate {
 }
 
 impl Agent {
-    pub(crate) async fn run(self, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         match self {
             Self::Create(create) => show_new(output, &create.send(client).await?),
             Self::List(list) => output.table(&list.send(client).await?, &COLUMNS),
-            Self::Show(one) => output.record(&client.get(&one.path(client, "").await?, &Query::default()).await?, &MEMBERS),
+            Self::Show(one) => output.record(
+                &client
+                    .get(&one.path(client, "").await?, &Query::default())
+                    .await?,
+                &MEMBERS,
+            ),
             Self::Update(update) => output.record(&update.send(client).await?, &MEMBERS),
             Self::Rotate(rotate) => show_new(output, &rotate.send(client).await?),
-            Self::Suspend(one) => output.record(&client.post(&one.path(client, "/suspend").await?, None).await?, &REVOKED),
-            Self::Resume(one) => output.record(&client.post(&one.path(client, "/resume").await?, None).await?, &MEMBERS),
-            Self::Revoke(one) => output.record(&client.delete(&one.path(client, "").await?).await?, &REVOKED),
+            Self::Suspend(one) => output.record(
+                &client
+                    .post(&one.path(client, "/suspend").await?, None)
+                    .await?,
+                &REVOKED,
+            ),
+            Self::Resume(one) => output.record(
+                &client
+                    .post(&one.path(client, "/resume").await?, None)
+                    .await?,
+                &MEMBERS,
+            ),
+            Self::Revoke(one) => output.record(
+                &client.delete(&one.path(client, "").await?).await?,
+                &REVOKED,
+            ),
             Self::Permissions(one) => {
-                let answer = client.get(&one.path(client, "/permissions").await?, &Query::default()).await?;
+                let answer = client
+                    .get(&one.path(client, "/permissions").await?, &Query::default())
+                    .await?;
                 show_authority(output, &answer);
             }
         }
@@ -202,8 +241,15 @@ impl List {
             Some(owner) => Some(names::owner(client, owner).await?),
             None => None,
         };
-        let query = Query::default().with("ownerId", owner).with("status", self.status);
-        client.get("/api/v1/agents", &self.page.on(query.with("type", self.kind.map(Kind::name)))).await
+        let query = Query::default()
+            .with("ownerId", owner)
+            .with("status", self.status);
+        client
+            .get(
+                "/api/v1/agents",
+                &self.page.on(query.with("type", self.kind.map(Kind::name))),
+            )
+            .await
     }
 }
 
@@ -223,8 +269,12 @@ impl Update {
 
 impl Rotate {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
-        let body = Members::default().with("keyTtlSeconds", self.key_ttl).object();
-        client.post(&self.one.path(client, "/rotate").await?, Some(&body)).await
+        let body = Members::default()
+            .with("keyTtlSeconds", self.key_ttl)
+            .object();
+        client
+            .post(&self.one.path(client, "/rotate").await?, Some(&body))
+            .await
     }
 }
 
@@ -244,11 +294,33 @@ fn show_authority(output: &mut Output, answer: &Answer) {
         return output.line("nothing found");
     }
     for authority in answer.items() {
-        let live = if authority.get("live") == Some(&json!(true)) { "live" } else { "not live" };
-        let user = authority.get("userId").and_then(Value::as_str).unwrap_or("-");
+        let live = if authority.get("live") == Some(&json!(true)) {
+            "live"
+        } else {
+            "not live"
+        };
+        let user = authority
+            .get("userId")
+            .and_then(Value::as_str)
+            .unwrap_or("-");
         output.line(&format!("through {user} ({live})"));
-        for hop in authority.get("path").and_then(Value::as_array).into_iter().flatten() {
-            let lines = view::record(hop, &["from", "to", "grantId", "permissions", "guards", "expiresAt"]);
+        for hop in authority
+            .get("path")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let lines = view::record(
+                hop,
+                &[
+                    "from",
+                    "to",
+                    "grantId",
+                    "permissions",
+                    "guards",
+                    "expiresAt",
+                ],
+            );
             output.lines(lines.into_iter().map(|line| format!("  {line}")));
             output.line("");
         }

@@ -12,7 +12,9 @@ use crate::names;
 use crate::output::{Form, Output};
 use crate::view;
 
-const COLUMNS: [&str; 8] = ["time", "kind", "outcome", "code", "agent", "action", "resource", "id"];
+const COLUMNS: [&str; 8] = [
+    "time", "kind", "outcome", "code", "agent", "action", "resource", "id",
+];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -75,10 +77,19 @@ pub(crate) struct Query {
 }
 
 impl Audit {
-    pub(crate) async fn run(self, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         match self {
             Self::Query(query) => output.table(&query.send(client).await?, &COLUMNS),
-            Self::Show(one) => show(output, &client.get(&path("audit", &one.record), &Parameters::default()).await?),
+            Self::Show(one) => show(
+                output,
+                &client
+                    .get(&path("audit", &one.record), &Parameters::default())
+                    .await?,
+            ),
         }
         Ok(Outcome::Done)
     }
@@ -86,7 +97,9 @@ impl Audit {
 
 impl Query {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
-        let outcome = self.outcome.and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));
+        let outcome = self
+            .outcome
+            .and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));
         let query = Parameters::default()
             .with("agentId", agent(client, self.agent.as_deref()).await?)
             .with("userId", human(client, self.user.as_deref()).await?)

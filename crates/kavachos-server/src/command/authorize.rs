@@ -38,14 +38,22 @@ pub(crate) struct Authorize {
 }
 
 impl Authorize {
-    pub(crate) async fn run(self, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         let answer = self.send(client).await?;
         let decision = answer.data();
         let Some(allowed) = decision.get("allowed").and_then(Value::as_bool) else {
             return Err(Failure::Stranger { status: 200 });
         };
         show(output, &answer, allowed);
-        Ok(if allowed { Outcome::Done } else { Outcome::Refused })
+        Ok(if allowed {
+            Outcome::Done
+        } else {
+            Outcome::Refused
+        })
     }
 
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
@@ -57,8 +65,15 @@ impl Authorize {
             Some(human) => Some(names::user(client, human).await?),
             None => None,
         };
-        let context = Members::default().with("ip", self.ip).with("userAgent", self.user_agent).object();
-        let context = Some(context).filter(|context| context.as_object().is_some_and(|context| !context.is_empty()));
+        let context = Members::default()
+            .with("ip", self.ip)
+            .with("userAgent", self.user_agent)
+            .object();
+        let context = Some(context).filter(|context| {
+            context
+                .as_object()
+                .is_some_and(|context| !context.is_empty())
+        });
         let body = Members::default()
             .with("agentId", agent)
             .with("for", human)
@@ -75,7 +90,13 @@ fn show(output: &mut Output, answer: &Answer, allowed: bool) {
     if output.form() == Form::Json {
         return output.json(&answer.body);
     }
-    let text = |member: &str| answer.data().get(member).and_then(Value::as_str).unwrap_or("-");
+    let text = |member: &str| {
+        answer
+            .data()
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or("-")
+    };
     let verdict = if allowed { "allowed" } else { "denied" };
     output.line(&format!("{verdict}: {} ({})", text("reason"), text("code")));
     output.line(&format!("audit id: {}", text("auditId")));

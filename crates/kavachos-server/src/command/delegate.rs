@@ -12,7 +12,18 @@ use crate::names;
 use crate::output::Output;
 
 const MEMBERS: [&str; 13] = [
-    "id", "parent", "from", "to", "userId", "permissions", "guards", "depth", "maxDepth", "expiresAt", "reason", "status",
+    "id",
+    "parent",
+    "from",
+    "to",
+    "userId",
+    "permissions",
+    "guards",
+    "depth",
+    "maxDepth",
+    "expiresAt",
+    "reason",
+    "status",
     "createdAt",
 ];
 const COLUMNS: [&str; 6] = ["id", "from", "to", "status", "permissions", "expiresAt"];
@@ -76,7 +87,11 @@ pub(crate) struct List {
 }
 
 impl Delegate {
-    pub(crate) async fn run(self, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         output.record(&self.send(client).await?, &MEMBERS);
         Ok(Outcome::Done)
     }
@@ -93,15 +108,23 @@ impl Delegate {
             .with("guards", self.guards)
             .with("parent", self.parent)
             .with("reason", Some(self.reason));
-        client.post("/api/v1/delegations", Some(&body.object())).await
+        client
+            .post("/api/v1/delegations", Some(&body.object()))
+            .await
     }
 }
 
 impl Delegation {
-    pub(crate) async fn run(self, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         match self {
             Self::List(list) => output.table(&list.send(client).await?, &COLUMNS),
-            Self::Show(one) => output.record(&client.get(&one.path(), &Query::default()).await?, &MEMBERS),
+            Self::Show(one) => {
+                output.record(&client.get(&one.path(), &Query::default()).await?, &MEMBERS);
+            }
             Self::Revoke(one) => output.record(&client.delete(&one.path()).await?, &REVOKED),
         }
         Ok(Outcome::Done)
@@ -125,6 +148,8 @@ impl List {
             None => None,
         };
         let query = Query::default().with("from", from).with("to", to);
-        client.get("/api/v1/delegations", &self.page.on(query)).await
+        client
+            .get("/api/v1/delegations", &self.page.on(query))
+            .await
     }
 }

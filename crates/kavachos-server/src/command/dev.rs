@@ -10,7 +10,11 @@ use crate::output::Output;
 use crate::server::Server;
 use crate::tenant::{self, Missing};
 
-pub(crate) async fn run(config: config::Server, environment: &Environment, output: &mut Output) -> Result<Outcome, Failure> {
+pub(crate) async fn run(
+    config: config::Server,
+    environment: &Environment,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     if let Some(address) = config.listen.reachable() {
         return Err(Failure::Usage(format!(
             "others can reach {address}, and `dev` is for this machine alone: use `kavach serve`, or listen on 127.0.0.1"
@@ -31,7 +35,13 @@ pub(crate) async fn run(config: config::Server, environment: &Environment, outpu
             return Err(failure);
         }
     };
-    Welcome { config: &config, server: &server, key: &key, program: environment.program() }.print(output);
+    Welcome {
+        config: &config,
+        server: &server,
+        key: &key,
+        program: environment.program(),
+    }
+    .print(output);
     server.run(kavach).await?;
     Ok(Outcome::Done)
 }
@@ -53,9 +63,15 @@ impl Welcome<'_> {
         output.line(&format!("address       {}", self.url()));
         output.line(&format!("database      {}", self.config.database.display()));
         if self.key.is_new {
-            output.line(&format!("operator key  {} (also in {path}, mode 0600)", self.key.secret.reveal()));
+            output.line(&format!(
+                "operator key  {} (also in {path}, mode 0600)",
+                self.key.secret.reveal()
+            ));
         } else {
-            output.line(&format!("operator key  {}... (in {path})", self.key.secret.display_prefix()));
+            output.line(&format!(
+                "operator key  {}... (in {path})",
+                self.key.secret.display_prefix()
+            ));
         }
         output.line("");
         output.line("For development on this machine only. Next, in another terminal of the same directory:");
@@ -78,7 +94,10 @@ impl Welcome<'_> {
         }
         let step = |title: &str, commands: &[&str]| {
             let commands = commands.iter().map(|command| format!("{kavach} {command}"));
-            std::iter::once(format!("# {title}")).chain(commands).chain([String::new()]).collect::<Vec<_>>()
+            std::iter::once(format!("# {title}"))
+                .chain(commands)
+                .chain([String::new()])
+                .collect::<Vec<_>>()
         };
         lines.extend(step(
             "1. Ada owns an agent; one call is allowed, another is denied, with the reason",
@@ -108,6 +127,11 @@ impl Welcome<'_> {
         let here = dev_key::path("kavach.db".as_ref());
         let by_itself = self.url() == DEFAULT_URL && self.key.path == here;
         let quoted = self.key.path.display().to_string().replace('\'', r"'\''");
-        (!by_itself).then(|| format!("export KAVACH_URL={} KAVACH_KEY_FILE='{quoted}'", self.url()))
+        (!by_itself).then(|| {
+            format!(
+                "export KAVACH_URL={} KAVACH_KEY_FILE='{quoted}'",
+                self.url()
+            )
+        })
     }
 }

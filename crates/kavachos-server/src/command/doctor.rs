@@ -46,15 +46,27 @@ struct Finding {
 
 impl Finding {
     fn ok(about: &'static str, says: impl Into<String>) -> Self {
-        Self { level: Level::Ok, about, says: says.into() }
+        Self {
+            level: Level::Ok,
+            about,
+            says: says.into(),
+        }
     }
 
     fn warn(about: &'static str, says: impl Into<String>) -> Self {
-        Self { level: Level::Warn, about, says: says.into() }
+        Self {
+            level: Level::Warn,
+            about,
+            says: says.into(),
+        }
     }
 
     fn bad(about: &'static str, says: impl Into<String>) -> Self {
-        Self { level: Level::Bad, about, says: says.into() }
+        Self {
+            level: Level::Bad,
+            about,
+            says: says.into(),
+        }
     }
 
     fn json(&self) -> Value {
@@ -70,14 +82,28 @@ pub(crate) async fn run(
 ) -> Result<Outcome, Failure> {
     let findings = look(environment, flags).await;
     match output.form() {
-        Form::Json => output.json(json!({ "data": findings.iter().map(Finding::json).collect::<Vec<_>>() }).to_string().as_bytes()),
+        Form::Json => output.json(
+            json!({ "data": findings.iter().map(Finding::json).collect::<Vec<_>>() })
+                .to_string()
+                .as_bytes(),
+        ),
         Form::Text => {
-            let row = |finding: &Finding| vec![finding.level.name().to_owned(), finding.about.to_owned(), finding.says.clone()];
+            let row = |finding: &Finding| {
+                vec![
+                    finding.level.name().to_owned(),
+                    finding.about.to_owned(),
+                    finding.says.clone(),
+                ]
+            };
             output.lines(view::aligned(&findings.iter().map(row).collect::<Vec<_>>()));
         }
     }
     let is_bad = findings.iter().any(|finding| finding.level == Level::Bad);
-    Ok(if is_bad { Outcome::Refused } else { Outcome::Done })
+    Ok(if is_bad {
+        Outcome::Refused
+    } else {
+        Outcome::Done
+    })
 }
 
 async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Finding> {
@@ -85,7 +111,11 @@ async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Findin
         Ok(config) => config,
         Err(error) => return vec![Finding::bad("configuration", error.to_string())],
     };
-    let mut findings: Vec<Finding> = config.warnings.iter().map(|warning| Finding::warn("configuration", warning)).collect();
+    let mut findings: Vec<Finding> = config
+        .warnings
+        .iter()
+        .map(|warning| Finding::warn("configuration", warning))
+        .collect();
     if flags.iter().any(|(flag, _)| *flag == Flag::Url) {
         findings.push(network::server(&config).await);
         return findings;
@@ -93,7 +123,10 @@ async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Findin
     match config.server() {
         Err(error) => findings.push(Finding::bad("configuration", error.to_string())),
         Ok(server) => {
-            findings.push(Finding::ok("configuration", "complete, and safe to run with"));
+            findings.push(Finding::ok(
+                "configuration",
+                "complete, and safe to run with",
+            ));
             let (holder, found) = database::look(&server).await;
             findings.extend(found);
             findings.extend(network::addresses(&server.listen, holder).await);
@@ -106,7 +139,10 @@ async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Findin
 /// The files that hold secrets.
 fn secrets(config: &Config) -> Vec<Finding> {
     let dev_key = dev_key::path(&config.database());
-    let files = config.secret_files().into_iter().chain(dev_key.exists().then_some(dev_key));
+    let files = config
+        .secret_files()
+        .into_iter()
+        .chain(dev_key.exists().then_some(dev_key));
     files.map(|path| private("key file", &path)).collect()
 }
 
@@ -115,6 +151,9 @@ fn private(about: &'static str, path: &Path) -> Finding {
     let shown = path.display();
     match rights_of_others(path) {
         None => Finding::ok(about, format!("`{shown}` is its owner's alone")),
-        Some(mode) => Finding::warn(about, format!("`{shown}` has mode {mode:04o}: others may read it; `chmod 600 {shown}`")),
+        Some(mode) => Finding::warn(
+            about,
+            format!("`{shown}` has mode {mode:04o}: others may read it; `chmod 600 {shown}`"),
+        ),
     }
 }

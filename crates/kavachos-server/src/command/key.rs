@@ -10,8 +10,18 @@ use crate::client::{Client, Query, path};
 use crate::failure::Failure;
 use crate::output::{Form, Output};
 
-const MEMBERS: [&str; 10] =
-    ["id", "name", "shown", "origin", "scopes", "ceiling", "status", "expiresAt", "createdAt", "token"];
+const MEMBERS: [&str; 10] = [
+    "id",
+    "name",
+    "shown",
+    "origin",
+    "scopes",
+    "ceiling",
+    "status",
+    "expiresAt",
+    "createdAt",
+    "token",
+];
 const COLUMNS: [&str; 6] = ["id", "name", "shown", "origin", "status", "scopes"];
 
 #[derive(Debug, Subcommand)]
@@ -38,7 +48,12 @@ pub(crate) struct Create {
     #[arg(long)]
     name: String,
     /// What it may be used for, as in `agents:read`, or `*` for everything; may be given several times
-    #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+    #[arg(
+        long = "scope",
+        value_name = "SCOPE",
+        required = true,
+        value_delimiter = ','
+    )]
     scopes: Vec<String>,
     #[command(flatten)]
     ceiling: Permissions,
@@ -48,11 +63,22 @@ pub(crate) struct Create {
 }
 
 impl Key {
-    pub(crate) async fn run(self, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         match self {
             Self::Create(create) => show_new(output, &create.send(client).await?),
-            Self::List(page) => output.table(&client.get("/api/v1/keys", &page.on(Query::default())).await?, &COLUMNS),
-            Self::Show(one) => output.record(&client.get(&one.path(), &Query::default()).await?, &MEMBERS),
+            Self::List(page) => output.table(
+                &client
+                    .get("/api/v1/keys", &page.on(Query::default()))
+                    .await?,
+                &COLUMNS,
+            ),
+            Self::Show(one) => {
+                output.record(&client.get(&one.path(), &Query::default()).await?, &MEMBERS);
+            }
             Self::Revoke(one) => output.record(&client.delete(&one.path()).await?, &REVOKED),
         }
         Ok(Outcome::Done)

@@ -11,7 +11,16 @@ use crate::failure::Failure;
 use crate::names;
 use crate::output::Output;
 
-const MEMBERS: [&str; 8] = ["id", "status", "email", "name", "external", "permissions", "agents", "createdAt"];
+const MEMBERS: [&str; 8] = [
+    "id",
+    "status",
+    "email",
+    "name",
+    "external",
+    "permissions",
+    "agents",
+    "createdAt",
+];
 const COLUMNS: [&str; 6] = ["id", "status", "email", "name", "agents", "createdAt"];
 
 #[derive(Debug, Subcommand)]
@@ -71,15 +80,40 @@ pub(crate) struct Update {
 }
 
 impl User {
-    pub(crate) async fn run(self, client: &Client, output: &mut Output) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         match self {
             Self::Create(create) => output.record(&create.send(client).await?, &MEMBERS),
-            Self::List(page) => output.table(&client.get("/api/v1/users", &page.on(Query::default())).await?, &COLUMNS),
-            Self::Show(one) => output.record(&client.get(&one.path(client, "").await?, &Query::default()).await?, &MEMBERS),
+            Self::List(page) => output.table(
+                &client
+                    .get("/api/v1/users", &page.on(Query::default()))
+                    .await?,
+                &COLUMNS,
+            ),
+            Self::Show(one) => output.record(
+                &client
+                    .get(&one.path(client, "").await?, &Query::default())
+                    .await?,
+                &MEMBERS,
+            ),
             Self::Update(update) => output.record(&update.send(client).await?, &MEMBERS),
-            Self::Ban(one) => output.record(&client.post(&one.path(client, "/ban").await?, None).await?, &REVOKED),
-            Self::Unban(one) => output.record(&client.post(&one.path(client, "/unban").await?, None).await?, &MEMBERS),
-            Self::Delete(one) => output.record(&client.delete(&one.path(client, "").await?).await?, &REVOKED),
+            Self::Ban(one) => output.record(
+                &client.post(&one.path(client, "/ban").await?, None).await?,
+                &REVOKED,
+            ),
+            Self::Unban(one) => output.record(
+                &client
+                    .post(&one.path(client, "/unban").await?, None)
+                    .await?,
+                &MEMBERS,
+            ),
+            Self::Delete(one) => output.record(
+                &client.delete(&one.path(client, "").await?).await?,
+                &REVOKED,
+            ),
         }
         Ok(Outcome::Done)
     }
@@ -105,8 +139,17 @@ impl Create {
 
 impl Update {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
-        let permissions = if self.everything { Some(Value::Null) } else { self.permissions.list() };
-        let body = Members::default().with("email", self.email).with("name", self.name).with("permissions", permissions);
-        client.patch(&self.one.path(client, "").await?, &body.change()?).await
+        let permissions = if self.everything {
+            Some(Value::Null)
+        } else {
+            self.permissions.list()
+        };
+        let body = Members::default()
+            .with("email", self.email)
+            .with("name", self.name)
+            .with("permissions", permissions);
+        client
+            .patch(&self.one.path(client, "").await?, &body.change()?)
+            .await
     }
 }

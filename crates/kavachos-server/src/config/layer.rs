@@ -31,11 +31,19 @@ pub(super) struct Setting {
 }
 
 const fn plain(key: &'static str, variable: &'static str) -> Setting {
-    Setting { key, variable, kind: Kind::Plain }
+    Setting {
+        key,
+        variable,
+        kind: Kind::Plain,
+    }
 }
 
 const fn secret(key: &'static str, variable: &'static str) -> Setting {
-    Setting { key, variable, kind: Kind::Secret }
+    Setting {
+        key,
+        variable,
+        kind: Kind::Secret,
+    }
 }
 
 /// Every setting there is.
@@ -50,8 +58,14 @@ pub(super) const SETTINGS: [Setting; 17] = [
     plain("agents.max_per_owner", "KAVACH_AGENTS_MAX_PER_OWNER"),
     plain("agents.max_grants", "KAVACH_AGENTS_MAX_GRANTS"),
     plain("agents.key_ttl_seconds", "KAVACH_AGENTS_KEY_TTL_SECONDS"),
-    plain("agents.max_denials_per_minute", "KAVACH_AGENTS_MAX_DENIALS_PER_MINUTE"),
-    plain("delegations.max_children", "KAVACH_DELEGATIONS_MAX_CHILDREN"),
+    plain(
+        "agents.max_denials_per_minute",
+        "KAVACH_AGENTS_MAX_DENIALS_PER_MINUTE",
+    ),
+    plain(
+        "delegations.max_children",
+        "KAVACH_DELEGATIONS_MAX_CHILDREN",
+    ),
     plain("delegations.ttl_seconds", "KAVACH_DELEGATIONS_TTL_SECONDS"),
     plain("directory.max_entries", "KAVACH_DIRECTORY_MAX_ENTRIES"),
     plain("url", "KAVACH_URL"),
@@ -93,7 +107,11 @@ pub(crate) struct ConfigError {
 
 impl ConfigError {
     pub(super) fn new(key: impl Into<String>, from: &str, message: impl Into<String>) -> Self {
-        Self { key: key.into(), from: from.to_owned(), message: message.into() }
+        Self {
+            key: key.into(),
+            from: from.to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -107,22 +125,31 @@ impl fmt::Display for ConfigError {
 }
 
 /// A value as text, and where it came from.
-#[derive(Clone)]
 struct Given {
     text: String,
     from: String,
+    place: Place,
+}
+
+/// Where the value of a setting stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the text.
+    Here,
+    /// In the file that the text names; only who needs the secret reads it.
+    InFile,
 }
 
 /// What was given so far; each layer replaces what the ones before it said.
 #[derive(Default)]
 pub(super) struct Layers {
     given: BTreeMap<&'static str, Given>,
-    pub(super) secret_files: Vec<PathBuf>,
 }
 
 impl Layers {
     pub(super) fn put(&mut self, key: &'static str, text: String, from: String) {
-        self.given.insert(key, Given { text, from });
+        let place = Place::Here;
+        self.given.insert(key, Given { text, from, place });
     }
 
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
@@ -133,22 +160,36 @@ impl Layers {
                 Kind::Secret => environment.get(&format!("{}_FILE", setting.variable)),
                 Kind::Plain => None,
             };
-            let text = match (direct, file) {
+            match (direct, file) {
                 (Some(_), Some(_)) => {
-                    let message = format!("{}_FILE is set as well: set one of the two", setting.variable);
+                    let message = format!(
+                        "{}_FILE is set as well: set one of the two",
+                        setting.variable
+                    );
                     return Err(ConfigError::new(setting.key, &from, message));
                 }
-                (None, None) => continue,
-                (Some(text), None) => text.to_owned(),
+                (None, None) => {}
+                (Some(text), None) => self.put(setting.key, text.to_owned(), from),
                 (None, Some(path)) => {
-                    self.secret_files.push(path.into());
-                    let from = format!("variable {}_FILE", setting.variable);
-                    read_secret_file(setting.key, Path::new(path), &from)?
+                    let given = Given {
+                        text: path.to_owned(),
+                        from: format!("{from}_FILE"),
+                        place: Place::InFile,
+                    };
+                    self.given.insert(setting.key, given);
                 }
-            };
-            self.put(setting.key, text, from);
+            }
         }
         Ok(())
+    }
+
+    /// The files that hold secrets.
+    pub(super) fn secret_files(&self) -> Vec<PathBuf> {
+        let in_files = self
+            .given
+            .values()
+            .filter(|given| given.place == Place::InFile);
+        in_files.map(|given| given.text.as_str().into()).collect()
     }
 
     pub(super) fn add_flags(&mut self, flags: &[(Flag, String)]) {
@@ -168,8 +209,12 @@ impl Layers {
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(given) = self.given.get(key) else { return Ok(None) };
-        read(&given.text).map(Some).map_err(|message| ConfigError::new(key, &given.from, message))
+        let Some(given) = self.given.get(key) else {
+            return Ok(None);
+        };
+        read(&given.text)
+            .map(Some)
+            .map_err(|message| ConfigError::new(key, &given.from, message))
     }
 
     /// Reads a secret, with where it came from.
@@ -178,8 +223,15 @@ impl Layers {
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<(T, String)>, ConfigError> {
-        let from = self.given.get(key).map(|given| given.from.clone()).unwrap_or_default();
-        Ok(self.read(key, read)?.map(|secret| (secret, from)))
+        let Some(given) = self.given.get(key) else {
+            return Ok(None);
+        };
+        let secret = match given.place {
+            Place::Here => read(&given.text),
+            Place::InFile => read(&read_secret_file(key, Path::new(&given.text), &given.from)?),
+        };
+        let wrong = |message| ConfigError::new(key, &given.from, message);
+        Ok(Some((secret.map_err(wrong)?, given.from.clone())))
     }
 
     /// Replaces a default if the setting is given.
@@ -197,15 +249,26 @@ impl Layers {
 
     /// That the value of a setting does not go with the others.
     pub(super) fn conflict(&self, key: &'static str, message: impl Into<String>) -> ConfigError {
-        let from = self.given.get(key).map_or("default", |given| given.from.as_str());
+        let from = self
+            .given
+            .get(key)
+            .map_or("default", |given| given.from.as_str());
         ConfigError::new(key, from, message)
     }
 }
 
 /// Reads a file that holds one secret; line ends around it do not count.
 pub(super) fn read_secret_file(key: &str, path: &Path, from: &str) -> Result<String, ConfigError> {
-    let wrong = |reason: String| ConfigError::new(key, from, format!("cannot read `{}`: {reason}", path.display()));
-    let size = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+    let wrong = |reason: String| {
+        ConfigError::new(
+            key,
+            from,
+            format!("cannot read `{}`: {reason}", path.display()),
+        )
+    };
+    let size = fs::metadata(path)
+        .map_err(|error| wrong(error.to_string()))?
+        .len();
     if size > MAX_FILE_BYTES {
         return Err(wrong("it is too large to hold a key".to_owned()));
     }
@@ -215,8 +278,12 @@ pub(super) fn read_secret_file(key: &str, path: &Path, from: &str) -> Result<Str
 
 /// The setting whose key or variable is nearly this.
 pub(super) fn nearest(name: &str, of: impl Fn(&Setting) -> &'static str) -> Option<&'static str> {
-    let near = SETTINGS.iter().map(|setting| (distance(name, of(setting)), of(setting)));
-    near.filter(|(distance, _)| *distance <= MAX_DISTANCE).min().map(|(_, known)| known)
+    let near = SETTINGS
+        .iter()
+        .map(|setting| (distance(name, of(setting)), of(setting)));
+    near.filter(|(distance, _)| *distance <= MAX_DISTANCE)
+        .min()
+        .map(|(_, known)| known)
 }
 
 /// A word about each variable that looks like a misspelt one of ours. Others are left alone: an orchestrator that runs
@@ -224,16 +291,23 @@ pub(super) fn nearest(name: &str, of: impl Fn(&Setting) -> &'static str) -> Opti
 pub(super) fn misspelt(environment: &Environment) -> Vec<String> {
     let known = |name: &str| {
         let is = |setting: &Setting| {
-            let file = name.strip_suffix("_FILE").filter(|_| setting.kind == Kind::Secret);
+            let file = name
+                .strip_suffix("_FILE")
+                .filter(|_| setting.kind == Kind::Secret);
             name == setting.variable || file == Some(setting.variable)
         };
         name == "KAVACH_CONFIG" || SETTINGS.iter().any(is)
     };
-    let unknown = environment.variables.keys().filter(|name| name.starts_with(PREFIX) && !known(name));
+    let unknown = environment
+        .variables
+        .keys()
+        .filter(|name| name.starts_with(PREFIX) && !known(name));
     unknown
         .filter_map(|name| {
             let meant = nearest(name, |setting| setting.variable)?;
-            Some(format!("warning: the variable {name} has no effect; did you mean {meant}?"))
+            Some(format!(
+                "warning: the variable {name} has no effect; did you mean {meant}?"
+            ))
         })
         .collect()
 }
@@ -264,10 +338,17 @@ mod tests {
 
     #[test]
     fn the_distance_of_words_counts_their_differences() {
-        for (left, right, expected) in
-            [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("KAVACH_LISTN", "KAVACH_LISTEN", 1)]
-        {
-            assert_eq!((distance(left, right), distance(right, left)), (expected, expected), "{left} {right}");
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("KAVACH_LISTN", "KAVACH_LISTEN", 1),
+        ] {
+            assert_eq!(
+                (distance(left, right), distance(right, left)),
+                (expected, expected),
+                "{left} {right}"
+            );
         }
     }
 
@@ -282,8 +363,15 @@ mod tests {
             ("KAVACH_SERVICE_PORT", "x"),
             ("KAVACH_PORT_3000_TCP_ADDR", "x"),
         ]));
-        let named: Vec<bool> = ["ADMINKEY", "LISTN"].iter().map(|name| warnings.iter().any(|w| w.contains(name))).collect();
-        assert_eq!((warnings.len(), named), (2, vec![true, true]), "{warnings:?}");
+        let named: Vec<bool> = ["ADMINKEY", "LISTN"]
+            .iter()
+            .map(|name| warnings.iter().any(|w| w.contains(name)))
+            .collect();
+        assert_eq!(
+            (warnings.len(), named),
+            (2, vec![true, true]),
+            "{warnings:?}"
+        );
     }
 
     #[test]
@@ -292,7 +380,10 @@ mod tests {
             let others = SETTINGS.iter().skip(index + 1);
             assert!(setting.variable.starts_with(PREFIX));
             for other in others {
-                assert!(setting.key != other.key && setting.variable != other.variable, "{setting:?} {other:?}");
+                assert!(
+                    setting.key != other.key && setting.variable != other.variable,
+                    "{setting:?} {other:?}"
+                );
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Combinations of settings that no server may run with.
 
+use super::Server;
 use super::layer::{ConfigError, Layers};
 use super::value::is_loopback;
-use super::Server;
 
 /// Refuses settings under which credentials would travel in clear text, or anybody could say where they come from.
 pub(super) fn check(server: &Server, layers: &Layers) -> Result<(), ConfigError> {
@@ -21,8 +21,13 @@ pub(super) fn check(server: &Server, layers: &Layers) -> Result<(), ConfigError>
         );
         return Err(layers.conflict("listen", message));
     }
-    if server.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
-        let message = "this trusts every address, so that anybody could claim any: name your proxies";
+    if server
+        .trusted_proxies
+        .iter()
+        .any(|network| network.prefix_len() == 0)
+    {
+        let message =
+            "this trusts every address, so that anybody could claim any: name your proxies";
         return Err(layers.conflict("trusted_proxies", message));
     }
     Ok(())
@@ -34,19 +39,33 @@ mod tests {
     use super::super::{Config, ConfigError};
 
     fn loaded(variables: &[(&str, &str)]) -> Result<(), ConfigError> {
-        Config::load(&environment(variables), &[]).and_then(|config| config.server()).map(drop)
+        Config::load(&environment(variables), &[])
+            .and_then(|config| config.server())
+            .map(drop)
     }
 
     #[test]
     fn unsafe_settings_are_refused_and_their_safe_twins_are_not() {
         for (refused, accepted) in [
-            (&[("KAVACH_ISSUER", "http://kavach.example.com")][..], &[("KAVACH_ISSUER", "https://kavach.example.com")][..]),
+            (
+                &[("KAVACH_ISSUER", "http://kavach.example.com")][..],
+                &[("KAVACH_ISSUER", "https://kavach.example.com")][..],
+            ),
             (
                 &[("KAVACH_LISTEN", "0.0.0.0:3000")],
-                &[("KAVACH_LISTEN", "0.0.0.0:3000"), ("KAVACH_ISSUER", "https://kavach.example.com")],
+                &[
+                    ("KAVACH_LISTEN", "0.0.0.0:3000"),
+                    ("KAVACH_ISSUER", "https://kavach.example.com"),
+                ],
             ),
-            (&[("KAVACH_TRUSTED_PROXIES", "0.0.0.0/0")], &[("KAVACH_TRUSTED_PROXIES", "10.0.0.0/8")]),
-            (&[("KAVACH_TRUSTED_PROXIES", "::/0")], &[("KAVACH_ISSUER", "http://127.0.0.1:4000")]),
+            (
+                &[("KAVACH_TRUSTED_PROXIES", "0.0.0.0/0")],
+                &[("KAVACH_TRUSTED_PROXIES", "10.0.0.0/8")],
+            ),
+            (
+                &[("KAVACH_TRUSTED_PROXIES", "::/0")],
+                &[("KAVACH_ISSUER", "http://127.0.0.1:4000")],
+            ),
         ] {
             assert!(loaded(refused).is_err(), "{refused:?}");
             assert_eq!(loaded(accepted), Ok(()), "{accepted:?}");

@@ -62,14 +62,19 @@ impl Listen {
                 ((Ipv4Addr::LOCALHOST, PORT).into(), Presence::Required),
                 ((Ipv6Addr::LOCALHOST, PORT).into(), Presence::IfAvailable),
             ],
-            Self::At(addresses) => addresses.iter().map(|address| (*address, Presence::Required)).collect(),
+            Self::At(addresses) => addresses
+                .iter()
+                .map(|address| (*address, Presence::Required))
+                .collect(),
         }
     }
 
     /// The first address that others than this machine can reach.
     pub(crate) fn reachable(&self) -> Option<SocketAddr> {
         let addresses = self.addresses().into_iter().map(|(address, _)| address);
-        addresses.into_iter().find(|address| !address.ip().to_canonical().is_loopback())
+        addresses
+            .into_iter()
+            .find(|address| !address.ip().to_canonical().is_loopback())
     }
 }
 
@@ -90,7 +95,12 @@ fn clip(text: &str) -> String {
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     let address = |part: &str| {
         let part = part.trim();
-        part.parse().map_err(|_| format!("`{}` is no address and port like `127.0.0.1:3000` or `[::1]:3000`", clip(part)))
+        part.parse().map_err(|_| {
+            format!(
+                "`{}` is no address and port like `127.0.0.1:3000` or `[::1]:3000`",
+                clip(part)
+            )
+        })
     };
     let addresses: Vec<SocketAddr> = text.split(',').map(address).collect::<Result<_, _>>()?;
     if addresses.len() > MAX_LISTEN {
@@ -101,17 +111,31 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
 
 /// An address with a scheme and a host, without credentials and without a query. A closing slash does not matter.
 pub(crate) fn url(text: &str) -> Result<Uri, String> {
-    let wrong = || format!("`{}` is no address like `https://kavach.example.com`", clip(text));
+    let wrong = || {
+        format!(
+            "`{}` is no address like `https://kavach.example.com`",
+            clip(text)
+        )
+    };
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| wrong())?;
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let authority = uri.authority().is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
-    if scheme && authority && uri.query().is_none() { Ok(uri) } else { Err(wrong()) }
+    let authority = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
+    if scheme && authority && uri.query().is_none() {
+        Ok(uri)
+    } else {
+        Err(wrong())
+    }
 }
 
 /// Whether the address is this machine's own.
 pub(crate) fn is_loopback(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let ip = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
@@ -128,7 +152,10 @@ pub(super) fn operator_key(text: &str) -> Result<Secret, String> {
 }
 
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
     let networks: Vec<IpNet> = parts.map(network).collect::<Result<_, _>>()?;
     if networks.len() > MAX_PROXIES {
         return Err(format!("names more than {MAX_PROXIES} networks"));
@@ -139,7 +166,12 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
 fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
     let network = text.parse().ok().or_else(address);
-    network.ok_or_else(|| format!("`{}` is no address or network like `10.0.0.0/8`", clip(text)))
+    network.ok_or_else(|| {
+        format!(
+            "`{}` is no address or network like `10.0.0.0/8`",
+            clip(text)
+        )
+    })
 }
 
 pub(super) fn count<T: FromStr + Default + PartialOrd>(text: &str) -> Result<T, String> {
@@ -152,7 +184,12 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn log_filter(text: &str) -> Result<Targets, String> {
-    text.parse().map_err(|_| format!("`{}` is no filter like `info` or `warn,kavachos=debug`", clip(text)))
+    text.parse().map_err(|_| {
+        format!(
+            "`{}` is no filter like `info` or `warn,kavachos=debug`",
+            clip(text)
+        )
+    })
 }
 
 pub(super) fn default_log_filter() -> Targets {
@@ -173,10 +210,24 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_what_is_none_is_refused() {
-        for good in ["http://localhost:3000", "https://kavach.example.com/", "http://[::1]:80", "https://x.example/base"] {
+        for good in [
+            "http://localhost:3000",
+            "https://kavach.example.com/",
+            "http://[::1]:80",
+            "https://x.example/base",
+        ] {
             assert!(url(good).is_ok(), "{good}");
         }
-        for bad in ["", "localhost:3000", "ftp://x", "https://", "https://a:b@c", "https://x/?q=1", "/x", "https://a b"] {
+        for bad in [
+            "",
+            "localhost:3000",
+            "ftp://x",
+            "https://",
+            "https://a:b@c",
+            "https://x/?q=1",
+            "/x",
+            "https://a b",
+        ] {
             assert!(url(bad).is_err(), "{bad}");
         }
         for (text, own) in [
@@ -192,16 +243,27 @@ mod tests {
 
     #[test]
     fn lists_of_addresses_and_networks_are_read() {
-        assert_eq!(listen("127.0.0.1:1, [::1]:2").map(|listen| listen.addresses().len()), Ok(2));
-        assert!(listen("127.0.0.1").is_err() && listen("").is_err() && listen("localhost:1").is_err());
-        assert_eq!(networks("10.0.0.0/8, 192.0.2.1,").map(|networks| networks.len()), Ok(2));
+        assert_eq!(
+            listen("127.0.0.1:1, [::1]:2").map(|listen| listen.addresses().len()),
+            Ok(2)
+        );
+        assert!(
+            listen("127.0.0.1").is_err() && listen("").is_err() && listen("localhost:1").is_err()
+        );
+        assert_eq!(
+            networks("10.0.0.0/8, 192.0.2.1,").map(|networks| networks.len()),
+            Ok(2)
+        );
         assert!(networks("10.0.0.0/33").is_err());
     }
 
     #[test]
     fn only_an_address_that_others_reach_is_reachable() {
         assert_eq!(Listen::Loopback.reachable(), None);
-        assert_eq!(listen("127.0.0.1:1,0.0.0.0:2").unwrap().reachable(), "0.0.0.0:2".parse().ok());
+        assert_eq!(
+            listen("127.0.0.1:1,0.0.0.0:2").unwrap().reachable(),
+            "0.0.0.0:2".parse().ok()
+        );
         assert_eq!(listen("[::ffff:127.0.0.1]:1").unwrap().reachable(), None);
     }
 }

@@ -31,7 +31,8 @@ impl Local {
         let Ok(response) = self.routes.clone().call(request).await;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| Failure::Database(format!("the answer cannot be read: {error}")))?;
+        let body =
+            body.map_err(|error| Failure::Database(format!("the answer cannot be read: {error}")))?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     }
 }

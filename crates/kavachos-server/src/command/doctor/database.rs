@@ -41,7 +41,10 @@ pub(super) async fn look(config: &Server) -> (Holder, Vec<Finding>) {
     findings.extend(room(path));
     let holder = match holder(path) {
         Some(holder) => {
-            findings.push(Finding::ok("lock", format!("held by {holder}, which is the server if one runs")));
+            findings.push(Finding::ok(
+                "lock",
+                format!("held by {holder}, which is the server if one runs"),
+            ));
             Holder::Other
         }
         None => {
@@ -56,10 +59,17 @@ pub(super) async fn look(config: &Server) -> (Holder, Vec<Finding>) {
 fn schema(path: &Path) -> Finding {
     let shown = path.display();
     match sqlite::plan(path, MIGRATIONS) {
-        Ok(pending) if pending.is_empty() => Finding::ok("database", format!("`{shown}` has the schema of this binary")),
-        Ok(pending) => {
-            Finding::warn("database", format!("`{shown}` lacks {} migrations; the next start applies them", pending.len()))
-        }
+        Ok(pending) if pending.is_empty() => Finding::ok(
+            "database",
+            format!("`{shown}` has the schema of this binary"),
+        ),
+        Ok(pending) => Finding::warn(
+            "database",
+            format!(
+                "`{shown}` lacks {} migrations; the next start applies them",
+                pending.len()
+            ),
+        ),
         Err(error) => Finding::bad("database", error.to_string()),
     }
 }
@@ -72,11 +82,19 @@ async fn opened(config: &Server) -> Vec<Finding> {
     };
     let head = kavach.engine().head();
     let mut findings = vec![
-        Finding::ok("open", format!("write-ahead log, synchronous FULL; {} records", head.size)),
-        clock(&kavach).await.unwrap_or_else(|failure| Finding::bad("clock", failure.to_string())),
+        Finding::ok(
+            "open",
+            format!("write-ahead log, synchronous FULL; {} records", head.size),
+        ),
+        clock(&kavach)
+            .await
+            .unwrap_or_else(|failure| Finding::bad("clock", failure.to_string())),
     ];
     if let Ok(false) = kavach.engine().has_keys().await {
-        findings.push(Finding::bad("keys", "there is no operator key: run `kavach init`, or set KAVACH_ADMIN_KEY"));
+        findings.push(Finding::bad(
+            "keys",
+            "there is no operator key: run `kavach init`, or set KAVACH_ADMIN_KEY",
+        ));
     }
     kavach.close().await;
     findings
@@ -86,14 +104,29 @@ async fn opened(config: &Server) -> Vec<Finding> {
 async fn clock(kavach: &Kavach) -> Result<Finding, Failure> {
     let engine = kavach.engine();
     let now = engine.now();
-    let newest = engine.audit(&Actor::local(engine.id()), &AuditFilter::default(), PageOf { after: None, limit: 1 }).await;
+    let newest = engine
+        .audit(
+            &Actor::local(engine.id()),
+            &AuditFilter::default(),
+            PageOf {
+                after: None,
+                limit: 1,
+            },
+        )
+        .await;
     let newest = newest.map_err(|error| tenant::failure(&error))?;
-    let time = newest.items.first().and_then(|record| record.members.get("time")?.as_str()?.parse().ok());
-    let is_ahead = |time: kavachos_core::time::Timestamp| time.as_micros() > now.as_micros().saturating_add(CLOCK_SLACK_MICROS);
+    let time = newest
+        .items
+        .first()
+        .and_then(|record| record.members.get("time")?.as_str()?.parse().ok());
+    let is_ahead = |time: kavachos_core::time::Timestamp| {
+        time.as_micros() > now.as_micros().saturating_add(CLOCK_SLACK_MICROS)
+    };
     Ok(match time {
-        Some(time) if is_ahead(time) => {
-            Finding::bad("clock", format!("it is {now}, but the newest record is of {time}: set the clock right"))
-        }
+        Some(time) if is_ahead(time) => Finding::bad(
+            "clock",
+            format!("it is {now}, but the newest record is of {time}: set the clock right"),
+        ),
         _ => Finding::ok("clock", format!("it is {now}, after every record")),
     })
 }
@@ -104,7 +137,12 @@ fn room(path: &Path) -> Option<Finding> {
     let found = rustix::fs::statvfs(directory.parent()?);
     let free = match found {
         Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
-        Err(error) => return Some(Finding::warn("disk", format!("free space is not known: {error}"))),
+        Err(error) => {
+            return Some(Finding::warn(
+                "disk",
+                format!("free space is not known: {error}"),
+            ));
+        }
     };
     let says = format!("{} MiB are free", free >> 20);
     Some(match free {
@@ -125,7 +163,9 @@ fn holder(path: &Path) -> Option<String> {
     lock.push(".lock");
     let file = std::fs::File::options().read(true).open(&lock).ok()?;
     match file.try_lock_shared() {
-        Err(std::fs::TryLockError::WouldBlock) => Some(process(&file).map_or("another process".to_owned(), |pid| format!("process {pid}"))),
+        Err(std::fs::TryLockError::WouldBlock) => Some(
+            process(&file).map_or("another process".to_owned(), |pid| format!("process {pid}")),
+        ),
         _ => None,
     }
 }
