@@ -23,7 +23,7 @@ const IDS_PER_QUERY: usize = 64;
 impl Engine {
     /// The facts about an agent; without an agent in them when there is none with this id.
     pub(crate) async fn facts(&self, id: AgentId) -> Result<Facts> {
-        if let Some(facts) = assemble(self.directory(), id) {
+        if let Some(facts) = self.directory().facts(id) {
             return Ok(facts);
         }
         let Some(loaded) = Loaded::load(self, id).await? else {
@@ -31,6 +31,13 @@ impl Engine {
         };
         assemble(&loaded, id)
             .ok_or_else(|| Error::Internal(format!("the grants of {id} lead nowhere")))
+    }
+}
+
+impl Directory {
+    /// The facts about an agent, if all of them are in memory: what a warm decision starts from.
+    pub fn facts(&self, id: AgentId) -> Option<Facts> {
+        assemble(self, id)
     }
 }
 
