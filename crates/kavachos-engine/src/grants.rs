@@ -628,13 +628,16 @@ pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
     let digest: [u8; 32] =
         Sha256::digest(format!("{permissions}\n{}", guards.unwrap_or_default())).into();
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    const SHOWN: usize = 8;
-    let resources: Vec<&str> = terms
-        .permissions
-        .iter()
-        .take(SHOWN)
-        .map(|one| one.resource().as_str())
-        .collect();
+    // A record has room for so many bytes of them; the digest is over all.
+    const SHOWN_BYTES: usize = 256;
+    let mut room = SHOWN_BYTES;
+    let all = terms.permissions.iter().map(|one| one.resource().as_str());
+    let shown = all.take_while(|resource| {
+        let left = room.checked_sub(resource.len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    });
+    let resources: Vec<&str> = shown.collect();
     Ok(json!({
         "grant": id,
         "depth": terms.depth,
