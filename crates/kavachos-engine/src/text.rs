@@ -10,7 +10,7 @@ pub(crate) const MAX_REASON_BYTES: usize = 200;
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
 const MAX_EMAIL_BYTES: usize = 254;
 /// The longest metadata as JSON text, in bytes.
-const MAX_METADATA_BYTES: usize = 1_024;
+const MAX_METADATA_BYTES: usize = 2_048;
 
 /// Checks a name or a reason: not empty, not too long, no control characters, no marks that reorder text.
 pub(crate) fn plain(field: &str, text: &str, max: usize) -> Result<(), Invalid> {
