@@ -17,6 +17,8 @@ const MAX_REFUSAL_BYTES: usize = 2_048;
 struct Site {
     world: World,
     ada: String,
+    /// Somebody whose own members may change.
+    grace: String,
     agent: Agent,
     giver: Agent,
     delegation: String,
@@ -36,7 +38,8 @@ impl Site {
         };
         let world = setup.start();
         let ada = world.user();
-        let giver = world.agent_with(&ada, reading("*"), json!({ "maxDepth": 5 }));
+        let both = json!([{ "resource": "*", "actions": ["read", "write"] }]);
+        let giver = world.agent_with(&ada, both, json!({ "maxDepth": 5 }));
         let agent = world.agent(&ada, reading("mcp:github:*"));
         let body = json!({
             "from": giver.id, "to": agent.id, "permissions": reading("mcp:x"), "reason": "the test",
@@ -46,6 +49,7 @@ impl Site {
         let key = world.operator().post("/api/v1/keys", &key).expect(201).id();
         Self {
             delegation: delegation.expect(201).id(),
+            grace: world.user(),
             world,
             ada,
             agent,
@@ -129,6 +133,7 @@ fn every_constraint() -> Value {
 fn valid_bodies(site: &Site) -> Vec<Valid> {
     let Site {
         ada,
+        grace,
         agent,
         giver,
         key,
@@ -144,48 +149,92 @@ fn valid_bodies(site: &Site) -> Vec<Valid> {
     ]);
     let guards = json!({ "maxCallsPerHour": 1000 });
     vec![
-        valid("POST", "agents", json!({
-            "ownerId": ada, "name": "one", "type": "autonomous", "permissions": constrained,
-            "guards": guards, "maxDepth": 2, "expiresAt": "2027-01-01T00:00:00Z",
-            "keyTtlSeconds": 60, "metadata": { "team": { "name": ["x"] } },
-        })),
-        valid("POST", "agents", json!({
-            "owner": { "provider": "clerk", "externalId": "u1" }, "name": "one", "type": "service",
-            "permissions": reading("mcp:github:*"),
-        })),
-        valid("PATCH", &format!("agents/{}", agent.id), json!({
-            "name": "two", "permissions": constrained, "guards": guards, "maxDepth": 1,
-            "expiresAt": "2027-01-01T00:00:00Z", "metadata": { "a": 1 },
-        })),
-        valid("POST", &format!("agents/{}/rotate", agent.id), json!({ "keyTtlSeconds": 60 })),
-        valid("POST", "authorize", json!({
-            "agentId": giver.id, "for": ada, "action": "read", "resource": "mcp:github:repos",
-            "arguments": { "path": "/srv", "list": [1, { "deep": true }] },
-            "cost": { "amount": 1, "unit": "tokens" },
-            "context": { "ip": "192.0.2.1", "userAgent": "test" },
-        })),
-        valid("POST", "delegations", json!({
-            "from": giver.id, "to": agent.id, "permissions": constrained, "ttlSeconds": 60, "maxDepth": 3,
-            "guards": guards, "parent": giver.grant, "reason": "the test",
-        })),
-        valid("POST", "delegations", json!({
-            "from": giver.id, "to": agent.id, "permissions": reading("mcp:x"),
-            "expiresAt": "2026-11-21T11:00:00Z", "reason": "the test",
-        })),
-        valid("POST", "users", json!({
-            "email": "grace@example.com", "name": "Grace",
-            "external": { "provider": "clerk", "externalId": "u2" }, "permissions": constrained,
-        })),
-        valid("PATCH", &format!("users/{ada}"), json!({
-            "email": "ada@example.com", "name": "Ada", "permissions": reading("*"),
-        })),
-        valid("POST", "keys", json!({
-            "name": "clerk", "scopes": ["agents:read", "audit:read"], "ceiling": constrained,
-            "expiresAt": "2027-01-01T00:00:00Z",
-        })),
-        valid("PATCH", &format!("keys/{key}"), json!({
-            "name": "clerk", "scopes": ["agents:read"], "ceiling": reading("mcp:*"),
-            "expiresAt": "2027-01-01T00:00:00Z",
-        })),
+        valid(
+            "POST",
+            "agents",
+            json!({
+                "ownerId": ada, "name": "one", "type": "autonomous", "permissions": constrained,
+                "guards": guards, "maxDepth": 2, "expiresAt": "2027-01-01T00:00:00Z",
+                "keyTtlSeconds": 60, "metadata": { "team": { "name": ["x"] } },
+            }),
+        ),
+        valid(
+            "POST",
+            "agents",
+            json!({
+                "owner": { "provider": "clerk", "externalId": "u1" }, "name": "one", "type": "service",
+                "permissions": reading("mcp:github:*"),
+            }),
+        ),
+        valid(
+            "PATCH",
+            &format!("agents/{}", agent.id),
+            json!({
+                "name": "two", "permissions": constrained, "guards": guards, "maxDepth": 1,
+                "expiresAt": "2027-01-01T00:00:00Z", "metadata": { "a": 1 },
+            }),
+        ),
+        valid(
+            "POST",
+            &format!("agents/{}/rotate", agent.id),
+            json!({ "keyTtlSeconds": 60 }),
+        ),
+        valid(
+            "POST",
+            "authorize",
+            json!({
+                "agentId": giver.id, "for": ada, "action": "read", "resource": "mcp:github:repos",
+                "arguments": { "path": "/srv", "list": [1, { "deep": true }] },
+                "cost": { "amount": 1, "unit": "tokens" },
+                "context": { "ip": "192.0.2.1", "userAgent": "test" },
+            }),
+        ),
+        valid(
+            "POST",
+            "delegations",
+            json!({
+                "from": giver.id, "to": agent.id, "permissions": constrained, "ttlSeconds": 60, "maxDepth": 3,
+                "guards": guards, "parent": giver.grant, "reason": "the test",
+            }),
+        ),
+        valid(
+            "POST",
+            "delegations",
+            json!({
+                "from": giver.id, "to": agent.id, "permissions": reading("mcp:x"),
+                "expiresAt": "2026-11-21T11:00:00Z", "reason": "the test",
+            }),
+        ),
+        valid(
+            "POST",
+            "users",
+            json!({
+                "email": "grace@example.com", "name": "Grace",
+                "external": { "provider": "clerk", "externalId": "u2" }, "permissions": constrained,
+            }),
+        ),
+        valid(
+            "PATCH",
+            &format!("users/{grace}"),
+            json!({
+                "email": "hopper@example.com", "name": "Grace", "permissions": reading("*"),
+            }),
+        ),
+        valid(
+            "POST",
+            "keys",
+            json!({
+                "name": "clerk", "scopes": ["agents:read", "audit:read"], "ceiling": constrained,
+                "expiresAt": "2027-01-01T00:00:00Z",
+            }),
+        ),
+        valid(
+            "PATCH",
+            &format!("keys/{key}"),
+            json!({
+                "name": "clerk", "scopes": ["agents:read"], "ceiling": reading("mcp:*"),
+                "expiresAt": "2027-01-01T00:00:00Z",
+            }),
+        ),
     ]
 }

@@ -98,7 +98,13 @@ fn flow(world: &World, seen: &mut Seen) {
         seen.note(&world.operator().delete(path));
         seen.note(&world.operator().get(path));
     }
-    for path in ["/api/v1/agents", "/api/v1/keys", "/api/v1/audit?limit=1000", "/metrics", "/nowhere"] {
+    for path in [
+        "/api/v1/agents",
+        "/api/v1/keys",
+        "/api/v1/audit?limit=1000",
+        "/metrics",
+        "/nowhere",
+    ] {
         seen.note(&world.operator().get(path));
     }
 }
@@ -143,7 +149,8 @@ fn misplaced(world: &World, seen: &mut Seen, secret: &str, agent: &str) {
     seen.note(&operator.post("/api/v1/authorize", &question));
     let question = json!({ "action": "read", "resource": "mcp:x", secret: 1 });
     seen.note(&operator.post("/api/v1/authorize", &question));
-    let change = json!({ "permissions": [{ "resource": "mcp:x", "actions": ["read"], secret: 1 }] });
+    let change =
+        json!({ "permissions": [{ "resource": "mcp:x", "actions": ["read"], secret: 1 }] });
     seen.note(&operator.patch(agent, &change));
     let change = json!({ "expiresAt": secret });
     seen.note(&operator.patch(agent, &change));
@@ -192,7 +199,10 @@ fn no_credential_is_found_in_the_database_the_log_the_metrics_or_any_other_answe
         // The part after the prefix and the characters that may be shown.
         let telling = &secret[16..secret.len() - 1];
         for (place, haystack) in &haystacks {
-            assert!(!contains(haystack, telling), "a credential stands in {place}");
+            assert!(
+                !contains(haystack, telling),
+                "a credential stands in {place}"
+            );
         }
     }
     let listened = listener.0.lock().unwrap();
@@ -201,5 +211,8 @@ fn no_credential_is_found_in_the_database_the_log_the_metrics_or_any_other_answe
     let database = |(place, bytes): &&(String, Vec<u8>)| {
         place.ends_with("kavach.db") && contains(bytes, &shown)
     };
-    assert!(haystacks.iter().any(|file| database(&file)), "the search finds what is there");
+    assert!(
+        haystacks.iter().any(|file| database(&file)),
+        "the search finds what is there"
+    );
 }

@@ -70,8 +70,7 @@ fn limited(world: &World, form: &Form) -> Agent {
             world.agent_with(&ada, reading("mcp:github:*"), json!({ "guards": guards }))
         }
         Form::User(constraints) => {
-            let user =
-                json!({ "name": "Ada", "permissions": reading_under("mcp:*", constraints) });
+            let user = json!({ "name": "Ada", "permissions": reading_under("mcp:*", constraints) });
             let user = world.operator().post("/api/v1/users", &user).expect(201);
             world.agent(&user.id(), reading("mcp:github:*"))
         }
@@ -165,7 +164,10 @@ fn an_agents_own_key_and_an_operator_share_one_counter() {
 fn family(world: &World) -> Vec<Agent> {
     let ada = world.user();
     let rate = |limit: u32| {
-        reading_under("mcp:github:*", &json!({ "rate": { "limit": limit, "per": 3600 } }))
+        reading_under(
+            "mcp:github:*",
+            &json!({ "rate": { "limit": limit, "per": 3600 } }),
+        )
     };
     let parent = world.agent(&ada, rate(5));
     let mut members: Vec<_> = (0..5)
@@ -258,7 +260,11 @@ fn without_takes_64_threads_exceed_the_ancestors() {
     .start();
     let (agents, limits) = tree(&world);
     let uses = storm(&world, &agents, &limits);
-    assert!(uses.iter().zip(&limits).all(|(used, (_, limit))| used > limit));
+    assert!(
+        uses.iter()
+            .zip(&limits)
+            .all(|(used, (_, limit))| used > limit)
+    );
 }
 
 #[test]
@@ -322,7 +328,9 @@ fn twenty_creates_at_once_make_exactly_as_many_agents_as_the_quota_allows() {
     let ada = world.user();
     let statuses = create_at_once(&world, &ada, 20);
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 5);
-    let list = world.operator().get(&format!("/api/v1/agents?ownerId={ada}"));
+    let list = world
+        .operator()
+        .get(&format!("/api/v1/agents?ownerId={ada}"));
     assert_eq!(list.at("/data").as_array().unwrap().len(), 5);
     assert_eq!(agents_of(&world, &ada), 5);
 }
@@ -394,7 +402,11 @@ fn of_twenty_users_with_one_address_exactly_one_is_made() {
         let made = answers.iter().filter(|answer| answer.status == 201).count();
         assert_eq!(made, 1, "{member}");
         for answer in answers.iter().filter(|answer| answer.status != 201) {
-            assert_eq!((answer.status, answer.code()), (409, "conflict"), "{answer}");
+            assert_eq!(
+                (answer.status, answer.code()),
+                (409, "conflict"),
+                "{answer}"
+            );
         }
     }
 }
@@ -435,7 +447,9 @@ fn of_twenty_repetitions_with_one_idempotency_key_exactly_one_creates() {
         };
         world.operator().send(&request).unwrap().expect(201)
     });
-    let made = answers.iter().filter(|answer| answer.at("/data/token").is_string());
+    let made = answers
+        .iter()
+        .filter(|answer| answer.at("/data/token").is_string());
     assert_eq!(made.count(), 1);
     let mut ids: Vec<_> = answers.iter().map(Answer::id).collect();
     ids.sort_unstable();
@@ -460,7 +474,10 @@ fn twenty_rotations_at_once_leave_one_live_key() {
     assert!(keys.len() > 1, "at least one rotation succeeds");
     let live = keys.iter().filter(|key| {
         let answer = ask_own(&mut world.client(key), "mcp:github:repos");
-        assert!(answer.allowed() || answer.code() == "key_revoked", "{answer}");
+        assert!(
+            answer.allowed() || answer.code() == "key_revoked",
+            "{answer}"
+        );
         answer.allowed()
     });
     assert_eq!(live.count(), 1);

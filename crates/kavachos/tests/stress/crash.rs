@@ -103,10 +103,20 @@ struct Told {
     /// The audit ids of decisions, and whether they allowed.
     decisions: Vec<(String, bool)>,
     revoked_agents: Vec<String>,
+    /// What was lent by a grant that was revoked, and to whom.
     revoked_grants: Vec<(String, String)>,
+    loans: usize,
     banned: Vec<String>,
     /// Keys that were rotated away.
     dead_keys: Vec<String>,
+}
+
+impl Told {
+    /// A resource that nobody was given yet.
+    fn next_loan(&mut self) -> String {
+        self.loans += 1;
+        format!("mcp:lent:{}", self.loans)
+    }
 }
 
 /// A small generator, so that a run can be repeated.
@@ -157,7 +167,9 @@ impl<'a> Caller<'a> {
 
     /// The id and the credential of what was made.
     fn made(&mut self, path: &str, body: &serde_json::Value) -> Option<(String, String)> {
-        let answer = self.client.try_call("POST", path, body.to_string().as_bytes())?;
+        let answer = self
+            .client
+            .try_call("POST", path, body.to_string().as_bytes())?;
         assert_eq!(answer.status, 201, "{answer}");
         Some((answer.id(), answer.text_at("/data/token").to_owned()))
     }
@@ -200,12 +212,13 @@ impl<'a> Caller<'a> {
     }
 
     fn delegate_and_revoke(&mut self, (to, _): &(String, String)) -> Option<()> {
+        let resource = self.told.lock().unwrap().next_loan();
         let body = json!({
-            "from": self.ada, "to": to, "permissions": reading("mcp:lent"), "reason": "for a moment",
+            "from": self.ada, "to": to, "permissions": reading(&resource), "reason": "for a moment",
         });
         let grant = self.made("/api/v1/delegations", &body)?.0;
         self.stop("DELETE", &format!("/api/v1/delegations/{grant}"))?;
-        let revoked = (grant, to.clone());
+        let revoked = (resource, to.clone());
         self.told.lock().unwrap().revoked_grants.push(revoked);
         Some(())
     }
@@ -258,7 +271,9 @@ fn kill_one(path: &Path, told: &Mutex<Told>, dice: &mut Dice) {
     let mut victim = Victim::start(path);
     let limit = ANSWERS.start + dice.roll(ANSWERS.len());
     let steps = AtomicUsize::new(0);
-    let seeds: Vec<u64> = (0..CALLERS).map(|_| u64::try_from(dice.roll(1 << 20)).unwrap()).collect();
+    let seeds: Vec<u64> = (0..CALLERS)
+        .map(|_| u64::try_from(dice.roll(1 << 20)).unwrap())
+        .collect();
     let pid = Arc::new(Mutex::new(None));
     thread::scope(|scope| {
         for seed in seeds {
@@ -277,7 +292,10 @@ fn kill_one(path: &Path, told: &Mutex<Told>, dice: &mut Dice) {
             });
         }
     });
-    assert!(pid.lock().unwrap().is_some(), "the server ended before it was killed");
+    assert!(
+        pid.lock().unwrap().is_some(),
+        "the server ended before it was killed"
+    );
     assert!(!victim.child.wait().unwrap().success());
 }
 
@@ -300,8 +318,11 @@ fn check(path: &Path, told: &Told) {
     for agent in told.revoked_agents.iter().chain(&told.banned) {
         assert!(!decide(agent, "mcp:github:x"), "{agent} lives again");
     }
-    for (grant, agent) in &told.revoked_grants {
-        assert!(!decide(agent, "mcp:lent"), "{grant} lives again");
+    for (resource, agent) in &told.revoked_grants {
+        assert!(
+            !decide(agent, resource),
+            "the grant of {resource} lives again"
+        );
     }
     for key in &told.dead_keys {
         let caller = runtime.block_on(kavach.engine().authenticate(key)).unwrap();
@@ -331,9 +352,18 @@ fn check_records(path: &Path, told: &Told) {
         assert!(records.contains(audit), "the record of {audit} is lost");
     }
     let agents = names("SELECT id FROM agents");
-    let made = names("SELECT agent FROM ledger WHERE kind = 'agent.created' AND outcome = 'allowed'");
-    assert_eq!(agents, made, "no agent without its record, no record without its agent");
-    for agent in told.agents.iter().chain(&told.budgets).chain(&told.revoked_agents) {
+    let made =
+        names("SELECT agent FROM ledger WHERE kind = 'agent.created' AND outcome = 'allowed'");
+    assert_eq!(
+        agents, made,
+        "no agent without its record, no record without its agent"
+    );
+    for agent in told
+        .agents
+        .iter()
+        .chain(&told.budgets)
+        .chain(&told.revoked_agents)
+    {
         assert!(agents.contains(agent), "{agent} is lost");
     }
     let quota: i64 = database

@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::client::Answer;
-use crate::support::world::{Agent, Setup, World, reading};
+use crate::support::world::{Agent, Setup, World, ask, reading};
 
 /// How large the small database may grow.
 const SMALL: u64 = 1 << 20;
@@ -44,7 +44,9 @@ fn is_unavailable(answer: &Answer) -> bool {
 fn ballast(path: &Path) {
     let other = Connection::open(path).unwrap();
     other
-        .execute_batch("CREATE TABLE ballast (data BLOB); INSERT INTO ballast VALUES (zeroblob(500000))")
+        .execute_batch(
+            "CREATE TABLE ballast (data BLOB); INSERT INTO ballast VALUES (zeroblob(500000))",
+        )
         .unwrap();
 }
 
@@ -53,14 +55,16 @@ fn remove_ballast(path: &Path) {
     other.execute_batch("DROP TABLE ballast").unwrap();
 }
 
+/// A resource whose records are long.
+fn filling() -> String {
+    format!("mcp:github:{}", "x".repeat(490))
+}
+
 /// Asks until the disk is full; how many were allowed.
 fn fill(world: &World, agent: &Agent) -> usize {
     let mut client = world.operator();
-    let question = json!({
-        "agentId": agent.id, "action": "read", "resource": format!("mcp:github:{}", "x".repeat(490)),
-    });
     for allowed in 0..MORE_THAN_FIT {
-        let answer = client.post("/api/v1/authorize", &question);
+        let answer = ask(&mut client, &agent.id, &filling());
         if !answer.allowed() {
             assert!(is_unavailable(&answer), "{answer}");
             return allowed;
@@ -76,31 +80,51 @@ fn a_full_disk_refuses_everything_loses_nothing_and_recovers_when_there_is_room(
     ballast(&path);
     let allowed = fill(&world, &agent);
     assert!(allowed > 10, "{allowed}");
-    let full = world.engine.head();
-    assert_eq!(world.allows(&agent.id), allowed, "every allow has its record");
+    assert_eq!(
+        world.allows(&agent.id),
+        allowed,
+        "every allow has its record"
+    );
 
+    let full = world.engine.head();
     for _ in 0..20 {
-        assert!(is_unavailable(&world.ask(&agent.id, "mcp:github:repos")));
-        let grace = world.operator().post("/api/v1/users", &json!({ "name": "Grace" }));
+        assert!(is_unavailable(&world.ask(&agent.id, &filling())));
+        let grace = world
+            .operator()
+            .post("/api/v1/users", &json!({ "name": "Grace" }));
         assert!(is_unavailable(&grace), "{grace}");
-        let revoked = world.operator().delete(&format!("/api/v1/agents/{}", agent.id));
+        let revoked = world
+            .operator()
+            .delete(&format!("/api/v1/agents/{}", agent.id));
         assert!(is_unavailable(&revoked), "{revoked}");
     }
-    let ready = world.stranger().get("/readyz");
-    assert_eq!(ready.status, 503, "{ready}");
+    assert_eq!(world.engine.head(), full);
+    // A last small record may still have found room.
+    let full = (0..50).any(|_| world.stranger().get("/readyz").status == 503);
+    assert!(full);
+    for _ in 0..3 {
+        assert_eq!(world.stranger().get("/readyz").status, 503);
+    }
+    let full = world.engine.head();
     world.stranger().get("/healthz").expect(200);
     // What is stored can still be read, and a refused revocation revoked nothing.
-    let shown = world.operator().get(&format!("/api/v1/agents/{}", agent.id)).expect(200);
+    let shown = world
+        .operator()
+        .get(&format!("/api/v1/agents/{}", agent.id))
+        .expect(200);
     assert_eq!(shown.text_at("/data/status"), "active");
     assert_eq!(world.engine.head(), full);
 
     remove_ballast(&path);
     let ready = world.stranger().get("/readyz");
-    assert_eq!(ready.status, 200, "room is noticed without any other call: {ready}");
+    assert_eq!(
+        ready.status, 200,
+        "room is noticed without any other call: {ready}"
+    );
     assert!(world.ask(&agent.id, "mcp:github:repos").allowed());
     assert_eq!(world.allows(&agent.id), allowed + 1);
     let head = world.engine.head();
-    assert_eq!(head.size, full.size + 1);
+    assert_eq!(head.size, full.size + 2, "the recovery and the decision");
     world.close();
     assert_eq!(damage(&Connection::open(&path).unwrap(), &head), None);
 }
@@ -113,7 +137,10 @@ fn calls_at_once_on_a_disk_that_becomes_full_have_a_record_for_every_allow() {
         let threads: Vec<_> = (0..16)
             .map(|_| scope.spawn(|| fill(&world, &agent)))
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
     });
     assert_eq!(world.allows(&agent.id), allowed);
     let head = world.engine.head();
@@ -179,8 +206,14 @@ fn a_database_that_a_running_server_holds_is_refused_and_pointed_to_the_server()
     let world = setup.start();
     let ada = world.user();
     let message = refusal(&path);
-    assert!(message.contains("kavach.db.lock") && message.contains("--url"), "{message}");
-    world.operator().get(&format!("/api/v1/users/{ada}")).expect(200);
+    assert!(
+        message.contains("kavach.db.lock") && message.contains("--url"),
+        "{message}"
+    );
+    world
+        .operator()
+        .get(&format!("/api/v1/users/{ada}"))
+        .expect(200);
     assert_eq!(world.stranger().get("/readyz").status, 200);
 }
 
@@ -193,7 +226,10 @@ fn a_read_only_database_is_refused_and_left_as_it_is() {
     rights.set_readonly(true);
     std::fs::set_permissions(&path, rights).unwrap();
     let message = refusal(&path);
-    assert!(message.contains("read-only") && message.contains("permissions"), "{message}");
+    assert!(
+        message.contains("read-only") && message.contains("permissions"),
+        "{message}"
+    );
     assert_eq!(bytes(&path), before);
 }
 
@@ -201,7 +237,10 @@ fn a_read_only_database_is_refused_and_left_as_it_is() {
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let message = refusal(Path::new("/proc/kavach.db"));
-    assert!(message.contains("cannot open `/proc/kavach.db"), "{message}");
+    assert!(
+        message.contains("cannot open `/proc/kavach.db"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -209,7 +248,10 @@ fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
     let (_directory, path) = place();
     closed_database(&path);
     let later = "INSERT INTO migration VALUES ('core', 99, 'later', x'00', 99, 0)";
-    Connection::open(&path).unwrap().execute_batch(later).unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(later)
+        .unwrap();
     let before = bytes(&path);
     let message = refusal(&path);
     assert!(message.contains("newer kavach"), "{message}");

@@ -67,7 +67,15 @@ fn strangers_and_unknown_agents_fill_no_memory_of_the_directory() {
         let decision = world.decide(&id, "mcp:github:repos").unwrap();
         assert_eq!(decision.code.as_str(), "unknown_agent");
     }
-    assert_eq!(world.store.reads() - before, 500, "nothing is kept of what is not there");
+    assert_eq!(
+        world.store.reads() - before,
+        500,
+        "nothing is kept of what is not there"
+    );
     assert!(world.decide(&agent.id, "mcp:github:repos").unwrap().allowed);
-    assert_eq!(world.store.reads() - before, 500, "the warm agent stayed warm");
+    assert_eq!(
+        world.store.reads() - before,
+        500,
+        "the warm agent stayed warm"
+    );
 }

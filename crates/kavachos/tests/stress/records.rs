@@ -62,7 +62,11 @@ fn numbers_that_grow_in_their_canonical_form_do_not_outgrow_the_record() {
         "metadata": { "n": numbers },
     });
     let answer = world.operator().post("/api/v1/agents", &body);
-    assert_eq!((answer.status, answer.field()), (400, "metadata"), "{answer}");
+    assert_eq!(
+        (answer.status, answer.field()),
+        (400, "metadata"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn the_longest_denial_is_recorded_whatever_the_caller_says_of_itself() {
     let agent = many_paths(&world);
     let question = json!({
         "agentId": agent, "action": "a".repeat(64), "resource": longest(""), "arguments": { "a": 1 },
-        "context": { "ip": "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "userAgent": "\u{1}".repeat(300) },
+        "context": { "ip": "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "userAgent": quotes(300) },
     });
     let denied = world.operator().post("/api/v1/authorize", &question);
     let denied = denied.expect(200);

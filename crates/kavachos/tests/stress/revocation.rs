@@ -81,7 +81,11 @@ const KILLS: &[Kill] = &[
         ("DELETE", path, Value::Null)
     }),
     kill("ban the human", Caller::Operator, |cast| {
-        ("POST", format!("/api/v1/users/{}/ban", cast.ada), Value::Null)
+        (
+            "POST",
+            format!("/api/v1/users/{}/ban", cast.ada),
+            Value::Null,
+        )
     }),
     kill("delete the human", Caller::AgentItself, |cast| {
         ("DELETE", format!("/api/v1/users/{}", cast.ada), Value::Null)
@@ -102,7 +106,11 @@ const KILLS: &[Kill] = &[
         ("POST", agent_path(&cast.agent, "/rotate"), json!({}))
     }),
     kill("revoke the operator's key", Caller::Clerk, |cast| {
-        ("DELETE", format!("/api/v1/keys/{}", cast.clerk.0), Value::Null)
+        (
+            "DELETE",
+            format!("/api/v1/keys/{}", cast.clerk.0),
+            Value::Null,
+        )
     }),
     kill("narrow the operator's key", Caller::Clerk, |cast| {
         let less = json!({ "scopes": ["audit:read"] });
@@ -210,7 +218,11 @@ fn no_stale_allow(point: Point, entries: usize) {
         let world = setup(entries, &[]).start();
         let race = race(&world, kill, point);
         let name = kill.name;
-        assert!(is_clear_denial(&race.under_way), "{name}: {}", race.under_way);
+        assert!(
+            is_clear_denial(&race.under_way),
+            "{name}: {}",
+            race.under_way
+        );
         assert!(is_clear_denial(&race.after), "{name}: {}", race.after);
         assert_eq!(race.stale, 0, "{name}");
     }
@@ -233,7 +245,12 @@ fn a_key_that_was_being_looked_up_does_not_come_back() {
     for kill in KILLS.iter().filter(|kill| kill.caller != Caller::Operator) {
         let world = setup(1_000, &[]).start();
         let race = race(&world, kill, Point::Key);
-        assert!(is_clear_denial(&race.after), "{}: {}", kill.name, race.after);
+        assert!(
+            is_clear_denial(&race.after),
+            "{}: {}",
+            kill.name,
+            race.after
+        );
         assert_eq!(race.stale, 0, "{}", kill.name);
     }
 }
@@ -243,10 +260,20 @@ fn without_the_reads_a_decision_under_way_is_allowed_after_the_kill() {
     for kill in KILLS {
         let world = setup(1_000, &[Off::Reads]).start();
         let race = race(&world, kill, Point::Decision);
-        assert!(race.under_way.allowed(), "{}: {}", kill.name, race.under_way);
+        assert!(
+            race.under_way.allowed(),
+            "{}: {}",
+            kill.name,
+            race.under_way
+        );
         assert_eq!(race.stale, 1, "{}", kill.name);
         // The directory was told, so the next call is denied all the same.
-        assert!(is_clear_denial(&race.after), "{}: {}", kill.name, race.after);
+        assert!(
+            is_clear_denial(&race.after),
+            "{}: {}",
+            kill.name,
+            race.after
+        );
     }
 }
 
@@ -255,7 +282,12 @@ fn without_the_reads_the_directory_alone_keeps_the_next_call_from_the_old_pictur
     for kill in KILLS {
         let world = setup(1_000, &[Off::Reads]).start();
         let race = race(&world, kill, Point::Facts);
-        assert!(is_clear_denial(&race.after), "{}: {}", kill.name, race.after);
+        assert!(
+            is_clear_denial(&race.after),
+            "{}: {}",
+            kill.name,
+            race.after
+        );
     }
 }
 
@@ -320,7 +352,9 @@ fn in_a_storm_no_call_is_allowed_that_begins_after_the_kill_was_acknowledged() {
             drop(asked);
             for (agent, dead) in agents.iter().zip(&dead) {
                 // The kills are spread over the storm.
-                asks.iter().take(ASKERS * ASKS / (AGENTS + 2)).for_each(drop);
+                asks.iter()
+                    .take(ASKERS * ASKS / (AGENTS + 2))
+                    .for_each(drop);
                 let answer = world.operator().delete(&agent_path(agent, ""));
                 assert_eq!(answer.status, 200, "{answer}");
                 dead.store(true, Ordering::SeqCst);
@@ -329,13 +363,16 @@ fn in_a_storm_no_call_is_allowed_that_begins_after_the_kill_was_acknowledged() {
         });
         let records = world.records();
         for agent in &agents {
-            let killed = |record: &&Record| {
-                record.kind == "agent.revoked" && mentions(record, &agent.id)
-            };
+            let killed =
+                |record: &&Record| record.kind == "agent.revoked" && mentions(record, &agent.id);
             let kill = records.iter().find(killed).unwrap();
             let after = records.iter().filter(|record| record.seq > kill.seq);
             let stale = after.filter(|record| record.is_allow() && mentions(record, &agent.id));
-            assert_eq!(stale.count(), 0, "the ledger's order is the order of decisions");
+            assert_eq!(
+                stale.count(),
+                0,
+                "the ledger's order is the order of decisions"
+            );
         }
     }
 }
@@ -371,9 +408,17 @@ fn delegation(cast: &Cast) -> Value {
 fn nothing_is_made_below_what_was_killed_meanwhile() {
     let world = World::new();
     let answer = create_during_a_kill(&world, "/api/v1/agents", sub_agent);
-    assert_eq!((answer.status, answer.code()), (409, "conflict"), "{answer}");
+    assert_eq!(
+        (answer.status, answer.code()),
+        (409, "conflict"),
+        "{answer}"
+    );
     let answer = create_during_a_kill(&world, "/api/v1/delegations", delegation);
-    assert_eq!((answer.status, answer.code()), (409, "conflict"), "{answer}");
+    assert_eq!(
+        (answer.status, answer.code()),
+        (409, "conflict"),
+        "{answer}"
+    );
 }
 
 #[test]

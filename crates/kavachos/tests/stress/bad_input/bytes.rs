@@ -55,7 +55,10 @@ struct Line(Mutex<Client>);
 
 impl Line {
     fn send(&self, request: &Request<'_>) -> Answer {
-        let mut client = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut client = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let answer = client.send(request);
         answer.unwrap_or_else(|| panic!("no answer to {:?}", request.target))
     }
@@ -76,7 +79,10 @@ fn any_bytes_in_a_header_are_answered() {
     ];
     let site = Site::new();
     let client = Line(Mutex::new(site.world.operator()));
-    let body = format!(r#"{{"agentId":"{}","action":"read","resource":"mcp:x"}}"#, site.giver.id);
+    let body = format!(
+        r#"{{"agentId":"{}","action":"read","resource":"mcp:x"}}"#,
+        site.giver.id
+    );
     let header = prop::sample::select(HEADERS.to_vec());
     run((header, line(80)), |(name, value)| {
         // Any expectation but the one that is known is refused by hyper or ignored.
@@ -106,7 +112,10 @@ fn any_credential_is_refused_without_being_repeated() {
         });
         check(&answer, &value);
         let own = answer.text.is_empty() && answer.status == 400;
-        assert!(own || (answer.status, answer.code()) == (401, "unauthenticated"), "{answer}");
+        assert!(
+            own || (answer.status, answer.code()) == (401, "unauthenticated"),
+            "{answer}"
+        );
     });
     site.is_well();
 }
@@ -115,41 +124,66 @@ fn any_credential_is_refused_without_being_repeated() {
 fn any_bytes_in_a_path_are_answered() {
     let site = Site::new();
     let client = Line(Mutex::new(site.world.operator()));
-    let methods = prop::sample::select(vec!["GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS", "FOO"]);
-    let heads = prop::sample::select(vec![
-        "/", "/api/v1/", "/api/v1/agents/", "/api/v1/users/", "/api/v1/keys/", "/api/v1/audit/",
-        "/api/v1/delegations/", "/api/v1/agents/agent_01h455vb4pex5vsknk084sn02q/",
+    let methods = prop::sample::select(vec![
+        "GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS", "FOO",
     ]);
-    run((methods, heads, bytes(60), any::<bool>()), |(method, head, tail, raw)| {
-        let tail = if raw {
-            let keep = |byte: &u8| byte.is_ascii_graphic() && !b"?#".contains(byte);
-            tail.into_iter().filter(keep).collect()
-        } else {
-            encoded(&tail).into_bytes()
-        };
-        let target = [head.as_bytes(), &tail].concat();
-        let answer = client.send(&Request {
-            method,
-            target: &target,
-            headers: &[],
-            body: b"",
-        });
-        check(&answer, &String::from_utf8_lossy(&target));
-    });
+    let heads = prop::sample::select(vec![
+        "/",
+        "/api/v1/",
+        "/api/v1/agents/",
+        "/api/v1/users/",
+        "/api/v1/keys/",
+        "/api/v1/audit/",
+        "/api/v1/delegations/",
+        "/api/v1/agents/agent_01h455vb4pex5vsknk084sn02q/",
+    ]);
+    run(
+        (methods, heads, bytes(60), any::<bool>()),
+        |(method, head, tail, raw)| {
+            let tail = if raw {
+                let keep = |byte: &u8| byte.is_ascii_graphic() && !b"?#".contains(byte);
+                tail.into_iter().filter(keep).collect()
+            } else {
+                encoded(&tail).into_bytes()
+            };
+            let target = [head.as_bytes(), &tail].concat();
+            let answer = client.send(&Request {
+                method,
+                target: &target,
+                headers: &[],
+                body: b"",
+            });
+            check(&answer, &String::from_utf8_lossy(&target));
+        },
+    );
     site.is_well();
 }
 
 /// The lists, with the parameters that each knows.
 const LISTS: &[(&str, &[&str])] = &[
-    ("/api/v1/agents", &["ownerId", "status", "type", "limit", "cursor"]),
+    (
+        "/api/v1/agents",
+        &["ownerId", "status", "type", "limit", "cursor"],
+    ),
     ("/api/v1/delegations", &["from", "to", "limit", "cursor"]),
     ("/api/v1/users", &["limit", "cursor"]),
     ("/api/v1/keys", &["limit", "cursor"]),
     (
         "/api/v1/audit",
         &[
-            "agentId", "userId", "member", "action", "resource", "outcome", "code", "kind", "requestId",
-            "since", "until", "limit", "cursor",
+            "agentId",
+            "userId",
+            "member",
+            "action",
+            "resource",
+            "outcome",
+            "code",
+            "kind",
+            "requestId",
+            "since",
+            "until",
+            "limit",
+            "cursor",
         ],
     ),
 ];
@@ -160,7 +194,18 @@ fn any_bytes_in_a_parameter_are_refused_with_its_name() {
     let client = Line(Mutex::new(site.world.operator()));
     for (path, names) in LISTS {
         for name in *names {
-            let wrong = ["%00", "%FF", "%F0%9F", "a%00b", "%20", "", "%E2%80%AE", "-1", "1e3", "99999999999999999999"];
+            let wrong = [
+                "%00",
+                "%FF",
+                "%F0%9F",
+                "a%00b",
+                "%20",
+                "",
+                "%E2%80%AE",
+                "-1",
+                "1e3",
+                "99999999999999999999",
+            ];
             for value in wrong {
                 let target = format!("{path}?{name}={value}");
                 let answer = client.send(&Request {
@@ -171,24 +216,34 @@ fn any_bytes_in_a_parameter_are_refused_with_its_name() {
                 });
                 check(&answer, &target);
                 let word = ["action", "code", "kind", "resource"].contains(name);
-                let plain = word && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+                let plain = word
+                    && value
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
                 if !plain || value.is_empty() {
-                    assert_eq!((answer.status, answer.field()), (400, *name), "{target}: {answer}");
+                    assert_eq!(
+                        (answer.status, answer.field()),
+                        (400, *name),
+                        "{target}: {answer}"
+                    );
                 }
             }
         }
     }
     let list = prop::sample::select(LISTS.to_vec());
-    run((list, any::<prop::sample::Index>(), bytes(60)), |((path, names), at, value)| {
-        let target = format!("{path}?{}={}", at.get(names), encoded(&value));
-        let answer = client.send(&Request {
-            method: "GET",
-            target: target.as_bytes(),
-            headers: &[],
-            body: b"",
-        });
-        check(&answer, &target);
-    });
+    run(
+        (list, any::<prop::sample::Index>(), bytes(60)),
+        |((path, names), at, value)| {
+            let target = format!("{path}?{}={}", at.get(names), encoded(&value));
+            let answer = client.send(&Request {
+                method: "GET",
+                target: target.as_bytes(),
+                headers: &[],
+                body: b"",
+            });
+            check(&answer, &target);
+        },
+    );
     site.is_well();
 }
 
@@ -225,25 +280,47 @@ fn a_cursor_that_was_changed_anywhere_is_refused() {
     let site = Site::new();
     let mut client = site.world.operator();
     for _ in 0..3 {
-        site.world.agent(&site.ada, crate::support::world::reading("mcp:x"));
+        site.world
+            .agent(&site.ada, crate::support::world::reading("mcp:x"));
         let key = serde_json::json!({ "name": "one", "scopes": ["audit:read"] });
         client.post("/api/v1/keys", &key).expect(201);
         site.world.user();
     }
-    for (path, _) in LISTS.iter().filter(|(path, _)| *path != "/api/v1/delegations") {
+    for (path, _) in LISTS
+        .iter()
+        .filter(|(path, _)| *path != "/api/v1/delegations")
+    {
         let page = client.get(&format!("{path}?limit=1")).expect(200);
         let cursor = page.text_at("/nextCursor").to_owned();
-        client.get(&format!("{path}?limit=1&cursor={cursor}")).expect(200);
+        client
+            .get(&format!("{path}?limit=1&cursor={cursor}"))
+            .expect(200);
         let hash = cursor.rsplit('.').next().unwrap();
-        let mut wrong = vec![cursor[1..].to_owned(), format!("{cursor}x"), cursor.replacen('1', "2", 1)];
+        let mut wrong = vec![
+            cursor[1..].to_owned(),
+            format!("{cursor}x"),
+            cursor.replacen('1', "2", 1),
+        ];
         // Well-formed, with our own hash of the filters, and a key that no list can have.
-        for key in ["18446744073709551615", "9223372036854775808", "-1", "", "x", "%00", "agent_"] {
+        for key in [
+            "18446744073709551615",
+            "9223372036854775808",
+            "-1",
+            "",
+            "x",
+            "%00",
+            "agent_",
+        ] {
             wrong.push(format!("1.{key}.{hash}"));
         }
         for cursor in wrong {
             let answer = client.get(&format!("{path}?limit=1&cursor={cursor}"));
             check(&answer, &cursor);
-            assert_eq!((answer.status, answer.field()), (400, "cursor"), "{path} {cursor}: {answer}");
+            assert_eq!(
+                (answer.status, answer.field()),
+                (400, "cursor"),
+                "{path} {cursor}: {answer}"
+            );
         }
     }
     site.is_well();

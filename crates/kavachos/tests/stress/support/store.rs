@@ -3,7 +3,7 @@
 //! It delays and it leaves out; it never makes anything up. Held calls are queued when they are let go, as if they had
 //! come later.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -46,6 +46,7 @@ pub(crate) enum Point {
 pub(crate) struct Tampered {
     inner: Arc<SqliteStore>,
     off: &'static [Off],
+    ear: Arc<Ear>,
     reads: AtomicU64,
     gate: Mutex<Option<Gate>>,
     gathering: Mutex<Option<Gathering>>,
@@ -82,10 +83,11 @@ impl Held {
 }
 
 impl Tampered {
-    pub(crate) fn new(inner: SqliteStore, off: &'static [Off]) -> Self {
+    pub(crate) fn new(inner: SqliteStore, off: &'static [Off], ear: Arc<Ear>) -> Self {
         Self {
             inner: Arc::new(inner),
             off,
+            ear,
             reads: AtomicU64::new(0),
             gate: Mutex::default(),
             gathering: Mutex::default(),
@@ -102,8 +104,11 @@ impl Tampered {
         self.reads.load(Ordering::SeqCst)
     }
 
-    /// Holds the next call that comes to this point.
+    /// Holds the next call that comes to this point. From here on the directory is deaf, if that is switched off.
     pub(crate) fn hold(&self, point: Point) -> Held {
+        self.ear
+            .is_deaf
+            .store(self.is_off(Off::Effects), Ordering::SeqCst);
         let (arrive, arrived) = channel();
         let (let_go, wait) = oneshot::channel();
         *self.gate.lock().unwrap() = Some(Gate {
@@ -232,15 +237,24 @@ impl Store for Tampered {
     }
 }
 
-/// Tells the directory what changed, unless that is switched off.
+/// Tells the directory what changed, until that is switched off.
 pub(crate) struct Ear {
-    pub(crate) directory: Arc<dyn Observer>,
-    pub(crate) off: &'static [Off],
+    directory: Arc<dyn Observer>,
+    is_deaf: AtomicBool,
+}
+
+impl Ear {
+    pub(crate) fn of(directory: Arc<dyn Observer>) -> Self {
+        Self {
+            directory,
+            is_deaf: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Observer for Ear {
     fn committed(&self, effects: &[Effect]) {
-        if !self.off.contains(&Off::Effects) {
+        if !self.is_deaf.load(Ordering::SeqCst) {
             self.directory.committed(effects);
         }
     }

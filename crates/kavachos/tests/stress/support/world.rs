@@ -39,7 +39,6 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) engine: Engine,
     pub(crate) store: Arc<Tampered>,
-    pub(crate) clock: Arc<ManualClock>,
     pub(crate) operator: String,
     server: Server,
 }
@@ -58,7 +57,6 @@ pub(crate) struct Record {
     pub(crate) seq: u64,
     pub(crate) kind: String,
     pub(crate) outcome: String,
-    pub(crate) code: String,
     pub(crate) agent: String,
     pub(crate) body: Value,
 }
@@ -92,7 +90,6 @@ impl Setup {
             runtime,
             engine,
             store,
-            clock,
             operator,
             server,
         }
@@ -104,16 +101,14 @@ impl Setup {
         let mut options = Options::memory();
         options.path.clone_from(&self.path);
         options.max_bytes = self.max_bytes;
+        let ear = Arc::new(Ear::of(Arc::clone(&directory) as Arc<_>));
         let host = Host {
             clock: Arc::clone(clock) as Arc<_>,
             rng: Arc::clone(&rng) as Arc<_>,
-            observer: Arc::new(Ear {
-                directory: Arc::clone(&directory) as Arc<_>,
-                off: self.off,
-            }),
+            observer: Arc::clone(&ear) as Arc<_>,
         };
         let store = SqliteStore::open(&options, host).unwrap();
-        let store = Arc::new(Tampered::new(store, self.off));
+        let store = Arc::new(Tampered::new(store, self.off, ear));
         let _inside = runtime.enter();
         let engine = Engine::new(Parts {
             store: Arc::clone(&store) as Arc<_>,
@@ -170,10 +165,7 @@ impl World {
 
     pub(crate) fn user(&self) -> String {
         let ada = json!({ "name": "Ada" });
-        self.operator()
-            .post("/api/v1/users", &ada)
-            .expect(201)
-            .id()
+        self.operator().post("/api/v1/users", &ada).expect(201).id()
     }
 
     /// An agent of this human or agent with these permissions.
@@ -223,18 +215,17 @@ impl World {
 
     /// The whole ledger in its order.
     pub(crate) fn records(&self) -> Vec<Record> {
-        type Cells = (u64, String, String, String, Option<String>, String);
+        type Cells = (u64, String, String, Option<String>, String);
         let query = Query::new(
             MAX_RECORDS,
-            "SELECT seq, kind, outcome, code, agent, body FROM ledger ORDER BY seq",
+            "SELECT seq, kind, outcome, agent, body FROM ledger ORDER BY seq",
         );
         let store: &dyn Store = self.store.inner();
         let rows: Vec<Cells> = self.runtime.block_on(store.list(query.of())).unwrap();
-        let record = |(seq, kind, outcome, code, agent, body): Cells| Record {
+        let record = |(seq, kind, outcome, agent, body): Cells| Record {
             seq,
             kind,
             outcome,
-            code,
             agent: agent.unwrap_or_default(),
             body: serde_json::from_str(&body).unwrap(),
         };
