@@ -12,7 +12,7 @@ use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Outcome, Record};
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::principal::{Agent as Compiled, Liveness, Owner, Status, liveness};
+use kavachos_core::principal::{Agent as Compiled, Liveness, MAX_OWNERS, Owner, Status, liveness};
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
@@ -186,8 +186,12 @@ impl Engine {
         };
         let planned = match owner {
             Owner::User(_) => self.plan_root_grant(&compile::user(&user)?, &ask)?,
-            Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
+            Owner::Agent(owner) => {
+                self.refuse_too_many_owners(owner).await?;
+                self.plan_grant(actor, &ask).await?
+            }
         };
+        self.within_quota(&planned.terms).await?;
         let row = self.new_agent_row(new, user.id, &planned);
         let key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
         self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
@@ -292,11 +296,12 @@ impl Engine {
         batch: &mut Batch,
         (row, user, planned, key): (&AgentRow, &UserRow, &Planned, &AgentKeyRow),
     ) -> Result<()> {
+        let mut reads = planned.reads.clone();
+        reads.push(user.mark);
         // A human who is created in this same batch has no generation to be checked yet.
-        if batch.writes.is_empty() {
-            batch.reads.push(user.mark);
-        }
-        batch.reads.extend(planned.reads.iter().copied());
+        let is_new = !batch.writes.is_empty();
+        reads.retain(|mark| !is_new || *mark != user.mark);
+        batch.reads.extend(reads);
         batch
             .writes
             .push(user::count_agent(user.id, self.settings().agents_per_owner));
@@ -483,6 +488,17 @@ impl Engine {
             return Err(Error::Unauthenticated("the agent or its key is not live"));
         };
         Ok(relied_on(agent, &facts))
+    }
+
+    /// Whoever owns an agent is looked at in each of its decisions, so there is a bound on how many do.
+    async fn refuse_too_many_owners(&self, owner: AgentId) -> Result<()> {
+        let above = self.facts(owner).await?.owners.len();
+        if above < MAX_OWNERS {
+            return Ok(());
+        }
+        Err(Error::DepthExceeded(format!(
+            "the owner already has {above} agents above it, and an agent may have {MAX_OWNERS}"
+        )))
     }
 
     fn agent_limit(&self) -> Error {

@@ -1,5 +1,7 @@
 //! Reading the ledger back: filters, pages, and one record with people under their own ids.
 
+use std::collections::HashMap;
+
 use kavachos_core::id::{AgentId, AuditId, RequestId, UserId};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::resource::ResourcePattern;
@@ -17,6 +19,8 @@ use crate::text;
 const MAX_SCANNED: usize = 20_000;
 /// How many records one query brings while looking.
 const SCAN_STEP: usize = 1_000;
+/// How many humans one query names.
+const PEOPLE_PER_QUERY: usize = 64;
 
 /// Which records. All given filters must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -108,10 +112,7 @@ impl Engine {
         }
         let mut cut = Page::cut(found, page.limit, |row: &LedgerRow| row.seq);
         cut.next = cut.next.or(ended_early);
-        let mut items = Vec::with_capacity(cut.items.len());
-        for row in cut.items {
-            items.push(self.shown(row).await?);
-        }
+        let items = self.shown(&cut.items).await?;
         Ok(Page {
             items,
             next: cut.next,
@@ -125,8 +126,9 @@ impl Engine {
     pub async fn audit_record(&self, actor: &Actor, id: AuditId) -> Result<AuditRecord> {
         actor.require(Scope::AuditRead)?;
         let row = self.store().find(kavachos_store::ledger::by_id(id)).await?;
-        self.shown(row.ok_or(Error::NotFound("audit record"))?)
-            .await
+        let rows = [row.ok_or(Error::NotFound("audit record"))?];
+        let shown = self.shown(&rows).await?.pop();
+        shown.ok_or(Error::NotFound("audit record"))
     }
 
     /// The filter in the ledger's own terms; `None` when it names a human whom the ledger does not know.
@@ -152,50 +154,61 @@ impl Engine {
         }))
     }
 
-    async fn shown(&self, row: LedgerRow) -> Result<AuditRecord> {
-        let damaged = |error: serde_json::Error| {
-            Error::Internal(format!("record {} cannot be read: {error}", row.seq))
-        };
-        let mut members: Map<String, Value> = serde_json::from_str(&row.body).map_err(damaged)?;
-        let personal: Map<String, Value> =
-            serde_json::from_str(row.personal.as_deref().unwrap_or("{}")).map_err(damaged)?;
-        for hidden in ["blind", "priv", "private"] {
-            members.remove(hidden);
+    /// The records as they are shown, with humans under their own ids.
+    async fn shown(&self, rows: &[LedgerRow]) -> Result<Vec<AuditRecord>> {
+        let mut records = rows.iter().map(record).collect::<Result<Vec<_>>>()?;
+        let people = self.people(records.iter().filter_map(subject)).await?;
+        for record in &mut records {
+            if let Some(user) = subject(record).and_then(|known| people.get(&known)) {
+                let name = user.to_string();
+                record.members.insert("subject".to_owned(), name.into());
+            }
         }
-        // Personal texts stand beside the body's; a delegation's own reason is not the decision's.
-        for (name, value) in personal {
-            let name = if members.contains_key(&name) {
-                format!("{name}Given")
-            } else {
-                name
-            };
-            members.insert(name, value);
-        }
-        if let Some(pseudonym) = members
-            .get("subject")
-            .and_then(Value::as_str)
-            .and_then(|text| text.parse().ok())
-        {
-            members.insert("subject".to_owned(), self.known_as(pseudonym).await?);
-        }
-        members.insert("seq".to_owned(), row.seq.into());
-        members.insert("time".to_owned(), row.time.to_string().into());
-        Ok(AuditRecord {
-            seq: row.seq,
-            members,
-        })
+        Ok(records)
     }
 
-    /// The user id behind a pseudonym, or the pseudonym itself once it is nobody's.
-    async fn known_as(&self, pseudonym: Pseudonym) -> Result<Value> {
-        let user = self
-            .store()
-            .find(kavachos_store::user::by_pseudonym(pseudonym))
-            .await?;
-        Ok(user
-            .map_or_else(|| pseudonym.to_string(), |user| user.id.to_string())
-            .into())
+    /// Who is behind these pseudonyms, as far as that is still known.
+    async fn people(
+        &self,
+        pseudonyms: impl Iterator<Item = Pseudonym>,
+    ) -> Result<HashMap<Pseudonym, UserId>> {
+        let mut wanted: Vec<Pseudonym> = pseudonyms.collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut people = HashMap::new();
+        for chunk in wanted.chunks(PEOPLE_PER_QUERY) {
+            let rows = self
+                .store()
+                .list(kavachos_store::user::by_pseudonyms(chunk))
+                .await?;
+            people.extend(rows.into_iter().map(|row| (row.pseudonym, row.id)));
+        }
+        Ok(people)
     }
+}
+
+/// A stored record with its personal fields beside the others; no field stands in both.
+fn record(row: &LedgerRow) -> Result<AuditRecord> {
+    let damaged = |error: serde_json::Error| {
+        Error::Internal(format!("record {} cannot be read: {error}", row.seq))
+    };
+    let mut members: Map<String, Value> = serde_json::from_str(&row.body).map_err(damaged)?;
+    for hidden in ["blind", "priv", "private"] {
+        members.remove(hidden);
+    }
+    let personal = row.personal.as_deref().unwrap_or("{}");
+    let personal: Map<String, Value> = serde_json::from_str(personal).map_err(damaged)?;
+    members.extend(personal);
+    members.insert("seq".to_owned(), row.seq.into());
+    members.insert("time".to_owned(), row.time.to_string().into());
+    Ok(AuditRecord {
+        seq: row.seq,
+        members,
+    })
+}
+
+fn subject(record: &AuditRecord) -> Option<Pseudonym> {
+    record.members.get("subject")?.as_str()?.parse().ok()
 }
 
 fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {

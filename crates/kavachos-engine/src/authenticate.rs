@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 
 /// How long a dead agent key is still told apart from an unknown one.
-const DEAD_KEYS_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(crate) const DEAD_KEYS_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Engine {
     /// Finds out who calls with this credential.

@@ -168,11 +168,19 @@ impl Engine {
             epoch: head.epoch,
             rseq: head.revocation.rseq,
         });
-        record.details = details.as_ref();
         record.personal.arguments_digest = asked.arguments_digest.as_ref();
         record.personal.ip = ip.as_deref();
         record.personal.user_agent = user_agent;
-        self.seal(&record)
+        record.details = details.as_ref();
+        // A decision is recorded in any case: what makes a record too long is left out, the explanation first.
+        let sealed = self.seal(&record).or_else(|_| {
+            record.details = None;
+            self.seal(&record)
+        });
+        sealed.or_else(|_| {
+            record.personal.user_agent = None;
+            self.seal(&record)
+        })
     }
 }
 

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavachos_core::grant::Grant;
 use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::permission::{Permission, PermissionId, PermissionSet};
 use kavachos_core::principal::{Agent, User};
 use kavachos_core::secret::SecretHash;
 use kavachos_store::{Effect, Observer};
@@ -21,6 +23,8 @@ use crate::actor::{AgentKey, OperatorKey};
 
 /// How many changes a load may overlap and still be kept.
 const REMEMBERED_CHANGES: usize = 4_096;
+/// How many permissions are known by their id, so that equal ones of many agents are one in memory.
+const SHARED_PERMISSIONS: usize = 1 << 16;
 
 /// A thing that changed.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +83,7 @@ pub struct Directory {
     agents: Cache<AgentId, KnownAgent>,
     grants: Cache<GrantId, Arc<Grant>>,
     keys: Cache<u128, (SecretHash, KnownKey)>,
+    permissions: Cache<PermissionId, Arc<Permission>>,
     changes: Mutex<Changes>,
 }
 
@@ -100,8 +105,22 @@ impl Directory {
             agents: Cache::new(entries),
             grants: Cache::new(entries),
             keys: Cache::new(entries),
+            permissions: Cache::new(SHARED_PERMISSIONS),
             changes: Mutex::default(),
         }
+    }
+
+    /// The same set, of permissions that are shared with other sets. They hold no state, so nothing makes them old.
+    pub(crate) fn share(&self, set: &PermissionSet) -> Result<PermissionSet, Invalid> {
+        PermissionSet::from_shared(set.iter().map(|own| match self.permissions.get(&own.id()) {
+            // An id is half a hash: two permissions that someone made to collide stay two.
+            Some(shared) if shared == *own => shared,
+            Some(_) => Arc::clone(own),
+            None => {
+                self.permissions.insert(own.id(), Arc::clone(own));
+                Arc::clone(own)
+            }
+        }))
     }
 
     /// Begins a load; call it before the query.

@@ -23,7 +23,7 @@ const IDS_PER_QUERY: usize = 64;
 impl Engine {
     /// The facts about an agent; without an agent in them when there is none with this id.
     pub(crate) async fn facts(&self, id: AgentId) -> Result<Facts> {
-        if let Some(facts) = assemble(self.directory(), id) {
+        if let Some(facts) = self.directory().facts(id) {
             return Ok(facts);
         }
         let Some(loaded) = Loaded::load(self, id).await? else {
@@ -31,6 +31,13 @@ impl Engine {
         };
         assemble(&loaded, id)
             .ok_or_else(|| Error::Internal(format!("the grants of {id} lead nowhere")))
+    }
+}
+
+impl Directory {
+    /// The facts about an agent, if all of them are in memory: what a warm decision starts from.
+    pub fn facts(&self, id: AgentId) -> Option<Facts> {
+        assemble(self, id)
     }
 }
 
@@ -175,34 +182,22 @@ impl Loaded {
             .chain(grants.iter().map(|grant| grant.root)));
         for chunk in roots.chunks(IDS_PER_QUERY) {
             for row in store.list(kavachos_store::user::by_ids(chunk)).await? {
-                users.insert(row.id, Arc::new(compile::user(&row)?));
+                let mut user = compile::user(&row)?;
+                user.permissions = Arc::new(engine.directory().share(&user.permissions)?);
+                users.insert(row.id, Arc::new(user));
             }
         }
-        let loaded = Self::compile(users, &agents, &grants, (id, received))?;
-        loaded.keep(engine.directory(), load);
-        Ok(Some(loaded))
-    }
-
-    fn compile(
-        users: HashMap<UserId, Arc<User>>,
-        agents: &[AgentRow],
-        grants: &[GrantRow],
-        (id, received): (AgentId, Arc<[GrantId]>),
-    ) -> Result<Self> {
         let known = |row: &AgentRow| KnownAgent {
             agent: Arc::new(compile::agent(row)),
             received: (row.id == id).then(|| Arc::clone(&received)),
         };
-        let agents = agents.iter().map(|row| (row.id, known(row))).collect();
-        let grants = grants
-            .iter()
-            .map(|row| Ok((row.id, Arc::new(compile::grant(row)?))))
-            .collect::<Result<_>>()?;
-        Ok(Self {
+        let loaded = Self {
             users,
-            agents,
-            grants,
-        })
+            agents: agents.iter().map(|row| (row.id, known(row))).collect(),
+            grants: compile_grants(engine.directory(), &grants)?,
+        };
+        loaded.keep(engine.directory(), load);
+        Ok(Some(loaded))
     }
 
     fn keep(&self, directory: &Directory, load: Load) {
@@ -230,6 +225,18 @@ impl Lookup for Loaded {
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>> {
         self.grants.get(&id).cloned()
     }
+}
+
+fn compile_grants(
+    directory: &Directory,
+    rows: &[GrantRow],
+) -> Result<HashMap<GrantId, Arc<Grant>>> {
+    let compiled = |row: &GrantRow| {
+        let mut grant = compile::grant(row)?;
+        grant.permissions = Arc::new(directory.share(&grant.permissions)?);
+        Ok((row.id, Arc::new(grant)))
+    };
+    rows.iter().map(compiled).collect()
 }
 
 fn decode<T: kavachos_store::FromRow>(rows: Option<Vec<kavachos_store::Row>>) -> Result<Vec<T>> {

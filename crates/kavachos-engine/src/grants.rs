@@ -203,6 +203,7 @@ impl Engine {
             }
             Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
         };
+        self.within_quota(&planned.terms).await?;
         let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
         let mut batch = Batch {
             reads: actor.reads(),
@@ -288,14 +289,13 @@ impl Engine {
             path,
         };
         let terms = derive(source, &ask.terms(actor), now).map_err(refused)?;
-        self.within_quota(&terms).await?;
         let mut reads = relied_on(agent, &facts);
         reads.extend(path_marks(path));
         Ok(self.planned(terms, ask, reads))
     }
 
     /// Says which quota is used up; the insert makes sure of it.
-    async fn within_quota(&self, terms: &Terms) -> Result<()> {
+    pub(crate) async fn within_quota(&self, terms: &Terms) -> Result<()> {
         let Settings {
             children_per_grant,
             grants_per_agent,
@@ -618,20 +618,27 @@ pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
     let digest: [u8; 32] =
         Sha256::digest(format!("{permissions}\n{}", guards.unwrap_or_default())).into();
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    const SHOWN: usize = 8;
-    let resources: Vec<&str> = terms
-        .permissions
-        .iter()
-        .take(SHOWN)
-        .map(|one| one.resource().as_str())
-        .collect();
     Ok(json!({
         "grant": id,
         "depth": terms.depth,
         "maxDepth": terms.max_depth,
         "expiresAt": terms.expires_at,
         "permissions": terms.permissions.iter().count(),
-        "resources": resources,
+        "resources": first_resources(terms),
         "contentsDigest": digest,
     }))
+}
+
+/// The first resources of a grant, as many as fit beside the rest of a record.
+fn first_resources(terms: &Terms) -> Vec<&str> {
+    const SHOWN_BYTES: usize = 512;
+    let mut room = SHOWN_BYTES;
+    let resources = terms.permissions.iter().map(|one| one.resource().as_str());
+    resources
+        .take_while(|text| {
+            let fits = text.len() <= room;
+            room = room.saturating_sub(text.len());
+            fits
+        })
+        .collect()
 }

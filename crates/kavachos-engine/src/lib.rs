@@ -23,6 +23,7 @@ mod revoked;
 mod runtime;
 mod settings;
 mod text;
+mod upkeep;
 mod users;
 
 pub mod actor;

@@ -1,2 +1,29 @@
-//! The binary `kavach`.
-fn main() {}
+//! The binary `kavach`: a server, and the command line for it.
+//!
+//! Promises: every command sends the same requests to the same routes, over HTTP to a server or in the process to a
+//! database that no server holds; configuration and environment are read in `config` alone; everything printed goes
+//! through `output`, which escapes what could fool a terminal. It decides nothing: it depends on `kavachos` for that.
+
+mod answer;
+mod args;
+mod cli;
+mod client;
+mod command;
+mod config;
+mod dev_key;
+mod escape;
+mod failure;
+mod log;
+mod names;
+mod output;
+mod private_file;
+mod server;
+mod tenant;
+mod transport;
+mod view;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -330,6 +330,11 @@ pub fn end_key(hash: SecretHash, now: Timestamp) -> Write {
         .bind(now)
 }
 
+/// Removes keys that have been dead since before a time; their handles stay in the live set.
+pub fn forget_keys(before: Timestamp) -> Write {
+    Write::any("DELETE FROM agent_keys WHERE expires_at < ?1 OR ended_at < ?1").bind(before)
+}
+
 /// The key with this hash.
 pub fn key_by_hash(hash: SecretHash) -> Select<AgentKeyRow> {
     Query::new(1, format!("{KEY_COLUMNS} WHERE k.hash = ?1"))

@@ -29,6 +29,11 @@ pub trait Store: Send + Sync {
     /// Whether the writer can commit, for `/readyz`. Does not touch the database.
     fn health(&self) -> Health;
 
+    /// The free space where the database lies; `None` where there is no such bound, or it is not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Refuses new batches, commits and answers the queued ones, and releases the database.
     fn close(&self) -> BoxFuture<'static, ()>;
 

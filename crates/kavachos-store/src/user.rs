@@ -1,6 +1,6 @@
 //! Humans, as rows.
 
-use kavachos_core::id::UserId;
+use kavachos_core::id::{Id, Named, UserId};
 use kavachos_core::ledger::Pseudonym;
 use kavachos_core::principal::Status;
 use kavachos_core::revocation::{Handle, Mark};
@@ -168,13 +168,6 @@ pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
     .of()
 }
 
-/// The human whom the ledger calls this.
-pub fn by_pseudonym(pseudonym: Pseudonym) -> Select<UserRow> {
-    Query::new(1, format!("{COLUMNS} WHERE u.pseudonym = ?1"))
-        .bind(pseudonym)
-        .of()
-}
-
 /// At most `limit` humans, newest first, older than `before`.
 pub fn page(before: Option<UserId>, limit: usize) -> Select<UserRow> {
     let sql = format!("{COLUMNS} WHERE (?1 IS NULL OR u.id < ?1) ORDER BY u.id DESC LIMIT ?2");
@@ -182,11 +175,19 @@ pub fn page(before: Option<UserId>, limit: usize) -> Select<UserRow> {
     Query::new(limit, sql).bind(before).bind(rows).of()
 }
 
+/// The humans whom the ledger calls these.
+pub fn by_pseudonyms(pseudonyms: &[Pseudonym]) -> Select<UserRow> {
+    among("u.pseudonym", pseudonyms)
+}
+
 /// The humans with these ids.
 pub fn by_ids(ids: &[UserId]) -> Select<UserRow> {
+    among("u.id", ids)
+}
+
+fn among<K: Named>(column: &str, ids: &[Id<K>]) -> Select<UserRow> {
     let slots: Vec<String> = (1..=ids.len()).map(|slot| format!("?{slot}")).collect();
-    let sql = format!("{COLUMNS} WHERE u.id IN ({})", slots.join(", "));
-    ids.iter()
-        .fold(Query::new(ids.len(), sql), |query, id| query.bind(*id))
-        .of()
+    let sql = format!("{COLUMNS} WHERE {column} IN ({})", slots.join(", "));
+    let query = Query::new(ids.len(), sql);
+    ids.iter().fold(query, |query, id| query.bind(*id)).of()
 }

@@ -122,7 +122,7 @@ impl Builder {
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
             settings: self.settings,
         });
-        engine.start_summaries();
+        engine.start_upkeep();
         Ok(Kavach::new(engine, self.http))
     }
 }

@@ -65,6 +65,11 @@ pub(crate) async fn handle(
     body: Body<Ask>,
 ) -> Reply {
     let (ask, actor) = body.with(actor);
+    if actor.once.is_some() {
+        // An allow that was given once says nothing about now.
+        let message = "a decision cannot be repeated; leave the header out and ask again";
+        return Err(Invalid::at("Idempotency-Key", message).into());
+    }
     let (question, actor) = question(ask, actor)?;
     let decision = state.engine.authorize(&actor, &question).await?;
     state.metrics.decided(&decision);

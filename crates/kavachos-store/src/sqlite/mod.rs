@@ -18,6 +18,7 @@ mod shared;
 mod value;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -44,6 +45,8 @@ pub struct SqliteStore {
     /// `None` for a database in memory: its reads go through the writer.
     reads: Option<Arc<Queue<ReadJob>>>,
     shared: Arc<Shared>,
+    /// Where the file lies; `None` for a database in memory.
+    directory: Option<PathBuf>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -119,6 +122,11 @@ impl Store for SqliteStore {
 
     fn health(&self) -> Health {
         self.shared.health()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(self.directory.as_ref()?).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

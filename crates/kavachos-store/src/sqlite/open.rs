@@ -207,6 +207,8 @@ fn start(
         Some(queue) => reader::start(options.readers.get(), &database, queue).map_err(io)?,
         None => Vec::new(),
     };
+    let path = database.path.as_deref();
+    let directory = path.and_then(Path::parent).map(Path::to_owned);
     let writer = Writer {
         database,
         session: Some(session),
@@ -226,6 +228,7 @@ fn start(
         writes,
         reads,
         shared,
+        directory,
         thread: Mutex::new(Some(thread)),
     })
 }

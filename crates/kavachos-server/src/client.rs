@@ -1,0 +1,116 @@
+//! Requests to the API, the same ones over HTTP and on a database.
+
+use axum::body::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request};
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::failure::Failure;
+use crate::transport::Transport;
+
+/// Something that answers requests to the API.
+pub(crate) struct Client {
+    transport: Box<dyn Transport>,
+}
+
+/// The parameters of a list.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(&'static str, String)>);
+
+impl Query {
+    /// Adds a parameter if it has a value.
+    pub(crate) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        self.0.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+}
+
+impl Client {
+    /// A client that sends its requests this way.
+    pub(crate) fn new(transport: impl Transport + 'static) -> Self {
+        Self {
+            transport: Box::new(transport),
+        }
+    }
+
+    /// Reads a thing or a list.
+    pub(crate) async fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&query.0)
+            .finish();
+        let path = if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        };
+        self.send(Method::GET, &path, None).await
+    }
+
+    /// Creates a thing, or does something to one.
+    pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        self.send(Method::POST, path, body).await
+    }
+
+    /// Changes a thing.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    /// Ends a thing.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    /// Gives back what the client holds.
+    pub(crate) async fn close(&self) {
+        self.transport.close().await;
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(ACCEPT, "application/json");
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = Bytes::from(body.map(Value::to_string).unwrap_or_default());
+        let request = request
+            .body(body)
+            .map_err(|error| Failure::Usage(format!("this cannot be asked for: {error}")))?;
+        Answer::read(self.transport.send(request).await?)
+    }
+}
+
+/// A path with an id in it; whatever the id holds, it stays one segment.
+pub(crate) fn path(list: &str, id: &str) -> String {
+    let mut out = format!("/api/v1/{list}/");
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_one_segment_of_the_path() {
+        assert_eq!(path("agents", "agent_01"), "/api/v1/agents/agent_01");
+        assert_eq!(
+            path("agents", "../users?x#y é"),
+            "/api/v1/agents/%2E%2E%2Fusers%3Fx%23y%20%C3%A9"
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! The commands, one file for each group.
+
+pub(crate) mod agent;
+pub(crate) mod audit;
+pub(crate) mod authorize;
+pub(crate) mod delegate;
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod serve;
+pub(crate) mod user;
+
+/// What a command that did not fail came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It did what it was asked: exit code 0.
+    Done,
+    /// It found out that the answer is no: exit code 1.
+    Refused,
+}
+
+/// The members of the answer to everything that stops something.
+const REVOKED: [&str; 2] = ["effectiveBy", "state"];

@@ -1,0 +1,138 @@
+//! `kavach audit`: the record, read back.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use super::Outcome;
+use crate::answer::Answer;
+use crate::args::Page;
+use crate::client::{Client, Query as Parameters, path};
+use crate::failure::Failure;
+use crate::names;
+use crate::output::{Form, Output};
+use crate::view;
+
+const COLUMNS: [&str; 8] = [
+    "time", "kind", "outcome", "code", "agent", "action", "resource", "id",
+];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List records, newest first
+    Query(Box<Query>),
+    /// Show one record
+    Show(One),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// The record's id
+    record: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Outcomes {
+    Allowed,
+    Denied,
+}
+
+/// All that are given must hold.
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// The agent that acted or was acted upon, by id or name
+    #[arg(long)]
+    agent: Option<String>,
+    /// The human for whom: an id, an e-mail address or `provider:id`
+    #[arg(long, value_name = "HUMAN")]
+    user: Option<String>,
+    /// An agent anywhere in the chain, by id or name
+    #[arg(long, value_name = "AGENT")]
+    member: Option<String>,
+    /// The action
+    #[arg(long)]
+    action: Option<String>,
+    /// A pattern that the resource matches
+    #[arg(long, value_name = "PATTERN")]
+    resource: Option<String>,
+    /// How it ended
+    #[arg(long, value_enum)]
+    outcome: Option<Outcomes>,
+    /// The code
+    #[arg(long)]
+    code: Option<String>,
+    /// The kind of record, as in `decision` or `agent.created`
+    #[arg(long)]
+    kind: Option<String>,
+    /// The request that it was part of
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// Not before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+impl Audit {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
+        match self {
+            Self::Query(query) => output.table(&query.send(client).await?, &COLUMNS),
+            Self::Show(one) => show(
+                output,
+                &client
+                    .get(&path("audit", &one.record), &Parameters::default())
+                    .await?,
+            ),
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Query {
+    async fn send(self, client: &Client) -> Result<Answer, Failure> {
+        let outcome = self
+            .outcome
+            .and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));
+        let query = Parameters::default()
+            .with("agentId", agent(client, self.agent.as_deref()).await?)
+            .with("userId", human(client, self.user.as_deref()).await?)
+            .with("member", agent(client, self.member.as_deref()).await?)
+            .with("action", self.action)
+            .with("resource", self.resource)
+            .with("outcome", outcome)
+            .with("code", self.code)
+            .with("kind", self.kind)
+            .with("requestId", self.request_id)
+            .with("since", self.since)
+            .with("until", self.until);
+        client.get("/api/v1/audit", &self.page.on(query)).await
+    }
+}
+
+async fn agent(client: &Client, given: Option<&str>) -> Result<Option<String>, Failure> {
+    match given {
+        Some(given) => names::agent(client, given).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn human(client: &Client, given: Option<&str>) -> Result<Option<String>, Failure> {
+    match given {
+        Some(given) => names::user(client, given).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn show(output: &mut Output, answer: &Answer) {
+    match (output.form(), answer.data()) {
+        (Form::Text, Value::Object(record)) => output.lines(view::whole(record)),
+        _ => output.json(&answer.body),
+    }
+}

@@ -1,0 +1,370 @@
+//! The configuration, and the one place that reads the environment.
+//!
+//! Promises: defaults < `kavach.toml` < `KAVACH_*` < flags; an unknown key in the file is refused and a variable that
+//! looks misspelt is reported; every error names the full key and where its value came from, and never repeats a
+//! secret. It does not know what the values are used for, but for the combinations that no server may run with.
+
+mod file;
+mod layer;
+mod safety;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+use ipnet::IpNet;
+use kavachos_core::secret::Secret;
+use kavachos_engine::Settings;
+
+use self::layer::Layers;
+pub(crate) use self::layer::{ConfigError, Flag, reference};
+pub(crate) use self::value::{Key, Listen, Log, LogForm, Presence, is_loopback};
+
+/// The file that is read when it is there and no other is named.
+const FILE: &str = "kavach.toml";
+/// The database when none is named.
+const DATABASE: &str = "kavach.db";
+/// Where a server listens, and so where the command line looks for one.
+pub(crate) const DEFAULT_URL: &str = "http://localhost:3000";
+
+/// The variables of the process that concern us.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    variables: BTreeMap<String, String>,
+    program: String,
+}
+
+impl Environment {
+    /// Reads the environment and the name under which the program was started.
+    pub(crate) fn of_process() -> Self {
+        let ours = |name: &str| name.starts_with(layer::PREFIX) || name == "CARGO";
+        let variables = std::env::vars_os()
+            .map(|(name, value)| {
+                (
+                    name.to_string_lossy().into_owned(),
+                    value.to_string_lossy().into_owned(),
+                )
+            })
+            .filter(|(name, _)| ours(name))
+            .collect();
+        let program = std::env::args_os()
+            .next()
+            .map_or("kavach".to_owned(), |name| {
+                name.to_string_lossy().into_owned()
+            });
+        Self { variables, program }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        // A variable that is set to nothing is how many tools leave one out.
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// What to type to run this program again: with cargo if cargo started it.
+    pub(crate) fn program(&self) -> String {
+        let built = Path::new(&self.program);
+        let release = built.components().any(|part| part.as_os_str() == "release");
+        match self.get("CARGO") {
+            Some(_) if release => "cargo run -q --release --".to_owned(),
+            Some(_) => "cargo run -q --".to_owned(),
+            None => self.program.clone(),
+        }
+    }
+}
+
+/// Everything that was configured, by source.
+pub(crate) struct Config {
+    layers: Layers,
+    /// Variables that look misspelt.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a server needs.
+#[derive(Clone)]
+pub(crate) struct Server {
+    /// The database file.
+    pub(crate) database: PathBuf,
+    /// Where to listen.
+    pub(crate) listen: Listen,
+    /// The public address.
+    pub(crate) issuer: Uri,
+    /// The operator key that lives as long as it is configured.
+    pub(crate) admin_key: Option<Secret>,
+    /// Proxies whose word on the client's address counts.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// What is logged, and how.
+    pub(crate) log: Log,
+    /// Limits.
+    pub(crate) settings: Settings,
+}
+
+/// What a command needs to reach a server.
+pub(crate) struct Client {
+    /// The server.
+    pub(crate) url: Uri,
+    /// The credential, and where it came from.
+    pub(crate) key: Option<Key>,
+    /// A file of certificates of authorities that are trusted besides the public ones.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file and the environment, and lays the flags over them.
+    pub(crate) fn load(
+        environment: &Environment,
+        flags: &[(Flag, String)],
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Layers::default();
+        let named = flags
+            .iter()
+            .find(|(flag, _)| *flag == Flag::Config)
+            .map(|(_, path)| path.as_str());
+        let named = named.or_else(|| environment.get("KAVACH_CONFIG"));
+        match named {
+            Some(path) => file::read(Path::new(path), &mut layers)?,
+            None if Path::new(FILE).exists() => file::read(Path::new(FILE), &mut layers)?,
+            None => {}
+        }
+        layers.add_environment(environment)?;
+        layers.add_flags(flags);
+        Ok(Self {
+            layers,
+            warnings: layer::misspelt(environment),
+        })
+    }
+
+    /// What a server needs, checked as a whole.
+    pub(crate) fn server(&self) -> Result<Server, ConfigError> {
+        let layers = &self.layers;
+        let listen = layers.read("listen", value::listen)?.unwrap_or_default();
+        let issuer = layers
+            .read("issuer", value::url)?
+            .unwrap_or_else(|| Uri::from_static(DEFAULT_URL));
+        let server = Server {
+            database: self.database(),
+            listen,
+            issuer,
+            admin_key: layers
+                .read_secret("admin_key", value::operator_key)?
+                .map(|(secret, _)| secret),
+            trusted_proxies: layers
+                .read("trusted_proxies", value::networks)?
+                .unwrap_or_default(),
+            log: Log {
+                filter: layers
+                    .read("log.filter", value::log_filter)?
+                    .unwrap_or_else(value::default_log_filter),
+                form: layers
+                    .read("log.format", value::log_form)?
+                    .unwrap_or(LogForm::Plain),
+            },
+            settings: self.settings()?,
+        };
+        safety::check(&server, layers)?;
+        Ok(server)
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.layers.text("database").unwrap_or(DATABASE).into()
+    }
+
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        let layers = &self.layers;
+        layers.set(
+            "agents.max_per_owner",
+            &mut settings.agents_per_owner,
+            value::count,
+        )?;
+        layers.set(
+            "agents.max_grants",
+            &mut settings.grants_per_agent,
+            value::count,
+        )?;
+        layers.set(
+            "agents.key_ttl_seconds",
+            &mut settings.agent_key_ttl,
+            value::seconds,
+        )?;
+        layers.set(
+            "agents.max_denials_per_minute",
+            &mut settings.denials_per_minute,
+            value::count,
+        )?;
+        layers.set(
+            "delegations.max_children",
+            &mut settings.children_per_grant,
+            value::count,
+        )?;
+        layers.set(
+            "delegations.ttl_seconds",
+            &mut settings.delegation_ttl,
+            value::seconds,
+        )?;
+        layers.set(
+            "directory.max_entries",
+            &mut settings.directory_entries,
+            value::count,
+        )?;
+        Ok(settings)
+    }
+
+    /// What a command needs to reach a server.
+    pub(crate) fn client(&self) -> Result<Client, ConfigError> {
+        let url = self.layers.read("url", value::url)?;
+        let key = self.layers.read_secret("key", value::secret)?;
+        let key = match key {
+            Some((secret, origin)) => Some(Key {
+                secret,
+                from: origin,
+            }),
+            None if url
+                .as_ref()
+                .is_none_or(|url| *url == Uri::from_static(DEFAULT_URL)) =>
+            {
+                self.dev_key()?
+            }
+            None => None,
+        };
+        let ca_file = self.layers.text("ca_file").map(PathBuf::from);
+        Ok(Client {
+            url: url.unwrap_or_else(|| Uri::from_static(DEFAULT_URL)),
+            key,
+            ca_file,
+        })
+    }
+
+    /// The key that `kavach dev` keeps beside the database.
+    fn dev_key(&self) -> Result<Option<Key>, ConfigError> {
+        let path = crate::dev_key::path(&self.database());
+        if !path.exists() {
+            return Ok(None);
+        }
+        let from = format!("the file `{}`", path.display());
+        let secret = layer::read_secret_file("key", &path, &from).and_then(|text| {
+            value::secret(&text).map_err(|message| ConfigError::new("key", &from, message))
+        })?;
+        Ok(Some(Key { secret, from }))
+    }
+
+    /// The files that hold secrets, for those who look at their permissions.
+    pub(crate) fn secret_files(&self) -> Vec<PathBuf> {
+        self.layers.secret_files()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Environment {
+            variables: variables.iter().map(owned).collect(),
+            program: "kavach".to_owned(),
+        }
+    }
+
+    fn with_file(
+        text: &str,
+        variables: &[(&str, &str)],
+        flags: &[(Flag, String)],
+    ) -> Result<Server, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kavach.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut flags = flags.to_vec();
+        flags.push((Flag::Config, path.display().to_string()));
+        let server =
+            Config::load(&environment(variables), &flags).and_then(|config| config.server());
+        let place = format!("{}", path.display());
+        server.map_err(|error| error.to_string().replace(&place, "kavach.toml"))
+    }
+
+    fn refused(text: &str, variables: &[(&str, &str)]) -> String {
+        with_file(text, variables, &[]).err().unwrap()
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_the_file() {
+        let text = "database = \"file.db\"\n[agents]\nmax_per_owner = 7\n";
+        let server = with_file(text, &[], &[]).unwrap();
+        assert_eq!(
+            (server.database, server.settings.agents_per_owner),
+            ("file.db".into(), 7)
+        );
+        let variables = [
+            ("KAVACH_DATABASE", "variable.db"),
+            ("KAVACH_AGENTS_MAX_PER_OWNER", "8"),
+        ];
+        let server = with_file(text, &variables, &[]).unwrap();
+        assert_eq!(
+            (server.database, server.settings.agents_per_owner),
+            ("variable.db".into(), 8)
+        );
+        let server =
+            with_file(text, &variables, &[(Flag::Database, "flag.db".to_owned())]).unwrap();
+        assert_eq!(server.database, PathBuf::from("flag.db"));
+    }
+
+    #[test]
+    fn an_error_names_the_full_key_and_the_line() {
+        assert_eq!(
+            refused("\n[agents]\nmax_per_ownr = 7\n", &[]),
+            "`agents.max_per_ownr` (kavach.toml, line 3): this is no setting; did you mean `agents.max_per_owner`?"
+        );
+        assert_eq!(
+            refused("[agents]\nmax_per_owner = -1\n", &[]),
+            "`agents.max_per_owner` (kavach.toml, line 2): `-1` is no whole number from 1"
+        );
+        assert!(refused("listen = [\n", &[]).starts_with("`kavach.toml` (line 1): "));
+        assert!(
+            refused("admin_key = \"kv_key_x\"", &[]).contains("secrets do not belong in this file")
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_never_a_secret() {
+        let message = refused("", &[("KAVACH_LISTEN", "here")]);
+        assert!(
+            message.starts_with("`listen` (variable KAVACH_LISTEN): `here` is no address"),
+            "{message}"
+        );
+        let message = refused("", &[("KAVACH_ADMIN_KEY", "kv_key_hunter2")]);
+        assert!(
+            message.starts_with("`admin_key` (variable KAVACH_ADMIN_KEY): ")
+                && !message.contains("hunter2"),
+            "{message}"
+        );
+        let message = refused(
+            "",
+            &[("KAVACH_ADMIN_KEY", "x"), ("KAVACH_ADMIN_KEY_FILE", "y")],
+        );
+        assert!(message.contains("KAVACH_ADMIN_KEY_FILE"), "{message}");
+    }
+
+    #[test]
+    fn the_command_to_repeat_is_the_one_that_was_typed() {
+        let program = |name: &str, variables: &[(&str, &str)]| {
+            Environment {
+                program: name.to_owned(),
+                ..environment(variables)
+            }
+            .program()
+        };
+        assert_eq!(
+            program("target/release/kavach", &[("CARGO", "cargo")]),
+            "cargo run -q --release --"
+        );
+        assert_eq!(
+            program("target/debug/kavach", &[("CARGO", "cargo")]),
+            "cargo run -q --"
+        );
+        assert_eq!(program("./kavach", &[]), "./kavach");
+    }
+}

@@ -1,0 +1,269 @@
+//! Texts of settings, read. Errors say what is wrong with the text, never whose it is, and never repeat a secret.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::Uri;
+use ipnet::IpNet;
+use kavachos_core::secret::{Secret, SecretKind};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// The port of a server that was told nothing else.
+const PORT: u16 = 3000;
+/// How many addresses a server listens on at the most.
+const MAX_LISTEN: usize = 16;
+/// How many proxies or networks of them are trusted at the most.
+const MAX_PROXIES: usize = 256;
+/// How much of a wrong text is repeated.
+const MAX_SHOWN: usize = 80;
+
+/// A credential and where it was found.
+pub(crate) struct Key {
+    /// The credential.
+    pub(crate) secret: Secret,
+    /// Which variable or file.
+    pub(crate) from: String,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    /// Which events.
+    pub(crate) filter: Targets,
+    /// In which form.
+    pub(crate) form: LogForm,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogForm {
+    /// For people.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// On this machine's own addresses, [::1] only where there is one.
+    #[default]
+    Loopback,
+    /// On these, all of them.
+    At(Vec<SocketAddr>),
+}
+
+impl Listen {
+    /// The addresses, each with whether the machine may lack it.
+    pub(crate) fn addresses(&self) -> Vec<(SocketAddr, Presence)> {
+        match self {
+            Self::Loopback => vec![
+                ((Ipv4Addr::LOCALHOST, PORT).into(), Presence::Required),
+                ((Ipv6Addr::LOCALHOST, PORT).into(), Presence::IfAvailable),
+            ],
+            Self::At(addresses) => addresses
+                .iter()
+                .map(|address| (*address, Presence::Required))
+                .collect(),
+        }
+    }
+
+    /// The first address that others than this machine can reach.
+    pub(crate) fn reachable(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses().into_iter().map(|(address, _)| address);
+        addresses
+            .into_iter()
+            .find(|address| !address.ip().to_canonical().is_loopback())
+    }
+}
+
+/// Whether a server runs without an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// No.
+    Required,
+    /// Yes, if the machine has no such address.
+    IfAvailable,
+}
+
+/// The beginning of a text, to be repeated in an error.
+fn clip(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
+}
+
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    let address = |part: &str| {
+        let part = part.trim();
+        part.parse().map_err(|_| {
+            format!(
+                "`{}` is no address and port like `127.0.0.1:3000` or `[::1]:3000`",
+                clip(part)
+            )
+        })
+    };
+    let addresses: Vec<SocketAddr> = text.split(',').map(address).collect::<Result<_, _>>()?;
+    if addresses.len() > MAX_LISTEN {
+        return Err(format!("names more than {MAX_LISTEN} addresses"));
+    }
+    Ok(Listen::At(addresses))
+}
+
+/// An address with a scheme and a host, without credentials and without a query. A closing slash does not matter.
+pub(crate) fn url(text: &str) -> Result<Uri, String> {
+    let wrong = || {
+        format!(
+            "`{}` is no address like `https://kavach.example.com`",
+            clip(text)
+        )
+    };
+    let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| wrong())?;
+    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    let authority = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
+    if scheme && authority && uri.query().is_none() {
+        Ok(uri)
+    } else {
+        Err(wrong())
+    }
+}
+
+/// Whether the address is this machine's own.
+pub(crate) fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let ip = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    Secret::parse(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn operator_key(text: &str) -> Result<Secret, String> {
+    let secret = secret(text)?;
+    match secret.kind() {
+        SecretKind::Operator => Ok(secret),
+        _ => Err("is no operator key: it must begin with `kv_key_`".to_owned()),
+    }
+}
+
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let networks: Vec<IpNet> = parts.map(network).collect::<Result<_, _>>()?;
+    if networks.len() > MAX_PROXIES {
+        return Err(format!("names more than {MAX_PROXIES} networks"));
+    }
+    Ok(networks)
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
+    let network = text.parse().ok().or_else(address);
+    network.ok_or_else(|| {
+        format!(
+            "`{}` is no address or network like `10.0.0.0/8`",
+            clip(text)
+        )
+    })
+}
+
+pub(super) fn count<T: FromStr + Default + PartialOrd>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| *number > T::default());
+    number.ok_or_else(|| format!("`{}` is no whole number from 1", clip(text)))
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    count(text).map(Duration::from_secs)
+}
+
+pub(super) fn log_filter(text: &str) -> Result<Targets, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "`{}` is no filter like `info` or `warn,kavachos=debug`",
+            clip(text)
+        )
+    })
+}
+
+pub(super) fn default_log_filter() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO)
+}
+
+pub(super) fn log_form(text: &str) -> Result<LogForm, String> {
+    match text {
+        "plain" => Ok(LogForm::Plain),
+        "json" => Ok(LogForm::Json),
+        _ => Err(format!("`{}` is neither `plain` nor `json`", clip(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_what_is_none_is_refused() {
+        for good in [
+            "http://localhost:3000",
+            "https://kavach.example.com/",
+            "http://[::1]:80",
+            "https://x.example/base",
+        ] {
+            assert!(url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "localhost:3000",
+            "ftp://x",
+            "https://",
+            "https://a:b@c",
+            "https://x/?q=1",
+            "/x",
+            "https://a b",
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+        for (text, own) in [
+            ("http://localhost", true),
+            ("http://127.9.9.9:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost.example.com", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(&url(text).unwrap()), own, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_of_addresses_and_networks_are_read() {
+        assert_eq!(
+            listen("127.0.0.1:1, [::1]:2").map(|listen| listen.addresses().len()),
+            Ok(2)
+        );
+        assert!(
+            listen("127.0.0.1").is_err() && listen("").is_err() && listen("localhost:1").is_err()
+        );
+        assert_eq!(
+            networks("10.0.0.0/8, 192.0.2.1,").map(|networks| networks.len()),
+            Ok(2)
+        );
+        assert!(networks("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn only_an_address_that_others_reach_is_reachable() {
+        assert_eq!(Listen::Loopback.reachable(), None);
+        assert_eq!(
+            listen("127.0.0.1:1,0.0.0.0:2").unwrap().reachable(),
+            "0.0.0.0:2".parse().ok()
+        );
+        assert_eq!(listen("[::ffff:127.0.0.1]:1").unwrap().reachable(), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! Everything that is printed: answers on standard output, notes and errors on standard error.
+//!
+//! A reader that went away is no error: what follows is dropped, and the exit code stays what the command came to.
+
+use std::io::{self, ErrorKind, Write};
+
+use crate::answer::Answer;
+use crate::escape::shown;
+use crate::failure::Failure;
+use crate::view;
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// The answer's JSON as it came.
+    Json,
+}
+
+/// The two streams of the process, or of a test.
+pub(crate) struct Output {
+    out: Stream,
+    err: Stream,
+    form: Form,
+}
+
+/// A stream that remembers that nobody can read it any more.
+struct Stream {
+    sink: Box<dyn Write>,
+    failed: Option<ErrorKind>,
+}
+
+impl Stream {
+    fn new(sink: impl Write + 'static) -> Self {
+        Self {
+            sink: Box::new(sink),
+            failed: None,
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8]) {
+        if self.failed.is_some() {
+            return;
+        }
+        let written = [bytes, b"\n"]
+            .into_iter()
+            .try_for_each(|part| self.sink.write_all(part));
+        if let Err(error) = written.and_then(|()| self.sink.flush()) {
+            self.failed = Some(error.kind());
+        }
+    }
+}
+
+impl Output {
+    /// The streams of this process.
+    pub(crate) fn of_process(form: Form) -> Self {
+        Self {
+            out: Stream::new(io::stdout()),
+            err: Stream::new(io::stderr()),
+            form,
+        }
+    }
+
+    /// How answers are printed.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Prints one line of the answer.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.out.line(shown(text).as_bytes());
+    }
+
+    /// Prints a line that is no part of the answer.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.err.line(shown(text).as_bytes());
+    }
+
+    /// Prints JSON as it is.
+    pub(crate) fn json(&mut self, bytes: &[u8]) {
+        self.out.line(bytes);
+    }
+
+    /// Prints one thing: a line for each of these members, or the answer's JSON.
+    pub(crate) fn record(&mut self, answer: &Answer, members: &[&str]) {
+        match self.form {
+            Form::Json => self.json(&answer.body),
+            Form::Text => self.lines(view::record(answer.data(), members)),
+        }
+    }
+
+    /// Prints a list as a table of these members, or the answer's JSON.
+    pub(crate) fn table(&mut self, answer: &Answer, members: &[&str]) {
+        if self.form == Form::Json {
+            return self.json(&answer.body);
+        }
+        self.lines(view::table(answer.items(), members));
+        if let Some(cursor) = answer.next_cursor() {
+            self.note(&format!(
+                "there is more: repeat this with `--cursor {cursor}`"
+            ));
+        }
+    }
+
+    /// Prints lines.
+    pub(crate) fn lines(&mut self, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            self.line(&line);
+        }
+    }
+
+    /// Prints why the command failed. An answer of the server is printed as JSON where that was asked for.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        match failure {
+            Failure::Refused(refusal) if self.form == Form::Json => self.json(&refusal.body),
+            other => self.note(&format!("error: {other}")),
+        }
+    }
+
+    /// Whether something could not be printed although somebody could still read it (a full disk, say).
+    pub(crate) fn has_failed(&self) -> bool {
+        self.out
+            .failed
+            .is_some_and(|kind| kind != ErrorKind::BrokenPipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Failing(ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn output(kind: ErrorKind) -> Output {
+        Output {
+            out: Stream::new(Failing(kind)),
+            err: Stream::new(io::sink()),
+            form: Form::Text,
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure_and_a_full_disk_is() {
+        let mut gone = output(ErrorKind::BrokenPipe);
+        gone.line("x");
+        assert!(!gone.has_failed());
+        let mut full = output(ErrorKind::StorageFull);
+        full.line("x");
+        assert!(full.has_failed());
+    }
+}

@@ -1,0 +1,48 @@
+//! The routes in this process, on a database that no server holds.
+
+use ::http::{Request, Response};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use http_body_util::{BodyExt, Limited};
+use kavachos::Kavach;
+use kavachos_http::LocalCaller;
+use kavachos_store::BoxFuture;
+use tower::Service;
+
+use super::{MAX_ANSWER_BYTES, Transport};
+use crate::failure::Failure;
+
+/// A database that this process holds until it is closed.
+pub(crate) struct Local {
+    kavach: Kavach,
+    routes: Router,
+}
+
+impl Local {
+    /// Sends requests to this one.
+    pub(crate) fn new(kavach: Kavach) -> Self {
+        let routes = kavach.service();
+        Self { kavach, routes }
+    }
+
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+        let mut request = request.map(Body::from);
+        request.extensions_mut().insert(LocalCaller);
+        let Ok(response) = self.routes.clone().call(request).await;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        let body =
+            body.map_err(|error| Failure::Database(format!("the answer cannot be read: {error}")))?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    }
+}
+
+impl Transport for Local {
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Failure>> {
+        Box::pin(self.answer(request))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.kavach.close())
+    }
+}
