@@ -135,7 +135,6 @@ impl Engine {
             .collect();
         let chain = ancestors(facts, path);
         let reason = decision.reason();
-        let details = details(asked.actor, facts, decision);
         let (ip, user_agent) = asked.actor.origin();
         let ip = request.ip.map(|ip| ip.to_canonical().to_string()).or(ip);
         let (action, resource) = (request.action.to_string(), request.resource.to_string());
@@ -171,16 +170,27 @@ impl Engine {
         record.personal.arguments_digest = asked.arguments_digest.as_ref();
         record.personal.ip = ip.as_deref();
         record.personal.user_agent = user_agent;
-        record.details = details.as_ref();
-        // A decision is recorded in any case: what makes a record too long is left out, the explanation first.
-        let sealed = self.seal(&record).or_else(|_| {
-            record.details = None;
-            self.seal(&record)
-        });
-        sealed.or_else(|_| {
-            record.personal.user_agent = None;
-            self.seal(&record)
-        })
+        self.seal_explained(record, (asked.actor, facts, decision))
+    }
+
+    /// Seals the record with as many of the paths as there is room for: whatever makes a record long, a denial has one.
+    fn seal_explained(
+        &self,
+        record: Record<'_>,
+        (actor, facts, decision): (&Actor, &Facts, &decide::Decision),
+    ) -> Result<Entry> {
+        let mut shown = decision.verdicts.len();
+        loop {
+            let details = details(actor, facts, decision, shown);
+            let sealed = self.seal(&Record {
+                details: details.as_ref(),
+                ..record
+            });
+            match sealed {
+                Err(Error::Invalid(_)) if shown > 0 => shown /= 2,
+                sealed => return sealed,
+            }
+        }
     }
 }
 
@@ -298,14 +308,19 @@ fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
     chain
 }
 
-/// What the record keeps beyond the winner: why each path did not permit, and that the agent spoke for itself.
-fn details(actor: &Actor, facts: &Facts, decision: &decide::Decision) -> Option<Value> {
+/// What the record keeps beyond the winner: why the best paths did not permit, and that the agent spoke for itself.
+fn details(
+    actor: &Actor,
+    facts: &Facts,
+    decision: &decide::Decision,
+    shown: usize,
+) -> Option<Value> {
     let mut members = serde_json::Map::new();
     if actor.agent().is_some() && decision.allowed() {
         members.insert("selfReported".to_owned(), Value::Bool(true));
     }
     if !decision.allowed() && !decision.verdicts.is_empty() {
-        let paths = decision.verdicts.iter().map(|verdict| {
+        let paths = decision.verdicts.iter().take(shown).map(|verdict| {
             let grant = facts
                 .paths
                 .get(verdict.path)
@@ -319,8 +334,12 @@ fn details(actor: &Actor, facts: &Facts, decision: &decide::Decision) -> Option<
             })
         });
         members.insert("paths".to_owned(), paths.collect());
-        if decision.more > 0 {
-            members.insert("morePaths".to_owned(), decision.more.into());
+        let left_out = decision.verdicts.len().saturating_sub(shown);
+        let more = usize::try_from(decision.more)
+            .unwrap_or(usize::MAX)
+            .saturating_add(left_out);
+        if more > 0 {
+            members.insert("morePaths".to_owned(), more.into());
         }
     }
     (!members.is_empty()).then_some(Value::Object(members))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
+use kavachos_core::decide::Facts;
 use kavachos_core::grant::{Terms, still_covers};
 use kavachos_core::id::AgentId;
 use kavachos_core::permission::PermissionSet;
@@ -134,6 +135,8 @@ impl Engine {
             next.expires_at = end;
             if ends(end) < ends(row.expires_at) {
                 batch.kills.push(raised(row.mark));
+            } else if ends(end) > ends(row.expires_at) {
+                covers_authority(actor, &self.facts(id).await?)?;
             }
         }
         batch.writes.push(agent::update(next.clone()));
@@ -241,6 +244,7 @@ impl Engine {
                     .to_owned(),
             ));
         }
+        covers_authority(actor, &facts)?;
         let key = self.new_key_row(&row, user.kills, ttl, secret)?;
         let mut batch = Batch {
             reads: actor.reads(),
@@ -370,6 +374,14 @@ impl Engine {
         let user = self.user_row(row.root).await?;
         Ok(Loaded { row, user })
     }
+}
+
+/// Refuses a caller whose ceiling the agent's authority rises above: whoever has its key has all of that.
+fn covers_authority(actor: &Actor, facts: &Facts) -> Result<()> {
+    let grants = facts.paths.iter().filter_map(|path| path.leaf());
+    grants
+        .map(|grant| actor.covers(&grant.permissions))
+        .collect()
 }
 
 /// No end is later than any.

@@ -100,7 +100,8 @@ pub fn insert(user: UserRow) -> Write {
     Write::exactly(
         1,
         "INSERT INTO users (id, status, email, name, provider, external_id, permissions, handle, kills, pseudonym, \
-         agents, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         agents, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         ON CONFLICT DO NOTHING",
     )
     .bind(user.id)
     .bind(user.status)
@@ -122,7 +123,7 @@ pub fn update(user: UserRow) -> Write {
     Write::exactly(
         1,
         "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, version = version + 1 \
-         WHERE id = ?1 AND version = ?2",
+         WHERE id = ?1 AND version = ?2 AND NOT EXISTS (SELECT 1 FROM users WHERE email = ?4 AND id <> ?1)",
     )
     .bind(user.id)
     .bind(user.version)

@@ -49,11 +49,12 @@ fn fault(row: &Row, head: &Head, expected: u64) -> Option<String> {
     let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
     let personal = Sha256::digest([row.salt.as_slice(), row.personal.as_bytes()].concat());
     let personal: String = personal.iter().map(|byte| format!("{byte:02x}")).collect();
-    if body["priv"] != personal {
+    if body.get("priv").and_then(Value::as_str) != Some(&personal) {
         return Some("its personal part is not what was recorded".to_owned());
     }
     let wrong = |(name, column): &(&'static str, Option<String>)| {
-        (body[*name].as_str() != column.as_deref()).then(|| format!("its column `{name}` is wrong"))
+        (body.get(name).and_then(Value::as_str) != column.as_deref())
+            .then(|| format!("its column `{name}` is wrong"))
     };
     row.columns.iter().find_map(wrong)
 }

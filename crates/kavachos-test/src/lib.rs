@@ -13,12 +13,15 @@ mod app;
 mod client;
 mod clock;
 mod database;
+mod permissions;
 mod rng;
 mod server;
+mod snapshot;
 
 pub use app::{Setup, TestAgent, TestApp};
 pub use client::{Call, Client, Reply};
 pub use clock::{ManualClock, START};
 pub use database::damage;
+pub use permissions::{may, may_under};
 pub use rng::SeededRng;
 pub use server::Server;

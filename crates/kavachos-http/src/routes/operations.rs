@@ -16,6 +16,11 @@ struct Status {
 }
 
 #[derive(Serialize)]
+struct Data {
+    data: Status,
+}
+
+#[derive(Serialize)]
 struct Version {
     version: &'static str,
 }
@@ -32,7 +37,12 @@ pub(crate) async fn readyz(FromState(state): FromState<State>) -> Reply {
         Health::Failing(_) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
         Health::Stopped(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
     };
-    json(code, &Status { status })
+    json(
+        code,
+        &Data {
+            data: Status { status },
+        },
+    )
 }
 
 /// `GET /metrics`: OpenMetrics text.

@@ -1,0 +1,17 @@
+//! What the API promises, over real HTTP. The tests are named after the lessons that they show: `f..` are faults of the
+//! TypeScript original (part A), `b..` cases of acceptance (part B).
+//!
+//! Each refusal stands beside the same call with the control switched off, which is not refused.
+
+mod callers;
+mod constraints;
+mod conventions;
+mod decisions;
+mod delegations;
+mod idempotency;
+mod ledger;
+mod lifecycle;
+mod people;
+mod quotas;
+mod restart;
+mod routes;
