@@ -3,6 +3,7 @@
 //! The answer leaves after the record is on disk. An allow carries the generations that it relied on and takes its
 //! counters in the same commit, so a kill or a full counter that comes first turns it into a new decision.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use kavachos_core::counter::Refusal;
@@ -22,6 +23,8 @@ use crate::error::{Error, Result};
 
 /// How often a decision that met a change decides again.
 const MAX_CONFLICTS: usize = 8;
+/// How often one question is asked anew because its caller's key was changed.
+const MAX_RENEWALS: usize = 4;
 /// How many counters one decision may find full before it gives up; each adds to what the next round knows.
 const MAX_FULL: usize = 64;
 
@@ -59,6 +62,19 @@ impl Engine {
     /// [`Error::Forbidden`] when the caller may not ask this; [`Error::TooManyRequests`] for an agent that is denied
     /// too often; the variants of ours when nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
+        let mut actor = Cow::Borrowed(actor);
+        for _ in 0..MAX_RENEWALS {
+            if let Some(decision) = self.decided_for(&actor, question).await? {
+                return Ok(decision);
+            }
+            let caller = self.renewed(&actor.caller).await?;
+            actor.to_mut().caller = caller;
+        }
+        Err(Error::Busy)
+    }
+
+    /// The decision for this caller; `None` when something was done to its credential meanwhile.
+    async fn decided_for(&self, actor: &Actor, question: &Question) -> Result<Option<Decision>> {
         let started = self.now();
         let asked = Asked::new(actor, question)?;
         let mut full = Vec::new();
@@ -73,8 +89,12 @@ impl Engine {
             let id = self.id();
             let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
             match self.store().commit(batch(actor, &decision, entry)).await {
-                Ok(_) => return Ok(answer(id, &decision)),
-                Err(CommitError::Conflict { .. }) => {}
+                Ok(_) => return Ok(Some(answer(id, &decision))),
+                Err(CommitError::Conflict { .. }) => {
+                    if self.renewed(&actor.caller).await?.mark() != actor.caller.mark() {
+                        return Ok(None);
+                    }
+                }
                 Err(CommitError::Refused { counter, refusal }) => {
                     full.push(full_counter(&counter, refusal)?);
                 }
