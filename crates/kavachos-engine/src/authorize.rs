@@ -137,7 +137,6 @@ impl Engine {
         let reason = decision.reason();
         let (ip, user_agent) = asked.actor.origin();
         let ip = request.ip.map(|ip| ip.to_canonical().to_string()).or(ip);
-        let (action, resource) = (request.action.to_string(), request.resource.to_string());
         let mut record = Record::new(
             id,
             "decision",
@@ -153,8 +152,8 @@ impl Engine {
         record.chain = &chain;
         record.grant_path = &grant_path;
         record.agent_proof = Some("server");
-        record.action = Some(&action);
-        record.resource = Some(&resource);
+        record.action = Some(request.action.as_str());
+        record.resource = Some(request.resource.as_str());
         record.reason = Some(&reason);
         record.duration_us = u64::try_from(self.now().since(started).as_micros()).ok();
         record.request_id = Some(asked.actor.request);
