@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
-use kavachos_core::grant::{Terms, still_covers};
+use kavachos_core::grant::{Path, Terms, still_covers};
 use kavachos_core::id::AgentId;
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::principal::{Owner, Status};
+use kavachos_core::principal::{Liveness, Owner, Status};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::agent::{self, AgentRow};
@@ -132,7 +132,9 @@ impl Engine {
         }
         if let Some(end) = change.expires_at {
             next.expires_at = end;
-            if ends(end) < ends(row.expires_at) {
+            if ends(end) > ends(row.expires_at) {
+                self.within_reach(actor, id).await?;
+            } else if ends(end) < ends(row.expires_at) {
                 batch.kills.push(raised(row.mark));
             }
         }
@@ -234,6 +236,7 @@ impl Engine {
         if self.done_before(actor).await?.is_some() {
             return Ok(Plan::Done(Issued::replay(self.agent_view(row).await?)));
         }
+        self.within_reach(actor, id).await?;
         let facts = self.facts(id).await?;
         if live_agent(&facts, self.now()).is_none() {
             return Err(Error::WrongState(
@@ -319,6 +322,9 @@ impl Engine {
             }
             _ => {}
         }
+        if turn == Turn::Resume {
+            self.within_reach(actor, id).await?;
+        }
         let user = self.user_row(row.root).await?;
         let mut next = AgentRow {
             status: turn.status(),
@@ -357,6 +363,21 @@ impl Engine {
         } else {
             Err(Error::NotFound("agent"))
         }
+    }
+
+    /// Refuses to give a key or a longer life to an agent that may do more than the caller's ceiling allows.
+    async fn within_reach(&self, actor: &Actor, id: AgentId) -> Result<()> {
+        if actor.ceiling().is_none() {
+            return Ok(());
+        }
+        let facts = self.facts(id).await?;
+        let now = self.now();
+        facts
+            .paths
+            .iter()
+            .filter_map(Path::leaf)
+            .filter(|held| held.liveness(now) == Liveness::Live)
+            .try_for_each(|held| actor.covers(&held.permissions))
     }
 
     /// An agent that is not revoked, with its human.
