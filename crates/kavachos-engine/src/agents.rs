@@ -226,6 +226,12 @@ impl Engine {
                 {
                     return Ok((Owner::User(row.id), row, plain()));
                 }
+                actor.covers(&PermissionSet::everything()).map_err(|_| {
+                    Error::Forbidden(
+                        "a human on first mention may do everything, which lies above this key's ceiling; create the user with `permissions` first"
+                            .to_owned(),
+                    )
+                })?;
                 let new = NewUser {
                     external: Some(external.clone()),
                     ..NewUser::default()
