@@ -303,10 +303,11 @@ impl Engine {
         (row, user, planned, key): (&AgentRow, &UserRow, &Planned, &AgentKeyRow),
     ) -> Result<()> {
         // A human who is created in this same batch has no generation to be checked yet.
-        if batch.writes.is_empty() {
-            batch.reads.push(user.mark);
-        }
-        batch.reads.extend(planned.reads.iter().copied());
+        let is_new = !batch.writes.is_empty();
+        let relied_on = planned.reads.iter().copied().chain([user.mark]);
+        batch
+            .reads
+            .extend(relied_on.filter(|mark| !is_new || *mark != user.mark));
         batch
             .writes
             .push(user::count_agent(user.id, self.settings().agents_per_owner));

@@ -199,3 +199,66 @@ async fn an_owner_on_first_mention_is_no_way_around_the_ceiling() -> Done {
     assert!(engine.create_agent(&operator, &new).await.is_ok());
     Ok(())
 }
+
+#[tokio::test]
+async fn an_owner_on_first_mention_is_created_with_the_agent() -> Done {
+    let (kavach, _) = fresh().await?;
+    let owner = || External {
+        provider: "clerk".to_owned(),
+        external_id: "u1".to_owned(),
+    };
+    let one = agent(&kavach, owner(), "mcp:low:*").await?;
+    let other = agent(&kavach, owner(), "mcp:low:*").await?;
+    assert_eq!(one.user_id, other.user_id);
+    assert_eq!(kavach.users().show(&one.user_id).await?.agents, 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_agents_of_one_new_human_at_once_are_no_error() -> Done {
+    let (kavach, _) = fresh().await?;
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let kavach = kavach.clone();
+            tokio::spawn(async move {
+                let owner = External {
+                    provider: "clerk".to_owned(),
+                    external_id: "u1".to_owned(),
+                };
+                agent(&kavach, owner, "mcp:low:*")
+                    .await
+                    .map(|one| one.user_id)
+            })
+        })
+        .collect();
+    let mut owners = Vec::new();
+    for task in tasks {
+        owners.push(task.await??);
+    }
+    owners.dedup();
+    assert_eq!(owners.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_take_one_address_at_once_the_second_is_told() -> Done {
+    let (kavach, _) = fresh().await?;
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let kavach = kavach.clone();
+            tokio::spawn(async move {
+                let new = NewUser::named("Bob").email("bob@example.com");
+                kavach.users().create(new).await.map(drop)
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        match task.await? {
+            Ok(()) => done += 1,
+            Err(error) => assert!(matches!(error, Error::WrongState(_)), "{error:?}"),
+        }
+    }
+    assert_eq!(done, 1);
+    Ok(())
+}
