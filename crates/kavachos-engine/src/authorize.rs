@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 
 /// How often a decision that met a change decides again.
 const MAX_CONFLICTS: usize = 8;
-/// How many counters one decision may find full before it gives up; each adds to what the next round knows.
+/// How many counters one decision may find full before it is a denial; each adds to what the next round knows.
 const MAX_FULL: usize = 64;
 
 /// What is asked.
@@ -60,11 +60,17 @@ impl Engine {
     /// too often; the variants of ours when nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
         let started = self.now();
-        let asked = Asked::new(actor, question)?;
+        let asked = match Asked::new(actor, question) {
+            Err(error) if error.is_refusal() => {
+                return Err(self.refused(actor, "decision", error).await?);
+            }
+            asked => asked?,
+        };
         let mut full = Vec::new();
-        for _ in 0..MAX_CONFLICTS + MAX_FULL {
+        let mut conflicts = 0;
+        while conflicts < MAX_CONFLICTS {
             let facts = self.facts_for(actor, &asked).await?;
-            let decision = decide(&facts, &asked.question.request, &full, self.now());
+            let decision = decided(&facts, &question.request, &full, self.now());
             if !decision.allowed()
                 && let Some(agent) = actor.agent()
             {
@@ -74,7 +80,7 @@ impl Engine {
             let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
             match self.store().commit(batch(actor, &decision, entry)).await {
                 Ok(_) => return Ok(answer(id, &decision)),
-                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Conflict { .. }) => conflicts += 1,
                 Err(CommitError::Refused { counter, refusal }) => {
                     full.push(full_counter(&counter, refusal)?);
                 }
@@ -222,6 +228,17 @@ pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Crede
         Credential::KeyRevoked
     } else {
         Credential::KeyLive
+    }
+}
+
+/// Decides; a request that would be allowed, were there not too many full counters in its way, is denied by the last.
+fn decided(facts: &Facts, request: &Request, full: &[Full], now: Timestamp) -> decide::Decision {
+    let decision = decide(facts, request, full, now);
+    match full.last() {
+        Some(last) if full.len() >= MAX_FULL && decision.allowed() => {
+            decision.refused(last.refusal)
+        }
+        _ => decision,
     }
 }
 
