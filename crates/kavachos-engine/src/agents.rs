@@ -469,15 +469,20 @@ impl Engine {
         }
     }
 
-    /// Refuses callers whose credential is known but dead: everything but a decision needs a live one.
+    /// Refuses callers whose credential is known but dead: everything but a decision needs a live one. The refusal is
+    /// recorded or counted like a stranger's.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], and those of the store.
     pub async fn admit(&self, actor: &Actor) -> Result<()> {
-        match actor.agent() {
-            Some(agent) => self.require_live_key(actor, agent).await.map(drop),
-            None => Ok(()),
+        let Some(agent) = actor.agent() else {
+            return Ok(());
+        };
+        let admitted = self.require_live_key(actor, agent).await;
+        if let Err(error @ Error::Unauthenticated(_)) = &admitted {
+            self.note_dead_key(actor, agent, error.code());
         }
+        admitted.map(drop)
     }
 
     /// Refuses an agent whose key or self is dead, or whose owners are: everything but a decision needs a live one.

@@ -17,6 +17,7 @@ use kavachos_store::Batch;
 use serde_json::json;
 
 use crate::engine::Engine;
+use crate::actor::Actor;
 use crate::error::{Error, Result};
 
 /// Over which time single records are counted.
@@ -201,11 +202,26 @@ impl Engine {
                 Source::Agent(agent) => Name::Agent(agent),
                 Source::Network(_) | Source::Elsewhere => Name::Stranger,
             };
+        self.note(stranger, None, code);
+    }
+
+    /// The same for someone with a dead key of this agent.
+    pub(crate) fn note_dead_key(&self, actor: &Actor, agent: AgentId, code: &'static str) {
+        let stranger = Stranger {
+            ip: actor.ip,
+            user_agent: actor.user_agent.as_deref(),
+            request: actor.request,
+        };
+        self.note(stranger, Some(agent), code);
+    }
+
+    fn note(&self, stranger: Stranger<'_>, agent: Option<AgentId>, code: &'static str) {
             let mut record = Record::new(self.id(), "refusals", Outcome::Denied, code, actor);
             record.details = Some(&details);
             record.personal.ip = ip.as_deref();
             if let Ok(entry) = self.seal(&record)
                 && let Err(error) = self.record(entry).await
+        record.agent = agent;
             {
                 tracing::warn!(%error, count, "a summary of refusals could not be written");
             }

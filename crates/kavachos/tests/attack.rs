@@ -282,6 +282,22 @@ async fn more_full_counters_than_a_decision_looks_at_are_a_recorded_denial() -> 
 }
 
 #[tokio::test]
+async fn a_dead_agent_key_at_the_management_api_leaves_a_record() -> Done {
+    let (kavach, ada) = fresh().await?;
+    let one = agent(&kavach, &ada, "mcp:low:*").await?;
+    let key = one.token.as_ref().ok_or("no key")?.reveal().to_owned();
+    kavach.agents().revoke(&one.id).await?;
+    let dead = caller(&kavach, &key).await?;
+    assert!(matches!(dead.caller, Caller::Agent(_)));
+    let refused = kavach.engine().admit(&dead).await;
+    assert!(matches!(refused, Err(Error::Unauthenticated(_))));
+    // The record does not hold up the answer; what is committed after it comes after it.
+    kavach.users().create(NewUser::named("Bob")).await?;
+    assert_eq!(refusals(&kavach, "refusal").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_question_that_may_not_be_asked_leaves_a_record() -> Done {
     let (kavach, ada) = fresh().await?;
     let spy = agent(&kavach, &ada, "mcp:low:*").await?;
