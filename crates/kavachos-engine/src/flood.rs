@@ -2,8 +2,9 @@
 //!
 //! Strangers (no known credential) get the first ten refusals a minute recorded one by one, per source network and
 //! code; a known agent gets its first `denials_per_minute` denials. What comes after is counted and becomes one record
-//! every ten seconds. The sum of single and counted refusals is the number of requests. The table is bounded: when it
-//! is full, further sources share one row.
+//! every ten seconds. The sum of single and counted refusals is the number of requests. The tables are bounded: when one
+//! is full, further sources share one row, and of the summaries of strangers only the largest name their source. Agents
+//! have a table of their own, which no stranger can fill.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,8 +17,8 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::Batch;
 use serde_json::json;
 
-use crate::engine::Engine;
 use crate::actor::Actor;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 
 /// Over which time single records are counted.
@@ -28,6 +29,8 @@ const SINGLE_PER_STRANGER: u32 = 10;
 const SINGLE_PER_WINDOW: u32 = 1_000;
 /// How many sources are told apart.
 const MAX_SOURCES: usize = 10_000;
+/// How many summaries of strangers name their source each time; the others are added up by code.
+const MAX_NAMED_SUMMARIES: usize = 16;
 
 /// Who is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,9 +66,17 @@ pub(crate) struct Flood {
 
 #[derive(Debug, Default)]
 struct Table {
-    rows: HashMap<(Source, &'static str), Row>,
-    strangers: Option<Row>,
+    strangers: Rows,
+    all_strangers: Option<Row>,
+    agents: Rows,
 }
+
+/// At most [`MAX_SOURCES`] rows, and one for each code that sources without a row share.
+#[derive(Debug, Default)]
+struct Rows(HashMap<(Source, &'static str), Row>);
+
+/// So many refusals of one source with one code that are not on record yet.
+type Summary = (Source, &'static str, u64);
 
 impl Flood {
     pub(crate) fn new(denials_per_minute: u32) -> Self {
@@ -78,17 +89,17 @@ impl Flood {
     fn stranger(&self, ip: Option<IpAddr>, code: &'static str, now: Timestamp) -> Note {
         let source = ip.map_or(Source::Elsewhere, network);
         let mut table = self.table();
-        let all = table.strangers.get_or_insert_with(|| Row::new(now));
+        let all = table.all_strangers.get_or_insert_with(|| Row::new(now));
         let limit = if all.count(now, SINGLE_PER_WINDOW) == Note::Single {
             SINGLE_PER_STRANGER
         } else {
             0
         };
-        table.count((source, code), now, limit)
+        table.strangers.count((source, code), now, limit)
     }
 
     fn agent(&self, agent: AgentId, now: Timestamp) -> Note {
-        self.table().count(
+        self.table().agents.count(
             (Source::Agent(agent), "denied"),
             now,
             self.denials_per_minute,
@@ -96,13 +107,10 @@ impl Flood {
     }
 
     /// Takes out what was counted, and forgets sources that were quiet for a window.
-    fn drain(&self, now: Timestamp) -> Vec<(Source, &'static str, u64)> {
+    fn drain(&self, now: Timestamp) -> Vec<Summary> {
         let mut table = self.table();
-        let counted = table.rows.iter_mut().filter(|(_, row)| row.counted > 0);
-        let summaries = counted
-            .map(|((source, code), row)| (*source, *code, std::mem::take(&mut row.counted)))
-            .collect();
-        table.rows.retain(|_, row| now.since(row.since) < WINDOW);
+        let mut summaries = added_up(table.strangers.drain(now));
+        summaries.extend(table.agents.drain(now));
         summaries
     }
 
@@ -111,16 +119,42 @@ impl Flood {
     }
 }
 
-impl Table {
+impl Rows {
     fn count(&mut self, key: (Source, &'static str), now: Timestamp, limit: u32) -> Note {
         let (_, code) = key;
-        let full = self.rows.len() >= MAX_SOURCES && !self.rows.contains_key(&key);
+        let full = self.0.len() >= MAX_SOURCES && !self.0.contains_key(&key);
         let key = if full { (Source::Elsewhere, code) } else { key };
-        self.rows
+        self.0
             .entry(key)
             .or_insert_with(|| Row::new(now))
             .count(now, limit)
     }
+
+    fn drain(&mut self, now: Timestamp) -> Vec<Summary> {
+        let counted = self.0.iter_mut().filter(|(_, row)| row.counted > 0);
+        let summaries = counted
+            .map(|((source, code), row)| (*source, *code, std::mem::take(&mut row.counted)))
+            .collect();
+        self.0.retain(|_, row| now.since(row.since) < WINDOW);
+        summaries
+    }
+}
+
+/// The largest summaries as they are, and one for each code of the others: a bound on disk that no number of addresses
+/// moves.
+fn added_up(mut summaries: Vec<Summary>) -> Vec<Summary> {
+    summaries.sort_unstable_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+    let others = summaries.split_off(summaries.len().min(MAX_NAMED_SUMMARIES));
+    let mut by_code: HashMap<&'static str, u64> = HashMap::new();
+    for (_, code, count) in others {
+        let sum = by_code.entry(code).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    let rest = by_code
+        .into_iter()
+        .map(|(code, count)| (Source::Elsewhere, code, count));
+    summaries.extend(rest);
+    summaries
 }
 
 impl Row {
@@ -168,11 +202,26 @@ pub struct Stranger<'a> {
 impl Engine {
     /// Records or counts the refusal of a stranger. The answer does not wait for the disk.
     pub fn note_stranger(&self, stranger: Stranger<'_>, code: &'static str) {
+        self.note(stranger, None, code);
+    }
+
+    /// The same for someone with a dead key of this agent.
+    pub(crate) fn note_dead_key(&self, actor: &Actor, agent: AgentId, code: &'static str) {
+        let stranger = Stranger {
+            ip: actor.ip,
+            user_agent: actor.user_agent.as_deref(),
+            request: actor.request,
+        };
+        self.note(stranger, Some(agent), code);
+    }
+
+    fn note(&self, stranger: Stranger<'_>, agent: Option<AgentId>, code: &'static str) {
         if self.flood().stranger(stranger.ip, code, self.now()) == Note::Counted {
             return;
         }
         let ip = stranger.ip.map(|ip| ip.to_canonical().to_string());
         let mut record = Record::new(self.id(), "refusal", Outcome::Denied, code, Name::Stranger);
+        record.agent = agent;
         record.request_id = Some(stranger.request);
         record.personal.ip = ip.as_deref();
         record.personal.user_agent = stranger.user_agent;
@@ -202,26 +251,11 @@ impl Engine {
                 Source::Agent(agent) => Name::Agent(agent),
                 Source::Network(_) | Source::Elsewhere => Name::Stranger,
             };
-        self.note(stranger, None, code);
-    }
-
-    /// The same for someone with a dead key of this agent.
-    pub(crate) fn note_dead_key(&self, actor: &Actor, agent: AgentId, code: &'static str) {
-        let stranger = Stranger {
-            ip: actor.ip,
-            user_agent: actor.user_agent.as_deref(),
-            request: actor.request,
-        };
-        self.note(stranger, Some(agent), code);
-    }
-
-    fn note(&self, stranger: Stranger<'_>, agent: Option<AgentId>, code: &'static str) {
             let mut record = Record::new(self.id(), "refusals", Outcome::Denied, code, actor);
             record.details = Some(&details);
             record.personal.ip = ip.as_deref();
             if let Ok(entry) = self.seal(&record)
                 && let Err(error) = self.record(entry).await
-        record.agent = agent;
             {
                 tracing::warn!(%error, count, "a summary of refusals could not be written");
             }
@@ -305,9 +339,28 @@ mod tests {
             })
             .count();
         assert_eq!(single, 1_000);
-        assert!(flood.table().rows.len() <= MAX_SOURCES + 1);
-        let counted: u64 = flood.drain(at(2)).iter().map(|(_, _, count)| count).sum();
+        assert!(flood.table().strangers.0.len() <= MAX_SOURCES + 1);
+        let summaries = flood.drain(at(2));
+        assert!(summaries.len() <= MAX_NAMED_SUMMARIES + 1);
+        let counted: u64 = summaries.iter().map(|(_, _, count)| count).sum();
         assert_eq!(counted, 49_000);
+    }
+
+    #[test]
+    fn strangers_in_any_number_take_nothing_from_agents() {
+        let flood = Flood::new(1);
+        for n in 0..50_000_u32 {
+            let address = Some(IpAddr::V4(Ipv4Addr::from_bits(n << 8)));
+            flood.stranger(address, "denied", at(1));
+        }
+        for n in 1..100 {
+            let agent = AgentId::from_bits(n);
+            assert_eq!(flood.agent(agent, at(1)), Note::Single);
+            assert_eq!(flood.agent(agent, at(1)), Note::Counted);
+        }
+        let agents = flood.drain(at(2)).into_iter();
+        let agents = agents.filter(|(source, ..)| matches!(source, Source::Agent(_)));
+        assert_eq!(agents.count(), 99);
     }
 
     #[test]
