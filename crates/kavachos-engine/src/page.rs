@@ -67,8 +67,10 @@ impl CursorKey for u64 {
     fn encode(&self) -> String {
         self.to_string()
     }
+    /// What no database can hold is no number of a record.
     fn decode(text: &str) -> Option<Self> {
-        text.parse().ok()
+        let number = text.parse().ok()?;
+        i64::try_from(number).is_ok().then_some(number)
     }
 }
 

@@ -320,3 +320,11 @@ async fn a_question_that_may_not_be_asked_leaves_a_record() -> Done {
     assert_eq!(refusals(&kavach, "decision").await?, 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_cursor_beyond_every_record_is_the_callers_mistake() -> Done {
+    use kavachos::engine::page::{decode_cursor, encode_cursor};
+    assert!(decode_cursor::<u64>(&encode_cursor(&u64::MAX, ""), "").is_err());
+    assert!(decode_cursor::<u64>(&encode_cursor(&41_u64, ""), "").is_ok());
+    Ok(())
+}
