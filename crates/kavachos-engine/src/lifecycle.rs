@@ -10,6 +10,7 @@ use kavachos_core::grant::{Path, Terms, still_covers};
 use kavachos_core::id::AgentId;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Liveness, Owner, Status};
+use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::agent::{self, AgentRow};
@@ -304,7 +305,7 @@ impl Engine {
         id: AgentId,
         turn: Turn,
     ) -> Result<Plan<Revoked>> {
-        let row = self.stoppable_agent(actor, id, turn).await?;
+        let (row, relied_on) = self.stoppable_agent(actor, id, turn).await?;
         match (turn, row.status) {
             (Turn::Revoke, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
             (_, Status::Revoked) => {
@@ -331,7 +332,7 @@ impl Engine {
             ..row.clone()
         };
         let mut batch = Batch {
-            reads: actor.reads(),
+            reads: [actor.reads(), relied_on].concat(),
             effects: vec![Changed::Agent(id).into()],
             ..Batch::default()
         };
@@ -350,16 +351,22 @@ impl Engine {
         Ok(Plan::commit(batch, Revoked::at(self.now())))
     }
 
-    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good.
-    async fn stoppable_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<AgentRow> {
+    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good. With what
+    /// that relied on.
+    async fn stoppable_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        turn: Turn,
+    ) -> Result<(AgentRow, Vec<Mark>)> {
         let Some(me) = actor.agent().filter(|_| turn == Turn::Revoke) else {
             actor.require(Scope::AgentsWrite)?;
-            return self.agent_row(id).await;
+            return Ok((self.agent_row(id).await?, Vec::new()));
         };
-        self.require_live_key(actor, me).await?;
+        let relied_on = self.require_live_key(actor, me).await?;
         let row = self.agent_row(id).await?;
         if row.owner == Owner::Agent(me) {
-            Ok(row)
+            Ok((row, relied_on))
         } else {
             Err(Error::NotFound("agent"))
         }
