@@ -13,11 +13,11 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 async fn main() -> Outcome {
     let kavach = Kavach::builder().sqlite("kavach.db").build().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    let service = app(kavach).into_make_service_with_connect_info::<SocketAddr>();
+    let service = app(&kavach).into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, service).await?)
 }
 
-fn app(kavach: Kavach) -> Router {
+fn app(kavach: &Kavach) -> Router {
     Router::new()
         .route("/repos/{repo}/scan/{agent}", post(scan))
         .with_state(kavach.clone())
@@ -43,7 +43,7 @@ async fn the_route_asks_before_it_acts_and_the_api_is_served_beside_it() -> Outc
     let ada = kavach.users().create(NewUser::named("Ada")).await?;
     let reader = NewAgent::owned_by(&ada).may(["read"], "mcp:github:kavachos");
     let reader = kavach.agents().create(reader).await?.id;
-    let server = kavachos_test::Server::serving(app(kavach)).await;
+    let server = kavachos_test::Server::serving(app(&kavach)).await;
     let caller = kavachos_test::Client::new(server.address()).anonymous();
     let scan = async |repo: &str| {
         let path = format!("/repos/{repo}/scan/{reader}");

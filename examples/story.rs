@@ -151,7 +151,7 @@ impl Story {
             self.asks(&reader, request, code).await?;
         }
         let itself = self.client.call(&reader.key);
-        let wider = new_agent(&reader.id, "too-wide", may(&["read"], "mcp:slack:*"));
+        let wider = new_agent(&reader.id, "too-wide", &may(&["read"], "mcp:slack:*"));
         let refused = itself.post("/api/v1/agents", wider).await;
         happened(
             "github-reader may not make an agent that may more than itself",
@@ -188,7 +188,7 @@ impl Story {
             .await?;
 
         let search = || may(&["*"], "tools:call:search");
-        let all = give(&human, &orchestrator, may(&["*"], "tools:call:*"), 3_600);
+        let all = give(&human, &orchestrator, &may(&["*"], "tools:call:*"), 3_600);
         let given = self.operator.post("/api/v1/delegations", all).await;
         happened(
             "the human gives orchestrator tools:call:* for 1 h",
@@ -204,7 +204,7 @@ impl Story {
             self.asks(agent, "call tools:call:delete", "permission_denied")
                 .await?;
         }
-        let wider = give(&researcher.id, &caller, may(&["*"], "tools:call:*"), 300);
+        let wider = give(&researcher.id, &caller, &may(&["*"], "tools:call:*"), 300);
         let refused = self
             .client
             .call(&researcher.key)
@@ -235,7 +235,7 @@ impl Story {
         permissions: Value,
     ) -> Told<Agent> {
         let reply = maker
-            .post("/api/v1/agents", new_agent(owner, name, permissions))
+            .post("/api/v1/agents", new_agent(owner, name, &permissions))
             .await;
         happened(&format!("{name} is made"), &reply, 201)?;
         Ok(Agent {
@@ -246,7 +246,7 @@ impl Story {
     }
 
     async fn passes_on(&self, from: &Agent, to: &Agent, permissions: Value, seconds: u64) -> Told {
-        let body = give(&from.id, to, permissions, seconds);
+        let body = give(&from.id, to, &permissions, seconds);
         let reply = self
             .client
             .call(&from.key)
@@ -338,11 +338,11 @@ impl Story {
     }
 }
 
-fn new_agent(owner: &str, name: &str, permissions: Value) -> Value {
+fn new_agent(owner: &str, name: &str, permissions: &Value) -> Value {
     json!({ "ownerId": owner, "name": name, "type": "autonomous", "permissions": permissions })
 }
 
-fn give(from: &str, to: &Agent, permissions: Value, seconds: u64) -> Value {
+fn give(from: &str, to: &Agent, permissions: &Value, seconds: u64) -> Value {
     json!({
         "from": from, "to": to.id, "permissions": permissions, "ttlSeconds": seconds, "reason": "the story",
     })
