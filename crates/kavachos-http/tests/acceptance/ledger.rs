@@ -4,6 +4,7 @@ use http::Method;
 use kavachos_test::{Setup, TestApp, damage, may};
 use serde_json::{Value, json};
 
+use crate::chains::Chain;
 use crate::routes::World;
 
 /// A member of each record.
@@ -107,6 +108,53 @@ async fn b25_f16_one_record_for_each_decision() {
         denied.at("/data/details/paths").as_array().map(Vec::len),
         Some(2),
         "{denied}"
+    );
+}
+
+/// Ledger.md: `chain` names all ancestors, also of an act of management, so whoever looks for one finds all below it.
+#[tokio::test]
+async fn the_records_of_a_chain_name_all_that_stand_above() {
+    let app = TestApp::start().await;
+    let chain = Chain::new(&app).await;
+    let (a, b) = (&chain.a.id, &chain.b.id);
+    let given = app
+        .audit(&format!("agentId={}&kind=delegation.created", chain.c.id))
+        .await;
+    assert_eq!(given[0]["chain"], json!([a, b]));
+    assert_eq!(
+        given[0]["grantPath"],
+        json!([chain.a.grant, chain.links[0], chain.links[1]])
+    );
+    let second = format!("/api/v1/delegations/{}", chain.links[1]);
+    app.operator().delete(&second).await.expect(200);
+    let ended = app.audit("kind=delegation.revoked").await;
+    assert_eq!(
+        (&ended[0]["chain"], &ended[0]["grantPath"]),
+        (&given[0]["chain"], &given[0]["grantPath"])
+    );
+
+    let sub = app.agent(a, may(&["read"], "mcp:github:x")).await;
+    let below = app.agent(&sub.id, may(&["read"], "mcp:github:x")).await;
+    let rotate = format!("/api/v1/agents/{}/rotate", below.id);
+    app.operator().post(&rotate, json!({})).await.expect(201);
+    app.operator()
+        .delete(&format!("/api/v1/agents/{}", below.id))
+        .await
+        .expect(200);
+    let records = app.audit(&format!("agentId={}", below.id)).await;
+    assert_eq!(
+        each(&records, "kind"),
+        ["agent.revoked", "agent.rotated", "agent.created"]
+    );
+    for record in records {
+        assert_eq!(record["chain"], json!([a, sub.id]), "{record}");
+    }
+    // The twin: what nobody stands above names nobody.
+    let top = app.audit(&format!("agentId={a}&kind=agent.created")).await;
+    assert!(
+        top[0].get("chain").is_none_or(|chain| *chain == json!([])),
+        "{}",
+        top[0]
     );
 }
 
