@@ -323,7 +323,7 @@ impl Engine {
         batch.entries.push(self.agent_record(
             actor,
             "agent.created",
-            (row, user),
+            (row, user, &planned.above.agents),
             Some(&planned.terms),
         )?);
         batch.effects.push(Changed::User(user.id).into());
@@ -337,7 +337,7 @@ impl Engine {
         &self,
         actor: &Actor,
         kind: &'static str,
-        (row, user): (&AgentRow, &UserRow),
+        (row, user, above): (&AgentRow, &UserRow, &[AgentId]),
         terms: Option<&Terms>,
     ) -> Result<Entry> {
         let (ip, user_agent) = actor.origin();
@@ -349,14 +349,10 @@ impl Engine {
             .as_deref()
             .map(|text| compile::stored("metadata", text))
             .transpose()?;
-        let chain: Vec<AgentId> = match row.owner {
-            Owner::Agent(owner) => vec![owner],
-            Owner::User(_) => Vec::new(),
-        };
         let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
         record.subject = Some(user.pseudonym);
         record.agent = Some(row.id);
-        record.chain = &chain;
+        record.chain = above;
         record.request_id = Some(actor.request);
         record.details = details.as_ref();
         record.personal.name = Some(&row.name);
@@ -364,6 +360,12 @@ impl Engine {
         record.personal.ip = ip.as_deref();
         record.personal.user_agent = user_agent;
         self.seal(&record)
+    }
+
+    /// The agents above an agent, from the top down.
+    pub(crate) async fn owners(&self, id: AgentId) -> Result<Vec<AgentId>> {
+        let facts = self.facts(id).await?;
+        Ok(facts.owners.iter().rev().map(|owner| owner.id).collect())
     }
 
     pub(crate) async fn agent_row(&self, id: AgentId) -> Result<AgentRow> {

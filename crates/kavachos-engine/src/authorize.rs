@@ -297,7 +297,7 @@ fn answer(audit_id: AuditId, decision: &decide::Decision) -> Decision {
 }
 
 /// The agents above the acting one: the givers of the path that decided, or its owners when no path did.
-fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
+pub(crate) fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
     let givers = path
         .into_iter()
         .flat_map(|path| &path.hops)

@@ -151,7 +151,7 @@ impl Engine {
         batch.entries.push(self.agent_record(
             actor,
             "agent.updated",
-            (&next, &user),
+            (&next, &user, &self.owners(id).await?),
             terms.as_ref(),
         )?);
         Ok(Plan::commit(batch, ()))
@@ -245,12 +245,18 @@ impl Engine {
                     .to_owned(),
             ));
         }
+        let above = self.owners(id).await?;
         let key = self.new_key_row(&row, user.kills, ttl, secret)?;
         let mut batch = Batch {
             reads: actor.reads(),
             // The version makes two rotations at the same time one after the other.
             writes: vec![agent::update(row.clone())],
-            entries: vec![self.agent_record(actor, "agent.rotated", (&row, &user), None)?],
+            entries: vec![self.agent_record(
+                actor,
+                "agent.rotated",
+                (&row, &user, &above),
+                None,
+            )?],
             effects: vec![Changed::Agent(id).into(), Changed::Key(key.hash).into()],
             ..Batch::default()
         };
@@ -327,6 +333,7 @@ impl Engine {
             self.within_reach(actor, id).await?;
         }
         let user = self.user_row(row.root).await?;
+        let above = self.owners(id).await?;
         let mut next = AgentRow {
             status: turn.status(),
             ..row.clone()
@@ -347,7 +354,7 @@ impl Engine {
         batch.writes.push(agent::update(next));
         batch
             .entries
-            .push(self.agent_record(actor, turn.kind(), (&row, &user), None)?);
+            .push(self.agent_record(actor, turn.kind(), (&row, &user, &above), None)?);
         Ok(Plan::commit(batch, Revoked::at(self.now())))
     }
 

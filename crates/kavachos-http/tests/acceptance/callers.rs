@@ -1,6 +1,6 @@
 //! Who may call what: no route without a live credential of the right kind.
 
-use kavachos_test::{Call, TestApp, may};
+use kavachos_test::{Call, TestApp, may, may_under};
 use serde_json::{Value, json};
 
 use crate::routes::{AgentKey, OPEN, World, routes};
@@ -519,4 +519,20 @@ async fn a_narrowed_key_and_its_old_form_are_not_mixed_up() {
         .refused(401, "unauthenticated");
     let revoked = app.operator().patch(&path, json!({ "name": "n" })).await;
     revoked.refused(409, "conflict");
+}
+
+/// A constraint that nothing would heed is not taken.
+#[tokio::test]
+async fn a_ceiling_holds_no_constraints() {
+    let app = TestApp::start().await;
+    let key = |ceiling: Value| json!({ "name": "k", "scopes": ["*"], "ceiling": ceiling });
+    let limited = may_under(&["read"], "mcp:*", json!({ "maxCallsPerHour": 1 }));
+    let plain = may_under(&["read"], "mcp:*", json!({}));
+    let operator = app.operator();
+    let refused = operator.post("/api/v1/keys", key(limited.clone())).await;
+    assert_eq!(refused.refused(400, "malformed_request").field(), "ceiling");
+    let made = operator.post("/api/v1/keys", key(plain)).await.expect(201);
+    let path = format!("/api/v1/keys/{}", made.id());
+    let refused = operator.patch(&path, json!({ "ceiling": limited })).await;
+    assert_eq!(refused.refused(400, "malformed_request").field(), "ceiling");
 }

@@ -41,7 +41,7 @@ async fn a_body_that_is_no_strict_json_is_400() {
             (reply.status, reply.code()),
             (400, "malformed_request"),
             "{}: {reply}",
-            &body[..body.len().min(40)]
+            body.chars().take(40).collect::<String>()
         );
     }
     raw(&app, vec![b'{', b'"', 0xff, b'"', b':', b'1', b'}'])
@@ -270,9 +270,9 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
             "users" => "user",
             _ => "key",
         };
-        let start = route.path.find('{').unwrap();
-        let end = route.path.find('}').unwrap() + 1;
-        let with = |id: &str| format!("{}{id}{}", &route.path[..start], &route.path[end..]);
+        let (before, rest) = route.path.split_once('{').unwrap();
+        let (_, after) = rest.split_once('}').unwrap();
+        let with = |id: &str| format!("{before}{id}{after}");
         let body = route
             .body
             .as_ref()

@@ -344,12 +344,19 @@ async fn a_decision_with_the_longest_record_is_still_a_decision() {
 #[tokio::test]
 async fn the_largest_agent_has_its_record() {
     let app = TestApp::start().await;
+    // At the end of the longest row of owners.
     let user = app.user().await;
+    let mut owner = app
+        .agent_with(&user, may(&["*"], "*"), json!({ "maxDepth": 7 }))
+        .await;
+    for _ in 1..7 {
+        owner = app.agent(&owner.id, may(&["*"], "*")).await;
+    }
     let permission =
         |n: usize| json!({ "resource": format!("m{n}:{}", "%2F".repeat(169)), "actions": ["*"] });
     let permissions: Vec<Value> = (0..10).map(permission).collect();
     let body = json!({
-        "ownerId": user, "name": "\"".repeat(200), "type": "service", "permissions": permissions,
+        "ownerId": owner.id, "name": "\"".repeat(200), "type": "service", "permissions": permissions,
         "metadata": { "x": "y".repeat(2_000) },
     });
     let caller = app.operator().header("user-agent", &"\"".repeat(300));
@@ -365,7 +372,7 @@ async fn the_largest_agent_has_its_record() {
         .expect(200);
     let to = app.agent(&user, may(&["read"], "mcp:none")).await;
     let give = json!({
-        "from": made.id(), "to": to.id, "permissions": permissions, "reason": "\"".repeat(200),
+        "from": owner.id, "to": to.id, "permissions": permissions, "reason": "\"".repeat(200),
     });
     caller.post("/api/v1/delegations", give).await.expect(201);
 }

@@ -4,14 +4,17 @@
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
 mod callers;
+mod chains;
 mod constraints;
 mod conventions;
 mod decisions;
 mod delegations;
+mod flood;
 mod idempotency;
 mod ledger;
 mod lifecycle;
 mod people;
+mod queries;
 mod quotas;
 mod restart;
 mod routes;

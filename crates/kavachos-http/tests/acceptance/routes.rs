@@ -66,7 +66,7 @@ impl World {
     }
 
     /// A text with the ids of this world for their names.
-    fn fill(&self, text: &str) -> String {
+    pub(crate) fn fill(&self, text: &str) -> String {
         text.replace("{user}", &self.user)
             .replace("{banned}", &self.banned)
             .replace("{agent}", &self.agent.id)
