@@ -378,10 +378,8 @@ impl Engine {
 
 /// Refuses a caller whose ceiling the agent's authority rises above: whoever has its key has all of that.
 fn covers_authority(actor: &Actor, facts: &Facts) -> Result<()> {
-    let grants = facts.paths.iter().filter_map(|path| path.leaf());
-    grants
-        .map(|grant| actor.covers(&grant.permissions))
-        .collect()
+    let mut grants = facts.paths.iter().filter_map(|path| path.leaf());
+    grants.try_for_each(|grant| actor.covers(&grant.permissions))
 }
 
 /// No end is later than any.
