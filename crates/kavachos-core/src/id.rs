@@ -89,12 +89,9 @@ impl<K: Named> fmt::Display for Id<K> {
             *slot = DIGITS.get(digit).copied().unwrap_or(b'0');
             rest >>= 5;
         }
-        write!(
-            f,
-            "{}_{}",
-            K::PREFIX,
-            str::from_utf8(&text).unwrap_or_default()
-        )
+        f.write_str(K::PREFIX)?;
+        f.write_str("_")?;
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -3,12 +3,12 @@
 //! [`parse`] accepts I-JSON (RFC 7493): no duplicate member names, no lone surrogates, no integers beyond 2^53, a
 //! bounded depth, nothing after the value. [`canonical`] writes RFC 8785, the form that is hashed.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
 };
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::invalid::Invalid;
@@ -204,15 +204,16 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
         let mut members = Map::new();
-        let mut seen = HashSet::new();
         while let Some(name) = access.next_key::<String>()? {
-            if !seen.insert(name.clone()) {
-                return Err(de::Error::custom(format!(
-                    "the member `{}` stands twice",
-                    clip(&name)
-                )));
-            }
-            members.insert(name, access.next_value_seed(inner)?);
+            match members.entry(name) {
+                Entry::Vacant(place) => place.insert(access.next_value_seed(inner)?),
+                Entry::Occupied(first) => {
+                    return Err(de::Error::custom(format!(
+                        "the member `{}` stands twice",
+                        clip(first.key())
+                    )));
+                }
+            };
         }
         Ok(Value::Object(members))
     }

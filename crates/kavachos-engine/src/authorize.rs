@@ -23,9 +23,7 @@ use crate::error::{Error, Result};
 
 /// How often a decision that met a change decides again.
 const MAX_CONFLICTS: usize = 8;
-/// How often one question is asked anew because its caller's key was changed.
-const MAX_RENEWALS: usize = 4;
-/// How many counters one decision may find full before it gives up; each adds to what the next round knows.
+/// How many counters one decision may find full before it is a denial; each adds to what the next round knows.
 const MAX_FULL: usize = 64;
 
 /// What is asked.
@@ -62,25 +60,19 @@ impl Engine {
     /// [`Error::Forbidden`] when the caller may not ask this; [`Error::TooManyRequests`] for an agent that is denied
     /// too often; the variants of ours when nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
-        let mut actor = Cow::Borrowed(actor);
-        for _ in 0..MAX_RENEWALS {
-            if let Some(decision) = self.decided_for(&actor, question).await? {
-                return Ok(decision);
-            }
-            let caller = self.renewed(&actor.caller).await?;
-            actor.to_mut().caller = caller;
-        }
-        Err(Error::Busy)
-    }
-
-    /// The decision for this caller; `None` when something was done to its credential meanwhile.
-    async fn decided_for(&self, actor: &Actor, question: &Question) -> Result<Option<Decision>> {
         let started = self.now();
-        let asked = Asked::new(actor, question)?;
+        let mut actor = Cow::Borrowed(actor);
         let mut full = Vec::new();
-        for _ in 0..MAX_CONFLICTS + MAX_FULL {
-            let facts = self.facts_for(actor, &asked).await?;
-            let decision = decide(&facts, &asked.question.request, &full, self.now());
+        let mut conflicts = 0;
+        while conflicts < MAX_CONFLICTS {
+            let asked = match Asked::new(&actor, question) {
+                Err(error) if error.is_refusal() => {
+                    return Err(self.refused(&actor, "decision", error).await?);
+                }
+                asked => asked?,
+            };
+            let facts = self.facts_for(&actor, &asked).await?;
+            let decision = decided(&facts, &question.request, &full, self.now());
             if !decision.allowed()
                 && let Some(agent) = actor.agent()
             {
@@ -88,12 +80,13 @@ impl Engine {
             }
             let id = self.id();
             let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
-            match self.store().commit(batch(actor, &decision, entry)).await {
-                Ok(_) => return Ok(Some(answer(id, &decision))),
+            match self.store().commit(batch(&actor, &decision, entry)).await {
+                Ok(_) => return Ok(answer(id, &decision)),
                 Err(CommitError::Conflict { .. }) => {
-                    if self.renewed(&actor.caller).await?.mark() != actor.caller.mark() {
-                        return Ok(None);
-                    }
+                    conflicts += 1;
+                    // It may have been the caller's own key that was changed.
+                    let caller = self.renewed(&actor.caller).await?;
+                    actor.to_mut().caller = caller;
                 }
                 Err(CommitError::Refused { counter, refusal }) => {
                     full.push(full_counter(&counter, refusal)?);
@@ -137,7 +130,6 @@ impl Engine {
         let reason = decision.reason();
         let (ip, user_agent) = asked.actor.origin();
         let ip = request.ip.map(|ip| ip.to_canonical().to_string()).or(ip);
-        let (action, resource) = (request.action.to_string(), request.resource.to_string());
         let mut record = Record::new(
             id,
             "decision",
@@ -153,8 +145,8 @@ impl Engine {
         record.chain = &chain;
         record.grant_path = &grant_path;
         record.agent_proof = Some("server");
-        record.action = Some(&action);
-        record.resource = Some(&resource);
+        record.action = Some(request.action.as_str());
+        record.resource = Some(request.resource.as_str());
         record.reason = Some(&reason);
         record.duration_us = u64::try_from(self.now().since(started).as_micros()).ok();
         record.request_id = Some(asked.actor.request);
@@ -252,6 +244,17 @@ pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Crede
         Credential::KeyRevoked
     } else {
         Credential::KeyLive
+    }
+}
+
+/// Decides; a request that would be allowed, were there not too many full counters in its way, is denied by the last.
+fn decided(facts: &Facts, request: &Request, full: &[Full], now: Timestamp) -> decide::Decision {
+    let decision = decide(facts, request, full, now);
+    match full.last() {
+        Some(last) if full.len() >= MAX_FULL && decision.allowed() => {
+            decision.refused(last.refusal)
+        }
+        _ => decision,
     }
 }
 

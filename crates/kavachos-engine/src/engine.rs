@@ -141,8 +141,13 @@ impl Engine {
     }
 
     pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.shared.parts.rng.fill(&mut bytes);
+        let [bytes] = self.randoms();
+        bytes
+    }
+
+    fn randoms<const N: usize, const COUNT: usize>(&self) -> [[u8; N]; COUNT] {
+        let mut bytes = [[0; N]; COUNT];
+        self.shared.parts.rng.fill(bytes.as_flattened_mut());
         bytes
     }
 
@@ -163,11 +168,11 @@ impl Engine {
 
     /// Seals a record with fresh randomness.
     pub(crate) fn seal(&self, record: &Record<'_>) -> Result<Entry> {
-        let random = Blinding {
-            blind: self.random(),
-            salt: self.random(),
-        };
-        record.seal(random).map_err(Error::Invalid)
+        // One call to the system, not two: every decision comes here.
+        let [blind, salt]: [[u8; 16]; 2] = self.randoms();
+        record
+            .seal(Blinding { blind, salt })
+            .map_err(Error::Invalid)
     }
 
     /// Plans and commits a change; on a conflict it plans again, at most `MAX_CONFLICTS` times.
@@ -218,7 +223,12 @@ impl Engine {
     }
 
     /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
-    async fn refused(&self, actor: &Actor, kind: &'static str, error: Error) -> Result<Error> {
+    pub(crate) async fn refused(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        error: Error,
+    ) -> Result<Error> {
         if let Some(agent) = actor.agent() {
             self.admit_denial(agent)?;
         }

@@ -46,10 +46,11 @@ fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
     let KnownAgent { agent, received } = from.agent(id)?;
     let user = from.user(agent.root)?;
     let owners = owners(from, &agent)?;
-    let paths = received?
-        .iter()
-        .map(|grant| path(from, *grant))
-        .collect::<Option<_>>()?;
+    let received = received?;
+    let mut paths = Vec::with_capacity(received.len());
+    for grant in &*received {
+        paths.push(path(from, *grant, &user)?);
+    }
     Some(Facts {
         agent: Some(agent),
         credential: Credential::ById,
@@ -75,13 +76,16 @@ fn owners(from: &impl Lookup, agent: &Agent) -> Option<Vec<Arc<Agent>>> {
     Some(above)
 }
 
-/// The path that ends with a grant, from the human down.
-fn path(from: &impl Lookup, last: GrantId) -> Option<Path> {
+/// The path that ends with a grant, from the human down, who mostly is the human of its last agent.
+fn path(from: &impl Lookup, last: GrantId, user: &Arc<User>) -> Option<Path> {
     let mut hops = Vec::new();
     let mut next = Some(last);
     while let Some(id) = next {
         let grant = from.grant(id)?;
         next = grant.parent;
+        if hops.is_empty() {
+            hops.reserve_exact(usize::from(grant.depth).min(MAX_LEVELS) + 1);
+        }
         let giver = giver(from, &grant)?;
         let giver_user = giver_user(from, &giver, &grant)?;
         hops.push(Hop {
@@ -95,10 +99,12 @@ fn path(from: &impl Lookup, last: GrantId) -> Option<Path> {
     }
     hops.reverse();
     let root = hops.first()?.grant.root;
-    Some(Path {
-        user: from.user(root)?,
-        hops,
-    })
+    let user = if root == user.id {
+        Arc::clone(user)
+    } else {
+        from.user(root)?
+    };
+    Some(Path { user, hops })
 }
 
 fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Arc<Agent>>> {

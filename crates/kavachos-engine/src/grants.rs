@@ -631,7 +631,7 @@ pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
 
 /// The first resources of a grant, as many as fit beside the rest of a record.
 fn first_resources(terms: &Terms) -> Vec<&str> {
-    const SHOWN_BYTES: usize = 512;
+    const SHOWN_BYTES: usize = 256;
     let mut room = SHOWN_BYTES;
     let resources = terms.permissions.iter().map(|one| one.resource().as_str());
     resources

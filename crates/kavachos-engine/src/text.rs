@@ -13,7 +13,7 @@ const MAX_EMAIL_BYTES: usize = 254;
 /// The longest name by which records are filtered, in bytes.
 const MAX_WORD_BYTES: usize = 64;
 /// The longest metadata as JSON text, in bytes.
-const MAX_METADATA_BYTES: usize = 1_024;
+const MAX_METADATA_BYTES: usize = 2_048;
 
 /// Checks a name or a reason: not empty, not too long, no control characters, no marks that reorder text.
 pub(crate) fn plain(field: &str, text: &str, max: usize) -> Result<(), Invalid> {

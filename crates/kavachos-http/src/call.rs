@@ -45,7 +45,12 @@ impl FromRequestParts<State> for AnyKeyCall {
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let caller = match authenticate(parts, &state.engine).await {
             Err(Error::Unauthenticated(why)) => {
-                note_refusal(state, (ip, user_agent.as_deref(), request));
+                let stranger = Stranger {
+                    ip,
+                    user_agent: user_agent.as_deref(),
+                    request,
+                };
+                state.engine.note_stranger(stranger, "unauthenticated");
                 return Err(Error::Unauthenticated(why).into());
             }
             other => other?,
@@ -65,31 +70,9 @@ impl FromRequestParts<State> for Call {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
         let AnyKeyCall(actor) = AnyKeyCall::from_request_parts(parts, state).await?;
-        match state.engine.admit(&actor).await {
-            Err(Error::Unauthenticated(why)) => {
-                let from = (actor.ip, actor.user_agent.as_deref(), actor.request);
-                note_refusal(state, from);
-                Err(Error::Unauthenticated(why).into())
-            }
-            other => {
-                other?;
-                Ok(Self(actor))
-            }
-        }
+        state.engine.admit(&actor).await?;
+        Ok(Self(actor))
     }
-}
-
-/// Whoever has no live credential is a stranger to the ledger, also with a key that was live once.
-fn note_refusal(
-    state: &State,
-    (ip, user_agent, request): (Option<IpAddr>, Option<&str>, RequestId),
-) {
-    let stranger = Stranger {
-        ip,
-        user_agent,
-        request,
-    };
-    state.engine.note_stranger(stranger, "unauthenticated");
 }
 
 fn request_id(parts: &Parts, engine: &Engine) -> RequestId {

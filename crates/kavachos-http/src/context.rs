@@ -33,9 +33,7 @@ pub(crate) async fn around(
         .get::<MatchedPath>()
         .map_or("none".to_owned(), |path| path.as_str().to_owned());
     let mut response = next.run(request).await;
-    state
-        .metrics
-        .answered(method.as_str(), &route, response.status());
+    state.metrics.answered(&method, route, response.status());
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = failure.render(id);
     }

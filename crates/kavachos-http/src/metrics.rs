@@ -1,6 +1,6 @@
 //! What `/metrics` tells: counts of answers and decisions, and where the ledger stands. No names, no ids.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use kavachos_engine::{Decision, Engine};
 use kavachos_store::Health;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
-    method: String,
+    method: &'static str,
     route: String,
     status: u16,
 }
@@ -57,15 +57,21 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn answered(&self, method: &str, route: &str, status: StatusCode) {
+    pub(crate) fn answered(&self, method: &Method, route: String, status: StatusCode) {
         // A method that no route knows is a client's invention; naming each would let it fill the memory.
-        let method = match method {
-            "GET" | "POST" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" | "PUT" => method,
+        let method = match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            Method::HEAD => "HEAD",
+            Method::OPTIONS => "OPTIONS",
+            Method::PUT => "PUT",
             _ => "other",
         };
         let labels = Answer {
-            method: method.to_owned(),
-            route: route.to_owned(),
+            method,
+            route,
             status: status.as_u16(),
         };
         self.answers.get_or_create(&labels).inc();

@@ -1,6 +1,7 @@
 //! What every handler has at hand.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -16,22 +17,33 @@ pub struct Options {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// The engine and the options. Cheap to clone.
+/// The engine and the options. Cheap to clone, since every layer of the router clones it for every request.
 #[derive(Clone)]
-pub struct State {
+pub struct State(Arc<Shared>);
+
+/// What the clones of a [`State`] share.
+pub struct Shared {
     pub(crate) engine: Engine,
-    pub(crate) options: Arc<Options>,
-    pub(crate) metrics: Arc<Metrics>,
+    options: Options,
+    pub(crate) metrics: Metrics,
+}
+
+impl Deref for State {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl State {
     /// The state of one tenant's API.
     pub fn new(engine: Engine, options: Options) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             engine,
-            options: Arc::new(options),
-            metrics: Arc::new(Metrics::new()),
-        }
+            options,
+            metrics: Metrics::new(),
+        }))
     }
 
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {

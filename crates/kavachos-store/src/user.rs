@@ -94,7 +94,8 @@ impl FromRow for UserRow {
     }
 }
 
-/// Stores a new human. The handle is stored apart, with [`crate::handle::born`].
+/// Stores a new human, if nobody has the e-mail address or the outside identity.
+/// The handle is stored apart, with [`crate::handle::born`].
 pub fn insert(user: UserRow) -> Write {
     let (provider, external_id) = user.external.unzip();
     Write::exactly(
@@ -118,7 +119,7 @@ pub fn insert(user: UserRow) -> Write {
     .bind(user.created_at)
 }
 
-/// Replaces what may change of a human who is still as `user.version` says.
+/// Replaces what may change of a human who is still as `user.version` says, if nobody else has the e-mail address.
 pub fn update(user: UserRow) -> Write {
     Write::exactly(
         1,

@@ -78,8 +78,11 @@ pub fn router(state: State) -> Router {
         .route("/version", get(operations::version))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(caught))
-        .layer(from_fn_with_state(state.clone(), around))
+        // One layer of two: every layer by itself boxes each request once more.
+        .layer((
+            from_fn_with_state(state.clone(), around),
+            CatchPanicLayer::custom(caught),
+        ))
         .with_state(state)
 }
 
