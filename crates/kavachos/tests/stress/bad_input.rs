@@ -4,8 +4,9 @@
 mod bytes;
 mod mutated;
 mod table;
+mod valid;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::client::Answer;
 use crate::support::world::{Agent, Setup, World, reading};
@@ -39,7 +40,7 @@ impl Site {
         let world = setup.start();
         let ada = world.user();
         let both = json!([{ "resource": "*", "actions": ["read", "write"] }]);
-        let giver = world.agent_with(&ada, both, json!({ "maxDepth": 5 }));
+        let giver = world.agent_with(&ada, both, &json!({ "maxDepth": 5 }));
         let agent = world.agent(&ada, reading("mcp:github:*"));
         let body = json!({
             "from": giver.id, "to": agent.id, "permissions": reading("mcp:x"), "reason": "the test",
@@ -102,139 +103,4 @@ fn check(answer: &Answer, what: &dyn std::fmt::Debug) {
     if let Some(fault) = fault(answer) {
         panic!("{fault}: {answer}\nto {what:?}");
     }
-}
-
-/// A body that is accepted, and where it goes.
-struct Valid {
-    method: &'static str,
-    path: String,
-    body: Value,
-}
-
-/// One of every constraint.
-fn every_constraint() -> Value {
-    json!({
-        "rate": { "limit": 1000, "per": 60 },
-        "timeWindow": { "start": "00:00", "end": "23:59", "days": ["mon", "sat"], "timezone": "Europe/Berlin" },
-        "ipAllowlist": ["192.0.2.0/24", "2001:db8::/32"],
-        "requireApproval": { "ttlSeconds": 60 },
-        "args": {
-            "/path": { "prefix": "/srv/data" }, "/n": { "range": { "min": 1, "max": 2 } },
-            "/s": { "maxLength": 5, "matches": ["^[a-z]+$"] }, "/e": { "eq": 1 }, "/o": { "oneOf": [1, "a"] },
-        },
-        "allowedArgPatterns": ["^a"],
-        "budget": { "amount": 1000, "unit": "calls" },
-        "notBefore": "2026-01-01T00:00:00Z",
-        "expiresAt": "2027-01-01T00:00:00Z",
-    })
-}
-
-/// The accepted bodies of every route that takes one.
-fn valid_bodies(site: &Site) -> Vec<Valid> {
-    let Site {
-        ada,
-        grace,
-        agent,
-        giver,
-        key,
-        ..
-    } = site;
-    let valid = |method, path: &str, body| Valid {
-        method,
-        path: format!("/api/v1/{path}"),
-        body,
-    };
-    let constrained = json!([
-        { "resource": "mcp:github:*", "actions": ["read", "write"], "constraints": every_constraint() },
-    ]);
-    let guards = json!({ "maxCallsPerHour": 1000 });
-    vec![
-        valid(
-            "POST",
-            "agents",
-            json!({
-                "ownerId": ada, "name": "one", "type": "autonomous", "permissions": constrained,
-                "guards": guards, "maxDepth": 2, "expiresAt": "2027-01-01T00:00:00Z",
-                "keyTtlSeconds": 60, "metadata": { "team": { "name": ["x"] } },
-            }),
-        ),
-        valid(
-            "POST",
-            "agents",
-            json!({
-                "owner": { "provider": "clerk", "externalId": "u1" }, "name": "one", "type": "service",
-                "permissions": reading("mcp:github:*"),
-            }),
-        ),
-        valid(
-            "PATCH",
-            &format!("agents/{}", agent.id),
-            json!({
-                "name": "two", "permissions": constrained, "guards": guards, "maxDepth": 1,
-                "expiresAt": "2027-01-01T00:00:00Z", "metadata": { "a": 1 },
-            }),
-        ),
-        valid(
-            "POST",
-            &format!("agents/{}/rotate", agent.id),
-            json!({ "keyTtlSeconds": 60 }),
-        ),
-        valid(
-            "POST",
-            "authorize",
-            json!({
-                "agentId": giver.id, "for": ada, "action": "read", "resource": "mcp:github:repos",
-                "arguments": { "path": "/srv", "list": [1, { "deep": true }] },
-                "cost": { "amount": 1, "unit": "tokens" },
-                "context": { "ip": "192.0.2.1", "userAgent": "test" },
-            }),
-        ),
-        valid(
-            "POST",
-            "delegations",
-            json!({
-                "from": giver.id, "to": agent.id, "permissions": constrained, "ttlSeconds": 60, "maxDepth": 3,
-                "guards": guards, "parent": giver.grant, "reason": "the test",
-            }),
-        ),
-        valid(
-            "POST",
-            "delegations",
-            json!({
-                "from": giver.id, "to": agent.id, "permissions": reading("mcp:x"),
-                "expiresAt": "2026-11-21T11:00:00Z", "reason": "the test",
-            }),
-        ),
-        valid(
-            "POST",
-            "users",
-            json!({
-                "email": "grace@example.com", "name": "Grace",
-                "external": { "provider": "clerk", "externalId": "u2" }, "permissions": constrained,
-            }),
-        ),
-        valid(
-            "PATCH",
-            &format!("users/{grace}"),
-            json!({
-                "email": "hopper@example.com", "name": "Grace", "permissions": reading("*"),
-            }),
-        ),
-        valid(
-            "POST",
-            "keys",
-            json!({
-                "name": "clerk", "scopes": ["agents:read", "audit:read"], "ceiling": constrained,
-                "expiresAt": "2027-01-01T00:00:00Z",
-            }),
-        ),
-        valid(
-            "PATCH",
-            &format!("keys/{key}"),
-            json!({
-                "name": "clerk", "scopes": ["agents:read"], "ceiling": reading("mcp:*"),
-                "expiresAt": "2027-01-01T00:00:00Z",
-            }),
-        ),
-    ]
 }

@@ -67,7 +67,7 @@ fn limited(world: &World, form: &Form) -> Agent {
             world.agent(&ada, reading_under("mcp:github:*", constraints))
         }
         Form::Guards(guards) => {
-            world.agent_with(&ada, reading("mcp:github:*"), json!({ "guards": guards }))
+            world.agent_with(&ada, reading("mcp:github:*"), &json!({ "guards": guards }))
         }
         Form::User(constraints) => {
             let user = json!({ "name": "Ada", "permissions": reading_under("mcp:*", constraints) });

@@ -118,131 +118,122 @@ fn bad_actions_and_sets_of_permissions_are_refused() {
     site.is_well();
 }
 
-#[test]
-fn bad_constraints_are_refused_where_they_stand() {
-    let site = Site::new();
-    let here = |rest: &str| format!("permissions[0].constraints{rest}");
-    let window = |member: &str, value: Value| {
-        let mut window = json!({ "start": "09:00", "end": "17:00" });
-        window[member] = value;
-        json!({ "timeWindow": window })
-    };
-    let args = |pointer: &str, rules: Value| json!({ "args": { pointer: rules } });
-    let long = "a".repeat(513);
-    let table = [
+/// Constraints, and the member of them that is at fault.
+type Bad = Vec<(Value, &'static str)>;
+
+fn bad_counters() -> Bad {
+    let rate = |limit: Value, per: Value| json!({ "rate": { "limit": limit, "per": per } });
+    let budget = |amount: i64, unit: &str| json!({ "budget": { "amount": amount, "unit": unit } });
+    vec![
         (json!({ "unknown": 1 }), ".unknown"),
         (json!({ "rate": null }), ".rate"),
-        (json!({ "rate": { "limit": -1, "per": 60 } }), ".rate.limit"),
-        (json!({ "rate": { "limit": 1, "per": 0 } }), ".rate"),
+        (rate(json!(-1), json!(60)), ".rate.limit"),
+        (rate(json!(1.5), json!(60)), ".rate.limit"),
+        (rate(json!(1), json!(0)), ".rate"),
         (json!({ "rate": { "limit": 1 } }), ".rate.per"),
-        (
-            json!({ "rate": { "limit": 1.5, "per": 60 } }),
-            ".rate.limit",
-        ),
         (json!({ "maxCallsPerHour": "5" }), ".maxCallsPerHour"),
         (
             json!({ "rate": { "limit": 1, "per": 60 }, "maxCallsPerHour": 1 }),
             "",
         ),
-        (window("start", json!("24:00")), ".timeWindow"),
-        (window("start", json!("9:00")), ".timeWindow.start"),
-        (window("end", json!("17:60")), ".timeWindow.end"),
-        (window("days", json!(["funday"])), ".timeWindow.days[0]"),
-        (window("days", json!([])), ".timeWindow.days"),
-        (
-            window("timezone", json!("Mars/Olympus")),
-            ".timeWindow.timezone",
-        ),
-        (
-            window("timezone", json!("../../etc/localtime")),
-            ".timeWindow.timezone",
-        ),
-        (window("timezone", json!("")), ".timeWindow.timezone"),
-        (json!({ "ipAllowlist": [] }), ".ipAllowlist"),
-        (json!({ "ipAllowlist": ["10.0.0.0/33"] }), ".ipAllowlist[0]"),
-        (
-            json!({ "ipAllowlist": ["10.0.0.1", "010.0.0.1"] }),
-            ".ipAllowlist[1]",
-        ),
-        (json!({ "ipAllowlist": ["1.2.3"] }), ".ipAllowlist[0]"),
-        (
-            json!({ "ipAllowlist": ["fe80::1%eth0"] }),
-            ".ipAllowlist[0]",
-        ),
-        (json!({ "ipAllowlist": ["localhost"] }), ".ipAllowlist[0]"),
+        (budget(-1, "calls"), ".budget.amount"),
+        (budget(1, "US Dollars"), ".budget.unit"),
         (json!({ "requireApproval": false }), ".requireApproval"),
         (
             json!({ "requireApproval": { "ttlSeconds": 0 } }),
             ".requireApproval",
         ),
-        (
-            json!({ "budget": { "amount": -1, "unit": "calls" } }),
-            ".budget.amount",
-        ),
-        (
-            json!({ "budget": { "amount": 1, "unit": "US Dollars" } }),
-            ".budget.unit",
-        ),
+    ]
+}
+
+fn bad_times() -> Bad {
+    let window = |member: &str, value: Value| {
+        let mut window = json!({ "start": "09:00", "end": "17:00" });
+        window[member] = value;
+        json!({ "timeWindow": window })
+    };
+    let zone = |name: &str| window("timezone", json!(name));
+    let never = json!({ "notBefore": "2027-01-01T00:00:00Z", "expiresAt": "2026-01-01T00:00:00Z" });
+    vec![
+        (window("start", json!("24:00")), ".timeWindow"),
+        (window("start", json!("9:00")), ".timeWindow.start"),
+        (window("end", json!("17:60")), ".timeWindow.end"),
+        (window("days", json!(["funday"])), ".timeWindow.days[0]"),
+        (window("days", json!([])), ".timeWindow.days"),
+        (zone("Mars/Olympus"), ".timeWindow.timezone"),
+        (zone("../../etc/localtime"), ".timeWindow.timezone"),
+        (zone(""), ".timeWindow.timezone"),
         (json!({ "notBefore": "yesterday" }), ".notBefore"),
         (json!({ "expiresAt": "2026-02-30T00:00:00Z" }), ".expiresAt"),
         (json!({ "expiresAt": 1_800_000_000 }), ".expiresAt"),
-        (
-            json!({ "notBefore": "2027-01-01T00:00:00Z", "expiresAt": "2026-01-01T00:00:00Z" }),
-            "",
-        ),
-        (json!({ "allowedArgPatterns": [] }), ".allowedArgPatterns"),
-        (
-            json!({ "allowedArgPatterns": ["a", "("] }),
-            ".allowedArgPatterns[1]",
-        ),
-        (
-            json!({ "allowedArgPatterns": [r"(a)\1"] }),
-            ".allowedArgPatterns[0]",
-        ),
-        (
-            json!({ "allowedArgPatterns": ["(?=a)b"] }),
-            ".allowedArgPatterns[0]",
-        ),
-        (
-            json!({ "allowedArgPatterns": ["[a"] }),
-            ".allowedArgPatterns[0]",
-        ),
-        (
-            json!({ "allowedArgPatterns": ["((a{1000}){1000}){1000}"] }),
-            ".allowedArgPatterns[0]",
-        ),
-        (
-            json!({ "allowedArgPatterns": ["(".repeat(60) + "a" + &")".repeat(60)] }),
-            ".allowedArgPatterns[0]",
-        ),
-        (
-            json!({ "allowedArgPatterns": [long] }),
-            ".allowedArgPatterns[0]",
-        ),
+        (never, ""),
+    ]
+}
+
+fn bad_addresses() -> Bad {
+    let list = |items: &[&str]| json!({ "ipAllowlist": items });
+    vec![
+        (list(&[]), ".ipAllowlist"),
+        (list(&["10.0.0.0/33"]), ".ipAllowlist[0]"),
+        (list(&["10.0.0.1", "010.0.0.1"]), ".ipAllowlist[1]"),
+        (list(&["1.2.3"]), ".ipAllowlist[0]"),
+        (list(&["fe80::1%eth0"]), ".ipAllowlist[0]"),
+        (list(&["localhost"]), ".ipAllowlist[0]"),
+    ]
+}
+
+fn bad_regexes() -> Bad {
+    let list = |items: &[&str]| json!({ "allowedArgPatterns": items });
+    let deep = "(".repeat(60) + "a" + &")".repeat(60);
+    let long = "a".repeat(513);
+    let first = ".allowedArgPatterns[0]";
+    vec![
+        (list(&[]), ".allowedArgPatterns"),
+        (list(&["a", "("]), ".allowedArgPatterns[1]"),
+        (list(&[r"(a)\1"]), first),
+        (list(&["(?=a)b"]), first),
+        (list(&["[a"]), first),
+        (list(&["((a{1000}){1000}){1000}"]), first),
+        (list(&[&deep]), first),
+        (list(&[&long]), first),
+    ]
+}
+
+fn bad_arguments() -> Bad {
+    let args = |pointer: &str, rules: Value| json!({ "args": { pointer: rules } });
+    let range = json!({ "range": { "min": 2, "max": 1 } });
+    vec![
         (json!({ "args": {} }), ".args"),
         (args("path", json!({ "eq": 1 })), ".args.path"),
+        (args("/a~2b", json!({ "eq": 1 })), ".args./a~2b"),
         (args("/a", json!({})), ".args./a"),
         (
             args("/a", json!({ "matches": ["a)|(?:b"] })),
             ".args./a.matches[0]",
         ),
-        (
-            args("/a", json!({ "range": { "min": 2, "max": 1 } })),
-            ".args./a.range",
-        ),
+        (args("/a", range), ".args./a.range"),
         (args("/a", json!({ "prefix": "" })), ".args./a.prefix"),
         (args("/a", json!({ "maxLength": -1 })), ".args./a.maxLength"),
         (args("/a", json!({ "unknown": 1 })), ".args./a.unknown"),
-        (args("/a~2b", json!({ "eq": 1 })), ".args./a~2b"),
+    ]
+}
+
+#[test]
+fn bad_constraints_are_refused_where_they_stand() {
+    let site = Site::new();
+    let tables = [
+        bad_counters(),
+        bad_times(),
+        bad_addresses(),
+        bad_regexes(),
+        bad_arguments(),
     ];
-    for (constraints, field) in table {
-        refused(&site, constrained(&constraints), &here(field));
+    for (constraints, field) in tables.into_iter().flatten() {
+        let place = format!("permissions[0].constraints{field}");
+        refused(&site, constrained(&constraints), &place);
         // The same constraints as guards have the same field there.
-        refused(
-            &site,
-            json!({ "guards": constraints }),
-            &format!("guards{field}"),
-        );
+        let guards = json!({ "guards": constraints });
+        refused(&site, guards, &format!("guards{field}"));
     }
     site.is_well();
 }

@@ -170,18 +170,17 @@ impl World {
 
     /// An agent of this human or agent with these permissions.
     pub(crate) fn agent(&self, owner: &str, permissions: Value) -> Agent {
-        self.agent_with(owner, permissions, json!({}))
+        self.agent_with(owner, permissions, &json!({}))
     }
 
     /// An agent with more members in the request.
-    pub(crate) fn agent_with(&self, owner: &str, permissions: Value, more: Value) -> Agent {
-        let mut body = json!({
-            "ownerId": owner, "name": "agent", "type": "autonomous", "permissions": permissions,
-        });
+    pub(crate) fn agent_with(&self, owner: &str, permissions: Value, more: &Value) -> Agent {
+        let mut body = json!({ "ownerId": owner, "name": "agent", "type": "autonomous" });
+        body["permissions"] = permissions;
         let Value::Object(more) = more else {
             panic!("more members are an object")
         };
-        body.as_object_mut().unwrap().extend(more);
+        body.as_object_mut().unwrap().extend(more.clone());
         let answer = self.operator().post("/api/v1/agents", &body).expect(201);
         Agent {
             id: answer.id(),
