@@ -1,0 +1,173 @@
+//! Attacks on the engine that once worked, each as the attacker would run it.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use kavachos::core::ledger::Outcome;
+use kavachos::core::permission::PermissionSet;
+use kavachos::engine::actor::{Actor, Caller, Scopes};
+use kavachos::engine::{NewOwner, Question};
+use kavachos::{
+    Agent, AgentChange, AgentKind, AuditFilter, Code, Error, External, Issued, Kavach, NewAgent,
+    NewDelegation, NewUser, Request, Timestamp, User, engine,
+};
+use serde_json::{Value, json};
+
+type Done = Result<(), Box<dyn StdError>>;
+
+async fn fresh() -> Result<(Kavach, Issued<User>), Box<dyn StdError>> {
+    let kavach = Kavach::builder().sqlite_in_memory().build().await?;
+    let ada = kavach.users().create(NewUser::named("Ada")).await?;
+    Ok((kavach, ada))
+}
+
+/// The caller of a request with this credential.
+async fn caller(kavach: &Kavach, credential: &str) -> Result<Actor, Error> {
+    let engine = kavach.engine();
+    Ok(Actor {
+        caller: engine.authenticate(credential).await?,
+        ..Actor::local(engine.id())
+    })
+}
+
+/// An operator who may do everything, to what stands under `mcp:low`.
+async fn bounded(kavach: &Kavach, constraints: &Value) -> Result<Actor, Box<dyn StdError>> {
+    let key = engine::NewKey {
+        name: "bounded".to_owned(),
+        scopes: Scopes::parse(&["*"])?,
+        ceiling: Some(permissions("mcp:low:*", constraints)?),
+        expires_at: None,
+    };
+    let local = Actor::local(kavach.engine().id());
+    let key = kavach.engine().create_key(&local, &key).await?;
+    Ok(caller(kavach, key.token.as_ref().ok_or("no key")?.reveal()).await?)
+}
+
+fn permissions(resource: &str, constraints: &Value) -> Result<PermissionSet, Box<dyn StdError>> {
+    Ok(PermissionSet::from_json(&json!([
+        { "resource": resource, "actions": ["read"], "constraints": constraints },
+    ]))?)
+}
+
+async fn agent(
+    kavach: &Kavach,
+    owner: impl kavachos::IntoOwner,
+    resource: &str,
+) -> Result<Issued<Agent>, Error> {
+    let new = NewAgent::owned_by(owner).may(["read"], resource);
+    kavach.agents().create(new).await
+}
+
+fn is_forbidden<T>(answer: &Result<T, Error>) -> bool {
+    matches!(answer, Err(Error::Forbidden(_)))
+}
+
+async fn refusals(kavach: &Kavach, kind: &str) -> Result<usize, Error> {
+    let filter = AuditFilter {
+        kind: Some(kind.to_owned()),
+        outcome: Some(Outcome::Denied),
+        ..AuditFilter::default()
+    };
+    let page = kavach.audit().query(&filter, Default::default()).await?;
+    Ok(page.items.len())
+}
+
+#[tokio::test]
+async fn revoking_from_the_middle_down_and_then_up_counts_each_agent_once() -> Done {
+    let (kavach, ada) = fresh().await?;
+    let top = agent(&kavach, &ada, "mcp:low:*").await?;
+    let middle = agent(&kavach, &top, "mcp:low:*").await?;
+    let leaf = agent(&kavach, &middle, "mcp:low:*").await?;
+    for id in [middle.id, leaf.id, top.id] {
+        kavach.agents().revoke(&id).await?;
+    }
+    assert_eq!(kavach.users().show(&ada.id).await?.agents, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_owner_on_first_mention_is_created_with_the_agent() -> Done {
+    let (kavach, _) = fresh().await?;
+    let owner = || External {
+        provider: "clerk".to_owned(),
+        external_id: "u1".to_owned(),
+    };
+    let one = agent(&kavach, owner(), "mcp:low:*").await?;
+    let other = agent(&kavach, owner(), "mcp:low:*").await?;
+    assert_eq!(one.user_id, other.user_id);
+    assert_eq!(kavach.users().show(&one.user_id).await?.agents, 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_agents_of_one_new_human_at_once_are_no_error() -> Done {
+    let (kavach, _) = fresh().await?;
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let kavach = kavach.clone();
+            tokio::spawn(async move {
+                let owner = External {
+                    provider: "clerk".to_owned(),
+                    external_id: "u1".to_owned(),
+                };
+                agent(&kavach, owner, "mcp:low:*")
+                    .await
+                    .map(|one| one.user_id)
+            })
+        })
+        .collect();
+    let mut owners = Vec::new();
+    for task in tasks {
+        owners.push(task.await??);
+    }
+    owners.dedup();
+    assert_eq!(owners.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_take_one_address_at_once_the_second_is_told() -> Done {
+    let (kavach, _) = fresh().await?;
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let kavach = kavach.clone();
+            tokio::spawn(async move {
+                let new = NewUser::named("Bob").email("bob@example.com");
+                kavach.users().create(new).await.map(drop)
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        match task.await? {
+            Ok(()) => done += 1,
+            Err(error) => assert!(matches!(error, Error::WrongState(_)), "{error:?}"),
+        }
+    }
+    assert_eq!(done, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cursor_beyond_every_record_is_the_callers_mistake() -> Done {
+    use kavachos::engine::page::{decode_cursor, encode_cursor};
+    assert!(decode_cursor::<u64>(&encode_cursor(&u64::MAX, ""), "").is_err());
+    assert!(decode_cursor::<u64>(&encode_cursor(&41_u64, ""), "").is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_filter_that_no_record_can_match_is_the_callers_mistake() -> Done {
+    let (kavach, _) = fresh().await?;
+    let audit = |kind: &str| {
+        let filter = AuditFilter {
+            kind: Some(kind.to_owned()),
+            ..AuditFilter::default()
+        };
+        let kavach = kavach.clone();
+        async move { kavach.audit().query(&filter, Default::default()).await }
+    };
+    assert!(matches!(audit("a\0b").await, Err(Error::Invalid(_))));
+    assert!(audit("decision").await.is_ok());
+    Ok(())
+}
