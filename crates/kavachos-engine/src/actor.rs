@@ -308,17 +308,22 @@ impl Actor {
     }
 
     /// Refuses permissions that lie above the caller's ceiling.
+    ///
+    /// A ceiling is no hop of a chain, so nothing is inherited from it: its constraints must be repeated.
     pub(crate) fn covers(&self, permissions: &PermissionSet) -> Result<()> {
-        match self
-            .ceiling()
-            .map(|ceiling| ceiling.covers_all(permissions))
-        {
-            Some(Err(reason)) => Err(Error::Forbidden(format!(
-                "above this key's ceiling: {}",
-                reason.message()
-            ))),
-            _ => Ok(()),
+        let Some(ceiling) = self.ceiling() else {
+            return Ok(());
+        };
+        if ceiling.includes(permissions) {
+            return Ok(());
         }
+        let reason = ceiling.covers_all(permissions).err().map_or_else(
+            || "repeat the ceiling's constraints".to_owned(),
+            |reason| reason.message().to_owned(),
+        );
+        Err(Error::Forbidden(format!(
+            "above this key's ceiling: {reason}"
+        )))
     }
 
     /// What must still be so when the writer comes to the caller's batch: its credential is not revoked.
