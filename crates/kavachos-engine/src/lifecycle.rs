@@ -136,7 +136,7 @@ impl Engine {
             if ends(end) < ends(row.expires_at) {
                 batch.kills.push(raised(row.mark));
             } else if ends(end) > ends(row.expires_at) {
-                covers_authority(actor, &self.facts(id).await?)?;
+                covers_authority(actor, &self.facts(id).await?, self.now())?;
             }
         }
         batch.writes.push(agent::update(next.clone()));
@@ -244,7 +244,7 @@ impl Engine {
                     .to_owned(),
             ));
         }
-        covers_authority(actor, &facts)?;
+        covers_authority(actor, &facts, self.now())?;
         let key = self.new_key_row(&row, user.kills, ttl, secret)?;
         let mut batch = Batch {
             reads: actor.reads(),
@@ -324,6 +324,9 @@ impl Engine {
             _ => {}
         }
         let user = self.user_row(row.root).await?;
+        if turn == Turn::Resume {
+            covers_authority(actor, &self.facts(id).await?, self.now())?;
+        }
         let mut next = AgentRow {
             status: turn.status(),
             ..row.clone()
@@ -348,11 +351,17 @@ impl Engine {
         Ok(Plan::commit(batch, Revoked::at(self.now())))
     }
 
-    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good.
-    async fn stoppable_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<AgentRow> {
+    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good. With what
+    /// that relied on.
+    async fn stoppable_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        turn: Turn,
+    ) -> Result<(AgentRow, Vec<Mark>)> {
         let Some(me) = actor.agent().filter(|_| turn == Turn::Revoke) else {
             actor.require(Scope::AgentsWrite)?;
-            return self.agent_row(id).await;
+            return Ok((self.agent_row(id).await?, Vec::new()));
         };
         self.require_live_key(actor, me).await?;
         let row = self.agent_row(id).await?;
@@ -376,11 +385,13 @@ impl Engine {
     }
 }
 
-/// Refuses a caller whose ceiling the agent's authority rises above: whoever has its key has all of that.
-fn covers_authority(actor: &Actor, facts: &Facts) -> Result<()> {
+/// Refuses a caller whose ceiling the agent's authority rises above: whoever has its key has all of that. What ended
+/// does not count.
+fn covers_authority(actor: &Actor, facts: &Facts, now: Timestamp) -> Result<()> {
     let grants = facts.paths.iter().filter_map(|path| path.leaf());
     grants
         .map(|grant| actor.covers(&grant.permissions))
+        .filter(|grant| grant.liveness(now) == Liveness::Live)
         .collect()
 }
 

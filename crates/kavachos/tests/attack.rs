@@ -86,6 +86,55 @@ async fn revoking_from_the_middle_down_and_then_up_counts_each_agent_once() -> D
 }
 
 #[tokio::test]
+async fn an_operator_gets_no_key_of_an_agent_above_its_ceiling() -> Done {
+    let (kavach, ada) = fresh().await?;
+    let operator = bounded(&kavach, &json!({})).await?;
+    let engine = kavach.engine();
+    let high = agent(&kavach, &ada, "mcp:high:*").await?;
+    assert!(is_forbidden(
+        &engine.rotate_agent(&operator, high.id, None).await
+    ));
+
+    // Its own grant is low, and it was given a high one.
+    let low = agent(&kavach, &ada, "mcp:low:*").await?;
+    assert!(engine.rotate_agent(&operator, low.id, None).await.is_ok());
+    let gift = NewDelegation::new(&high.id, &low.id, "a gift").may(["read"], "mcp:high:x");
+    let gift = kavach.delegations().create(gift).await?;
+    assert!(is_forbidden(
+        &engine.rotate_agent(&operator, low.id, None).await
+    ));
+    kavach.delegations().revoke(&gift.id).await?;
+    assert!(engine.rotate_agent(&operator, low.id, None).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_brings_nothing_above_its_ceiling_back_to_life() -> Done {
+    let (kavach, ada) = fresh().await?;
+    let operator = bounded(&kavach, &json!({})).await?;
+    let engine = kavach.engine();
+    let high = agent(&kavach, &ada, "mcp:high:*").await?;
+    let until = |end: Option<Timestamp>| AgentChange {
+        expires_at: Some(end),
+        ..AgentChange::default()
+    };
+    let soon = until(Some(engine.now()));
+    kavach.agents().update(&high.id, &soon).await?;
+    let longer = engine.change_agent(&operator, high.id, &until(None)).await;
+    assert!(is_forbidden(&longer));
+    kavach.agents().update(&high.id, &until(None)).await?;
+
+    // Stopping is allowed, letting go on is not.
+    engine.suspend_agent(&operator, high.id).await?;
+    assert!(is_forbidden(&engine.resume_agent(&operator, high.id).await));
+    engine.ban_user(&operator, ada.id).await?;
+    assert!(is_forbidden(&engine.unban_user(&operator, ada.id).await));
+    kavach.users().unban(&ada.id).await?;
+    kavach.agents().resume(&high.id).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_ceiling_keeps_its_constraints() -> Done {
     let (kavach, ada) = fresh().await?;
     let asked = json!({ "requireApproval": true });
