@@ -10,7 +10,8 @@ use kavachos_core::decide::Facts;
 use kavachos_core::grant::{Terms, still_covers};
 use kavachos_core::id::AgentId;
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::principal::{Owner, Status};
+use kavachos_core::principal::{Liveness, Owner, Status};
+use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::agent::{self, AgentRow};
@@ -305,7 +306,7 @@ impl Engine {
         id: AgentId,
         turn: Turn,
     ) -> Result<Plan<Revoked>> {
-        let row = self.stoppable_agent(actor, id, turn).await?;
+        let (row, relied_on) = self.stoppable_agent(actor, id, turn).await?;
         match (turn, row.status) {
             (Turn::Revoke, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
             (_, Status::Revoked) => {
@@ -323,16 +324,16 @@ impl Engine {
             }
             _ => {}
         }
-        let user = self.user_row(row.root).await?;
         if turn == Turn::Resume {
             covers_authority(actor, &self.facts(id).await?, self.now())?;
         }
+        let user = self.user_row(row.root).await?;
         let mut next = AgentRow {
             status: turn.status(),
             ..row.clone()
         };
         let mut batch = Batch {
-            reads: actor.reads(),
+            reads: [actor.reads(), relied_on].concat(),
             effects: vec![Changed::Agent(id).into()],
             ..Batch::default()
         };
@@ -363,10 +364,10 @@ impl Engine {
             actor.require(Scope::AgentsWrite)?;
             return Ok((self.agent_row(id).await?, Vec::new()));
         };
-        self.require_live_key(actor, me).await?;
+        let relied_on = self.require_live_key(actor, me).await?;
         let row = self.agent_row(id).await?;
         if row.owner == Owner::Agent(me) {
-            Ok(row)
+            Ok((row, relied_on))
         } else {
             Err(Error::NotFound("agent"))
         }
@@ -390,8 +391,8 @@ impl Engine {
 fn covers_authority(actor: &Actor, facts: &Facts, now: Timestamp) -> Result<()> {
     let grants = facts.paths.iter().filter_map(|path| path.leaf());
     grants
-        .map(|grant| actor.covers(&grant.permissions))
         .filter(|grant| grant.liveness(now) == Liveness::Live)
+        .map(|grant| actor.covers(&grant.permissions))
         .collect()
 }
 
