@@ -173,6 +173,35 @@ async fn a_ceiling_keeps_its_constraints() -> Done {
 }
 
 #[tokio::test]
+async fn an_owner_on_first_mention_is_no_way_around_the_ceiling() -> Done {
+    let (kavach, _) = fresh().await?;
+    let operator = bounded(&kavach, &json!({})).await?;
+    let engine = kavach.engine();
+    let new = engine::NewAgent {
+        owner: NewOwner::External(External {
+            provider: "clerk".to_owned(),
+            external_id: "u1".to_owned(),
+        }),
+        name: "agent".to_owned(),
+        kind: AgentKind::Service,
+        permissions: permissions("mcp:low:x", &json!({}))?,
+        guards: None,
+        max_depth: None,
+        parent: None,
+        expires_at: None,
+        key_ttl: None,
+        metadata: None,
+    };
+    assert!(is_forbidden(&engine.create_agent(&operator, &new).await));
+    kavach
+        .users()
+        .create(NewUser::external("clerk", "u1"))
+        .await?;
+    assert!(engine.create_agent(&operator, &new).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_owner_on_first_mention_is_created_with_the_agent() -> Done {
     let (kavach, _) = fresh().await?;
     let owner = || External {
