@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 const MAX_CONFLICTS: usize = 8;
 /// How often one question is asked anew because its caller's key was changed.
 const MAX_RENEWALS: usize = 4;
-/// How many counters one decision may find full before it gives up; each adds to what the next round knows.
+/// How many counters one decision may find full before it is a denial; each adds to what the next round knows.
 const MAX_FULL: usize = 64;
 
 /// What is asked.
@@ -76,11 +76,16 @@ impl Engine {
     /// The decision for this caller; `None` when something was done to its credential meanwhile.
     async fn decided_for(&self, actor: &Actor, question: &Question) -> Result<Option<Decision>> {
         let started = self.now();
-        let asked = Asked::new(actor, question)?;
+        let asked = match Asked::new(actor, question) {
+            Err(error) if error.is_refusal() => {
+                return Err(self.refused(actor, "decision", error).await?);
+            }
+            asked => asked?,
+        };
         let mut full = Vec::new();
-        for _ in 0..MAX_CONFLICTS + MAX_FULL {
+        for _ in 0..=MAX_CONFLICTS + MAX_FULL {
             let facts = self.facts_for(actor, &asked).await?;
-            let decision = decide(&facts, &asked.question.request, &full, self.now());
+            let decision = decided(&facts, &question.request, &full, self.now());
             if !decision.allowed()
                 && let Some(agent) = actor.agent()
             {
@@ -251,6 +256,17 @@ pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Crede
         Credential::KeyRevoked
     } else {
         Credential::KeyLive
+    }
+}
+
+/// Decides; what would be allowed, were there not too many full counters in its way, is denied by the last of them.
+fn decided(facts: &Facts, request: &Request, full: &[Full], now: Timestamp) -> decide::Decision {
+    let decision = decide(facts, request, full, now);
+    match full.last() {
+        Some(last) if full.len() >= MAX_FULL && decision.allowed() => {
+            decision.refused(last.refusal)
+        }
+        _ => decision,
     }
 }
 

@@ -223,7 +223,12 @@ impl Engine {
     }
 
     /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
-    async fn refused(&self, actor: &Actor, kind: &'static str, error: Error) -> Result<Error> {
+    pub(crate) async fn refused(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        error: Error,
+    ) -> Result<Error> {
         if let Some(agent) = actor.agent() {
             self.admit_denial(agent)?;
         }

@@ -265,6 +265,48 @@ async fn of_two_who_take_one_address_at_once_the_second_is_told() -> Done {
 }
 
 #[tokio::test]
+async fn more_full_counters_than_a_decision_looks_at_are_a_recorded_denial() -> Done {
+    const COUNTERS: usize = 100;
+    let (kavach, ada) = fresh().await?;
+    let new = (0..COUNTERS).fold(NewAgent::owned_by(&ada), |new, number| {
+        let rate = json!({ "rate": { "limit": 1, "per": 3600 + 60 * number } });
+        new.may_under(["read"], "mcp:low:*", &rate)
+    });
+    let new = kavach.agents().create(new).await?;
+    let mut codes = Vec::new();
+    for _ in 0..=COUNTERS {
+        let request = Request::new("read", "mcp:low:x");
+        codes.push(kavach.authorize(&new.id, request).await?.code);
+    }
+    assert_eq!(codes.last(), Some(&Code::RateLimited));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_question_that_may_not_be_asked_leaves_a_record() -> Done {
+    let (kavach, ada) = fresh().await?;
+    let spy = agent(&kavach, &ada, "mcp:low:*").await?;
+    let other = agent(&kavach, &ada, "mcp:high:*").await?;
+    let key = spy.token.as_ref().ok_or("no key")?.reveal().to_owned();
+    let spy = caller(&kavach, &key).await?;
+    let question = Question {
+        agent: Some(other.id),
+        on_behalf_of: None,
+        request: kavachos::core::decide::Request {
+            action: "read".parse()?,
+            resource: "mcp:high:x".parse()?,
+            arguments: None,
+            ip: None,
+            cost: None,
+        },
+    };
+    let answer = kavach.engine().authorize(&spy, &question).await;
+    assert!(is_forbidden(&answer));
+    assert_eq!(refusals(&kavach, "decision").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_cursor_beyond_every_record_is_the_callers_mistake() -> Done {
     use kavachos::engine::page::{decode_cursor, encode_cursor};
     assert!(decode_cursor::<u64>(&encode_cursor(&u64::MAX, ""), "").is_err());
