@@ -22,7 +22,7 @@ use kavachos_store::{Batch, handle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::actor::{Actor, Scope};
+use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -89,7 +89,7 @@ pub struct NewAgent {
     pub parent: Option<GrantId>,
     /// When the agent ends.
     pub expires_at: Option<Timestamp>,
-    /// How long its first key works.
+    /// How long its first key works; a key that an agent gets for a sub-agent ends with the agent's own at the latest.
     pub key_ttl: Option<Duration>,
     /// A JSON object of your own.
     pub metadata: Option<Value>,
@@ -193,7 +193,11 @@ impl Engine {
         };
         self.within_quota(&planned.terms).await?;
         let row = self.new_agent_row(new, user.id, &planned);
-        let key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
+        let mut key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
+        if let Caller::Agent(own) = &actor.caller {
+            // A sub-agent with all of an agent's authority would else be the renewal that its own key may not do.
+            key.expires_at = key.expires_at.min(own.expires_at);
+        }
         self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
         self.claim_once(actor, &mut batch, id.to_string());
         let mut view = self.view(row, &planned.terms);
@@ -486,7 +490,7 @@ impl Engine {
     pub(crate) async fn require_live_key(&self, actor: &Actor, id: AgentId) -> Result<Vec<Mark>> {
         use kavachos_core::decide::Credential;
         let facts = self.facts(id).await?;
-        let crate::actor::Caller::Agent(key) = &actor.caller else {
+        let Caller::Agent(key) = &actor.caller else {
             return Ok(Vec::new());
         };
         let live = crate::authorize::credential(key, &facts, self.now()) == Credential::KeyLive;

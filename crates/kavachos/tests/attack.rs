@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavachos::core::ledger::Outcome;
 use kavachos::core::permission::PermissionSet;
-use kavachos::engine::actor::{Actor, Caller, Scopes};
+use kavachos::engine::actor::{Actor, Scopes};
 use kavachos::engine::{NewOwner, Question};
 use kavachos::{
     Agent, AgentChange, AgentKind, AuditFilter, Code, Error, External, Issued, Kavach, NewAgent,
@@ -311,6 +311,35 @@ async fn a_cursor_beyond_every_record_is_the_callers_mistake() -> Done {
     use kavachos::engine::page::{decode_cursor, encode_cursor};
     assert!(decode_cursor::<u64>(&encode_cursor(&u64::MAX, ""), "").is_err());
     assert!(decode_cursor::<u64>(&encode_cursor(&41_u64, ""), "").is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sub_agent_is_no_renewal_of_the_agents_own_key() -> Done {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (kavach, ada) = fresh().await?;
+    let new = NewAgent::owned_by(&ada).may(["read"], "mcp:low:*");
+    let one = kavach.agents().create(new.key_ttl(HOUR)).await?;
+    let key = one.token.as_ref().ok_or("no key")?.reveal().to_owned();
+    let one_calls = caller(&kavach, &key).await?;
+    let new = engine::NewAgent {
+        owner: NewOwner::Agent(one.id),
+        name: "heir".to_owned(),
+        kind: AgentKind::Service,
+        permissions: permissions("mcp:low:*", &json!({}))?,
+        guards: None,
+        max_depth: None,
+        parent: None,
+        expires_at: None,
+        key_ttl: Some(24 * HOUR),
+        metadata: None,
+    };
+    let heir = kavach.engine().create_agent(&one_calls, &new).await?;
+    assert_eq!(heir.key_expires_at, one.key_expires_at);
+    // An operator may renew.
+    let local = Actor::local(kavach.engine().id());
+    let heir = kavach.engine().create_agent(&local, &new).await?;
+    assert!(heir.key_expires_at > one.key_expires_at);
     Ok(())
 }
 
