@@ -358,3 +358,19 @@ async fn a_sub_agent_is_no_renewal_of_the_agents_own_key() -> Done {
     assert!(heir.key_expires_at > one.key_expires_at);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_filter_that_no_record_can_match_is_the_callers_mistake() -> Done {
+    let (kavach, _) = fresh().await?;
+    let audit = |kind: &str| {
+        let filter = AuditFilter {
+            kind: Some(kind.to_owned()),
+            ..AuditFilter::default()
+        };
+        let kavach = kavach.clone();
+        async move { kavach.audit().query(&filter, Default::default()).await }
+    };
+    assert!(matches!(audit("a\0b").await, Err(Error::Invalid(_))));
+    assert!(audit("decision").await.is_ok());
+    Ok(())
+}
