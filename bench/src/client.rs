@@ -1,5 +1,6 @@
 //! The other side: a closed loop over so many connections, in a process of its own, whose CPU time nobody counts.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub(crate) struct Order {
     pub(crate) requests: u32,
     pub(crate) connections: u32,
     pub(crate) seed: u64,
+    /// Requests a second, each sent when its time comes; 0 sends the next one when the last is answered.
+    pub(crate) rate: u32,
 }
 
 /// What came of it.
@@ -36,12 +39,83 @@ pub(crate) struct Outcome {
 /// In a process of its own: sends everything and prints the outcome.
 pub(crate) fn run(order: &str) {
     let order: Order = serde_json::from_str(order).expect("an order");
+    if order.rate > 0 {
+        return print(&open_loop(&order));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let outcome = runtime.block_on(load(&order));
-    println!("{}", serde_json::to_string(&outcome).expect("text"));
+    print(&runtime.block_on(load(&order)));
+}
+
+fn print(outcome: &Outcome) {
+    println!("{}", serde_json::to_string(outcome).expect("text"));
+}
+
+/// A thread for each connection: their sleep is exact, that of tokio is not. A request that had to wait for the one
+/// before it counts from when it should have been sent.
+fn open_loop(order: &Order) -> Outcome {
+    let requests = requests(order);
+    let (connections, begun) = (order.connections as usize, Instant::now());
+    let gap = 1.0 / f64::from(order.rate);
+    let times = std::thread::scope(|scope| {
+        let threads = (0..connections).map(|first| {
+            let requests = &requests;
+            let mut stream = std::net::TcpStream::connect(&order.address).expect("a connection");
+            stream.set_nodelay(true).expect("a setting");
+            scope.spawn(move || {
+                let ours = requests.iter().enumerate().skip(first).step_by(connections);
+                let timed = ours.map(|(at, request)| {
+                    let due = begun + Duration::from_secs_f64(0.2 + gap * at as f64);
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    let allowed = exchange(&mut stream, request);
+                    (due.elapsed(), allowed)
+                });
+                timed.collect::<Vec<_>>()
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let times = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("a thread"));
+        times.collect::<Vec<_>>()
+    });
+    let allowed = times.iter().filter(|(_, allowed)| *allowed).count();
+    let times = times.into_iter().map(|(time, _)| time).collect();
+    Outcome::of(times, allowed as u32, begun)
+}
+
+fn exchange(stream: &mut std::net::TcpStream, request: &[u8]) -> bool {
+    stream.write_all(request).expect("a write");
+    let (mut answer, mut part) = (Vec::new(), [0; 4_096]);
+    while !is_whole(&answer) {
+        let read = stream.read(&mut part).expect("a read");
+        assert_ne!(read, 0, "the server closed a connection");
+        answer.extend_from_slice(&part[..read]);
+    }
+    is_allowed(&answer)
+}
+
+/// Whether the answer allows; it must be 200.
+fn is_allowed(answer: &[u8]) -> bool {
+    let text = str::from_utf8(answer).expect("text");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    text.contains("\"allowed\":true")
+}
+
+impl Outcome {
+    fn of(mut times: Vec<Duration>, allowed: u32, begun: Instant) -> Self {
+        let seconds = begun.elapsed().as_secs_f64();
+        times.sort();
+        let micros = |part| quantile(&times, part).as_secs_f64() * 1e6;
+        Self {
+            seconds,
+            median_us: micros(0.5),
+            p99_us: micros(0.99),
+            allowed,
+        }
+    }
 }
 
 async fn load(order: &Order) -> Outcome {
@@ -66,15 +140,7 @@ async fn load(order: &Order) -> Outcome {
         times.extend(ours);
         allowed += yes;
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    times.sort();
-    let micros = |part| quantile(&times, part).as_secs_f64() * 1e6;
-    Outcome {
-        seconds,
-        median_us: micros(0.5),
-        p99_us: micros(0.99),
-        allowed,
-    }
+    Outcome::of(times, allowed, begun)
 }
 
 /// Every request as it goes over the wire.
@@ -116,9 +182,7 @@ async fn connection(
             assert_ne!(read, 0, "the server closed a connection");
         }
         times.push(begun.elapsed());
-        let text = str::from_utf8(&answer).expect("text");
-        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        allowed += u32::from(text.contains("\"allowed\":true"));
+        allowed += u32::from(is_allowed(&answer));
     }
     (times, allowed)
 }

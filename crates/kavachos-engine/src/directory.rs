@@ -66,7 +66,33 @@ pub(crate) struct KnownAgent {
     /// The agent.
     pub(crate) agent: Arc<Agent>,
     /// What it holds: every live grant, and some that ended.
-    pub(crate) received: Option<Arc<[GrantId]>>,
+    pub(crate) received: Option<Received>,
+}
+
+/// The grants of an agent. Most hold one, and then it is found without following a pointer.
+#[derive(Debug, Clone)]
+pub(crate) enum Received {
+    One(GrantId),
+    Several(Arc<[GrantId]>),
+}
+
+impl Received {
+    pub(crate) fn as_slice(&self) -> &[GrantId] {
+        match self {
+            Self::One(grant) => std::slice::from_ref(grant),
+            Self::Several(grants) => grants,
+        }
+    }
+}
+
+impl FromIterator<GrantId> for Received {
+    fn from_iter<I: IntoIterator<Item = GrantId>>(grants: I) -> Self {
+        let grants: Vec<GrantId> = grants.into_iter().collect();
+        match *grants.as_slice() {
+            [grant] => Self::One(grant),
+            _ => Self::Several(grants.into()),
+        }
+    }
 }
 
 /// Where compiled things are found: the directory, or what was just loaded.

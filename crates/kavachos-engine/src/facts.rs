@@ -11,7 +11,7 @@ use kavachos_store::agent::AgentRow;
 use kavachos_store::grant::GrantRow;
 
 use crate::compile;
-use crate::directory::{Directory, KnownAgent, Load, Lookup};
+use crate::directory::{Directory, KnownAgent, Load, Lookup, Received};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -47,8 +47,9 @@ fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
     let user = from.user(agent.root)?;
     let owners = owners(from, &agent)?;
     let received = received?;
+    let received = received.as_slice();
     let mut paths = Vec::with_capacity(received.len());
-    for grant in &*received {
+    for grant in received {
         paths.push(path(from, *grant, &user)?);
     }
     Some(Facts {
@@ -159,7 +160,7 @@ impl Loaded {
         }
         let mut grants: Vec<GrantRow> = decode(answers.next())?;
         grants.extend(decode::<GrantRow>(answers.next())?);
-        let received: Arc<[GrantId]> = grants.iter().map(|grant| grant.id).collect();
+        let received: Received = grants.iter().map(|grant| grant.id).collect();
 
         let parents = ids(grants.iter().filter_map(|grant| grant.parent));
         for chunk in parents.chunks(IDS_PER_QUERY) {
@@ -195,7 +196,7 @@ impl Loaded {
         }
         let known = |row: &AgentRow| KnownAgent {
             agent: Arc::new(compile::agent(row)),
-            received: (row.id == id).then(|| Arc::clone(&received)),
+            received: (row.id == id).then(|| received.clone()),
         };
         let loaded = Self {
             users,
