@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Router, routing::post};
-use kavachos::{AgentId, Kavach, NewAgent, NewUser, Request};
+use kavachos::{AgentId, Kavach, Request};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -39,6 +39,8 @@ async fn scan(
 
 #[tokio::test]
 async fn the_route_asks_before_it_acts_and_the_api_is_served_beside_it() -> Outcome {
+    use kavachos::{NewAgent, NewUser};
+
     let kavach = Kavach::builder().sqlite_in_memory().build().await?;
     let ada = kavach.users().create(NewUser::named("Ada")).await?;
     let reader = NewAgent::owned_by(&ada).may(["read"], "mcp:github:kavachos");
