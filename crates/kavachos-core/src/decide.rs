@@ -18,6 +18,7 @@ pub use code::Code;
 pub use count::{COUNTER_KEY_BYTES, CounterKey, Full, Take};
 pub use facts::{Answer, Approval, Credential, Facts, Known, Request};
 
+use crate::counter::Refusal;
 use crate::id::{GrantId, UserId};
 use crate::permission::PermissionId;
 use crate::principal::{Agent, Liveness, is_owned_by_live};
@@ -75,6 +76,24 @@ impl Decision {
     /// A sentence for people. It names no person and repeats nothing of the request.
     pub fn reason(&self) -> String {
         Sentence(self).to_string()
+    }
+
+    /// This decision with its counter found full, for a caller that looks at no further ones.
+    pub fn refused(mut self, refusal: Refusal) -> Self {
+        let (code, retry_after) = match refusal {
+            Refusal::RetryAfter(wait) => (Code::RateLimited, Some(wait)),
+            Refusal::Exhausted => (Code::BudgetExhausted, None),
+        };
+        if let Some(best) = self.verdicts.first_mut() {
+            best.code = code;
+        }
+        Self {
+            code,
+            retry_after,
+            takes: Vec::new(),
+            reads: Vec::new(),
+            ..self
+        }
     }
 
     fn before_paths(code: Code) -> Self {

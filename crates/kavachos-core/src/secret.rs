@@ -115,6 +115,33 @@ impl Secret {
     }
 }
 
+/// A text in which everything that looks like a credential is cut down to its prefix: for messages that quote input.
+pub fn redacted(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, prefix, after)) = next_credential(rest) {
+        let end = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        shown.push_str(before);
+        shown.push_str(prefix);
+        if end.len() < after.len() {
+            shown.push('…');
+        }
+        rest = end;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// What stands before the first prefix of a credential, the prefix, and what follows it.
+fn next_credential(text: &str) -> Option<(&str, &'static str, &str)> {
+    let prefixes = SecretKind::ALL.into_iter().map(SecretKind::prefix);
+    let found = prefixes.filter_map(|prefix| {
+        let (before, after) = text.split_once(prefix)?;
+        Some((before, prefix, after))
+    });
+    found.min_by_key(|(before, ..)| before.len())
+}
+
 /// The SHA-256 of a credential. 256 random bits need no slow hash.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
@@ -186,6 +213,19 @@ mod tests {
                 Secret::parse(str::from_utf8(&changed).unwrap()).is_err(),
                 "position {at}"
             );
+        }
+    }
+
+    #[test]
+    fn no_credential_is_left_in_a_text_that_quotes_one() {
+        let (one, two) = (
+            Secret::new(SecretKind::Agent, [7; 32]),
+            Secret::new(SecretKind::Operator, [8; 32]),
+        );
+        let text = format!("`{}` and {}: no ids", one.reveal(), two.reveal());
+        assert_eq!(redacted(&text), "`kv_agent_…` and kv_key_…: no ids");
+        for text in ["", "`kv_agent_` alone", "nothing of the kind, ünïcode too"] {
+            assert_eq!(redacted(text), text);
         }
     }
 

@@ -12,6 +12,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Owner, Status};
 use kavachos_core::resource::Resource;
 use kavachos_core::revocation::Mark;
+use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use crate::error::{Error, Result};
@@ -163,6 +164,8 @@ impl Scopes {
 pub struct OperatorKey {
     /// Its id.
     pub id: KeyId,
+    /// What is stored of the key itself.
+    pub hash: SecretHash,
     /// What it may be used for.
     pub scopes: Scopes,
     /// The bound on everything that is made or asked with it; `None` for no bound.
@@ -180,6 +183,8 @@ pub struct OperatorKey {
 pub struct AgentKey {
     /// Whose it is.
     pub agent: AgentId,
+    /// What is stored of the key itself.
+    pub hash: SecretHash,
     /// As stored.
     pub status: Status,
     /// When it stops working.
@@ -203,6 +208,17 @@ pub enum Caller {
     Operator(Arc<OperatorKey>),
     /// An agent, with a key that is known but may be dead: only a decision may be asked for with a dead one.
     Agent(Arc<AgentKey>),
+}
+
+impl Caller {
+    /// The handle and generation of the credential.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        match self {
+            Self::Local => None,
+            Self::Operator(key) => Some(key.mark),
+            Self::Agent(key) => Some(key.mark),
+        }
+    }
 }
 
 /// One call: who makes it, and what its record says of where it came from.
@@ -292,26 +308,27 @@ impl Actor {
     }
 
     /// Refuses permissions that lie above the caller's ceiling.
+    ///
+    /// A ceiling is no hop of a chain, so nothing is inherited from it: its constraints must be repeated.
     pub(crate) fn covers(&self, permissions: &PermissionSet) -> Result<()> {
-        match self
-            .ceiling()
-            .map(|ceiling| ceiling.covers_all(permissions))
-        {
-            Some(Err(reason)) => Err(Error::Forbidden(format!(
-                "above this key's ceiling: {}",
-                reason.message()
-            ))),
-            _ => Ok(()),
+        let Some(ceiling) = self.ceiling() else {
+            return Ok(());
+        };
+        if ceiling.includes(permissions) {
+            return Ok(());
         }
+        let reason = ceiling.covers_all(permissions).err().map_or_else(
+            || "repeat the ceiling's constraints".to_owned(),
+            |reason| reason.message().to_owned(),
+        );
+        Err(Error::Forbidden(format!(
+            "above this key's ceiling: {reason}"
+        )))
     }
 
     /// What must still be so when the writer comes to the caller's batch: its credential is not revoked.
     pub(crate) fn reads(&self) -> Vec<Mark> {
-        match &self.caller {
-            Caller::Local => Vec::new(),
-            Caller::Operator(key) => vec![key.mark],
-            Caller::Agent(key) => vec![key.mark],
-        }
+        self.caller.mark().into_iter().collect()
     }
 
     /// The caller's name in records.

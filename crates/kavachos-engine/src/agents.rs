@@ -22,7 +22,7 @@ use kavachos_store::{Batch, handle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::actor::{Actor, Scope};
+use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -89,7 +89,7 @@ pub struct NewAgent {
     pub parent: Option<GrantId>,
     /// When the agent ends.
     pub expires_at: Option<Timestamp>,
-    /// How long its first key works.
+    /// How long its first key works; a key that an agent gets for a sub-agent ends with the agent's own at the latest.
     pub key_ttl: Option<Duration>,
     /// A JSON object of your own.
     pub metadata: Option<Value>,
@@ -193,7 +193,11 @@ impl Engine {
         };
         self.within_quota(&planned.terms).await?;
         let row = self.new_agent_row(new, user.id, &planned);
-        let key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
+        let mut key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
+        if let Caller::Agent(own) = &actor.caller {
+            // A sub-agent with all of an agent's authority would else be the renewal that its own key may not do.
+            key.expires_at = key.expires_at.min(own.expires_at);
+        }
         self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
         self.claim_once(actor, &mut batch, id.to_string());
         let mut view = self.view(row, &planned.terms);
@@ -226,10 +230,22 @@ impl Engine {
                 {
                     return Ok((Owner::User(row.id), row, plain()));
                 }
+                actor.covers(&PermissionSet::everything()).map_err(|_| {
+                    Error::Forbidden(
+                        "a human on first mention may do everything, which lies above this key's ceiling; create the user with `permissions` first"
+                            .to_owned(),
+                    )
+                })?;
                 let new = NewUser {
                     external: Some(external.clone()),
                     ..NewUser::default()
                 };
+                actor.covers(&PermissionSet::everything()).map_err(|_| {
+                    Error::Forbidden(
+                        "a human on first mention may do everything, which lies above this key's ceiling; create the user with `permissions` first"
+                            .to_owned(),
+                    )
+                })?;
                 let row = self.new_user_row(new)?;
                 let batch = self.user_born(actor, &row)?;
                 Ok((Owner::User(row.id), row, batch))
@@ -313,7 +329,7 @@ impl Engine {
         batch.entries.push(self.agent_record(
             actor,
             "agent.created",
-            (row, user),
+            (row, user, &planned.above.agents),
             Some(&planned.terms),
         )?);
         batch.effects.push(Changed::User(user.id).into());
@@ -327,7 +343,7 @@ impl Engine {
         &self,
         actor: &Actor,
         kind: &'static str,
-        (row, user): (&AgentRow, &UserRow),
+        (row, user, above): (&AgentRow, &UserRow, &[AgentId]),
         terms: Option<&Terms>,
     ) -> Result<Entry> {
         let (ip, user_agent) = actor.origin();
@@ -339,14 +355,10 @@ impl Engine {
             .as_deref()
             .map(|text| compile::stored("metadata", text))
             .transpose()?;
-        let chain: Vec<AgentId> = match row.owner {
-            Owner::Agent(owner) => vec![owner],
-            Owner::User(_) => Vec::new(),
-        };
         let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
         record.subject = Some(user.pseudonym);
         record.agent = Some(row.id);
-        record.chain = &chain;
+        record.chain = above;
         record.request_id = Some(actor.request);
         record.details = details.as_ref();
         record.personal.name = Some(&row.name);
@@ -354,6 +366,12 @@ impl Engine {
         record.personal.ip = ip.as_deref();
         record.personal.user_agent = user_agent;
         self.seal(&record)
+    }
+
+    /// The agents above an agent, from the top down.
+    pub(crate) async fn owners(&self, id: AgentId) -> Result<Vec<AgentId>> {
+        let facts = self.facts(id).await?;
+        Ok(facts.owners.iter().rev().map(|owner| owner.id).collect())
     }
 
     pub(crate) async fn agent_row(&self, id: AgentId) -> Result<AgentRow> {
@@ -463,15 +481,20 @@ impl Engine {
         }
     }
 
-    /// Refuses callers whose credential is known but dead: everything but a decision needs a live one.
+    /// Refuses callers whose credential is known but dead: everything but a decision needs a live one. The refusal is
+    /// recorded or counted like a stranger's.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], and those of the store.
     pub async fn admit(&self, actor: &Actor) -> Result<()> {
-        match actor.agent() {
-            Some(agent) => self.require_live_key(actor, agent).await.map(drop),
-            None => Ok(()),
+        let Some(agent) = actor.agent() else {
+            return Ok(());
+        };
+        let admitted = self.require_live_key(actor, agent).await;
+        if let Err(error @ Error::Unauthenticated(_)) = &admitted {
+            self.note_dead_key(actor, agent, error.code());
         }
+        admitted.map(drop)
     }
 
     /// Refuses an agent whose key or self is dead, or whose owners are: everything but a decision needs a live one.
@@ -480,7 +503,7 @@ impl Engine {
     pub(crate) async fn require_live_key(&self, actor: &Actor, id: AgentId) -> Result<Vec<Mark>> {
         use kavachos_core::decide::Credential;
         let facts = self.facts(id).await?;
-        let crate::actor::Caller::Agent(key) = &actor.caller else {
+        let Caller::Agent(key) = &actor.caller else {
             return Ok(Vec::new());
         };
         let live = crate::authorize::credential(key, &facts, self.now()) == Credential::KeyLive;

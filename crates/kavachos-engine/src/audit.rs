@@ -13,6 +13,7 @@ use crate::actor::{Actor, Scope};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::page::{Page, PageOf};
+use crate::text;
 
 /// How many records one page may look through for what its filters leave; then it ends early, with a cursor.
 const MAX_SCANNED: usize = 20_000;
@@ -69,6 +70,9 @@ impl Engine {
         page: PageOf<u64>,
     ) -> Result<Page<AuditRecord, u64>> {
         actor.require(Scope::AuditRead)?;
+        text::word("action", filter.action.as_ref())?;
+        text::word("code", filter.code.as_ref())?;
+        text::word("kind", filter.kind.as_ref())?;
         let Some(stored) = self.stored_filter(filter).await? else {
             return Ok(Page {
                 items: Vec::new(),

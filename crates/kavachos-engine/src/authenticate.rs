@@ -24,13 +24,29 @@ impl Engine {
     /// # Errors
     /// [`Error::Unauthenticated`] when the credential is malformed, unknown, of a kind that calls nothing here, or dead.
     pub async fn authenticate(&self, credential: &str) -> Result<Caller> {
-        const UNKNOWN: Error = Error::Unauthenticated("the credential is unknown");
         let secret = Secret::parse(credential).map_err(|_| {
             Error::Unauthenticated(
                 "the credential is not well-formed: copy all of it, without quotes",
             )
         })?;
-        let Some(known) = self.known_key(&secret).await? else {
+        self.caller_of(secret.kind(), secret.hash()).await
+    }
+
+    /// The caller as its credential stands now: read again when the writer found that something had changed.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when it is dead by now.
+    pub(crate) async fn renewed(&self, caller: &Caller) -> Result<Caller> {
+        match caller {
+            Caller::Local => Ok(Caller::Local),
+            Caller::Operator(key) => self.caller_of(SecretKind::Operator, key.hash).await,
+            Caller::Agent(key) => self.caller_of(SecretKind::Agent, key.hash).await,
+        }
+    }
+
+    async fn caller_of(&self, kind: SecretKind, hash: SecretHash) -> Result<Caller> {
+        const UNKNOWN: Error = Error::Unauthenticated("the credential is unknown");
+        let Some(known) = self.known_key(kind, hash).await? else {
             return Err(UNKNOWN);
         };
         match known {
@@ -51,13 +67,12 @@ impl Engine {
         self.now().since(dead_since) < DEAD_KEYS_KNOWN
     }
 
-    async fn known_key(&self, secret: &Secret) -> Result<Option<KnownKey>> {
-        let hash = secret.hash();
+    async fn known_key(&self, kind: SecretKind, hash: SecretHash) -> Result<Option<KnownKey>> {
         if let Some(key) = self.directory().key(hash) {
             return Ok(Some(key));
         }
         let load = self.directory().begin();
-        let found = self.load_key(secret.kind(), hash).await?;
+        let found = self.load_key(kind, hash).await?;
         if let Some(key) = &found {
             self.directory().keep_key(load, hash, key);
         }

@@ -3,6 +3,7 @@
 //! The answer leaves after the record is on disk. An allow carries the generations that it relied on and takes its
 //! counters in the same commit, so a kill or a full counter that comes first turns it into a new decision.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use kavachos_core::counter::Refusal;
@@ -22,7 +23,7 @@ use crate::error::{Error, Result};
 
 /// How often a decision that met a change decides again.
 const MAX_CONFLICTS: usize = 8;
-/// How many counters one decision may find full before it gives up; each adds to what the next round knows.
+/// How many counters one decision may find full before it is a denial; each adds to what the next round knows.
 const MAX_FULL: usize = 64;
 
 /// What is asked.
@@ -60,11 +61,18 @@ impl Engine {
     /// too often; the variants of ours when nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
         let started = self.now();
-        let asked = Asked::new(actor, question)?;
+        let mut actor = Cow::Borrowed(actor);
         let mut full = Vec::new();
-        for _ in 0..MAX_CONFLICTS + MAX_FULL {
-            let facts = self.facts_for(actor, &asked).await?;
-            let decision = decide(&facts, &asked.question.request, &full, self.now());
+        let mut conflicts = 0;
+        while conflicts < MAX_CONFLICTS {
+            let asked = match Asked::new(&actor, question) {
+                Err(error) if error.is_refusal() => {
+                    return Err(self.refused(&actor, "decision", error).await?);
+                }
+                asked => asked?,
+            };
+            let facts = self.facts_for(&actor, &asked).await?;
+            let decision = decided(&facts, &question.request, &full, self.now());
             if !decision.allowed()
                 && let Some(agent) = actor.agent()
             {
@@ -72,9 +80,14 @@ impl Engine {
             }
             let id = self.id();
             let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
-            match self.store().commit(batch(actor, &decision, entry)).await {
+            match self.store().commit(batch(&actor, &decision, entry)).await {
                 Ok(_) => return Ok(answer(id, &decision)),
-                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Conflict { .. }) => {
+                    conflicts += 1;
+                    // It may have been the caller's own key that was changed.
+                    let caller = self.renewed(&actor.caller).await?;
+                    actor.to_mut().caller = caller;
+                }
                 Err(CommitError::Refused { counter, refusal }) => {
                     full.push(full_counter(&counter, refusal)?);
                 }
@@ -115,7 +128,6 @@ impl Engine {
             .collect();
         let chain = ancestors(facts, path);
         let reason = decision.reason();
-        let details = details(asked.actor, facts, decision);
         let (ip, user_agent) = asked.actor.origin();
         let ip = request.ip.map(|ip| ip.to_canonical().to_string()).or(ip);
         let mut record = Record::new(
@@ -150,16 +162,27 @@ impl Engine {
         record.personal.arguments_digest = asked.arguments_digest.as_ref();
         record.personal.ip = ip.as_deref();
         record.personal.user_agent = user_agent;
-        record.details = details.as_ref();
-        // A decision is recorded in any case: what makes a record too long is left out, the explanation first.
-        let sealed = self.seal(&record).or_else(|_| {
-            record.details = None;
-            self.seal(&record)
-        });
-        sealed.or_else(|_| {
-            record.personal.user_agent = None;
-            self.seal(&record)
-        })
+        self.seal_explained(record, (asked.actor, facts, decision))
+    }
+
+    /// Seals the record with as many of the paths as there is room for: whatever makes a record long, a denial has one.
+    fn seal_explained(
+        &self,
+        record: Record<'_>,
+        (actor, facts, decision): (&Actor, &Facts, &decide::Decision),
+    ) -> Result<Entry> {
+        let mut shown = decision.verdicts.len();
+        loop {
+            let details = details(actor, facts, decision, shown);
+            let sealed = self.seal(&Record {
+                details: details.as_ref(),
+                ..record
+            });
+            match sealed {
+                Err(Error::Invalid(_)) if shown > 0 => shown /= 2,
+                sealed => return sealed,
+            }
+        }
     }
 }
 
@@ -224,6 +247,17 @@ pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Crede
     }
 }
 
+/// Decides; a request that would be allowed, were there not too many full counters in its way, is denied by the last.
+fn decided(facts: &Facts, request: &Request, full: &[Full], now: Timestamp) -> decide::Decision {
+    let decision = decide(facts, request, full, now);
+    match full.last() {
+        Some(last) if full.len() >= MAX_FULL && decision.allowed() => {
+            decision.refused(last.refusal)
+        }
+        _ => decision,
+    }
+}
+
 fn batch(actor: &Actor, decision: &decide::Decision, entry: Entry) -> Batch {
     let mut batch = Batch {
         entries: vec![entry],
@@ -263,7 +297,7 @@ fn answer(audit_id: AuditId, decision: &decide::Decision) -> Decision {
 }
 
 /// The agents above the acting one: the givers of the path that decided, or its owners when no path did.
-fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
+pub(crate) fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
     let givers = path
         .into_iter()
         .flat_map(|path| &path.hops)
@@ -277,14 +311,19 @@ fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<AgentId> {
     chain
 }
 
-/// What the record keeps beyond the winner: why each path did not permit, and that the agent spoke for itself.
-fn details(actor: &Actor, facts: &Facts, decision: &decide::Decision) -> Option<Value> {
+/// What the record keeps beyond the winner: why the best paths did not permit, and that the agent spoke for itself.
+fn details(
+    actor: &Actor,
+    facts: &Facts,
+    decision: &decide::Decision,
+    shown: usize,
+) -> Option<Value> {
     let mut members = serde_json::Map::new();
     if actor.agent().is_some() && decision.allowed() {
         members.insert("selfReported".to_owned(), Value::Bool(true));
     }
     if !decision.allowed() && !decision.verdicts.is_empty() {
-        let paths = decision.verdicts.iter().map(|verdict| {
+        let paths = decision.verdicts.iter().take(shown).map(|verdict| {
             let grant = facts
                 .paths
                 .get(verdict.path)
@@ -298,8 +337,12 @@ fn details(actor: &Actor, facts: &Facts, decision: &decide::Decision) -> Option<
             })
         });
         members.insert("paths".to_owned(), paths.collect());
-        if decision.more > 0 {
-            members.insert("morePaths".to_owned(), decision.more.into());
+        let left_out = decision.verdicts.len().saturating_sub(shown);
+        let more = usize::try_from(decision.more)
+            .unwrap_or(usize::MAX)
+            .saturating_add(left_out);
+        if more > 0 {
+            members.insert("morePaths".to_owned(), more.into());
         }
     }
     (!members.is_empty()).then_some(Value::Object(members))

@@ -78,6 +78,7 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant> {
 pub(crate) fn agent_key(row: &AgentKeyRow) -> AgentKey {
     AgentKey {
         agent: row.agent,
+        hash: row.hash,
         status: row.status,
         expires_at: row.expires_at,
         ended_at: row.ended_at,
@@ -91,6 +92,7 @@ pub(crate) fn operator_key(row: &OperatorKeyRow) -> Result<OperatorKey> {
     let names: Vec<String> = stored("scopes", &row.scopes)?;
     Ok(OperatorKey {
         id: row.id,
+        hash: row.hash,
         scopes: Scopes::parse(&names).map_err(|error| {
             Error::Internal(format!("the stored scopes cannot be read: {error}"))
         })?,

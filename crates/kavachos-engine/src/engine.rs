@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::id::{Id, Named};
-use kavachos_core::ledger::{Blinding, Entry, Outcome, Record};
+use kavachos_core::ledger::{Actor as Name, Blinding, Entry, Outcome, Record};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Store};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Caller};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::flood::Flood;
@@ -87,6 +87,21 @@ impl Engine {
     /// Whether changes can be committed.
     pub fn health(&self) -> Health {
         self.shared.parts.store.health()
+    }
+
+    /// Whether changes can be committed. After a failure it tries to record that they can again, so that room on a disk
+    /// is noticed even when everybody else was told to stay away.
+    pub async fn readiness(&self) -> Health {
+        if matches!(self.health(), Health::Failing(_)) {
+            let kind = "ledger.recovered";
+            let record = Record::new(self.id(), kind, Outcome::Allowed, "done", Name::System);
+            if let Ok(entry) = self.seal(&record)
+                && let Err(error) = self.record(entry).await
+            {
+                tracing::warn!(%error, "the ledger still cannot be written");
+            }
+        }
+        self.health()
     }
 
     /// The limits in force.
@@ -184,7 +199,7 @@ impl Engine {
             };
             match self.store().commit(change.batch).await {
                 Ok(_) => return Ok(change.value),
-                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Conflict { .. }) => self.require_same_key(actor).await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -193,8 +208,27 @@ impl Engine {
         ))
     }
 
+    /// Refuses a caller whose credential was revoked or changed while its change was planned.
+    async fn require_same_key(&self, actor: &Actor) -> Result<()> {
+        let caller = self.renewed(&actor.caller).await?;
+        if caller.mark() == actor.caller.mark() {
+            return Ok(());
+        }
+        Err(match caller {
+            Caller::Agent(_) => Error::Unauthenticated("the agent or its key is not live"),
+            Caller::Local | Caller::Operator(_) => Error::WrongState(
+                "your key was changed meanwhile; nothing was done, try again".to_owned(),
+            ),
+        })
+    }
+
     /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
-    async fn refused(&self, actor: &Actor, kind: &'static str, error: Error) -> Result<Error> {
+    pub(crate) async fn refused(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        error: Error,
+    ) -> Result<Error> {
         if let Some(agent) = actor.agent() {
             self.admit_denial(agent)?;
         }

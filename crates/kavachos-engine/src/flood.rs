@@ -18,6 +18,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::Batch;
 use serde_json::json;
 
+use crate::actor::Actor;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -221,12 +222,27 @@ pub struct Stranger<'a> {
 impl Engine {
     /// Records or counts the refusal of a stranger. The answer does not wait for the disk.
     pub fn note_stranger(&self, stranger: Stranger<'_>, code: &'static str) {
+        self.note(stranger, None, code);
+    }
+
+    /// The same for someone with a dead key of this agent.
+    pub(crate) fn note_dead_key(&self, actor: &Actor, agent: AgentId, code: &'static str) {
+        let stranger = Stranger {
+            ip: actor.ip,
+            user_agent: actor.user_agent.as_deref(),
+            request: actor.request,
+        };
+        self.note(stranger, Some(agent), code);
+    }
+
+    fn note(&self, stranger: Stranger<'_>, agent: Option<AgentId>, code: &'static str) {
         let free = self.store().free_bytes();
         if self.flood().stranger(stranger.ip, code, self.now(), free) == Note::Counted {
             return;
         }
         let ip = stranger.ip.map(|ip| ip.to_canonical().to_string());
         let mut record = Record::new(self.id(), "refusal", Outcome::Denied, code, Name::Stranger);
+        record.agent = agent;
         record.request_id = Some(stranger.request);
         record.personal.ip = ip.as_deref();
         record.personal.user_agent = stranger.user_agent;

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::actor::{Actor, Caller, Scope};
 use crate::agents::{check_depth, contents, live_agent, relied_on};
+use crate::authorize::ancestors;
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -143,6 +144,35 @@ pub(crate) struct Planned {
     pub(crate) terms: Terms,
     pub(crate) reason: Option<String>,
     pub(crate) reads: Vec<Mark>,
+    pub(crate) above: Above,
+}
+
+/// Everything above a grant, from the human down, for its records.
+#[derive(Default)]
+pub(crate) struct Above {
+    pub(crate) agents: Vec<AgentId>,
+    grants: Vec<GrantId>,
+}
+
+impl Above {
+    /// What stands above a grant that comes from this path of its giver.
+    fn of(giver: &Facts, path: &Path) -> Self {
+        let mut agents = ancestors(giver, Some(path));
+        agents.extend(giver.agent.iter().map(|agent| agent.id));
+        Self {
+            agents,
+            grants: path.hops.iter().map(|hop| hop.grant.id).collect(),
+        }
+    }
+
+    /// The owners of a receiver stand above it too.
+    fn add_owners(&mut self, receiver: &Facts) {
+        for owner in receiver.owners.iter().rev() {
+            if !self.agents.contains(&owner.id) {
+                self.agents.push(owner.id);
+            }
+        }
+    }
 }
 
 impl Ask {
@@ -196,13 +226,14 @@ impl Engine {
         actor.covers(&new.permissions)?;
         let receiver = self.facts(new.to).await?;
         let ask = self.delegation_ask(new, &receiver)?;
-        let planned = match new.from {
+        let mut planned = match new.from {
             Owner::User(id) => {
                 let user = compile::user(&self.user_row(id).await?)?;
                 self.plan_grant_from_human(actor, &user, &ask)?
             }
             Owner::Agent(_) => self.plan_grant(actor, &ask).await?,
         };
+        planned.above.add_owners(&receiver);
         self.within_quota(&planned.terms).await?;
         let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
         let mut batch = Batch {
@@ -263,7 +294,7 @@ impl Engine {
             .into());
         }
         let terms = derive(Source::Human(user), &ask.terms(actor), self.now()).map_err(refused)?;
-        Ok(self.planned(terms, ask, vec![user.mark]))
+        Ok(self.planned(terms, ask, (vec![user.mark], Above::default())))
     }
 
     /// A grant from an agent: a delegation, or the root grant of a sub-agent.
@@ -291,7 +322,7 @@ impl Engine {
         let terms = derive(source, &ask.terms(actor), now).map_err(refused)?;
         let mut reads = relied_on(agent, &facts);
         reads.extend(path_marks(path));
-        Ok(self.planned(terms, ask, reads))
+        Ok(self.planned(terms, ask, (reads, Above::of(&facts, path))))
     }
 
     /// Says which quota is used up; the insert makes sure of it.
@@ -323,13 +354,14 @@ impl Engine {
         })
     }
 
-    fn planned(&self, terms: Terms, ask: &Ask, reads: Vec<Mark>) -> Planned {
+    fn planned(&self, terms: Terms, ask: &Ask, (reads, above): (Vec<Mark>, Above)) -> Planned {
         Planned {
             id: self.id(),
             mark: self.mark(HandleKind::Grant),
             terms,
             reason: ask.reason.clone(),
             reads,
+            above,
         }
     }
 
@@ -386,15 +418,12 @@ impl Engine {
     ) -> Result<Entry> {
         let (ip, user_agent) = actor.origin();
         let details = details(grant.id, &grant.terms)?;
-        let path: Vec<GrantId> = grant.terms.parent.into_iter().chain([grant.id]).collect();
-        let chain: Vec<AgentId> = match grant.terms.giver {
-            Owner::Agent(giver) => vec![giver],
-            Owner::User(_) => Vec::new(),
-        };
+        let mut path = grant.above.grants.clone();
+        path.push(grant.id);
         let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
         record.subject = Some(subject);
         record.agent = Some(grant.terms.to);
-        record.chain = &chain;
+        record.chain = &grant.above.agents;
         record.grant_path = &path;
         record.request_id = Some(actor.request);
         record.details = Some(&details);
@@ -521,6 +550,7 @@ impl Engine {
             terms: compile::grant(&row)?.terms(),
             reason: row.reason.clone(),
             reads: Vec::new(),
+            above: self.above(&row).await?,
         };
         let batch = Batch {
             reads: actor.reads(),
@@ -534,6 +564,20 @@ impl Engine {
             ..Batch::default()
         };
         Ok(Plan::commit(batch, Revoked::at(self.now())))
+    }
+
+    /// Everything above a grant that is there.
+    async fn above(&self, row: &GrantRow) -> Result<Above> {
+        let receiver = self.facts(row.receiver).await?;
+        let mut paths = receiver.paths.iter();
+        let path = paths.find(|path| path.leaf().is_some_and(|leaf| leaf.id == row.id));
+        let above = path.map_or_else(Vec::new, |path| {
+            path.hops.iter().map(|hop| hop.grant.id).collect()
+        });
+        Ok(Above {
+            agents: ancestors(&receiver, path),
+            grants: above.into_iter().filter(|id| *id != row.id).collect(),
+        })
     }
 
     /// What an agent may do, path by path.
@@ -628,7 +672,7 @@ pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
 
 /// The first resources of a grant, as many as fit beside the rest of a record.
 fn first_resources(terms: &Terms) -> Vec<&str> {
-    const SHOWN_BYTES: usize = 512;
+    const SHOWN_BYTES: usize = 128;
     let mut room = SHOWN_BYTES;
     let resources = terms.permissions.iter().map(|one| one.resource().as_str());
     resources

@@ -1,6 +1,7 @@
 //! Operator keys: made, changed and revoked by operators, none stronger than the key that makes it.
 
 use kavachos_core::id::KeyId;
+use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Outcome, Record};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Status;
@@ -125,6 +126,7 @@ impl Engine {
     /// It would be stronger than the caller's own: more scopes, a wider ceiling or a later end.
     pub async fn create_key(&self, actor: &Actor, new: &NewKey) -> Result<Issued<Key>> {
         text::plain("name", &new.name, text::MAX_NAME_BYTES)?;
+        check_ceiling(new.ceiling.as_ref())?;
         let secret = self.secret(SecretKind::Operator);
         self.change(actor, "key.created", || {
             self.plan_key(actor, new, &secret, Origin::Created)
@@ -239,6 +241,7 @@ impl Engine {
         if let Some(name) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
+        check_ceiling(change.ceiling.as_ref().and_then(Option::as_ref))?;
         self.change(actor, "key.updated", || {
             self.plan_key_change(actor, id, change)
         })
@@ -407,6 +410,19 @@ impl Engine {
             .await?
             .is_empty())
     }
+}
+
+/// Refuses constraints in a ceiling: it is compared with what is made, and stands on no path that would heed them.
+fn check_ceiling(ceiling: Option<&PermissionSet>) -> Result<()> {
+    let constrained = |set: &PermissionSet| set.iter().any(|one| one.constraints().is_some());
+    if ceiling.is_some_and(constrained) {
+        return Err(Invalid::at(
+            "ceiling",
+            "a ceiling bounds actions and resources; put constraints on what is made with the key",
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// A key makes, changes and revokes only keys that are no stronger than itself.

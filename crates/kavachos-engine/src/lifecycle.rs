@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
-use kavachos_core::grant::{Terms, still_covers};
+use kavachos_core::grant::{Path, Terms, still_covers};
 use kavachos_core::id::AgentId;
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::principal::{Owner, Status};
+use kavachos_core::principal::{Liveness, Owner, Status};
+use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::agent::{self, AgentRow};
@@ -132,7 +133,9 @@ impl Engine {
         }
         if let Some(end) = change.expires_at {
             next.expires_at = end;
-            if ends(end) < ends(row.expires_at) {
+            if ends(end) > ends(row.expires_at) {
+                self.within_reach(actor, id).await?;
+            } else if ends(end) < ends(row.expires_at) {
                 batch.kills.push(raised(row.mark));
             }
         }
@@ -148,7 +151,7 @@ impl Engine {
         batch.entries.push(self.agent_record(
             actor,
             "agent.updated",
-            (&next, &user),
+            (&next, &user, &self.owners(id).await?),
             terms.as_ref(),
         )?);
         Ok(Plan::commit(batch, ()))
@@ -236,6 +239,7 @@ impl Engine {
         if self.done_before(actor).await?.is_some() {
             return Ok(Plan::Done(Issued::replay(self.agent_view(row).await?)));
         }
+        self.within_reach(actor, id).await?;
         let facts = self.facts(id).await?;
         if live_agent(&facts, self.now()).is_none() {
             return Err(Error::WrongState(
@@ -243,12 +247,18 @@ impl Engine {
                     .to_owned(),
             ));
         }
+        let above = self.owners(id).await?;
         let key = self.new_key_row(&row, user.kills, ttl, secret)?;
         let mut batch = Batch {
             reads: actor.reads(),
             // The version makes two rotations at the same time one after the other.
             writes: vec![agent::update(row.clone())],
-            entries: vec![self.agent_record(actor, "agent.rotated", (&row, &user), None)?],
+            entries: vec![self.agent_record(
+                actor,
+                "agent.rotated",
+                (&row, &user, &above),
+                None,
+            )?],
             effects: vec![Changed::Agent(id).into(), Changed::Key(key.hash).into()],
             ..Batch::default()
         };
@@ -303,7 +313,7 @@ impl Engine {
         id: AgentId,
         turn: Turn,
     ) -> Result<Plan<Revoked>> {
-        let row = self.stoppable_agent(actor, id, turn).await?;
+        let (row, relied_on) = self.stoppable_agent(actor, id, turn).await?;
         match (turn, row.status) {
             (Turn::Revoke, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
             (_, Status::Revoked) => {
@@ -321,13 +331,17 @@ impl Engine {
             }
             _ => {}
         }
+        if turn == Turn::Resume {
+            self.within_reach(actor, id).await?;
+        }
         let user = self.user_row(row.root).await?;
+        let above = self.owners(id).await?;
         let mut next = AgentRow {
             status: turn.status(),
             ..row.clone()
         };
         let mut batch = Batch {
-            reads: actor.reads(),
+            reads: [actor.reads(), relied_on].concat(),
             effects: vec![Changed::Agent(id).into()],
             ..Batch::default()
         };
@@ -342,23 +356,44 @@ impl Engine {
         batch.writes.push(agent::update(next));
         batch
             .entries
-            .push(self.agent_record(actor, turn.kind(), (&row, &user), None)?);
+            .push(self.agent_record(actor, turn.kind(), (&row, &user, &above), None)?);
         Ok(Plan::commit(batch, Revoked::at(self.now())))
     }
 
-    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good.
-    async fn stoppable_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<AgentRow> {
+    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good. With what
+    /// that relied on.
+    async fn stoppable_agent(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+        turn: Turn,
+    ) -> Result<(AgentRow, Vec<Mark>)> {
         let Some(me) = actor.agent().filter(|_| turn == Turn::Revoke) else {
             actor.require(Scope::AgentsWrite)?;
-            return self.agent_row(id).await;
+            return Ok((self.agent_row(id).await?, Vec::new()));
         };
-        self.require_live_key(actor, me).await?;
+        let relied_on = self.require_live_key(actor, me).await?;
         let row = self.agent_row(id).await?;
         if row.owner == Owner::Agent(me) {
-            Ok(row)
+            Ok((row, relied_on))
         } else {
             Err(Error::NotFound("agent"))
         }
+    }
+
+    /// Refuses to give a key or a longer life to an agent that may do more than the caller's ceiling allows.
+    async fn within_reach(&self, actor: &Actor, id: AgentId) -> Result<()> {
+        if actor.ceiling().is_none() {
+            return Ok(());
+        }
+        let facts = self.facts(id).await?;
+        let now = self.now();
+        facts
+            .paths
+            .iter()
+            .filter_map(Path::leaf)
+            .filter(|held| held.liveness(now) == Liveness::Live)
+            .try_for_each(|held| actor.covers(&held.permissions))
     }
 
     /// An agent that is not revoked, with its human.

@@ -67,8 +67,10 @@ impl CursorKey for u64 {
     fn encode(&self) -> String {
         self.to_string()
     }
+    /// The number of a record; no database counts beyond 2^63.
     fn decode(text: &str) -> Option<Self> {
-        text.parse().ok()
+        let number: i64 = text.parse().ok()?;
+        number.try_into().ok()
     }
 }
 

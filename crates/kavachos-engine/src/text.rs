@@ -1,6 +1,7 @@
 //! Texts that people give to things: bounded, and without characters that would fool a terminal or a page.
 
 use kavachos_core::invalid::Invalid;
+use kavachos_core::json;
 use serde_json::Value;
 
 /// The longest name, in bytes.
@@ -9,8 +10,10 @@ pub(crate) const MAX_NAME_BYTES: usize = 200;
 pub(crate) const MAX_REASON_BYTES: usize = 200;
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
 const MAX_EMAIL_BYTES: usize = 254;
+/// The longest name by which records are filtered, in bytes.
+const MAX_WORD_BYTES: usize = 64;
 /// The longest metadata as JSON text, in bytes.
-const MAX_METADATA_BYTES: usize = 1_024;
+const MAX_METADATA_BYTES: usize = 2_048;
 
 /// Checks a name or a reason: not empty, not too long, no control characters, no marks that reorder text.
 pub(crate) fn plain(field: &str, text: &str, max: usize) -> Result<(), Invalid> {
@@ -27,6 +30,20 @@ pub(crate) fn plain(field: &str, text: &str, max: usize) -> Result<(), Invalid> 
         ));
     }
     Ok(())
+}
+
+/// Checks a name by which records are filtered: a code, a kind, an action.
+pub(crate) fn word(field: &str, text: Option<&String>) -> Result<(), Invalid> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match text {
+        Some(text)
+            if text.is_empty() || text.len() > MAX_WORD_BYTES || !text.bytes().all(known) =>
+        {
+            let message = format!("must be 1 to {MAX_WORD_BYTES} of A-Z, a-z, 0-9, `.`, `_`, `-`");
+            Err(Invalid::at(field, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Marks that make a text look like another one (Unicode Bidirectional Algorithm, explicit formatting).
@@ -51,7 +68,8 @@ pub(crate) fn metadata(value: &Value) -> Result<(), Invalid> {
     if !value.is_object() {
         return Err(Invalid::at("metadata", "must be a JSON object"));
     }
-    if value.to_string().len() > MAX_METADATA_BYTES {
+    // In the form in which it is recorded: there a number can be longer than it was written.
+    if json::canonical(value).len() > MAX_METADATA_BYTES {
         return Err(Invalid::at(
             "metadata",
             format!("is longer than {MAX_METADATA_BYTES} bytes"),

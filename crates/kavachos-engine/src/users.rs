@@ -396,6 +396,9 @@ impl Engine {
             }
             _ => {}
         }
+        if turn == Turn::Unban {
+            actor.covers(&compile::permissions(row.permissions.as_deref())?)?;
+        }
         let mut next = UserRow {
             status: turn.status(),
             ..row.clone()

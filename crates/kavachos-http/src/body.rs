@@ -1,7 +1,6 @@
 //! Bodies: strict JSON of a bounded size, read into the type of the route.
 
-use axum::extract::FromRequest;
-use axum::extract::Request;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kavachos_core::invalid::Invalid;
@@ -12,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
+use crate::params::Params;
 use crate::state::State;
 
 /// The largest body.
@@ -19,7 +19,12 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The longest `Idempotency-Key`.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
 
-/// A body of strict JSON.
+/// The body of a route that needs nothing said: an empty one, or an empty object.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// A body of strict JSON, of a route that takes no parameters in its query.
 pub(crate) struct Body<T> {
     pub(crate) value: T,
     idempotency: Option<Idempotency>,
@@ -36,7 +41,8 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &State) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        Params::from_request_parts(&mut parts, &()).await?.end()?;
         let json = parts
             .headers
             .get(CONTENT_TYPE)

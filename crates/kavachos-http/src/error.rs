@@ -5,9 +5,12 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use kavachos_core::id::RequestId;
 use kavachos_core::invalid::Invalid;
+use kavachos_core::secret::redacted;
 use kavachos_engine::Error;
 use serde::Serialize;
 
+/// The most characters of a message or a field that are shown: both may quote what the client sent.
+const MAX_SHOWN: usize = 400;
 /// How long a client waits before it tries again after a 503.
 const BUSY_RETRY_SECONDS: u64 = 1;
 
@@ -105,12 +108,13 @@ impl Failure {
 
     /// The answer.
     pub(crate) fn render(&self, request_id: RequestId) -> Response {
-        let message = self.message();
+        let message = shown(&self.message());
+        let field = self.field().map(shown);
         let body = Body {
             code: self.code(),
             message: &message,
             request_id,
-            field: self.field(),
+            field: field.as_deref(),
         };
         let text = serde_json::to_string(&Envelope { error: body }).unwrap_or_default();
         let mut response =
@@ -151,5 +155,43 @@ fn status(error: &Error) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A text that may quote what the client sent, as it is shown: short, without a credential that stood in the wrong
+/// place, and without characters that would fool whoever reads it in a log.
+fn shown(text: &str) -> String {
+    let text = redacted(text);
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == MAX_SHOWN {
+            shown.push('…');
+            break;
+        }
+        if c.is_control() || is_reordering(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Marks that make a text look like another one (Unicode Bidirectional Algorithm, explicit formatting).
+const fn is_reordering(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_short_and_plain() {
+        assert_eq!(shown("`a` is no id"), "`a` is no id");
+        assert_eq!(shown("a\u{202e}b\u{0}"), "a\\u{202e}b\\u{0}");
+        assert_eq!(shown(&"x".repeat(10_000)).chars().count(), MAX_SHOWN + 1);
+        let secret = format!("`kv_agent_{}` is no id", "a".repeat(49));
+        assert_eq!(shown(&secret), "`kv_agent_…` is no id");
     }
 }

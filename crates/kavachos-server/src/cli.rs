@@ -15,13 +15,16 @@ use crate::transport::{http::Http, local::Local};
 /// How wide help is, whatever the terminal.
 const HELP_WIDTH: usize = 100;
 
+/// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, delegations, users, keys or the audit trail goes to a server (--url, or KAVACH_URL, else
+A command about agents, delegations, users, keys or the audit trail goes to a server (--url, or KAVACH_URL, else \
 http://localhost:3000), or with --database straight to a database file that no server holds.
 
-The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither
-is set and the server is the one at http://localhost:3000, the key that `kavach dev` keeps in `kavach.dev-key` beside
-the database (./kavach.db) is used.
+The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
+set and the server is the one at http://localhost:3000, the key that `kavach dev` keeps in `kavach.dev-key` beside the \
+database (./kavach.db) is used.
+
+`kavach serve --help` lists every setting.
 
 Exit codes: 0 done, 1 refused or found bad (a denied `authorize`, too), 2 usage.";
 
@@ -70,6 +73,7 @@ enum HostCommand {
     /// Make a database and its first operator key
     Init,
     /// Run a server on an initialised database
+    #[command(after_help = config::reference())]
     Serve(Listening),
     /// Check configuration, database, addresses, files and clock, and say what to do
     Doctor,
@@ -155,6 +159,10 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             Threads::One,
             command::doctor::run(&environment, &flags, output),
         ),
+        Command::Host(_) if cli.global.url.is_some() => {
+            let message = "this command is about a server of its own: leave `--url` out";
+            Err(Failure::Usage(message.to_owned()))
+        }
         Command::Host(command) => {
             let config = loaded(&environment, &flags, output)?;
             host(&command, &config, &environment, output)

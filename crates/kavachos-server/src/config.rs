@@ -18,7 +18,7 @@ use kavachos_core::secret::Secret;
 use kavachos_engine::Settings;
 
 use self::layer::Layers;
-pub(crate) use self::layer::{ConfigError, Flag};
+pub(crate) use self::layer::{ConfigError, Flag, reference};
 pub(crate) use self::value::{Key, Listen, Log, LogForm, Presence, is_loopback};
 
 /// The file that is read when it is there and no other is named.

@@ -94,13 +94,15 @@ impl FromRow for UserRow {
     }
 }
 
-/// Stores a new human. The handle is stored apart, with [`crate::handle::born`].
+/// Stores a new human, if nobody has the e-mail address or the outside identity.
+/// The handle is stored apart, with [`crate::handle::born`].
 pub fn insert(user: UserRow) -> Write {
     let (provider, external_id) = user.external.unzip();
     Write::exactly(
         1,
         "INSERT INTO users (id, status, email, name, provider, external_id, permissions, handle, kills, pseudonym, \
-         agents, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         agents, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         ON CONFLICT DO NOTHING",
     )
     .bind(user.id)
     .bind(user.status)
@@ -117,12 +119,12 @@ pub fn insert(user: UserRow) -> Write {
     .bind(user.created_at)
 }
 
-/// Replaces what may change of a human who is still as `user.version` says.
+/// Replaces what may change of a human who is still as `user.version` says, if nobody else has the e-mail address.
 pub fn update(user: UserRow) -> Write {
     Write::exactly(
         1,
         "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, version = version + 1 \
-         WHERE id = ?1 AND version = ?2",
+         WHERE id = ?1 AND version = ?2 AND NOT EXISTS (SELECT 1 FROM users WHERE email = ?4 AND id <> ?1)",
     )
     .bind(user.id)
     .bind(user.version)

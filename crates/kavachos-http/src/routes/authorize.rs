@@ -108,7 +108,9 @@ fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
                 ip: None,
                 user_agent: None,
             });
-            actor.user_agent = context.user_agent.or(actor.user_agent);
+            if let Some(stated) = context.user_agent {
+                actor.user_agent = Some(user_agent(stated)?);
+            }
             context.ip
         }
     };
@@ -127,6 +129,17 @@ fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
         },
         actor,
     ))
+}
+
+/// What a header could not hold, an operator cannot state: it would make every record of it longer.
+fn user_agent(stated: String) -> Result<String, Invalid> {
+    if stated.chars().any(char::is_control) {
+        return Err(Invalid::at(
+            "context.userAgent",
+            "holds control characters; leave them out",
+        ));
+    }
+    Ok(stated)
 }
 
 fn answer(decision: &Decision) -> Answer<'_> {

@@ -16,6 +16,11 @@ struct Status {
 }
 
 #[derive(Serialize)]
+struct Data {
+    data: Status,
+}
+
+#[derive(Serialize)]
 struct Version {
     version: &'static str,
 }
@@ -27,12 +32,17 @@ pub(crate) async fn healthz() -> Reply {
 
 /// `GET /readyz`: 200 when changes can be committed, else 503.
 pub(crate) async fn readyz(FromState(state): FromState<State>) -> Reply {
-    let (code, status) = match state.engine.health() {
+    let (code, status) = match state.engine.readiness().await {
         Health::Ready => (StatusCode::OK, "ready"),
         Health::Failing(_) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
         Health::Stopped(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
     };
-    json(code, &Status { status })
+    json(
+        code,
+        &Data {
+            data: Status { status },
+        },
+    )
 }
 
 /// `GET /metrics`: OpenMetrics text.

@@ -22,56 +22,124 @@ pub(super) enum Kind {
     Secret,
 }
 
-/// A setting: its key in the file and its variable.
+/// A setting: its key in the file, its variable, and what it is.
 #[derive(Debug)]
 pub(super) struct Setting {
     pub(super) key: &'static str,
     pub(super) variable: &'static str,
+    pub(super) about: &'static str,
     pub(super) kind: Kind,
 }
 
-const fn plain(key: &'static str, variable: &'static str) -> Setting {
+const fn plain(key: &'static str, variable: &'static str, about: &'static str) -> Setting {
     Setting {
         key,
         variable,
+        about,
         kind: Kind::Plain,
     }
 }
 
-const fn secret(key: &'static str, variable: &'static str) -> Setting {
+const fn secret(key: &'static str, variable: &'static str, about: &'static str) -> Setting {
     Setting {
         key,
         variable,
+        about,
         kind: Kind::Secret,
     }
 }
 
-/// Every setting there is.
+/// Every setting there is: first those of a server, then those of the command line.
 pub(super) const SETTINGS: [Setting; 17] = [
-    plain("database", "KAVACH_DATABASE"),
-    plain("listen", "KAVACH_LISTEN"),
-    plain("issuer", "KAVACH_ISSUER"),
-    secret("admin_key", "KAVACH_ADMIN_KEY"),
-    plain("trusted_proxies", "KAVACH_TRUSTED_PROXIES"),
-    plain("log.filter", "KAVACH_LOG"),
-    plain("log.format", "KAVACH_LOG_FORMAT"),
-    plain("agents.max_per_owner", "KAVACH_AGENTS_MAX_PER_OWNER"),
-    plain("agents.max_grants", "KAVACH_AGENTS_MAX_GRANTS"),
-    plain("agents.key_ttl_seconds", "KAVACH_AGENTS_KEY_TTL_SECONDS"),
+    plain("database", "KAVACH_DATABASE", "the database file"),
+    plain("listen", "KAVACH_LISTEN", "addresses to listen on"),
+    plain(
+        "issuer",
+        "KAVACH_ISSUER",
+        "the public address, https unless it is this machine",
+    ),
+    secret(
+        "admin_key",
+        "KAVACH_ADMIN_KEY",
+        "an operator key that lives as long as it is set",
+    ),
+    plain(
+        "trusted_proxies",
+        "KAVACH_TRUSTED_PROXIES",
+        "networks whose X-Forwarded-For counts",
+    ),
+    plain(
+        "log.filter",
+        "KAVACH_LOG",
+        "what is logged, as in `warn,kavachos=debug`",
+    ),
+    plain("log.format", "KAVACH_LOG_FORMAT", "`plain` or `json`"),
+    plain(
+        "agents.max_per_owner",
+        "KAVACH_AGENTS_MAX_PER_OWNER",
+        "agents of one human",
+    ),
+    plain(
+        "agents.max_grants",
+        "KAVACH_AGENTS_MAX_GRANTS",
+        "live grants of one agent",
+    ),
+    plain(
+        "agents.key_ttl_seconds",
+        "KAVACH_AGENTS_KEY_TTL_SECONDS",
+        "life of an agent's key",
+    ),
     plain(
         "agents.max_denials_per_minute",
         "KAVACH_AGENTS_MAX_DENIALS_PER_MINUTE",
+        "denials of one agent on record one by one",
     ),
     plain(
         "delegations.max_children",
         "KAVACH_DELEGATIONS_MAX_CHILDREN",
+        "live delegations below one grant",
     ),
-    plain("delegations.ttl_seconds", "KAVACH_DELEGATIONS_TTL_SECONDS"),
-    plain("directory.max_entries", "KAVACH_DIRECTORY_MAX_ENTRIES"),
-    plain("url", "KAVACH_URL"),
-    secret("key", "KAVACH_KEY"),
-    plain("ca_file", "KAVACH_CA_FILE"),
+    plain(
+        "delegations.ttl_seconds",
+        "KAVACH_DELEGATIONS_TTL_SECONDS",
+        "life of a delegation",
+    ),
+    plain(
+        "directory.max_entries",
+        "KAVACH_DIRECTORY_MAX_ENTRIES",
+        "users, agents, grants, keys kept in memory",
+    ),
+    plain(
+        "url",
+        "KAVACH_URL",
+        "the server that the command line talks to",
+    ),
+    secret("key", "KAVACH_KEY", "the command line's credential"),
+    plain(
+        "ca_file",
+        "KAVACH_CA_FILE",
+        "authorities that the command line trusts for TLS, besides the public ones",
+    ),
 ];
+
+/// The settings as they are documented in the help.
+pub(crate) fn reference() -> String {
+    let row = |setting: &Setting| {
+        let variable = match setting.kind {
+            Kind::Plain => setting.variable.to_owned(),
+            Kind::Secret => format!("{0}, {0}_FILE", setting.variable),
+        };
+        let key = match setting.kind {
+            Kind::Plain => format!("{}, {variable}", setting.key),
+            Kind::Secret => variable,
+        };
+        format!("  {key}\n      {}\n", setting.about)
+    };
+    let rows: String = SETTINGS.iter().map(row).collect();
+    format!(
+        "Settings, by key in kavach.toml and by variable (secrets by variable or file only):\n{rows}"
+    )
+}
 
 /// A flag that gives a setting its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,6 +43,7 @@ fn what_cannot_be_typed_is_refused_with_exit_code_2() {
         "agent list --limit -1",
         "agent list --url http://localhost:1 --database x.db",
         "--url http://localhost:1 agent list --database x.db",
+        "serve --url http://localhost:1",
         "dev --nonsense",
     ] {
         let ran = place.run(line);

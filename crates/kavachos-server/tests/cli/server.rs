@@ -85,6 +85,30 @@ fn a_second_signal_does_not_wait_for_requests() {
 }
 
 #[test]
+fn a_store_that_stopped_ends_the_server_with_an_error() {
+    let mut place = Place::new();
+    place.set("KAVACH_KEY", place.init());
+    let server = place.start("serve");
+    let database = rusqlite::Connection::open(place.path("kavach.db")).unwrap();
+    // What no other process may do: the numbers of the log are this server's.
+    let changed = database
+        .execute("UPDATE log SET commits = commits + 1", [])
+        .unwrap();
+    assert_eq!(changed, 1);
+    let create = format!("key create --name x --scope * --url {}", server.url);
+    let ran = place.run(create);
+    assert!(
+        ran.code == 1 && ran.err.contains("ledger_unavailable"),
+        "{ran:?}"
+    );
+    let ended = server.ended();
+    assert!(
+        ended.code == 1 && ended.err.contains("the database stopped"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_taken_port_is_told_and_nothing_is_made() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,8 +2,8 @@
 
 use axum::extract::State as FromState;
 
+use crate::body::{Body, Nothing};
 use crate::call::Call;
-use crate::params::Params;
 use crate::reply::{Reply, data};
 use crate::routes::PathId;
 use crate::state::State;
@@ -12,8 +12,8 @@ pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::Agent>,
-    params: Params,
+    body: Body<Nothing>,
 ) -> Reply {
-    params.end()?;
+    let (Nothing {}, actor) = body.with(actor);
     data(&state.engine.resume_agent(&actor, id).await?)
 }

@@ -1,0 +1,20 @@
+//! What the API promises, over real HTTP. The tests are named after the lessons that they show: `f..` are faults of the
+//! TypeScript original (part A), `b..` cases of acceptance (part B).
+//!
+//! Each refusal stands beside the same call with the control switched off, which is not refused.
+
+mod callers;
+mod chains;
+mod constraints;
+mod conventions;
+mod decisions;
+mod delegations;
+mod flood;
+mod idempotency;
+mod ledger;
+mod lifecycle;
+mod people;
+mod queries;
+mod quotas;
+mod restart;
+mod routes;

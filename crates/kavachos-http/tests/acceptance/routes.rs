@@ -1,0 +1,220 @@
+//! Every route of the router, with a call that an operator may make.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use kavachos_test::{Reply, TestAgent, TestApp, may};
+use serde_json::{Value, json};
+
+/// What an agent key gets at a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgentKey {
+    /// It may call it for itself and for what is its own.
+    ForItself,
+    /// It needs an operator.
+    Refused,
+}
+
+/// One route, and the scope that it asks of an operator's key.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// With the name of a thing of the [`World`] for each id.
+    pub(crate) path: &'static str,
+    pub(crate) body: Option<Value>,
+    pub(crate) scope: &'static str,
+    pub(crate) agent_key: AgentKey,
+}
+
+/// The things that the routes are about.
+pub(crate) struct World {
+    pub(crate) user: String,
+    pub(crate) banned: String,
+    pub(crate) agent: TestAgent,
+    pub(crate) other: TestAgent,
+    pub(crate) suspended: TestAgent,
+    pub(crate) delegation: String,
+    pub(crate) key: String,
+    pub(crate) audit: String,
+}
+
+impl World {
+    pub(crate) async fn new(app: &TestApp) -> Self {
+        let operator = app.operator();
+        let (user, banned) = (app.user().await, app.user().await);
+        let ban = format!("/api/v1/users/{banned}/ban");
+        operator.post(&ban, json!({})).await.expect(200);
+        let agent = app.agent(&user, may(&["read"], "mcp:github:*")).await;
+        let other = app.agent(&user, may(&["read"], "mcp:slack:*")).await;
+        let suspended = app.agent(&user, may(&["read"], "mcp:*")).await;
+        let suspend = format!("/api/v1/agents/{}/suspend", suspended.id);
+        operator.post(&suspend, json!({})).await.expect(200);
+        let repos = may(&["read"], "mcp:github:repos");
+        let delegation = app.delegate(&agent.id, &other.id, repos).await.expect(201);
+        let key = json!({ "name": "reader", "scopes": ["audit:read"] });
+        let key = operator.post("/api/v1/keys", key).await.expect(201);
+        let decision = app.decide(&agent.id, "read", "mcp:github:repos").await;
+        Self {
+            user,
+            banned,
+            agent,
+            other,
+            suspended,
+            delegation: delegation.id().to_owned(),
+            key: key.id().to_owned(),
+            audit: decision.text_at("/data/auditId").to_owned(),
+        }
+    }
+
+    /// A text with the ids of this world for their names.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        text.replace("{user}", &self.user)
+            .replace("{banned}", &self.banned)
+            .replace("{agent}", &self.agent.id)
+            .replace("{other}", &self.other.id)
+            .replace("{suspended}", &self.suspended.id)
+            .replace("{delegation}", &self.delegation)
+            .replace("{key}", &self.key)
+            .replace("{audit}", &self.audit)
+    }
+}
+
+impl Route {
+    /// Makes the call of this route.
+    pub(crate) async fn call(&self, caller: &kavachos_test::Call, world: &World) -> Reply {
+        let body = self.body.as_ref().map(|body| world.fill(&body.to_string()));
+        let path = world.fill(self.path);
+        let body = body.map(String::into_bytes);
+        caller.send(self.method.clone(), &path, body).await
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// The path as the router writes it.
+    fn pattern(&self) -> String {
+        let segment = |segment: &str| match segment.starts_with('{') {
+            true => "{id}".to_owned(),
+            false => segment.to_owned(),
+        };
+        let segments: Vec<_> = self.path.split('/').map(segment).collect();
+        segments.join("/")
+    }
+}
+
+/// All routes but the open ones.
+pub(crate) fn routes() -> Vec<Route> {
+    let route = |scope, agent_key| {
+        move |method: Method, path, body: Value| Route {
+            method,
+            path,
+            body: (!body.is_null()).then_some(body),
+            scope,
+            agent_key,
+        }
+    };
+    let none = || Value::Null;
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let sub_agent = json!({
+        "ownerId": "{agent}", "name": "sub", "type": "autonomous",
+        "permissions": may(&["read"], "mcp:github:repos"),
+    });
+    let delegation = json!({
+        "from": "{agent}", "to": "{other}", "reason": "look",
+        "permissions": may(&["read"], "mcp:github:issues"),
+    });
+    let question =
+        json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
+    let new_key = json!({ "name": "k", "scopes": ["keys:write"] });
+
+    let reads = route("agents:read", AgentKey::ForItself);
+    let writes = route("agents:write", AgentKey::ForItself);
+    let manages = route("agents:write", AgentKey::Refused);
+    let decides = route("authorize:any", AgentKey::ForItself);
+    let audits = route("audit:read", AgentKey::Refused);
+    let sees_users = route("users:read", AgentKey::Refused);
+    let keeps_users = route("users:write", AgentKey::Refused);
+    let keeps_keys = route("keys:write", AgentKey::Refused);
+    vec![
+        reads(get.clone(), "/api/v1/agents", none()),
+        writes(post.clone(), "/api/v1/agents", sub_agent),
+        reads(get.clone(), "/api/v1/agents/{agent}", none()),
+        manages(
+            patch.clone(),
+            "/api/v1/agents/{agent}",
+            json!({ "name": "n" }),
+        ),
+        writes(delete.clone(), "/api/v1/agents/{agent}", none()),
+        manages(post.clone(), "/api/v1/agents/{agent}/rotate", json!({})),
+        manages(post.clone(), "/api/v1/agents/{agent}/suspend", json!({})),
+        manages(post.clone(), "/api/v1/agents/{suspended}/resume", json!({})),
+        reads(get.clone(), "/api/v1/agents/{agent}/permissions", none()),
+        decides(post.clone(), "/api/v1/authorize", question),
+        reads(get.clone(), "/api/v1/delegations", none()),
+        writes(post.clone(), "/api/v1/delegations", delegation),
+        reads(get.clone(), "/api/v1/delegations/{delegation}", none()),
+        writes(delete.clone(), "/api/v1/delegations/{delegation}", none()),
+        audits(get.clone(), "/api/v1/audit", none()),
+        audits(get.clone(), "/api/v1/audit/{audit}", none()),
+        sees_users(get.clone(), "/api/v1/users", none()),
+        keeps_users(post.clone(), "/api/v1/users", json!({ "name": "Bob" })),
+        sees_users(get.clone(), "/api/v1/users/{user}", none()),
+        keeps_users(
+            patch.clone(),
+            "/api/v1/users/{user}",
+            json!({ "name": "n" }),
+        ),
+        keeps_users(delete.clone(), "/api/v1/users/{user}", none()),
+        keeps_users(post.clone(), "/api/v1/users/{user}/ban", json!({})),
+        keeps_users(post.clone(), "/api/v1/users/{banned}/unban", json!({})),
+        keeps_keys(get.clone(), "/api/v1/keys", none()),
+        keeps_keys(post, "/api/v1/keys", new_key),
+        keeps_keys(get, "/api/v1/keys/{key}", none()),
+        keeps_keys(patch, "/api/v1/keys/{key}", json!({ "name": "n" })),
+        keeps_keys(delete, "/api/v1/keys/{key}", none()),
+    ]
+}
+
+/// The open routes: all others need a credential.
+pub(crate) const OPEN: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/version"];
+
+/// The paths in the source of the router.
+fn paths_of_the_router() -> BTreeSet<String> {
+    let source = include_str!("../../src/routes/mod.rs");
+    let after_route = source.split(".route(").skip(1);
+    let path = |text: &str| text.split('"').nth(1).unwrap_or_default().to_owned();
+    let full = |path: String| match OPEN.contains(&path.as_str()) {
+        true => path,
+        false => format!("/api/v1{path}"),
+    };
+    after_route.map(path).map(full).collect()
+}
+
+#[test]
+fn the_list_names_every_path_of_the_router() {
+    let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
+    let open = OPEN.map(str::to_owned);
+    let listed: BTreeSet<_> = listed.into_iter().chain(open).collect();
+    assert_eq!(listed, paths_of_the_router());
+    assert!(listed.len() > 20, "the router's source was not read");
+}
+
+#[tokio::test]
+async fn the_list_names_every_method_of_each_path() {
+    let app = TestApp::start().await;
+    let world = World::new(&app).await;
+    let routes = routes();
+    for route in &routes {
+        let path = world.fill(route.path);
+        let reply = app.operator().send(Method::PUT, &path, None).await;
+        let reply = reply.refused(405, "method_not_allowed");
+        let allow = reply.header("allow").to_owned();
+        let known: BTreeSet<_> = allow.split(',').filter(|name| *name != "HEAD").collect();
+        let same_path = routes
+            .iter()
+            .filter(|other| other.pattern() == route.pattern());
+        let listed: Vec<String> = same_path.map(|other| other.method.to_string()).collect();
+        let listed: BTreeSet<_> = listed.iter().map(String::as_str).collect();
+        assert_eq!(known, listed, "at {}", route.path);
+    }
+}

@@ -1,0 +1,253 @@
+//! A server on the loopback with everything that a test wants to own: the clock, the randomness, an operator's key.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos::store::{Clock, Head, Rng};
+use kavachos::{Kavach, NewKey, Settings};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::client::{Call, Client, Reply};
+use crate::clock::ManualClock;
+use crate::rng::SeededRng;
+use crate::server::Server;
+
+/// Where the randomness of every test begins.
+const SEED: u64 = 2_026;
+
+/// How a [`TestApp`] is to be set up.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Setup {
+    settings: Settings,
+    proxies: Vec<String>,
+    in_a_file: bool,
+}
+
+/// A running server, and what a test needs to call it.
+pub struct TestApp {
+    setup: Setup,
+    clock: Arc<ManualClock>,
+    rng: Arc<SeededRng>,
+    operator: String,
+    kavach: Kavach,
+    server: Server,
+    /// Present for a database in a file; removed with it.
+    directory: Option<TempDir>,
+}
+
+/// An agent that was created, with its key.
+#[derive(Debug, Clone)]
+pub struct TestAgent {
+    /// Its id.
+    pub id: String,
+    /// Its key.
+    pub key: String,
+    /// Its root grant.
+    pub grant: String,
+}
+
+impl Setup {
+    /// With other limits.
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Believing `X-Forwarded-For` of these networks.
+    pub fn trusting(mut self, proxies: &[&str]) -> Self {
+        self.proxies = proxies.iter().map(|proxy| (*proxy).to_owned()).collect();
+        self
+    }
+
+    /// With a database that outlives a restart.
+    pub fn in_a_file(mut self) -> Self {
+        self.in_a_file = true;
+        self
+    }
+
+    /// Starts the server and makes an operator's key with every scope.
+    pub async fn start(self) -> TestApp {
+        let directory = self
+            .in_a_file
+            .then(|| TempDir::new().expect("there is room for a directory"));
+        let clock = Arc::new(ManualClock::default());
+        let rng = Arc::new(SeededRng::new(SEED));
+        let host = (Arc::clone(&clock), Arc::clone(&rng));
+        let kavach = self.open(path(directory.as_ref()), host).await;
+        let key = kavach.keys().create(NewKey::new("tests", &["*"])).await;
+        let key = key.expect("the first key can be made");
+        let operator = key.token.as_ref().expect("a new key is shown").reveal();
+        TestApp {
+            operator: operator.to_owned(),
+            server: Server::of(&kavach).await,
+            kavach,
+            setup: self,
+            clock,
+            rng,
+            directory,
+        }
+    }
+
+    async fn open(
+        &self,
+        file: Option<PathBuf>,
+        (clock, rng): (Arc<ManualClock>, Arc<SeededRng>),
+    ) -> Kavach {
+        let proxy = |text: &String| text.parse().expect("a test names networks");
+        let builder = Kavach::builder()
+            .settings(self.settings.clone())
+            .trusted_proxies(self.proxies.iter().map(proxy).collect())
+            .clock(clock as Arc<dyn Clock>)
+            .rng(rng as Arc<dyn Rng>);
+        let builder = match file {
+            Some(file) => builder.sqlite(file),
+            None => builder.sqlite_in_memory(),
+        };
+        builder.build().await.expect("the database can be opened")
+    }
+}
+
+fn path(directory: Option<&TempDir>) -> Option<PathBuf> {
+    directory.map(|directory| directory.path().join("kavach.db"))
+}
+
+impl TestApp {
+    /// A server with default settings and its database in memory.
+    pub async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    /// The client of this server.
+    pub fn client(&self) -> Client {
+        Client::new(self.server.address())
+    }
+
+    /// A caller without a credential.
+    pub fn anonymous(&self) -> Call {
+        self.client().anonymous()
+    }
+
+    /// A caller with this credential.
+    pub fn call(&self, credential: &str) -> Call {
+        self.client().call(credential)
+    }
+
+    /// An operator with every scope and no ceiling.
+    pub fn operator(&self) -> Call {
+        self.call(&self.operator)
+    }
+
+    /// The operator's key itself.
+    pub fn operator_key(&self) -> &str {
+        &self.operator
+    }
+
+    /// What is being served, to look behind HTTP.
+    pub fn kavach(&self) -> &Kavach {
+        &self.kavach
+    }
+
+    /// The server's clock.
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// Moves the server's clock forward.
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// The id of a new human.
+    pub async fn user(&self) -> String {
+        let ada = json!({ "name": "Ada" });
+        let reply = self.operator().post("/api/v1/users", ada).await.expect(201);
+        reply.id().to_owned()
+    }
+
+    /// A new agent of this human or agent, which may do this.
+    pub async fn agent(&self, owner: &str, permissions: Value) -> TestAgent {
+        self.agent_with(owner, permissions, json!({})).await
+    }
+
+    /// A new agent with more members in the request, for example `{"maxDepth": 1}`.
+    pub async fn agent_with(&self, owner: &str, permissions: Value, more: Value) -> TestAgent {
+        let mut body = json!({
+            "ownerId": owner, "name": "agent", "type": "autonomous", "permissions": permissions,
+        });
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        let reply = self.operator().post("/api/v1/agents", body).await;
+        TestAgent::of(&reply.expect(201))
+    }
+
+    /// The operator writes a delegation between agents.
+    pub async fn delegate(&self, from: &str, to: &str, permissions: Value) -> Reply {
+        let body =
+            json!({ "from": from, "to": to, "permissions": permissions, "reason": "the test" });
+        self.operator().post("/api/v1/delegations", body).await
+    }
+
+    /// The operator asks whether an agent may do this now.
+    pub async fn decide(&self, agent: &str, action: &str, resource: &str) -> Reply {
+        self.ask(json!({ "agentId": agent, "action": action, "resource": resource }))
+            .await
+    }
+
+    /// The operator asks for a decision in its own words.
+    pub async fn ask(&self, question: Value) -> Reply {
+        self.operator().post("/api/v1/authorize", question).await
+    }
+
+    /// The operator makes a key, and gets the key itself.
+    pub async fn key(&self, body: Value) -> String {
+        let reply = self.operator().post("/api/v1/keys", body).await.expect(201);
+        reply.text_at("/data/token").to_owned()
+    }
+
+    /// The records that these filters leave, newest first.
+    pub async fn audit(&self, filters: &str) -> Vec<Value> {
+        let path = format!("/api/v1/audit?{filters}");
+        let reply = self.operator().get(&path).await.expect(200);
+        assert!(reply.at("/nextCursor").is_null(), "one page is enough");
+        reply.rows().to_vec()
+    }
+
+    /// The head of the ledger.
+    pub fn head(&self) -> Head {
+        self.kavach.engine().head()
+    }
+
+    /// Closes the database and opens it again. The keys and the address of the caller stay; the port is another one.
+    pub async fn restart(&mut self) {
+        self.restart_after(|_| ()).await;
+    }
+
+    /// Closes the database, hands it to the caller, and opens it again.
+    pub async fn restart_after<T>(&mut self, between: impl FnOnce(&Connection) -> T) -> T {
+        let file = path(self.directory.as_ref()).expect("only a database in a file can be opened");
+        self.kavach.close().await;
+        let connection = Connection::open(&file).expect("the file can be opened once it is closed");
+        let answer = between(&connection);
+        connection.close().expect("the file can be closed");
+        let host = (Arc::clone(&self.clock), Arc::clone(&self.rng));
+        self.kavach = self.setup.open(Some(file), host).await;
+        self.server = Server::of(&self.kavach).await;
+        answer
+    }
+}
+
+impl TestAgent {
+    /// The agent of a 201.
+    pub fn of(reply: &Reply) -> Self {
+        Self {
+            id: reply.id().to_owned(),
+            key: reply.text_at("/data/token").to_owned(),
+            grant: reply.text_at("/data/grantId").to_owned(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The ledger in a database that no server holds, seen as an auditor sees it: every leaf computed again from its row.
+
+use kavachos::Timestamp;
+use kavachos::core::ledger::{Frontier, leaf};
+use kavachos::store::Head;
+use rusqlite::Connection;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// One row, as far as the tree and the filters rest on it.
+struct Row {
+    seq: u64,
+    time: i64,
+    body: String,
+    leaf: Vec<u8>,
+    salt: Vec<u8>,
+    personal: String,
+    columns: [(&'static str, Option<String>); 6],
+}
+
+const ROWS: &str = "SELECT seq, time, body, leaf, salt, personal, id, kind, outcome, code, agent, resource \
+                    FROM ledger ORDER BY seq";
+
+/// What is wrong with the ledger of this database: the first bad record, or how the tree differs from a head that was
+/// seen before. `None` when it is the ledger of that head.
+pub fn damage(database: &Connection, head: &Head) -> Option<String> {
+    let mut frontier = Frontier::default();
+    for row in rows(database) {
+        if let Some(fault) = fault(&row, head, frontier.size()) {
+            return Some(format!("record {}: {fault}", frontier.size()));
+        }
+        let time = Timestamp::from_micros(row.time);
+        frontier.append(leaf(head.log, row.seq, time, &row.body));
+    }
+    if frontier.size() != head.size {
+        return Some(format!("{} of {} records", frontier.size(), head.size));
+    }
+    (frontier.root() != head.root).then(|| "the tree has another root".to_owned())
+}
+
+fn fault(row: &Row, head: &Head, expected: u64) -> Option<String> {
+    if row.seq != expected {
+        return Some(format!("it has the number {}", row.seq));
+    }
+    let time = Timestamp::from_micros(row.time);
+    if leaf(head.log, row.seq, time, &row.body).as_slice() != row.leaf {
+        return Some("its body or time is not what was recorded".to_owned());
+    }
+    let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
+    let personal = Sha256::digest([row.salt.as_slice(), row.personal.as_bytes()].concat());
+    let personal: String = personal.iter().map(|byte| format!("{byte:02x}")).collect();
+    if body.get("priv").and_then(Value::as_str) != Some(&personal) {
+        return Some("its personal part is not what was recorded".to_owned());
+    }
+    let wrong = |(name, column): &(&'static str, Option<String>)| {
+        (body.get(name).and_then(Value::as_str) != column.as_deref())
+            .then(|| format!("its column `{name}` is wrong"))
+    };
+    row.columns.iter().find_map(wrong)
+}
+
+fn rows(database: &Connection) -> Vec<Row> {
+    let mut statement = database.prepare(ROWS).expect("the ledger is a table");
+    let rows = statement.query_map([], |row| {
+        Ok(Row {
+            seq: row.get::<_, i64>(0)?.try_into().unwrap_or(u64::MAX),
+            time: row.get(1)?,
+            body: row.get(2)?,
+            leaf: row.get(3)?,
+            salt: row.get(4)?,
+            personal: row.get(5)?,
+            columns: [
+                ("id", row.get(6)?),
+                ("kind", row.get(7)?),
+                ("outcome", row.get(8)?),
+                ("code", row.get(9)?),
+                ("agent", row.get(10)?),
+                ("resource", row.get(11)?),
+            ],
+        })
+    });
+    rows.and_then(Iterator::collect)
+        .expect("the ledger can be read")
+}
