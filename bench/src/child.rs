@@ -13,7 +13,7 @@ pub(crate) fn output(part: &str, path: &Path, sizes: &[String]) -> String {
 
 /// A server in a process of its own; it ends with this value.
 pub(crate) struct Server {
-    process: Child,
+    process: Running,
     /// Where it listens.
     pub(crate) address: String,
 }
@@ -29,19 +29,25 @@ impl Server {
         let output = process.stdout.take().expect("its output");
         BufReader::new(output).read_line(&mut line).expect("a line");
         let address = line.trim().to_owned();
-        Self { process, address }
+        Self {
+            process: Running(process),
+            address,
+        }
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+        self.process.0.id()
     }
 }
 
-impl Drop for Server {
+/// A process that ends with this value.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -33,10 +33,17 @@ pub(crate) enum Changed {
     User(UserId),
     /// An agent, or the list of grants that it holds.
     Agent(AgentId),
-    /// A grant.
+    /// A grant. Its receiver changed with it, and is to be named too: see [`Changed::grant`].
     Grant(GrantId),
     /// A key, of an agent or an operator.
     Key(SecretHash),
+}
+
+impl Changed {
+    /// What changes with a grant: itself, where it is a parent of others, and the agent that holds it.
+    pub(crate) fn grant(id: GrantId, receiver: AgentId) -> [Effect; 2] {
+        [Self::Grant(id).into(), Self::Agent(receiver).into()]
+    }
 }
 
 impl From<Changed> for Effect {
@@ -60,7 +67,7 @@ pub(crate) enum KnownKey {
     Operator(Arc<OperatorKey>),
 }
 
-/// An agent, and the ids of the grants that it holds if they were loaded too.
+/// An agent, and the grants that it holds if they were loaded too.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownAgent {
     /// The agent.
@@ -69,15 +76,15 @@ pub(crate) struct KnownAgent {
     pub(crate) received: Option<Received>,
 }
 
-/// The grants of an agent. Most hold one, and then it is found without following a pointer.
+/// The grants of an agent. Most hold one, and then it is found without a list.
 #[derive(Debug, Clone)]
 pub(crate) enum Received {
-    One(GrantId),
-    Several(Arc<[GrantId]>),
+    One(Arc<Grant>),
+    Several(Arc<[Arc<Grant>]>),
 }
 
 impl Received {
-    pub(crate) fn as_slice(&self) -> &[GrantId] {
+    pub(crate) fn as_slice(&self) -> &[Arc<Grant>] {
         match self {
             Self::One(grant) => std::slice::from_ref(grant),
             Self::Several(grants) => grants,
@@ -85,11 +92,11 @@ impl Received {
     }
 }
 
-impl FromIterator<GrantId> for Received {
-    fn from_iter<I: IntoIterator<Item = GrantId>>(grants: I) -> Self {
-        let grants: Vec<GrantId> = grants.into_iter().collect();
-        match *grants.as_slice() {
-            [grant] => Self::One(grant),
+impl FromIterator<Arc<Grant>> for Received {
+    fn from_iter<I: IntoIterator<Item = Arc<Grant>>>(grants: I) -> Self {
+        let grants: Vec<Arc<Grant>> = grants.into_iter().collect();
+        match grants.as_slice() {
+            [grant] => Self::One(Arc::clone(grant)),
             _ => Self::Several(grants.into()),
         }
     }
@@ -107,6 +114,7 @@ pub(crate) trait Lookup {
 pub struct Directory {
     users: Cache<UserId, Arc<User>>,
     agents: Cache<AgentId, KnownAgent>,
+    /// Those from which others were derived; the rest stand with their agents.
     grants: Cache<GrantId, Arc<Grant>>,
     keys: Cache<u128, (SecretHash, KnownKey)>,
     permissions: Cache<PermissionId, Arc<Permission>>,

@@ -50,7 +50,7 @@ fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
     let received = received.as_slice();
     let mut paths = Vec::with_capacity(received.len());
     for grant in received {
-        paths.push(path(from, *grant, &user)?);
+        paths.push(path(from, grant, &user)?);
     }
     Some(Facts {
         agent: Some(agent),
@@ -78,15 +78,14 @@ fn owners(from: &impl Lookup, agent: &Agent) -> Option<Vec<Arc<Agent>>> {
 }
 
 /// The path that ends with a grant, from the human down, who mostly is the human of its last agent.
-fn path(from: &impl Lookup, last: GrantId, user: &Arc<User>) -> Option<Path> {
-    let mut hops = Vec::new();
-    let mut next = Some(last);
-    while let Some(id) = next {
-        let grant = from.grant(id)?;
-        next = grant.parent;
-        if hops.is_empty() {
-            hops.reserve_exact(usize::from(grant.depth).min(MAX_LEVELS) + 1);
-        }
+fn path(from: &impl Lookup, last: &Arc<Grant>, user: &Arc<User>) -> Option<Path> {
+    let mut hops = Vec::with_capacity(usize::from(last.depth).min(MAX_LEVELS) + 1);
+    let mut next = Some(Arc::clone(last));
+    while let Some(grant) = next {
+        next = match grant.parent {
+            Some(parent) => Some(from.grant(parent)?),
+            None => None,
+        };
         let giver = giver(from, &grant)?;
         let giver_user = giver_user(from, &giver, &grant)?;
         hops.push(Hop {
@@ -160,7 +159,7 @@ impl Loaded {
         }
         let mut grants: Vec<GrantRow> = decode(answers.next())?;
         grants.extend(decode::<GrantRow>(answers.next())?);
-        let received: Received = grants.iter().map(|grant| grant.id).collect();
+        let received: Vec<GrantId> = grants.iter().map(|grant| grant.id).collect();
 
         let parents = ids(grants.iter().filter_map(|grant| grant.parent));
         for chunk in parents.chunks(IDS_PER_QUERY) {
@@ -194,6 +193,9 @@ impl Loaded {
                 users.insert(row.id, Arc::new(user));
             }
         }
+        let grants = compile_grants(engine.directory(), &grants)?;
+        let received = received.iter().filter_map(|id| grants.get(id).cloned());
+        let received: Received = received.collect();
         let known = |row: &AgentRow| KnownAgent {
             agent: Arc::new(compile::agent(row)),
             received: (row.id == id).then(|| received.clone()),
@@ -201,7 +203,7 @@ impl Loaded {
         let loaded = Self {
             users,
             agents: agents.iter().map(|row| (row.id, known(row))).collect(),
-            grants: compile_grants(engine.directory(), &grants)?,
+            grants,
         };
         loaded.keep(engine.directory(), load);
         Ok(Some(loaded))
@@ -211,9 +213,10 @@ impl Loaded {
         self.users
             .values()
             .for_each(|user| directory.keep_user(load, user));
-        self.grants
-            .values()
-            .for_each(|grant| directory.keep_grant(load, grant));
+        let parents = self.grants.values().filter_map(|grant| grant.parent);
+        parents
+            .filter_map(|parent| self.grants.get(&parent))
+            .for_each(|parent| directory.keep_grant(load, parent));
         self.agents
             .values()
             .for_each(|agent| directory.keep_agent(load, agent));

@@ -556,10 +556,7 @@ impl Engine {
             reads: actor.reads(),
             kills: vec![raised(row.mark)],
             entries: vec![self.grant_record(actor, "delegation.revoked", &ended, pseudonym)?],
-            effects: vec![
-                Changed::Grant(id).into(),
-                Changed::Agent(row.receiver).into(),
-            ],
+            effects: Changed::grant(id, row.receiver).into(),
             writes: vec![grant::update(GrantRow {
                 status: Status::Revoked,
                 ..row

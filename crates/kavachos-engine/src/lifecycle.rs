@@ -197,7 +197,9 @@ impl Engine {
         }
         let (permissions, guards) = contents(&terms)?;
         batch.reads.extend(planned.reads);
-        batch.effects.push(Changed::Grant(stored.id).into());
+        batch
+            .effects
+            .extend(Changed::grant(stored.id, stored.receiver));
         batch.writes.push(grant::update(GrantRow {
             permissions,
             guards,
