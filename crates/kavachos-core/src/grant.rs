@@ -1,6 +1,6 @@
 //! Grants: what an agent was given, by whom, and the chain from the human down to it.
 //!
-//! Promises: what [`derive`] returns is covered by its parent, lives no longer, and reaches no deeper; the caller's own
+//! Promises: what [`derive()`] returns is covered by its parent, lives no longer, and reaches no deeper; the caller's own
 //! wishes can only shorten it. Whether a request passes a chain is [`crate::decide`]'s question, and every hop is asked
 //! again there: a child can never exceed an ancestor, even one that is narrowed later.
 

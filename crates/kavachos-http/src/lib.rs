@@ -1,7 +1,7 @@
 //! The HTTP API: who calls, what the request says, which use case answers, and how the answer looks.
 //!
 //! Promises: no route without a caller type except those listed as open in [`router`]; a request that cannot be read is
-//! 4xx with a code and the member at fault; errors become HTTP in one file ([`error`]). It decides nothing and touches
+//! 4xx with a code and the member at fault; errors become HTTP in one file (`error.rs`). It decides nothing and touches
 //! no store: handlers call use cases of `kavachos-engine`.
 
 mod body;

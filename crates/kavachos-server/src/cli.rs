@@ -81,7 +81,7 @@ enum HostCommand {
 
 #[derive(Debug, Args)]
 struct Listening {
-    /// Addresses to listen on, separated by commas [env: KAVACH_LISTEN] [default: 127.0.0.1:3000,[::1]:3000]
+    /// Addresses to listen on, separated by commas [env: KAVACH_LISTEN] [default: port 3000 of 127.0.0.1 and of ::1]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 }

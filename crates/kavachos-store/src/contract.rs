@@ -59,7 +59,7 @@ impl dyn Store + '_ {
     /// The only row of a query, decoded; `None` when there is none.
     ///
     /// # Errors
-    /// As [`Self::list`]; [`ReadError::TooManyRows`] when there is more than one.
+    /// As `list`; [`ReadError::TooManyRows`] when there is more than one.
     pub async fn find<T: FromRow>(&self, select: Select<T>) -> Result<Option<T>, ReadError> {
         let only = select.into_query().at_most(1);
         let row = self.query(only).await?.pop();

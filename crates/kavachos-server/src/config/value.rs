@@ -47,7 +47,7 @@ pub(crate) enum LogForm {
 /// Where a server listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Listen {
-    /// On this machine's own addresses, [::1] only where there is one.
+    /// On this machine's own addresses, ::1 only where there is one.
     #[default]
     Loopback,
     /// On these, all of them.
