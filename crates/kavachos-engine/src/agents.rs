@@ -33,6 +33,8 @@ use crate::page::{Page, PageOf};
 use crate::text;
 use crate::users::{External, NewUser, to_text};
 
+/// The most that the permissions of one grant take in their stored form.
+const MAX_GRANT_BYTES: usize = 128 * 1024;
 /// The longest life of an agent's key.
 const MAX_KEY_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -581,8 +583,14 @@ pub(crate) fn check_depth(max_depth: Option<u8>) -> std::result::Result<(), Inva
 
 /// The stored form of a grant's contents.
 pub(crate) fn contents(terms: &Terms) -> Result<(String, Option<String>)> {
+    let permissions = to_text(&*terms.permissions)?;
+    if permissions.len() > MAX_GRANT_BYTES {
+        let message =
+            format!("take more than {MAX_GRANT_BYTES} bytes; use patterns, or several grants");
+        return Err(Invalid::at("permissions", message).into());
+    }
     Ok((
-        to_text(&*terms.permissions)?,
+        permissions,
         terms.guards.as_deref().map(to_text).transpose()?,
     ))
 }

@@ -159,6 +159,8 @@ impl Loaded {
         }
         let mut grants: Vec<GrantRow> = decode(answers.next())?;
         grants.extend(decode::<GrantRow>(answers.next())?);
+        // The paths nearest to the human are judged first: gifts cannot use up what a decision may cost before them.
+        grants.sort_unstable_by_key(|grant| (grant.depth, grant.id));
         let received: Vec<GrantId> = grants.iter().map(|grant| grant.id).collect();
 
         let parents = ids(grants.iter().filter_map(|grant| grant.parent));

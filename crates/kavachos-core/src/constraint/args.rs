@@ -42,6 +42,12 @@ pub const MAX_MATCHES: usize = 16;
 pub struct ArgRules(BTreeMap<Pointer, Rules>);
 
 impl ArgRules {
+    /// How many patterns there are.
+    pub(super) fn patterns(&self) -> usize {
+        let matches = self.0.values().filter_map(|rules| rules.matches.as_ref());
+        matches.map(|matches| matches.0.len()).sum()
+    }
+
     pub(super) fn allow(&self, arguments: Option<&Value>) -> bool {
         self.0.iter().all(|(pointer, rules)| {
             arguments

@@ -30,6 +30,7 @@ pub use args::{ArgRules, MAX_ARG_RULES, MAX_MATCHES};
 pub use budget::{Budget, Cost, MAX_AMOUNT, MAX_UNIT_LEN, Unit};
 pub use ip::{IpAllowlist, IpPrefix, MAX_IP_PREFIXES};
 pub use literal::{MAX_LITERAL_LEN, MAX_ONE_OF};
+pub(crate) use pattern::searched_bytes;
 pub use pattern::{ArgPatterns, MAX_ARG_PATTERNS, MAX_MATCHED_LEN, MAX_PATTERN_LEN};
 pub use pointer::MAX_POINTER_LEN;
 pub use prefix::MAX_PREFIX_LEN;
@@ -131,6 +132,16 @@ impl Constraints {
     /// The approval that every call needs.
     pub fn approval(&self) -> Option<&Approval> {
         self.require_approval.as_ref()
+    }
+
+    /// How many patterns are matched against the arguments of a call.
+    pub(crate) fn patterns(&self) -> usize {
+        let rules = self.args.as_ref().map_or(0, ArgRules::patterns);
+        rules
+            + self
+                .allowed_arg_patterns
+                .as_ref()
+                .map_or(0, ArgPatterns::count)
     }
 
     /// Judges a call by everything that needs no counter: the worst verdict of all constraints.

@@ -155,6 +155,11 @@ impl ArgPatterns {
                 .all(|text| self.0.iter().all(|pattern| pattern.is_match(text)))
     }
 
+    /// How many patterns there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn narrower_than(&self, parent: &Self) -> Result<(), Invalid> {
         match parent.0.iter().find(|pattern| !self.0.contains(pattern)) {
             None => Ok(()),
@@ -164,6 +169,13 @@ impl ArgPatterns {
             ))),
         }
     }
+}
+
+/// How much text of a value one pattern may read, in bytes.
+pub(crate) fn searched_bytes(value: &Value) -> usize {
+    strings(value).map_or(MAX_MATCHED_LEN, |strings| {
+        strings.into_iter().map(str::len).sum()
+    })
 }
 
 /// Every string in a value, or `None` when they are too long together.

@@ -1,24 +1,35 @@
 //! Judging one path: the worst of its hops, each the worst of its guards and its best permission.
 
+use std::cell::{Cell, OnceCell};
 use std::time::Duration;
 
 use super::code::Code;
 use super::count::{Holder, Take};
 use super::facts::{Answer, Known, Request};
-use crate::constraint::{Call, Constraints, Verdict};
+use crate::constraint::{Call, Constraints, Verdict, searched_bytes};
 use crate::counter::Refusal;
 use crate::grant::{Hop, Path, Standing};
 use crate::id::{AgentId, GrantId, UserId};
 use crate::permission::{Permission, PermissionId, PermissionSet};
 use crate::time::Timestamp;
 
+/// How much text the patterns of one decision read, in bytes, each pattern's share counted: what goes beyond fails.
+///
+/// It bounds what a hostile set of permissions costs; a pattern reads at most 16 KiB. The paths of the facts are judged
+/// in their order, so the first ones, which should be those nearest to the human, have the allowance first.
+const MAX_SEARCHED: usize = 256 * 1024;
+
 /// Judges paths for one request at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Judge<'a> {
     request: &'a Request,
     call: Call<'a>,
     known: Known<'a>,
     now: Timestamp,
+    /// How much text one pattern reads, once that was asked.
+    text: OnceCell<usize>,
+    /// How much text patterns have read.
+    searched: Cell<usize>,
 }
 
 /// What constraints, a permission or a hop say.
@@ -113,7 +124,26 @@ impl<'a> Judge<'a> {
             },
             known,
             now,
+            text: OnceCell::new(),
+            searched: Cell::new(0),
         }
+    }
+
+    /// Takes what the patterns of these constraints read off the allowance; whether there was enough of it.
+    fn may_search(&self, constraints: &Constraints) -> bool {
+        let (patterns, Some(arguments)) = (constraints.patterns(), self.call.arguments) else {
+            return true;
+        };
+        if patterns == 0 {
+            return true;
+        }
+        let text = *self.text.get_or_init(|| searched_bytes(arguments));
+        let searched = (self.searched.get()).saturating_add(patterns.saturating_mul(text));
+        if searched > MAX_SEARCHED {
+            return false;
+        }
+        self.searched.set(searched);
+        true
     }
 
     /// Judges a path of this agent; `index` is its position in the facts.
@@ -176,6 +206,8 @@ impl<'a> Judge<'a> {
         path: &'a Path,
         mut visit: impl FnMut(Holder, &'a Constraints),
     ) {
+        // The path is judged again alone, so what it had of the allowance is there again.
+        self.searched.set(0);
         let approval = self.approval(index);
         let mut chosen = |set, giver: Giver| {
             let choice: Option<Choice<'a>> = self.best(set, giver, approval);
@@ -272,6 +304,9 @@ impl<'a> Judge<'a> {
             (Some(_), Some(Answer::Pending)) => Code::ApprovalPending,
             (Some(_), Some(Answer::Denied)) => Code::ApprovalDenied,
         };
+        if !self.may_search(constraints) {
+            return Outcome::of(Code::ArgumentNotAllowed);
+        }
         let checked = match constraints.check(&self.call, self.now) {
             // That an approval is asked for is weighed above, with the answer.
             Verdict::ApprovalRequired => Code::Allowed,

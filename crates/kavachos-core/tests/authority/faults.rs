@@ -400,3 +400,28 @@ fn the_best_sixteen_paths_are_told_and_the_others_counted() {
     leaves.dedup();
     assert_eq!(told, leaves[..15]);
 }
+
+/// F13, from the other side: patterns are linear, and so many of them over so much text fail instead of costing more.
+#[test]
+fn f13_what_patterns_may_read_in_one_decision_is_bounded() {
+    let mut world = chain();
+    let hostile = |n: usize| {
+        let patterns = [format!("b{n}"), "^a+$".to_owned()];
+        permission("gh:*", json!({ "allowedArgPatterns": patterns }))
+    };
+    let plain = permission("gh:*", json!({ "allowedArgPatterns": ["^a+$"] }));
+    let mut long = ask(0);
+    long.arguments = Some(json!({ "text": "a".repeat(16 * 1024) }));
+    let mut short = long.clone();
+    short.arguments = Some(json!({ "text": "a".repeat(16) }));
+
+    world.grants[0].permissions = (0..20).map(hostile).collect();
+    world.grants.push(grant(From::Human(ADA), 0));
+    world.grants[3].permissions = vec![plain];
+    assert!(decide(&world, &short).allowed());
+    assert_eq!(decide(&world, &long).code, Code::ArgumentNotAllowed);
+    // The twin: where there are few, the same text is read.
+    world.grants[0].permissions.truncate(2);
+    assert!(decide(&world, &long).allowed());
+    assert!(decide(&world, &short).allowed());
+}

@@ -144,7 +144,7 @@ fn of_users_and_keys(site: &Site) -> Vec<Valid> {
         post(
             "keys",
             json!({
-                "name": "clerk", "scopes": ["agents:read", "audit:read"], "ceiling": constrained(),
+                "name": "clerk", "scopes": ["agents:read", "audit:read"], "ceiling": reading("mcp:github:*"),
                 "expiresAt": "2027-01-01T00:00:00Z",
             }),
         ),
