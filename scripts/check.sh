@@ -9,7 +9,7 @@ readonly SKIP=77       # the exit code of a step that could not be tried
 readonly LOG_LINES=400 # how much of a failed step's log is shown
 
 # To add a step, write a function and name it here.
-readonly STEPS=(tools format lints tests docs dependencies advisories)
+readonly STEPS=(tools format lints tests docs benches dependencies advisories)
 
 tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
@@ -27,6 +27,12 @@ lints() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
 tests() { cargo test --workspace --locked --no-fail-fast; }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
+
+# The figures take too long and a quiet machine; that they can still be taken is checked.
+benches() {
+  cargo fmt --manifest-path bench/Cargo.toml --check
+  cargo clippy --manifest-path bench/Cargo.toml --all-targets --locked -- -D warnings
+}
 
 dependencies() { cargo deny --locked check bans licenses sources; }
 
