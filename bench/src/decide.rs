@@ -38,16 +38,17 @@ fn against_bare(rounds: usize) -> Figure {
     let bare = Bare::new(&world);
     let asks = world.asks(REQUESTS, 1);
     let (mut ours_ns, mut bare_ns) = (Rounds::default(), Rounds::default());
-    with_world(&world, |directory| {
-        let denied = prove_equal(directory, &bare, &asks);
-        println!("P3: {REQUESTS} requests decided alike, {denied} of them denied");
-        for _ in 0..rounds {
-            ours_ns.0.push(each(&asks, |ask| ours(directory, ask)));
-            bare_ns.0.push(each(&asks, |ask| {
-                bare.allows(ask.agent, &ask.action, &ask.resource)
-            }));
-        }
-    });
+    let open = Open::new(&world);
+    let directory = &*open.tenant.directory;
+    let denied = prove_equal(directory, &bare, &asks);
+    println!("P3: {REQUESTS} requests decided alike, {denied} of them denied");
+    for _ in 0..rounds {
+        ours_ns.0.push(each(&asks, |ask| ours(directory, ask)));
+        bare_ns.0.push(each(&asks, |ask| {
+            bare.allows(ask.agent, &ask.action, &ask.resource)
+        }));
+    }
+    open.close();
     Figure {
         id: "P3",
         what: format!("decision, {AGENTS} agents x 20 permissions"),
@@ -61,19 +62,22 @@ fn against_bare(rounds: usize) -> Figure {
 
 /// One million agents are counted in instructions (see `growth`); permissions grow within one agent.
 fn by_permissions(rounds: usize) -> Figure {
-    let times = [1, 20, 1_000].map(|permissions| {
-        let world = World {
-            agents: 256,
-            permissions,
-            pool: POOL,
-        };
-        let asks = world.asks(REQUESTS / 4, 2);
-        let mut times = Rounds::default();
-        with_world(&world, |directory| {
-            (0..rounds).for_each(|_| times.0.push(each(&asks, |ask| ours(directory, ask))));
-        });
-        times
+    let worlds = [1, 20, 1_000].map(|permissions| World {
+        agents: 256,
+        permissions,
+        pool: POOL,
     });
+    let asks = worlds.map(|world| world.asks(REQUESTS / 4, 2));
+    let open = worlds.map(|world| Open::new(&world));
+    let mut times = [const { Rounds(Vec::new()) }; 3];
+    for _ in 0..rounds {
+        for ((open, asks), times) in open.iter().zip(&asks).zip(&mut times) {
+            times
+                .0
+                .push(each(asks, |ask| ours(&open.tenant.directory, ask)));
+        }
+    }
+    open.into_iter().for_each(Open::close);
     let [one, twenty, thousand] = times;
     Figure {
         id: "P4b",
@@ -90,19 +94,34 @@ fn by_permissions(rounds: usize) -> Figure {
     }
 }
 
-/// Opens a database with this world, everything in the directory.
-fn with_world(world: &World, measure: impl FnOnce(&Directory)) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("kavach.db");
-    let runtime = crate::runtime();
-    let tenant = runtime.block_on(async {
-        tenant::create(&path, world).await;
-        let tenant = Tenant::open(&path, world.agents);
-        tenant.warm(0..world.agents).await;
-        tenant
-    });
-    measure(&tenant.directory);
-    runtime.block_on(tenant.engine.close());
+/// A database with a world, everything of it in the directory.
+struct Open {
+    _files: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    tenant: Tenant,
+}
+
+impl Open {
+    fn new(world: &World) -> Self {
+        let files = tempfile::tempdir().expect("a directory");
+        let path = files.path().join("kavach.db");
+        let runtime = crate::runtime();
+        let tenant = runtime.block_on(async {
+            tenant::create(&path, world).await;
+            let tenant = Tenant::open(&path, world.agents);
+            tenant.warm(0..world.agents).await;
+            tenant
+        });
+        Self {
+            _files: files,
+            runtime,
+            tenant,
+        }
+    }
+
+    fn close(self) {
+        self.runtime.block_on(self.tenant.engine.close());
+    }
 }
 
 fn prove_equal(directory: &Directory, bare: &Bare, asks: &[Ask]) -> usize {

@@ -35,7 +35,12 @@ pub(crate) fn run(length: Length) -> Vec<Figure> {
     };
     vec![
         figure("idle memory of the server (RSS)", "MiB", idle, 50.0),
-        figure("start on a new database to the first answer", "s", starts, 1.0),
+        figure(
+            "start on a new database to the first answer",
+            "s",
+            starts,
+            1.0,
+        ),
         figure("size of the binary", "MiB", Rounds(vec![size]), 40.0),
     ]
 }
@@ -54,10 +59,10 @@ fn build() -> PathBuf {
     assert!(built.status.success(), "the server does not build");
     let text = String::from_utf8(built.stdout).expect("text");
     let messages = text.lines().flat_map(serde_json::from_str);
-    let binary = messages.filter_map(|message: serde_json::Value| {
+    let mut binary = messages.filter_map(|message: serde_json::Value| {
         Some(PathBuf::from(message.get("executable")?.as_str()?))
     });
-    binary.last().expect("a binary")
+    binary.next_back().expect("a binary")
 }
 
 /// Starts a server on a database that is not there yet; seconds to the first answer, MiB a second after it.
