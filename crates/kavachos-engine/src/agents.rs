@@ -126,7 +126,7 @@ pub struct Agent {
     pub expires_at: Option<Timestamp>,
     /// When its root grant ends: a sub-agent's ends with the grant it comes from.
     pub grant_expires_at: Option<Timestamp>,
-    /// When its newest key ends; absent in lists, `null` when it has no live key.
+    /// When its key ends; absent in lists, and when it has no live key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_expires_at: Option<Timestamp>,
     /// The caller's own object.
@@ -439,12 +439,16 @@ impl Engine {
             ))
             .await?;
         let cut = Page::cut(rows, page.limit, |row: &AgentRow| row.id);
-        let mut items = Vec::with_capacity(cut.items.len());
-        for row in cut.items {
-            items.push(self.agent_view(row).await?);
-        }
+        let roots: Vec<GrantId> = cut.items.iter().map(|row| row.root_grant).collect();
+        let grants = self.grants_by_id(&roots).await?;
+        let listed = |row: AgentRow| {
+            let grant = grants
+                .get(&row.root_grant)
+                .ok_or(Error::NotFound("grant"))?;
+            Ok(self.view(row, &compile::grant(grant)?.terms()))
+        };
         Ok(Page {
-            items,
+            items: cut.items.into_iter().map(listed).collect::<Result<_>>()?,
             next: cut.next,
         })
     }
@@ -452,8 +456,12 @@ impl Engine {
     pub(crate) async fn agent_view(&self, row: AgentRow) -> Result<Agent> {
         let grant = self.grant_row(row.root_grant).await?;
         let keys = self.store().list(agent::active_keys(row.id)).await?;
+        let kills = row.kills;
         let mut view = self.view(row, &compile::grant(&grant)?.terms());
-        view.key_expires_at = keys.first().map(|key| key.expires_at);
+        let live = keys.first().filter(|key| {
+            view.status == "active" && key.agent_kills == kills && key.expires_at > self.now()
+        });
+        view.key_expires_at = live.map(|key| key.expires_at);
         Ok(view)
     }
 

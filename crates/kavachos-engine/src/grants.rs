@@ -1,5 +1,6 @@
 //! Grants: written below a human or an agent, listed, revoked. A delegation and a sub-agent's root grant are one thing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ use crate::revoked::Revoked;
 use crate::settings::Settings;
 use crate::text;
 use crate::users::raised;
+
+/// How many grants one query names.
+const GRANTS_PER_QUERY: usize = 64;
 
 /// A delegation to write.
 #[derive(Debug, Clone, PartialEq)]
@@ -438,6 +442,15 @@ impl Engine {
             .find(grant::by_id(id))
             .await?
             .ok_or(Error::NotFound("delegation"))
+    }
+
+    pub(crate) async fn grants_by_id(&self, ids: &[GrantId]) -> Result<HashMap<GrantId, GrantRow>> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for chunk in ids.chunks(GRANTS_PER_QUERY) {
+            let rows = self.store().list(grant::by_ids(chunk)).await?;
+            found.extend(rows.into_iter().map(|row| (row.id, row)));
+        }
+        Ok(found)
     }
 
     /// A grant that the caller may see: an agent sees what it gave.

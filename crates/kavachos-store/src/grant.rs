@@ -193,6 +193,16 @@ pub fn by_id(id: GrantId) -> Select<GrantRow> {
         .of()
 }
 
+/// The grants with these ids.
+pub fn by_ids(ids: &[GrantId]) -> Select<GrantRow> {
+    let slots: Vec<String> = (1..=ids.len()).map(|slot| format!("?{slot}")).collect();
+    let query = Query::new(
+        ids.len(),
+        format!("{COLUMNS} WHERE g.id IN ({})", slots.join(", ")),
+    );
+    ids.iter().fold(query, |query, id| query.bind(*id)).of()
+}
+
 /// The grants that an agent holds at `now`, newest first: all live ones, and some that ended, so that a denial can
 /// say that there was one.
 pub fn received(agent: AgentId, now: Timestamp) -> [Select<GrantRow>; 2] {
