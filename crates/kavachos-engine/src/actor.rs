@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kavachos_core::action::Action;
-use kavachos_core::id::{AgentId, KeyId, RequestId};
+use kavachos_core::id::{AgentId, AuditId, KeyId, RequestId};
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger;
+use kavachos_core::ledger::{self, Outcome, Record};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Owner, Status};
 use kavachos_core::resource::Resource;
@@ -341,12 +341,38 @@ impl Actor {
     }
 }
 
+/// Where a call came from and who made it, as its record says it.
+pub(crate) struct Origin<'a> {
+    name: ledger::Actor,
+    request: RequestId,
+    ip: Option<String>,
+    user_agent: Option<&'a str>,
+}
+
 impl Actor {
-    /// Where the call came from, for the personal part of its record.
-    pub(crate) fn origin(&self) -> (Option<String>, Option<&str>) {
-        (
-            self.ip.map(|ip| ip.to_canonical().to_string()),
-            self.user_agent.as_deref(),
-        )
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin {
+            name: self.name(),
+            request: self.request,
+            ip: self.ip.map(|ip| ip.to_canonical().to_string()),
+            user_agent: self.user_agent.as_deref(),
+        }
+    }
+}
+
+impl Origin<'_> {
+    /// Begins the record of what this call came to.
+    pub(crate) fn record(
+        &self,
+        id: AuditId,
+        kind: &'static str,
+        outcome: Outcome,
+        code: &'static str,
+    ) -> Record<'_> {
+        let mut record = Record::new(id, kind, outcome, code, self.name);
+        record.request_id = Some(self.request);
+        record.personal.ip = self.ip.as_deref();
+        record.personal.user_agent = self.user_agent;
+        record
     }
 }

@@ -10,7 +10,7 @@ use kavachos_core::decide::Facts;
 use kavachos_core::grant::{MAX_DEPTH, Terms};
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Entry, Outcome, Record};
+use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent as Compiled, Liveness, MAX_OWNERS, Owner, Status, liveness};
 use kavachos_core::revocation::{HandleKind, Mark};
@@ -142,6 +142,7 @@ impl Engine {
     /// The owner is unknown or not live, the human's quota is used up, or more is asked for than the owner has.
     pub async fn create_agent(&self, actor: &Actor, new: &NewAgent) -> Result<Issued<Agent>> {
         check_new(new)?;
+        text::future(new.expires_at, self.now())?;
         let secret = self.secret(SecretKind::Agent);
         self.change(actor, "agent.created", || {
             self.plan_agent(actor, new, &secret)
@@ -348,7 +349,7 @@ impl Engine {
         (row, user, above): (&AgentRow, &UserRow, &[AgentId]),
         terms: Option<&Terms>,
     ) -> Result<Entry> {
-        let (ip, user_agent) = actor.origin();
+        let origin = actor.origin();
         let details = terms
             .map(|terms| crate::grants::details(row.root_grant, terms))
             .transpose()?;
@@ -357,16 +358,13 @@ impl Engine {
             .as_deref()
             .map(|text| compile::stored("metadata", text))
             .transpose()?;
-        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
+        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
         record.subject = Some(user.pseudonym);
         record.agent = Some(row.id);
         record.chain = above;
-        record.request_id = Some(actor.request);
         record.details = details.as_ref();
         record.personal.name = Some(&row.name);
         record.personal.metadata = metadata.as_ref();
-        record.personal.ip = ip.as_deref();
-        record.personal.user_agent = user_agent;
         self.seal(&record)
     }
 

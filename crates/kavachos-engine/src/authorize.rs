@@ -128,15 +128,9 @@ impl Engine {
             .collect();
         let chain = ancestors(facts, path);
         let reason = decision.reason();
-        let (ip, user_agent) = asked.actor.origin();
-        let ip = request.ip.map(|ip| ip.to_canonical().to_string()).or(ip);
-        let mut record = Record::new(
-            id,
-            "decision",
-            outcome,
-            decision.code.as_str(),
-            asked.actor.name(),
-        );
+        let origin = asked.actor.origin();
+        let ip = request.ip.map(|ip| ip.to_canonical().to_string());
+        let mut record = origin.record(id, "decision", outcome, decision.code.as_str());
         record.subject = path
             .map(|path| &path.user)
             .or(facts.user.as_ref())
@@ -149,7 +143,6 @@ impl Engine {
         record.resource = Some(request.resource.as_str());
         record.reason = Some(&reason);
         record.duration_us = u64::try_from(self.now().since(started).as_micros()).ok();
-        record.request_id = Some(asked.actor.request);
         record.cost = request.cost.as_ref().map(|cost| ledger::Cost {
             amount: cost.amount,
             unit: cost.unit.as_str(),
@@ -160,8 +153,8 @@ impl Engine {
             rseq: head.revocation.rseq,
         });
         record.personal.arguments_digest = asked.arguments_digest.as_ref();
-        record.personal.ip = ip.as_deref();
-        record.personal.user_agent = user_agent;
+        // An operator may say where the call came from that it asks about.
+        record.personal.ip = ip.as_deref().or(record.personal.ip);
         self.seal_explained(record, (asked.actor, facts, decision))
     }
 

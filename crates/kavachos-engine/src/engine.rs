@@ -233,13 +233,10 @@ impl Engine {
             self.admit_denial(agent)?;
         }
         let message = error.to_string();
-        let (ip, user_agent) = actor.origin();
-        let mut record = Record::new(self.id(), kind, Outcome::Denied, error.code(), actor.name());
+        let origin = actor.origin();
+        let mut record = origin.record(self.id(), kind, Outcome::Denied, error.code());
         record.agent = actor.agent();
-        record.request_id = Some(actor.request);
         record.reason = Some(&message);
-        record.personal.ip = ip.as_deref();
-        record.personal.user_agent = user_agent;
         self.record(self.seal(&record)?).await?;
         Ok(error)
     }

@@ -9,7 +9,7 @@ use kavachos_core::decide::Facts;
 use kavachos_core::grant::{NewGrant, Path, Reach, Refusal, Source, Terms, choose_parent, derive};
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Entry, Outcome, Pseudonym, Record};
+use kavachos_core::ledger::{Entry, Outcome, Pseudonym};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Liveness, Owner, Status, User, liveness};
 use kavachos_core::revocation::{HandleKind, Mark};
@@ -420,20 +420,17 @@ impl Engine {
         grant: &Planned,
         subject: Pseudonym,
     ) -> Result<Entry> {
-        let (ip, user_agent) = actor.origin();
+        let origin = actor.origin();
         let details = details(grant.id, &grant.terms)?;
         let mut path = grant.above.grants.clone();
         path.push(grant.id);
-        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
+        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
         record.subject = Some(subject);
         record.agent = Some(grant.terms.to);
         record.chain = &grant.above.agents;
         record.grant_path = &path;
-        record.request_id = Some(actor.request);
         record.details = Some(&details);
         record.personal.reason = grant.reason.as_deref();
-        record.personal.ip = ip.as_deref();
-        record.personal.user_agent = user_agent;
         self.seal(&record)
     }
 

@@ -2,7 +2,7 @@
 
 use kavachos_core::id::KeyId;
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Entry, Outcome, Record};
+use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Status;
 use kavachos_core::revocation::HandleKind;
@@ -127,6 +127,7 @@ impl Engine {
     pub async fn create_key(&self, actor: &Actor, new: &NewKey) -> Result<Issued<Key>> {
         text::plain("name", &new.name, text::MAX_NAME_BYTES)?;
         check_ceiling(new.ceiling.as_ref())?;
+        text::future(new.expires_at, self.now())?;
         let secret = self.secret(SecretKind::Operator);
         self.change(actor, "key.created", || {
             self.plan_key(actor, new, &secret, Origin::Created)
@@ -188,15 +189,12 @@ impl Engine {
     }
 
     fn key_record(&self, actor: &Actor, kind: &'static str, row: &OperatorKeyRow) -> Result<Entry> {
-        let (ip, user_agent) = actor.origin();
+        let origin = actor.origin();
         let scopes: serde_json::Value = compile::stored("scopes", &row.scopes)?;
         let details = json!({ "key": row.id, "origin": row.origin, "scopes": scopes });
-        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
-        record.request_id = Some(actor.request);
+        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
         record.details = Some(&details);
         record.personal.name = Some(&row.name);
-        record.personal.ip = ip.as_deref();
-        record.personal.user_agent = user_agent;
         self.seal(&record)
     }
 

@@ -2,6 +2,7 @@
 
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
+use kavachos_core::time::Timestamp;
 use serde_json::Value;
 
 /// The longest name, in bytes.
@@ -61,6 +62,17 @@ pub(crate) fn email(text: &str) -> Result<String, Invalid> {
         return Err(wrong());
     }
     Ok(text.to_lowercase())
+}
+
+/// Checks the end of something new: one that has passed is a mistake, not a wish.
+pub(crate) fn future(end: Option<Timestamp>, now: Timestamp) -> Result<(), Invalid> {
+    match end {
+        Some(end) if end <= now => Err(Invalid::at(
+            "expiresAt",
+            "has passed; name a later time, or leave it out",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Checks an object of the caller's own.

@@ -4,7 +4,7 @@
 
 use kavachos_core::id::UserId;
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Outcome, Pseudonym, Record};
+use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Status;
 use kavachos_core::revocation::{HandleKind, Mark};
@@ -241,14 +241,11 @@ impl Engine {
         kind: &'static str,
         row: &UserRow,
     ) -> Result<kavachos_core::ledger::Entry> {
-        let (ip, user_agent) = actor.origin();
-        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", actor.name());
+        let origin = actor.origin();
+        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
         record.subject = Some(row.pseudonym);
-        record.request_id = Some(actor.request);
         record.personal.email = row.email.as_deref();
         record.personal.name = row.name.as_deref();
-        record.personal.ip = ip.as_deref();
-        record.personal.user_agent = user_agent;
         self.seal(&record)
     }
 
