@@ -243,12 +243,6 @@ impl Engine {
                     external: Some(external.clone()),
                     ..NewUser::default()
                 };
-                actor.covers(&PermissionSet::everything()).map_err(|_| {
-                    Error::Forbidden(
-                        "a human on first mention may do everything, which lies above this key's ceiling; create the user with `permissions` first"
-                            .to_owned(),
-                    )
-                })?;
                 let row = self.new_user_row(new)?;
                 let batch = self.user_born(actor, &row)?;
                 Ok((Owner::User(row.id), row, batch))
