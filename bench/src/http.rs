@@ -63,6 +63,7 @@ struct Line {
     median: Rounds,
     fsync_p99: Rounds,
     fsync_median: Rounds,
+    echo_p99: Rounds,
 }
 
 impl Place {
@@ -107,6 +108,12 @@ impl Place {
             seed: seed + 1_000,
             rate: (line.ours_rate.median() / 2.0) as u32,
         };
+        let echo = Order {
+            address: self.echo.address.clone(),
+            path: "/echo".to_owned(),
+            ..order.clone()
+        };
+        line.echo_p99.0.push(send(&self.echo, &echo).0.p99_us);
         let mut probes = fsyncs(&self.directory, PROBES);
         let (outcome, _) = send(&self.ours, &order);
         probes.extend(fsyncs(&self.directory, PROBES));
@@ -117,6 +124,7 @@ impl Place {
         line.fsync_p99.0.push(micros(0.99));
         line.fsync_median.0.push(micros(0.5));
     }
+
     fn round(&mut self, requests: u32, seed: u64, line: &mut Line) {
         let each = |seconds: f64| seconds * 1e6 / f64::from(requests);
         let (_, echo) = self.load(&self.echo, "/echo", requests, seed);
@@ -196,9 +204,10 @@ impl Line {
                 self.median.median() / 1e3
             ),
             reference: format!(
-                "fsync p99 {:.2} ms, median {:.2} ms",
+                "fsync p99 {:.2} ms, median {:.2} ms; axum echo p99 {:.2} ms at the same rate",
                 self.fsync_p99.median() / 1e3,
-                self.fsync_median.median() / 1e3
+                self.fsync_median.median() / 1e3,
+                self.echo_p99.median() / 1e3
             ),
             ratio: self.p99.by(&self.fsync_p99),
             must: Bound::AtMost(3.0),

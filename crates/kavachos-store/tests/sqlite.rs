@@ -505,3 +505,32 @@ fn closing_leaves_one_file_with_everything_in_it() {
     assert_eq!((size, root), (store.head().size, store.head().root));
     assert_eq!(size, 99);
 }
+
+/// 64 MiB and what is written while the thread copies; without it, the log would grow to all that was ever written.
+#[test]
+fn the_write_ahead_log_stays_short_while_the_writer_goes_on() {
+    const WRITES: u8 = 250;
+    const BYTES: usize = 900_000;
+    let place = Place::new();
+    let store = place.open();
+    block_on(store.commit(writing(insert("row".to_owned(), Vec::new())))).unwrap();
+    for round in 0..WRITES {
+        let sql = "UPDATE probe SET value = value + 1, data = ?1 WHERE name = 'row'";
+        let data = vec![round; BYTES];
+        block_on(store.commit(writing(Write::exactly(1, sql).bind(data)))).unwrap();
+    }
+    let log = place.directory.path().join("kavach.db-wal");
+    let length = std::fs::metadata(log).unwrap().len();
+    assert!(
+        length > 16 << 20,
+        "{length}: the log is not what was measured"
+    );
+    assert!(length < 128 << 20, "{length}");
+    block_on(store.close());
+    let store = place.open();
+    let rows = "SELECT name FROM probe WHERE name = 'row' AND value = ?1 AND CAST(length(data) AS TEXT) = ?2";
+    let row = Query::new(2, rows)
+        .bind(u64::from(WRITES))
+        .bind(BYTES.to_string());
+    assert_eq!(block_on(store.query(row)).unwrap().len(), 1);
+}

@@ -1,16 +1,16 @@
 //! Opening a connection with the settings that durability and erasure rest on, and proving that they are on.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::checkpoint::Progress;
 use super::error::OpenError;
 
 /// How many statements a connection keeps prepared.
 const PREPARED: usize = 256;
-/// After how many pages of the write-ahead log they are copied into the database: 16 MiB.
-const CHECKPOINT_PAGES: u32 = 4_000;
 /// The page cache of the writer, in KiB: the inner pages of the ledger's indexes should fit.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 /// The page cache of each reader, in KiB.
@@ -23,9 +23,25 @@ pub(super) struct Database {
     pub(super) path: Option<PathBuf>,
     pub(super) busy_timeout: Duration,
     pub(super) max_bytes: Option<u64>,
+    /// How far the write-ahead log has come, as the connection that writes tells.
+    pub(super) log: Arc<Progress>,
 }
 
 impl Database {
+    /// A database at this path, or in memory.
+    pub(super) fn new(
+        path: Option<PathBuf>,
+        busy_timeout: Duration,
+        max_bytes: Option<u64>,
+    ) -> Self {
+        Self {
+            path,
+            busy_timeout,
+            max_bytes,
+            log: Arc::default(),
+        }
+    }
+
     /// The path, for messages.
     pub(super) fn shown(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(":memory:"))
@@ -61,8 +77,18 @@ impl Database {
         Ok(connection)
     }
 
+    /// Opens a connection that copies the write-ahead log into the database, as durably as the writer would.
+    pub(super) fn checkpointer(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(self.shown(), flags)?;
+        connection.busy_timeout(self.busy_timeout)?;
+        sync_fully(&connection)?;
+        self.bound(&connection)?;
+        Ok(connection)
+    }
+
     fn open_writer(&self, create: OpenFlags) -> rusqlite::Result<Connection> {
-        let connection = match &self.path {
+        let mut connection = match &self.path {
             None => Connection::open_in_memory()?,
             Some(path) => Connection::open_with_flags(
                 path,
@@ -76,17 +102,14 @@ impl Database {
         if self.path.is_some() {
             connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         }
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        // Where fsync alone does not reach the disk (macOS), ask for more; elsewhere these do nothing.
-        connection.pragma_update(None, "fullfsync", "ON")?;
-        connection.pragma_update(None, "checkpoint_fullfsync", "ON")?;
+        sync_fully(&connection)?;
         connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.pragma_update(None, "trusted_schema", "OFF")?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-        connection
-            .pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+        // In place of SQLite's own checkpoint within a commit.
+        self.log.follow(&mut connection)?;
         self.bound(&connection)?;
         Ok(connection)
     }
@@ -99,6 +122,13 @@ impl Database {
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
     }
+}
+
+fn sync_fully(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Where fsync alone does not reach the disk (macOS), ask for more; elsewhere these do nothing.
+    connection.pragma_update(None, "fullfsync", "ON")?;
+    connection.pragma_update(None, "checkpoint_fullfsync", "ON")
 }
 
 /// Reads the settings back; anything weaker is refused. A database in memory has no log to sync.
@@ -147,11 +177,8 @@ mod tests {
     use super::*;
 
     fn database(directory: &tempfile::TempDir) -> Database {
-        Database {
-            path: Some(directory.path().join("kavach.db")),
-            busy_timeout: Duration::ZERO,
-            max_bytes: None,
-        }
+        let path = directory.path().join("kavach.db");
+        Database::new(Some(path), Duration::ZERO, None)
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The executor for SQLite: one thread that writes, a few that read, and a lock that keeps other processes out.
+//! The executor for SQLite: one thread that writes, a few that read, one that copies the write-ahead log, and a lock
+//! that keeps other processes out.
 //!
 //! Promises: `synchronous = FULL` on a write-ahead log, or it does not open; one process per file; no answer before
 //! the fsync. A database in memory behaves the same, except that it is gone afterwards and that its reads run on the
 //! writer's thread, since it has one connection only.
 
+mod checkpoint;
 mod connection;
 mod error;
 mod group;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::SqliteStore;
+use super::checkpoint::Checkpoints;
 use super::connection::Database;
 use super::error::OpenError;
 use super::lock::Lock;
@@ -105,11 +106,7 @@ pub fn plan(path: &Path, migrations: &[Migration]) -> Result<Vec<Migration>, Ope
     if !path.exists() {
         return Ok(migrations.to_vec());
     }
-    let database = Database {
-        path: Some(path.to_owned()),
-        busy_timeout: BUSY_TIMEOUT,
-        max_bytes: None,
-    };
+    let database = Database::new(Some(path.to_owned()), BUSY_TIMEOUT, None);
     let connection = database
         .reader()
         .map_err(|error| OpenError::of(&error, path))?;
@@ -124,11 +121,7 @@ impl SqliteStore {
     pub fn open(options: &Options, host: Host) -> Result<Self, OpenError> {
         let path = options.path.as_deref().map(locate).transpose()?;
         let lock = path.as_deref().map(Lock::take).transpose()?;
-        let database = Database {
-            path,
-            busy_timeout: options.busy_timeout,
-            max_bytes: options.max_bytes,
-        };
+        let database = Database::new(path, options.busy_timeout, options.max_bytes);
         let mut connection = database.writer()?;
         prepare(&mut connection, options, &host, &database)?;
         let session = Session::new(connection, &database)?;
@@ -207,6 +200,10 @@ fn start(
         Some(queue) => reader::start(options.readers.get(), &database, queue).map_err(io)?,
         None => Vec::new(),
     };
+    let checkpoints = match &database.path {
+        Some(_) => Some(Checkpoints::start(&database).map_err(io)?),
+        None => None,
+    };
     let path = database.path.as_deref();
     let directory = path.and_then(Path::parent).map(Path::to_owned);
     let writer = Writer {
@@ -218,6 +215,7 @@ fn start(
         clock: host.clock,
         observer: host.observer,
         readers,
+        checkpoints,
         lock,
     };
     let thread = Builder::new()

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use futures_channel::oneshot;
 use rusqlite::Connection;
 
+use super::checkpoint::Checkpoints;
 use super::connection::Database;
 use super::error::{Fault, OpenError};
 use super::group::{self, Failed, Verdict};
@@ -62,6 +63,8 @@ pub(super) struct Writer {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) reads: Option<Arc<Queue<ReadJob>>>,
     pub(super) readers: Vec<JoinHandle<()>>,
+    /// `None` for a database in memory.
+    pub(super) checkpoints: Option<Checkpoints>,
     /// Released last.
     pub(super) lock: Option<Lock>,
 }
@@ -109,6 +112,7 @@ impl Drop for Writer {
             // A reader that panicked has answered nothing; its callers were told by the dropped sender.
             let _ = reader.join();
         }
+        drop(self.checkpoints.take());
         if let Some(session) = self.session.take() {
             let emptied =
                 session
@@ -140,11 +144,18 @@ impl Writer {
             }
             if !jobs.is_empty() {
                 self.commit(jobs);
+                self.checkpoint();
             }
             reads.into_iter().for_each(|read| self.read(read));
             if let Health::Stopped(reason) = self.shared.health() {
                 return self.refuse_rest(&CommitError::Unavailable(reason));
             }
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        if let (Some(checkpoints), Some(session)) = (&mut self.checkpoints, &self.session) {
+            checkpoints.after_group(&session.connection);
         }
     }
 
@@ -365,11 +376,8 @@ mod tests {
 
     /// A writer that has committed two groups, without its thread.
     fn writer(directory: &tempfile::TempDir) -> Writer {
-        let database = Database {
-            path: Some(directory.path().join("kavach.db")),
-            busy_timeout: Duration::ZERO,
-            max_bytes: None,
-        };
+        let path = directory.path().join("kavach.db");
+        let database = Database::new(Some(path), Duration::ZERO, None);
         let mut connection = database.writer().unwrap();
         migrate::apply(
             &mut connection,
@@ -389,6 +397,7 @@ mod tests {
             observer: Arc::new(()),
             reads: None,
             readers: Vec::new(),
+            checkpoints: None,
             lock: None,
         };
         (0..2).for_each(|_| drop(writer.attempt(&[job().0]).unwrap()));
