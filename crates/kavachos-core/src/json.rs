@@ -34,11 +34,39 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
     Ok(value)
 }
 
+/// Whether [`parse`] would read an object that has this value as a member.
+///
+/// # Errors
+/// Names the number or the depth. A value cannot hold what else is refused.
+pub fn check_member(value: &Value) -> Result<(), Invalid> {
+    check(value, Strict { depth: 1 }).map_err(|error| Invalid::new(error.to_string()))
+}
+
+fn check(value: &Value, at: Strict) -> Result<(), serde_json::Error> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+        Value::Number(number) => at.deserialize(number).map(drop),
+        Value::Array(items) => {
+            let inner = at.deeper()?;
+            items.iter().try_for_each(|item| check(item, inner))
+        }
+        Value::Object(members) => {
+            let inner = at.deeper()?;
+            members.values().try_for_each(|item| check(item, inner))
+        }
+    }
+}
+
 /// Reads a value into a type, and says which member is at fault when it does not fit.
 ///
 /// # Errors
 /// The field is the path of the member: `context.ip`, `requests[3].action`.
 pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
+    // Keeping track of the place costs more than reading does, so it is looked for only when it is needed.
+    T::deserialize(value).or_else(|_| read_tracked(value))
+}
+
+fn read_tracked<T: DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let message = error.inner().to_string();
         let path = match error.path().to_string() {
@@ -298,6 +326,33 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_member_is_checked_as_it_would_be_read() {
+        let nested =
+            |depth: usize| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        let members = [
+            Value::from(MAX_INTEGER),
+            Value::from(MAX_INTEGER + 1),
+            Value::from(-9_007_199_254_740_993_i64),
+            Value::from(1.5),
+            serde_json::json!({"a": [1, {"b": 9_007_199_254_740_993_u64}]}),
+            nested(MAX_DEPTH - 1),
+            nested(MAX_DEPTH),
+            serde_json::json!({"a": nested(MAX_DEPTH - 2)}),
+            serde_json::json!({"a": nested(MAX_DEPTH - 1)}),
+        ];
+        let fits = members.map(|member| {
+            let text = serde_json::json!({"member": member}).to_string();
+            let read = parse(text.as_bytes()).map(drop).is_ok();
+            assert_eq!(check_member(&member).is_ok(), read, "{text}");
+            read
+        });
+        assert_eq!(
+            fits,
+            [true, false, false, true, false, true, false, true, false]
+        );
     }
 
     #[test]

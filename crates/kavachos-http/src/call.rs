@@ -23,10 +23,6 @@ const MAX_PROXIES: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub struct LocalCaller;
 
-/// The address of the other end of the connection, as an extension that the server sets on each request.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
-
 /// A call by someone with a live credential.
 pub(crate) struct Call(pub(crate) Actor);
 
@@ -113,10 +109,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
 ///
 /// The list is read from its end: each address that is a trusted proxy's vouches for the one before it.
 fn client_ip(parts: &Parts, state: &State) -> Result<Option<IpAddr>, Failure> {
-    let Some(Peer(peer)) = parts.extensions.get::<Peer>() else {
+    let Some(mut ip) = state.peer(&parts.extensions) else {
         return Ok(None);
     };
-    let mut ip = peer.ip().to_canonical();
     if !state.trusts(ip) {
         return Ok(Some(ip));
     }

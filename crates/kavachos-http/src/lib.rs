@@ -14,6 +14,6 @@ mod reply;
 mod routes;
 mod state;
 
-pub use call::{LocalCaller, Peer};
+pub use call::LocalCaller;
 pub use routes::router;
-pub use state::{Options, State};
+pub use state::{Options, PeerOf, State};

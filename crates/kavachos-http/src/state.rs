@@ -1,9 +1,10 @@
 //! What every handler has at hand.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use http::Extensions;
 use ipnet::IpNet;
 use kavachos_engine::Engine;
 
@@ -25,8 +26,12 @@ pub struct State(Arc<Shared>);
 pub struct Shared {
     pub(crate) engine: Engine,
     options: Options,
+    peer: PeerOf,
     pub(crate) metrics: Metrics,
 }
+
+/// Finds the other end of the connection in what the server attached to a request.
+pub type PeerOf = fn(&Extensions) -> Option<SocketAddr>;
 
 impl Deref for State {
     type Target = Shared;
@@ -37,13 +42,18 @@ impl Deref for State {
 }
 
 impl State {
-    /// The state of one tenant's API.
-    pub fn new(engine: Engine, options: Options) -> Self {
+    /// The state of one tenant's API. Where `peer` finds nothing, every rule about addresses fails.
+    pub fn new(engine: Engine, options: Options, peer: PeerOf) -> Self {
         Self(Arc::new(Shared {
             engine,
             options,
+            peer,
             metrics: Metrics::new(),
         }))
+    }
+
+    pub(crate) fn peer(&self, extensions: &Extensions) -> Option<IpAddr> {
+        (self.peer)(extensions).map(|address| address.ip().to_canonical())
     }
 
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request as HttpRequest};
+use axum::extract::ConnectInfo;
+use axum::http::Extensions;
 use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
@@ -12,7 +13,7 @@ use kavachos_engine::{
     Engine, Error, GrantFilter, Issued, Key, KeyChange, Question, Result, Revoked, User,
     UserChange,
 };
-use kavachos_http::{Peer, State};
+use kavachos_http::State;
 
 use crate::ask::{NewAgent, NewDelegation, NewKey, NewUser, Request};
 use crate::builder::Builder;
@@ -81,8 +82,7 @@ impl Kavach {
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: without the address of the other end every
     /// rule about addresses fails.
     pub fn service(&self) -> Router {
-        let router = kavachos_http::router(State::new(self.engine.clone(), self.http.clone()));
-        router.layer(axum::middleware::map_request(with_peer))
+        kavachos_http::router(State::new(self.engine.clone(), self.http.clone(), peer))
     }
 
     /// The use cases, for callers that this program authenticates itself.
@@ -100,15 +100,8 @@ impl Kavach {
     }
 }
 
-async fn with_peer(mut request: HttpRequest) -> HttpRequest {
-    if let Some(ConnectInfo(address)) = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .copied()
-    {
-        request.extensions_mut().insert(Peer(address));
-    }
-    request
+fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get().map(|ConnectInfo(address)| *address)
 }
 
 macro_rules! handles {

@@ -245,6 +245,7 @@ impl<'a> Record<'a> {
     /// is beyond 2^53, a text to filter by holds a NUL, or `details`, `metadata` or `scopeDelta` are not I-JSON.
     pub fn seal(&self, random: Blinding) -> Result<Entry, Invalid> {
         self.check()?;
+        self.check_values()?;
         let (personal, private) = self.personal.encode();
         let priv_hash = Sha256::new()
             .chain_update(random.salt)
@@ -257,7 +258,6 @@ impl<'a> Record<'a> {
                 "the record has {bytes} bytes, more than {MAX_RECORD_BYTES}: shorten its texts and details"
             )));
         }
-        self.check_json(&body, &personal)?;
         Ok(Entry {
             projections: self.project(),
             body,
@@ -377,14 +377,17 @@ impl<'a> Record<'a> {
     }
 
     /// Values from elsewhere could hold what no strict reader accepts; texts and numbers of our own cannot.
-    fn check_json(&self, body: &str, personal: &str) -> Result<(), Invalid> {
-        if self.details.is_some() || self.scope_delta.is_some() {
-            json::parse(body.as_bytes())?;
-        }
-        if self.personal.details.is_some() || self.personal.metadata.is_some() {
-            json::parse(personal.as_bytes())?;
-        }
-        Ok(())
+    fn check_values(&self) -> Result<(), Invalid> {
+        let personal = &self.personal;
+        let values = [
+            ("details", self.details.or(personal.details)),
+            ("scopeDelta", self.scope_delta),
+            ("metadata", personal.metadata),
+        ];
+        values.into_iter().try_for_each(|(name, value)| {
+            let checked = value.map_or(Ok(()), json::check_member);
+            checked.map_err(|error| error.within(name))
+        })
     }
 }
 

@@ -25,53 +25,58 @@ use crate::state::State;
 ///
 /// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics` and `/version`.
 pub fn router(state: State) -> Router {
-    let api = Router::new()
+    // The paths in full: every nested router boxes each request once more.
+    Router::new()
         .route(
-            "/agents",
+            "/api/v1/agents",
             get(agents::list::handle).post(agents::create::handle),
         )
         .route(
-            "/agents/{id}",
+            "/api/v1/agents/{id}",
             get(agents::show::handle)
                 .patch(agents::update::handle)
                 .delete(agents::revoke::handle),
         )
-        .route("/agents/{id}/rotate", post(agents::rotate::handle))
-        .route("/agents/{id}/suspend", post(agents::suspend::handle))
-        .route("/agents/{id}/resume", post(agents::resume::handle))
-        .route("/agents/{id}/permissions", get(agents::permissions::handle))
-        .route("/authorize", post(authorize::handle))
+        .route("/api/v1/agents/{id}/rotate", post(agents::rotate::handle))
+        .route("/api/v1/agents/{id}/suspend", post(agents::suspend::handle))
+        .route("/api/v1/agents/{id}/resume", post(agents::resume::handle))
         .route(
-            "/delegations",
+            "/api/v1/agents/{id}/permissions",
+            get(agents::permissions::handle),
+        )
+        .route("/api/v1/authorize", post(authorize::handle))
+        .route(
+            "/api/v1/delegations",
             get(delegations::list::handle).post(delegations::create::handle),
         )
         .route(
-            "/delegations/{id}",
+            "/api/v1/delegations/{id}",
             get(delegations::show::handle).delete(delegations::revoke::handle),
         )
-        .route("/audit", get(audit::list::handle))
-        .route("/audit/{id}", get(audit::show::handle))
+        .route("/api/v1/audit", get(audit::list::handle))
+        .route("/api/v1/audit/{id}", get(audit::show::handle))
         .route(
-            "/users",
+            "/api/v1/users",
             get(users::list::handle).post(users::create::handle),
         )
         .route(
-            "/users/{id}",
+            "/api/v1/users/{id}",
             get(users::show::handle)
                 .patch(users::update::handle)
                 .delete(users::delete::handle),
         )
-        .route("/users/{id}/ban", post(users::ban::handle))
-        .route("/users/{id}/unban", post(users::unban::handle))
-        .route("/keys", get(keys::list::handle).post(keys::create::handle))
+        .route("/api/v1/users/{id}/ban", post(users::ban::handle))
+        .route("/api/v1/users/{id}/unban", post(users::unban::handle))
         .route(
-            "/keys/{id}",
+            "/api/v1/keys",
+            get(keys::list::handle).post(keys::create::handle),
+        )
+        .route(
+            "/api/v1/keys/{id}",
             get(keys::show::handle)
                 .patch(keys::update::handle)
                 .delete(keys::revoke::handle),
-        );
-    Router::new()
-        .nest("/api/v1", api)
+        )
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))

@@ -126,16 +126,12 @@ impl Setup {
         if self.proxied {
             options.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         }
-        let state = kavachos::http::State::new(engine.clone(), options);
-        let with_peer = |mut request: axum::extract::Request| async move {
-            let peer = request
-                .extensions()
-                .get::<axum::extract::ConnectInfo<SocketAddr>>();
-            let peer = kavachos::http::Peer(peer.unwrap().0);
-            request.extensions_mut().insert(peer);
-            request
+        let peer = |extensions: &axum::http::Extensions| {
+            let address = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>();
+            Some(address.unwrap().0)
         };
-        kavachos::http::router(state).layer(axum::middleware::map_request(with_peer))
+        let state = kavachos::http::State::new(engine.clone(), options, peer);
+        kavachos::http::router(state)
     }
 }
 
