@@ -19,6 +19,10 @@ use std::process::ExitCode;
 
 use report::Figure;
 
+/// As in `kavach`; the references have it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: kavachos-bench all|decide|growth|memory|commit|http|idle [--short]";
 
 /// How long to measure.

@@ -24,6 +24,10 @@ mod view;
 
 use std::process::ExitCode;
 
+/// Every request allocates some hundred small pieces, on threads that free each other's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::run()
 }
