@@ -4,6 +4,7 @@
 //! counters in the same commit, so a kill or a full counter that comes first turns it into a new decision.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use kavachos_core::counter::Refusal;
@@ -168,7 +169,7 @@ impl Engine {
         loop {
             let details = details(actor, facts, decision, shown);
             let sealed = self.seal(&Record {
-                details: details.as_ref(),
+                details: details.as_deref(),
                 ..record
             });
             match sealed {
@@ -304,39 +305,43 @@ pub(crate) fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<Agent
     chain
 }
 
-/// What the record keeps beyond the winner: why the best paths did not permit, and that the agent spoke for itself.
+/// What the record keeps beyond the winner: of an allow, that the agent spoke for itself; of a denial, why the best
+/// paths did not permit.
 fn details(
     actor: &Actor,
     facts: &Facts,
     decision: &decide::Decision,
     shown: usize,
-) -> Option<Value> {
+) -> Option<Cow<'static, Value>> {
+    static SELF_REPORTED: LazyLock<Value> = LazyLock::new(|| json!({ "selfReported": true }));
+    if decision.allowed() {
+        let by_itself = actor.agent().is_some();
+        return by_itself.then(|| Cow::Borrowed(&*SELF_REPORTED));
+    }
+    if decision.verdicts.is_empty() {
+        return None;
+    }
+    let paths = decision.verdicts.iter().take(shown).map(|verdict| {
+        let grant = facts
+            .paths
+            .get(verdict.path)
+            .and_then(|path| path.hops.last())
+            .map(|hop| hop.grant.id);
+        json!({
+            "grant": grant,
+            "hop": verdict.hop,
+            "permission": verdict.permission.map(|id| id.to_string()),
+            "code": verdict.code.as_str(),
+        })
+    });
     let mut members = serde_json::Map::new();
-    if actor.agent().is_some() && decision.allowed() {
-        members.insert("selfReported".to_owned(), Value::Bool(true));
+    members.insert("paths".to_owned(), paths.collect());
+    let left_out = decision.verdicts.len().saturating_sub(shown);
+    let more = usize::try_from(decision.more)
+        .unwrap_or(usize::MAX)
+        .saturating_add(left_out);
+    if more > 0 {
+        members.insert("morePaths".to_owned(), more.into());
     }
-    if !decision.allowed() && !decision.verdicts.is_empty() {
-        let paths = decision.verdicts.iter().take(shown).map(|verdict| {
-            let grant = facts
-                .paths
-                .get(verdict.path)
-                .and_then(|path| path.hops.last())
-                .map(|hop| hop.grant.id);
-            json!({
-                "grant": grant,
-                "hop": verdict.hop,
-                "permission": verdict.permission.map(|id| id.to_string()),
-                "code": verdict.code.as_str(),
-            })
-        });
-        members.insert("paths".to_owned(), paths.collect());
-        let left_out = decision.verdicts.len().saturating_sub(shown);
-        let more = usize::try_from(decision.more)
-            .unwrap_or(usize::MAX)
-            .saturating_add(left_out);
-        if more > 0 {
-            members.insert("morePaths".to_owned(), more.into());
-        }
-    }
-    (!members.is_empty()).then_some(Value::Object(members))
+    Some(Cow::Owned(Value::Object(members)))
 }

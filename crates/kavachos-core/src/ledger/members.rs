@@ -45,14 +45,6 @@ impl Members {
         }
     }
 
-    /// A value whose text needs no escaping, such as an id, in quotes.
-    pub(super) fn plain(&mut self, name: &'static str, value: impl Display) {
-        self.name(name);
-        self.out.push('"');
-        self.raw(value);
-        self.out.push('"');
-    }
-
     /// A number, or an object that is already in canonical form.
     pub(super) fn verbatim(&mut self, name: &'static str, value: impl Display) {
         self.name(name);

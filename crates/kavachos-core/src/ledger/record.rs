@@ -251,7 +251,8 @@ impl<'a> Record<'a> {
             .chain_update(random.salt)
             .chain_update(&personal)
             .finalize();
-        let body = self.body(&random.blind, &priv_hash, &private);
+        let projections = self.project();
+        let body = self.body(&projections, &random.blind, (&priv_hash, &private));
         let bytes = body.len().saturating_add(personal.len());
         if bytes > MAX_RECORD_BYTES {
             return Err(Invalid::new(format!(
@@ -259,23 +260,29 @@ impl<'a> Record<'a> {
             )));
         }
         Ok(Entry {
-            projections: self.project(),
+            projections,
             body,
             personal,
             salt: random.salt,
         })
     }
 
-    /// The canonical text of the body. The members stand in the order of their names.
-    fn body(&self, blind: &[u8], priv_hash: &[u8], private: &[&'static str]) -> String {
+    /// The canonical text of the body. The members stand in the order of their names; ids were written once already,
+    /// for the projections.
+    fn body(
+        &self,
+        ids: &Projections,
+        blind: &[u8],
+        (priv_hash, private): (&[u8], &[&'static str]),
+    ) -> String {
         let mut body = Members::with_capacity(USUAL_BODY_BYTES);
         body.text_if("action", self.action);
-        body.plain("actor", self.actor);
-        self.agent.iter().for_each(|id| body.plain("agent", id));
+        body.text("actor", &ids.actor);
+        body.text_if("agent", ids.agent.as_deref());
         body.text_if("agentProof", self.agent_proof);
         body.hex("blind", blind);
         if !self.chain.is_empty() {
-            body.list("chain", self.chain);
+            body.list("chain", &ids.chain);
         }
         body.text("code", self.code);
         if let Some(cost) = self.cost {
@@ -288,16 +295,14 @@ impl<'a> Record<'a> {
         if !self.grant_path.is_empty() {
             body.list("grantPath", self.grant_path);
         }
-        body.plain("id", self.id);
+        body.text("id", &ids.id);
         body.text("kind", self.kind);
         body.text("outcome", self.outcome.as_str());
         body.hex("priv", priv_hash);
         body.list("private", private);
         body.text_if("reason", self.reason);
         body.text_if("reportedBy", self.reported_by);
-        self.request_id
-            .iter()
-            .for_each(|id| body.plain("requestId", id));
+        body.text_if("requestId", ids.request_id.as_deref());
         body.text_if("resource", self.resource);
         if let Some(RevocationPoint { epoch, rseq }) = self.revocation_head {
             body.verbatim(
@@ -306,7 +311,7 @@ impl<'a> Record<'a> {
             );
         }
         body.value_if("scopeDelta", self.scope_delta);
-        self.subject.iter().for_each(|id| body.plain("subject", id));
+        body.text_if("subject", ids.subject.as_deref());
         body.end().0
     }
 
