@@ -8,6 +8,9 @@ mod crash;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod descriptors;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod full_disk;
 mod help;
 mod server;
 #[cfg(test)]
