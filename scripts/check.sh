@@ -102,22 +102,25 @@ run_step() {
   printf '%s: %s, %d s\n' "$name" "$word" "$((SECONDS - started))"
 }
 
-# A step that ran tests counts as its tests, any other as one. A step that failed counts at least one failure.
+# A step that ran tests counts as its tests, any other as one. A step that failed counts at least one failure. A test
+# that could not be tried prints a line `skipped: ` and passes: it counts as skipped.
 count() {
-  local log=$1 status=$2 good bad ignored
-  read -r good bad ignored < <(awk '/^test result: / {
+  local log=$1 status=$2 good bad ignored untried
+  read -r good bad ignored untried < <(awk '/^skipped: / { untried++ } /^test result: / {
       for (i = 2; i <= NF; i++) {
         if ($i ~ /^passed/) good += $(i - 1)
         if ($i ~ /^failed/) bad += $(i - 1)
         if ($i ~ /^ignored/) ignored += $(i - 1)
       }
-    } END { print good + 0, bad + 0, ignored + 0 }' "$log")
+    } END { print good + 0, bad + 0, ignored + 0, untried + 0 }' "$log")
   if [ "$status" -eq "$SKIP" ]; then
     ignored=$((ignored + 1))
   elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
     bad=1
   elif [ "$status" -eq 0 ] && ! grep -q '^test result: ' "$log"; then
     good=1
+  else
+    good=$((good - untried)) ignored=$((ignored + untried))
   fi
   passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + ignored))
 }

@@ -19,7 +19,7 @@ use kavachos_engine::Settings;
 
 use self::layer::Layers;
 pub(crate) use self::layer::{ConfigError, Flag, reference};
-pub(crate) use self::value::{Key, Listen, Log, LogForm, Presence, is_loopback};
+pub(crate) use self::value::{Connections, Key, Listen, Log, LogForm, Presence, is_loopback};
 
 /// The file that is read when it is there and no other is named.
 const FILE: &str = "kavach.toml";
@@ -96,6 +96,8 @@ pub(crate) struct Server {
     pub(crate) admin_key: Option<Secret>,
     /// Proxies whose word on the client's address counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// What clients may hold.
+    pub(crate) connections: Connections,
     /// What is logged, and how.
     pub(crate) log: Log,
     /// Limits.
@@ -154,6 +156,7 @@ impl Config {
             trusted_proxies: layers
                 .read("trusted_proxies", value::networks)?
                 .unwrap_or_default(),
+            connections: self.connections()?,
             log: Log {
                 filter: layers
                     .read("log.filter", value::log_filter)?
@@ -171,6 +174,16 @@ impl Config {
     /// The database file.
     pub(crate) fn database(&self) -> PathBuf {
         self.layers.text("database").unwrap_or(DATABASE).into()
+    }
+
+    fn connections(&self) -> Result<Connections, ConfigError> {
+        let mut connections = Connections::default();
+        let (max, idle) = (&mut connections.max, &mut connections.idle);
+        self.layers
+            .set("connections.max", max, value::connections)?;
+        self.layers
+            .set("connections.idle_seconds", idle, value::idle_time)?;
+        Ok(connections)
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {

@@ -1,41 +1,27 @@
-//! Serving: sockets, connections, and an orderly end.
+//! Serving: sockets and an orderly end.
 //!
-//! Promises: a bounded number of connections, a bounded time for the head of each request and for each answer; on
-//! SIGTERM or SIGINT no new connections, the requests under way finished within ten seconds, then the engine drained
-//! and the database released. A second signal does not wait.
+//! Promises: a bounded number of connections, which leaves the database its files; a pause, and no spinning, when none
+//! can be accepted; on SIGTERM or SIGINT no new connections, the requests under way finished within ten seconds, then
+//! the engine drained and the database released. A second signal does not wait.
 
-use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use kavachos::Kavach;
 use kavachos_store::Health;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tower::Service;
 
-use crate::config::{Listen, Presence};
+use crate::config::{self, Connections, Presence};
+use crate::connection::{Socket, talk, until};
+use crate::descriptors;
 use crate::failure::Failure;
 
-/// How many connections are open at the same time; further ones wait to be accepted.
-const MAX_CONNECTIONS: u32 = 10_000;
-/// How long a client may take for the head of a request, and be silent between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a request may take, with its body, until its answer begins.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long requests under way may take to finish once the server is to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked whether the store still works.
@@ -47,6 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    connections: Connections,
     signals: Signals,
 }
 
@@ -59,13 +46,14 @@ enum End {
 impl Server {
     /// Takes the addresses; an address that another process has is an error. From now on signals end the server in
     /// order, as soon as it runs.
-    pub(crate) async fn bind(listen: &Listen) -> Result<Self, Failure> {
+    pub(crate) async fn bind(config: &config::Server) -> Result<Self, Failure> {
         let mut server = Self {
             listeners: Vec::new(),
             addresses: Vec::new(),
+            connections: config.connections,
             signals: Signals::new()?,
         };
-        for (address, presence) in listen.addresses() {
+        for (address, presence) in config.listen.addresses() {
             match TcpListener::bind(address).await {
                 Ok(listener) => {
                     server.addresses.push(
@@ -92,13 +80,15 @@ impl Server {
         let signals = self.signals;
         let (stop, stopping) = watch::channel(false);
         let mut accepting = JoinSet::new();
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+        let max = descriptors::fitting(self.connections.max);
+        let connections = Arc::new(Semaphore::new(max as usize));
         let routes = kavach.service();
         for listener in self.listeners {
             let door = Door {
                 listener,
                 routes: routes.clone(),
                 connections: Arc::clone(&connections),
+                idle: self.connections.idle,
                 stopping: stopping.clone(),
             };
             accepting.spawn(door.accept());
@@ -106,7 +96,7 @@ impl Server {
         let end = end(&kavach, &signals).await;
         stop.send_replace(true);
         accepting.join_all().await;
-        drain(&connections, &signals).await;
+        drain(&connections, max, &signals).await;
         kavach.close().await;
         tracing::info!("closed");
         match end {
@@ -141,9 +131,9 @@ async fn store_stopped(kavach: &Kavach) -> String {
 }
 
 /// Waits until every connection has given its permit back.
-async fn drain(connections: &Semaphore, signals: &Signals) {
+async fn drain(connections: &Semaphore, max: u32, signals: &Signals) {
     tokio::select! {
-        finished = timeout(DRAIN_TIMEOUT, connections.acquire_many(MAX_CONNECTIONS)) => {
+        finished = timeout(DRAIN_TIMEOUT, connections.acquire_many(max)) => {
             if finished.is_err() {
                 tracing::warn!("some requests were not finished within 10 seconds");
             }
@@ -157,6 +147,7 @@ struct Door {
     listener: TcpListener,
     routes: Router,
     connections: Arc<Semaphore>,
+    idle: Duration,
     stopping: watch::Receiver<bool>,
 }
 
@@ -177,7 +168,12 @@ impl Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = talk(stream, peer, self.routes.clone(), self.stopping.clone());
+                    let socket = Socket {
+                        stream,
+                        peer,
+                        idle: self.idle,
+                    };
+                    let connection = talk(socket, self.routes.clone(), self.stopping.clone());
                     tokio::spawn(async move {
                         connection.await;
                         drop(permit);
@@ -189,58 +185,6 @@ impl Door {
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
-        }
-    }
-}
-
-/// One connection, to its end; once the server stops, to the end of the request under way.
-async fn talk(
-    stream: TcpStream,
-    peer: SocketAddr,
-    routes: Router,
-    mut stopping: watch::Receiver<bool>,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection was gone at once");
-        return;
-    }
-    let service = service_fn(move |request| answer(request, peer, routes.clone()));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = until(&mut stopping) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-/// Waits until the server stops.
-async fn until(stopping: &mut watch::Receiver<bool>) {
-    // Without a sender there is no server any more.
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    mut routes: Router,
-) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    match timeout(ANSWER_TIMEOUT, routes.call(request)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let mut late = Response::new(Body::empty());
-            *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
-            Ok(late)
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The ledger in a database that no server holds, seen as an auditor sees it: every leaf computed again from its row.
 
 use kavachos::Timestamp;
-use kavachos::core::ledger::{Frontier, leaf};
+use kavachos::core::ledger::{Frontier, LogId, leaf};
+use kavachos::core::revocation::LogHead;
 use kavachos::store::Head;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -36,6 +37,25 @@ pub fn damage(database: &Connection, head: &Head) -> Option<String> {
         return Some(format!("{} of {} records", frontier.size(), head.size));
     }
     (frontier.root() != head.root).then(|| "the tree has another root".to_owned())
+}
+
+/// The head that the database itself says its ledger has.
+pub fn stored_head(database: &Connection) -> Head {
+    let sql = "SELECT log, epoch, frontier, rseq, rhash FROM log";
+    let head = database.query_row(sql, [], |row| {
+        let frontier = Frontier::decode(&row.get::<_, Vec<u8>>(2)?).expect("a tree is stored");
+        Ok(Head {
+            log: LogId(row.get(0)?),
+            epoch: row.get::<_, i64>(1)?.try_into().unwrap_or(u64::MAX),
+            size: frontier.size(),
+            root: frontier.root(),
+            revocation: LogHead {
+                rseq: row.get::<_, i64>(3)?.try_into().unwrap_or(u64::MAX),
+                rhash: row.get(4)?,
+            },
+        })
+    });
+    head.expect("the database has one log")
 }
 
 fn fault(row: &Row, head: &Head, expected: u64) -> Option<String> {

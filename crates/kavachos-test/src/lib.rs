@@ -10,6 +10,7 @@
 )]
 
 mod app;
+pub mod blocking;
 mod client;
 mod clock;
 mod database;
@@ -21,7 +22,7 @@ mod snapshot;
 pub use app::{Setup, TestAgent, TestApp};
 pub use client::{Call, Client, Reply};
 pub use clock::{ManualClock, START};
-pub use database::damage;
+pub use database::{damage, stored_head};
 pub use permissions::{may, may_under};
 pub use rng::SeededRng;
 pub use server::Server;

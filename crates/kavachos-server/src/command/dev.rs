@@ -22,7 +22,7 @@ pub(crate) async fn run(
     }
     log::start(&config.log);
     // Before anything is made: who cannot listen changes nothing.
-    let server = Server::bind(&config.listen).await?;
+    let server = Server::bind(&config).await?;
     let kavach = tenant::of_server(&config, Missing::Create).await?;
     let prepared = async {
         configure_key(&kavach, &config).await?;

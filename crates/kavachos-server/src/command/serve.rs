@@ -20,7 +20,7 @@ pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<O
         Missing::Refuse
     };
     // Before the database is touched: who cannot listen changes nothing.
-    let server = Server::bind(&config.listen).await?;
+    let server = Server::bind(&config).await?;
     let kavach = tenant::of_server(&config, missing).await?;
     if let Err(failure) = prepare(&kavach, &config).await {
         kavach.close().await;

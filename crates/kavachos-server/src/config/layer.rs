@@ -50,7 +50,7 @@ const fn secret(key: &'static str, variable: &'static str, about: &'static str) 
 }
 
 /// Every setting there is: first those of a server, then those of the command line.
-pub(super) const SETTINGS: [Setting; 17] = [
+pub(super) const SETTINGS: [Setting; 19] = [
     plain("database", "KAVACH_DATABASE", "the database file"),
     plain("listen", "KAVACH_LISTEN", "addresses to listen on"),
     plain(
@@ -67,6 +67,16 @@ pub(super) const SETTINGS: [Setting; 17] = [
         "trusted_proxies",
         "KAVACH_TRUSTED_PROXIES",
         "networks whose X-Forwarded-For counts",
+    ),
+    plain(
+        "connections.max",
+        "KAVACH_CONNECTIONS_MAX",
+        "connections at the same time; further ones wait",
+    ),
+    plain(
+        "connections.idle_seconds",
+        "KAVACH_CONNECTIONS_IDLE_SECONDS",
+        "how long a client may send no request, or take nothing of its answer",
     ),
     plain(
         "log.filter",

@@ -15,6 +15,14 @@ const PORT: u16 = 3000;
 const MAX_LISTEN: usize = 16;
 /// How many proxies or networks of them are trusted at the most.
 const MAX_PROXIES: usize = 256;
+/// How many connections a server has at the same time unless told otherwise.
+const CONNECTIONS: u32 = 10_000;
+/// How many it may be told to have.
+const MAX_CONNECTIONS: u32 = 1_000_000;
+/// How long a connection may be idle unless told otherwise.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long it may be told to be, in seconds: a day.
+const MAX_IDLE_SECONDS: u32 = 86_400;
 /// How much of a wrong text is repeated.
 const MAX_SHOWN: usize = 80;
 
@@ -24,6 +32,24 @@ pub(crate) struct Key {
     pub(crate) secret: Secret,
     /// Which variable or file.
     pub(crate) from: String,
+}
+
+/// What clients, strangers too, may hold of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Connections {
+    /// How many connections are open at the same time; further ones wait to be accepted.
+    pub(crate) max: u32,
+    /// How long a client may take for the head of a request, be silent between two, and take nothing of an answer.
+    pub(crate) idle: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            max: CONNECTIONS,
+            idle: IDLE,
+        }
+    }
 }
 
 /// What is logged, and how.
@@ -179,6 +205,19 @@ pub(super) fn count<T: FromStr + Default + PartialOrd>(text: &str) -> Result<T, 
     number.ok_or_else(|| format!("`{}` is no whole number from 1", clip(text)))
 }
 
+fn count_to(max: u32, text: &str) -> Result<u32, String> {
+    let number = count(text).ok().filter(|number| *number <= max);
+    number.ok_or_else(|| format!("`{}` is no whole number from 1 to {max}", clip(text)))
+}
+
+pub(super) fn connections(text: &str) -> Result<u32, String> {
+    count_to(MAX_CONNECTIONS, text)
+}
+
+pub(super) fn idle_time(text: &str) -> Result<Duration, String> {
+    count_to(MAX_IDLE_SECONDS, text).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     count(text).map(Duration::from_secs)
 }
@@ -255,6 +294,17 @@ mod tests {
             Ok(2)
         );
         assert!(networks("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn what_clients_may_hold_is_bounded() {
+        assert_eq!(connections("1"), Ok(1));
+        assert_eq!(connections("1000000"), Ok(MAX_CONNECTIONS));
+        assert_eq!(idle_time("86400"), Ok(Duration::from_secs(86_400)));
+        for bad in ["", "0", "-1", "1000001", "4294967296", "many"] {
+            assert!(connections(bad).is_err(), "{bad}");
+            assert!(idle_time(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

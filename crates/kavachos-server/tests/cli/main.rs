@@ -1,6 +1,16 @@
 //! The binary from outside: real processes, real sockets, real files.
 
 mod commands;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod crash;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod descriptors;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod full_disk;
 mod help;
 mod server;
 #[cfg(test)]

@@ -1,19 +1,25 @@
 //! Running the binary: commands to their end, servers until they are dropped. Nothing waits longer than a minute.
 
 use std::fmt::Display;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use kavachos_test::blocking::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before the test fails.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long to wait before looking again.
+const POLL: Duration = Duration::from_millis(10);
+/// How often to look: for a minute, as anything else.
+const POLLS: u32 = 6_000;
 
 /// The binary under test.
 pub(crate) const KAVACH: &str = env!("CARGO_BIN_EXE_kavach");
@@ -47,6 +53,8 @@ pub(crate) struct Place {
     pub(crate) variables: Vec<(String, String)>,
     /// What is put in front of the arguments of every command.
     pub(crate) flags: Vec<String>,
+    /// A program with its arguments that prepares the process and then becomes `kavach`; empty without one.
+    pub(crate) launcher: Vec<String>,
 }
 
 impl Place {
@@ -55,6 +63,7 @@ impl Place {
             directory: tempfile::tempdir().unwrap(),
             variables: Vec::new(),
             flags: Vec::new(),
+            launcher: Vec::new(),
         }
     }
 
@@ -73,8 +82,10 @@ impl Place {
 
     /// The command of this line; `'` keeps words together as in a shell.
     pub(crate) fn command(&self, line: impl AsRef<str>) -> Command {
-        let mut command = Command::new(KAVACH);
+        let mut program = self.launcher.iter().map(String::as_str).chain([KAVACH]);
+        let mut command = Command::new(program.next().unwrap());
         command
+            .args(program)
             .args(&self.flags)
             .args(words(line.as_ref()))
             .current_dir(self.directory.path());
@@ -103,6 +114,12 @@ impl Place {
     /// Makes `kavach.db`; the key.
     pub(crate) fn init(&self) -> String {
         self.done("init --json").member("token")
+    }
+
+    /// From now on commands may have so many files and sockets open.
+    pub(crate) fn limit_files(&mut self, files: u32) {
+        let limit = format!("ulimit -n {files}; exec \"$@\"");
+        self.launcher = ["/bin/sh", "-c", &limit, "sh"].map(str::to_owned).into();
     }
 
     /// Starts a server on a free port.
@@ -146,13 +163,16 @@ fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(-1)
 }
 
+/// What a process prints; threads that share a server may all look.
+type Lines = Mutex<Receiver<String>>;
+
 /// A server that runs; dropping it kills this one process.
 pub(crate) struct Server {
     child: Child,
     /// What it printed until it listened.
     pub(crate) printed: Vec<String>,
-    out: Receiver<String>,
-    err: Receiver<String>,
+    out: Lines,
+    err: Lines,
     pub(crate) url: String,
 }
 
@@ -177,18 +197,14 @@ impl Server {
     /// The next printed line that begins like this.
     pub(crate) fn line(&mut self, start: &str) -> String {
         loop {
-            match self.out.recv_timeout(LIMIT) {
+            match self.out.get_mut().unwrap().recv_timeout(LIMIT) {
                 Ok(line) => {
                     self.printed.push(line.clone());
                     if line.starts_with(start) {
                         return line;
                     }
                 }
-                Err(_) => panic!(
-                    "no line `{start}`: {:?} {:?}",
-                    self.printed,
-                    self.err.try_iter().collect::<Vec<_>>()
-                ),
+                Err(_) => panic!("no line `{start}`: {:?} {:?}", self.printed, self.log()),
             }
         }
     }
@@ -198,6 +214,8 @@ impl Server {
         loop {
             let line = self
                 .err
+                .lock()
+                .unwrap()
                 .recv_timeout(LIMIT)
                 .unwrap_or_else(|_| panic!("`{words}` is not in the log"));
             if line.contains(words) {
@@ -218,10 +236,32 @@ impl Server {
         self.url.strip_prefix("http://").unwrap()
     }
 
+    /// A caller with this credential.
+    pub(crate) fn client(&self, credential: &str) -> Client {
+        Client::new(self.address().parse().unwrap(), Some(credential))
+    }
+
+    /// A caller without a credential.
+    pub(crate) fn stranger(&self) -> Client {
+        Client::new(self.address().parse().unwrap(), None)
+    }
+
+    /// Kills the server and waits until it is gone.
+    pub(crate) fn killed(mut self) {
+        self.child.kill().unwrap();
+        assert!(!self.child.wait().unwrap().success());
+    }
+
+    /// The lines of the log that were not looked at yet.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.err.lock().unwrap().try_iter().collect()
+    }
+
     /// Waits for the end; everything that was printed since.
     pub(crate) fn ended(mut self) -> Ran {
         // The streams end with the process; one that does not end in time panics here and is killed.
-        let rest = |lines: &Receiver<String>| {
+        let rest = |lines: &mut Lines| {
+            let lines = lines.get_mut().unwrap();
             let mut all = String::new();
             loop {
                 match lines.recv_timeout(LIMIT) {
@@ -233,7 +273,7 @@ impl Server {
                 }
             }
         };
-        let (out, err) = (rest(&self.out), rest(&self.err));
+        let (out, err) = (rest(&mut self.out), rest(&mut self.err));
         Ran {
             code: code(self.child.wait().unwrap()),
             out,
@@ -249,7 +289,7 @@ impl Drop for Server {
     }
 }
 
-fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+fn lines(stream: impl Read + Send + 'static) -> Lines {
     let (send, received) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
@@ -259,7 +299,24 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
             }
         }
     });
-    received
+    Mutex::new(received)
+}
+
+/// Waits until this holds.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..POLLS {
+        if holds() {
+            return;
+        }
+        thread::sleep(POLL);
+    }
+    panic!("it never came to this: {what}");
+}
+
+/// Says, past the capture of the test harness, that a test could not be tried; `scripts/check.sh` counts these lines.
+pub(crate) fn skipped(test_and_reason: &str) {
+    let line = format!("\nskipped: {test_and_reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Whether exactly one line was printed on standard error, and nothing on standard output.

@@ -8,8 +8,8 @@ mod valid;
 
 use serde_json::json;
 
-use crate::support::client::Answer;
 use crate::support::world::{Agent, Setup, World, reading};
+use kavachos_test::blocking::Answer;
 
 /// The longest answer to a request that is wrong: it quotes the start of what is wrong at most.
 const MAX_REFUSAL_BYTES: usize = 2_048;

@@ -9,8 +9,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::support::client::{Answer, Request};
 use crate::support::world::{Setup, World, ask_own, reading};
+use kavachos_test::blocking::{Answer, Request};
 
 /// Writes down every event and span of this process, at every level.
 #[derive(Clone, Default)]

@@ -6,9 +6,9 @@ use std::thread;
 use kavachos::Settings;
 use serde_json::{Value, json};
 
-use crate::support::client::Answer;
 use crate::support::store::Off;
 use crate::support::world::{Agent, Setup, World, ask, ask_own, reading, reading_under};
+use kavachos_test::blocking::Answer;
 
 /// How many ask at once.
 const CALLS: usize = 50;
@@ -439,7 +439,7 @@ fn of_twenty_repetitions_with_one_idempotency_key_exactly_one_creates() {
     })
     .to_string();
     let answers = at_once(20, |_| {
-        let request = crate::support::client::Request {
+        let request = kavachos_test::blocking::Request {
             method: "POST",
             target: b"/api/v1/agents",
             headers: &[("Idempotency-Key", b"once")],

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::client::Answer;
 use crate::support::world::{Agent, Setup, World, ask, reading};
+use kavachos_test::blocking::Answer;
 
 /// How large the small database may grow.
 const SMALL: u64 = 1 << 20;

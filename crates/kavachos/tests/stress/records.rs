@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::Request;
 use crate::support::world::{Setup, World, reading};
+use kavachos_test::blocking::Request;
 
 /// A resource or pattern of the greatest length.
 fn longest(tail: &str) -> String {
@@ -16,7 +16,7 @@ fn quotes(bytes: usize) -> String {
 }
 
 /// A header that is cut when it is recorded, and grows most until then.
-fn send(world: &World, method: &str, path: &str, body: &Value) -> crate::support::client::Answer {
+fn send(world: &World, method: &str, path: &str, body: &Value) -> kavachos_test::blocking::Answer {
     let (user_agent, body) = (quotes(300), body.to_string());
     let request = Request {
         method,

@@ -8,9 +8,9 @@ use std::thread;
 use kavachos::Settings;
 use serde_json::{Value, json};
 
-use crate::support::client::Answer;
 use crate::support::store::{Off, Point};
 use crate::support::world::{Agent, Record, Setup, World, ask, ask_own, reading};
+use kavachos_test::blocking::Answer;
 
 const RESOURCE: &str = "mcp:github:repos";
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{Site, check};
-use crate::support::client::{Answer, Client, Request};
+use kavachos_test::blocking::{Answer, Client, Request};
 
 /// How many cases each property has.
 const CASES: u32 = 250;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::valid::{Valid, bodies};
 use super::{Site, check};
-use crate::support::client::{Answer, Client};
+use kavachos_test::blocking::{Answer, Client};
 
 /// Stands for the mutation in the text of a body.
 const MARK: &str = "@@mark@@";

@@ -1,5 +1,4 @@
-//! What the tests have in common: a client that blocks, a store that can be tampered with, and a server above it.
+//! What the tests have in common: a store that can be tampered with, and a server above it.
 
-pub(crate) mod client;
 pub(crate) mod store;
 pub(crate) mod world;

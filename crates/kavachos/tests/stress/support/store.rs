@@ -14,7 +14,7 @@ use kavachos::store::{
 };
 use tokio::sync::{Barrier, oneshot};
 
-use super::client::LONGEST_WAIT;
+use kavachos_test::blocking::LONGEST_WAIT;
 
 /// A control that a twin switches off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

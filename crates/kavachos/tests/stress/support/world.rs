@@ -13,8 +13,8 @@ use kavachos_test::{ManualClock, SeededRng, Server};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::client::{Answer, Client};
 use super::store::{Ear, Off, Tampered};
+use kavachos_test::blocking::{Answer, Client};
 
 /// How many records a test may look at.
 const MAX_RECORDS: usize = 200_000;

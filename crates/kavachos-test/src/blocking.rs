@@ -1,4 +1,5 @@
-//! An HTTP/1.1 client over a plain socket: it sends exactly the bytes that a test asks for, and waits only so long.
+//! An HTTP/1.1 client over a plain socket, without a runtime: it keeps its connection, sends exactly the bytes that a
+//! test asks for, survives a server that is killed, and waits only so long.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,12 +8,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// A call that is not answered by then hangs.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(30);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The longest answer that a test reads.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 
 /// One caller, on one connection that is opened when it is needed.
-pub(crate) struct Client {
+#[derive(Debug)]
+pub struct Client {
     server: SocketAddr,
     credential: Option<String>,
     stream: Option<BufReader<TcpStream>>,
@@ -20,23 +22,33 @@ pub(crate) struct Client {
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) text: String,
-    pub(crate) body: Value,
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, their names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body as it came.
+    pub text: String,
+    /// The body, `null` when it is no JSON.
+    pub body: Value,
 }
 
 /// The bytes of one request, before they are sent.
-pub(crate) struct Request<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) target: &'a [u8],
-    pub(crate) headers: &'a [(&'a str, &'a [u8])],
-    pub(crate) body: &'a [u8],
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path and the query.
+    pub target: &'a [u8],
+    /// Headers besides the usual ones.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The body.
+    pub body: &'a [u8],
 }
 
 impl Client {
-    pub(crate) fn new(server: SocketAddr, credential: Option<&str>) -> Self {
+    /// A caller with this credential, or a stranger.
+    pub fn new(server: SocketAddr, credential: Option<&str>) -> Self {
         Self {
             server,
             credential: credential.map(str::to_owned),
@@ -44,30 +56,34 @@ impl Client {
         }
     }
 
-    pub(crate) fn get(&mut self, path: &str) -> Answer {
+    /// `GET`; it must be answered.
+    pub fn get(&mut self, path: &str) -> Answer {
         self.call("GET", path, b"")
     }
 
-    pub(crate) fn delete(&mut self, path: &str) -> Answer {
+    /// `DELETE`; it must be answered.
+    pub fn delete(&mut self, path: &str) -> Answer {
         self.call("DELETE", path, b"")
     }
 
-    pub(crate) fn post(&mut self, path: &str, body: &Value) -> Answer {
+    /// `POST` of JSON; it must be answered.
+    pub fn post(&mut self, path: &str, body: &Value) -> Answer {
         self.call("POST", path, body.to_string().as_bytes())
     }
 
-    pub(crate) fn patch(&mut self, path: &str, body: &Value) -> Answer {
+    /// `PATCH` of JSON; it must be answered.
+    pub fn patch(&mut self, path: &str, body: &Value) -> Answer {
         self.call("PATCH", path, body.to_string().as_bytes())
     }
 
     /// A call with this body; it must be answered.
-    pub(crate) fn call(&mut self, method: &str, path: &str, body: &[u8]) -> Answer {
+    pub fn call(&mut self, method: &str, path: &str, body: &[u8]) -> Answer {
         self.try_call(method, path, body)
             .unwrap_or_else(|| panic!("`{method} {path}` was not answered"))
     }
 
     /// A call with this body; `None` when the connection breaks before the answer.
-    pub(crate) fn try_call(&mut self, method: &str, path: &str, body: &[u8]) -> Option<Answer> {
+    pub fn try_call(&mut self, method: &str, path: &str, body: &[u8]) -> Option<Answer> {
         self.send(&Request {
             method,
             target: path.as_bytes(),
@@ -77,7 +93,7 @@ impl Client {
     }
 
     /// Sends a request with its length and this caller's credential, unless it brings its own.
-    pub(crate) fn send(&mut self, request: &Request<'_>) -> Option<Answer> {
+    pub fn send(&mut self, request: &Request<'_>) -> Option<Answer> {
         let mut bytes = [request.method.as_bytes(), b" ", request.target].concat();
         bytes.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\n");
         let own = |name: &str| {
@@ -99,7 +115,7 @@ impl Client {
     }
 
     /// Sends these bytes and reads one answer; `None` when the connection breaks first.
-    pub(crate) fn exchange(&mut self, bytes: &[u8]) -> Option<Answer> {
+    pub fn exchange(&mut self, bytes: &[u8]) -> Option<Answer> {
         let mut stream = self.stream.take().map_or_else(|| self.connect(), Some)?;
         // A server may answer, and close, before it has read everything.
         let written = stream.get_mut().write_all(bytes);
@@ -112,9 +128,10 @@ impl Client {
 
     fn connect(&self) -> Option<BufReader<TcpStream>> {
         let stream = TcpStream::connect_timeout(&self.server, LONGEST_WAIT).ok()?;
-        stream.set_read_timeout(Some(LONGEST_WAIT)).unwrap();
-        stream.set_write_timeout(Some(LONGEST_WAIT)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        // Where the server is gone already, the first read tells.
+        stream.set_read_timeout(Some(LONGEST_WAIT)).ok()?;
+        stream.set_write_timeout(Some(LONGEST_WAIT)).ok()?;
+        stream.set_nodelay(true).ok()?;
         Some(BufReader::new(stream))
     }
 }
@@ -156,45 +173,47 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> Option<Answer> {
 }
 
 impl Answer {
-    pub(crate) fn header(&self, name: &str) -> &str {
+    /// A header, by its name in lower case; empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
         let mut headers = self.headers.iter();
         let found = headers.find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     }
 
     /// What stands at this JSON pointer.
-    pub(crate) fn at(&self, pointer: &str) -> &Value {
+    pub fn at(&self, pointer: &str) -> &Value {
         self.body.pointer(pointer).unwrap_or(&Value::Null)
     }
 
     /// The text at this JSON pointer; empty when there is none.
-    pub(crate) fn text_at(&self, pointer: &str) -> &str {
+    pub fn text_at(&self, pointer: &str) -> &str {
         self.at(pointer).as_str().unwrap_or("")
     }
 
-    pub(crate) fn id(&self) -> String {
+    /// `data.id`; empty when there is none.
+    pub fn id(&self) -> String {
         self.text_at("/data/id").to_owned()
     }
 
     /// Whether it is a decision that allows.
-    pub(crate) fn allowed(&self) -> bool {
+    pub fn allowed(&self) -> bool {
         self.status == 200 && *self.at("/data/allowed") == true
     }
 
     /// The code of a decision or of an error.
-    pub(crate) fn code(&self) -> &str {
+    pub fn code(&self) -> &str {
         let code = self.at("/data/code").as_str();
         code.unwrap_or_else(|| self.text_at("/error/code"))
     }
 
     /// The member that an error names.
-    pub(crate) fn field(&self) -> &str {
+    pub fn field(&self) -> &str {
         self.text_at("/error/field")
     }
 
     /// This answer, if it has the status.
     #[track_caller]
-    pub(crate) fn expect(self, status: u16) -> Self {
+    pub fn expect(self, status: u16) -> Self {
         assert!(self.status == status, "expected {status}, got {self}");
         self
     }
