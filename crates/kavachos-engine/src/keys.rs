@@ -222,13 +222,9 @@ impl Engine {
         actor.require(Scope::KeysWrite)?;
         let rows = self
             .store()
-            .list(operator_key::page(page.after, page.limit.saturating_add(1)))
+            .list(operator_key::page(page.after, page.limit))
             .await?;
-        let keys = rows
-            .into_iter()
-            .map(|row| self.key_view(row))
-            .collect::<Result<_>>()?;
-        Ok(Page::cut(keys, page.limit, |key: &Key| key.id))
+        Page::of(rows, |row| row.id).shown(|row| self.key_view(row))
     }
 
     /// Changes a key. What it was and what it becomes must both be no stronger than the caller's own.

@@ -8,6 +8,7 @@
 mod agents;
 mod audit;
 mod authenticate;
+mod authority;
 mod authorize;
 mod compile;
 mod directory;
@@ -31,12 +32,13 @@ pub mod page;
 
 pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
 pub use audit::{AuditFilter, AuditRecord};
+pub use authority::{Authority, AuthorityHop, PathKey};
 pub use authorize::{Decision, Question};
 pub use directory::Directory;
 pub use engine::{Engine, Parts};
 pub use error::{Error, Result};
 pub use flood::Stranger;
-pub use grants::{Authority, AuthorityHop, Delegation, Life, NewDelegation};
+pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::AgentChange;

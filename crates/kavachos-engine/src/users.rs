@@ -275,13 +275,9 @@ impl Engine {
         actor.require(Scope::UsersRead)?;
         let rows = self
             .store()
-            .list(kavachos_store::user::page(
-                page.after,
-                page.limit.saturating_add(1),
-            ))
+            .list(kavachos_store::user::page(page.after, page.limit))
             .await?;
-        let users = rows.into_iter().map(User::of).collect::<Result<_>>()?;
-        Ok(Page::cut(users, page.limit, |user: &User| user.id))
+        Page::of(rows, |row| row.id).shown(User::of)
     }
 
     /// Changes a human. Narrower permissions end what was derived from the wider ones.

@@ -9,7 +9,7 @@ use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation,
-    Engine, Error, GrantFilter, Issued, Key, KeyChange, Question, Result, Revoked, User,
+    Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question, Result, Revoked, User,
     UserChange,
 };
 use kavachos_http::{Peer, State};
@@ -235,8 +235,12 @@ impl Agents<'_> {
     ///
     /// # Errors
     /// See [`Engine::authority`].
-    pub async fn permissions(&self, id: &AgentId) -> Result<Vec<Authority>> {
-        self.engine().authority(&self.actor(), *id).await
+    pub async fn permissions(
+        &self,
+        id: &AgentId,
+        page: PageOf<PathKey>,
+    ) -> Result<Page<Authority, PathKey>> {
+        self.engine().authority(&self.actor(), *id, page).await
     }
 
     /// Changes an agent.

@@ -13,6 +13,7 @@ mod flood;
 mod idempotency;
 mod ledger;
 mod lifecycle;
+mod pages;
 mod people;
 mod queries;
 mod quotas;
