@@ -22,6 +22,7 @@ use kavachos_store::{Batch, handle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::directory::Changed;
@@ -144,7 +145,7 @@ impl Engine {
         check_new(new)?;
         text::future(new.expires_at, self.now())?;
         let secret = self.secret(SecretKind::Agent);
-        self.change(actor, "agent.created", || {
+        self.change(actor, Act::agent_created(new), || {
             self.plan_agent(actor, new, &secret)
         })
         .await

@@ -19,6 +19,7 @@ use kavachos_store::{Batch, Write, handle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
 use crate::agents::{check_depth, contents, live_agent, relied_on};
 use crate::authorize::ancestors;
@@ -176,7 +177,7 @@ impl Engine {
     pub async fn delegate(&self, actor: &Actor, new: &NewDelegation) -> Result<Issued<Delegation>> {
         text::plain("reason", &new.reason, text::MAX_REASON_BYTES)?;
         check_depth(new.max_depth)?;
-        self.change(actor, "delegation.created", || {
+        self.change(actor, Act::delegation_created(new), || {
             self.plan_delegation(actor, new)
         })
         .await
@@ -504,7 +505,7 @@ impl Engine {
     /// # Errors
     /// There is none with this id, or it is not the caller's.
     pub async fn revoke_delegation(&self, actor: &Actor, id: GrantId) -> Result<Revoked> {
-        self.change(actor, "delegation.revoked", || {
+        self.change(actor, Act::on_grant("delegation.revoked", id), || {
             self.plan_delegation_end(actor, id)
         })
         .await

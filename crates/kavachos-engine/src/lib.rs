@@ -5,6 +5,7 @@
 //! HTTP and nothing of any database: it depends on `kavachos-core` and on the contract of `kavachos-store`, and gets
 //! time, randomness and tasks passed in.
 
+mod act;
 mod agents;
 mod audit;
 mod authenticate;

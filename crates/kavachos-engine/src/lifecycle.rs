@@ -19,6 +19,7 @@ use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, handle};
 use serde_json::Value;
 
+use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::agents::{Agent, check_depth, contents, live_agent};
 use crate::compile;
@@ -104,7 +105,7 @@ impl Engine {
             text::metadata(metadata)?;
         }
         check_depth(change.max_depth)?;
-        self.change(actor, "agent.updated", || {
+        self.change(actor, Act::on_agent("agent.updated", id), || {
             self.plan_agent_change(actor, id, change)
         })
         .await?;
@@ -221,7 +222,7 @@ impl Engine {
         ttl: Option<Duration>,
     ) -> Result<Issued<Agent>> {
         let secret = self.secret(SecretKind::Agent);
-        self.change(actor, "agent.rotated", || {
+        self.change(actor, Act::on_agent("agent.rotated", id), || {
             self.plan_rotation(actor, id, ttl, &secret)
         })
         .await
@@ -303,7 +304,8 @@ impl Engine {
     }
 
     async fn turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Revoked> {
-        self.change(actor, turn.kind(), || self.plan_turn_agent(actor, id, turn))
+        let act = Act::on_agent(turn.kind(), id);
+        self.change(actor, act, || self.plan_turn_agent(actor, id, turn))
             .await
     }
 

@@ -13,6 +13,7 @@ use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, handle};
 use serde::Serialize;
 
+use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::compile;
 use crate::directory::Changed;
@@ -144,8 +145,10 @@ impl Engine {
     /// The e-mail address or the outside identity is taken (also by a deleted human), or lies above the ceiling.
     pub async fn create_user(&self, actor: &Actor, new: &NewUser) -> Result<Issued<User>> {
         check_new(new)?;
-        self.change(actor, "user.created", || self.plan_user(actor, new))
-            .await
+        self.change(actor, Act::new("user.created"), || {
+            self.plan_user(actor, new)
+        })
+        .await
     }
 
     async fn plan_user(&self, actor: &Actor, new: &NewUser) -> Result<Plan<Issued<User>>> {
@@ -293,7 +296,7 @@ impl Engine {
         if let Some(Some(name)) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
-        self.change(actor, "user.updated", || {
+        self.change(actor, Act::on_user("user.updated", id), || {
             self.plan_user_change(actor, id, change)
         })
         .await
@@ -369,7 +372,8 @@ impl Engine {
     }
 
     async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Revoked> {
-        self.change(actor, turn.kind(), || self.plan_turn(actor, id, turn))
+        let act = Act::on_user(turn.kind(), id);
+        self.change(actor, act, || self.plan_turn(actor, id, turn))
             .await
     }
 

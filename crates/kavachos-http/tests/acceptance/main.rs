@@ -17,5 +17,6 @@ mod pages;
 mod people;
 mod queries;
 mod quotas;
+mod refusals;
 mod restart;
 mod routes;
