@@ -17,7 +17,7 @@ use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::compile;
 use crate::directory::Changed;
-use crate::engine::{Change, Engine, Plan};
+use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
@@ -350,7 +350,7 @@ impl Engine {
     ///
     /// # Errors
     /// The human is banned already, or deleted.
-    pub async fn ban_user(&self, actor: &Actor, id: UserId) -> Result<Revoked> {
+    pub async fn ban_user(&self, actor: &Actor, id: UserId) -> Result<Issued<Revoked>> {
         self.turn_user(actor, id, Turn::Ban).await
     }
 
@@ -358,9 +358,9 @@ impl Engine {
     ///
     /// # Errors
     /// The human is not banned.
-    pub async fn unban_user(&self, actor: &Actor, id: UserId) -> Result<User> {
-        self.turn_user(actor, id, Turn::Unban).await?;
-        User::of(self.user_row(id).await?)
+    pub async fn unban_user(&self, actor: &Actor, id: UserId) -> Result<Issued<User>> {
+        let turned = self.turn_user(actor, id, Turn::Unban).await?;
+        Ok(turned.with(User::of(self.user_row(id).await?)?))
     }
 
     /// Deletes a human for good and stops everything below. A tombstone stays; the records stay.
@@ -368,20 +368,29 @@ impl Engine {
     /// # Errors
     /// There is no such human. Deleting twice is no error.
     pub async fn delete_user(&self, actor: &Actor, id: UserId) -> Result<Revoked> {
-        self.turn_user(actor, id, Turn::Delete).await
+        Ok(self.turn_user(actor, id, Turn::Delete).await?.thing)
     }
 
-    async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Revoked> {
+    async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Issued<Revoked>> {
         let act = Act::on_user(turn.kind(), id);
         self.change(actor, act, || self.plan_turn(actor, id, turn))
             .await
     }
 
-    async fn plan_turn(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Plan<Revoked>> {
+    async fn plan_turn(
+        &self,
+        actor: &Actor,
+        id: UserId,
+        turn: Turn,
+    ) -> Result<Plan<Issued<Revoked>>> {
         actor.require(Scope::UsersWrite)?;
         let row = self.user_row(id).await?;
+        if let Some(done) = self.turned_before(actor).await? {
+            return Ok(Plan::Done(done));
+        }
+        let done = Issued::without_token(Revoked::at(self.now()));
         match (turn, row.status) {
-            (Turn::Delete, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
+            (Turn::Delete, Status::Revoked) => return Ok(Plan::Done(done)),
             (_, Status::Revoked) => {
                 return Err(Error::WrongState("the user is deleted".to_owned()));
             }
@@ -417,10 +426,8 @@ impl Engine {
             .entries
             .push(self.user_record(actor, turn.kind(), &row)?);
         batch.writes.push(kavachos_store::user::update(next));
-        Ok(Plan::Commit(Box::new(Change {
-            batch,
-            value: Revoked::at(self.now()),
-        })))
+        self.claim_once(actor, &mut batch, done.effective_by.to_string());
+        Ok(Plan::commit(batch, done))
     }
 }
 

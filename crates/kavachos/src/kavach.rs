@@ -180,7 +180,7 @@ impl Users<'_> {
     /// # Errors
     /// See [`Engine::ban_user`].
     pub async fn ban(&self, id: &UserId) -> Result<Revoked> {
-        self.engine().ban_user(&self.actor(), *id).await
+        Ok(self.engine().ban_user(&self.actor(), *id).await?.thing)
     }
 
     /// Lets a banned human's grants live again.
@@ -188,7 +188,7 @@ impl Users<'_> {
     /// # Errors
     /// See [`Engine::unban_user`].
     pub async fn unban(&self, id: &UserId) -> Result<User> {
-        self.engine().unban_user(&self.actor(), *id).await
+        Ok(self.engine().unban_user(&self.actor(), *id).await?.thing)
     }
 
     /// Deletes a human for good and stops everything below.
@@ -264,7 +264,7 @@ impl Agents<'_> {
     /// # Errors
     /// See [`Engine::suspend_agent`].
     pub async fn suspend(&self, id: &AgentId) -> Result<Revoked> {
-        self.engine().suspend_agent(&self.actor(), *id).await
+        Ok(self.engine().suspend_agent(&self.actor(), *id).await?.thing)
     }
 
     /// Lets a suspended agent go on; it needs a new key.
@@ -272,7 +272,7 @@ impl Agents<'_> {
     /// # Errors
     /// See [`Engine::resume_agent`].
     pub async fn resume(&self, id: &AgentId) -> Result<Agent> {
-        self.engine().resume_agent(&self.actor(), *id).await
+        Ok(self.engine().resume_agent(&self.actor(), *id).await?.thing)
     }
 
     /// Stops an agent and everything below for good.
