@@ -1,7 +1,5 @@
 //! What an agent may do, path by path: a list like the others, bounded in paths and in bytes.
 
-use std::io;
-
 use kavachos_core::constraint::Constraints;
 use kavachos_core::grant::{Hop, Path, Standing};
 use kavachos_core::id::{AgentId, GrantId, UserId};
@@ -14,8 +12,9 @@ use serde::Serialize;
 use crate::actor::Actor;
 use crate::agents::live_agent;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::page::{CursorKey, Page, PageOf};
+use crate::weight::json_bytes;
 
 /// One way in which an agent has authority.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,7 +108,7 @@ impl Engine {
                 break;
             }
             let one = Authority::of(path, live, now);
-            bytes = bytes.saturating_add(json_bytes(&one)?);
+            bytes = bytes.saturating_add(json_bytes(&one));
             shown.items.push(one);
             last = Some(key);
         }
@@ -139,21 +138,4 @@ impl AuthorityHop {
             expires_at: hop.grant.expires_at,
         }
     }
-}
-
-/// How long something is as JSON; nothing is written for it.
-fn json_bytes(value: &impl Serialize) -> Result<usize> {
-    struct Count(usize);
-    impl io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 = self.0.saturating_add(bytes.len());
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, value).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(count.0)
 }

@@ -27,6 +27,7 @@ mod settings;
 mod text;
 mod upkeep;
 mod users;
+mod weight;
 
 pub mod actor;
 pub mod page;
