@@ -121,6 +121,14 @@ mod tests {
     }
 
     #[test]
+    fn twenty_ordinary_permissions_are_one_ordinary_entry() {
+        let one = |number| json!({ "resource": format!("mcp:service{number}:*"), "actions": ["read", "write"] });
+        let twenty: Value = (0..20).map(one).collect();
+        let bytes = size_of::<Grant>() + of_set(&set(&twenty));
+        assert!(bytes <= ENTRY_BYTES, "{bytes}");
+    }
+
+    #[test]
     fn a_pattern_weighs_more_than_its_text() {
         let with = |constraints: Value| {
             of_set(&set(
