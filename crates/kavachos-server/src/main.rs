@@ -16,6 +16,7 @@ mod failure;
 mod log;
 mod names;
 mod output;
+mod overdue;
 mod private_file;
 mod server;
 mod tenant;

@@ -14,21 +14,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kavachos::Kavach;
+use kavachos_engine::Engine;
 use kavachos_store::Health;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tower::Service;
 
 use crate::config::{Listen, Presence};
 use crate::failure::Failure;
+use crate::overdue::answered_within;
 
 /// How many connections are open at the same time; further ones wait to be accepted.
 const MAX_CONNECTIONS: u32 = 10_000;
@@ -98,6 +99,7 @@ impl Server {
             let door = Door {
                 listener,
                 routes: routes.clone(),
+                engine: kavach.engine().clone(),
                 connections: Arc::clone(&connections),
                 stopping: stopping.clone(),
             };
@@ -156,6 +158,7 @@ async fn drain(connections: &Semaphore, signals: &Signals) {
 struct Door {
     listener: TcpListener,
     routes: Router,
+    engine: Engine,
     connections: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
@@ -177,7 +180,8 @@ impl Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = talk(stream, peer, self.routes.clone(), self.stopping.clone());
+                    let back = (self.routes.clone(), self.engine.clone());
+                    let connection = talk(stream, peer, back, self.stopping.clone());
                     tokio::spawn(async move {
                         connection.await;
                         drop(permit);
@@ -197,14 +201,17 @@ impl Door {
 async fn talk(
     stream: TcpStream,
     peer: SocketAddr,
-    routes: Router,
+    (routes, engine): (Router, Engine),
     mut stopping: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
     }
-    let service = service_fn(move |request| answer(request, peer, routes.clone()));
+    let service = service_fn(move |request| {
+        let (routes, engine) = (routes.clone(), engine.clone());
+        async move { answer(request, peer, routes, &engine).await }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -229,20 +236,13 @@ async fn until(stopping: &mut watch::Receiver<bool>) {
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     peer: SocketAddr,
-    mut routes: Router,
+    routes: Router,
+    engine: &Engine,
 ) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    match timeout(ANSWER_TIMEOUT, routes.call(request)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let mut late = Response::new(Body::empty());
-            *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
-            Ok(late)
-        }
-    }
+    Ok(answered_within(ANSWER_TIMEOUT, request, routes, engine).await)
 }
 
 /// Whether the machine has no such address. One that somebody else has is not missing.
