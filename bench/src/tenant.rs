@@ -34,7 +34,8 @@ pub(crate) struct Tenant {
 
 impl Tenant {
     pub(crate) fn open(path: &Path, agents: u32) -> Self {
-        let entries = agents as usize * 2 + 1_000;
+        // A heavy agent counts as many entries: there is room for a thousand permissions each of a few agents.
+        let entries = (agents as usize * 2 + 1_000).max(100_000);
         let directory = Arc::new(Directory::new(entries));
         let store = Arc::new(open(path, Arc::clone(&directory) as Arc<dyn Observer>));
         let engine = Engine::new(Parts {

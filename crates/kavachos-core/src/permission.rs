@@ -25,6 +25,10 @@ use index::Index;
 /// The most permissions in one set.
 pub const MAX_PERMISSIONS: usize = 1000;
 
+/// The most patterns (`matches`, `allowedArgPatterns`) in one set. A few bytes of text compile to a quarter of a MiB, so
+/// a bound on the text of a set bounds no memory.
+pub const MAX_PATTERNS: usize = 256;
+
 /// Names a permission by its content: the first 8 bytes of SHA-256 of its canonical form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PermissionId(pub [u8; 8]);
@@ -276,7 +280,7 @@ impl PermissionSet {
     /// Compiles a set; a permission that stands twice counts once.
     ///
     /// # Errors
-    /// When there are none, or more than [`MAX_PERMISSIONS`].
+    /// When there are none, or more than [`MAX_PERMISSIONS`], or more than [`MAX_PATTERNS`] in all.
     pub fn new(permissions: impl IntoIterator<Item = Permission>) -> Result<Self, Invalid> {
         Self::from_shared(permissions.into_iter().map(Arc::new))
     }
@@ -289,12 +293,9 @@ impl PermissionSet {
         permissions: impl IntoIterator<Item = Arc<Permission>>,
     ) -> Result<Self, Invalid> {
         let mut placed = Vec::new();
+        let mut tally = Tally::default();
         for permission in permissions {
-            if placed.len() == MAX_PERMISSIONS {
-                return Err(Invalid::new(format!(
-                    "more than {MAX_PERMISSIONS} permissions; use patterns, or several grants"
-                )));
-            }
+            tally.add(&permission)?;
             placed.push((index::place(&permission.resource), permission));
         }
         if placed.is_empty() {
@@ -334,10 +335,13 @@ impl PermissionSet {
             .as_array()
             .ok_or_else(|| Invalid::new("permissions are a list"))?;
         let mut permissions = Vec::new();
-        // One more than allowed is read, so that the set says what is wrong with that many.
-        for (at, value) in list.iter().enumerate().take(MAX_PERMISSIONS + 1) {
+        // Counted here too, so that what comes after too many is not even compiled.
+        let mut tally = Tally::default();
+        for (at, value) in list.iter().enumerate() {
             let permission = Permission::from_json(value);
-            permissions.push(permission.map_err(|error| error.within(&format!("[{at}]")))?);
+            let permission = permission.map_err(|error| error.within(&format!("[{at}]")))?;
+            tally.add(&permission)?;
+            permissions.push(permission);
         }
         Self::new(permissions)
     }
@@ -432,6 +436,32 @@ impl PermissionSet {
         let mut list: Vec<&Permission> = self.permissions.iter().map(Arc::as_ref).collect();
         list.sort_by(|left, right| left.reading_order().cmp(&right.reading_order()));
         list
+    }
+}
+
+/// Counts what a set may hold only so many of.
+#[derive(Default)]
+struct Tally {
+    permissions: usize,
+    patterns: usize,
+}
+
+impl Tally {
+    fn add(&mut self, permission: &Permission) -> Result<(), Invalid> {
+        self.permissions += 1;
+        self.patterns += permission.constraints().map_or(0, Constraints::patterns);
+        if self.permissions > MAX_PERMISSIONS {
+            return Err(Invalid::new(format!(
+                "more than {MAX_PERMISSIONS} permissions; use patterns, or several grants"
+            )));
+        }
+        if self.patterns > MAX_PATTERNS {
+            return Err(Invalid::new(format!(
+                "more than {MAX_PATTERNS} patterns in the constraints of all permissions together; use fewer, or \
+                 several grants"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -546,6 +576,24 @@ mod tests {
         ] {
             assert_eq!(many(count).is_ok(), accepted, "{count}");
         }
+    }
+
+    #[test]
+    fn a_set_has_at_most_256_patterns_wherever_they_stand() {
+        let one = |number: usize, patterns: usize| {
+            let matches: Vec<String> = (0..patterns).map(|n| "a".repeat(n + 1)).collect();
+            let constraints = json!({ "args": { "/x": { "matches": matches } } });
+            json!({"resource": format!("a{number}"), "actions": ["r"], "constraints": constraints})
+        };
+        let most: Vec<Value> = (0..MAX_PATTERNS / 16).map(|n| one(n, 16)).collect();
+        let plain = json!({"resource": "b", "actions": ["r"]});
+        let fits = [most.clone(), vec![plain]].concat();
+        assert!(read(&fits.into()).is_ok());
+        let beyond: Vec<Value> = [most, vec![one(100, 1)]].concat();
+        assert!(read(&beyond.clone().into()).is_err());
+        // However the set is made.
+        let permissions = beyond.iter().map(|one| Permission::from_json(one).unwrap());
+        assert!(PermissionSet::new(permissions).is_err());
     }
 
     #[test]

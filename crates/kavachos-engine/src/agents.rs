@@ -22,6 +22,7 @@ use kavachos_store::{Batch, handle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::directory::Changed;
@@ -144,7 +145,7 @@ impl Engine {
         check_new(new)?;
         text::future(new.expires_at, self.now())?;
         let secret = self.secret(SecretKind::Agent);
-        self.change(actor, "agent.created", || {
+        self.change(actor, Act::agent_created(new), || {
             self.plan_agent(actor, new, &secret)
         })
         .await
@@ -424,24 +425,16 @@ impl Engine {
         };
         let rows = self
             .store()
-            .list(agent::page(
-                filter,
-                page.after,
-                page.limit.saturating_add(1),
-            ))
+            .list(agent::page(filter, page.after, page.limit))
             .await?;
-        let cut = Page::cut(rows, page.limit, |row: &AgentRow| row.id);
-        let roots: Vec<GrantId> = cut.items.iter().map(|row| row.root_grant).collect();
+        let page = Page::of(rows, |row| row.id);
+        let roots: Vec<GrantId> = page.items.iter().map(|row| row.root_grant).collect();
         let grants = self.grants_by_id(&roots).await?;
-        let listed = |row: AgentRow| {
+        page.shown(|row| {
             let grant = grants
                 .get(&row.root_grant)
                 .ok_or(Error::NotFound("grant"))?;
             Ok(self.view(row, &compile::grant(grant)?.terms()))
-        };
-        Ok(Page {
-            items: cut.items.into_iter().map(listed).collect::<Result<_>>()?,
-            next: cut.next,
         })
     }
 

@@ -3,22 +3,25 @@
 use std::collections::HashMap;
 
 use kavachos_core::id::{AgentId, AuditId, RequestId, UserId};
-use kavachos_core::ledger::{Outcome, Pseudonym};
+use kavachos_core::ledger::{MAX_RECORD_BYTES, Outcome, Pseudonym};
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::time::Timestamp;
+use kavachos_store::MAX_PAGE_BYTES;
 use kavachos_store::ledger::{LedgerFilter, LedgerRow};
 use serde_json::{Map, Value};
 
 use crate::actor::{Actor, Scope};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::page::{Page, PageOf};
+use crate::page::{MAX_LIMIT, Page, PageOf};
 use crate::text;
 
 /// How many records one page may look through for what its filters leave; then it ends early, with a cursor.
 const MAX_SCANNED: usize = 20_000;
 /// How many records one query brings while looking.
 const SCAN_STEP: usize = 1_000;
+// A page of records is bounded in bytes by their number already.
+const _: () = assert!(MAX_LIMIT * MAX_RECORD_BYTES <= MAX_PAGE_BYTES);
 /// How many humans one query names.
 const PEOPLE_PER_QUERY: usize = 64;
 

@@ -18,6 +18,7 @@ use kavachos_store::{Batch, CommitError, Take};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::act::Act;
 use crate::actor::{Actor, AgentKey, Caller, Scope};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -68,7 +69,8 @@ impl Engine {
         while conflicts < MAX_CONFLICTS {
             let asked = match Asked::new(&actor, question) {
                 Err(error) if error.is_refusal() => {
-                    return Err(self.refused(&actor, "decision", error).await?);
+                    let act = Act::decision(question.agent, question.on_behalf_of);
+                    return Err(self.refused(&actor, act, error).await?);
                 }
                 asked => asked?,
             };

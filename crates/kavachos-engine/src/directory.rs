@@ -5,9 +5,11 @@
 //! the generations it relied on, and the writer refuses it. What is loaded on a miss is kept only if nothing changed
 //! it since before its query: the load notes the number of changes first ([`Directory::begin`]).
 //!
-//! Memory is bounded by the number of entries of each kind; what does not fit is read again.
+//! Memory is bounded by the number of entries of each kind, of which a heavy one counts as many ([`crate::weight`]); what
+//! does not fit is read again.
 
 use std::collections::VecDeque;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavachos_core::grant::Grant;
@@ -20,10 +22,12 @@ use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
 
 use crate::actor::{AgentKey, OperatorKey};
+use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
 /// How many changes a load may overlap and still be kept.
 const REMEMBERED_CHANGES: usize = 4_096;
-/// How many permissions are known by their id, so that equal ones of many agents are one in memory.
+/// How many permissions are known by their id, so that equal ones of many agents are one in memory; heavy ones count as
+/// many.
 const SHARED_PERMISSIONS: usize = 1 << 16;
 
 /// A thing that changed.
@@ -67,6 +71,15 @@ pub(crate) enum KnownKey {
     Operator(Arc<OperatorKey>),
 }
 
+impl KnownKey {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Agent(_) => 0,
+            Self::Operator(key) => key.ceiling.as_ref().map_or(0, weight::of_set),
+        }
+    }
+}
+
 /// An agent, and the grants that it holds if they were loaded too.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownAgent {
@@ -74,6 +87,15 @@ pub(crate) struct KnownAgent {
     pub(crate) agent: Arc<Agent>,
     /// What it holds: every live grant, and some that ended.
     pub(crate) received: Option<Received>,
+}
+
+impl KnownAgent {
+    fn bytes(&self) -> usize {
+        let received = self.received.iter().flat_map(Received::as_slice);
+        received
+            .map(|grant| weight::of_grant(grant))
+            .fold(0, usize::saturating_add)
+    }
 }
 
 /// The grants of an agent. Most hold one, and then it is found without a list.
@@ -109,15 +131,18 @@ pub(crate) trait Lookup {
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>>;
 }
 
+/// Compiled things of one kind.
+type Entries<K, T> = Cache<K, Weighed<T>, Scales>;
+
 /// The compiled things that are in memory.
 #[derive(Debug)]
 pub struct Directory {
-    users: Cache<UserId, Arc<User>>,
-    agents: Cache<AgentId, KnownAgent>,
+    users: Entries<UserId, Arc<User>>,
+    agents: Entries<AgentId, KnownAgent>,
     /// Those from which others were derived; the rest stand with their agents.
-    grants: Cache<GrantId, Arc<Grant>>,
-    keys: Cache<u128, (SecretHash, KnownKey)>,
-    permissions: Cache<PermissionId, Arc<Permission>>,
+    grants: Entries<GrantId, Arc<Grant>>,
+    keys: Entries<u128, (SecretHash, KnownKey)>,
+    permissions: Entries<PermissionId, Arc<Permission>>,
     changes: Mutex<Changes>,
 }
 
@@ -132,14 +157,14 @@ struct Changes {
 pub(crate) struct Load(u64);
 
 impl Directory {
-    /// An empty directory for at most so many entries of each kind.
+    /// An empty directory for at most so many ordinary entries of each kind.
     pub fn new(entries: usize) -> Self {
         Self {
-            users: Cache::new(entries),
-            agents: Cache::new(entries),
-            grants: Cache::new(entries),
-            keys: Cache::new(entries),
-            permissions: Cache::new(SHARED_PERMISSIONS),
+            users: empty(entries),
+            agents: empty(entries),
+            grants: empty(entries),
+            keys: empty(entries),
+            permissions: empty(SHARED_PERMISSIONS),
             changes: Mutex::default(),
         }
     }
@@ -148,10 +173,12 @@ impl Directory {
     pub(crate) fn share(&self, set: &PermissionSet) -> Result<PermissionSet, Invalid> {
         PermissionSet::from_shared(set.iter().map(|own| match self.permissions.get(&own.id()) {
             // An id is half a hash: two permissions that someone made to collide stay two.
-            Some(shared) if shared == *own => shared,
+            Some(shared) if shared.thing == *own => shared.thing,
             Some(_) => Arc::clone(own),
             None => {
-                self.permissions.insert(own.id(), Arc::clone(own));
+                let bytes = weight::of_permission(own);
+                let weighed = Weighed::new(Arc::clone(own), bytes, PERMISSION_BYTES);
+                self.permissions.insert(own.id(), weighed);
                 Arc::clone(own)
             }
         }))
@@ -163,38 +190,43 @@ impl Directory {
     }
 
     pub(crate) fn keep_user(&self, load: Load, user: &Arc<User>) {
+        let known = entry(Arc::clone(user), weight::of_set(&user.permissions));
         self.keep(load, Changed::User(user.id), || {
-            self.users.insert(user.id, Arc::clone(user));
+            self.users.insert(user.id, known);
         });
     }
 
     /// An agent without its grants never replaces one with them.
-    pub(crate) fn keep_agent(&self, load: Load, known: &KnownAgent) {
-        let id = known.agent.id;
+    pub(crate) fn keep_agent(&self, load: Load, agent: &KnownAgent) {
+        let id = agent.agent.id;
+        let known = entry(agent.clone(), agent.bytes());
         self.keep(load, Changed::Agent(id), || {
-            if known.received.is_some() || self.agents.peek(&id).is_none() {
-                self.agents.insert(id, known.clone());
+            if agent.received.is_some() || self.agents.peek(&id).is_none() {
+                self.agents.insert(id, known);
             }
         });
     }
 
     pub(crate) fn keep_grant(&self, load: Load, grant: &Arc<Grant>) {
+        let known = entry(Arc::clone(grant), weight::of_grant(grant));
         self.keep(load, Changed::Grant(grant.id), || {
-            self.grants.insert(grant.id, Arc::clone(grant));
+            self.grants.insert(grant.id, known);
         });
     }
 
     pub(crate) fn keep_key(&self, load: Load, hash: SecretHash, key: &KnownKey) {
+        let known = entry((hash, key.clone()), key.bytes());
         self.keep(load, Changed::Key(hash), || {
-            self.keys.insert(key_bits(hash), (hash, key.clone()));
+            self.keys.insert(key_bits(hash), known);
         });
     }
 
     pub(crate) fn key(&self, hash: SecretHash) -> Option<KnownKey> {
-        let (found, key) = self.keys.get(&key_bits(hash))?;
+        let (found, key) = self.keys.get(&key_bits(hash))?.thing;
         (found == hash).then_some(key)
     }
 
+    /// The writer waits while this inserts, so what is inserted was weighed before.
     fn keep(&self, load: Load, changed: Changed, insert: impl FnOnce()) {
         let changes = self.changes();
         if !changes.touched(load, changed.into()) {
@@ -247,16 +279,25 @@ impl Observer for Directory {
 
 impl Lookup for Directory {
     fn user(&self, id: UserId) -> Option<Arc<User>> {
-        self.users.get(&id)
+        self.users.get(&id).map(|known| known.thing)
     }
 
     fn agent(&self, id: AgentId) -> Option<KnownAgent> {
-        self.agents.get(&id)
+        self.agents.get(&id).map(|known| known.thing)
     }
 
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>> {
-        self.grants.get(&id)
+        self.grants.get(&id).map(|known| known.thing)
     }
+}
+
+fn empty<K: Eq + Hash, T: Clone>(entries: usize) -> Entries<K, T> {
+    let weight = u64::try_from(entries).unwrap_or(u64::MAX);
+    Cache::with_weighter(entries, weight, Scales)
+}
+
+fn entry<T>(thing: T, bytes: usize) -> Weighed<T> {
+    Weighed::new(thing, bytes, ENTRY_BYTES)
 }
 
 /// The first half of a hash finds the key; the whole hash is compared after.

@@ -10,6 +10,7 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Store};
 
+use crate::act::Act;
 use crate::actor::{Actor, Caller};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
@@ -177,12 +178,7 @@ impl Engine {
 
     /// Plans and commits a change; on a conflict it plans again, at most `MAX_CONFLICTS` times.
     /// A refusal is recorded before it is answered.
-    pub(crate) async fn change<T, P, F>(
-        &self,
-        actor: &Actor,
-        kind: &'static str,
-        plan: P,
-    ) -> Result<T>
+    pub(crate) async fn change<T, P, F>(&self, actor: &Actor, act: Act, plan: P) -> Result<T>
     where
         P: Fn() -> F + Send,
         F: Future<Output = Result<Plan<T>>> + Send,
@@ -193,7 +189,7 @@ impl Engine {
                 Ok(Plan::Commit(change)) => change,
                 Ok(Plan::Done(value)) => return Ok(value),
                 Err(error) if error.is_refusal() => {
-                    return Err(self.refused(actor, kind, error).await?);
+                    return Err(self.refused(actor, act, error).await?);
                 }
                 Err(error) => return Err(error),
             };
@@ -220,25 +216,6 @@ impl Engine {
                 "your key was changed meanwhile; nothing was done, try again".to_owned(),
             ),
         })
-    }
-
-    /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
-    pub(crate) async fn refused(
-        &self,
-        actor: &Actor,
-        kind: &'static str,
-        error: Error,
-    ) -> Result<Error> {
-        if let Some(agent) = actor.agent() {
-            self.admit_denial(agent)?;
-        }
-        let message = error.to_string();
-        let origin = actor.origin();
-        let mut record = origin.record(self.id(), kind, Outcome::Denied, error.code());
-        record.agent = actor.agent();
-        record.reason = Some(&message);
-        self.record(self.seal(&record)?).await?;
-        Ok(error)
     }
 
     /// Commits one record by itself.

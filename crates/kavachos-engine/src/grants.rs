@@ -19,6 +19,7 @@ use kavachos_store::{Batch, Write, handle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
 use crate::agents::{check_depth, contents, live_agent, relied_on};
 use crate::authorize::ancestors;
@@ -96,36 +97,6 @@ pub struct Delegation {
     pub status: &'static str,
     /// When it was written.
     pub created_at: Timestamp,
-}
-
-/// One way in which an agent has authority.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Authority {
-    /// The human at the top.
-    pub user_id: UserId,
-    /// Whether everything on the path is live now.
-    pub live: bool,
-    /// The grants from the human down; a call must be permitted by every one of them.
-    pub path: Vec<AuthorityHop>,
-}
-
-/// One grant of a path.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AuthorityHop {
-    /// The grant.
-    pub grant_id: GrantId,
-    /// Who gave it.
-    pub from: Owner,
-    /// The agent that holds it.
-    pub to: AgentId,
-    /// What it permits.
-    pub permissions: PermissionSet,
-    /// What must hold for everything in it.
-    pub guards: Option<Constraints>,
-    /// When it ends.
-    pub expires_at: Option<Timestamp>,
 }
 
 /// A grant that somebody asks for.
@@ -206,7 +177,7 @@ impl Engine {
     pub async fn delegate(&self, actor: &Actor, new: &NewDelegation) -> Result<Issued<Delegation>> {
         text::plain("reason", &new.reason, text::MAX_REASON_BYTES)?;
         check_depth(new.max_depth)?;
-        self.change(actor, "delegation.created", || {
+        self.change(actor, Act::delegation_created(new), || {
             self.plan_delegation(actor, new)
         })
         .await
@@ -524,17 +495,9 @@ impl Engine {
         };
         let rows = self
             .store()
-            .list(grant::page(
-                &filter,
-                page.after,
-                page.limit.saturating_add(1),
-            ))
+            .list(grant::page(&filter, page.after, page.limit))
             .await?;
-        let views = rows
-            .into_iter()
-            .map(|row| self.delegation_view(row))
-            .collect::<Result<_>>()?;
-        Ok(Page::cut(views, page.limit, |view: &Delegation| view.id))
+        Page::of(rows, |row| row.id).shown(|row| self.delegation_view(row))
     }
 
     /// Revokes a grant and, by derivation, everything below it. Revoking twice is no error.
@@ -542,7 +505,7 @@ impl Engine {
     /// # Errors
     /// There is none with this id, or it is not the caller's.
     pub async fn revoke_delegation(&self, actor: &Actor, id: GrantId) -> Result<Revoked> {
-        self.change(actor, "delegation.revoked", || {
+        self.change(actor, Act::on_grant("delegation.revoked", id), || {
             self.plan_delegation_end(actor, id)
         })
         .await
@@ -588,31 +551,6 @@ impl Engine {
             agents: ancestors(&receiver, path),
             grants: above.into_iter().filter(|id| *id != row.id).collect(),
         })
-    }
-
-    /// What an agent may do, path by path.
-    ///
-    /// # Errors
-    /// There is none with this id, or it is not the caller's to see.
-    pub async fn authority(&self, actor: &Actor, id: AgentId) -> Result<Vec<Authority>> {
-        self.visible_agent(actor, id).await?;
-        let facts = self.facts(id).await?;
-        let now = self.now();
-        let live = live_agent(&facts, now).is_some();
-        let hop = |hop: &kavachos_core::grant::Hop| AuthorityHop {
-            grant_id: hop.grant.id,
-            from: hop.grant.giver,
-            to: hop.grant.to,
-            permissions: PermissionSet::clone(&hop.grant.permissions),
-            guards: hop.grant.guards.as_deref().cloned(),
-            expires_at: hop.grant.expires_at,
-        };
-        let authority = |path: &Path| Authority {
-            user_id: path.user.id,
-            live: live && path.standing(now) == kavachos_core::grant::Standing::Live,
-            path: path.hops.iter().map(hop).collect(),
-        };
-        Ok(facts.paths.iter().map(authority).collect())
     }
 }
 

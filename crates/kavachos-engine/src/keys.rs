@@ -13,6 +13,7 @@ use kavachos_store::{Batch, handle};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope, Scopes};
 use crate::compile;
 use crate::directory::Changed;
@@ -129,7 +130,7 @@ impl Engine {
         check_ceiling(new.ceiling.as_ref())?;
         text::future(new.expires_at, self.now())?;
         let secret = self.secret(SecretKind::Operator);
-        self.change(actor, "key.created", || {
+        self.change(actor, Act::new("key.created"), || {
             self.plan_key(actor, new, &secret, Origin::Created)
         })
         .await
@@ -141,7 +142,7 @@ impl Engine {
     /// Those of the store.
     pub async fn create_first_key(&self, actor: &Actor, new: &NewKey) -> Result<Issued<Key>> {
         let secret = self.secret(SecretKind::Operator);
-        self.change(actor, "key.created", || {
+        self.change(actor, Act::new("key.created"), || {
             self.plan_key(actor, new, &secret, Origin::Init)
         })
         .await
@@ -222,13 +223,9 @@ impl Engine {
         actor.require(Scope::KeysWrite)?;
         let rows = self
             .store()
-            .list(operator_key::page(page.after, page.limit.saturating_add(1)))
+            .list(operator_key::page(page.after, page.limit))
             .await?;
-        let keys = rows
-            .into_iter()
-            .map(|row| self.key_view(row))
-            .collect::<Result<_>>()?;
-        Ok(Page::cut(keys, page.limit, |key: &Key| key.id))
+        Page::of(rows, |row| row.id).shown(|row| self.key_view(row))
     }
 
     /// Changes a key. What it was and what it becomes must both be no stronger than the caller's own.
@@ -240,7 +237,7 @@ impl Engine {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
         check_ceiling(change.ceiling.as_ref().and_then(Option::as_ref))?;
-        self.change(actor, "key.updated", || {
+        self.change(actor, Act::on_key("key.updated", id), || {
             self.plan_key_change(actor, id, change)
         })
         .await
@@ -298,8 +295,10 @@ impl Engine {
     /// # Errors
     /// There is no such key, or it is stronger than the caller's.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<Revoked> {
-        self.change(actor, "key.revoked", || self.plan_key_end(actor, id))
-            .await
+        self.change(actor, Act::on_key("key.revoked", id), || {
+            self.plan_key_end(actor, id)
+        })
+        .await
     }
 
     async fn plan_key_end(&self, actor: &Actor, id: KeyId) -> Result<Plan<Revoked>> {
@@ -349,11 +348,12 @@ impl Engine {
                         (),
                     ))
                 };
-                self.change(actor, "key.suspended", asleep).await?;
+                self.change(actor, Act::on_key("key.suspended", row.id), asleep)
+                    .await?;
             }
         }
         let Some(secret) = secret else { return Ok(()) };
-        self.change(actor, "key.configured", || {
+        self.change(actor, Act::new("key.configured"), || {
             self.plan_configured(actor, secret)
         })
         .await

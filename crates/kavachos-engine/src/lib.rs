@@ -5,9 +5,11 @@
 //! HTTP and nothing of any database: it depends on `kavachos-core` and on the contract of `kavachos-store`, and gets
 //! time, randomness and tasks passed in.
 
+mod act;
 mod agents;
 mod audit;
 mod authenticate;
+mod authority;
 mod authorize;
 mod compile;
 mod directory;
@@ -25,18 +27,20 @@ mod settings;
 mod text;
 mod upkeep;
 mod users;
+mod weight;
 
 pub mod actor;
 pub mod page;
 
 pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
 pub use audit::{AuditFilter, AuditRecord};
+pub use authority::{Authority, AuthorityHop, PathKey};
 pub use authorize::{Decision, Question};
 pub use directory::Directory;
 pub use engine::{Engine, Parts};
 pub use error::{Error, Result};
 pub use flood::Stranger;
-pub use grants::{Authority, AuthorityHop, Delegation, Life, NewDelegation};
+pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::AgentChange;

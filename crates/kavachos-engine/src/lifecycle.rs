@@ -19,6 +19,7 @@ use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, handle};
 use serde_json::Value;
 
+use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::agents::{Agent, check_depth, contents, live_agent};
 use crate::compile;
@@ -104,7 +105,7 @@ impl Engine {
             text::metadata(metadata)?;
         }
         check_depth(change.max_depth)?;
-        self.change(actor, "agent.updated", || {
+        self.change(actor, Act::on_agent("agent.updated", id), || {
             self.plan_agent_change(actor, id, change)
         })
         .await?;
@@ -221,7 +222,7 @@ impl Engine {
         ttl: Option<Duration>,
     ) -> Result<Issued<Agent>> {
         let secret = self.secret(SecretKind::Agent);
-        self.change(actor, "agent.rotated", || {
+        self.change(actor, Act::on_agent("agent.rotated", id), || {
             self.plan_rotation(actor, id, ttl, &secret)
         })
         .await
@@ -281,7 +282,7 @@ impl Engine {
     ///
     /// # Errors
     /// The agent is not active.
-    pub async fn suspend_agent(&self, actor: &Actor, id: AgentId) -> Result<Revoked> {
+    pub async fn suspend_agent(&self, actor: &Actor, id: AgentId) -> Result<Issued<Revoked>> {
         self.turn_agent(actor, id, Turn::Suspend).await
     }
 
@@ -289,9 +290,9 @@ impl Engine {
     ///
     /// # Errors
     /// The agent is not suspended.
-    pub async fn resume_agent(&self, actor: &Actor, id: AgentId) -> Result<Agent> {
-        self.turn_agent(actor, id, Turn::Resume).await?;
-        self.agent_view(self.agent_row(id).await?).await
+    pub async fn resume_agent(&self, actor: &Actor, id: AgentId) -> Result<Issued<Agent>> {
+        let turned = self.turn_agent(actor, id, Turn::Resume).await?;
+        Ok(turned.with(self.agent_view(self.agent_row(id).await?).await?))
     }
 
     /// Stops an agent and everything below it for good. Revoking twice is no error.
@@ -299,11 +300,12 @@ impl Engine {
     /// # Errors
     /// There is no such agent, or it is not the caller's: an operator's, or the owning agent's.
     pub async fn revoke_agent(&self, actor: &Actor, id: AgentId) -> Result<Revoked> {
-        self.turn_agent(actor, id, Turn::Revoke).await
+        Ok(self.turn_agent(actor, id, Turn::Revoke).await?.thing)
     }
 
-    async fn turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Revoked> {
-        self.change(actor, turn.kind(), || self.plan_turn_agent(actor, id, turn))
+    async fn turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Issued<Revoked>> {
+        let act = Act::on_agent(turn.kind(), id);
+        self.change(actor, act, || self.plan_turn_agent(actor, id, turn))
             .await
     }
 
@@ -312,10 +314,14 @@ impl Engine {
         actor: &Actor,
         id: AgentId,
         turn: Turn,
-    ) -> Result<Plan<Revoked>> {
+    ) -> Result<Plan<Issued<Revoked>>> {
         let (row, relied_on) = self.stoppable_agent(actor, id, turn).await?;
+        if let Some(done) = self.turned_before(actor).await? {
+            return Ok(Plan::Done(done));
+        }
+        let done = Issued::without_token(Revoked::at(self.now()));
         match (turn, row.status) {
-            (Turn::Revoke, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
+            (Turn::Revoke, Status::Revoked) => return Ok(Plan::Done(done)),
             (_, Status::Revoked) => {
                 return Err(Error::WrongState(
                     "the agent is revoked; that is for good".to_owned(),
@@ -357,7 +363,8 @@ impl Engine {
         batch
             .entries
             .push(self.agent_record(actor, turn.kind(), (&row, &user, &above), None)?);
-        Ok(Plan::commit(batch, Revoked::at(self.now())))
+        self.claim_once(actor, &mut batch, done.effective_by.to_string());
+        Ok(Plan::commit(batch, done))
     }
 
     /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good. With what

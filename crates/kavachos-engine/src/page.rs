@@ -1,8 +1,11 @@
-//! Pages of lists: newest first, with an opaque cursor.
+//! Pages of lists, with an opaque cursor; bounded in things, and in bytes: a page of heavy things ends early.
 
 use kavachos_core::id::{Id, Named};
 use kavachos_core::invalid::Invalid;
+use kavachos_store::Listed;
 use sha2::{Digest, Sha256};
+
+use crate::error::Result;
 
 /// How many things a page has when the caller does not say.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -30,19 +33,37 @@ impl<T> Default for PageOf<T> {
 /// A page, and where the next one begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T, K> {
-    /// The things, newest first.
+    /// The things, in the order of the list.
     pub items: Vec<T>,
     /// What the next page comes after; `None` on the last page.
     pub next: Option<K>,
 }
 
 impl<T, K> Page<T, K> {
+    /// A page as it was read.
+    pub(crate) fn of(rows: Vec<Listed<T>>, key: impl Fn(&T) -> K) -> Self {
+        let last = rows.last().filter(|last| last.more);
+        let next = last.map(|last| key(&last.thing));
+        Self {
+            items: rows.into_iter().map(|row| row.thing).collect(),
+            next,
+        }
+    }
+
     /// Makes a page of one thing more than its limit, which tells whether there is a next page.
     pub(crate) fn cut(mut items: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = if more { items.last().map(key) } else { None };
         Self { items, next }
+    }
+
+    /// The same page with every thing as it is shown.
+    pub(crate) fn shown<U>(self, show: impl FnMut(T) -> Result<U>) -> Result<Page<U, K>> {
+        Ok(Page {
+            items: self.items.into_iter().map(show).collect::<Result<_>>()?,
+            next: self.next,
+        })
     }
 }
 
@@ -86,7 +107,7 @@ pub fn encode_cursor(key: &impl CursorKey, filter: &str) -> String {
 ///
 /// # Errors
 /// It is not ours, or belongs to a list with other filters.
-pub fn decode_cursor<T: CursorKey>(text: &str, filter: &str) -> Result<T, Invalid> {
+pub fn decode_cursor<T: CursorKey>(text: &str, filter: &str) -> std::result::Result<T, Invalid> {
     let wrong = |message: &str| Invalid::at("cursor", message);
     let mut parts = text.split('.');
     let (Some(VERSION), Some(key), Some(hash), None) =

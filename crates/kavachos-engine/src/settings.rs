@@ -18,7 +18,8 @@ pub struct Settings {
     pub delegation_ttl: Duration,
     /// Denials that one authenticated agent gets recorded one by one in a minute.
     pub denials_per_minute: u32,
-    /// How many users, agents, grants and keys each the directory keeps compiled in memory.
+    /// How many users, agents, grants and keys each the directory keeps compiled in memory; one of more than 4 KiB
+    /// counts as several.
     pub directory_entries: usize,
 }
 

@@ -13,10 +13,11 @@ use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, handle};
 use serde::Serialize;
 
+use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::compile;
 use crate::directory::Changed;
-use crate::engine::{Change, Engine, Plan};
+use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
@@ -144,8 +145,10 @@ impl Engine {
     /// The e-mail address or the outside identity is taken (also by a deleted human), or lies above the ceiling.
     pub async fn create_user(&self, actor: &Actor, new: &NewUser) -> Result<Issued<User>> {
         check_new(new)?;
-        self.change(actor, "user.created", || self.plan_user(actor, new))
-            .await
+        self.change(actor, Act::new("user.created"), || {
+            self.plan_user(actor, new)
+        })
+        .await
     }
 
     async fn plan_user(&self, actor: &Actor, new: &NewUser) -> Result<Plan<Issued<User>>> {
@@ -275,13 +278,9 @@ impl Engine {
         actor.require(Scope::UsersRead)?;
         let rows = self
             .store()
-            .list(kavachos_store::user::page(
-                page.after,
-                page.limit.saturating_add(1),
-            ))
+            .list(kavachos_store::user::page(page.after, page.limit))
             .await?;
-        let users = rows.into_iter().map(User::of).collect::<Result<_>>()?;
-        Ok(Page::cut(users, page.limit, |user: &User| user.id))
+        Page::of(rows, |row| row.id).shown(User::of)
     }
 
     /// Changes a human. Narrower permissions end what was derived from the wider ones.
@@ -297,7 +296,7 @@ impl Engine {
         if let Some(Some(name)) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
-        self.change(actor, "user.updated", || {
+        self.change(actor, Act::on_user("user.updated", id), || {
             self.plan_user_change(actor, id, change)
         })
         .await
@@ -351,7 +350,7 @@ impl Engine {
     ///
     /// # Errors
     /// The human is banned already, or deleted.
-    pub async fn ban_user(&self, actor: &Actor, id: UserId) -> Result<Revoked> {
+    pub async fn ban_user(&self, actor: &Actor, id: UserId) -> Result<Issued<Revoked>> {
         self.turn_user(actor, id, Turn::Ban).await
     }
 
@@ -359,9 +358,9 @@ impl Engine {
     ///
     /// # Errors
     /// The human is not banned.
-    pub async fn unban_user(&self, actor: &Actor, id: UserId) -> Result<User> {
-        self.turn_user(actor, id, Turn::Unban).await?;
-        User::of(self.user_row(id).await?)
+    pub async fn unban_user(&self, actor: &Actor, id: UserId) -> Result<Issued<User>> {
+        let turned = self.turn_user(actor, id, Turn::Unban).await?;
+        Ok(turned.with(User::of(self.user_row(id).await?)?))
     }
 
     /// Deletes a human for good and stops everything below. A tombstone stays; the records stay.
@@ -369,19 +368,29 @@ impl Engine {
     /// # Errors
     /// There is no such human. Deleting twice is no error.
     pub async fn delete_user(&self, actor: &Actor, id: UserId) -> Result<Revoked> {
-        self.turn_user(actor, id, Turn::Delete).await
+        Ok(self.turn_user(actor, id, Turn::Delete).await?.thing)
     }
 
-    async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Revoked> {
-        self.change(actor, turn.kind(), || self.plan_turn(actor, id, turn))
+    async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Issued<Revoked>> {
+        let act = Act::on_user(turn.kind(), id);
+        self.change(actor, act, || self.plan_turn(actor, id, turn))
             .await
     }
 
-    async fn plan_turn(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Plan<Revoked>> {
+    async fn plan_turn(
+        &self,
+        actor: &Actor,
+        id: UserId,
+        turn: Turn,
+    ) -> Result<Plan<Issued<Revoked>>> {
         actor.require(Scope::UsersWrite)?;
         let row = self.user_row(id).await?;
+        if let Some(done) = self.turned_before(actor).await? {
+            return Ok(Plan::Done(done));
+        }
+        let done = Issued::without_token(Revoked::at(self.now()));
         match (turn, row.status) {
-            (Turn::Delete, Status::Revoked) => return Ok(Plan::Done(Revoked::at(self.now()))),
+            (Turn::Delete, Status::Revoked) => return Ok(Plan::Done(done)),
             (_, Status::Revoked) => {
                 return Err(Error::WrongState("the user is deleted".to_owned()));
             }
@@ -417,10 +426,8 @@ impl Engine {
             .entries
             .push(self.user_record(actor, turn.kind(), &row)?);
         batch.writes.push(kavachos_store::user::update(next));
-        Ok(Plan::Commit(Box::new(Change {
-            batch,
-            value: Revoked::at(self.now()),
-        })))
+        self.claim_once(actor, &mut batch, done.effective_by.to_string());
+        Ok(Plan::commit(batch, done))
     }
 }
 

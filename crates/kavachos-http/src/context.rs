@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State as FromState};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use kavachos_core::id::RequestId;
 use kavachos_engine::Error;
@@ -37,12 +38,36 @@ pub(crate) async fn around(
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = failure.render(id);
     }
-    let headers = response.headers_mut();
+    add_headers(response.headers_mut(), id);
+    response
+}
+
+/// What every answer carries.
+fn add_headers(headers: &mut HeaderMap, id: RequestId) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, value);
     }
+}
+
+/// What did not come within the time that a server gives a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overdue {
+    /// The rest of the request: nothing was done.
+    Request,
+    /// The answer: it may have been done.
+    Answer,
+}
+
+/// The answer of a server that waits no longer, in the form of all others.
+pub fn overdue(id: RequestId, what: Overdue) -> Response {
+    let failure = match what {
+        Overdue::Request => Failure::TooSlow,
+        Overdue::Answer => Error::OutcomeUnknown.into(),
+    };
+    let mut response = failure.render(id);
+    add_headers(response.headers_mut(), id);
     response
 }
 

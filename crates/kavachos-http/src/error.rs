@@ -1,7 +1,7 @@
 //! The one place where errors become HTTP.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use kavachos_core::id::RequestId;
 use kavachos_core::invalid::Invalid;
@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Engine(Error),
     /// The body is larger than allowed.
     TooLarge,
+    /// The request did not come to its end in time.
+    TooSlow,
     /// There is no such route.
     NoSuchRoute,
     /// The route knows other methods.
@@ -67,6 +69,7 @@ impl Failure {
     fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Engine(error) => status(error),
@@ -76,6 +79,7 @@ impl Failure {
     fn code(&self) -> &'static str {
         match self {
             Self::TooLarge => "too_large",
+            Self::TooSlow => "request_timeout",
             Self::NoSuchRoute => "no_such_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Engine(error) => error.code(),
@@ -85,6 +89,10 @@ impl Failure {
     fn message(&self) -> String {
         match self {
             Self::TooLarge => "the body is longer than 256 KiB".to_owned(),
+            Self::TooSlow => {
+                "the rest of the request did not come in time, so nothing was done; send it again"
+                    .to_owned()
+            }
             Self::NoSuchRoute => "there is no such route".to_owned(),
             Self::MethodNotAllowed => {
                 "this route knows other methods; see the header `Allow`".to_owned()
@@ -125,6 +133,10 @@ impl Failure {
 
     fn add_headers(&self, headers: &mut HeaderMap) {
         match self {
+            // What is left of the request would be read as the next one.
+            Self::TooSlow => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Self::Engine(Error::Unauthenticated(_)) => {
                 headers.insert(
                     WWW_AUTHENTICATE,

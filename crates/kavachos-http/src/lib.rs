@@ -15,5 +15,6 @@ mod routes;
 mod state;
 
 pub use call::LocalCaller;
+pub use context::{Overdue, overdue};
 pub use routes::router;
 pub use state::{Options, PeerOf, State};

@@ -57,17 +57,26 @@ pub(crate) fn issued<T: Serialize>(issued: &Issued<T>) -> Reply {
 
 /// 201 with a created thing that has no credential.
 pub(crate) fn created<T: Serialize>(issued: &Issued<T>) -> Reply {
+    repeatable(StatusCode::CREATED, issued)
+}
+
+/// 200 with what came of an act that may be repeated.
+pub(crate) fn done<T: Serialize>(issued: &Issued<T>) -> Reply {
+    repeatable(StatusCode::OK, issued)
+}
+
+fn repeatable<T: Serialize>(status: StatusCode, issued: &Issued<T>) -> Reply {
     #[derive(Serialize)]
-    struct Created<'a, T> {
+    struct Repeatable<'a, T> {
         #[serde(flatten)]
         thing: &'a T,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         replayed: bool,
     }
     json(
-        StatusCode::CREATED,
+        status,
         &Data {
-            data: Created {
+            data: Repeatable {
                 thing: &issued.thing,
                 replayed: issued.replayed,
             },

@@ -1,7 +1,7 @@
 //! One connection: HTTP/1.1, bounded in time however the other side behaves.
 //!
 //! Promises: a client that is slow with the head of a request, silent between two, or takes nothing of an answer is
-//! given up after the idle time; a request whose answer does not begin in time is answered 408.
+//! given up after the idle time; a request whose answer does not begin in time gets one that says so.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kavachos_engine::Engine;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
-use tower::Service;
 
+use crate::overdue::answered_within;
 use crate::patient::Patient;
 
 /// How long a request may take, with its body, until its answer begins.
@@ -37,13 +37,20 @@ pub(crate) struct Socket {
 }
 
 /// One connection, to its end; once the server stops, to the end of the request under way.
-pub(crate) async fn talk(socket: Socket, routes: Router, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn talk(
+    socket: Socket,
+    (routes, engine): (Router, Engine),
+    mut stopping: watch::Receiver<bool>,
+) {
     let Socket { stream, peer, idle } = socket;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
     }
-    let service = service_fn(move |request| answer(request, peer, routes.clone()));
+    let service = service_fn(move |request| {
+        let (routes, engine) = (routes.clone(), engine.clone());
+        async move { answer(request, peer, routes, &engine).await }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
@@ -68,18 +75,11 @@ pub(crate) async fn until(stopping: &mut watch::Receiver<bool>) {
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     peer: SocketAddr,
-    mut routes: Router,
+    routes: Router,
+    engine: &Engine,
 ) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    match timeout(ANSWER_TIMEOUT, routes.call(request)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let mut late = Response::new(Body::empty());
-            *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
-            Ok(late)
-        }
-    }
+    Ok(answered_within(ANSWER_TIMEOUT, request, routes, engine).await)
 }

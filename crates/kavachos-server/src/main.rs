@@ -18,6 +18,7 @@ mod failure;
 mod log;
 mod names;
 mod output;
+mod overdue;
 mod patient;
 mod private_file;
 mod server;

@@ -81,8 +81,7 @@ async fn search(
         }
     }
     Err(Failure::Name(format!(
-        "there are more than {} {list}: give an id instead of a name",
-        PAGE * MAX_PAGES
+        "there are too many {list} to look for a name: give an id instead"
     )))
 }
 

@@ -96,6 +96,11 @@ impl Output {
             return self.json(&answer.body);
         }
         self.lines(view::table(answer.items(), members));
+        self.note_more(answer);
+    }
+
+    /// Says how to get the next page of a list, if there is one.
+    pub(crate) fn note_more(&mut self, answer: &Answer) {
         if let Some(cursor) = answer.next_cursor() {
             self.note(&format!(
                 "there is more: repeat this with `--cursor {cursor}`"

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use kavachos::Kavach;
+use kavachos_engine::Engine;
 use kavachos_store::Health;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -87,6 +88,7 @@ impl Server {
             let door = Door {
                 listener,
                 routes: routes.clone(),
+                engine: kavach.engine().clone(),
                 connections: Arc::clone(&connections),
                 idle: self.connections.idle,
                 stopping: stopping.clone(),
@@ -146,6 +148,7 @@ async fn drain(connections: &Semaphore, max: u32, signals: &Signals) {
 struct Door {
     listener: TcpListener,
     routes: Router,
+    engine: Engine,
     connections: Arc<Semaphore>,
     idle: Duration,
     stopping: watch::Receiver<bool>,
@@ -173,7 +176,8 @@ impl Door {
                         peer,
                         idle: self.idle,
                     };
-                    let connection = talk(socket, self.routes.clone(), self.stopping.clone());
+                    let back = (self.routes.clone(), self.engine.clone());
+                    let connection = talk(socket, back, self.stopping.clone());
                     tokio::spawn(async move {
                         connection.await;
                         drop(permit);

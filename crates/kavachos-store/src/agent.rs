@@ -7,6 +7,7 @@ use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
+use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// One agent.
@@ -197,22 +198,25 @@ pub struct AgentFilter {
     pub kind: Option<String>,
 }
 
-/// At most `limit` agents, newest first, older than `before`.
-pub fn page(filter: AgentFilter, before: Option<AgentId>, limit: usize) -> Select<AgentRow> {
+/// A page of at most `limit` agents, newest first, older than `before`. It is bounded in bytes with their root grants,
+/// which are read apart.
+pub fn page(
+    filter: AgentFilter,
+    before: Option<AgentId>,
+    limit: usize,
+) -> Select<Listed<AgentRow>> {
     let (owner_user, owner_agent) = filter.owner.map(owner_columns).unwrap_or_default();
-    let sql = format!(
-        "{COLUMNS} WHERE (?1 IS NULL OR a.owner_user = ?1) AND (?2 IS NULL OR a.owner_agent = ?2) \
-         AND (?3 IS NULL OR a.status = ?3) AND (?4 IS NULL OR a.type = ?4) AND (?5 IS NULL OR a.id < ?5) \
-         ORDER BY a.id DESC LIMIT ?6"
-    );
-    let rows = u32::try_from(limit).unwrap_or(u32::MAX);
-    Query::new(limit, sql)
+    let candidates = "SELECT a.id, OCTET_LENGTH(g.permissions) + COALESCE(OCTET_LENGTH(g.guards), 0) \
+           + COALESCE(OCTET_LENGTH(a.metadata), 0) \
+         FROM agents a LEFT JOIN grants g ON g.id = a.root_grant \
+         WHERE (?2 IS NULL OR a.owner_user = ?2) AND (?3 IS NULL OR a.owner_agent = ?3) \
+         AND (?4 IS NULL OR a.status = ?4) AND (?5 IS NULL OR a.type = ?5) AND (?6 IS NULL OR a.id < ?6)";
+    page::of(candidates, COLUMNS, limit)
         .bind(owner_user)
         .bind(owner_agent)
         .bind(filter.status)
         .bind(filter.kind)
         .bind(before)
-        .bind(rows)
         .of()
 }
 

@@ -7,6 +7,7 @@ use kavachos_core::time::Timestamp;
 
 use crate::agent::{owner, owner_columns};
 use crate::batch::Write;
+use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// One grant.
@@ -243,19 +244,20 @@ pub struct GrantFilter {
     pub receiver: Option<AgentId>,
 }
 
-/// At most `limit` grants, newest first, older than `before`.
-pub fn page(filter: &GrantFilter, before: Option<GrantId>, limit: usize) -> Select<GrantRow> {
+/// A page of at most `limit` grants, newest first, older than `before`.
+pub fn page(
+    filter: &GrantFilter,
+    before: Option<GrantId>,
+    limit: usize,
+) -> Select<Listed<GrantRow>> {
     let (giver_user, giver_agent) = filter.giver.map(owner_columns).unwrap_or_default();
-    let sql = format!(
-        "{COLUMNS} WHERE (?1 IS NULL OR g.giver_user = ?1) AND (?2 IS NULL OR g.giver_agent = ?2) \
-         AND (?3 IS NULL OR g.receiver = ?3) AND (?4 IS NULL OR g.id < ?4) ORDER BY g.id DESC LIMIT ?5"
-    );
-    let rows = u32::try_from(limit).unwrap_or(u32::MAX);
-    Query::new(limit, sql)
+    let candidates = "SELECT g.id, OCTET_LENGTH(g.permissions) + COALESCE(OCTET_LENGTH(g.guards), 0) FROM grants g \
+         WHERE (?2 IS NULL OR g.giver_user = ?2) AND (?3 IS NULL OR g.giver_agent = ?3) \
+         AND (?4 IS NULL OR g.receiver = ?4) AND (?5 IS NULL OR g.id < ?5)";
+    page::of(candidates, COLUMNS, limit)
         .bind(giver_user)
         .bind(giver_agent)
         .bind(filter.receiver)
         .bind(before)
-        .bind(rows)
         .of()
 }

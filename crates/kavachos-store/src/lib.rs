@@ -13,6 +13,7 @@ mod answer;
 mod batch;
 mod contract;
 mod host;
+mod page;
 mod principal;
 mod row;
 
@@ -36,4 +37,5 @@ pub use batch::{
 };
 pub use contract::{BoxFuture, Observer, Store};
 pub use host::{Clock, Rng};
+pub use page::{Listed, MAX_PAGE_BYTES};
 pub use row::{Cell, FromCell, FromRow, MAX_QUERIES, Malformed, Query, Row, Select};

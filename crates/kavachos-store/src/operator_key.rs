@@ -7,6 +7,7 @@ use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
+use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// One operator key.
@@ -152,9 +153,9 @@ pub fn active_of_origin(origin: &'static str) -> Select<OperatorKeyRow> {
     .of()
 }
 
-/// At most `limit` keys, newest first, older than `before`.
-pub fn page(before: Option<KeyId>, limit: usize) -> Select<OperatorKeyRow> {
-    let sql = format!("{COLUMNS} WHERE (?1 IS NULL OR k.id < ?1) ORDER BY k.id DESC LIMIT ?2");
-    let rows = u32::try_from(limit).unwrap_or(u32::MAX);
-    Query::new(limit, sql).bind(before).bind(rows).of()
+/// A page of at most `limit` keys, newest first, older than `before`.
+pub fn page(before: Option<KeyId>, limit: usize) -> Select<Listed<OperatorKeyRow>> {
+    let candidates = "SELECT k.id, COALESCE(OCTET_LENGTH(k.ceiling), 0) FROM operator_keys k \
+         WHERE (?2 IS NULL OR k.id < ?2)";
+    page::of(candidates, COLUMNS, limit).bind(before).of()
 }

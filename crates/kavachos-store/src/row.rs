@@ -100,6 +100,12 @@ impl Row {
         Self(cells)
     }
 
+    /// The first cell, and a row of the others.
+    pub(crate) fn split_first(self) -> (Option<Cell>, Self) {
+        let mut cells = self.0.into_iter();
+        (cells.next(), Self(cells.collect()))
+    }
+
     /// Reads all cells in order, into a tuple or a type that implements [`FromRow`].
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use kavachos_core::revocation::{Handle, Mark};
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
+use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// One human.
@@ -170,11 +171,11 @@ pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
     .of()
 }
 
-/// At most `limit` humans, newest first, older than `before`.
-pub fn page(before: Option<UserId>, limit: usize) -> Select<UserRow> {
-    let sql = format!("{COLUMNS} WHERE (?1 IS NULL OR u.id < ?1) ORDER BY u.id DESC LIMIT ?2");
-    let rows = u32::try_from(limit).unwrap_or(u32::MAX);
-    Query::new(limit, sql).bind(before).bind(rows).of()
+/// A page of at most `limit` humans, newest first, older than `before`.
+pub fn page(before: Option<UserId>, limit: usize) -> Select<Listed<UserRow>> {
+    let candidates = "SELECT u.id, COALESCE(OCTET_LENGTH(u.permissions), 0) FROM users u \
+         WHERE (?2 IS NULL OR u.id < ?2)";
+    page::of(candidates, COLUMNS, limit).bind(before).of()
 }
 
 /// The humans whom the ledger calls these.

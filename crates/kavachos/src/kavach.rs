@@ -10,7 +10,7 @@ use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation,
-    Engine, Error, GrantFilter, Issued, Key, KeyChange, Question, Result, Revoked, User,
+    Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question, Result, Revoked, User,
     UserChange,
 };
 use kavachos_http::State;
@@ -173,7 +173,7 @@ impl Users<'_> {
     /// # Errors
     /// See [`Engine::ban_user`].
     pub async fn ban(&self, id: &UserId) -> Result<Revoked> {
-        self.engine().ban_user(&self.actor(), *id).await
+        Ok(self.engine().ban_user(&self.actor(), *id).await?.thing)
     }
 
     /// Lets a banned human's grants live again.
@@ -181,7 +181,7 @@ impl Users<'_> {
     /// # Errors
     /// See [`Engine::unban_user`].
     pub async fn unban(&self, id: &UserId) -> Result<User> {
-        self.engine().unban_user(&self.actor(), *id).await
+        Ok(self.engine().unban_user(&self.actor(), *id).await?.thing)
     }
 
     /// Deletes a human for good and stops everything below.
@@ -228,8 +228,12 @@ impl Agents<'_> {
     ///
     /// # Errors
     /// See [`Engine::authority`].
-    pub async fn permissions(&self, id: &AgentId) -> Result<Vec<Authority>> {
-        self.engine().authority(&self.actor(), *id).await
+    pub async fn permissions(
+        &self,
+        id: &AgentId,
+        page: PageOf<PathKey>,
+    ) -> Result<Page<Authority, PathKey>> {
+        self.engine().authority(&self.actor(), *id, page).await
     }
 
     /// Changes an agent.
@@ -253,7 +257,7 @@ impl Agents<'_> {
     /// # Errors
     /// See [`Engine::suspend_agent`].
     pub async fn suspend(&self, id: &AgentId) -> Result<Revoked> {
-        self.engine().suspend_agent(&self.actor(), *id).await
+        Ok(self.engine().suspend_agent(&self.actor(), *id).await?.thing)
     }
 
     /// Lets a suspended agent go on; it needs a new key.
@@ -261,7 +265,7 @@ impl Agents<'_> {
     /// # Errors
     /// See [`Engine::resume_agent`].
     pub async fn resume(&self, id: &AgentId) -> Result<Agent> {
-        self.engine().resume_agent(&self.actor(), *id).await
+        Ok(self.engine().resume_agent(&self.actor(), *id).await?.thing)
     }
 
     /// Stops an agent and everything below for good.

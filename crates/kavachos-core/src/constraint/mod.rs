@@ -135,7 +135,7 @@ impl Constraints {
     }
 
     /// How many patterns are matched against the arguments of a call.
-    pub(crate) fn patterns(&self) -> usize {
+    pub fn patterns(&self) -> usize {
         let rules = self.args.as_ref().map_or(0, ArgRules::patterns);
         rules
             + self

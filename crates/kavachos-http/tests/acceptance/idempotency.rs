@@ -1,8 +1,11 @@
-//! `Idempotency-Key`: a repeated creation has no effect.
+//! `Idempotency-Key`: a repeated creation or act has no effect.
 
 use futures_util::future::join_all;
+use http::Method;
 use kavachos_test::{Call, Reply, TestApp, may};
 use serde_json::{Value, json};
+
+use crate::routes::{World, routes};
 
 fn keyed(caller: Call, key: &str) -> Call {
     caller.header("idempotency-key", key)
@@ -76,11 +79,7 @@ async fn the_same_key_with_another_request_is_409() {
         may(&["read"], "mcp:x")
     );
     let again = once
-        .send(
-            http::Method::POST,
-            "/api/v1/agents",
-            Some(same.into_bytes()),
-        )
+        .send(Method::POST, "/api/v1/agents", Some(same.into_bytes()))
         .await;
     assert_replay(&first, &again);
 }
@@ -202,4 +201,95 @@ async fn a_refused_creation_does_not_use_the_key_up() {
         .await
         .expect(201);
     assert!(made.at("/data/token").is_string(), "{made}");
+}
+
+/// What an act answered is answered again, also once something else has happened; nothing is done by it.
+#[tokio::test]
+async fn a_repeated_act_has_no_effect_and_the_same_answer() {
+    let app = TestApp::start().await;
+    let user = app.user().await;
+    let agent = app.agent(&user, may(&["read"], "mcp:x")).await;
+    let (agent, user) = (format!("agents/{}", agent.id), format!("users/{user}"));
+    for (thing, act, undo) in [(&agent, "suspend", "resume"), (&user, "ban", "unban")] {
+        let [act, undo] = [act, undo].map(|how| format!("/api/v1/{thing}/{how}"));
+        let once = keyed(app.operator(), "k1");
+        let first = once.post(&act, json!({})).await.expect(200);
+        app.advance(5);
+        let size = app.head().size;
+        let again = once.post(&act, json!({})).await.expect(200);
+        assert_eq!(first.at("/data/effectiveBy"), again.at("/data/effectiveBy"));
+        assert!(first.at("/data/replayed").is_null(), "{first}");
+        assert_eq!(again.at("/data/replayed"), true, "{again}");
+        assert_eq!(app.head().size, size, "{act}: nothing was done");
+        // The twin: without the key, or with another, it is an act of its own.
+        app.operator()
+            .post(&act, json!({}))
+            .await
+            .refused(409, "conflict");
+        keyed(app.operator(), "k2")
+            .post(&act, json!({}))
+            .await
+            .refused(409, "conflict");
+
+        let first = once.post(&undo, json!({})).await.expect(200);
+        assert!(first.at("/data/replayed").is_null(), "{first}");
+        let again = once.post(&undo, json!({})).await.expect(200);
+        assert_eq!(again.at("/data/replayed"), true, "{again}");
+        assert_eq!(first.id(), again.id());
+        // The first act is told of again, and not done again.
+        once.post(&act, json!({})).await.expect(200);
+        let now = app.operator().get(&format!("/api/v1/{thing}")).await;
+        assert_eq!(now.at("/data/status"), "active", "{now}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_acts_with_one_key_are_one() {
+    let app = TestApp::start().await;
+    let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
+    let suspend = format!("/api/v1/agents/{}/suspend", agent.id);
+    let act = async || {
+        let once = keyed(app.operator(), "k1");
+        once.post(&suspend, json!({})).await.expect(200)
+    };
+    let replies = join_all((0..16).map(|_| act())).await;
+    let replayed = replies
+        .iter()
+        .filter(|reply| reply.at("/data/replayed") == true);
+    assert_eq!(replayed.count(), 15);
+    assert_eq!(app.audit("kind=agent.suspended").await.len(), 1);
+}
+
+/// Every POST that makes or does something takes the key; a question cannot be repeated.
+#[tokio::test]
+async fn every_post_takes_a_key_but_the_question() {
+    let mut taken = 0;
+    for route in routes().iter().filter(|route| route.method == Method::POST) {
+        let app = TestApp::start().await;
+        let world = World::new(&app).await;
+        let once = keyed(app.operator(), "k1");
+        let first = route.call(&once, &world).await;
+        if route.path.ends_with("/authorize") {
+            assert_eq!(
+                first.refused(400, "malformed_request").field(),
+                "Idempotency-Key"
+            );
+            continue;
+        }
+        assert!(first.status < 300, "{}: {first}", route.name());
+        let (size, again) = (app.head().size, route.call(&once, &world).await);
+        assert_eq!(
+            (again.status, app.head().size),
+            (first.status, size),
+            "{again}"
+        );
+        assert_eq!(
+            again.at("/data/replayed"),
+            true,
+            "{}: {again}",
+            route.name()
+        );
+        taken += 1;
+    }
+    assert!(taken >= 9, "{taken}");
 }

@@ -50,13 +50,21 @@ pub(crate) enum Agent {
     /// Stop an agent and everything below it for good
     Revoke(One),
     /// Show what an agent may do, and through whom
-    Permissions(One),
+    Permissions(Paths),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct One {
     /// The agent: its id, or its name if no other has it
     agent: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Paths {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    page: Page,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -194,12 +202,7 @@ impl Agent {
                 &client.delete(&one.path(client, "").await?).await?,
                 &REVOKED,
             ),
-            Self::Permissions(one) => {
-                let answer = client
-                    .get(&one.path(client, "/permissions").await?, &Query::default())
-                    .await?;
-                show_authority(output, &answer);
-            }
+            Self::Permissions(paths) => show_authority(output, &paths.send(client).await?),
         }
         Ok(Outcome::Done)
     }
@@ -209,6 +212,13 @@ impl One {
     async fn path(&self, client: &Client, rest: &str) -> Result<String, Failure> {
         let id = names::agent(client, &self.agent).await?;
         Ok(format!("{}{rest}", path("agents", &id)))
+    }
+}
+
+impl Paths {
+    async fn send(self, client: &Client) -> Result<Answer, Failure> {
+        let path = self.one.path(client, "/permissions").await?;
+        client.get(&path, &self.page.on(Query::default())).await
     }
 }
 
@@ -325,4 +335,5 @@ fn show_authority(output: &mut Output, answer: &Answer) {
             output.line("");
         }
     }
+    output.note_more(answer);
 }

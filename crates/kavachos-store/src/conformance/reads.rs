@@ -1,9 +1,18 @@
 //! Reads: of one moment, never cut off, and never a way to write.
 
+use kavachos_core::id::UserId;
+use kavachos_core::ledger::Pseudonym;
+use kavachos_core::principal::Status;
+use kavachos_core::revocation::{Handle, HandleKind, Mark};
+use kavachos_core::time::Timestamp;
+
 use super::world::{Failure, World, insert, turn};
 use crate::answer::ReadError;
-use crate::batch::Write;
+use crate::batch::{MAX_TEXT_BYTES, Write};
+use crate::handle;
+use crate::page::MAX_PAGE_BYTES;
 use crate::row::{MAX_QUERIES, Query, Row};
+use crate::user::{self, UserRow};
 
 /// How often two rows are moved while they are read.
 const MOVES: i64 = 100;
@@ -15,6 +24,7 @@ super::list_cases![
     every_type_of_value_reads_back,
     a_query_that_is_wrong_is_rejected,
     a_query_cannot_write,
+    a_page_ends_by_rows_or_by_bytes,
 ];
 
 async fn a_write_that_was_answered_is_seen(world: World) -> Result<(), Failure> {
@@ -142,5 +152,63 @@ async fn a_query_cannot_write(world: World) -> Result<(), Failure> {
         assert!(answer.is_err(), "{sql}");
     }
     assert_eq!(world.probe("a").await?, Some(1));
+    Ok(())
+}
+
+/// A human with so much text.
+fn human(number: u8, bytes: usize) -> UserRow {
+    let mark = Mark {
+        handle: Handle {
+            kind: HandleKind::User,
+            bytes: [number; 16],
+        },
+        generation: 1,
+    };
+    UserRow {
+        id: UserId::from_bits(number.into()),
+        status: Status::Active,
+        email: None,
+        name: None,
+        external: None,
+        // Two bytes a character: what counts is bytes.
+        permissions: Some("\u{e9}".repeat(bytes / 2)),
+        mark,
+        kills: 0,
+        pseudonym: Pseudonym::from_bits(number.into()),
+        agents: 0,
+        version: 0,
+        created_at: Timestamp::from_micros(0),
+    }
+}
+
+async fn a_page_ends_by_rows_or_by_bytes(world: World) -> Result<(), Failure> {
+    let fitting = u8::try_from(MAX_PAGE_BYTES / MAX_TEXT_BYTES)?;
+    let heavy = (1..=fitting + 2).map(|number| human(number, MAX_TEXT_BYTES));
+    let light = (fitting + 3..=fitting + 4).map(|number| human(number, 2));
+    for row in heavy.chain(light) {
+        let writes = vec![user::insert(row.clone()), handle::born(row.mark)];
+        world.store.commit(world.writing(writes)?).await?;
+    }
+    let all = fitting + 4;
+    // After how many of the rows, how many are asked for, how many come, and whether more follow.
+    for (after, limit, count, more) in [
+        (0, 1, 1, true),
+        (0, 2, 2, true),
+        // The row that reaches the bound is the last.
+        (0, 100, fitting + 2, true),
+        (2, 100, fitting, true),
+        (3, 100, fitting, true),
+        (4, 100, fitting, false),
+        (4, usize::from(fitting), fitting, false),
+        (all, 100, 0, false),
+    ] {
+        let before = (after > 0).then(|| UserId::from_bits((all - after + 1).into()));
+        let page = world.store.list(user::page(before, limit)).await?;
+        let found: Vec<UserId> = page.iter().map(|row| row.thing.id).collect();
+        let wanted = (0..count).map(|place| UserId::from_bits((all - after - place).into()));
+        assert_eq!(found, wanted.collect::<Vec<_>>(), "{limit} after {after}");
+        let follows = page.last().is_some_and(|last| last.more);
+        assert_eq!(follows, more, "{limit} after {after}");
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@
 mod bad_input;
 mod canary;
 mod concurrency;
+mod directory;
 mod failures;
 mod memory;
 mod records;

@@ -4,7 +4,7 @@ use axum::extract::State as FromState;
 
 use crate::call::Call;
 use crate::params::Params;
-use crate::reply::{Reply, data};
+use crate::reply::{Reply, page};
 use crate::routes::PathId;
 use crate::state::State;
 
@@ -14,6 +14,6 @@ pub(crate) async fn handle(
     PathId(id): PathId<kavachos_core::id::kind::Agent>,
     params: Params,
 ) -> Reply {
-    params.end()?;
-    data(&state.engine.authority(&actor, id).await?)
+    let (at, written) = params.page()?;
+    page(state.engine.authority(&actor, id, at).await?, &written)
 }

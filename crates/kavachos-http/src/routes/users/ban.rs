@@ -4,7 +4,7 @@ use axum::extract::State as FromState;
 
 use crate::body::{Body, Nothing};
 use crate::call::Call;
-use crate::reply::{Reply, data};
+use crate::reply::{Reply, done};
 use crate::routes::PathId;
 use crate::state::State;
 
@@ -15,5 +15,5 @@ pub(crate) async fn handle(
     body: Body<Nothing>,
 ) -> Reply {
     let (Nothing {}, actor) = body.with(actor);
-    data(&state.engine.ban_user(&actor, id).await?)
+    done(&state.engine.ban_user(&actor, id).await?)
 }

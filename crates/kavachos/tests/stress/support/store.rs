@@ -3,7 +3,7 @@
 //! It delays and it leaves out; it never makes anything up. Held calls are queued when they are let go, as if they had
 //! come later.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +27,10 @@ pub(crate) enum Off {
     Quota,
     /// The directory is not told what changed.
     Effects,
+    /// The directory is not told which agents changed: the receivers of grants among them.
+    AgentEffects,
+    /// The directory is not told which grants changed.
+    GrantEffects,
 }
 
 /// Where a call can be held.
@@ -106,9 +110,7 @@ impl Tampered {
 
     /// Holds the next call that comes to this point. From here on the directory is deaf, if that is switched off.
     pub(crate) fn hold(&self, point: Point) -> Held {
-        self.ear
-            .is_deaf
-            .store(self.is_off(Off::Effects), Ordering::SeqCst);
+        self.deafen();
         let (arrive, arrived) = channel();
         let (let_go, wait) = oneshot::channel();
         *self.gate.lock().unwrap() = Some(Gate {
@@ -117,6 +119,18 @@ impl Tampered {
             let_go: wait,
         });
         Held { arrived, let_go }
+    }
+
+    /// From here on the directory is not told what is switched off.
+    pub(crate) fn deafen(&self) {
+        let unheard = self.off.iter().map(|off| match off {
+            Off::Effects => u8::MAX,
+            Off::AgentEffects => kind_bit(AGENT),
+            Off::GrantEffects => kind_bit(GRANT),
+            Off::Reads | Off::Takes | Off::Quota => 0,
+        });
+        let unheard = unheard.fold(0, |all, kinds| all | kinds);
+        self.ear.unheard.store(unheard, Ordering::SeqCst);
     }
 
     /// Lets the first so many commits of this kind of record go only when all of them have come.
@@ -237,25 +251,37 @@ impl Store for Tampered {
     }
 }
 
+/// The numbers of the engine for what changed.
+const AGENT: u8 = 2;
+const GRANT: u8 = 3;
+
+const fn kind_bit(kind: u8) -> u8 {
+    1 << kind
+}
+
 /// Tells the directory what changed, until that is switched off.
 pub(crate) struct Ear {
     directory: Arc<dyn Observer>,
-    is_deaf: AtomicBool,
+    /// A bit for each kind of effect that it is not told of.
+    unheard: AtomicU8,
 }
 
 impl Ear {
     pub(crate) fn of(directory: Arc<dyn Observer>) -> Self {
         Self {
             directory,
-            is_deaf: AtomicBool::new(false),
+            unheard: AtomicU8::new(0),
         }
     }
 }
 
 impl Observer for Ear {
     fn committed(&self, effects: &[Effect]) {
-        if !self.is_deaf.load(Ordering::SeqCst) {
-            self.directory.committed(effects);
-        }
+        let unheard = self.unheard.load(Ordering::SeqCst);
+        let heard = effects
+            .iter()
+            .filter(|effect| unheard & kind_bit(effect.kind) == 0);
+        self.directory
+            .committed(&heard.copied().collect::<Vec<_>>());
     }
 }

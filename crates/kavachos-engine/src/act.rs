@@ -1,0 +1,164 @@
+//! Acts, as their records name them: of what kind, and what about.
+//!
+//! An act that was refused has no outcome to tell of, so its record says what its caller named: also what does not
+//! exist or is not the caller's to see. The caller learns nothing by it; whoever reads the ledger learns what was tried.
+
+use kavachos_core::id::{AgentId, GrantId, KeyId, UserId};
+use kavachos_core::ledger::{Outcome, Pseudonym};
+use kavachos_core::principal::Owner;
+use serde_json::{Map, Value};
+
+use crate::actor::Actor;
+use crate::agents::{NewAgent, NewOwner};
+use crate::directory::Lookup;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::grants::NewDelegation;
+
+/// An act, and what the request says of what it is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Act {
+    kind: &'static str,
+    agent: Option<AgentId>,
+    user: Option<UserId>,
+    /// An agent that will stand above what is to be made.
+    above: Option<AgentId>,
+    grant: Option<GrantId>,
+    /// The grant from which one is to be derived.
+    parent: Option<GrantId>,
+    key: Option<KeyId>,
+}
+
+impl Act {
+    /// An act about nothing that is there yet.
+    pub(crate) const fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            agent: None,
+            user: None,
+            above: None,
+            grant: None,
+            parent: None,
+            key: None,
+        }
+    }
+
+    pub(crate) const fn on_agent(kind: &'static str, id: AgentId) -> Self {
+        Self {
+            agent: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_user(kind: &'static str, id: UserId) -> Self {
+        Self {
+            user: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_grant(kind: &'static str, id: GrantId) -> Self {
+        Self {
+            grant: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_key(kind: &'static str, id: KeyId) -> Self {
+        Self {
+            key: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    /// A decision about an agent, for a human if one is named.
+    pub(crate) const fn decision(agent: Option<AgentId>, user: Option<UserId>) -> Self {
+        Self {
+            agent,
+            user,
+            ..Self::new("decision")
+        }
+    }
+
+    /// The making of an agent.
+    pub(crate) fn agent_created(new: &NewAgent) -> Self {
+        let act = Self {
+            parent: new.parent,
+            ..Self::new("agent.created")
+        };
+        match new.owner {
+            NewOwner::User(id) => act.below(Owner::User(id)),
+            NewOwner::Agent(id) => act.below(Owner::Agent(id)),
+            NewOwner::External(_) => act,
+        }
+    }
+
+    /// The making of a delegation.
+    pub(crate) fn delegation_created(new: &NewDelegation) -> Self {
+        let act = Self {
+            parent: new.parent,
+            ..Self::on_agent("delegation.created", new.to)
+        };
+        act.below(new.from)
+    }
+
+    fn below(self, owner: Owner) -> Self {
+        match owner {
+            Owner::User(id) => Self {
+                user: Some(id),
+                ..self
+            },
+            Owner::Agent(id) => Self {
+                above: Some(id),
+                ..self
+            },
+        }
+    }
+
+    /// What no other member of a record says.
+    fn details(&self) -> Option<Value> {
+        let members = [
+            ("grant", self.grant.map(|id| id.to_string())),
+            ("parent", self.parent.map(|id| id.to_string())),
+            ("key", self.key.map(|id| id.to_string())),
+        ];
+        let given = members
+            .into_iter()
+            .filter_map(|(name, id)| Some((name.to_owned(), id?.into())));
+        let given: Map<String, Value> = given.collect();
+        (!given.is_empty()).then_some(Value::Object(given))
+    }
+}
+
+impl Engine {
+    /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
+    pub(crate) async fn refused(&self, actor: &Actor, act: Act, error: Error) -> Result<Error> {
+        if let Some(agent) = actor.agent() {
+            self.admit_denial(agent)?;
+        }
+        let subject = match act.user {
+            Some(user) => self.pseudonym(user).await?,
+            None => None,
+        };
+        let message = error.to_string();
+        let details = act.details();
+        let origin = actor.origin();
+        let mut record = origin.record(self.id(), act.kind, Outcome::Denied, error.code());
+        record.agent = act.agent.or(actor.agent());
+        record.subject = subject;
+        record.chain = act.above.as_slice();
+        record.reason = Some(&message);
+        record.details = details.as_ref();
+        self.record(self.seal(&record)?).await?;
+        Ok(error)
+    }
+
+    /// How the ledger calls a human; `None` for one that there never was.
+    async fn pseudonym(&self, id: UserId) -> Result<Option<Pseudonym>> {
+        if let Some(user) = self.directory().user(id) {
+            return Ok(Some(user.pseudonym));
+        }
+        let row = self.store().find(kavachos_store::user::by_id(id)).await?;
+        Ok(row.map(|row| row.pseudonym))
+    }
+}
