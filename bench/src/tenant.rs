@@ -7,6 +7,7 @@ use kavachos::core::id::Id;
 use kavachos::core::principal::{Owner, Status};
 use kavachos::core::revocation::{Handle, HandleKind, Mark};
 use kavachos::engine::actor::Actor;
+use kavachos::engine::page::PageOf;
 use kavachos::engine::{Directory, Engine, Parts, Settings};
 use kavachos::store::agent::{AgentKeyRow, AgentRow};
 use kavachos::store::grant::{GrantRow, Quota};
@@ -64,8 +65,10 @@ impl Tenant {
             tokio::spawn(async move {
                 for agent in ours {
                     let actor = Actor::local(engine.id());
-                    let known = engine.authority(&actor, World::agent(agent)).await;
-                    assert_eq!(known.expect("an agent of the world").len(), 1);
+                    let known = engine
+                        .authority(&actor, World::agent(agent), PageOf::default())
+                        .await;
+                    assert_eq!(known.expect("an agent of the world").items.len(), 1);
                 }
             })
         });
