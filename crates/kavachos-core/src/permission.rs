@@ -18,9 +18,9 @@ use crate::action::{Action, Actions};
 use crate::constraint::Constraints;
 use crate::invalid::Invalid;
 use crate::json;
-use crate::resource::{Resource, ResourcePattern};
+use crate::resource::{Keys, Resource, ResourcePattern, Shape};
 use crate::time::clip;
-use index::Index;
+use index::{Blocks, PlainShapes};
 
 /// The most permissions in one set.
 pub const MAX_PERMISSIONS: usize = 1000;
@@ -263,12 +263,16 @@ fn located<E: de::Error>(error: &Invalid) -> E {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Permissions are shared: equal ones of many sets can be one allocation ([`PermissionSet::from_shared`]).
+/// Permissions are shared: equal ones of many sets can be one allocation ([`PermissionSet::from_shared`]). So is a set
+/// itself with its clones. It is one allocation, because a directory holds very many.
 #[derive(Clone)]
 pub struct PermissionSet {
-    /// INVARIANT: sorted by place in the index, then id; no two have the same id.
-    permissions: Box<[Arc<Permission>]>,
-    index: Index,
+    /// INVARIANT: sorted by key in the index, then id; no two have the same id.
+    blocks: Blocks,
+    /// The shapes with an inner `*`, which few sets have.
+    starred: Option<Arc<Vec<Shape>>>,
+    /// INVARIANT: with `starred`, the shapes of all permissions.
+    plain: PlainShapes,
     priced: bool,
 }
 
@@ -295,24 +299,26 @@ impl PermissionSet {
                     "more than {MAX_PERMISSIONS} permissions; use patterns, or several grants"
                 )));
             }
-            placed.push((index::place(&permission.resource), permission));
+            placed.push((index::key(&permission.resource), permission));
         }
         if placed.is_empty() {
             return Err(Invalid::new(
                 "an empty list permits nothing; write at least one permission",
             ));
         }
-        placed.sort_by_key(|(place, permission)| (*place, permission.id));
-        placed.dedup_by_key(|(place, permission)| (*place, permission.id));
+        placed.sort_by_key(|(key, permission)| (*key, permission.id));
+        placed.dedup_by_key(|(key, permission)| (*key, permission.id));
         Ok(Self::compile(placed))
     }
 
-    fn compile(placed: Vec<(index::Place, Arc<Permission>)>) -> Self {
-        let (places, permissions): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
+    fn compile(placed: Vec<(u16, Arc<Permission>)>) -> Self {
+        let permissions = || placed.iter().map(|(_, permission)| permission);
+        let (plain, starred) = index::shapes(permissions().map(|one| one.resource.shape()));
         Self {
-            index: Index::new(&places),
-            priced: permissions.iter().any(|permission| permission.kind.priced),
-            permissions: permissions.into(),
+            starred: (!starred.is_empty()).then(|| Arc::new(starred)),
+            plain,
+            priced: permissions().any(|permission| permission.kind.priced),
+            blocks: Blocks::new(placed),
         }
     }
 
@@ -320,7 +326,7 @@ impl PermissionSet {
     pub fn everything() -> Self {
         let everything = Permission::everything();
         Self::compile(vec![(
-            index::place(&everything.resource),
+            index::key(&everything.resource),
             Arc::new(everything),
         )])
     }
@@ -344,22 +350,34 @@ impl PermissionSet {
 
     /// The permissions, in the same order for equal sets.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Permission>> {
-        self.permissions.iter()
+        self.blocks.iter()
     }
 
-    /// Those that are about this action and resource, in the order of [`PermissionSet::iter`].
+    /// Those that are about this action and resource, in the same order for equal sets.
     #[inline]
     pub fn matching(
         &self,
         action: &Action,
         resource: &Resource,
     ) -> impl Iterator<Item = &Permission> {
-        self.index
-            .candidates(resource.keys())
-            .filter_map(|range| self.permissions.get(range))
-            .flatten()
-            .map(Arc::as_ref)
+        self.candidates(resource.keys())
             .filter(|permission| permission.matches(action, resource))
+    }
+
+    /// Those that may match a name with these keys, each once.
+    #[inline]
+    fn candidates(&self, name: &Keys) -> impl Iterator<Item = &Permission> {
+        let starred = self
+            .starred
+            .iter()
+            .flat_map(|shapes| shapes.iter().copied());
+        let starred = starred.filter(|shape| shape.admits(name.count()));
+        let shapes = self.plain.admitting(name.count()).chain(starred);
+        shapes.flat_map(|shape| {
+            let equal = self.blocks.under(name.under(shape));
+            // A permission of another shape that has this key by chance is found under its own, or not at all.
+            equal.filter(move |permission| permission.resource.shape() == shape)
+        })
     }
 
     /// Whether some permission has a budget in another unit than calls.
@@ -379,11 +397,7 @@ impl PermissionSet {
         // A `*` of the child is looked up as a segment of that name: see ResourcePattern::covers.
         let keys = child.resource.keys();
         let mut closest = None;
-        let candidates = self.index.candidates(&keys);
-        for parent in candidates
-            .filter_map(|range| self.permissions.get(range))
-            .flatten()
-        {
+        for parent in self.candidates(&keys) {
             if !parent.resource.covers(&child.resource) {
                 continue;
             }
@@ -420,16 +434,13 @@ impl PermissionSet {
     pub fn includes(&self, old: &Self) -> bool {
         old.iter().all(|old| {
             let keys = old.resource.keys();
-            let mut candidates = self.index.candidates(&keys);
-            candidates.any(|range| {
-                let ours = self.permissions.get(range).unwrap_or_default();
-                ours.iter().any(|ours| ours.includes(old))
-            })
+            let mut candidates = self.candidates(&keys);
+            candidates.any(|ours| ours.includes(old))
         })
     }
 
     fn in_reading_order(&self) -> Vec<&Permission> {
-        let mut list: Vec<&Permission> = self.permissions.iter().map(Arc::as_ref).collect();
+        let mut list: Vec<&Permission> = self.iter().map(Arc::as_ref).collect();
         list.sort_by(|left, right| left.reading_order().cmp(&right.reading_order()));
         list
     }
@@ -473,7 +484,7 @@ impl Shortfall {
 
 impl PartialEq for PermissionSet {
     fn eq(&self, other: &Self) -> bool {
-        self.permissions == other.permissions
+        self.blocks.is_same(&other.blocks) || self.iter().eq(other.iter())
     }
 }
 

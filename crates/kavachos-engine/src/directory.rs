@@ -20,6 +20,7 @@ use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
 
 use crate::actor::{AgentKey, OperatorKey};
+use crate::known::{Kept, KnownAgent};
 
 /// How many changes a load may overlap and still be kept.
 const REMEMBERED_CHANGES: usize = 4_096;
@@ -67,45 +68,13 @@ pub(crate) enum KnownKey {
     Operator(Arc<OperatorKey>),
 }
 
-/// An agent, and the grants that it holds if they were loaded too.
-#[derive(Debug, Clone)]
-pub(crate) struct KnownAgent {
-    /// The agent.
-    pub(crate) agent: Arc<Agent>,
-    /// What it holds: every live grant, and some that ended.
-    pub(crate) received: Option<Received>,
-}
-
-/// The grants of an agent. Most hold one, and then it is found without a list.
-#[derive(Debug, Clone)]
-pub(crate) enum Received {
-    One(Arc<Grant>),
-    Several(Arc<[Arc<Grant>]>),
-}
-
-impl Received {
-    pub(crate) fn as_slice(&self) -> &[Arc<Grant>] {
-        match self {
-            Self::One(grant) => std::slice::from_ref(grant),
-            Self::Several(grants) => grants,
-        }
-    }
-}
-
-impl FromIterator<Arc<Grant>> for Received {
-    fn from_iter<I: IntoIterator<Item = Arc<Grant>>>(grants: I) -> Self {
-        let grants: Vec<Arc<Grant>> = grants.into_iter().collect();
-        match grants.as_slice() {
-            [grant] => Self::One(Arc::clone(grant)),
-            _ => Self::Several(grants.into()),
-        }
-    }
-}
-
 /// Where compiled things are found: the directory, or what was just loaded.
 pub(crate) trait Lookup {
     fn user(&self, id: UserId) -> Option<Arc<User>>;
-    fn agent(&self, id: AgentId) -> Option<KnownAgent>;
+    /// The agent with its grants, if they are there.
+    fn known(&self, id: AgentId) -> Option<KnownAgent>;
+    /// The agent alone.
+    fn agent(&self, id: AgentId) -> Option<Agent>;
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>>;
 }
 
@@ -113,7 +82,7 @@ pub(crate) trait Lookup {
 #[derive(Debug)]
 pub struct Directory {
     users: Cache<UserId, Arc<User>>,
-    agents: Cache<AgentId, KnownAgent>,
+    agents: Cache<AgentId, Kept>,
     /// Those from which others were derived; the rest stand with their agents.
     grants: Cache<GrantId, Arc<Grant>>,
     keys: Cache<u128, (SecretHash, KnownKey)>,
@@ -173,7 +142,7 @@ impl Directory {
         let id = known.agent.id;
         self.keep(load, Changed::Agent(id), || {
             if known.received.is_some() || self.agents.peek(&id).is_none() {
-                self.agents.insert(id, known.clone());
+                self.agents.insert(id, known.into());
             }
         });
     }
@@ -250,8 +219,12 @@ impl Lookup for Directory {
         self.users.get(&id)
     }
 
-    fn agent(&self, id: AgentId) -> Option<KnownAgent> {
-        self.agents.get(&id)
+    fn known(&self, id: AgentId) -> Option<KnownAgent> {
+        Some(self.agents.get(&id)?.known(id))
+    }
+
+    fn agent(&self, id: AgentId) -> Option<Agent> {
+        Some(self.agents.get(&id)?.agent(id))
     }
 
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>> {

@@ -18,6 +18,7 @@ mod flood;
 mod grants;
 mod issued;
 mod keys;
+mod known;
 mod lifecycle;
 mod revoked;
 mod runtime;
