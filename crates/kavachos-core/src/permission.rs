@@ -18,9 +18,9 @@ use crate::action::{Action, Actions};
 use crate::constraint::Constraints;
 use crate::invalid::Invalid;
 use crate::json;
-use crate::resource::{Keys, Resource, ResourcePattern, Shape};
+use crate::resource::{Keys, Resource, ResourcePattern};
 use crate::time::clip;
-use index::{Blocks, PlainShapes};
+use index::{Aside, Blocks, PlainShapes};
 
 /// The most permissions in one set.
 pub const MAX_PERMISSIONS: usize = 1000;
@@ -269,10 +269,10 @@ fn located<E: de::Error>(error: &Invalid) -> E {
 pub struct PermissionSet {
     /// INVARIANT: sorted by key in the index, then id; no two have the same id.
     blocks: Blocks,
-    /// The shapes with an inner `*`, which few sets have.
-    starred: Option<Arc<Vec<Shape>>>,
-    /// INVARIANT: with `starred`, the shapes of all permissions.
+    /// INVARIANT: with those that stand aside, the shapes of all permissions.
     plain: PlainShapes,
+    /// What few sets have.
+    aside: Option<Arc<Aside>>,
     priced: bool,
 }
 
@@ -312,12 +312,11 @@ impl PermissionSet {
     }
 
     fn compile(placed: Vec<(u16, Arc<Permission>)>) -> Self {
-        let permissions = || placed.iter().map(|(_, permission)| permission);
-        let (plain, starred) = index::shapes(permissions().map(|one| one.resource.shape()));
+        let (plain, aside) = index::survey(&placed);
         Self {
-            starred: (!starred.is_empty()).then(|| Arc::new(starred)),
             plain,
-            priced: permissions().any(|permission| permission.kind.priced),
+            aside: aside.map(Arc::new),
+            priced: (placed.iter()).any(|(_, permission)| permission.kind.priced),
             blocks: Blocks::new(placed),
         }
     }
@@ -367,14 +366,11 @@ impl PermissionSet {
     /// Those that may match a name with these keys, each once.
     #[inline]
     fn candidates(&self, name: &Keys) -> impl Iterator<Item = &Permission> {
-        let starred = self
-            .starred
-            .iter()
-            .flat_map(|shapes| shapes.iter().copied());
-        let starred = starred.filter(|shape| shape.admits(name.count()));
-        let shapes = self.plain.admitting(name.count()).chain(starred);
+        let aside = self.aside.as_deref().unwrap_or(const { &Aside::NOTHING });
+        let plain = self.plain.admitting(name.count());
+        let shapes = plain.chain(aside.admitting(name.count()));
         shapes.flat_map(|shape| {
-            let equal = self.blocks.under(name.under(shape));
+            let equal = self.blocks.under(name.under(shape), aside);
             // A permission of another shape that has this key by chance is found under its own, or not at all.
             equal.filter(move |permission| permission.resource.shape() == shape)
         })

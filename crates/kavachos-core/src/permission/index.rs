@@ -15,19 +15,50 @@ pub(super) fn key(pattern: &ResourcePattern) -> u16 {
     pattern.keys().under(pattern.shape())
 }
 
-/// The different shapes among these: those without an inner `*`, and those with, in order.
-pub(super) fn shapes(all: impl Iterator<Item = Shape>) -> (PlainShapes, Vec<Shape>) {
+/// From how many permissions on the keys of a set stand aside too.
+const MANY: usize = 128;
+
+/// The shapes of permissions that stand in the order of these keys, and what is to stand aside.
+pub(super) fn survey(placed: &[(u16, Arc<Permission>)]) -> (PlainShapes, Option<Aside>) {
     let mut plain = PlainShapes(0);
-    let mut starred = Vec::new();
-    for shape in all {
+    let mut aside = Aside::NOTHING;
+    for (_, permission) in placed {
+        let shape = permission.resource.shape();
         match shape.number() {
             Some(number) => plain.0 |= 1 << number,
-            None => starred.push(shape),
+            None => aside.starred.push(shape),
         }
     }
-    starred.sort_unstable();
-    starred.dedup();
-    (plain, starred)
+    aside.starred.sort_unstable();
+    aside.starred.dedup();
+    if placed.len() >= MANY {
+        aside.keys = placed.iter().map(|(key, _)| *key).collect();
+    }
+    let needed = !(aside.starred.is_empty() && aside.keys.is_empty());
+    (plain, needed.then_some(aside))
+}
+
+/// What few sets have.
+#[derive(Debug)]
+pub(super) struct Aside {
+    /// The different shapes with an inner `*`.
+    starred: Vec<Shape>,
+    /// The keys of a large set once more, close together, so that looking in vain reads little; else none.
+    keys: Vec<u16>,
+}
+
+impl Aside {
+    pub(super) const NOTHING: Self = Self {
+        starred: Vec::new(),
+        keys: Vec::new(),
+    };
+
+    /// The shapes that a name of so many segments can match.
+    #[inline]
+    pub(super) fn admitting(&self, segments: u8) -> impl Iterator<Item = Shape> {
+        let starred = self.starred.iter().copied();
+        starred.filter(move |shape| shape.admits(segments))
+    }
 }
 
 /// Shapes without an inner `*`: bit n is set where the one with [number](Shape::number) n is among them.
@@ -57,7 +88,7 @@ impl PlainShapes {
 /// How many permissions stand together: with their keys, they are found in one or two lines of a processor's cache.
 const TOGETHER: usize = 4;
 
-/// Permissions in the order of their keys, in one allocation: 10 bytes for each.
+/// Permissions in the order of their keys, in one allocation: 10 bytes for each, and 2 aside in a large set.
 #[derive(Clone)]
 pub(super) struct Blocks(Arc<[Block]>);
 
@@ -104,56 +135,77 @@ impl Blocks {
         self.0.iter().flat_map(|block| &block.permissions).flatten()
     }
 
-    /// Those that stand under a key.
+    /// Those that stand under a key, of the set with this aside.
     #[inline]
-    pub(super) fn under(&self, key: u16) -> impl Iterator<Item = &Permission> {
-        let first = self.first_with(key);
-        let lower = |block: &Block| block.keys.iter().filter(|other| **other < key).count();
-        let mut next = first * TOGETHER + self.0.get(first).map_or(0, lower);
+    pub(super) fn under(&self, key: u16, aside: &Aside) -> impl Iterator<Item = &Permission> {
+        let keys = aside.keys.as_slice();
+        let key_at = move |at: usize| match keys {
+            [] => self.key(at),
+            keys => keys.get(at).copied(),
+        };
+        let mut next = match keys {
+            [] => self.first(key),
+            keys => first(keys, key, |other| *other < key),
+        };
         std::iter::from_fn(move || {
-            let block = self.0.get(next / TOGETHER)?;
-            if *block.keys.get(next % TOGETHER)? != key {
+            if key_at(next) != Some(key) {
                 return None;
             }
-            let permission = block.permissions.get(next % TOGETHER)?.as_deref();
+            let permission = self.permission(next);
             next += 1;
             permission
         })
     }
 
-    /// The first block that has this key or a higher one.
-    ///
-    /// Keys are hashes, which are spread evenly: a block is near its share of all. It is searched for from there in
-    /// steps that double, so that keys which someone made uneven cost a logarithm too.
+    /// Where the first one stands that has this key or a higher one.
     #[inline]
-    fn first_with(&self, key: u16) -> usize {
-        let blocks = &*self.0;
-        let lower = |block: &Block| block.last_key() < key;
-        let is_lower = |at: usize| blocks.get(at).is_some_and(lower);
-        // INVARIANT: every block before `low` is lower, and none from `high` on.
-        let mut low = (usize::from(key) * blocks.len()) >> u16::BITS;
-        let mut high = low;
-        let mut step = 1;
-        if is_lower(low) {
-            while is_lower(high) {
-                low = high + 1;
-                high += step;
-                step *= 2;
-            }
-        } else {
-            while low > 0 {
-                low = low.saturating_sub(step);
-                step *= 2;
-                if is_lower(low) {
-                    low += 1;
-                    break;
-                }
-                high = low;
-            }
-        }
-        let between = blocks.get(low..high.min(blocks.len())).unwrap_or_default();
-        low + between.partition_point(lower)
+    fn first(&self, key: u16) -> usize {
+        let block = first(&self.0, key, |block| block.last_key() < key);
+        let lower = |block: &Block| block.keys.iter().filter(|other| **other < key).count();
+        block * TOGETHER + self.0.get(block).map_or(0, lower)
     }
+
+    fn key(&self, at: usize) -> Option<u16> {
+        let block = self.0.get(at / TOGETHER)?;
+        block.keys.get(at % TOGETHER).copied()
+    }
+
+    fn permission(&self, at: usize) -> Option<&Permission> {
+        let block = self.0.get(at / TOGETHER)?;
+        block.permissions.get(at % TOGETHER)?.as_deref()
+    }
+}
+
+/// Where the first element stands that is not lower than the key, of elements in the order of keys.
+///
+/// Keys are hashes, which are spread evenly: a key stands near its share of all. It is searched for from there in steps
+/// that double, so that keys which someone made uneven cost a logarithm too.
+#[inline]
+fn first<T>(sorted: &[T], key: u16, lower: impl Fn(&T) -> bool) -> usize {
+    let is_lower = |at: usize| sorted.get(at).is_some_and(&lower);
+    // INVARIANT: everything before `low` is lower, and nothing from `high` on.
+    let mut low = (usize::from(key) * sorted.len()) >> u16::BITS;
+    let mut high = low;
+    let mut step = 1;
+    if is_lower(low) {
+        while is_lower(high) {
+            low = high + 1;
+            high += step;
+            step *= 2;
+        }
+    } else {
+        while low > 0 {
+            low = low.saturating_sub(step);
+            step *= 2;
+            if is_lower(low) {
+                low += 1;
+                break;
+            }
+            high = low;
+        }
+    }
+    let between = sorted.get(low..high.min(sorted.len()));
+    low + between.unwrap_or_default().partition_point(lower)
 }
 
 #[cfg(test)]
@@ -173,8 +225,8 @@ mod tests {
         (key, Arc::new(permission))
     }
 
-    fn blocks(keys: &[u16]) -> Blocks {
-        Blocks::new(keys.iter().copied().map(placed).collect())
+    fn shapes(texts: &[&str]) -> Vec<Shape> {
+        texts.iter().map(|text| pattern(text).shape()).collect()
     }
 
     #[test]
@@ -197,14 +249,16 @@ mod tests {
 
     #[test]
     fn of_the_shapes_those_are_asked_that_admit_the_name() {
-        let texts = ["a:b", "*", "a:*", "a:b:*", "a:b:c", "a:*:c", "b:c", "*:b"];
-        let (plain, starred) = shapes(texts.iter().map(|text| pattern(text).shape()));
+        let all = ["a:b", "*", "a:*", "a:b:*", "a:b:c", "a:*:c", "b:c", "*:b"];
+        let placed = all.map(|text| {
+            let permission = Permission::new(pattern(text), Actions::any(), Constraints::default());
+            (0, Arc::new(permission))
+        });
+        let (plain, aside) = survey(&placed);
         let admitting: Vec<Shape> = plain.admitting(2).collect();
-        assert_eq!(
-            admitting,
-            ["*", "a:*", "a:b"].map(|text| pattern(text).shape())
-        );
-        assert_eq!(starred.len(), 2);
+        assert_eq!(admitting, shapes(&["*", "a:*", "a:b"]));
+        let starred: Vec<Shape> = aside.unwrap().admitting(2).collect();
+        assert_eq!(starred, shapes(&["*:b"]));
     }
 
     #[test]
@@ -224,15 +278,21 @@ mod tests {
             vec![9],
             vec![1, 2, 2, 2, 2, 2, 3],
         ] {
-            let blocks = blocks(&keys);
+            let placed: Vec<_> = keys.iter().copied().map(placed).collect();
+            let (_, aside) = survey(&placed);
+            let aside = aside.unwrap_or(Aside::NOTHING);
+            assert_eq!(aside.keys.len() >= MANY, keys.len() >= MANY);
+            let blocks = Blocks::new(placed);
             assert_eq!(blocks.iter().count(), keys.len());
             for key in 0..=high {
                 let lowest = keys.partition_point(|other| *other < key);
                 let highest = keys.partition_point(|other| *other <= key);
                 let resource = format!("a{key}");
-                let found = || blocks.under(key);
-                assert_eq!(found().count(), highest - lowest, "{key}");
-                assert!(found().all(|one| one.resource().as_str() == resource));
+                for aside in [&aside, &Aside::NOTHING] {
+                    let found = || blocks.under(key, aside);
+                    assert_eq!(found().count(), highest - lowest, "{key}");
+                    assert!(found().all(|one| one.resource().as_str() == resource));
+                }
             }
         }
     }
