@@ -98,23 +98,27 @@ impl Names {
     }
 
     /// The joined names; `None` stands for all there are.
-    fn text(&self) -> Option<&str> {
+    fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Any => None,
-            // INVARIANT: the first bytes were a text, so the fallback, which names nothing, is never taken.
-            Self::Short(length, bytes) => Some(
-                (bytes.get(..usize::from(*length)))
-                    .and_then(|bytes| str::from_utf8(bytes).ok())
-                    .unwrap_or_default(),
-            ),
-            Self::Long(text) => Some(text),
+            Self::Short(length, bytes) => {
+                Some(bytes.get(..usize::from(*length)).unwrap_or_default())
+            }
+            Self::Long(text) => Some(text.as_bytes()),
         }
+    }
+
+    /// The names, each by itself; `None` stands for all there are.
+    fn each(&self) -> Option<impl Iterator<Item = &str>> {
+        // INVARIANT: each was a text, so the fallback, which names nothing, is never taken.
+        let text = |name| str::from_utf8(name).unwrap_or_default();
+        Some(self.bytes()?.split(|byte| *byte == JOINT).map(text))
     }
 }
 
 impl Ord for Actions {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.text().cmp(&other.0.text())
+        self.0.bytes().cmp(&other.0.bytes())
     }
 }
 impl PartialOrd for Actions {
@@ -123,7 +127,7 @@ impl PartialOrd for Actions {
     }
 }
 
-const JOINT: char = ',';
+const JOINT: u8 = b',';
 
 impl Actions {
     /// Every action, now and in future.
@@ -180,23 +184,25 @@ impl Actions {
     }
 
     fn has(&self, action: &str) -> bool {
-        let names = self.0.text();
-        names.is_none_or(|names| names.split(JOINT).any(|name| name == action))
+        let names = self.0.bytes();
+        names.is_none_or(|names| {
+            (names.split(|byte| *byte == JOINT)).any(|name| name == action.as_bytes())
+        })
     }
 
     /// Whether every action of `child` is among these.
     pub fn covers(&self, child: &Self) -> bool {
-        match (self.0.text(), child.0.text()) {
+        match (self.0.bytes(), child.0.each()) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(_), Some(names)) => names.split(JOINT).all(|name| self.has(name)),
+            (Some(_), Some(mut names)) => names.all(|name| self.has(name)),
         }
     }
 
     /// The names in order; `*` alone stands for every action.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let names = self.0.text().unwrap_or(ANY);
-        names.split(JOINT)
+        let any = self.0.bytes().is_none().then_some(ANY);
+        any.into_iter().chain(self.0.each().into_iter().flatten())
     }
 }
 

@@ -18,9 +18,9 @@ use crate::action::{Action, Actions};
 use crate::constraint::Constraints;
 use crate::invalid::Invalid;
 use crate::json;
-use crate::resource::{Keys, Resource, ResourcePattern};
+use crate::resource::{Keys, Resource, ResourcePattern, Shape};
 use crate::time::clip;
-use index::{Aside, Blocks, PlainShapes};
+use index::{Aside, Blocks, PlainShapes, Under};
 
 /// The most permissions in one set.
 pub const MAX_PERMISSIONS: usize = 1000;
@@ -367,12 +367,21 @@ impl PermissionSet {
     #[inline]
     fn candidates(&self, name: &Keys) -> impl Iterator<Item = &Permission> {
         let aside = self.aside.as_deref().unwrap_or(const { &Aside::NOTHING });
-        let plain = self.plain.admitting(name.count());
-        let shapes = plain.chain(aside.admitting(name.count()));
-        shapes.flat_map(|shape| {
-            let equal = self.blocks.under(name.under(shape), aside);
-            // A permission of another shape that has this key by chance is found under its own, or not at all.
-            equal.filter(move |permission| permission.resource.shape() == shape)
+        let plain = self.plain.clone().admitting(name.count());
+        let mut shapes = plain.chain(aside.admitting(name.count()));
+        let mut at: Option<(Shape, Under<'_>)> = None;
+        std::iter::from_fn(move || {
+            loop {
+                if let Some((shape, under)) = &mut at {
+                    // One of another shape that has this key by chance is found under its own key, or not at all.
+                    let found = under.find(|permission| permission.resource.shape() == *shape);
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+                let shape = shapes.next()?;
+                at = Some((shape, self.blocks.under(name.under(shape), aside)));
+            }
         })
     }
 

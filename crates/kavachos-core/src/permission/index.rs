@@ -62,26 +62,34 @@ impl Aside {
 }
 
 /// Shapes without an inner `*`: bit n is set where the one with [number](Shape::number) n is among them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct PlainShapes(u32);
 
 impl PlainShapes {
-    /// Those that a name of so many segments can match.
+    /// The open ones among all numbers.
+    const OPEN: u32 = 0x5555_5555;
+
+    /// Those that a name of so many segments can match: open with fewer fixed ones, or closed with as many.
     #[inline]
-    pub(super) fn admitting(self, segments: u8) -> impl Iterator<Item = Shape> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            while rest != 0 {
-                // INVARIANT: below 32.
-                let number = u8::try_from(rest.trailing_zeros()).unwrap_or(0);
-                rest &= rest - 1;
-                let shape = Shape::numbered(number);
-                if shape.admits(segments) {
-                    return Some(shape);
-                }
-            }
-            None
-        })
+    pub(super) fn admitting(self, segments: u8) -> Self {
+        let numbers = 2 * u32::from(segments);
+        let below = u32::MAX.checked_shr(u32::BITS.saturating_sub(numbers));
+        let below = below.unwrap_or(0);
+        let highest = below ^ below >> 1;
+        Self(self.0 & (below & Self::OPEN | highest))
+    }
+}
+
+impl Iterator for PlainShapes {
+    type Item = Shape;
+
+    #[inline]
+    fn next(&mut self) -> Option<Shape> {
+        // INVARIANT: below 32, where there is one.
+        let number = u8::try_from(self.0.trailing_zeros()).unwrap_or(0);
+        let more = self.0.checked_sub(1)?;
+        self.0 &= more;
+        Some(Shape::numbered(number))
     }
 }
 
@@ -137,24 +145,18 @@ impl Blocks {
 
     /// Those that stand under a key, of the set with this aside.
     #[inline]
-    pub(super) fn under(&self, key: u16, aside: &Aside) -> impl Iterator<Item = &Permission> {
+    pub(super) fn under<'s>(&'s self, key: u16, aside: &'s Aside) -> Under<'s> {
         let keys = aside.keys.as_slice();
-        let key_at = move |at: usize| match keys {
-            [] => self.key(at),
-            keys => keys.get(at).copied(),
-        };
-        let mut next = match keys {
+        let next = match keys {
             [] => self.first(key),
             keys => first(keys, key, |other| *other < key),
         };
-        std::iter::from_fn(move || {
-            if key_at(next) != Some(key) {
-                return None;
-            }
-            let permission = self.permission(next);
-            next += 1;
-            permission
-        })
+        Under {
+            blocks: self,
+            keys,
+            key,
+            next,
+        }
     }
 
     /// Where the first one stands that has this key or a higher one.
@@ -173,6 +175,32 @@ impl Blocks {
     fn permission(&self, at: usize) -> Option<&Permission> {
         let block = self.0.get(at / TOGETHER)?;
         block.permissions.get(at % TOGETHER)?.as_deref()
+    }
+}
+
+/// Permissions under one key.
+pub(super) struct Under<'s> {
+    blocks: &'s Blocks,
+    keys: &'s [u16],
+    key: u16,
+    next: usize,
+}
+
+impl<'s> Iterator for Under<'s> {
+    type Item = &'s Permission;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'s Permission> {
+        let key = match self.keys {
+            [] => self.blocks.key(self.next)?,
+            keys => *keys.get(self.next)?,
+        };
+        if key != self.key {
+            return None;
+        }
+        let permission = self.blocks.permission(self.next);
+        self.next += 1;
+        permission
     }
 }
 
@@ -245,6 +273,15 @@ mod tests {
         }
         assert_eq!(seen.0, u32::MAX);
         assert_eq!(pattern("*:a").shape().number(), None);
+    }
+
+    #[test]
+    fn the_shapes_that_admit_a_name_are_found_without_asking_each() {
+        for segments in 1..=16 {
+            let found: Vec<Shape> = PlainShapes(u32::MAX).admitting(segments).collect();
+            let asked = PlainShapes(u32::MAX).filter(|shape| shape.admits(segments));
+            assert_eq!(found, asked.collect::<Vec<_>>(), "{segments}");
+        }
     }
 
     #[test]
