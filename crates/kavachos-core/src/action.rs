@@ -3,6 +3,7 @@
 //! Promises: an action has one spelling and is compared byte for byte; a list of actions is never empty, so nothing
 //! can be granted by leaving something out.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -67,18 +68,66 @@ impl<'de> Deserialize<'de> for Action {
 }
 
 /// The actions of a permission: `["*"]`, or the names, of which there is at least one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Actions(Names);
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// INVARIANT: names are joined by [`JOINT`], sorted, without repetition, and at least one. One text and not a list of
+/// them, in place where it is short, because a permission is mostly read when it is in no cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Names {
     Any,
-    /// INVARIANT: names joined by [`JOINT`], sorted, without repetition, at least one. One text and not a list of them,
-    /// because a permission is mostly read when it is in no cache.
-    Only(Box<str>),
+    /// At most [`SHORT`] bytes, and zeros after them.
+    Short(u8, [u8; SHORT]),
+    /// More bytes than that.
+    Long(Box<str>),
 }
 
-const JOINT: char = ',';
+/// What is in place in the size that [`Names`] has with a pointer in it.
+const SHORT: usize = 22;
+
+impl Names {
+    fn joined(text: &str) -> Self {
+        let mut bytes = [0; SHORT];
+        match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
+            (Ok(length), Some(slots)) => {
+                slots.copy_from_slice(text.as_bytes());
+                Self::Short(length, bytes)
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+
+    /// The joined names; `None` stands for all there are.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Any => None,
+            Self::Short(length, bytes) => {
+                Some(bytes.get(..usize::from(*length)).unwrap_or_default())
+            }
+            Self::Long(text) => Some(text.as_bytes()),
+        }
+    }
+
+    /// The names, each by itself; `None` stands for all there are.
+    fn each(&self) -> Option<impl Iterator<Item = &str>> {
+        // INVARIANT: each was a text, so the fallback, which names nothing, is never taken.
+        let text = |name| str::from_utf8(name).unwrap_or_default();
+        Some(self.bytes()?.split(|byte| *byte == JOINT).map(text))
+    }
+}
+
+impl Ord for Actions {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.bytes().cmp(&other.0.bytes())
+    }
+}
+impl PartialOrd for Actions {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+const JOINT: u8 = b',';
 
 impl Actions {
     /// Every action, now and in future.
@@ -102,7 +151,7 @@ impl Actions {
         names.sort_unstable();
         names.dedup();
         let texts: Vec<&str> = names.iter().map(Action::as_str).collect();
-        Ok(Self(Names::Only(texts.join(",").into())))
+        Ok(Self(Names::joined(&texts.join(","))))
     }
 
     /// Reads the texts of a JSON list.
@@ -135,28 +184,25 @@ impl Actions {
     }
 
     fn has(&self, action: &str) -> bool {
-        match &self.0 {
-            Names::Any => true,
-            Names::Only(names) => names.split(JOINT).any(|name| name == action),
-        }
+        let names = self.0.bytes();
+        names.is_none_or(|names| {
+            (names.split(|byte| *byte == JOINT)).any(|name| name == action.as_bytes())
+        })
     }
 
     /// Whether every action of `child` is among these.
     pub fn covers(&self, child: &Self) -> bool {
-        match (&self.0, &child.0) {
-            (Names::Any, _) => true,
-            (Names::Only(_), Names::Any) => false,
-            (Names::Only(_), Names::Only(names)) => names.split(JOINT).all(|name| self.has(name)),
+        match (self.0.bytes(), child.0.each()) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(_), Some(mut names)) => names.all(|name| self.has(name)),
         }
     }
 
     /// The names in order; `*` alone stands for every action.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let names: &str = match &self.0 {
-            Names::Any => ANY,
-            Names::Only(names) => names,
-        };
-        names.split(JOINT)
+        let any = self.0.bytes().is_none().then_some(ANY);
+        any.into_iter().chain(self.0.each().into_iter().flatten())
     }
 }
 
@@ -247,6 +293,19 @@ mod tests {
         }
         assert!(actions(&json!(["a".repeat(64)])).is_ok());
         assert!(Actions::only(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn short_and_long_lists_are_read_and_ordered_alike() {
+        let one = |length: usize| Actions::only(vec!["a".repeat(length).parse().unwrap()]).unwrap();
+        for length in [1, SHORT - 1, SHORT, SHORT + 1, MAX_ACTION_BYTES] {
+            let name = "a".repeat(length);
+            assert_eq!(one(length).names().collect::<Vec<_>>(), [name.as_str()]);
+            assert!(one(length).contains(&name.parse().unwrap()));
+            assert!(one(length) < actions(&json!(["b"])).unwrap());
+            assert!(Actions::any() < one(length));
+        }
+        assert!(one(SHORT) < one(SHORT + 1));
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn stop<'a>(
     if paths_of(facts, subject).any(|(_, path)| judge.lacks_cost(path)) {
         return Err(Code::CostRequired);
     }
-    let agent = facts.agent.as_deref().ok_or(Code::UnknownAgent)?;
+    let agent = facts.agent.as_ref().ok_or(Code::UnknownAgent)?;
     match facts.credential {
         Credential::KeyExpired => return Err(Code::KeyExpired),
         Credential::KeyRevoked => return Err(Code::KeyRevoked),

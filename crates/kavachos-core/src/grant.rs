@@ -36,9 +36,9 @@ pub struct Grant {
     /// The human for whom it is used.
     pub root: UserId,
     /// What it permits.
-    pub permissions: Arc<PermissionSet>,
+    pub permissions: PermissionSet,
     /// What must hold for everything in it.
-    pub guards: Option<Box<Constraints>>,
+    pub guards: Option<Arc<Constraints>>,
     /// How many delegations it stands below a root grant.
     pub depth: u8,
     /// The deepest that a grant below it may stand.
@@ -66,7 +66,7 @@ impl Grant {
             giver: self.giver,
             to: self.to,
             root: self.root,
-            permissions: Arc::clone(&self.permissions),
+            permissions: self.permissions.clone(),
             guards: self.guards.clone(),
             depth: self.depth,
             max_depth: self.max_depth,
@@ -88,9 +88,9 @@ pub struct Path {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hop {
     /// The grant.
-    pub grant: Arc<Grant>,
+    pub grant: Grant,
     /// The giving agent and its owners, nearest first; empty on a root grant.
-    pub giver: Vec<Arc<Agent>>,
+    pub giver: Vec<Agent>,
     /// The human at the top of the giver's owners, where that is not the path's human (an operator joined two
     /// humans' agents); `None` otherwise.
     pub giver_user: Option<Arc<User>>,
@@ -109,7 +109,7 @@ pub enum Standing {
 
 impl Path {
     /// The agent's own grant; `None` only for a path without hops, which permits nothing.
-    pub fn leaf(&self) -> Option<&Arc<Grant>> {
+    pub fn leaf(&self) -> Option<&Grant> {
         self.hops.last().map(|hop| &hop.grant)
     }
 
@@ -179,9 +179,9 @@ pub struct NewGrant {
     /// The human at the top of the receiver's owners.
     pub to_root: UserId,
     /// What it is to permit.
-    pub permissions: Arc<PermissionSet>,
+    pub permissions: PermissionSet,
     /// What must hold for everything in it, beside the parent's guards.
-    pub guards: Option<Box<Constraints>>,
+    pub guards: Option<Arc<Constraints>>,
     /// How deep grants below it may stand; the parent's, or [`DEFAULT_MAX_DEPTH`], when nothing is said.
     pub max_depth: Option<u8>,
     /// When it is to end; with the parent when nothing is said. A default life is the caller's to add.
@@ -209,7 +209,7 @@ pub enum Source<'a> {
         /// The giver.
         giver: &'a Agent,
         /// Its owners, nearest first.
-        owners: &'a [Arc<Agent>],
+        owners: &'a [Agent],
         /// The human at the top of them.
         user: Option<&'a User>,
         /// The path that ends at the giver, to hang the grant on.
@@ -229,9 +229,9 @@ pub struct Terms {
     /// See [`Grant::root`].
     pub root: UserId,
     /// See [`Grant::permissions`].
-    pub permissions: Arc<PermissionSet>,
+    pub permissions: PermissionSet,
     /// See [`Grant::guards`].
-    pub guards: Option<Box<Constraints>>,
+    pub guards: Option<Arc<Constraints>>,
     /// See [`Grant::depth`].
     pub depth: u8,
     /// See [`Grant::max_depth`].
@@ -312,7 +312,7 @@ fn from_human(user: &User, ask: &NewGrant) -> Result<Terms, Refusal> {
         giver: Owner::User(user.id),
         to: ask.to,
         root: user.id,
-        permissions: Arc::clone(&ask.permissions),
+        permissions: ask.permissions.clone(),
         guards: ask.guards.clone(),
         depth: 0,
         max_depth: ask.max_depth.unwrap_or(DEFAULT_MAX_DEPTH).min(MAX_DEPTH),
@@ -348,7 +348,7 @@ fn from_agent(giver: &Agent, path: &Path, ask: &NewGrant) -> Result<Terms, Refus
         giver: Owner::Agent(giver.id),
         to: ask.to,
         root: path.user.id,
-        permissions: Arc::clone(&ask.permissions),
+        permissions: ask.permissions.clone(),
         guards: ask.guards.clone(),
         depth,
         max_depth: ask.max_depth.unwrap_or(deepest).min(deepest),

@@ -52,7 +52,9 @@ ids! {
 }
 
 /// A typed id: 128 bits, shown as `prefix_` and 26 characters of Crockford base 32.
-pub struct Id<K>(u128, PhantomData<fn() -> K>);
+///
+/// Big-endian bytes and no `u128`, which would align, and so pad, all that ids stand in. They compare as the number does.
+pub struct Id<K>([u8; 16], PhantomData<fn() -> K>);
 
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const DIGIT_COUNT: usize = 26;
@@ -71,19 +73,19 @@ impl<K: Named> Id<K> {
 
     /// The id with exactly these bits.
     pub const fn from_bits(bits: u128) -> Self {
-        Self(bits, PhantomData)
+        Self(bits.to_be_bytes(), PhantomData)
     }
 
     /// The 128 bits, for compact keys.
     pub const fn bits(self) -> u128 {
-        self.0
+        u128::from_be_bytes(self.0)
     }
 }
 
 impl<K: Named> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [b'0'; DIGIT_COUNT];
-        let mut rest = self.0;
+        let mut rest = self.bits();
         for slot in text.iter_mut().rev() {
             let digit = usize::try_from(rest & 31).unwrap_or(0);
             *slot = DIGITS.get(digit).copied().unwrap_or(b'0');
@@ -151,7 +153,7 @@ impl<K> Ord for Id<K> {
 }
 impl<K> Hash for Id<K> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
+        u128::from_be_bytes(self.0).hash(state);
     }
 }
 impl<K: Named> fmt::Debug for Id<K> {

@@ -18,9 +18,9 @@ use crate::action::{Action, Actions};
 use crate::constraint::Constraints;
 use crate::invalid::Invalid;
 use crate::json;
-use crate::resource::{Resource, ResourcePattern};
+use crate::resource::{Keys, Resource, ResourcePattern, Shape};
 use crate::time::clip;
-use index::Index;
+use index::{Aside, Blocks, PlainShapes, Under};
 
 /// The most permissions in one set.
 pub const MAX_PERMISSIONS: usize = 1000;
@@ -267,12 +267,16 @@ fn located<E: de::Error>(error: &Invalid) -> E {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Permissions are shared: equal ones of many sets can be one allocation ([`PermissionSet::from_shared`]).
+/// Permissions are shared: equal ones of many sets can be one allocation ([`PermissionSet::from_shared`]). So is a set
+/// itself with its clones. It is one allocation, because a directory holds very many.
 #[derive(Clone)]
 pub struct PermissionSet {
-    /// INVARIANT: sorted by place in the index, then id; no two have the same id.
-    permissions: Box<[Arc<Permission>]>,
-    index: Index,
+    /// INVARIANT: sorted by key in the index, then id; no two have the same id.
+    blocks: Blocks,
+    /// INVARIANT: with those that stand aside, the shapes of all permissions.
+    plain: PlainShapes,
+    /// What few sets have.
+    aside: Option<Arc<Aside>>,
     priced: bool,
 }
 
@@ -296,24 +300,25 @@ impl PermissionSet {
         let mut tally = Tally::default();
         for permission in permissions {
             tally.add(&permission)?;
-            placed.push((index::place(&permission.resource), permission));
+            placed.push((index::key(&permission.resource), permission));
         }
         if placed.is_empty() {
             return Err(Invalid::new(
                 "an empty list permits nothing; write at least one permission",
             ));
         }
-        placed.sort_by_key(|(place, permission)| (*place, permission.id));
-        placed.dedup_by_key(|(place, permission)| (*place, permission.id));
+        placed.sort_by_key(|(key, permission)| (*key, permission.id));
+        placed.dedup_by_key(|(key, permission)| (*key, permission.id));
         Ok(Self::compile(placed))
     }
 
-    fn compile(placed: Vec<(index::Place, Arc<Permission>)>) -> Self {
-        let (places, permissions): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
+    fn compile(placed: Vec<(u16, Arc<Permission>)>) -> Self {
+        let (plain, aside) = index::survey(&placed);
         Self {
-            index: Index::new(&places),
-            priced: permissions.iter().any(|permission| permission.kind.priced),
-            permissions: permissions.into(),
+            plain,
+            aside: aside.map(Arc::new),
+            priced: (placed.iter()).any(|(_, permission)| permission.kind.priced),
+            blocks: Blocks::new(placed),
         }
     }
 
@@ -321,7 +326,7 @@ impl PermissionSet {
     pub fn everything() -> Self {
         let everything = Permission::everything();
         Self::compile(vec![(
-            index::place(&everything.resource),
+            index::key(&everything.resource),
             Arc::new(everything),
         )])
     }
@@ -348,22 +353,40 @@ impl PermissionSet {
 
     /// The permissions, in the same order for equal sets.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Permission>> {
-        self.permissions.iter()
+        self.blocks.iter()
     }
 
-    /// Those that are about this action and resource, in the order of [`PermissionSet::iter`].
+    /// Those that are about this action and resource, in the same order for equal sets.
     #[inline]
     pub fn matching(
         &self,
         action: &Action,
         resource: &Resource,
     ) -> impl Iterator<Item = &Permission> {
-        self.index
-            .candidates(resource.keys())
-            .filter_map(|range| self.permissions.get(range))
-            .flatten()
-            .map(Arc::as_ref)
+        self.candidates(resource.keys())
             .filter(|permission| permission.matches(action, resource))
+    }
+
+    /// Those that may match a name with these keys, each once.
+    #[inline]
+    fn candidates(&self, name: &Keys) -> impl Iterator<Item = &Permission> {
+        let aside = self.aside.as_deref().unwrap_or(const { &Aside::NOTHING });
+        let plain = self.plain.clone().admitting(name.count());
+        let mut shapes = plain.chain(aside.admitting(name.count()));
+        let mut at: Option<(Shape, Under<'_>)> = None;
+        std::iter::from_fn(move || {
+            loop {
+                if let Some((shape, under)) = &mut at {
+                    // One of another shape that has this key by chance is found under its own key, or not at all.
+                    let found = under.find(|permission| permission.resource.shape() == *shape);
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+                let shape = shapes.next()?;
+                at = Some((shape, self.blocks.under(name.under(shape), aside)));
+            }
+        })
     }
 
     /// Whether some permission has a budget in another unit than calls.
@@ -383,11 +406,7 @@ impl PermissionSet {
         // A `*` of the child is looked up as a segment of that name: see ResourcePattern::covers.
         let keys = child.resource.keys();
         let mut closest = None;
-        let candidates = self.index.candidates(&keys);
-        for parent in candidates
-            .filter_map(|range| self.permissions.get(range))
-            .flatten()
-        {
+        for parent in self.candidates(&keys) {
             if !parent.resource.covers(&child.resource) {
                 continue;
             }
@@ -424,16 +443,13 @@ impl PermissionSet {
     pub fn includes(&self, old: &Self) -> bool {
         old.iter().all(|old| {
             let keys = old.resource.keys();
-            let mut candidates = self.index.candidates(&keys);
-            candidates.any(|range| {
-                let ours = self.permissions.get(range).unwrap_or_default();
-                ours.iter().any(|ours| ours.includes(old))
-            })
+            let mut candidates = self.candidates(&keys);
+            candidates.any(|ours| ours.includes(old))
         })
     }
 
     fn in_reading_order(&self) -> Vec<&Permission> {
-        let mut list: Vec<&Permission> = self.permissions.iter().map(Arc::as_ref).collect();
+        let mut list: Vec<&Permission> = self.iter().map(Arc::as_ref).collect();
         list.sort_by(|left, right| left.reading_order().cmp(&right.reading_order()));
         list
     }
@@ -503,7 +519,7 @@ impl Shortfall {
 
 impl PartialEq for PermissionSet {
     fn eq(&self, other: &Self) -> bool {
-        self.permissions == other.permissions
+        self.blocks.is_same(&other.blocks) || self.iter().eq(other.iter())
     }
 }
 

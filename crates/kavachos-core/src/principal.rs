@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -113,7 +112,7 @@ pub struct User {
     /// What was last done to the human.
     pub status: Status,
     /// What anyone acting for the human may do at most: the first hop of every path.
-    pub permissions: Arc<PermissionSet>,
+    pub permissions: PermissionSet,
     /// Handle and generation.
     pub mark: Mark,
     /// How often the human was suspended, banned, revoked or deleted; keys and sessions of before are dead for good.
@@ -207,7 +206,7 @@ impl Agent {
 /// The agent itself is not asked. A chain with a gap, a stranger in it, or longer than [`MAX_OWNERS`] is not live.
 pub fn is_owned_by_live(
     agent: &Agent,
-    owners: &[Arc<Agent>],
+    owners: &[Agent],
     user: Option<&User>,
     now: Timestamp,
 ) -> bool {
@@ -258,7 +257,7 @@ mod tests {
         User {
             id: UserId::from_bits(id),
             status,
-            permissions: Arc::new(PermissionSet::everything()),
+            permissions: PermissionSet::everything(),
             mark: mark(HandleKind::User),
             kills: 0,
             pseudonym: Pseudonym::from_bits(0),
@@ -266,14 +265,12 @@ mod tests {
     }
 
     /// An agent below so many others, nearest first.
-    fn below(owners: u128) -> (Agent, Vec<Arc<Agent>>) {
+    fn below(owners: u128) -> (Agent, Vec<Agent>) {
         let owner = |id: u128| match id {
             0 => Owner::User(UserId::from_bits(1)),
             id => Owner::Agent(AgentId::from_bits(id)),
         };
-        let chain = (1..=owners)
-            .rev()
-            .map(|id| Arc::new(agent(id, owner(id - 1))));
+        let chain = (1..=owners).rev().map(|id| agent(id, owner(id - 1)));
         (agent(owners + 1, owner(owners)), chain.collect())
     }
 
@@ -296,7 +293,7 @@ mod tests {
     #[test]
     fn every_owner_must_be_there_in_order_and_live() {
         let human = user(1, Status::Active);
-        fn live(agent: &Agent, owners: &[Arc<Agent>], user: Option<&User>) -> bool {
+        fn live(agent: &Agent, owners: &[Agent], user: Option<&User>) -> bool {
             is_owned_by_live(agent, owners, user, NOW)
         }
         let (child, owners) = below(2);
@@ -316,9 +313,7 @@ mod tests {
         assert!(!live(&stranger, &owners, Some(&human)));
         for level in 0..2 {
             let mut owners = owners.clone();
-            let mut dead = (*owners[level]).clone();
-            dead.expires_at = Some(NOW);
-            owners[level] = Arc::new(dead);
+            owners[level].expires_at = Some(NOW);
             assert!(!live(&child, &owners, Some(&human)), "{level}");
         }
     }

@@ -205,20 +205,26 @@ impl Shape {
         }
     }
 
-    /// The shape as 16 bits, then 6.
-    pub(crate) fn to_words(self) -> [u16; 2] {
-        [
-            self.stars,
-            u16::from(self.fixed) << 1 | u16::from(self.open),
-        ]
+    /// The number of a shape without an inner `*`, of which there are 32; `None` for one with.
+    pub(crate) fn number(self) -> Option<u8> {
+        let number = (self.fixed << 1 | u8::from(self.open)).checked_sub(1);
+        number.filter(|_| self.stars == 0)
     }
 
-    pub(crate) fn from_words([stars, rest]: [u16; 2]) -> Self {
+    /// The shape with this number.
+    pub(crate) fn numbered(number: u8) -> Self {
+        let bits = number.saturating_add(1);
         Self {
-            fixed: u8::try_from(rest >> 1).unwrap_or(u8::MAX),
-            open: rest & 1 == 1,
-            stars,
+            fixed: bits >> 1,
+            open: bits & 1 == 1,
+            stars: 0,
         }
+    }
+
+    /// What tells the keys of this shape from the same keys of others, so that they seldom meet.
+    fn salt(self) -> u16 {
+        let form = u16::from(self.fixed) << 1 | u16::from(self.open);
+        (form.wrapping_mul(0x9e37)).wrapping_add(self.stars.wrapping_mul(0x85eb))
     }
 }
 
@@ -267,7 +273,8 @@ impl Keys {
             sum = sum.wrapping_sub(self.sum(at + 1).wrapping_sub(self.sum(at)));
             stars &= stars - 1;
         }
-        u16::try_from(sum >> 16).unwrap_or(0)
+        let key = u16::try_from(sum >> 16).unwrap_or(0);
+        key.wrapping_add(shape.salt())
     }
 }
 

@@ -181,8 +181,8 @@ impl Engine {
         let ask = Ask {
             giver: owner,
             to: (id, user.id),
-            permissions: Arc::new(new.permissions.clone()),
-            guards: new.guards.clone().map(Box::new),
+            permissions: new.permissions.clone(),
+            guards: new.guards.clone().map(Arc::new),
             max_depth: new.max_depth,
             expires_at: None,
             parent: new.parent,
@@ -461,7 +461,7 @@ impl Engine {
                 Liveness::Expired => "expired",
                 _ => row.status.as_str(),
             },
-            permissions: PermissionSet::clone(&terms.permissions),
+            permissions: terms.permissions.clone(),
             guards: terms.guards.as_deref().cloned(),
             grant_id: row.root_grant,
             max_depth: terms.max_depth,
@@ -532,7 +532,7 @@ impl Engine {
 
 /// The agent of the facts, if it and everyone above it is live.
 pub(crate) fn live_agent(facts: &Facts, now: Timestamp) -> Option<&Compiled> {
-    let agent = facts.agent.as_deref()?;
+    let agent = facts.agent.as_ref()?;
     let live = agent.liveness(now) == Liveness::Live
         && kavachos_core::principal::is_owned_by_live(
             agent,
@@ -576,7 +576,7 @@ pub(crate) fn check_depth(max_depth: Option<u8>) -> std::result::Result<(), Inva
 
 /// The stored form of a grant's contents.
 pub(crate) fn contents(terms: &Terms) -> Result<(String, Option<String>)> {
-    let permissions = to_text(&*terms.permissions)?;
+    let permissions = to_text(&terms.permissions)?;
     if permissions.len() > MAX_GRANT_BYTES {
         let message =
             format!("take more than {MAX_GRANT_BYTES} bytes; use patterns, or several grants");

@@ -33,7 +33,7 @@ pub(crate) fn user(row: &UserRow) -> Result<User> {
     Ok(User {
         id: row.id,
         status: row.status,
-        permissions: Arc::new(permissions(row.permissions.as_deref())?),
+        permissions: permissions(row.permissions.as_deref())?,
         mark: row.mark,
         kills: row.kills,
         pseudonym: row.pseudonym,
@@ -52,8 +52,8 @@ pub(crate) fn agent(row: &AgentRow) -> Agent {
     }
 }
 
-pub(crate) fn guards(text: Option<&str>) -> Result<Option<Box<Constraints>>> {
-    text.map(|text| stored("guards", text).map(Box::new))
+pub(crate) fn guards(text: Option<&str>) -> Result<Option<Arc<Constraints>>> {
+    text.map(|text| stored("guards", text).map(Arc::new))
         .transpose()
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant> {
         giver: row.giver,
         to: row.receiver,
         root: row.root,
-        permissions: Arc::new(stored("permissions", &row.permissions)?),
+        permissions: stored("permissions", &row.permissions)?,
         guards: guards(row.guards.as_deref())?,
         depth: row.depth,
         max_depth: row.max_depth,

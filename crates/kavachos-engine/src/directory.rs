@@ -22,6 +22,7 @@ use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
 
 use crate::actor::{AgentKey, OperatorKey};
+use crate::known::{Kept, KnownAgent};
 use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
 /// How many changes a load may overlap and still be kept.
@@ -80,54 +81,13 @@ impl KnownKey {
     }
 }
 
-/// An agent, and the grants that it holds if they were loaded too.
-#[derive(Debug, Clone)]
-pub(crate) struct KnownAgent {
-    /// The agent.
-    pub(crate) agent: Arc<Agent>,
-    /// What it holds: every live grant, and some that ended.
-    pub(crate) received: Option<Received>,
-}
-
-impl KnownAgent {
-    fn bytes(&self) -> usize {
-        let received = self.received.iter().flat_map(Received::as_slice);
-        received
-            .map(|grant| weight::of_grant(grant))
-            .fold(0, usize::saturating_add)
-    }
-}
-
-/// The grants of an agent. Most hold one, and then it is found without a list.
-#[derive(Debug, Clone)]
-pub(crate) enum Received {
-    One(Arc<Grant>),
-    Several(Arc<[Arc<Grant>]>),
-}
-
-impl Received {
-    pub(crate) fn as_slice(&self) -> &[Arc<Grant>] {
-        match self {
-            Self::One(grant) => std::slice::from_ref(grant),
-            Self::Several(grants) => grants,
-        }
-    }
-}
-
-impl FromIterator<Arc<Grant>> for Received {
-    fn from_iter<I: IntoIterator<Item = Arc<Grant>>>(grants: I) -> Self {
-        let grants: Vec<Arc<Grant>> = grants.into_iter().collect();
-        match grants.as_slice() {
-            [grant] => Self::One(Arc::clone(grant)),
-            _ => Self::Several(grants.into()),
-        }
-    }
-}
-
 /// Where compiled things are found: the directory, or what was just loaded.
 pub(crate) trait Lookup {
     fn user(&self, id: UserId) -> Option<Arc<User>>;
-    fn agent(&self, id: AgentId) -> Option<KnownAgent>;
+    /// The agent with its grants, if they are there.
+    fn known(&self, id: AgentId) -> Option<KnownAgent>;
+    /// The agent alone.
+    fn agent(&self, id: AgentId) -> Option<Agent>;
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>>;
 }
 
@@ -138,7 +98,7 @@ type Entries<K, T> = Cache<K, Weighed<T>, Scales>;
 #[derive(Debug)]
 pub struct Directory {
     users: Entries<UserId, Arc<User>>,
-    agents: Entries<AgentId, KnownAgent>,
+    agents: Entries<AgentId, Kept>,
     /// Those from which others were derived; the rest stand with their agents.
     grants: Entries<GrantId, Arc<Grant>>,
     keys: Entries<u128, (SecretHash, KnownKey)>,
@@ -199,7 +159,7 @@ impl Directory {
     /// An agent without its grants never replaces one with them.
     pub(crate) fn keep_agent(&self, load: Load, agent: &KnownAgent) {
         let id = agent.agent.id;
-        let known = entry(agent.clone(), agent.bytes());
+        let known = entry(Kept::from(agent), weight::of_agent(agent));
         self.keep(load, Changed::Agent(id), || {
             if agent.received.is_some() || self.agents.peek(&id).is_none() {
                 self.agents.insert(id, known);
@@ -282,8 +242,12 @@ impl Lookup for Directory {
         self.users.get(&id).map(|known| known.thing)
     }
 
-    fn agent(&self, id: AgentId) -> Option<KnownAgent> {
-        self.agents.get(&id).map(|known| known.thing)
+    fn known(&self, id: AgentId) -> Option<KnownAgent> {
+        Some(self.agents.get(&id)?.thing.known(id))
+    }
+
+    fn agent(&self, id: AgentId) -> Option<Agent> {
+        Some(self.agents.get(&id)?.thing.agent(id))
     }
 
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>> {

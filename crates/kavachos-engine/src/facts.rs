@@ -11,9 +11,10 @@ use kavachos_store::agent::AgentRow;
 use kavachos_store::grant::GrantRow;
 
 use crate::compile;
-use crate::directory::{Directory, KnownAgent, Load, Lookup, Received};
+use crate::directory::{Directory, Load, Lookup};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::known::{KnownAgent, Received};
 
 /// No chain of owners or grants is longer: a grant has at most seven hops below its root.
 const MAX_LEVELS: usize = 16;
@@ -43,15 +44,16 @@ impl Directory {
 
 /// Puts the facts together; `None` when a part is not there.
 fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
-    let KnownAgent { agent, received } = from.agent(id)?;
+    let KnownAgent { agent, received } = from.known(id)?;
     let user = from.user(agent.root)?;
     let owners = owners(from, &agent)?;
-    let received = received?;
-    let received = received.as_slice();
-    let mut paths = Vec::with_capacity(received.len());
-    for grant in received {
-        paths.push(path(from, grant, &user)?);
-    }
+    let paths = match received? {
+        Received::One(grant) => vec![path(from, grant, &user)?],
+        Received::Several(grants) => {
+            let paths = grants.iter().map(|grant| path(from, grant.clone(), &user));
+            paths.collect::<Option<_>>()?
+        }
+    };
     Some(Facts {
         agent: Some(agent),
         credential: Credential::ById,
@@ -63,11 +65,11 @@ fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
 }
 
 /// The agents above an agent, nearest first.
-fn owners(from: &impl Lookup, agent: &Agent) -> Option<Vec<Arc<Agent>>> {
+fn owners(from: &impl Lookup, agent: &Agent) -> Option<Vec<Agent>> {
     let mut above = Vec::new();
     let mut owner = agent.owner;
     while let Owner::Agent(id) = owner {
-        let next = from.agent(id)?.agent;
+        let next = from.agent(id)?;
         owner = next.owner;
         above.push(next);
         if above.len() > MAX_LEVELS {
@@ -78,12 +80,12 @@ fn owners(from: &impl Lookup, agent: &Agent) -> Option<Vec<Arc<Agent>>> {
 }
 
 /// The path that ends with a grant, from the human down, who mostly is the human of its last agent.
-fn path(from: &impl Lookup, last: &Arc<Grant>, user: &Arc<User>) -> Option<Path> {
+fn path(from: &impl Lookup, last: Grant, user: &Arc<User>) -> Option<Path> {
     let mut hops = Vec::with_capacity(usize::from(last.depth).min(MAX_LEVELS) + 1);
-    let mut next = Some(Arc::clone(last));
+    let mut next = Some(last);
     while let Some(grant) = next {
         next = match grant.parent {
-            Some(parent) => Some(from.grant(parent)?),
+            Some(parent) => Some(Grant::clone(&*from.grant(parent)?)),
             None => None,
         };
         let giver = giver(from, &grant)?;
@@ -107,11 +109,11 @@ fn path(from: &impl Lookup, last: &Arc<Grant>, user: &Arc<User>) -> Option<Path>
     Some(Path { user, hops })
 }
 
-fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Arc<Agent>>> {
+fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Agent>> {
     match grant.giver {
         Owner::User(_) => Some(Vec::new()),
         Owner::Agent(id) => {
-            let giver = from.agent(id)?.agent;
+            let giver = from.agent(id)?;
             let mut chain = owners(from, &giver)?;
             chain.insert(0, giver);
             Some(chain)
@@ -120,11 +122,7 @@ fn giver(from: &impl Lookup, grant: &Grant) -> Option<Vec<Arc<Agent>>> {
 }
 
 /// The human above a giver, where it is not the human of the path.
-fn giver_user(
-    from: &impl Lookup,
-    giver: &[Arc<Agent>],
-    grant: &Grant,
-) -> Option<Option<Arc<User>>> {
+fn giver_user(from: &impl Lookup, giver: &[Agent], grant: &Grant) -> Option<Option<Arc<User>>> {
     match giver.first() {
         Some(agent) if agent.root != grant.root => from.user(agent.root).map(Some),
         _ => Some(None),
@@ -191,15 +189,16 @@ impl Loaded {
         for chunk in roots.chunks(IDS_PER_QUERY) {
             for row in store.list(kavachos_store::user::by_ids(chunk)).await? {
                 let mut user = compile::user(&row)?;
-                user.permissions = Arc::new(engine.directory().share(&user.permissions)?);
+                user.permissions = engine.directory().share(&user.permissions)?;
                 users.insert(row.id, Arc::new(user));
             }
         }
         let grants = compile_grants(engine.directory(), &grants)?;
-        let received = received.iter().filter_map(|id| grants.get(id).cloned());
+        let received =
+            (received.iter()).filter_map(|id| grants.get(id).map(|grant| Grant::clone(grant)));
         let received: Received = received.collect();
         let known = |row: &AgentRow| KnownAgent {
-            agent: Arc::new(compile::agent(row)),
+            agent: compile::agent(row),
             received: (row.id == id).then(|| received.clone()),
         };
         let loaded = Self {
@@ -230,8 +229,12 @@ impl Lookup for Loaded {
         self.users.get(&id).cloned()
     }
 
-    fn agent(&self, id: AgentId) -> Option<KnownAgent> {
+    fn known(&self, id: AgentId) -> Option<KnownAgent> {
         self.agents.get(&id).cloned()
+    }
+
+    fn agent(&self, id: AgentId) -> Option<Agent> {
+        self.agents.get(&id).map(|known| known.agent.clone())
     }
 
     fn grant(&self, id: GrantId) -> Option<Arc<Grant>> {
@@ -245,7 +248,7 @@ fn compile_grants(
 ) -> Result<HashMap<GrantId, Arc<Grant>>> {
     let compiled = |row: &GrantRow| {
         let mut grant = compile::grant(row)?;
-        grant.permissions = Arc::new(directory.share(&grant.permissions)?);
+        grant.permissions = directory.share(&grant.permissions)?;
         Ok((row.id, Arc::new(grant)))
     };
     rows.iter().map(compiled).collect()

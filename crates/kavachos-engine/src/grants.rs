@@ -104,8 +104,8 @@ pub(crate) struct Ask {
     pub(crate) giver: Owner,
     /// The receiver and the human at the top of its owners.
     pub(crate) to: (AgentId, UserId),
-    pub(crate) permissions: Arc<PermissionSet>,
-    pub(crate) guards: Option<Box<Constraints>>,
+    pub(crate) permissions: PermissionSet,
+    pub(crate) guards: Option<Arc<Constraints>>,
     pub(crate) max_depth: Option<u8>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) parent: Option<GrantId>,
@@ -159,7 +159,7 @@ impl Ask {
         NewGrant {
             to: self.to.0,
             to_root: self.to.1,
-            permissions: Arc::clone(&self.permissions),
+            permissions: self.permissions.clone(),
             guards: self.guards.clone(),
             max_depth: self.max_depth,
             expires_at: self.expires_at,
@@ -233,7 +233,7 @@ impl Engine {
     /// What a new delegation asks for; its receiver must be live.
     fn delegation_ask(&self, new: &NewDelegation, receiver: &Facts) -> Result<Ask> {
         let now = self.now();
-        let to = receiver.agent.as_deref().ok_or(Error::NotFound("agent"))?;
+        let to = receiver.agent.as_ref().ok_or(Error::NotFound("agent"))?;
         if live_agent(receiver, now).is_none() {
             return Err(Error::WrongState(
                 "the receiving agent is not active".to_owned(),
@@ -242,8 +242,8 @@ impl Engine {
         Ok(Ask {
             giver: new.from,
             to: (to.id, to.root),
-            permissions: Arc::new(new.permissions.clone()),
-            guards: new.guards.clone().map(Box::new),
+            permissions: new.permissions.clone(),
+            guards: new.guards.clone().map(Arc::new),
             max_depth: new.max_depth,
             expires_at: Some(match new.life {
                 Some(Life::Until(end)) => end,

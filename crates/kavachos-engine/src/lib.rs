@@ -20,6 +20,7 @@ mod flood;
 mod grants;
 mod issued;
 mod keys;
+mod known;
 mod lifecycle;
 mod revoked;
 mod runtime;

@@ -171,14 +171,14 @@ impl Engine {
         let guards = change
             .guards
             .clone()
-            .map_or_else(|| old.guards.clone(), |guards| guards.map(Box::new));
+            .map_or_else(|| old.guards.clone(), |guards| guards.map(Arc::new));
         let ask = Ask {
             giver: row.owner,
             to: (row.id, row.root),
             permissions: change
                 .permissions
                 .clone()
-                .map_or_else(|| Arc::clone(&old.permissions), Arc::new),
+                .unwrap_or_else(|| old.permissions.clone()),
             guards,
             max_depth: change.max_depth.or(Some(old.max_depth)),
             expires_at: old.expires_at,

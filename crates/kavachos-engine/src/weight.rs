@@ -11,6 +11,8 @@ use kavachos_core::permission::{Permission, PermissionSet};
 use quick_cache::Weighter;
 use serde::Serialize;
 
+use crate::known::{KnownAgent, Received};
+
 /// What an ordinary entry of the directory takes at the most, and weighs 1.
 pub(crate) const ENTRY_BYTES: usize = 4 << 10;
 /// The same of a permission by itself.
@@ -63,6 +65,16 @@ pub(crate) fn of_grant(grant: &Grant) -> usize {
     size_of::<Grant>()
         .saturating_add(of_set(&grant.permissions))
         .saturating_add(grant.guards.as_deref().map_or(0, of_constraints))
+}
+
+/// An agent with the grants that it holds.
+pub(crate) fn of_agent(known: &KnownAgent) -> usize {
+    let grants = match &known.received {
+        None => &[],
+        Some(Received::One(grant)) => std::slice::from_ref(grant),
+        Some(Received::Several(grants)) => grants,
+    };
+    grants.iter().map(of_grant).fold(0, usize::saturating_add)
 }
 
 fn of_constraints(constraints: &Constraints) -> usize {

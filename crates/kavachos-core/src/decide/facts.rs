@@ -17,11 +17,11 @@ use crate::resource::Resource;
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// The agent; `None` when there is none with this id.
-    pub agent: Option<Arc<Agent>>,
+    pub agent: Option<Agent>,
     /// How the agent was named.
     pub credential: Credential,
     /// The agents above it, its owner first.
-    pub owners: Vec<Arc<Agent>>,
+    pub owners: Vec<Agent>,
     /// The human at the top of its owners.
     pub user: Option<Arc<User>>,
     /// The human for whom the request is made (`for`); `None` is the agent's own.

@@ -350,9 +350,9 @@ fn facts_that_do_not_fit_together_permit_nothing() {
 #[test]
 fn a_grant_of_another_human_or_too_many_hops_permit_nothing() {
     let mut facts = chain().facts(&ask(2));
-    let mut grant = (*facts.paths[0].hops[1].grant).clone();
+    let mut grant = facts.paths[0].hops[1].grant.clone();
     grant.root = user_id(BOB);
-    facts.paths[0].hops[1].grant = grant.into();
+    facts.paths[0].hops[1].grant = grant;
     let decision = decide_facts(&facts, &ask(2));
     assert_eq!(decision.code, Code::AncestorNotActive);
 

@@ -121,10 +121,10 @@ fn one_guard_on_the_last_of_many_permitting_hops_decides_for_all() {
             allowed += 1;
             let mut guarded = path.clone();
             let last = guarded.hops.last_mut().unwrap();
-            let mut grant = (*last.grant).clone();
+            let mut grant = last.grant.clone();
             let never: Constraints = serde_json::from_value(never.clone()).unwrap();
-            grant.guards = Some(Box::new(never));
-            last.grant = grant.into();
+            grant.guards = Some(never.into());
+            last.grant = grant;
             let decision = decide(&only(&facts, guarded), &request, &[], time(question.now));
             assert!(!decision.allowed());
         }
@@ -151,7 +151,7 @@ fn the_order_and_the_repetition_of_permissions_mean_nothing() {
         assert_eq!(one, other);
         assert_eq!(written(&one), written(&other));
         let again: PermissionSet = serde_json::from_value(written(&one)).unwrap();
-        assert_eq!(*one, again);
+        assert_eq!(one, again);
     }
 }
 

@@ -127,9 +127,9 @@ pub fn time(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
 }
 
-pub fn set(permissions: &[Permission]) -> Arc<PermissionSet> {
+pub fn set(permissions: &[Permission]) -> PermissionSet {
     let list: Vec<Value> = permissions.iter().map(Permission::to_json).collect();
-    Arc::new(PermissionSet::from_json(&Value::Array(list)).unwrap())
+    PermissionSet::from_json(&Value::Array(list)).unwrap()
 }
 
 impl Permission {
@@ -155,9 +155,9 @@ impl World {
         })
     }
 
-    pub fn agent(&self, position: usize) -> Arc<principal::Agent> {
+    pub fn agent(&self, position: usize) -> principal::Agent {
         let agent = &self.agents[position];
-        Arc::new(principal::Agent {
+        principal::Agent {
             id: agent_id(position),
             owner: match agent.owner {
                 Party::User(user) => Owner::User(user_id(user)),
@@ -168,11 +168,11 @@ impl World {
             expires_at: agent.expires.map(time),
             mark: mark(HandleKind::Agent, position),
             kills: 0,
-        })
+        }
     }
 
     /// The agents above one, nearest first.
-    pub fn owners(&self, agent: usize) -> Vec<Arc<principal::Agent>> {
+    pub fn owners(&self, agent: usize) -> Vec<principal::Agent> {
         let above = |agent: &usize| match self.agents[*agent].owner {
             Party::Agent(owner) => Some(owner),
             Party::User(_) => None,
@@ -200,21 +200,21 @@ impl World {
         let above = giving.map(|agent| (self.agent(agent), self.owners(agent)));
         let giver_root = giving.map(|agent| self.root(agent));
         Hop {
-            grant: Arc::new(grant::Grant {
+            grant: grant::Grant {
                 id: grant_id(position),
                 parent,
                 giver,
                 to: agent_id(described.to),
                 root: user_id(human),
                 permissions: set(&described.permissions),
-                guards: (described.guards != json!({})).then(|| Box::new(guards)),
+                guards: (described.guards != json!({})).then(|| Arc::new(guards)),
                 depth: u8::try_from(chain.len() - 1).unwrap(),
                 max_depth: 7,
                 expires_at: described.expires.map(time),
                 status: status(described.status),
                 mark: mark(HandleKind::Grant, position),
                 version: 1,
-            }),
+            },
             giver: above
                 .into_iter()
                 .flat_map(|(giver, owners)| std::iter::once(giver).chain(owners))

@@ -1,6 +1,8 @@
 //! Which grants may be written, and what they then give: faults F3 to F6b of the original (lessons A), each with its
 //! twin, and the rules for choosing a parent and for raising a generation.
 
+use std::sync::Arc;
+
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Code;
 use kavachos_core::grant::{
@@ -114,7 +116,7 @@ fn f4_what_failed_at_the_closest_parent_is_named() {
     let guarded = |limit| {
         let guards = serde_json::from_value(rate(limit)).unwrap();
         let mut ask = new_grant(1);
-        ask.guards = Some(Box::new(guards));
+        ask.guards = Some(Arc::new(guards));
         delegate(&world, 0, &ask)
             .map(|_| ())
             .map_err(|error| error.to_string())
@@ -172,9 +174,9 @@ fn f5_at_the_maximum_depth_is_allowed_and_below_it_is_not() {
     }
     let mut path = world.path(0);
     for (deepest, allowed) in [(0, false), (1, true)] {
-        let mut grant = (*path.hops[0].grant).clone();
+        let mut grant = path.hops[0].grant.clone();
         grant.max_depth = deepest;
-        path.hops[0].grant = grant.into();
+        path.hops[0].grant = grant;
         let source = Source::Agent {
             giver: &world.agent(0),
             owners: &[],
@@ -361,6 +363,6 @@ fn only_a_change_that_takes_life_or_depth_away_or_adds_guards_raises_the_generat
     }
 }
 
-fn guards(value: Value) -> Option<Box<Constraints>> {
-    Some(Box::new(serde_json::from_value(value).unwrap()))
+fn guards(value: Value) -> Option<Arc<Constraints>> {
+    Some(Arc::new(serde_json::from_value(value).unwrap()))
 }

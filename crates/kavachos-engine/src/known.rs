@@ -1,0 +1,297 @@
+//! What is known of an agent, and the short form in which the directory keeps it.
+//!
+//! Promises: what was put into the short form comes out of it the same. A directory holds very many agents, and nearly
+//! all of them belong to their human and hold one grant, the one that the human gave them when they were made. Such an
+//! agent and its grant name each other and the human: the short form says each id once, and stands in the directory's
+//! table itself. Any other agent is kept as it is.
+
+use std::sync::Arc;
+
+use kavachos_core::constraint::Constraints;
+use kavachos_core::grant::Grant;
+use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::{Agent, Owner, Status};
+use kavachos_core::revocation::{Handle, HandleKind, Mark};
+use kavachos_core::time::Timestamp;
+
+/// An agent, and the grants that it holds if they were loaded too.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct KnownAgent {
+    /// The agent.
+    pub(crate) agent: Agent,
+    /// What it holds: every live grant, and some that ended.
+    pub(crate) received: Option<Received>,
+}
+
+/// The grants of an agent. Most hold one, and then it is found without a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Received {
+    One(Grant),
+    Several(Arc<[Grant]>),
+}
+
+impl FromIterator<Grant> for Received {
+    fn from_iter<I: IntoIterator<Item = Grant>>(grants: I) -> Self {
+        let mut grants: Vec<Grant> = grants.into_iter().collect();
+        match (grants.pop(), grants.is_empty()) {
+            (Some(only), true) => Self::One(only),
+            (last, _) => Self::Several(grants.into_iter().chain(last).collect()),
+        }
+    }
+}
+
+/// The form in which the directory keeps an agent under its id.
+#[derive(Debug, Clone)]
+pub(crate) enum Kept {
+    /// An agent that belongs to its human and holds exactly one grant, from that human directly.
+    Usual(Usual),
+    /// Any other.
+    Other(Arc<KnownAgent>),
+}
+
+/// What a usual agent and its grant do not say twice.
+#[derive(Debug, Clone)]
+pub(crate) struct Usual {
+    root: UserId,
+    agent: Life,
+    agent_status: Status,
+    agent_kills: u64,
+    grant_id: GrantId,
+    grant: Life,
+    grant_status: Status,
+    grant_version: u64,
+    max_depth: u8,
+    permissions: PermissionSet,
+    guards: Option<Arc<Constraints>>,
+}
+
+/// A mark whose kind is known, and an end.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    handle: [u8; 16],
+    generation: u64,
+    /// In microseconds; [`Life::NO_END`] for none.
+    ends: i64,
+}
+
+impl Life {
+    /// No time is negative.
+    const NO_END: i64 = -1;
+
+    fn new(mark: Mark, expires_at: Option<Timestamp>) -> Self {
+        Self {
+            handle: mark.handle.bytes,
+            generation: mark.generation,
+            ends: expires_at.map_or(Self::NO_END, Timestamp::as_micros),
+        }
+    }
+
+    fn mark(self, kind: HandleKind) -> Mark {
+        Mark {
+            handle: Handle {
+                kind,
+                bytes: self.handle,
+            },
+            generation: self.generation,
+        }
+    }
+
+    fn expires_at(self) -> Option<Timestamp> {
+        (self.ends != Self::NO_END).then(|| Timestamp::from_micros(self.ends))
+    }
+}
+
+impl Kept {
+    /// The agent with this id, under which this was kept.
+    pub(crate) fn known(self, id: AgentId) -> KnownAgent {
+        match self {
+            Self::Usual(usual) => usual.known(id),
+            Self::Other(known) => KnownAgent::clone(&known),
+        }
+    }
+
+    /// The agent alone.
+    pub(crate) fn agent(&self, id: AgentId) -> Agent {
+        match self {
+            Self::Usual(usual) => usual.agent(id),
+            Self::Other(known) => known.agent.clone(),
+        }
+    }
+}
+
+impl From<&KnownAgent> for Kept {
+    fn from(known: &KnownAgent) -> Self {
+        Usual::of(known).map_or_else(|| Self::Other(Arc::new(known.clone())), Self::Usual)
+    }
+}
+
+impl Usual {
+    /// The short form of an agent, if that says all of it.
+    fn of(known: &KnownAgent) -> Option<Self> {
+        let Some(Received::One(grant)) = &known.received else {
+            return None;
+        };
+        let agent = &known.agent;
+        let short = Self {
+            root: agent.root,
+            agent: Life::new(agent.mark, agent.expires_at),
+            agent_status: agent.status,
+            agent_kills: agent.kills,
+            grant_id: grant.id,
+            grant: Life::new(grant.mark, grant.expires_at),
+            grant_status: grant.status,
+            grant_version: grant.version,
+            max_depth: grant.max_depth,
+            permissions: grant.permissions.clone(),
+            guards: grant.guards.clone(),
+        };
+        // Whatever a usual agent is, it is one if nothing is lost.
+        let same = short.agent(agent.id) == *agent && short.clone().grant(agent.id) == *grant;
+        same.then_some(short)
+    }
+
+    fn known(self, id: AgentId) -> KnownAgent {
+        KnownAgent {
+            agent: self.agent(id),
+            received: Some(Received::One(self.grant(id))),
+        }
+    }
+
+    fn agent(&self, id: AgentId) -> Agent {
+        Agent {
+            id,
+            owner: Owner::User(self.root),
+            root: self.root,
+            status: self.agent_status,
+            expires_at: self.agent.expires_at(),
+            mark: self.agent.mark(HandleKind::Agent),
+            kills: self.agent_kills,
+        }
+    }
+
+    fn grant(self, to: AgentId) -> Grant {
+        Grant {
+            id: self.grant_id,
+            parent: None,
+            giver: Owner::User(self.root),
+            to,
+            root: self.root,
+            permissions: self.permissions,
+            guards: self.guards,
+            depth: 0,
+            max_depth: self.max_depth,
+            expires_at: self.grant.expires_at(),
+            status: self.grant_status,
+            mark: self.grant.mark(HandleKind::Grant),
+            version: self.grant_version,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: AgentId = AgentId::from_bits(7);
+    const HUMAN: UserId = UserId::from_bits(8);
+
+    fn mark(kind: HandleKind) -> Mark {
+        let bytes = [kind as u8; 16];
+        Mark {
+            handle: Handle { kind, bytes },
+            generation: 3,
+        }
+    }
+
+    fn agent() -> Agent {
+        Agent {
+            id: ID,
+            owner: Owner::User(HUMAN),
+            root: HUMAN,
+            status: Status::Suspended,
+            expires_at: Some(Timestamp::MIN),
+            mark: mark(HandleKind::Agent),
+            kills: 4,
+        }
+    }
+
+    fn grant() -> Grant {
+        Grant {
+            id: GrantId::from_bits(9),
+            parent: None,
+            giver: Owner::User(HUMAN),
+            to: ID,
+            root: HUMAN,
+            permissions: PermissionSet::everything(),
+            guards: Some(Arc::default()),
+            depth: 0,
+            max_depth: 5,
+            expires_at: Some(Timestamp::MAX),
+            status: Status::Revoked,
+            mark: mark(HandleKind::Grant),
+            version: 6,
+        }
+    }
+
+    fn kept(agent: Agent, grants: impl IntoIterator<Item = Grant>) -> Kept {
+        let known = KnownAgent {
+            agent,
+            received: Some(grants.into_iter().collect()),
+        };
+        let kept = Kept::from(&known);
+        assert_eq!(kept.agent(ID), known.agent);
+        assert_eq!(kept.clone().known(ID), known);
+        kept
+    }
+
+    #[test]
+    fn a_usual_agent_is_kept_short_and_comes_back_the_same() {
+        assert!(matches!(kept(agent(), [grant()]), Kept::Usual(_)));
+        let endless = Agent {
+            expires_at: None,
+            ..agent()
+        };
+        let plain = Grant {
+            expires_at: None,
+            guards: None,
+            ..grant()
+        };
+        assert!(matches!(kept(endless, [plain]), Kept::Usual(_)));
+    }
+
+    #[test]
+    fn any_other_agent_comes_back_the_same_too() {
+        let other = |agent, grants: &[Grant]| {
+            assert!(matches!(kept(agent, grants.to_vec()), Kept::Other(_)));
+        };
+        other(agent(), &[]);
+        other(agent(), &[grant(), grant()]);
+        let changes: [fn(&mut Agent, &mut Grant); 8] = [
+            |agent, _| agent.owner = Owner::Agent(AgentId::from_bits(1)),
+            |agent, _| agent.root = UserId::from_bits(1),
+            |agent, _| agent.mark = mark(HandleKind::Key),
+            |_, grant| grant.parent = Some(GrantId::from_bits(1)),
+            |_, grant| grant.giver = Owner::Agent(AgentId::from_bits(1)),
+            |_, grant| grant.root = UserId::from_bits(1),
+            |_, grant| grant.depth = 1,
+            |_, grant| grant.mark = mark(HandleKind::Key),
+        ];
+        for change in changes {
+            let (mut agent, mut grant) = (agent(), grant());
+            change(&mut agent, &mut grant);
+            other(agent, &[grant]);
+        }
+        let unread = KnownAgent {
+            agent: agent(),
+            received: None,
+        };
+        assert_eq!(Kept::from(&unread).known(ID), unread);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn the_short_form_stays_short() {
+        assert_eq!(size_of::<Kept>(), 160);
+    }
+}
