@@ -55,22 +55,21 @@ pub(crate) enum Kept {
 pub(crate) struct Usual {
     root: UserId,
     agent: Life,
-    agent_status: Status,
-    agent_kills: u64,
+    agent_kills: u32,
     grant_id: GrantId,
     grant: Life,
-    grant_status: Status,
-    grant_version: u64,
+    grant_version: u32,
     max_depth: u8,
     permissions: PermissionSet,
     guards: Option<Arc<Constraints>>,
 }
 
-/// A mark whose kind is known, and an end.
+/// A mark whose kind is known, a status and an end.
 #[derive(Debug, Clone, Copy)]
 struct Life {
     handle: [u8; 16],
-    generation: u64,
+    generation: u32,
+    status: Status,
     /// In microseconds; [`Life::NO_END`] for none.
     ends: i64,
 }
@@ -79,12 +78,14 @@ impl Life {
     /// No time is negative.
     const NO_END: i64 = -1;
 
-    fn new(mark: Mark, expires_at: Option<Timestamp>) -> Self {
-        Self {
+    /// `None` for a generation that nobody reaches by living.
+    fn new(mark: Mark, status: Status, expires_at: Option<Timestamp>) -> Option<Self> {
+        Some(Self {
             handle: mark.handle.bytes,
-            generation: mark.generation,
+            generation: mark.generation.try_into().ok()?,
+            status,
             ends: expires_at.map_or(Self::NO_END, Timestamp::as_micros),
-        }
+        })
     }
 
     fn mark(self, kind: HandleKind) -> Mark {
@@ -93,7 +94,7 @@ impl Life {
                 kind,
                 bytes: self.handle,
             },
-            generation: self.generation,
+            generation: self.generation.into(),
         }
     }
 
@@ -135,13 +136,11 @@ impl Usual {
         let agent = &known.agent;
         let short = Self {
             root: agent.root,
-            agent: Life::new(agent.mark, agent.expires_at),
-            agent_status: agent.status,
-            agent_kills: agent.kills,
+            agent: Life::new(agent.mark, agent.status, agent.expires_at)?,
+            agent_kills: agent.kills.try_into().ok()?,
             grant_id: grant.id,
-            grant: Life::new(grant.mark, grant.expires_at),
-            grant_status: grant.status,
-            grant_version: grant.version,
+            grant: Life::new(grant.mark, grant.status, grant.expires_at)?,
+            grant_version: grant.version.try_into().ok()?,
             max_depth: grant.max_depth,
             permissions: grant.permissions.clone(),
             guards: grant.guards.clone(),
@@ -163,10 +162,10 @@ impl Usual {
             id,
             owner: Owner::User(self.root),
             root: self.root,
-            status: self.agent_status,
+            status: self.agent.status,
             expires_at: self.agent.expires_at(),
             mark: self.agent.mark(HandleKind::Agent),
-            kills: self.agent_kills,
+            kills: self.agent_kills.into(),
         }
     }
 
@@ -182,9 +181,9 @@ impl Usual {
             depth: 0,
             max_depth: self.max_depth,
             expires_at: self.grant.expires_at(),
-            status: self.grant_status,
+            status: self.grant.status,
             mark: self.grant.mark(HandleKind::Grant),
-            version: self.grant_version,
+            version: self.grant_version.into(),
         }
     }
 }
@@ -267,10 +266,12 @@ mod tests {
         };
         other(agent(), &[]);
         other(agent(), &[grant(), grant()]);
-        let changes: [fn(&mut Agent, &mut Grant); 8] = [
+        let changes: [fn(&mut Agent, &mut Grant); 10] = [
             |agent, _| agent.owner = Owner::Agent(AgentId::from_bits(1)),
             |agent, _| agent.root = UserId::from_bits(1),
             |agent, _| agent.mark = mark(HandleKind::Key),
+            |agent, _| agent.kills = u64::MAX,
+            |_, grant| grant.mark.generation = u64::MAX,
             |_, grant| grant.parent = Some(GrantId::from_bits(1)),
             |_, grant| grant.giver = Owner::Agent(AgentId::from_bits(1)),
             |_, grant| grant.root = UserId::from_bits(1),
@@ -292,6 +293,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn the_short_form_stays_short() {
-        assert_eq!(size_of::<Kept>(), 160);
+        assert_eq!(size_of::<Kept>(), 152);
     }
 }
