@@ -16,8 +16,8 @@ use rusqlite::wal::CheckpointMode;
 use super::connection::Database;
 use super::queue::{Limit, Queue};
 
-/// After how many new pages of the log the thread copies them: 32 MiB.
-const AHEAD: u32 = 8_000;
+/// After how many new pages of the log the thread copies them: 16 MiB.
+const AHEAD: u32 = 4_000;
 /// A log of so many pages should begin anew: 64 MiB.
 const LONG: u32 = 16_000;
 /// How much the writer copies itself to make that possible: 8 MiB.
