@@ -28,6 +28,8 @@ pub mod operator_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod user;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod writer;
 
 pub use answer::{CommitError, Head, Health, ReadError, Receipt};
 pub use batch::{
@@ -35,5 +37,5 @@ pub use batch::{
     Write,
 };
 pub use contract::{BoxFuture, Observer, Store};
-pub use host::{Clock, Rng};
+pub use host::{Clock, Host, Rng};
 pub use row::{Cell, FromCell, FromRow, MAX_QUERIES, Malformed, Query, Row, Select};

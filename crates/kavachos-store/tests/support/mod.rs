@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use kavachos_store::sqlite::Host;
-use kavachos_store::{Clock, Observer, Rng};
+use kavachos_store::{Clock, Host, Observer, Rng};
 
 struct Unpark(Thread);
 
