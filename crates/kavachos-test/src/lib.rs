@@ -14,6 +14,8 @@ mod client;
 mod clock;
 mod database;
 mod permissions;
+#[cfg(unix)]
+pub mod postgres;
 mod rng;
 mod server;
 mod snapshot;

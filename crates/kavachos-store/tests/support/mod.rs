@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
+use kavachos_store::conformance::{self, Engine};
 use kavachos_store::{Clock, Host, Observer, Rng};
 
 struct Unpark(Thread);
@@ -44,4 +45,20 @@ pub(crate) fn host(clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Host {
         rng: Arc::new(Sevens),
         observer,
     }
+}
+
+/// Runs every case on this engine, and names those that fail.
+pub(crate) fn run_all(engine: &dyn Engine) {
+    let cases = conformance::cases();
+    assert!(cases.len() >= 40, "{}", cases.len());
+    let failed: Vec<&str> = cases
+        .iter()
+        .filter(|case| {
+            let run = std::panic::AssertUnwindSafe(|| block_on(case.run(engine)));
+            let passed = matches!(std::panic::catch_unwind(run), Ok(Ok(())));
+            !passed
+        })
+        .map(|case| case.name)
+        .collect();
+    assert!(failed.is_empty(), "these failed: {failed:#?}");
 }
