@@ -201,8 +201,8 @@ pub struct AgentFilter {
 pub fn page(filter: AgentFilter, before: Option<AgentId>, limit: usize) -> Select<AgentRow> {
     let (owner_user, owner_agent) = filter.owner.map(owner_columns).unwrap_or_default();
     let sql = format!(
-        "{COLUMNS} WHERE (?1 IS NULL OR a.owner_user = ?1) AND (?2 IS NULL OR a.owner_agent = ?2) \
-         AND (?3 IS NULL OR a.status = ?3) AND (?4 IS NULL OR a.type = ?4) AND (?5 IS NULL OR a.id < ?5) \
+        "{COLUMNS} WHERE (CAST(?1 AS TEXT) IS NULL OR a.owner_user = ?1) AND (CAST(?2 AS TEXT) IS NULL OR a.owner_agent = ?2) \
+         AND (CAST(?3 AS TEXT) IS NULL OR a.status = ?3) AND (CAST(?4 AS TEXT) IS NULL OR a.type = ?4) AND (CAST(?5 AS TEXT) IS NULL OR a.id < ?5) \
          ORDER BY a.id DESC LIMIT ?6"
     );
     let rows = u32::try_from(limit).unwrap_or(u32::MAX);

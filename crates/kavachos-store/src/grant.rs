@@ -247,8 +247,8 @@ pub struct GrantFilter {
 pub fn page(filter: &GrantFilter, before: Option<GrantId>, limit: usize) -> Select<GrantRow> {
     let (giver_user, giver_agent) = filter.giver.map(owner_columns).unwrap_or_default();
     let sql = format!(
-        "{COLUMNS} WHERE (?1 IS NULL OR g.giver_user = ?1) AND (?2 IS NULL OR g.giver_agent = ?2) \
-         AND (?3 IS NULL OR g.receiver = ?3) AND (?4 IS NULL OR g.id < ?4) ORDER BY g.id DESC LIMIT ?5"
+        "{COLUMNS} WHERE (CAST(?1 AS TEXT) IS NULL OR g.giver_user = ?1) AND (CAST(?2 AS TEXT) IS NULL OR g.giver_agent = ?2) \
+         AND (CAST(?3 AS TEXT) IS NULL OR g.receiver = ?3) AND (CAST(?4 AS TEXT) IS NULL OR g.id < ?4) ORDER BY g.id DESC LIMIT ?5"
     );
     let rows = u32::try_from(limit).unwrap_or(u32::MAX);
     Query::new(limit, sql)

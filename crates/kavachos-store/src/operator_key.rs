@@ -154,7 +154,9 @@ pub fn active_of_origin(origin: &'static str) -> Select<OperatorKeyRow> {
 
 /// At most `limit` keys, newest first, older than `before`.
 pub fn page(before: Option<KeyId>, limit: usize) -> Select<OperatorKeyRow> {
-    let sql = format!("{COLUMNS} WHERE (?1 IS NULL OR k.id < ?1) ORDER BY k.id DESC LIMIT ?2");
+    let sql = format!(
+        "{COLUMNS} WHERE (CAST(?1 AS TEXT) IS NULL OR k.id < ?1) ORDER BY k.id DESC LIMIT ?2"
+    );
     let rows = u32::try_from(limit).unwrap_or(u32::MAX);
     Query::new(limit, sql).bind(before).bind(rows).of()
 }

@@ -172,7 +172,9 @@ pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
 
 /// At most `limit` humans, newest first, older than `before`.
 pub fn page(before: Option<UserId>, limit: usize) -> Select<UserRow> {
-    let sql = format!("{COLUMNS} WHERE (?1 IS NULL OR u.id < ?1) ORDER BY u.id DESC LIMIT ?2");
+    let sql = format!(
+        "{COLUMNS} WHERE (CAST(?1 AS TEXT) IS NULL OR u.id < ?1) ORDER BY u.id DESC LIMIT ?2"
+    );
     let rows = u32::try_from(limit).unwrap_or(u32::MAX);
     Query::new(limit, sql).bind(before).bind(rows).of()
 }

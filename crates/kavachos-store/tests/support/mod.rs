@@ -51,14 +51,16 @@ pub(crate) fn host(clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Host {
 pub(crate) fn run_all(engine: &dyn Engine) {
     let cases = conformance::cases();
     assert!(cases.len() >= 40, "{}", cases.len());
-    let failed: Vec<&str> = cases
+    let failed: Vec<String> = cases
         .iter()
-        .filter(|case| {
+        .filter_map(|case| {
             let run = std::panic::AssertUnwindSafe(|| block_on(case.run(engine)));
-            let passed = matches!(std::panic::catch_unwind(run), Ok(Ok(())));
-            !passed
+            match std::panic::catch_unwind(run) {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("{}: {error}", case.name)),
+                Err(_) => Some(format!("{}: it panicked", case.name)),
+            }
         })
-        .map(|case| case.name)
         .collect();
     assert!(failed.is_empty(), "these failed: {failed:#?}");
 }
