@@ -171,12 +171,59 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// A session of another program, which keeps its transaction and its locks between statements.
+    pub fn session(&self, database: &str) -> Session {
+        let mut process = Command::new(self.binaries.join("psql"))
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args(["--username", OWNER, "--dbname", database])
+            .arg("--host")
+            .arg(&self.home)
+            .args(["--port", &self.port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql can be started");
+        Session {
+            asks: process.stdin.take().expect("its input is piped"),
+            says: BufReader::new(process.stdout.take().expect("its output is piped")),
+            process,
+        }
+    }
+
     /// Ends the server without a checkpoint, as a crash would, and starts it again.
     pub fn crash(&self) {
         let mut guardian = self.guardian.lock().unwrap_or_else(PoisonError::into_inner);
         let orders = guardian.orders.as_mut().expect("it is open until the end");
         writeln!(orders, "again").expect("the guardian listens");
         assert_eq!(guardian.hears(), "ready");
+    }
+}
+
+/// A session of another program.
+pub struct Session {
+    process: Child,
+    asks: ChildStdin,
+    says: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Runs a statement and waits until it is done.
+    pub fn run(&mut self, sql: &str) {
+        writeln!(self.asks, "{sql};\n\\echo done").expect("psql listens");
+        let mut line = String::new();
+        while line.trim() != "done" {
+            line.clear();
+            let read = self.says.read_line(&mut line).expect("psql answers");
+            assert!(read > 0, "psql ended");
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

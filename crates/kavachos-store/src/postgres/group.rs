@@ -5,6 +5,7 @@
 //! and the head go out last, together with COMMIT. A group without statements of its batches' own is one pipeline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kavachos_core::ledger::{Entry, Hash};
 use kavachos_core::time::Timestamp;
@@ -55,6 +56,10 @@ pub(super) struct InDoubt {
     /// The head that the log then has.
     pub(super) head: Head,
 }
+
+/// How long the server may take over a window of statements, or over a COMMIT, before the connection is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+const NO_ANSWER: &str = "the server does not answer";
 
 type Answer = Result<u64, Error>;
 
@@ -154,7 +159,8 @@ impl<'a> Group<'a, '_> {
                 answers: pipeline.len().saturating_sub(sent),
             });
         }
-        let answers = pipeline.answers().await;
+        let answers = pipeline.answers_within(PATIENCE).await;
+        let answers = answers.ok_or_else(|| Fault::Lost(NO_ANSWER.to_owned()))?;
         self.settle(steps, answers)
     }
 
@@ -305,8 +311,8 @@ impl<'a> Group<'a, '_> {
         let leaves = self.advance();
         let mut pipeline = Pipeline::new();
         self.send_finish(&mut pipeline, &leaves);
-        let answers = pipeline.answers().await;
-        self.judge_finish(answers)
+        let answers = pipeline.answers_within(PATIENCE).await;
+        self.judge_finish(answers.unwrap_or_default())
     }
 
     /// Moves the log in memory to where it will be, and returns the leaves of the records.
@@ -348,25 +354,22 @@ impl<'a> Group<'a, '_> {
         });
     }
 
-    /// COMMIT of a transaction that was aborted says ROLLBACK, which the driver does not pass on. So the number of
-    /// commits, read after it, tells what became of the group.
+    /// COMMIT of a transaction that was aborted says ROLLBACK, which the driver does not pass on. So every answer before
+    /// it counts, and the number of commits, read after it, has the last word.
     fn judge_finish(self, mut answers: Vec<Answer>) -> Result<Vec<Fate>, Failed> {
         let expected = self.session.log.commits;
-        match answers.pop() {
-            Some(Ok(commits)) if commits == expected => {
+        let commits = answers.pop();
+        let failed = answers.iter().find_map(|answer| answer.as_ref().err());
+        match (failed.map(Fault::of_own), commits) {
+            (None, Some(Ok(commits))) if commits == expected => {
                 remember(self.session, self.draft);
                 Ok(self.fates)
             }
-            Some(Ok(commits)) => {
-                let first = answers.iter().find_map(|answer| answer.as_ref().err());
-                let untouched = commits.saturating_add(1) == expected;
-                Err(Failed::Before(match first.map(Fault::of_own) {
-                    Some(fault) if untouched => fault,
-                    _ => Fault::OtherWriter,
-                }))
-            }
-            Some(Err(error)) => Err(self.in_doubt(reason(&error))),
-            None => Err(self.in_doubt("no answer".to_owned())),
+            (Some(Fault::Lost(reason)), _) => Err(self.in_doubt(reason)),
+            (Some(fault), _) => Err(Failed::Before(fault)),
+            (None, Some(Ok(_))) => Err(Failed::Before(Fault::OtherWriter)),
+            (None, Some(Err(error))) => Err(self.in_doubt(reason(&error))),
+            (None, None) => Err(self.in_doubt(NO_ANSWER.to_owned())),
         }
     }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, Builder};
+use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 
@@ -21,6 +22,8 @@ use crate::writer::shared::Shared;
 
 /// How many readers a store has unless told otherwise; point reads are short.
 const READERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+/// How long a group is in doubt unless told otherwise: long enough for a server to recover from a crash.
+const DECIDE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Which database, and how it is used.
 #[derive(Clone)]
@@ -38,6 +41,9 @@ pub struct Options {
     pub readers: NonZeroUsize,
     /// How many batches wait before the next is answered `Busy`.
     pub queued_batches: usize,
+    /// How long to find out what became of a group whose answer was lost, before its batches are answered `Unknown`.
+    /// Meanwhile others wait.
+    pub decide_within: Duration,
 }
 
 impl Options {
@@ -49,6 +55,7 @@ impl Options {
             pending: Pending::Apply,
             readers: READERS,
             queued_batches: QUEUED_BATCHES,
+            decide_within: DECIDE_WITHIN,
         }
     }
 }
@@ -121,6 +128,7 @@ fn prepare(target: Target, options: &Options, host: Host) -> Result<(Front, Writ
             queue: Arc::clone(&writes),
             reads: Arc::clone(&reads),
             clock: host.clock,
+            decide_within: options.decide_within,
         },
     };
     let front = Front {

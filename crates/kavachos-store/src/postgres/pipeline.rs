@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -47,6 +48,11 @@ impl<'a, T> Pipeline<'a, T> {
             });
         }
         answers
+    }
+
+    /// The same, unless it takes longer than this.
+    pub(super) async fn answers_within(self, patience: Duration) -> Option<Vec<T>> {
+        tokio::time::timeout(patience, self.answers()).await.ok()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use tokio::runtime::{self, Runtime};
@@ -17,6 +18,9 @@ use crate::answer::ReadError;
 use crate::row::{Query, Row};
 use crate::writer::job::{ReadJob, Rows};
 use crate::writer::queue::{Limit, Queue};
+
+/// How long the server may take, beyond the bound that it has on a query, before the connection is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const ONE: Limit = Limit {
     items: 1,
@@ -96,7 +100,7 @@ impl Reader {
             selects().for_each(|(statement, query)| {
                 pipeline.send(select(client, statement, query));
             });
-            return pipeline.answers().await.into_iter().collect();
+            return all(pipeline).await;
         }
         pipeline.send(text(
             client,
@@ -123,6 +127,13 @@ impl Reader {
             Some(reason) => Err(ReadError::Rejected(reason)),
             None => Ok(statement),
         }
+    }
+}
+
+async fn all(pipeline: Pipeline<'_, Result<Vec<Row>, ReadError>>) -> Rows {
+    match pipeline.answers_within(PATIENCE).await {
+        Some(answers) => answers.into_iter().collect(),
+        None => Err(ReadError::Unavailable("the server does not answer".into())),
     }
 }
 

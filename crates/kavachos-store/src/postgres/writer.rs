@@ -25,10 +25,8 @@ use crate::writer::queue::Queue;
 const TRIES: u8 = 5;
 /// How often a group is applied whose connection was lost before it was committed.
 const ATTEMPTS: u8 = 2;
-/// How often the server is asked what became of a group before that is `Unknown`.
-const QUESTIONS: u32 = 40;
-/// How long between.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long between two questions what became of a group.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A batch, who waits for it, and how many groups it was in.
 struct Waiting {
@@ -63,6 +61,8 @@ pub(super) struct Line {
     pub(super) queue: Arc<Queue<Work>>,
     pub(super) reads: Arc<Queue<ReadJob>>,
     pub(super) clock: Arc<dyn Clock>,
+    /// How long to ask what became of a group before that is `Unknown`.
+    pub(super) decide_within: Duration,
 }
 
 /// What became of a group whose answer was lost.
@@ -209,7 +209,10 @@ impl Line {
     /// Connects again. Nobody else may have written meanwhile: what was told of it would be missing in memory.
     async fn connect(&mut self) -> Result<(), Fault> {
         let opened = Session::again(&self.target, Some(self.known.pid)).await;
-        let session = opened.map_err(|error| Fault::Server(error.to_string()))?;
+        let session = opened.map_err(|error| match error {
+            OpenError::Damaged(_) => Fault::OtherWriter,
+            error => Fault::Server(error.to_string()),
+        })?;
         self.known.pid = session.pid;
         let doubt = self.known.doubt;
         let moved = session.log.commits.checked_sub(self.known.commits);
@@ -232,14 +235,23 @@ impl Line {
     async fn ask(&mut self) -> Found {
         self.session = None;
         let before = self.known.commits;
-        for _ in 0..QUESTIONS {
+        let asked = tokio::time::timeout(self.decide_within, self.ask_until_answered()).await;
+        match asked {
+            Ok(true) if self.known.commits == before => Found::NotCommitted,
+            Ok(true) => Found::Committed,
+            Ok(false) | Err(_) => Found::Undecided,
+        }
+    }
+
+    /// `false`: somebody else wrote, so it cannot be found out at all.
+    async fn ask_until_answered(&mut self) -> bool {
+        loop {
             match self.connect().await {
-                Ok(()) if self.known.commits == before => return Found::NotCommitted,
-                Ok(()) => return Found::Committed,
+                Ok(()) => return true,
                 Err(Fault::OtherWriter) => {
                     let reason = Fault::OtherWriter.reason();
                     self.desk.shared.set_health(Health::Stopped(reason.into()));
-                    return Found::Undecided;
+                    return false;
                 }
                 Err(fault) => tracing::warn!(
                     reason = %fault.reason(),
@@ -248,7 +260,6 @@ impl Line {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Found::Undecided
     }
 
     /// The group is in the database: answers what is settled, and returns the rest.

@@ -1,12 +1,15 @@
-//! What the tests of the executors have in common.
+//! What the tests of the executors have in common. Not each of them uses all of it.
+#![allow(dead_code, reason = "every test binary has a copy of its own")]
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
+use kavachos_core::id::AuditId;
+use kavachos_core::ledger::{Actor, Blinding, Outcome, Record};
 use kavachos_store::conformance::{self, Engine};
-use kavachos_store::{Clock, Host, Observer, Rng};
+use kavachos_store::{Batch, Clock, Host, Observer, Rng};
 
 struct Unpark(Thread);
 
@@ -63,4 +66,18 @@ pub(crate) fn run_all(engine: &dyn Engine) {
         })
         .collect();
     assert!(failed.is_empty(), "these failed: {failed:#?}");
+}
+
+/// A batch of one record with this id.
+pub(crate) fn recorded(number: u128) -> Batch {
+    let id = AuditId::from_bits(number);
+    let random = Blinding {
+        blind: [1; 16],
+        salt: [2; 16],
+    };
+    let record = Record::new(id, "decision", Outcome::Allowed, "allowed", Actor::System);
+    Batch {
+        entries: vec![record.seal(random).unwrap()],
+        ..Batch::default()
+    }
 }
