@@ -203,7 +203,8 @@ async fn an_agent_and_its_key_are_stored_changed_and_found(world: World) -> Resu
         vec![handle::born(key.mark), agent::insert_key(key.clone())],
     )
     .await?;
-    assert_eq!(store.list(agent::active_keys(top.id)).await?, [key.clone()]);
+    let active = store.list(agent::active_keys(top.id)).await?;
+    assert_eq!(active, std::slice::from_ref(&key));
     apply(&world, vec![agent::end_key(key.hash, NOW)]).await?;
     let ended = store.find(agent::key_by_hash(key.hash)).await?;
     assert_eq!(ended.and_then(|key| key.ended_at), Some(NOW));

@@ -1,5 +1,8 @@
-//! What the tests of the executors have in common. Not each of them uses all of it.
-#![allow(dead_code, reason = "every test binary has a copy of its own")]
+//! What the tests of the executors have in common.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -4,20 +4,17 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use kavachos_core::id::AuditId;
-use kavachos_core::ledger::{Actor, Blinding, Outcome, Record};
 use kavachos_store::conformance::{self, ManualClock, recompute};
 use kavachos_store::sqlite::{Options, SqliteStore};
 use kavachos_store::{Batch, Query, Store, Write};
 
-use support::{block_on, host};
+use crate::support::{block_on, host, recorded};
 
 /// How often a process is killed.
 const KILLS: usize = 5;
@@ -40,15 +37,9 @@ fn open(path: &Path) -> SqliteStore {
 
 fn batch(number: u64) -> Batch {
     let id = AuditId::from_bits(number.into());
-    let random = Blinding {
-        blind: [1; 16],
-        salt: [2; 16],
-    };
-    let record = Record::new(id, "decision", Outcome::Allowed, "allowed", Actor::System);
     Batch {
         writes: vec![Write::exactly(1, "INSERT INTO probe (name, value) VALUES (?1, 0)").bind(id)],
-        entries: vec![record.seal(random).unwrap()],
-        ..Batch::default()
+        ..recorded(number.into())
     }
 }
 
@@ -77,7 +68,7 @@ fn child() {
 /// Starts the child, kills it in the midst of its work, and returns what it was told of.
 fn kill_one(path: &Path) -> Vec<u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--ignored", "--nocapture"])
+        .args(["kill::child", "--exact", "--ignored", "--nocapture"])
         .arg(path)
         .stdout(Stdio::piped())
         .spawn()

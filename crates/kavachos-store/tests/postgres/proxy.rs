@@ -1,4 +1,9 @@
 //! A proxy on the loopback that cuts the connection of the first client to send COMMIT, when told to.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

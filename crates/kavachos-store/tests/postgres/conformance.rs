@@ -4,8 +4,6 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
-mod support;
-
 use std::sync::Arc;
 
 use kavachos_store::conformance::{self, Database, Engine};
@@ -13,7 +11,7 @@ use kavachos_store::postgres::{Options, PostgresStore};
 use kavachos_store::{BoxFuture, Clock, Observer, Store};
 use kavachos_test::postgres::Cluster;
 
-use support::{host, run_all};
+use crate::support::{host, run_all};
 
 struct Databases(&'static Cluster);
 

@@ -4,15 +4,13 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
-mod support;
-
 use std::sync::Arc;
 
 use kavachos_store::conformance::{self, Database, Engine};
 use kavachos_store::sqlite::{Options, SqliteStore};
 use kavachos_store::{BoxFuture, Clock, Observer, Store};
 
-use support::{host, run_all};
+use crate::support::{host, run_all};
 
 struct Files;
 

@@ -5,8 +5,6 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,7 +16,7 @@ use kavachos_store::postgres::{OpenError, Options, Pending, PostgresStore, plan}
 use kavachos_store::{Batch, CommitError, Effect, Health, Observer, Store, Write};
 use kavachos_test::postgres::{Cluster, PASSWORD, name_of};
 
-use support::{block_on, host, recorded};
+use crate::support::{block_on, host, recorded};
 
 /// How the second process finds the database among its arguments.
 const SCHEME: &str = "postgres://";
@@ -295,7 +293,12 @@ fn one_process_writes_a_log_until_it_ends() {
     };
     let url = cluster.database();
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["second_process", "--exact", "--ignored", "--nocapture"])
+        .args([
+            "server::second_process",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
         .arg(&url)
         .stdout(Stdio::piped())
         .spawn()

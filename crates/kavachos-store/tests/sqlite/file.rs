@@ -5,16 +5,12 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
-mod support;
-
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavachos_core::counter::Rule;
-use kavachos_core::id::AuditId;
-use kavachos_core::ledger::{Actor, Blinding, Entry, Outcome, Record};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_store::conformance::{self, ManualClock, recompute};
 use kavachos_store::migration::{CORE, Migration, SchemaError};
@@ -23,7 +19,7 @@ use kavachos_store::{
     Batch, CommitError, Effect, Health, Observer, Query, Store, Take, Write, handle,
 };
 
-use support::{block_on, host};
+use crate::support::{block_on, host, recorded};
 
 /// A directory with a database in it.
 struct Place {
@@ -69,24 +65,6 @@ fn open_error(options: &Options) -> OpenError {
     match open(options) {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
-    }
-}
-
-fn entry(number: u128) -> Entry {
-    let id = AuditId::from_bits(number);
-    let random = Blinding {
-        blind: [1; 16],
-        salt: [2; 16],
-    };
-    Record::new(id, "decision", Outcome::Allowed, "allowed", Actor::System)
-        .seal(random)
-        .unwrap()
-}
-
-fn recorded(number: u128) -> Batch {
-    Batch {
-        entries: vec![entry(number)],
-        ..Batch::default()
     }
 }
 

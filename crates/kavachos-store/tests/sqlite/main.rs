@@ -1,0 +1,8 @@
+//! The SQLite executor.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod conformance;
+mod file;
+mod kill;
