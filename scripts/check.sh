@@ -15,9 +15,13 @@ tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
   cargo fmt --version || rustup component add rustfmt
   cargo clippy --version || rustup component add clippy
+  # The tests start clusters of their own from its binaries. Without them they say that they skipped PostgreSQL.
+  find_postgres || as_root sh -c 'apt-get update && apt-get install -y postgresql' || true
   cargo deny --version || cargo install --locked "cargo-deny@$DENY_VERSION"
   cargo fetch --locked
 }
+
+find_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
 
 format() { cargo fmt --all --check; }
 
@@ -112,8 +116,10 @@ count() {
         if ($i ~ /^ignored/) ignored += $(i - 1)
       }
     } END { print good + 0, bad + 0, ignored + 0 }' "$log")
+  # What a step could not try says so, in a line of its own.
+  ignored=$((ignored + $(grep -c '^skipped: ' "$log" || true)))
   if [ "$status" -eq "$SKIP" ]; then
-    ignored=$((ignored + 1))
+    :
   elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
     bad=1
   elif [ "$status" -eq 0 ] && ! grep -q '^test result: ' "$log"; then
