@@ -32,7 +32,7 @@ const GUARDIAN: &str = r#"
 bin=$1 home=$2 port=$3; shift 3
 start() {
   "$bin/postgres" -D "$home/data" -c "listen_addresses=127.0.0.1" -c "port=$port" \
-    -c "unix_socket_directories=$home" -c max_connections=200 -c shared_buffers=32MB "$@" >>"$home/log" 2>&1 &
+    -c "unix_socket_directories=$home" -c max_connections=500 -c shared_buffers=32MB "$@" >>"$home/log" 2>&1 &
   server=$!
   for _ in $(seq 600); do
     if "$bin/pg_isready" -q -h "$home" -p "$port"; then echo ready; return; fi

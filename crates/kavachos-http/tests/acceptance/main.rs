@@ -18,3 +18,14 @@ mod queries;
 mod quotas;
 mod restart;
 mod routes;
+
+use kavachos_test::{Setup, TestApp};
+
+/// How the server is set up. The same tests run on PostgreSQL in `acceptance_postgres`.
+fn setup() -> Setup {
+    Setup::default()
+}
+
+async fn start() -> TestApp {
+    setup().start().await
+}
