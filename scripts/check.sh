@@ -15,9 +15,13 @@ tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
   cargo fmt --version || rustup component add rustfmt
   cargo clippy --version || rustup component add clippy
+  # The tests start clusters of their own from its binaries. Without them they say that they skipped PostgreSQL.
+  find_postgres || as_root sh -c 'apt-get update && apt-get install -y postgresql' || true
   cargo deny --version || cargo install --locked "cargo-deny@$DENY_VERSION"
   cargo fetch --locked
 }
+
+find_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
 
 format() { cargo fmt --all --check; }
 

@@ -18,7 +18,7 @@ const HELP_WIDTH: usize = 100;
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
 A command about agents, delegations, users, keys or the audit trail goes to a server (--url, or KAVACH_URL, else \
-http://localhost:3000), or with --database straight to a database file that no server holds.
+http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
 set and the server is the one at http://localhost:3000, the key that `kavach dev` keeps in `kavach.dev-key` beside the \
@@ -43,7 +43,7 @@ struct Global {
     /// The server to talk to [env: KAVACH_URL]
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
-    /// The database file: a server's own, or the one that a command works on by itself [env: KAVACH_DATABASE, for servers]
+    /// The database, a file or `postgres://...`: a server's own, or the one that a command works on by itself [env: KAVACH_DATABASE, for servers]
     #[arg(long, global = true, value_name = "FILE")]
     database: Option<String>,
     /// The configuration file [env: KAVACH_CONFIG] [default: kavach.toml if there is one]
@@ -229,7 +229,7 @@ async fn ask(
     let client = match (&global.database, &global.url) {
         (Some(_), Some(_)) => {
             return Err(Failure::Usage(
-                "give `--url` for a server or `--database` for a file, not both".to_owned(),
+                "give `--url` for a server or `--database` for a database, not both".to_owned(),
             ));
         }
         (Some(_), None) => Client::new(Local::new(tenant::of_command(&config.server()?).await?)),

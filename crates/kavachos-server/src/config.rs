@@ -4,6 +4,7 @@
 //! looks misspelt is reported; every error names the full key and where its value came from, and never repeats a
 //! secret. It does not know what the values are used for, but for the combinations that no server may run with.
 
+mod database;
 mod file;
 mod layer;
 mod safety;
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 use kavachos_core::secret::Secret;
 use kavachos_engine::Settings;
 
+pub(crate) use self::database::Database;
 use self::layer::Layers;
 pub(crate) use self::layer::{ConfigError, Flag, reference};
 pub(crate) use self::value::{Connections, Key, Listen, Log, LogForm, Presence, is_loopback};
@@ -86,8 +88,8 @@ pub(crate) struct Config {
 /// What a server needs.
 #[derive(Clone)]
 pub(crate) struct Server {
-    /// The database file.
-    pub(crate) database: PathBuf,
+    /// The database.
+    pub(crate) database: Database,
     /// Where to listen.
     pub(crate) listen: Listen,
     /// The public address.
@@ -171,9 +173,9 @@ impl Config {
         Ok(server)
     }
 
-    /// The database file.
-    pub(crate) fn database(&self) -> PathBuf {
-        self.layers.text("database").unwrap_or(DATABASE).into()
+    /// The database.
+    pub(crate) fn database(&self) -> Database {
+        Database::new(self.layers.text("database").unwrap_or(DATABASE))
     }
 
     fn connections(&self) -> Result<Connections, ConfigError> {
@@ -254,7 +256,7 @@ impl Config {
 
     /// The key that `kavach dev` keeps beside the database.
     fn dev_key(&self) -> Result<Option<Key>, ConfigError> {
-        let path = crate::dev_key::path(&self.database());
+        let path = self.database().dev_key();
         if !path.exists() {
             return Ok(None);
         }
@@ -309,7 +311,7 @@ mod tests {
         let server = with_file(text, &[], &[]).unwrap();
         assert_eq!(
             (server.database, server.settings.agents_per_owner),
-            ("file.db".into(), 7)
+            (Database::new("file.db"), 7)
         );
         let variables = [
             ("KAVACH_DATABASE", "variable.db"),
@@ -318,11 +320,11 @@ mod tests {
         let server = with_file(text, &variables, &[]).unwrap();
         assert_eq!(
             (server.database, server.settings.agents_per_owner),
-            ("variable.db".into(), 8)
+            (Database::new("variable.db"), 8)
         );
         let server =
             with_file(text, &variables, &[(Flag::Database, "flag.db".to_owned())]).unwrap();
-        assert_eq!(server.database, PathBuf::from("flag.db"));
+        assert_eq!(server.database, Database::new("flag.db"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_engine::NewKey;
 use kavachos_engine::actor::{Actor, Caller, Scopes};
 
+use crate::config::Database;
 use crate::failure::Failure;
 use crate::private_file;
 use crate::tenant;
@@ -26,15 +27,10 @@ pub(crate) struct DevKey {
     pub(crate) is_new: bool,
 }
 
-/// The file for the key of this database: `kavach.dev-key` for `kavach.db`.
-pub(crate) fn path(database: &Path) -> PathBuf {
-    database.with_extension("dev-key")
-}
-
 /// The key in the file if it still works, else a new one with every scope.
-pub(crate) async fn ensure(kavach: &Kavach, database: &Path) -> Result<DevKey, Failure> {
-    let path = path(database);
-    if path == database {
+pub(crate) async fn ensure(kavach: &Kavach, database: &Database) -> Result<DevKey, Failure> {
+    let path = database.dev_key();
+    if *database == Database::File(path.clone()) {
         return Err(Failure::Database(format!(
             "`{}` is where the key is kept: name the database otherwise",
             path.display()

@@ -1,12 +1,12 @@
 //! Opening a database in this process.
 
-use std::path::Path;
-
 use ipnet::IpNet;
 use kavachos::Kavach;
 use kavachos_engine::{Error, Settings};
+use kavachos_store::migration::MIGRATIONS;
+use kavachos_store::postgres;
 
-use crate::config;
+use crate::config::{self, Database};
 use crate::failure::Failure;
 use crate::private_file;
 
@@ -39,33 +39,47 @@ pub(crate) async fn of_command(config: &config::Server) -> Result<Kavach, Failur
 }
 
 async fn open(
-    path: &Path,
+    database: &Database,
     settings: Settings,
     proxies: Vec<IpNet>,
     missing: Missing,
 ) -> Result<Kavach, Failure> {
-    if !path.exists() {
-        match missing {
-            Missing::Refuse => return Err(Failure::Database(not_there(path))),
-            Missing::Create => private_file::create(path)
+    if !exists(database)? {
+        match (missing, database) {
+            (Missing::Refuse, _) => return Err(Failure::Database(not_there(database))),
+            (Missing::Create, Database::Postgres(_)) => {}
+            (Missing::Create, Database::File(path)) => private_file::create(path)
                 .map_err(|error| Failure::file("create the database", path, &error))?,
         }
     }
-    let builder = Kavach::builder()
-        .sqlite(path)
-        .settings(settings)
-        .trusted_proxies(proxies);
+    let builder = match database {
+        Database::File(path) => Kavach::builder().sqlite(path),
+        Database::Postgres(url) => Kavach::builder().postgres(url),
+    };
     builder
+        .settings(settings)
+        .trusted_proxies(proxies)
         .build()
         .await
         .map_err(|error| Failure::Database(error.to_string()))
 }
 
+/// Whether the file is there, or the server's database has tables of ours. The server itself has to be there.
+pub(crate) fn exists(database: &Database) -> Result<bool, Failure> {
+    match database {
+        Database::File(path) => Ok(path.exists()),
+        Database::Postgres(url) => {
+            let pending = postgres::plan(url, MIGRATIONS);
+            let pending = pending.map_err(|error| Failure::Database(error.to_string()))?;
+            Ok(pending.len() < MIGRATIONS.len())
+        }
+    }
+}
+
 /// What to do about a database that is not there.
-pub(crate) fn not_there(path: &Path) -> String {
-    let path = path.display();
+pub(crate) fn not_there(database: &Database) -> String {
     format!(
-        "there is no database `{path}`: make one with `kavach init --database {path}`, or name another with `--database`"
+        "there is no database `{database}`: make one with `kavach init --database {database}`, or name another with `--database`"
     )
 }
 

@@ -2,7 +2,8 @@
 
 -- The one row that every group of batches moves: where the log stands.
 CREATE TABLE log (
-    only {int} PRIMARY KEY CHECK (only = 1),
+    -- Quoted: the word means something in PostgreSQL.
+    "only" {int} PRIMARY KEY CHECK ("only" = 1),
     log {bytes} NOT NULL CHECK (length(log) = 16),
     epoch {int} NOT NULL CHECK (epoch >= 1),
     -- How many groups were committed: after a lost answer to COMMIT this tells whether it was done.

@@ -209,8 +209,8 @@ pub fn page(
     let candidates = "SELECT a.id, OCTET_LENGTH(g.permissions) + COALESCE(OCTET_LENGTH(g.guards), 0) \
            + COALESCE(OCTET_LENGTH(a.metadata), 0) \
          FROM agents a LEFT JOIN grants g ON g.id = a.root_grant \
-         WHERE (?2 IS NULL OR a.owner_user = ?2) AND (?3 IS NULL OR a.owner_agent = ?3) \
-         AND (?4 IS NULL OR a.status = ?4) AND (?5 IS NULL OR a.type = ?5) AND (?6 IS NULL OR a.id < ?6)";
+         WHERE (CAST(?2 AS TEXT) IS NULL OR a.owner_user = ?2) AND (CAST(?3 AS TEXT) IS NULL OR a.owner_agent = ?3) \
+         AND (CAST(?4 AS TEXT) IS NULL OR a.status = ?4) AND (CAST(?5 AS TEXT) IS NULL OR a.type = ?5) AND (CAST(?6 AS TEXT) IS NULL OR a.id < ?6)";
     page::of(candidates, COLUMNS, limit)
         .bind(owner_user)
         .bind(owner_agent)

@@ -184,6 +184,20 @@ impl Batch {
         Ok(())
     }
 
+    /// Whether its turn comes in time. The caller knows the clock, not the log's time, which stays ahead of a clock
+    /// that was set back.
+    ///
+    /// # Errors
+    /// [`CommitError::Unavailable`] once the deadline has passed.
+    pub(crate) fn check_deadline(&self, clock: Timestamp) -> Result<(), CommitError> {
+        match self.deadline {
+            Some(deadline) if deadline < clock => Err(CommitError::Unavailable(
+                "the deadline passed while it waited".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// About how much memory the batch takes while it waits.
     pub fn bytes(&self) -> usize {
         let params = self.writes.iter().flat_map(|write| &write.params);

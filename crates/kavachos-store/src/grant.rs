@@ -252,8 +252,8 @@ pub fn page(
 ) -> Select<Listed<GrantRow>> {
     let (giver_user, giver_agent) = filter.giver.map(owner_columns).unwrap_or_default();
     let candidates = "SELECT g.id, OCTET_LENGTH(g.permissions) + COALESCE(OCTET_LENGTH(g.guards), 0) FROM grants g \
-         WHERE (?2 IS NULL OR g.giver_user = ?2) AND (?3 IS NULL OR g.giver_agent = ?3) \
-         AND (?4 IS NULL OR g.receiver = ?4) AND (?5 IS NULL OR g.id < ?5)";
+         WHERE (CAST(?2 AS TEXT) IS NULL OR g.giver_user = ?2) AND (CAST(?3 AS TEXT) IS NULL OR g.giver_agent = ?3) \
+         AND (CAST(?4 AS TEXT) IS NULL OR g.receiver = ?4) AND (CAST(?5 AS TEXT) IS NULL OR g.id < ?5)";
     page::of(candidates, COLUMNS, limit)
         .bind(giver_user)
         .bind(giver_agent)

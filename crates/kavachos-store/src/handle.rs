@@ -2,19 +2,32 @@
 
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 
+#[cfg(feature = "postgres")]
+use crate::batch::Param;
 use crate::batch::Write;
 
 /// How long a stored handle is: its kind and 16 random bytes.
 pub(crate) const HANDLE_BYTES: usize = 17;
 
+const BIRTH: &str = "INSERT INTO handles (handle, generation) VALUES (?1, ?2)";
+
 /// Stores a new handle; belongs into the batch that creates what it names.
 pub fn born(mark: Mark) -> Write {
-    Write::exactly(
-        1,
-        "INSERT INTO handles (handle, generation) VALUES (?1, ?2)",
-    )
-    .bind(mark.handle)
-    .bind(mark.generation)
+    Write::exactly(1, BIRTH)
+        .bind(mark.handle)
+        .bind(mark.generation)
+}
+
+/// What [`born`] stores, for a writer that has to know before the database does.
+#[cfg(feature = "postgres")]
+pub(crate) fn birth(write: &Write) -> Option<Mark> {
+    match (write.sql.as_ref(), write.params.as_slice()) {
+        (BIRTH, [Param::Blob(handle), Param::Unsigned(generation)]) => Some(Mark {
+            handle: decode(handle)?,
+            generation: *generation,
+        }),
+        _ => None,
+    }
 }
 
 /// The bytes of a handle as they are stored: the kind, then the random part.

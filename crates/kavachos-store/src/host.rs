@@ -1,6 +1,10 @@
 //! What the process around us provides: the time and randomness. Passed in, so that tests own both.
 
+use std::sync::Arc;
+
 use kavachos_core::time::Timestamp;
+
+use crate::contract::Observer;
 
 /// The current time. It may jump either way: what must not go back is made monotone where it is used.
 pub trait Clock: Send + Sync {
@@ -12,4 +16,15 @@ pub trait Clock: Send + Sync {
 pub trait Rng: Send + Sync {
     /// Fills all of `bytes` with random bytes.
     fn fill(&self, bytes: &mut [u8]);
+}
+
+/// What a store needs from the process around it.
+#[derive(Clone)]
+pub struct Host {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Names a new log.
+    pub rng: Arc<dyn Rng>,
+    /// Is told what changed.
+    pub observer: Arc<dyn Observer>,
 }

@@ -6,7 +6,7 @@
 //! on [`CommitError::Conflict`] it reads and decides again.
 //!
 //! The contract is portable: without features this crate has no threads, no files and no database. Feature `sqlite`
-//! brings the executor for SQLite, feature `conformance` the cases that every executor must pass. It depends on
+//! brings the executor for SQLite, `postgres` the one for PostgreSQL, `conformance` the cases that every executor must pass. It depends on
 //! `kavachos-core` alone and knows no rules: who may do what is decided above, before the batch is made.
 
 mod answer;
@@ -26,9 +26,13 @@ pub mod idempotency;
 pub mod ledger;
 pub mod migration;
 pub mod operator_key;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod user;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod writer;
 
 pub use answer::{CommitError, Head, Health, ReadError, Receipt};
 pub use batch::{
@@ -36,6 +40,6 @@ pub use batch::{
     Write,
 };
 pub use contract::{BoxFuture, Observer, Store};
-pub use host::{Clock, Rng};
+pub use host::{Clock, Host, Rng};
 pub use page::{Listed, MAX_PAGE_BYTES};
 pub use row::{Cell, FromCell, FromRow, MAX_QUERIES, Malformed, Query, Row, Select};

@@ -22,6 +22,59 @@ pub struct Migration {
     pub min_binary: u32,
 }
 
+/// What to do with migrations that were not applied yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pending {
+    /// Apply them.
+    Apply,
+    /// Refuse to open the database.
+    Refuse,
+}
+
+/// Why a schema cannot be used by this binary.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// The schema was changed by a newer binary in a way that this one does not know.
+    #[error(
+        "the database needs a newer kavach: its `{owner}` tables ask for level {needs} and this binary knows {known}"
+    )]
+    BinaryTooOld {
+        /// Whose tables.
+        owner: String,
+        /// The level that they ask for.
+        needs: u32,
+        /// The level of this binary.
+        known: u32,
+    },
+    /// A migration is not what it was when it was applied, or they do not follow each other.
+    #[error(
+        "migration {number} of `{owner}` is not the one that was applied: use the binary that made the database"
+    )]
+    Edited {
+        /// Whose migration.
+        owner: String,
+        /// Its number.
+        number: u32,
+    },
+    /// A migration does not apply.
+    #[error("migration {number} of `{owner}` does not apply: {reason}")]
+    Fails {
+        /// Whose migration.
+        owner: String,
+        /// Its number.
+        number: u32,
+        /// What the database said.
+        reason: String,
+    },
+    /// The schema is older than the binary, and it was not asked to change it.
+    #[error("{count} migrations are pending: run `kavach migrate apply`")]
+    Pending {
+        /// How many.
+        count: usize,
+    },
+}
+
 /// The owner of the tables of KavachOS itself.
 pub const CORE: &str = "core";
 

@@ -156,6 +156,6 @@ pub fn active_of_origin(origin: &'static str) -> Select<OperatorKeyRow> {
 /// A page of at most `limit` keys, newest first, older than `before`.
 pub fn page(before: Option<KeyId>, limit: usize) -> Select<Listed<OperatorKeyRow>> {
     let candidates = "SELECT k.id, COALESCE(OCTET_LENGTH(k.ceiling), 0) FROM operator_keys k \
-         WHERE (?2 IS NULL OR k.id < ?2)";
+         WHERE (CAST(?2 AS TEXT) IS NULL OR k.id < ?2)";
     page::of(candidates, COLUMNS, limit).bind(before).of()
 }

@@ -174,7 +174,7 @@ pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
 /// A page of at most `limit` humans, newest first, older than `before`.
 pub fn page(before: Option<UserId>, limit: usize) -> Select<Listed<UserRow>> {
     let candidates = "SELECT u.id, COALESCE(OCTET_LENGTH(u.permissions), 0) FROM users u \
-         WHERE (?2 IS NULL OR u.id < ?2)";
+         WHERE (CAST(?2 AS TEXT) IS NULL OR u.id < ?2)";
     page::of(candidates, COLUMNS, limit).bind(before).of()
 }
 

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::client::{Call, Client, Reply};
 use crate::clock::ManualClock;
+use crate::postgres::Cluster;
 use crate::rng::SeededRng;
 use crate::server::Server;
 
@@ -24,7 +25,33 @@ const SEED: u64 = 2_026;
 pub struct Setup {
     settings: Settings,
     proxies: Vec<String>,
-    in_a_file: bool,
+    engine: Engine,
+    life: Life,
+}
+
+/// Which database the server works on.
+#[derive(Debug, Clone, Copy, Default)]
+enum Engine {
+    #[default]
+    Sqlite,
+    Postgres,
+}
+
+/// How long the database lives.
+#[derive(Debug, Clone, Copy, Default)]
+enum Life {
+    #[default]
+    OneServer,
+    ManyServers,
+}
+
+/// Where the database is.
+enum Home {
+    Memory,
+    /// Removed with the directory.
+    File(TempDir),
+    /// In the cluster that the tests share.
+    Postgres(String),
 }
 
 /// A running server, and what a test needs to call it.
@@ -35,8 +62,7 @@ pub struct TestApp {
     operator: String,
     kavach: Kavach,
     server: Server,
-    /// Present for a database in a file; removed with it.
-    directory: Option<TempDir>,
+    home: Home,
 }
 
 /// An agent that was created, with its key.
@@ -64,20 +90,44 @@ impl Setup {
     }
 
     /// With a database that outlives a restart.
-    pub fn in_a_file(mut self) -> Self {
-        self.in_a_file = true;
+    pub fn lasting(mut self) -> Self {
+        self.life = Life::ManyServers;
         self
+    }
+
+    /// With a database that outlives a restart and that the test itself looks into, which is an SQLite file.
+    pub fn in_a_file(mut self) -> Self {
+        self.engine = Engine::Sqlite;
+        self.lasting()
+    }
+
+    /// On PostgreSQL. Where it is not installed this is said aloud, and the test runs on SQLite.
+    pub fn on_postgres(mut self) -> Self {
+        self.engine = Engine::Postgres;
+        self
+    }
+
+    fn home(&self) -> Home {
+        let cluster = match self.engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Cluster::shared(),
+        };
+        match (cluster, self.life) {
+            (Some(cluster), _) => Home::Postgres(cluster.database()),
+            (None, Life::OneServer) => Home::Memory,
+            (None, Life::ManyServers) => {
+                Home::File(TempDir::new().expect("there is room for a directory"))
+            }
+        }
     }
 
     /// Starts the server and makes an operator's key with every scope.
     pub async fn start(self) -> TestApp {
-        let directory = self
-            .in_a_file
-            .then(|| TempDir::new().expect("there is room for a directory"));
+        let home = self.home();
         let clock = Arc::new(ManualClock::default());
         let rng = Arc::new(SeededRng::new(SEED));
         let host = (Arc::clone(&clock), Arc::clone(&rng));
-        let kavach = self.open(path(directory.as_ref()), host).await;
+        let kavach = self.open(&home, host).await;
         let key = kavach.keys().create(NewKey::new("tests", &["*"])).await;
         let key = key.expect("the first key can be made");
         let operator = key.token.as_ref().expect("a new key is shown").reveal();
@@ -88,31 +138,28 @@ impl Setup {
             setup: self,
             clock,
             rng,
-            directory,
+            home,
         }
     }
 
-    async fn open(
-        &self,
-        file: Option<PathBuf>,
-        (clock, rng): (Arc<ManualClock>, Arc<SeededRng>),
-    ) -> Kavach {
+    async fn open(&self, home: &Home, (clock, rng): (Arc<ManualClock>, Arc<SeededRng>)) -> Kavach {
         let proxy = |text: &String| text.parse().expect("a test names networks");
         let builder = Kavach::builder()
             .settings(self.settings.clone())
             .trusted_proxies(self.proxies.iter().map(proxy).collect())
             .clock(clock as Arc<dyn Clock>)
             .rng(rng as Arc<dyn Rng>);
-        let builder = match file {
-            Some(file) => builder.sqlite(file),
-            None => builder.sqlite_in_memory(),
+        let builder = match home {
+            Home::Memory => builder.sqlite_in_memory(),
+            Home::File(directory) => builder.sqlite(file(directory)),
+            Home::Postgres(url) => builder.postgres(url),
         };
         builder.build().await.expect("the database can be opened")
     }
 }
 
-fn path(directory: Option<&TempDir>) -> Option<PathBuf> {
-    directory.map(|directory| directory.path().join("kavach.db"))
+fn file(directory: &TempDir) -> PathBuf {
+    directory.path().join("kavach.db")
 }
 
 impl TestApp {
@@ -224,20 +271,30 @@ impl TestApp {
 
     /// Closes the database and opens it again. The keys and the address of the caller stay; the port is another one.
     pub async fn restart(&mut self) {
-        self.restart_after(|_| ()).await;
+        self.kavach.close().await;
+        self.reopen().await;
     }
 
     /// Closes the database, hands it to the caller, and opens it again.
     pub async fn restart_after<T>(&mut self, between: impl FnOnce(&Connection) -> T) -> T {
-        let file = path(self.directory.as_ref()).expect("only a database in a file can be opened");
+        let Home::File(directory) = &self.home else {
+            panic!("only a database in a file can be looked into");
+        };
+        let file = file(directory);
         self.kavach.close().await;
         let connection = Connection::open(&file).expect("the file can be opened once it is closed");
         let answer = between(&connection);
         connection.close().expect("the file can be closed");
-        let host = (Arc::clone(&self.clock), Arc::clone(&self.rng));
-        self.kavach = self.setup.open(Some(file), host).await;
-        self.server = Server::of(&self.kavach).await;
+        self.reopen().await;
         answer
+    }
+
+    async fn reopen(&mut self) {
+        let lasts = !matches!(self.home, Home::Memory);
+        assert!(lasts, "a database in memory is gone once it is closed");
+        let host = (Arc::clone(&self.clock), Arc::clone(&self.rng));
+        self.kavach = self.setup.open(&self.home, host).await;
+        self.server = Server::of(&self.kavach).await;
     }
 }
 

@@ -9,20 +9,34 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
+#[cfg(feature = "app")]
 mod app;
+#[cfg(feature = "app")]
 pub mod blocking;
+#[cfg(feature = "app")]
 mod client;
+#[cfg(feature = "app")]
 mod clock;
+#[cfg(feature = "app")]
 mod database;
+#[cfg(feature = "app")]
 mod permissions;
+#[cfg(unix)]
+pub mod postgres;
+#[cfg(feature = "app")]
 mod rng;
+#[cfg(feature = "app")]
 mod server;
+#[cfg(feature = "app")]
 mod snapshot;
 
-pub use app::{Setup, TestAgent, TestApp};
-pub use client::{Call, Client, Reply};
-pub use clock::{ManualClock, START};
-pub use database::{damage, stored_head};
-pub use permissions::{may, may_under};
-pub use rng::SeededRng;
-pub use server::Server;
+#[cfg(feature = "app")]
+pub use self::{
+    app::{Setup, TestAgent, TestApp},
+    client::{Call, Client, Reply},
+    clock::{ManualClock, START},
+    database::{damage, stored_head},
+    permissions::{may, may_under},
+    rng::SeededRng,
+    server::Server,
+};

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use kavachos_engine::{Directory, Engine, Parts, Runtime, Settings};
-use kavachos_store::sqlite::{Host, OpenError, Options, Pending, SqliteStore};
-use kavachos_store::{Clock, Rng};
+use kavachos_store::migration::Pending;
+#[cfg(feature = "postgres")]
+use kavachos_store::postgres::{self, PostgresStore};
+use kavachos_store::sqlite::{OpenError, Options, SqliteStore};
+use kavachos_store::{Clock, Host, Rng, Store};
 
 use crate::kavach::Kavach;
 use crate::runtime::{SystemClock, SystemRng, TokioRuntime};
@@ -18,6 +21,10 @@ pub enum BuildError {
     /// The database cannot be used; says why and what to do.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The PostgreSQL database cannot be used; says why and what to do.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
@@ -29,17 +36,52 @@ pub enum BuildError {
 /// Collects what a [`Kavach`] is made of. Without a database named it works in memory, for tests.
 #[must_use]
 pub struct Builder {
-    options: Options,
+    database: Database,
     settings: Settings,
     http: kavachos_http::Options,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 }
 
+/// Where everything is kept.
+struct Database {
+    sqlite: Options,
+    /// If there is one, it is meant.
+    #[cfg(feature = "postgres")]
+    postgres: Option<postgres::Options>,
+    pending: Pending,
+}
+
+impl Database {
+    /// Names an SQLite database, and forgets any other.
+    fn sqlite(&mut self) -> &mut Options {
+        #[cfg(feature = "postgres")]
+        {
+            self.postgres = None;
+        }
+        &mut self.sqlite
+    }
+
+    fn open(mut self, host: Host) -> Result<Arc<dyn Store>, BuildError> {
+        #[cfg(feature = "postgres")]
+        if let Some(mut options) = self.postgres {
+            options.pending = self.pending;
+            return Ok(Arc::new(PostgresStore::open(&options, host)?));
+        }
+        self.sqlite.pending = self.pending;
+        Ok(Arc::new(SqliteStore::open(&self.sqlite, host)?))
+    }
+}
+
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            options: Options::memory(),
+            database: Database {
+                sqlite: Options::memory(),
+                #[cfg(feature = "postgres")]
+                postgres: None,
+                pending: Pending::Apply,
+            },
             settings: Settings::default(),
             http: kavachos_http::Options::default(),
             clock: Arc::new(SystemClock),
@@ -51,25 +93,32 @@ impl Default for Builder {
 impl Builder {
     /// Keeps everything in this SQLite file, which is created if it is not there. One process owns it.
     pub fn sqlite(mut self, path: impl Into<PathBuf>) -> Self {
-        self.options.path = Some(path.into());
+        self.database.sqlite().path = Some(path.into());
         self
     }
 
     /// Keeps everything in memory, gone at the end: for tests.
     pub fn sqlite_in_memory(mut self) -> Self {
-        self.options.path = None;
+        self.database.sqlite().path = None;
         self
     }
 
-    /// Changes how the database is opened, for example its largest size.
+    /// Keeps everything in this PostgreSQL database, `postgres://user:password@host/database`. One process writes it.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(mut self, url: impl Into<String>) -> Self {
+        self.database.postgres = Some(postgres::Options::url(url));
+        self
+    }
+
+    /// Changes how an SQLite database is opened, for example its largest size.
     pub fn store_options(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(&mut self.options);
+        change(self.database.sqlite());
         self
     }
 
     /// What to do with migrations that were not applied yet; by default they are applied.
     pub fn pending(mut self, pending: Pending) -> Self {
-        self.options.pending = pending;
+        self.database.pending = pending;
         self
     }
 
@@ -109,13 +158,11 @@ impl Builder {
             rng: Arc::clone(&self.rng),
             observer: Arc::clone(&directory) as Arc<_>,
         };
-        let options = self.options;
-        let open = runtime
-            .handle()
-            .spawn_blocking(move || SqliteStore::open(&options, host));
+        let database = self.database;
+        let open = runtime.handle().spawn_blocking(move || database.open(host));
         let store = open.await.map_err(|_| BuildError::Interrupted)??;
         let engine = Engine::new(Parts {
-            store: Arc::new(store),
+            store,
             directory,
             clock: self.clock,
             rng: self.rng,

@@ -64,7 +64,7 @@ async fn strangers(app: &TestApp) -> Vec<(&'static str, Call)> {
 /// Lessons B: every management call carries a credential; each case is repeated without one and gives 401.
 #[tokio::test]
 async fn b_every_route_gives_401_to_a_caller_without_a_live_credential() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let strangers = strangers(&app).await;
     for route in routes() {
@@ -83,7 +83,7 @@ async fn b_every_route_gives_401_to_a_caller_without_a_live_credential() {
     }
     // The twin: the same calls of an operator are let in, each in a world of its own.
     for route in routes() {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let world = World::new(&app).await;
         let reply = route.call(&app.operator(), &world).await;
         assert!(reply.status < 300, "{}: {reply}", route.name());
@@ -92,7 +92,7 @@ async fn b_every_route_gives_401_to_a_caller_without_a_live_credential() {
 
 #[tokio::test]
 async fn a_key_is_taken_with_the_scheme_in_any_case() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let header = format!("bEARER {}", app.operator_key());
     let caller = app.anonymous().header("authorization", &header);
     caller.get("/api/v1/keys").await.expect(200);
@@ -100,7 +100,7 @@ async fn a_key_is_taken_with_the_scheme_in_any_case() {
 
 #[tokio::test]
 async fn only_the_operations_routes_are_open() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for path in OPEN {
         app.anonymous().get(path).await.expect(200);
     }
@@ -117,7 +117,7 @@ async fn only_the_operations_routes_are_open() {
 #[tokio::test]
 async fn an_agent_key_gives_403_where_an_operator_is_needed() {
     for route in routes() {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let world = World::new(&app).await;
         let reply = route.call(&app.call(&world.agent.key), &world).await;
         match route.agent_key {
@@ -136,7 +136,7 @@ async fn an_agent_key_gives_403_where_an_operator_is_needed() {
 
 #[tokio::test]
 async fn a_dead_agent_key_gives_401_but_a_decision_where_one_is_asked_for() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let dead = [
         ("rotated", "key_revoked", &world.other),
@@ -181,7 +181,7 @@ async fn each_route_asks_for_its_own_scope_and_for_no_other() {
         "keys:write",
     ];
     for route in routes() {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let world = World::new(&app).await;
         // Whoever may change a user may also see the user that was changed.
         let others = ALL.iter().filter(|scope| **scope != route.scope);
@@ -218,7 +218,7 @@ async fn each_route_asks_for_its_own_scope_and_for_no_other() {
 
 #[tokio::test]
 async fn an_agent_key_sees_itself_and_what_is_its_own() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let sub = app
         .agent(&world.agent.id, may(&["read"], "mcp:github:repos"))
@@ -263,7 +263,7 @@ async fn an_agent_key_sees_itself_and_what_is_its_own() {
 
 #[tokio::test]
 async fn an_agent_key_makes_agents_and_delegations_for_itself_alone() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let agent = app.call(&world.agent.key);
     let new = |owner: &str| json!({ "ownerId": owner, "name": "n", "type": "service", "permissions": may(&["read"], "mcp:github:x") });
@@ -296,7 +296,7 @@ async fn an_agent_key_makes_agents_and_delegations_for_itself_alone() {
 
 #[tokio::test]
 async fn an_agent_asks_for_itself_and_says_nothing_about_its_own_call() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let agent = app.call(&world.agent.key);
     let ask = |more: Value| {
@@ -344,7 +344,7 @@ async fn bounded(app: &TestApp) -> Call {
 
 #[tokio::test]
 async fn a_ceiling_bounds_everything_that_is_made_widened_or_asked() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let bounded = bounded(&app).await;
     let ours = app
@@ -417,7 +417,7 @@ async fn a_ceiling_bounds_everything_that_is_made_widened_or_asked() {
 /// The new key of an agent is a key that was made: with it the caller would hold all that the agent holds.
 #[tokio::test]
 async fn a_ceiling_bounds_the_rotation_of_an_agents_key() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let bounded = bounded(&app).await;
     let wide = app.agent(&user, may(&["*"], "*")).await;
@@ -447,7 +447,7 @@ async fn a_ceiling_bounds_the_rotation_of_an_agents_key() {
 
 #[tokio::test]
 async fn a_key_makes_changes_and_revokes_no_stronger_key() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let ceiling = may(&["read"], "mcp:github:*");
     let mine = json!({
         "name": "mine", "scopes": ["keys:write", "audit:read"], "ceiling": ceiling,
@@ -500,7 +500,7 @@ async fn a_key_makes_changes_and_revokes_no_stronger_key() {
 
 #[tokio::test]
 async fn a_narrowed_key_and_its_old_form_are_not_mixed_up() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let made = json!({ "name": "k", "scopes": ["users:read", "audit:read"] });
     let made = app.operator().post("/api/v1/keys", made).await.expect(201);
     let (path, caller) = (
@@ -524,7 +524,7 @@ async fn a_narrowed_key_and_its_old_form_are_not_mixed_up() {
 /// A constraint that nothing would heed is not taken.
 #[tokio::test]
 async fn a_ceiling_holds_no_constraints() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let key = |ceiling: Value| json!({ "name": "k", "scopes": ["*"], "ceiling": ceiling });
     let limited = may_under(&["read"], "mcp:*", json!({ "maxCallsPerHour": 1 }));
     let plain = may_under(&["read"], "mcp:*", json!({}));

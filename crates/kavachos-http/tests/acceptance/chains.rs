@@ -77,7 +77,7 @@ pub(crate) async fn give(
 /// F1, B17.
 #[tokio::test]
 async fn f01_b17_a_revoked_parent_stops_its_children() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     assert_eq!(chain.both(&app).await, ["allowed"; 4]);
     let revoked = app.operator().delete(&path(&chain.a)).await.expect(200);
@@ -93,7 +93,7 @@ async fn f01_b17_a_revoked_parent_stops_its_children() {
 /// F1: the original looked at the grants alone.
 #[tokio::test]
 async fn f01_a_suspended_parent_stops_its_children_until_it_is_resumed() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let turn = |how: &str| format!("{}/{how}", path(&chain.a));
     app.operator()
@@ -111,7 +111,7 @@ async fn f01_a_suspended_parent_stops_its_children_until_it_is_resumed() {
 /// F1.
 #[tokio::test]
 async fn f01_an_expired_parent_stops_its_children() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let soon = json!({ "expiresAt": "2026-11-21T10:05:00Z" });
     app.operator()
@@ -128,7 +128,7 @@ async fn f01_an_expired_parent_stops_its_children() {
 /// F1: the human above is an ancestor too, of every hop.
 #[tokio::test]
 async fn f01_a_banned_human_stops_the_chain_that_passes_through_their_agent() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let (bob, other) = (app.user().await, app.user().await);
     let foreign = app.agent(&bob, may(&["read"], "mcp:bob")).await;
@@ -161,7 +161,7 @@ async fn f01_a_banned_human_stops_the_chain_that_passes_through_their_agent() {
 /// F5, B16: depth.
 #[tokio::test]
 async fn f05_b16_no_chain_is_deeper_than_the_root_grant_allows() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     for max_depth in [0, 1, 3] {
         let all = || may(&["read"], "mcp:*");
@@ -201,7 +201,7 @@ async fn f05_b16_no_chain_is_deeper_than_the_root_grant_allows() {
 /// F5, B16: expiry.
 #[tokio::test]
 async fn f05_b16_no_child_outlives_its_parent() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let operator = app.operator();
     let default = operator
@@ -244,7 +244,7 @@ async fn f05_b16_no_child_outlives_its_parent() {
 /// F6, B16: B and C own none of it, and the chain works all the same.
 #[tokio::test]
 async fn f06_b16_a_received_right_can_be_given_on() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     assert_eq!(chain.both(&app).await, ["allowed"; 4]);
     app.decide(&chain.c.id, "read", "mcp:github:issues")
@@ -275,7 +275,7 @@ async fn f06_b16_a_received_right_can_be_given_on() {
 /// F6, B18: a revoked link ends what hangs on it, and nothing else.
 #[tokio::test]
 async fn f06_b18_a_revoked_link_ends_only_what_came_through_it() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let own = app.agent(&chain.user, may(&["read"], "mcp:none")).await;
     app.delegate(&chain.b.id, &own.id, may(&["read"], "mcp:b"))
@@ -314,7 +314,7 @@ async fn f06_b18_a_revoked_link_ends_only_what_came_through_it() {
 /// Authority.md: a narrowed ancestor narrows everyone below, at once.
 #[tokio::test]
 async fn a_narrowed_parent_narrows_its_children_at_once() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     assert_eq!(chain.both(&app).await, ["allowed"; 4]);
     let issues = json!({ "permissions": may(&["read"], "mcp:github:issues") });
@@ -348,7 +348,7 @@ async fn a_narrowed_parent_narrows_its_children_at_once() {
 /// Authority.md: a human's permissions are the first hop of every path.
 #[tokio::test]
 async fn a_narrowed_human_narrows_all_their_agents() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let user = format!("/api/v1/users/{}", chain.user);
     let narrow = json!({ "permissions": may(&["read"], "mcp:b") });
@@ -376,7 +376,7 @@ async fn a_narrowed_human_narrows_all_their_agents() {
 /// The seeds' github-reader and repo-scanner.
 #[tokio::test]
 async fn a_sub_agent_has_a_part_of_its_owner_and_ends_with_it() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let reader = app.agent(&user, may(&["read"], "mcp:github:*")).await;
     let sub = |permissions: Value| json!({ "ownerId": reader.id, "name": "repo-scanner", "type": "autonomous", "permissions": permissions });
@@ -429,7 +429,7 @@ async fn a_sub_agent_has_a_part_of_its_owner_and_ends_with_it() {
 /// A sub-agent's grant ends with the grant that it comes from.
 #[tokio::test]
 async fn a_sub_agent_of_a_received_right_ends_with_it() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let more = json!({ "parent": chain.links[0] });
     let sub = app

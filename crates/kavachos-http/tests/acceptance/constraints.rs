@@ -1,7 +1,7 @@
 //! Constraints over HTTP: each stops what it is there to stop, and nothing when it is not there.
 
 use futures_util::future::join_all;
-use kavachos_test::{Setup, TestAgent, TestApp, may, may_under};
+use kavachos_test::{TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
 /// An agent that may `call` everything below `tool:` under these constraints.
@@ -31,7 +31,7 @@ async fn allowed_of(app: &TestApp, agent: &str, calls: usize, code: &str) -> usi
 /// B20, F11.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn b20_f11_fifty_parallel_calls_over_varied_resources_with_limit_five_give_five() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let limited = agent_under(&app, json!({ "maxCallsPerHour": 5 })).await;
     assert_eq!(allowed_of(&app, &limited.id, 50, "rate_limited").await, 5);
     let reply = app
@@ -56,7 +56,7 @@ async fn b20_f11_fifty_parallel_calls_over_varied_resources_with_limit_five_give
 /// B20, F11: 0 is none, not without limit.
 #[tokio::test]
 async fn b20_f11_a_limit_of_zero_allows_none() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let none = agent_under(&app, json!({ "maxCallsPerHour": 0 })).await;
     assert_eq!(allowed_of(&app, &none.id, 10, "rate_limited").await, 0);
     let one = agent_under(&app, json!({ "maxCallsPerHour": 1 })).await;
@@ -66,7 +66,7 @@ async fn b20_f11_a_limit_of_zero_allows_none() {
 /// F11: only allowed calls are counted.
 #[tokio::test]
 async fn f11_a_call_denied_for_another_reason_takes_no_slot() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let constraints = json!({
         "maxCallsPerHour": 2, "args": { "/n": { "eq": 1 } },
     });
@@ -83,7 +83,7 @@ async fn f11_a_call_denied_for_another_reason_takes_no_slot() {
 /// F11: everyone below a permission takes from its counter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn f11_children_together_never_exceed_their_parent() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     for (limit, expected) in [(json!({ "maxCallsPerHour": 7 }), 7), (json!({}), 40)] {
         let parent = app
@@ -104,7 +104,7 @@ async fn f11_children_together_never_exceed_their_parent() {
 /// F18: budgets are per grant, atomic, and part of the decision.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn f18_a_hundred_parallel_calls_with_a_budget_of_one_give_one() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = agent_under(&app, json!({ "budget": { "amount": 1, "unit": "calls" } })).await;
     assert_eq!(
         allowed_of(&app, &agent.id, 100, "budget_exhausted").await,
@@ -125,7 +125,7 @@ async fn f18_a_hundred_parallel_calls_with_a_budget_of_one_give_one() {
 /// F18.
 #[tokio::test]
 async fn f18_a_budget_in_another_unit_needs_the_cost_and_takes_it() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = agent_under(&app, json!({ "budget": { "amount": 100, "unit": "cent" } })).await;
     let ask = |cost: Value| json!({ "agentId": agent.id, "action": "call", "resource": "tool:x", "cost": cost });
     app.decide(&agent.id, "call", "tool:x")
@@ -166,7 +166,7 @@ async fn from_addresses(app: &TestApp, addresses: &[&str]) -> (TestAgent, Value)
 /// B21, F15: the address is the peer's, and a header of a stranger says nothing.
 #[tokio::test]
 async fn b21_f15_the_peer_counts_and_a_spoofed_header_does_not() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (agent, question) = from_addresses(&app, &["127.0.0.1"]).await;
     let path = "/api/v1/authorize";
     let caller = app.call(&agent.key);
@@ -189,7 +189,7 @@ async fn b21_f15_the_peer_counts_and_a_spoofed_header_does_not() {
 /// B21, F15: the twin of the spoofed header, with the proxy named in the configuration.
 #[tokio::test]
 async fn b21_f15_a_trusted_proxy_says_where_the_call_came_from() {
-    let app = Setup::default()
+    let app = crate::setup()
         .trusting(&["127.0.0.2/32", "10.0.0.0/8"])
         .start()
         .await;
@@ -245,7 +245,7 @@ async fn b21_f15_a_trusted_proxy_says_where_the_call_came_from() {
 /// B21: an operator states the address of the call that it asks about; its own says nothing.
 #[tokio::test]
 async fn b21_an_operator_states_the_address_of_the_call() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (agent, _) = from_addresses(&app, &["127.0.0.1", "198.51.100.0/24", "2001:db8::/48"]).await;
     let ask = |ip: &str| json!({ "agentId": agent.id, "action": "call", "resource": "tool:x", "context": { "ip": ip } });
     app.decide(&agent.id, "call", "tool:x")
@@ -266,7 +266,7 @@ async fn b21_an_operator_states_the_address_of_the_call() {
 /// B22, F14.
 #[tokio::test]
 async fn b22_f14_a_window_over_midnight_is_judged_in_its_zone() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let window =
         json!({ "start": "22:00", "end": "06:00", "timezone": "Europe/Berlin", "days": ["sat"] });
     let agent = agent_under(&app, json!({ "timeWindow": window })).await;
@@ -312,7 +312,7 @@ fn arguments() -> Vec<(Value, bool)> {
 /// B23, F12: a pattern looks at every string, and a call without one fails.
 #[tokio::test]
 async fn b23_f12_a_pattern_cannot_be_passed_by_nesting_or_leaving_out() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = agent_under(&app, json!({ "allowedArgPatterns": ["^/tmp/"] })).await;
     let free = agent_under(&app, json!({})).await;
     for (arguments, passes) in arguments() {
@@ -333,7 +333,7 @@ async fn b23_f12_a_pattern_cannot_be_passed_by_nesting_or_leaving_out() {
 /// B23, F12: rules on named arguments fail closed.
 #[tokio::test]
 async fn b23_f12_a_rule_on_an_argument_fails_when_it_is_missing_or_of_another_type() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let rules = json!({ "/path": { "prefix": "/tmp" }, "/n": { "range": { "min": 1, "max": 9 } } });
     let agent = agent_under(&app, json!({ "args": rules })).await;
     let ask = |arguments: Value| json!({ "agentId": agent.id, "action": "call", "resource": "tool:x", "arguments": arguments });
@@ -363,7 +363,7 @@ async fn b23_f12_a_rule_on_an_argument_fails_when_it_is_missing_or_of_another_ty
 /// B23, F13: the engine is linear in time, so the words that stopped the original for half a minute are nothing.
 #[tokio::test]
 async fn b23_f13_a_pathological_pattern_is_answered() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = agent_under(&app, json!({ "allowedArgPatterns": ["^(a+)+$"] })).await;
     let ask = |text: String| json!({ "agentId": agent.id, "action": "call", "resource": "tool:x", "arguments": { "a": text } });
     app.ask(ask(format!("{}!", "a".repeat(2_000))))
@@ -375,7 +375,7 @@ async fn b23_f13_a_pathological_pattern_is_answered() {
 /// B23, F13: what cannot be judged is refused when it is written, with its place.
 #[tokio::test]
 async fn b23_f13_what_cannot_be_judged_is_refused_when_written() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let long = "x".repeat(5_000);
     for (constraints, field) in [
@@ -440,7 +440,7 @@ async fn b23_f13_what_cannot_be_judged_is_refused_when_written() {
 /// B24, as far as it goes before approvals can be decided: the call is not allowed until they are.
 #[tokio::test]
 async fn b24_f08_a_call_that_needs_approval_is_not_allowed() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for approval in [json!(true), json!({ "ttlSeconds": 60 })] {
         let agent = agent_under(&app, json!({ "requireApproval": approval })).await;
         app.decide(&agent.id, "call", "tool:x")
@@ -461,7 +461,7 @@ async fn b24_f08_a_call_that_needs_approval_is_not_allowed() {
 
 #[tokio::test]
 async fn guards_hold_for_everything_in_a_grant() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let permissions = json!([
         { "resource": "tool:a", "actions": ["call"] }, { "resource": "tool:b", "actions": ["call"] },
@@ -484,7 +484,7 @@ async fn guards_hold_for_everything_in_a_grant() {
 
 #[tokio::test]
 async fn a_permission_begins_and_ends_when_it_says() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = agent_under(
         &app,
         json!({ "notBefore": "2026-11-21T11:00:00Z", "expiresAt": "2026-11-21T12:00:00Z" }),

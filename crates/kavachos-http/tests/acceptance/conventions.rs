@@ -14,7 +14,7 @@ async fn raw(app: &TestApp, body: impl Into<Vec<u8>>) -> Reply {
 
 #[tokio::test]
 async fn a_body_that_is_no_strict_json_is_400() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let deep =
         |levels: usize| format!("{{\"name\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
     for body in [
@@ -52,7 +52,7 @@ async fn a_body_that_is_no_strict_json_is_400() {
 
 #[tokio::test]
 async fn a_refusal_says_code_message_request_and_field() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let reply = raw(&app, "{\"name\":\"n\",\"admin\":true}").await;
     insta::assert_snapshot!(reply.redacted(), @r#"
     400
@@ -95,7 +95,7 @@ async fn a_refusal_says_code_message_request_and_field() {
 
 #[tokio::test]
 async fn every_body_refuses_members_that_it_does_not_know() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     for mut route in routes().into_iter().filter(|route| route.body.is_some()) {
         if let Some(Value::Object(body)) = &mut route.body {
@@ -109,7 +109,7 @@ async fn every_body_refuses_members_that_it_does_not_know() {
 
 #[tokio::test]
 async fn every_route_refuses_parameters_that_it_does_not_know() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     for mut route in routes() {
         let path = format!("{}?extra=1", route.path);
@@ -123,7 +123,7 @@ async fn every_route_refuses_parameters_that_it_does_not_know() {
 #[tokio::test]
 async fn a_body_of_256_kib_is_read_and_a_longer_one_is_413() {
     const MOST: usize = 256 * 1024;
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let padded = |length: usize| {
         let start = "{\"name\":\"n\"";
         format!("{start}{}}}", " ".repeat(length - start.len() - 1))
@@ -142,7 +142,7 @@ async fn a_body_of_256_kib_is_read_and_a_longer_one_is_413() {
 
 #[tokio::test]
 async fn a_body_of_another_type_is_400() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let send = async |content_type: &str| {
         let caller = app.operator().header("content-type", content_type);
         caller
@@ -169,7 +169,7 @@ async fn a_body_of_another_type_is_400() {
 
 #[tokio::test]
 async fn limits_and_cursors_that_make_no_sense_are_400() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for _ in 0..3 {
         app.user().await;
     }
@@ -227,7 +227,7 @@ async fn limits_and_cursors_that_make_no_sense_are_400() {
 
 #[tokio::test]
 async fn a_cursor_belongs_to_its_filters_and_its_list() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (ada, bob) = (app.user().await, app.user().await);
     for _ in 0..3 {
         app.agent(&ada, may(&["read"], "mcp:x")).await;
@@ -257,7 +257,7 @@ async fn a_cursor_belongs_to_its_filters_and_its_list() {
 
 #[tokio::test]
 async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     for route in routes()
         .into_iter()
@@ -310,7 +310,7 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
 
 #[tokio::test]
 async fn a_missing_route_and_a_missing_thing_are_told_apart() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for path in [
         "/",
         "/api",
@@ -334,7 +334,7 @@ async fn a_missing_route_and_a_missing_thing_are_told_apart() {
 
 #[tokio::test]
 async fn every_answer_is_not_stored_and_has_a_request_id_of_ours() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let theirs = "req_01h455vb4pex5vsknk084sn02q";
     let caller = app.operator().header("x-request-id", theirs);
     let replies = [
@@ -367,7 +367,7 @@ async fn every_answer_is_not_stored_and_has_a_request_id_of_ours() {
 
 #[tokio::test]
 async fn the_open_routes_say_how_the_server_is() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let get = async |path: &str| app.anonymous().get(path).await.expect(200);
     assert_eq!(get("/healthz").await.at("/data/status"), "ok");
     assert_eq!(get("/readyz").await.at("/data/status"), "ready");
@@ -399,7 +399,7 @@ async fn the_open_routes_say_how_the_server_is() {
 /// Lessons C 17: no header makes it stumble.
 #[tokio::test]
 async fn malformed_credentials_are_401_and_nothing_worse() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for n in 0..2_000_u32 {
         let mut value: Vec<u8> = b"Bearer kv_key_".to_vec();
         let noise = n.wrapping_mul(2_654_435_761).to_be_bytes();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// B4, as far as the answer goes; the record is in `ledger`.
 #[tokio::test]
 async fn b04_an_allow_is_200_with_its_audit_id() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app
         .agent(&app.user().await, may(&["read"], "mcp:github:*"))
         .await;
@@ -28,7 +28,7 @@ async fn b04_an_allow_is_200_with_its_audit_id() {
 /// B5.
 #[tokio::test]
 async fn b05_a_denial_is_200_with_its_code_and_reason() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app
         .agent(&app.user().await, may(&["read"], "mcp:github:*"))
         .await;
@@ -55,7 +55,7 @@ async fn b05_a_denial_is_200_with_its_code_and_reason() {
 
 #[tokio::test]
 async fn an_agent_that_does_not_exist_is_a_denial_with_a_record() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let unknown = "agent_01h455vb4pex5vsknk084sn02q";
     let reply = app
         .decide(unknown, "read", "mcp:github:repos")
@@ -89,7 +89,7 @@ const MATCHES: [(&str, &str, bool); 16] = [
 /// B6, B7, F9. Each row that does not match stands beside one that does.
 #[tokio::test]
 async fn b06_b07_f09_a_pattern_matches_segment_by_segment() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     for (pattern, resource, matches) in MATCHES {
         let agent = app.agent(&user, may(&["read"], pattern)).await;
@@ -110,7 +110,7 @@ async fn b06_b07_f09_a_pattern_matches_segment_by_segment() {
 /// F9: what could be read in two ways is refused when it is written.
 #[tokio::test]
 async fn f09_ambiguous_patterns_are_refused_when_written() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let create = |pattern: String| json!({ "ownerId": user, "name": "a", "type": "service", "permissions": may(&["read"], &pattern) });
     let long = ["a"; 17].join(":");
@@ -156,7 +156,7 @@ async fn f09_ambiguous_patterns_are_refused_when_written() {
 /// B6: an empty list of actions grants nothing, so it cannot be written.
 #[tokio::test]
 async fn b06_an_empty_action_list_never_grants() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let create = |actions: Value| {
         json!({
@@ -191,7 +191,7 @@ async fn b06_an_empty_action_list_never_grants() {
 /// B8, F10: every match is looked at, in whatever order they stand.
 #[tokio::test]
 async fn b08_f10_a_plain_permission_beside_a_constrained_wildcard_allows_in_any_order() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let exact = json!({ "resource": "mcp:github:repos", "actions": ["read"] });
     let wildcard = json!({
@@ -217,7 +217,7 @@ async fn b08_f10_a_plain_permission_beside_a_constrained_wildcard_allows_in_any_
 /// F36: by id and by key go one way, delegated permissions included.
 #[tokio::test]
 async fn f36_by_id_and_by_key_the_answer_is_the_same() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let giver = app.agent(&user, may(&["read"], "mcp:github:*")).await;
     let agent = app.agent(&user, may(&["read"], "mcp:own")).await;
@@ -246,7 +246,7 @@ async fn f36_by_id_and_by_key_the_answer_is_the_same() {
 /// Authority.md, "Decisions": what is asked must be sayable.
 #[tokio::test]
 async fn a_question_that_cannot_be_read_is_400_and_no_decision() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app.agent(&app.user().await, may(&["*"], "*")).await;
     let size = app.head().size;
     let good = json!({ "agentId": agent.id, "action": "read", "resource": "mcp:x" });
@@ -301,7 +301,7 @@ async fn at_the_end_of_many_long_chains(app: &TestApp) -> TestAgent {
 /// Ledger.md: every decision is a record, whatever its caller does to make it long.
 #[tokio::test]
 async fn a_decision_with_the_longest_record_is_still_a_decision() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = at_the_end_of_many_long_chains(&app).await;
     let user_agent = "\"".repeat(300);
     let caller = app.call(&agent.key).header("user-agent", &user_agent);
@@ -343,7 +343,7 @@ async fn a_decision_with_the_longest_record_is_still_a_decision() {
 /// The same for what is written: the largest agent that is accepted has its record.
 #[tokio::test]
 async fn the_largest_agent_has_its_record() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     // At the end of the longest row of owners.
     let user = app.user().await;
     let mut owner = app

@@ -1,6 +1,6 @@
 //! Delegations and sub-agents: a part of one's authority, never more.
 
-use kavachos_test::{TestApp, may, may_under};
+use kavachos_test::{may, may_under};
 use serde_json::{Value, json};
 
 use crate::chains::{Chain, give, path};
@@ -8,7 +8,7 @@ use crate::chains::{Chain, give, path};
 /// F2, B15: what a parent must heed, its children must heed, whether they say so or not.
 #[tokio::test]
 async fn f02_b15_a_child_that_leaves_a_constraint_out_still_has_it() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     for (constraints, code) in [
         (json!({ "requireApproval": true }), "approval_required"),
@@ -47,7 +47,7 @@ async fn f02_b15_a_child_that_leaves_a_constraint_out_still_has_it() {
 /// F2: a child may be stricter, not looser.
 #[tokio::test]
 async fn f02_a_child_that_states_a_looser_constraint_is_refused() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     for (parent, looser, stricter) in [
         (
@@ -101,7 +101,7 @@ async fn f02_a_child_that_states_a_looser_constraint_is_refused() {
 /// F3, B14.
 #[tokio::test]
 async fn f03_b14_nobody_gives_to_itself_or_in_a_circle() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let repos = || may(&["read"], "mcp:github:repos");
     for (from, to) in [
@@ -122,7 +122,7 @@ async fn f03_b14_nobody_gives_to_itself_or_in_a_circle() {
 /// F4, B13.
 #[tokio::test]
 async fn f04_b13_a_bare_resource_covers_nothing_below_it() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let to = app.agent(&user, may(&["read"], "mcp:none")).await;
     for (parent, child, covered) in [
@@ -148,7 +148,7 @@ async fn f04_b13_a_bare_resource_covers_nothing_below_it() {
 /// B12.
 #[tokio::test]
 async fn b12_a_subset_is_given_and_a_superset_refused_with_its_place() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let from = app
         .agent(&user, may(&["read", "list"], "mcp:github:*"))
@@ -190,7 +190,7 @@ async fn b12_a_subset_is_given_and_a_superset_refused_with_its_place() {
 /// F6b: who gives proves to be the giver; between two humans only an operator gives.
 #[tokio::test]
 async fn f06b_only_the_giver_or_an_operator_gives() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let bob = app.user().await;
     let foreign = app.agent(&bob, may(&["read"], "mcp:bob")).await;
@@ -216,7 +216,7 @@ async fn f06b_only_the_giver_or_an_operator_gives() {
 /// Authority.md, "Grants and chains": a request is made for one human.
 #[tokio::test]
 async fn a_request_is_made_for_one_human() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (ada, bob) = (app.user().await, app.user().await);
     let giver = app.agent(&ada, may(&["read"], "mail:ada:*")).await;
     let agent = app.agent(&bob, may(&["read"], "mail:bob:*")).await;
@@ -263,7 +263,7 @@ async fn a_request_is_made_for_one_human() {
 
 #[tokio::test]
 async fn a_delegation_is_refused_unless_both_ends_and_the_reason_are_there() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let operator = app.operator();
     let to = app.agent(&chain.user, may(&["read"], "mcp:none")).await;

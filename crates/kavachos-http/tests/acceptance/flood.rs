@@ -1,6 +1,6 @@
 //! Refusals: of strangers, who cannot fill the disk, and of agents that ask too often for what they may not do.
 
-use kavachos_test::{Setup, TestApp, may};
+use kavachos_test::{TestApp, may};
 use serde_json::{Value, json};
 
 /// The sum of the counts of these records.
@@ -11,6 +11,8 @@ fn counted(records: &[Value]) -> u64 {
 
 /// How many requests of strangers the ledger knows of: single ones and counted ones.
 async fn strangers(app: &TestApp) -> (u64, u64) {
+    // A refusal does not wait for its record; what is done after it does.
+    app.user().await;
     let single = app.audit("kind=refusal&limit=1000").await.len();
     let summaries = app.audit("kind=refusals&limit=1000").await;
     (
@@ -22,7 +24,7 @@ async fn strangers(app: &TestApp) -> (u64, u64) {
 /// F16: a refusal of someone without a live credential is a record too.
 #[tokio::test]
 async fn f16_a_bad_token_leaves_a_record_with_its_source() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let agent = app.agent(&user, may(&["read"], "mcp:x")).await;
     let rotate = format!("/api/v1/agents/{}/rotate", agent.id);
@@ -63,7 +65,7 @@ async fn f16_a_bad_token_leaves_a_record_with_its_source() {
 /// Ledger.md: strangers cannot fill the disk, and the sum is exact.
 #[tokio::test]
 async fn a_flood_of_bad_tokens_is_counted_exactly() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let flood = async |address: &str, requests: usize| {
         for _ in 0..requests {
             let stranger = app.call("kv_key_wrong").from(address);
@@ -108,7 +110,7 @@ async fn a_flood_of_bad_tokens_is_counted_exactly() {
 #[tokio::test]
 async fn an_agent_that_is_denied_too_often_gets_429_and_a_counted_record() {
     for (limit, single) in [(5, 5_usize), (600, 12)] {
-        let app = Setup::default()
+        let app = crate::setup()
             .settings(|s| s.denials_per_minute = limit)
             .start()
             .await;

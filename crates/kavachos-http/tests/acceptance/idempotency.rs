@@ -26,7 +26,7 @@ fn assert_replay(first: &Reply, again: &Reply) {
 
 #[tokio::test]
 async fn a_repeated_creation_has_no_effect_and_shows_no_key() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let (giver, to) = (
         app.agent(&user, may(&["read"], "mcp:*")).await,
@@ -64,7 +64,7 @@ async fn a_repeated_creation_has_no_effect_and_shows_no_key() {
 
 #[tokio::test]
 async fn the_same_key_with_another_request_is_409() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let once = keyed(app.operator(), "k1");
     let first = once
@@ -86,7 +86,7 @@ async fn the_same_key_with_another_request_is_409() {
 
 #[tokio::test]
 async fn a_key_belongs_to_its_caller_and_route() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let body = json!({ "name": "n", "scopes": ["audit:read"] });
     keyed(app.operator(), "k1")
@@ -121,7 +121,7 @@ async fn a_key_belongs_to_its_caller_and_route() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_calls_with_one_key_make_exactly_one_agent() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let create = async |key: Option<&str>| {
         let caller = key.map_or_else(|| app.operator(), |key| keyed(app.operator(), key));
@@ -155,7 +155,7 @@ async fn parallel_calls_with_one_key_make_exactly_one_agent() {
 
 #[tokio::test]
 async fn a_key_that_cannot_be_read_is_400() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let long = "x".repeat(201);
     for wrong in ["", &long, "k\u{e9}"] {
         let caller = app
@@ -181,7 +181,7 @@ async fn a_key_that_cannot_be_read_is_400() {
 /// A creation that was refused was not done: the same key may be used once it can be.
 #[tokio::test]
 async fn a_refused_creation_does_not_use_the_key_up() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let once = keyed(app.operator(), "k1");
     let ban = |how: &str| format!("/api/v1/users/{user}/{how}");

@@ -1,7 +1,7 @@
 //! The record: one for each decision and each act, nobody named in the tree, and damage shows.
 
 use http::Method;
-use kavachos_test::{Setup, TestApp, damage, may};
+use kavachos_test::{TestApp, damage, may};
 use serde_json::{Value, json};
 
 use crate::chains::Chain;
@@ -19,7 +19,7 @@ fn each<'a>(records: &'a [Value], member: &str) -> Vec<&'a str> {
 /// B4.
 #[tokio::test]
 async fn b04_the_record_says_who_did_what_for_whom_and_from_where() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let agent = app.agent(&user, may(&["read"], "mcp:github:*")).await;
     let question = json!({ "action": "read", "resource": "mcp:github:repos", "arguments": { "q": "secret words" } });
@@ -69,7 +69,7 @@ async fn b04_the_record_says_who_did_what_for_whom_and_from_where() {
 /// B25, F16: a delegated allow is one record, and a denial says which hop of which path stood against it.
 #[tokio::test]
 async fn b25_f16_one_record_for_each_decision() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let giver = app.agent(&user, may(&["read"], "mcp:*")).await;
     let agent = app.agent(&user, may(&["read"], "mcp:own")).await;
@@ -114,7 +114,7 @@ async fn b25_f16_one_record_for_each_decision() {
 /// Ledger.md: `chain` names all ancestors, also of an act of management, so whoever looks for one finds all below it.
 #[tokio::test]
 async fn the_records_of_a_chain_name_all_that_stand_above() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let chain = Chain::new(&app).await;
     let (a, b) = (&chain.a.id, &chain.b.id);
     let given = app
@@ -196,7 +196,7 @@ async fn each_leaves_one_record(app: &TestApp, world: &World, acts: Acts) {
 /// B25, F16: one record for each act of management, also for one that was refused.
 #[tokio::test]
 async fn b25_f16_every_act_on_agents_is_one_record_also_failures() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let new = |resource: &str| {
         let permissions = may(&["read"], resource);
@@ -232,7 +232,7 @@ async fn b25_f16_every_act_on_agents_is_one_record_also_failures() {
 /// B25, F16.
 #[tokio::test]
 async fn b25_f16_every_turn_of_an_agent_is_one_record_also_failures() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let none = || json!({});
     let acts = vec![
@@ -292,7 +292,7 @@ async fn b25_f16_every_turn_of_an_agent_is_one_record_also_failures() {
 /// B25, F16.
 #[tokio::test]
 async fn b25_f16_every_act_on_delegations_and_keys_is_one_record_also_failures() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let give = |resource: &str| {
         let permissions = may(&["read"], resource);
@@ -344,7 +344,7 @@ async fn b25_f16_every_act_on_delegations_and_keys_is_one_record_also_failures()
 /// B25, F16.
 #[tokio::test]
 async fn b25_f16_every_act_on_users_is_one_record_also_failures() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let (name, none) = (|| json!({ "name": "m" }), || json!({}));
     let acts = vec![
@@ -364,7 +364,7 @@ async fn b25_f16_every_act_on_users_is_one_record_also_failures() {
 /// The texts of people stay out of the body: nothing that names them is part of the tree.
 #[tokio::test]
 async fn people_are_in_the_tree_by_a_random_name_alone() {
-    let mut app = Setup::default().in_a_file().start().await;
+    let mut app = crate::setup().in_a_file().start().await;
     let body = json!({ "name": "Ada Lovelace", "email": "ada@example.com" });
     let user = app
         .operator()
@@ -447,7 +447,7 @@ async fn b25_f17_damage_to_any_stored_row_is_seen() {
             ],
         ),
     ] {
-        let mut app = Setup::default().in_a_file().start().await;
+        let mut app = crate::setup().in_a_file().start().await;
         let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
         for _ in 0..6 {
             app.decide(&agent.id, "read", "mcp:x")
@@ -477,7 +477,7 @@ async fn b25_f17_damage_to_any_stored_row_is_seen() {
 /// The codes of refused questions are told apart in the record.
 #[tokio::test]
 async fn denials_are_recorded_under_their_codes() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
     app.decide(&agent.id, "read", "mcp:y")
         .await

@@ -17,7 +17,7 @@ async fn own(app: &TestApp, key: &str) -> String {
 /// B1.
 #[tokio::test]
 async fn b01_a_created_agent_shows_its_key_once() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let body = json!({
         "ownerId": user, "name": "github-reader", "type": "autonomous", "metadata": { "team": "core" },
@@ -78,7 +78,7 @@ async fn b01_a_created_agent_shows_its_key_once() {
 /// B2.
 #[tokio::test]
 async fn b02_an_agent_that_cannot_be_read_is_400_naming_the_field() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let good = json!({
         "ownerId": app.user().await, "name": "a", "type": "autonomous", "permissions": may(&["read"], "mcp:x"),
     });
@@ -143,7 +143,7 @@ async fn b02_an_agent_that_cannot_be_read_is_400_naming_the_field() {
 /// B3.
 #[tokio::test]
 async fn b03_an_unknown_owner_is_404() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for owner in [
         "user_01h455vb4pex5vsknk084sn02q",
         "agent_01h455vb4pex5vsknk084sn02q",
@@ -159,7 +159,7 @@ async fn b03_an_unknown_owner_is_404() {
 /// B9.
 #[tokio::test]
 async fn b09_a_revoked_agent_is_denied_by_id_and_by_key_and_cannot_be_rotated() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
     let operator = app.operator();
     app.decide(&agent.id, "read", "mcp:x")
@@ -187,7 +187,7 @@ async fn b09_a_revoked_agent_is_denied_by_id_and_by_key_and_cannot_be_rotated() 
 /// F24: a revoked agent is not changed any more.
 #[tokio::test]
 async fn f24_a_revoked_agent_is_not_changed() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
     let wider = json!({ "permissions": may(&["*"], "*") });
     app.operator()
@@ -204,7 +204,7 @@ async fn f24_a_revoked_agent_is_not_changed() {
 /// B10, F7: one moment ends the agent on every way.
 #[tokio::test]
 async fn b10_f07_an_agent_past_its_end_is_denied_by_id_and_by_key() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let end = json!({ "expiresAt": "2026-11-21T11:00:00Z" });
     let agent = app
         .agent_with(&app.user().await, may(&["read"], "mcp:x"), end)
@@ -249,7 +249,7 @@ async fn b10_f07_an_agent_past_its_end_is_denied_by_id_and_by_key() {
 /// B11.
 #[tokio::test]
 async fn b11_a_rotated_key_is_dead_at_once_and_the_new_one_works() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
     let before = app.operator().get(&path(&agent)).await.expect(200);
     assert_eq!(own(&app, &agent.key).await, "allowed");
@@ -278,7 +278,7 @@ async fn b11_a_rotated_key_is_dead_at_once_and_the_new_one_works() {
 /// Authority.md: a key ends after 24 hours unless it was made otherwise, and is rotated, not renewed.
 #[tokio::test]
 async fn a_key_ends_by_itself_and_the_agent_does_not() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let default = app.agent(&user, may(&["read"], "mcp:x")).await;
     let short = app
@@ -311,7 +311,7 @@ async fn a_key_ends_by_itself_and_the_agent_does_not() {
 #[tokio::test]
 async fn a_dead_key_is_known_for_thirty_days() {
     const DAYS_30: u64 = 30 * 24 * 3_600;
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let revoked = app.agent(&user, may(&["read"], "mcp:x")).await;
     let expired = app
@@ -340,7 +340,7 @@ async fn a_dead_key_is_known_for_thirty_days() {
 /// Http-api.md: resume gives no key and revives none.
 #[tokio::test]
 async fn a_resumed_agents_key_stays_dead_and_its_grants_live_again() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let agent = app.agent(&user, may(&["read"], "mcp:x")).await;
     let receiver = app.agent(&user, may(&["read"], "mcp:none")).await;
@@ -379,7 +379,7 @@ async fn a_resumed_agents_key_stays_dead_and_its_grants_live_again() {
 /// Http-api.md: PATCH; a member that is left out stays, `null` takes away.
 #[tokio::test]
 async fn a_change_counts_at_once_and_leaves_the_rest() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let more = json!({ "metadata": { "a": 1 }, "guards": { "maxCallsPerHour": 9 }, "maxDepth": 2 });
     let agent = app
         .agent_with(&app.user().await, may(&["read", "write"], "mcp:*"), more)
@@ -425,7 +425,7 @@ async fn a_change_counts_at_once_and_leaves_the_rest() {
 
 #[tokio::test]
 async fn a_list_is_filtered_and_paged() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (ada, bob) = (app.user().await, app.user().await);
     let mut ids = Vec::new();
     for _ in 0..5 {

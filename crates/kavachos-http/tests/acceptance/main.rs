@@ -20,3 +20,14 @@ mod quotas;
 mod refusals;
 mod restart;
 mod routes;
+
+use kavachos_test::{Setup, TestApp};
+
+/// How the server is set up. The same tests run on PostgreSQL in `acceptance_postgres`.
+fn setup() -> Setup {
+    Setup::default()
+}
+
+async fn start() -> TestApp {
+    setup().start().await
+}

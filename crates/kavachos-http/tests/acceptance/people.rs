@@ -29,7 +29,7 @@ async fn b19_f26_f35_a_banned_or_deleted_human_stops_all_below() {
         ("delete", "revoked"),
         ("nothing", "active"),
     ] {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let (user, agent, sub) = family(&app).await;
         let other = app.agent(&user, may(&["read"], "mcp:none")).await;
         app.delegate(&agent.id, &other.id, may(&["read"], "mcp:x"))
@@ -80,7 +80,7 @@ async fn b19_f26_f35_a_banned_or_deleted_human_stops_all_below() {
 /// F26: unbanned, the grants live again and the keys do not.
 #[tokio::test]
 async fn f26_an_unbanned_humans_keys_stay_dead() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (user, agent, sub) = family(&app).await;
     let turn = |how: &str| format!("/api/v1/users/{user}/{how}");
     app.operator()
@@ -113,7 +113,7 @@ async fn f26_an_unbanned_humans_keys_stay_dead() {
 /// F35: a human with agents is deleted, their name goes, and nothing of theirs comes back.
 #[tokio::test]
 async fn f35_a_deleted_human_leaves_a_tombstone() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let body = json!({ "name": "Ada", "email": "Ada@Example.com", "external": { "provider": "clerk", "externalId": "u1" } });
     let user = app.operator().post("/api/v1/users", body).await.expect(201);
     assert_eq!(user.at("/data/email"), "ada@example.com");
@@ -169,7 +169,7 @@ fn mention(id: &str) -> Value {
 /// Authority.md: a human of another provider is created on first mention.
 #[tokio::test]
 async fn an_outside_human_is_created_on_first_mention() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let first = app
         .operator()
         .post("/api/v1/agents", mention("u1"))
@@ -223,7 +223,7 @@ async fn an_outside_human_is_created_on_first_mention() {
 /// Two first mentions at the same time are one human.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_first_mentions_make_one_human() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let create = async || app.operator().post("/api/v1/agents", mention("u1")).await;
     let replies = join_all((0..8).map(|_| create())).await;
     let users: std::collections::BTreeSet<_> = replies
@@ -247,7 +247,7 @@ async fn parallel_first_mentions_make_one_human() {
 
 #[tokio::test]
 async fn an_address_is_one_account_and_a_user_that_cannot_be_read_is_400() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let post = async |body: Value| app.operator().post("/api/v1/users", body).await;
     let first = post(json!({ "email": "ada@example.com" }))
         .await
@@ -294,7 +294,7 @@ async fn an_address_is_one_account_and_a_user_that_cannot_be_read_is_400() {
 /// Whoever comes second at the same moment is told what whoever comes later is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_claims_of_one_address_give_it_to_one() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let ada = json!({ "email": "ada@example.com" });
     let create = async |body: Value| app.operator().post("/api/v1/users", body).await;
     let replies = join_all((0..8).map(|_| create(ada.clone()))).await;

@@ -30,7 +30,7 @@ async fn filled(app: &TestApp) -> ([String; 2], [TestAgent; 3]) {
 /// B26.
 #[tokio::test]
 async fn b26_filters_leave_what_they_say() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (users, agents) = filled(&app).await;
     let (first, sub) = (&agents[0].id, &agents[2].id);
     for (filters, count) in [
@@ -77,7 +77,7 @@ async fn b26_filters_leave_what_they_say() {
 /// B26: the filter comes before the limit, and pages join without a gap.
 #[tokio::test]
 async fn b26_pages_are_filtered_before_they_are_cut() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let (_, agents) = filled(&app).await;
     for filter in [
         "resource=mcp:github:*&kind=decision",
@@ -111,7 +111,7 @@ async fn b26_pages_are_filtered_before_they_are_cut() {
 /// B26: what cannot be read is refused.
 #[tokio::test]
 async fn b26_bad_filters_are_400_naming_the_parameter() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for (query, field) in [
         ("since=yesterday", "since"),
         ("until=2026-13-01T00:00:00Z", "until"),
@@ -141,7 +141,7 @@ async fn b26_bad_filters_are_400_naming_the_parameter() {
 /// A page has 100 records unless told otherwise.
 #[tokio::test]
 async fn b26_the_default_page_has_a_limit() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     for _ in 0..110 {
         app.user().await;
     }

@@ -1,7 +1,7 @@
 //! Quotas: exact, also when everyone comes at once.
 
 use futures_util::future::join_all;
-use kavachos_test::{Setup, TestApp, may};
+use kavachos_test::{TestApp, may};
 use serde_json::json;
 
 async fn create(app: &TestApp, owner: &str) -> (u16, String) {
@@ -14,7 +14,7 @@ async fn create(app: &TestApp, owner: &str) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn b03_f24_twenty_parallel_creates_with_limit_five_leave_five() {
     for (limit, expected) in [(5, 5), (100, 20)] {
-        let app = Setup::default()
+        let app = crate::setup()
             .settings(|s| s.agents_per_owner = limit)
             .start()
             .await;
@@ -40,7 +40,7 @@ async fn b03_f24_twenty_parallel_creates_with_limit_five_leave_five() {
 /// B3: one more than the limit is refused, and a revoked agent makes room.
 #[tokio::test]
 async fn b03_the_eleventh_agent_of_an_owner_is_refused_until_one_is_revoked() {
-    let app = Setup::default()
+    let app = crate::setup()
         .settings(|s| s.agents_per_owner = 10)
         .start()
         .await;
@@ -75,7 +75,7 @@ async fn b03_the_eleventh_agent_of_an_owner_is_refused_until_one_is_revoked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twenty_parallel_delegations_with_limit_five_leave_five() {
     for (limit, expected) in [(5, 5), (1_000, 20)] {
-        let app = Setup::default()
+        let app = crate::setup()
             .settings(|s| s.children_per_grant = limit)
             .start()
             .await;
@@ -101,7 +101,7 @@ async fn twenty_parallel_delegations_with_limit_five_leave_five() {
 /// A grant that ended makes room for another one.
 #[tokio::test]
 async fn a_quota_of_grants_counts_the_live_ones() {
-    let app = Setup::default()
+    let app = crate::setup()
         .settings(|s| s.grants_per_agent = 3)
         .start()
         .await;

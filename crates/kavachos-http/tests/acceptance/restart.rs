@@ -1,12 +1,12 @@
 //! What was answered is there after a restart. That it is there after a kill is shown with the store and the server.
 
-use kavachos_test::{Setup, damage, may, may_under};
+use kavachos_test::{damage, may, may_under};
 use serde_json::json;
 
 /// B30, F34.
 #[tokio::test]
 async fn b30_f34_after_a_restart_everything_is_as_it_was() {
-    let mut app = Setup::default().in_a_file().start().await;
+    let mut app = crate::setup().in_a_file().start().await;
     let user = app.user().await;
     let kept = app.agent(&user, may(&["read"], "mcp:*")).await;
     let stopped = app.agent(&user, may(&["read"], "mcp:*")).await;
@@ -71,7 +71,7 @@ async fn b30_f34_after_a_restart_everything_is_as_it_was() {
 /// A kill that was made before the restart and one after it are both known.
 #[tokio::test]
 async fn b30_keys_that_died_before_a_restart_stay_dead() {
-    let mut app = Setup::default().in_a_file().start().await;
+    let mut app = crate::setup().lasting().start().await;
     let user = app.user().await;
     let agent = app.agent(&user, may(&["read"], "mcp:x")).await;
     let rotate = format!("/api/v1/agents/{}/rotate", agent.id);

@@ -197,7 +197,7 @@ fn the_list_names_every_path_of_the_router() {
 
 #[tokio::test]
 async fn the_list_names_every_method_of_each_path() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let routes = routes();
     for route in &routes {

@@ -61,7 +61,7 @@ impl Welcome<'_> {
         let path = self.key.path.display();
         output.line("");
         output.line(&format!("address       {}", self.url()));
-        output.line(&format!("database      {}", self.config.database.display()));
+        output.line(&format!("database      {}", self.config.database));
         if self.key.is_new {
             output.line(&format!(
                 "operator key  {} (also in {path}, mode 0600)",
@@ -124,7 +124,7 @@ impl Welcome<'_> {
 
     /// What the command line must be told first when the server is not where it looks by itself.
     fn export(&self) -> Option<String> {
-        let here = dev_key::path("kavach.db".as_ref());
+        let here = config::Database::new("kavach.db").dev_key();
         let by_itself = self.url() == DEFAULT_URL && self.key.path == here;
         let quoted = self.key.path.display().to_string().replace('\'', r"'\''");
         (!by_itself).then(|| {

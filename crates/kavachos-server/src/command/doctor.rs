@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::config::{Config, Environment, Flag};
-use crate::dev_key;
 use crate::failure::Failure;
 use crate::output::{Form, Output};
 use crate::private_file::rights_of_others;
@@ -138,7 +137,7 @@ async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Findin
 
 /// The files that hold secrets.
 fn secrets(config: &Config) -> Vec<Finding> {
-    let dev_key = dev_key::path(&config.database());
+    let dev_key = config.database().dev_key();
     let files = config
         .secret_files()
         .into_iter()

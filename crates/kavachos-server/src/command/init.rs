@@ -16,7 +16,7 @@ pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<O
     let made = first_key(&kavach, &config).await;
     kavach.close().await;
     let token = made?;
-    let database = config.database.display().to_string();
+    let database = config.database.to_string();
     if output.form() == Form::Json {
         output.json(
             json!({ "data": { "database": database, "token": token } })
@@ -38,9 +38,9 @@ async fn first_key(kavach: &Kavach, config: &config::Server) -> Result<String, F
         .await
         .map_err(|error| tenant::failure(&error))?
     {
-        let path = config.database.display();
+        let path = &config.database;
         return Err(Failure::Database(format!(
-            "`{path}` is initialised already: use it as it is, or name another file"
+            "`{path}` is initialised already: use it as it is, or name another"
         )));
     }
     let new = NewKey {

@@ -29,7 +29,7 @@ pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<O
     for address in server.addresses() {
         output.line(&format!("listening on http://{address}"));
     }
-    tracing::info!(database = %config.database.display(), issuer = %config.issuer, "ready");
+    tracing::info!(database = %config.database, issuer = %config.issuer, "ready");
     server.run(kavach).await?;
     Ok(Outcome::Done)
 }
@@ -42,7 +42,7 @@ async fn prepare(kavach: &Kavach, config: &config::Server) -> Result<(), Failure
         .await
         .map_err(|error| tenant::failure(&error))?
     {
-        let path = config.database.display();
+        let path = &config.database;
         return Err(Failure::Database(format!(
             "`{path}` has no operator key yet: run `kavach init --database {path}`, or set KAVACH_ADMIN_KEY"
         )));

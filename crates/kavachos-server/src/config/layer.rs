@@ -51,7 +51,11 @@ const fn secret(key: &'static str, variable: &'static str, about: &'static str) 
 
 /// Every setting there is: first those of a server, then those of the command line.
 pub(super) const SETTINGS: [Setting; 19] = [
-    plain("database", "KAVACH_DATABASE", "the database file"),
+    plain(
+        "database",
+        "KAVACH_DATABASE",
+        "the database: a file, or `postgres://...`",
+    ),
     plain("listen", "KAVACH_LISTEN", "addresses to listen on"),
     plain(
         "issuer",

@@ -7,6 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use kavachos_test::postgres::{Cluster, PASSWORD, name_of};
+
 use crate::support::{Place, files, is_one_line};
 use rustix::process::Signal;
 
@@ -26,6 +28,34 @@ fn a_signal_ends_the_server_and_releases_the_database() {
         server.signal(signal);
         assert_eq!(server.ended().code, 0);
         place.done(LIST);
+    }
+}
+
+#[test]
+fn a_postgresql_database_serves_as_well_as_a_file() {
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    let url = cluster.database();
+    let place = Place::new();
+    let missing = place.run(format!("serve --listen 127.0.0.1:0 --database {url}"));
+    assert!(
+        missing.code != 0 && missing.err.contains("kavach init"),
+        "{}",
+        missing.err
+    );
+    let made = place.done(format!("init --database {url}"));
+    let shown = name_of(&url);
+    assert!(made.out.contains(shown), "{}", made.out);
+    let server = place.start(&format!("serve --database {url}"));
+    let held = place.run(format!("agent list --database {url}"));
+    assert!(held.code != 0 && held.err.contains("--url"), "{}", held.err);
+    server.signal(Signal::TERM);
+    let ended = server.ended();
+    assert_eq!(ended.code, 0);
+    place.done(format!("agent list --database {url}"));
+    for said in [&missing.err, &made.out, &held.err, &ended.err] {
+        assert!(!said.contains(PASSWORD), "{said}");
     }
 }
 

@@ -8,6 +8,7 @@ mod counters;
 mod kills;
 mod ledger;
 mod reads;
+mod statements;
 mod world;
 
 use std::sync::Arc;
@@ -76,6 +77,7 @@ pub fn cases() -> Vec<Case> {
         kills::CASES,
         ledger::CASES,
         reads::CASES,
+        statements::CASES,
     ]
     .concat()
 }

@@ -14,7 +14,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::wal::CheckpointMode;
 
 use super::connection::Database;
-use super::queue::{Limit, Queue};
+use crate::writer::queue::{Limit, Queue};
 
 /// After how many new pages of the log the thread copies them: 16 MiB.
 const AHEAD: u32 = 4_000;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, Error, ErrorCode};
 
+use crate::migration::SchemaError;
+
 /// Why a database cannot be opened. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,44 +43,9 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
-    /// The schema was changed by a newer binary in a way that this one does not know.
-    #[error(
-        "the database needs a newer kavach: its `{owner}` tables ask for level {needs} and this binary knows {known}"
-    )]
-    BinaryTooOld {
-        /// Whose tables.
-        owner: String,
-        /// The level that they ask for.
-        needs: u32,
-        /// The level of this binary.
-        known: u32,
-    },
-    /// A migration is not what it was when it was applied, or they do not follow each other.
-    #[error(
-        "migration {number} of `{owner}` is not the one that was applied: use the binary that made the database"
-    )]
-    Edited {
-        /// Whose migration.
-        owner: String,
-        /// Its number.
-        number: u32,
-    },
-    /// A migration does not apply.
-    #[error("migration {number} of `{owner}` does not apply: {reason}")]
-    Migration {
-        /// Whose migration.
-        owner: String,
-        /// Its number.
-        number: u32,
-        /// What SQLite said.
-        reason: String,
-    },
-    /// The schema is older than the binary, and it was not asked to change it.
-    #[error("{count} migrations are pending: run `kavach migrate apply`")]
-    Pending {
-        /// How many.
-        count: usize,
-    },
+    /// The schema is not one for this binary.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// A setting that durability or erasure rests on is weaker than it must be.
     #[error(
         "the database runs with `{setting} = {value}`, which loses or keeps what it must not: it is not used"

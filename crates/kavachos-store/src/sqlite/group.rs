@@ -6,44 +6,30 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use kavachos_core::counter::{self, TakeError};
-use kavachos_core::ledger::{Entry, Hash, LogId, leaf};
+use kavachos_core::ledger::{Entry, Hash};
 use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
 use rusqlite::{CachedStatement, Connection, ffi, params, params_from_iter};
 
 use super::error::Fault;
-use super::log::Log;
+use super::log;
 use super::value::{Bound, to_i64};
 use crate::answer::CommitError;
-use crate::batch::{Batch, Rows, Take, Write};
+use crate::batch::{Batch, Rows, Write};
 use crate::handle;
 use crate::host::Clock;
+use crate::writer::job::{Held, Verdict};
+use crate::writer::log::Log;
+use crate::writer::statement::{INSERT_KILL, RAISE};
+use crate::writer::take::{self, Counters};
 
 const INSERT_ENTRY: &str = "INSERT INTO ledger (seq, time, id, kind, outcome, code, actor, subject, agent, action, \
     resource, request_id, body, salt, personal, leaf) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 const INSERT_MEMBER: &str = "INSERT INTO ledger_member (member, seq) VALUES (?1, ?2) \
     ON CONFLICT (member, seq) DO NOTHING";
-const RAISE: &str = "INSERT INTO handles (handle, generation) VALUES (?1, ?2) ON CONFLICT (handle) \
-    DO UPDATE SET generation = excluded.generation WHERE handles.generation < excluded.generation";
-const INSERT_KILL: &str =
-    "INSERT INTO revocation_log (rseq, handle, generation, rhash) VALUES (?1, ?2, ?3, ?4)";
 const STORE_COUNTER: &str = "INSERT INTO counters (counter, state, time) VALUES (?1, ?2, ?3) \
     ON CONFLICT (counter) DO UPDATE SET state = excluded.state, time = excluded.time";
-
-/// A batch that holds: answered with a receipt once the group is committed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
-    pub(super) first_seq: Option<u64>,
-    pub(super) time: Timestamp,
-}
-
-/// What becomes of one batch when its group is committed.
-pub(super) type Verdict = Result<Held, CommitError>;
-
-/// Counters with the states that a batch would leave them in.
-type Taken<'a> = Vec<(&'a [u8], Vec<u8>)>;
 
 /// The whole group failed.
 #[derive(Debug)]
@@ -100,6 +86,12 @@ pub(super) fn run<'a>(
     }
 }
 
+impl From<CommitError> for Stop {
+    fn from(error: CommitError) -> Self {
+        Self::Batch(error)
+    }
+}
+
 struct Group<'a> {
     connection: &'a Connection,
     log: &'a mut Log,
@@ -133,14 +125,10 @@ impl<'a> Group<'a> {
 
     fn apply(&mut self, batch: &Batch, clock: &dyn Clock) -> Result<Held, Stop> {
         let clock = clock.now();
-        // The caller knows the clock, not the log's time, which stays ahead of a clock that was set back.
-        if batch.deadline.is_some_and(|deadline| deadline < clock) {
-            let late = CommitError::Unavailable("the deadline passed while it waited".into());
-            return Err(Stop::Batch(late));
-        }
-        let now = clock.max(self.log.last_time);
+        batch.check_deadline(clock)?;
+        let now = self.log.time(clock);
         self.check_reads(&batch.reads)?;
-        let taken = self.take(&batch.takes, now)?;
+        let taken = take::evaluate(self, &batch.takes, now)?;
         let first_seq = self.log.frontier.size();
         if is_one_statement(batch) {
             // A single INSERT undoes itself when it fails.
@@ -169,35 +157,13 @@ impl<'a> Group<'a> {
 
     fn check_reads(&mut self, reads: &[Mark]) -> Result<(), Stop> {
         for mark in reads {
-            let current = self.log.generation(self.connection, mark.handle);
+            let current = log::generation(self.log, self.connection, mark.handle);
             let current = current.map_err(|error| self.stop(None, &error))?;
             if current != Some(mark.generation) {
                 return Err(Stop::Batch(CommitError::Conflict { write: None }));
             }
         }
         Ok(())
-    }
-
-    /// Evaluates the takes on the newest state of each counter, without keeping anything yet.
-    fn take<'b>(&mut self, takes: &'b [Take], now: Timestamp) -> Result<Taken<'b>, Stop> {
-        let mut taken: Taken<'_> = Vec::with_capacity(takes.len());
-        for take in takes {
-            let own = taken.iter_mut().find(|(key, _)| **key == *take.counter);
-            let state = match (&own, self.taken.get(&take.counter)) {
-                (Some((_, state)), _) | (None, Some((state, _))) => Some(state.as_slice()),
-                (None, None) => match self.log.counter(self.connection, &take.counter) {
-                    Ok(state) => state,
-                    Err(error) => return Err(stop(self.connection, None, &error)),
-                },
-            };
-            let next = counter::take(state, &take.rule, take.n, now)
-                .map_err(|error| Stop::Batch(refused(take, error)))?;
-            match own {
-                Some((_, state)) => *state = next,
-                None => taken.push((&take.counter, next)),
-            }
-        }
-        Ok(taken)
     }
 
     /// Kills, writes and entries, undone together if one of them fails.
@@ -274,9 +240,8 @@ impl<'a> Group<'a> {
 
     fn insert_entries(&mut self, entries: &[Entry], now: Timestamp) -> Result<(), Stop> {
         self.leaves.clear();
-        let log = self.log.id();
         for (entry, seq) in entries.iter().zip(self.log.frontier.size()..) {
-            let inserted = self.insert_entry(entry, log, seq, now);
+            let inserted = self.insert_entry(entry, seq, now);
             if let Err(error) = inserted {
                 return Err(if is_taken_number(&error) {
                     Stop::Group(Fault::OtherWriter)
@@ -288,14 +253,8 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn insert_entry(
-        &mut self,
-        entry: &Entry,
-        log: LogId,
-        seq: u64,
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        let leaf = leaf(log, seq, now, entry.body());
+    fn insert_entry(&mut self, entry: &Entry, seq: u64, now: Timestamp) -> rusqlite::Result<()> {
+        let leaf = self.log.leaf(entry, seq, now);
         let seq = to_i64(seq)?;
         let columns = entry.projections();
         self.insert_entry.execute(params![
@@ -338,7 +297,7 @@ impl<'a> Group<'a> {
                 store.execute(params![&counter[..], state, time.as_micros()])?;
                 self.log.counters.put(counter, state);
             }
-            self.log.save(connection)
+            log::save(self.log, connection)
         };
         match stored() {
             Ok(true) => Ok(()),
@@ -352,6 +311,18 @@ impl<'a> Group<'a> {
     }
 }
 
+impl Counters for Group<'_> {
+    type Error = Stop;
+
+    fn state(&mut self, counter: &[u8]) -> Result<Option<&[u8]>, Stop> {
+        if let Some((state, _)) = self.taken.get(counter) {
+            return Ok(Some(state));
+        }
+        log::counter(self.log, self.connection, counter)
+            .map_err(|error| stop(self.connection, None, &error))
+    }
+}
+
 /// Whether the batch is one INSERT into the ledger at most, which needs no savepoint.
 fn is_one_statement(batch: &Batch) -> bool {
     batch.writes.is_empty()
@@ -361,19 +332,6 @@ fn is_one_statement(batch: &Batch) -> bool {
             [entry] => entry.projections().chain.is_empty(),
             _ => false,
         }
-}
-
-fn refused(take: &Take, error: TakeError) -> CommitError {
-    match error {
-        TakeError::Refused(refusal) => CommitError::Refused {
-            counter: take.counter.clone(),
-            refusal,
-        },
-        TakeError::Corrupt => CommitError::Rejected {
-            write: None,
-            reason: error.to_string(),
-        },
-    }
 }
 
 fn stop(connection: &Connection, write: Option<usize>, error: &rusqlite::Error) -> Stop {

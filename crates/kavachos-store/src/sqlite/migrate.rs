@@ -1,31 +1,14 @@
 //! Bringing a database to the schema of this binary.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use kavachos_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::error::OpenError;
-use crate::migration::{BOOTSTRAP, Dialect, Migration};
-
-/// What marks a database as ours.
-const APPLICATION: &str = "kavachos";
-
-/// What a database says of its own schema.
-enum Schema {
-    /// Nothing is in it.
-    Empty,
-    /// These were applied.
-    Ours(Applied),
-}
-
-type Applied = HashMap<(String, u32), Step>;
-
-struct Step {
-    checksum: Vec<u8>,
-    min_binary: u32,
-}
+use crate::migration::{BOOTSTRAP, Dialect, Migration, SchemaError};
+use crate::writer::schema::{APPLICATION_NAME, Applied, Schema, Step};
+use crate::writer::statement::{APPLICATION, APPLIED, INSERT_APPLICATION, INSERT_MIGRATION};
 
 /// The migrations that are still to be applied, in order.
 pub(super) fn pending(
@@ -33,15 +16,7 @@ pub(super) fn pending(
     known: &[Migration],
     path: &Path,
 ) -> Result<Vec<Migration>, OpenError> {
-    match schema(connection, path)? {
-        Schema::Empty => Ok(known.to_vec()),
-        Schema::Ours(applied) => {
-            check_level(&applied, known)?;
-            check_history(&applied, known)?;
-            let is_new = |step: &&Migration| !applied.contains_key(&key(step));
-            Ok(known.iter().filter(is_new).copied().collect())
-        }
-    }
+    Ok(schema(connection, path)?.pending(known)?)
 }
 
 /// Applies migrations, each in a transaction of its own, so that a crash leaves whole steps.
@@ -54,11 +29,11 @@ pub(super) fn apply(
     bootstrap(connection).map_err(|error| OpenError::of(&error, path))?;
     for step in steps {
         take_step(connection, step, now).map_err(|error| match OpenError::of(&error, path) {
-            OpenError::Sqlite { reason, .. } => OpenError::Migration {
+            OpenError::Sqlite { reason, .. } => OpenError::Schema(SchemaError::Fails {
                 owner: step.owner.to_owned(),
                 number: step.number,
                 reason,
-            },
+            }),
             plain => plain,
         })?;
     }
@@ -71,10 +46,7 @@ fn bootstrap(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(&Dialect::Sqlite.render(BOOTSTRAP))?;
-    transaction.execute(
-        "INSERT INTO meta (name, value) VALUES ('application', ?1)",
-        [APPLICATION],
-    )?;
+    transaction.execute(INSERT_APPLICATION, [])?;
     transaction.commit()
 }
 
@@ -86,16 +58,16 @@ fn take_step(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(&Dialect::Sqlite.render(step.sql))?;
     transaction.execute(
-            "INSERT INTO migration (owner, number, name, checksum, min_binary, time) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                step.owner,
-                step.number,
-                step.name,
-                step.checksum(),
-                step.min_binary,
-                now.as_micros()
-            ],
-        )?;
+        INSERT_MIGRATION,
+        params![
+            step.owner,
+            step.number,
+            step.name,
+            step.checksum(),
+            step.min_binary,
+            now.as_micros()
+        ],
+    )?;
     transaction.commit()
 }
 
@@ -110,13 +82,9 @@ fn schema(connection: &Connection, path: &Path) -> Result<Schema, OpenError> {
             return Ok(None);
         }
         let application: Option<String> = connection
-            .query_row(
-                "SELECT value FROM meta WHERE name = 'application'",
-                [],
-                |row| row.get(0),
-            )
+            .query_row(APPLICATION, [], |row| row.get(0))
             .optional()?;
-        if application.as_deref() != Some(APPLICATION) {
+        if application.as_deref() != Some(APPLICATION_NAME) {
             return Ok(None);
         }
         applied(connection).map(|steps| Some(Schema::Ours(steps)))
@@ -132,8 +100,7 @@ fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
 }
 
 fn applied(connection: &Connection) -> rusqlite::Result<Applied> {
-    let mut select =
-        connection.prepare("SELECT owner, number, checksum, min_binary FROM migration")?;
+    let mut select = connection.prepare(APPLIED)?;
     let rows = select.query_map([], |row| {
         let key = (row.get(0)?, row.get(1)?);
         let step = Step {
@@ -143,50 +110,4 @@ fn applied(connection: &Connection) -> rusqlite::Result<Applied> {
         Ok((key, step))
     })?;
     rows.collect()
-}
-
-/// Only a binary that is too old is refused; a database that is ahead of it otherwise is fine. Tables of a plugin
-/// that is not there do not matter.
-fn check_level(applied: &Applied, known: &[Migration]) -> Result<(), OpenError> {
-    let mut levels: HashMap<&str, u32> = HashMap::new();
-    for step in known {
-        let level = levels.entry(step.owner).or_default();
-        *level = step.number.max(*level);
-    }
-    for ((owner, _), step) in applied {
-        if let Some(level) = levels.get(owner.as_str())
-            && step.min_binary > *level
-        {
-            return Err(OpenError::BinaryTooOld {
-                owner: owner.clone(),
-                needs: step.min_binary,
-                known: *level,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// What was applied is what is embedded, and nothing was left out in between.
-fn check_history(applied: &Applied, known: &[Migration]) -> Result<(), OpenError> {
-    for step in known {
-        let edited = applied
-            .get(&key(step))
-            .is_some_and(|done| done.checksum != step.checksum());
-        let skipped = !applied.contains_key(&key(step))
-            && applied
-                .keys()
-                .any(|(owner, number)| owner == step.owner && *number > step.number);
-        if edited || skipped {
-            return Err(OpenError::Edited {
-                owner: step.owner.to_owned(),
-                number: step.number,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn key(step: &Migration) -> (String, u32) {
-    (step.owner.to_owned(), step.number)
 }

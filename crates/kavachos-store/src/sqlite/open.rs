@@ -14,24 +14,16 @@ use super::checkpoint::Checkpoints;
 use super::connection::Database;
 use super::error::OpenError;
 use super::lock::Lock;
-use super::log::Log;
-use super::migrate;
-use super::queue::{Limit, Queue};
-use super::reader;
-use super::shared::Shared;
 use super::writer::{Session, Writer};
-use crate::contract::Observer;
-use crate::host::{Clock, Rng};
-use crate::migration::{MIGRATIONS, Migration};
+use super::{log, migrate, reader};
+use crate::host::Host;
+use crate::migration::{MIGRATIONS, Migration, Pending, SchemaError};
+use crate::writer::front::{Front, QUEUED_BATCHES, queue_of_batches, queue_of_reads};
+use crate::writer::job::Desk;
+use crate::writer::shared::Shared;
 
 /// How many readers a store has unless told otherwise; point reads are short.
 const READERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
-/// How many batches wait: some groups' worth, so that a stalled disk shows quickly.
-const QUEUED_BATCHES: usize = 8_192;
-/// How much memory waiting batches may take.
-const QUEUED_BYTES: usize = 32 << 20;
-/// How many reads wait.
-const QUEUED_READS: usize = 4_096;
 /// How long another process, such as a backup, may hold a lock before a group fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -53,26 +45,6 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// The largest size of the database; reaching it is like a full disk. `None` is as large as the disk.
     pub max_bytes: Option<u64>,
-}
-
-/// What to do with migrations that were not applied yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pending {
-    /// Apply them.
-    Apply,
-    /// Refuse to open the database.
-    Refuse,
-}
-
-/// What the store needs from the process around it.
-#[derive(Clone)]
-pub struct Host {
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Names a new log.
-    pub rng: Arc<dyn Rng>,
-    /// Is told what changed.
-    pub observer: Arc<dyn Observer>,
 }
 
 impl Options {
@@ -167,10 +139,10 @@ fn prepare(
 ) -> Result<(), OpenError> {
     let steps = migrate::pending(connection, &options.migrations, database.shown())?;
     if options.pending == Pending::Refuse && !steps.is_empty() {
-        return Err(OpenError::Pending { count: steps.len() });
+        return Err(SchemaError::Pending { count: steps.len() }.into());
     }
     migrate::apply(connection, &steps, host.clock.now(), database.shown())?;
-    Log::create(connection, &*host.rng).map_err(|error| OpenError::of(&error, database.shown()))
+    log::create(connection, &*host.rng).map_err(|error| OpenError::of(&error, database.shown()))
 }
 
 fn start(
@@ -185,18 +157,12 @@ fn start(
         path: shown.clone(),
         reason: error.to_string(),
     };
-    let shared = Arc::new(Shared::new(session.log().head()));
-    let writes = Arc::new(Queue::new(Limit {
-        items: options.queued_batches,
-        bytes: QUEUED_BYTES,
-    }));
-    let reads = database.path.is_some().then(|| {
-        Arc::new(Queue::new(Limit {
-            items: QUEUED_READS,
-            bytes: usize::MAX,
-        }))
-    });
-    let readers = match &reads {
+    let front = Front {
+        writes: queue_of_batches(options.queued_batches),
+        reads: database.path.is_some().then(queue_of_reads),
+        shared: Arc::new(Shared::new(session.log().head())),
+    };
+    let readers = match &front.reads {
         Some(queue) => reader::start(options.readers.get(), &database, queue).map_err(io)?,
         None => Vec::new(),
     };
@@ -209,11 +175,13 @@ fn start(
     let writer = Writer {
         database,
         session: Some(session),
-        shared: Arc::clone(&shared),
-        queue: Arc::clone(&writes),
-        reads: reads.clone(),
+        desk: Desk {
+            shared: Arc::clone(&front.shared),
+            observer: host.observer,
+        },
+        queue: Arc::clone(&front.writes),
+        reads: front.reads.clone(),
         clock: host.clock,
-        observer: host.observer,
         readers,
         checkpoints,
         lock,
@@ -223,9 +191,7 @@ fn start(
         .spawn(move || writer.run())
         .map_err(io)?;
     Ok(SqliteStore {
-        writes,
-        reads,
-        shared,
+        front,
         directory,
         thread: Mutex::new(Some(thread)),
     })

@@ -3,24 +3,15 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use futures_channel::oneshot;
 use rusqlite::{CachedStatement, Connection, params_from_iter};
 
 use super::connection::Database;
 use super::error::Fault;
-use super::queue::{Limit, Queue};
 use super::value::{Bound, cell};
 use crate::answer::ReadError;
 use crate::row::{Query, Row};
-
-/// The rows of each query.
-pub(super) type Rows = Result<Vec<Vec<Row>>, ReadError>;
-
-/// Queries that wait for a reader.
-pub(super) struct ReadJob {
-    pub(super) queries: Vec<Query>,
-    pub(super) answer: oneshot::Sender<Rows>,
-}
+use crate::writer::job::{ReadJob, Rows};
+use crate::writer::queue::{Limit, Queue};
 
 const ONE: Limit = Limit {
     items: 1,

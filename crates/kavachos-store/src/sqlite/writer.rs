@@ -6,45 +6,19 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use futures_channel::oneshot;
 use rusqlite::Connection;
 
 use super::checkpoint::Checkpoints;
 use super::connection::Database;
 use super::error::{Fault, OpenError};
-use super::group::{self, Failed, Verdict};
+use super::group::{self, Failed};
 use super::lock::Lock;
-use super::log::Log;
-use super::queue::{Limit, Queue};
-use super::reader::{self, ReadJob};
-use super::shared::Shared;
-use crate::answer::{CommitError, Health, ReadError, Receipt};
-use crate::batch::{Batch, Effect};
-use crate::contract::Observer;
+use super::{log, reader};
+use crate::answer::{CommitError, Health, ReadError};
 use crate::host::Clock;
-
-/// A group ends here, so that the first of it does not wait too long for the last.
-const GROUP: Limit = Limit {
-    items: 2_048,
-    bytes: 4 << 20,
-};
-
-/// What a caller of `commit` waits for.
-pub(super) type Answer = Result<Receipt, CommitError>;
-
-/// A batch and who waits for it.
-pub(super) struct Job {
-    pub(super) batch: Batch,
-    pub(super) answer: oneshot::Sender<Answer>,
-}
-
-/// What the writer's queue holds.
-pub(super) enum Work {
-    /// A batch to commit.
-    Commit(Job),
-    /// Queries; only on a database in memory, which has no other connection.
-    Read(ReadJob),
-}
+use crate::writer::job::{Desk, GROUP, Job, ReadJob, Verdict, Work, answer_all};
+use crate::writer::log::Log;
+use crate::writer::queue::Queue;
 
 /// A connection and what is known of its log.
 pub(super) struct Session {
@@ -57,10 +31,9 @@ pub(super) struct Writer {
     pub(super) database: Database,
     /// `None` after a failure, until the next group opens the database again.
     pub(super) session: Option<Session>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) desk: Desk,
     pub(super) queue: Arc<Queue<Work>>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) observer: Arc<dyn Observer>,
     pub(super) reads: Option<Arc<Queue<ReadJob>>>,
     pub(super) readers: Vec<JoinHandle<()>>,
     /// `None` for a database in memory.
@@ -72,7 +45,7 @@ pub(super) struct Writer {
 impl Session {
     /// Reads the log over this connection.
     pub(super) fn new(connection: Connection, database: &Database) -> Result<Self, OpenError> {
-        let log = Log::load(&connection, database.shown())?;
+        let log = log::load(&connection, database.shown())?;
         Ok(Self { connection, log })
     }
 
@@ -102,7 +75,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let reason = "the writer failed: end the process and start it again";
-            self.shared.set_health(Health::Stopped(reason.into()));
+            self.desk.shared.set_health(Health::Stopped(reason.into()));
         }
         self.queue.abandon();
         if let Some(reads) = &self.reads {
@@ -125,7 +98,7 @@ impl Drop for Writer {
             }
         }
         drop(self.lock.take());
-        self.shared.end();
+        self.desk.shared.end();
     }
 }
 
@@ -147,7 +120,7 @@ impl Writer {
                 self.checkpoint();
             }
             reads.into_iter().for_each(|read| self.read(read));
-            if let Health::Stopped(reason) = self.shared.health() {
+            if let Health::Stopped(reason) = self.desk.shared.health() {
                 return self.refuse_rest(&CommitError::Unavailable(reason));
             }
         }
@@ -188,7 +161,7 @@ impl Writer {
         if self.session.is_none() {
             let opened = Session::reopen(&self.database)
                 .map_err(|error| Failed::Before(Fault::Disk(error.to_string())))?;
-            if !opened.log.continues(&self.shared.head()) {
+            if !opened.log.continues(&self.desk.shared.head()) {
                 return Err(Failed::Before(Fault::OtherWriter));
             }
             self.session = Some(opened);
@@ -205,32 +178,7 @@ impl Writer {
         let Some(session) = &self.session else {
             return answer_all(jobs, &CommitError::Unknown);
         };
-        let head = session.log.head();
-        self.shared.set_head(head);
-        self.shared.set_health(Health::Ready);
-        let held = jobs
-            .iter()
-            .zip(&verdicts)
-            .filter(|(_, verdict)| verdict.is_ok());
-        self.tell(held.map(|(job, _)| &job.batch));
-        for (job, verdict) in jobs.into_iter().zip(verdicts) {
-            let answer = verdict.map(|held| Receipt {
-                first_seq: held.first_seq,
-                time: held.time,
-                head,
-            });
-            // A caller that no longer waits needs no answer.
-            let _ = job.answer.send(answer);
-        }
-    }
-
-    fn tell<'a>(&self, batches: impl Iterator<Item = &'a Batch>) {
-        let effects: Vec<Effect> = batches
-            .flat_map(|batch| batch.effects.iter().copied())
-            .collect();
-        if !effects.is_empty() {
-            self.observer.committed(&effects);
-        }
+        self.desk.committed(session.log.head(), jobs, verdicts);
     }
 
     /// Nothing of the group is on disk.
@@ -238,20 +186,11 @@ impl Writer {
         let reason = fault.reason();
         tracing::error!(%reason, batches = jobs.len(), "a group of batches could not be applied");
         self.reset();
-        let answer = match fault {
-            Fault::OtherWriter => {
-                self.shared
-                    .set_health(Health::Stopped(reason.clone().into()));
-                CommitError::Unavailable(reason.into())
-            }
-            Fault::Busy => CommitError::Busy,
-            _ => {
-                self.shared
-                    .set_health(Health::Failing(reason.clone().into()));
-                CommitError::Unavailable(reason.into())
-            }
-        };
-        answer_all(jobs, &answer);
+        match fault {
+            Fault::OtherWriter => self.desk.stopped(jobs, reason),
+            Fault::Busy => answer_all(jobs, &CommitError::Busy),
+            _ => self.desk.failing(jobs, reason),
+        }
     }
 
     /// COMMIT gave an error: find out what became of the group.
@@ -296,9 +235,7 @@ impl Writer {
         } else if found.saturating_add(1) == commits {
             // The frames of the failed commit may still lie in the log file, and a crash could bring them back. Only
             // a commit that lies over them settles that they are gone.
-            session
-                .log
-                .save(&session.connection)
+            log::save(&mut session.log, &session.connection)
                 .ok()
                 .filter(|saved| *saved)?;
             false
@@ -310,12 +247,8 @@ impl Writer {
     }
 
     fn unknown(&mut self, jobs: Vec<Job>, fault: &Fault) {
-        let reason = fault.reason();
-        tracing::error!(%reason, batches = jobs.len(), "it is unknown whether a group was committed");
-        self.shared.set_health(Health::Failing(reason.into()));
         self.session = None;
-        self.tell(jobs.iter().map(|job| &job.batch));
-        answer_all(jobs, &CommitError::Unknown);
+        self.desk.unknown(jobs, fault.reason());
     }
 
     /// Back to what is on disk. What cannot be rolled back is closed and opened again by the next group.
@@ -326,7 +259,8 @@ impl Writer {
         match session.rolled_back(&self.database) {
             Ok(session) => self.session = Some(session),
             Err(error) if self.database.path.is_none() => {
-                self.shared
+                self.desk
+                    .shared
                     .set_health(Health::Stopped(error.to_string().into()));
             }
             Err(error) => tracing::error!(%error, "the log cannot be read again yet"),
@@ -342,23 +276,21 @@ impl Writer {
     }
 }
 
-fn answer_all(jobs: Vec<Job>, error: &CommitError) {
-    for job in jobs {
-        let _ = job.answer.send(Err(error.clone()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use futures_channel::oneshot;
     use kavachos_core::time::Timestamp;
 
     use super::*;
+    use crate::batch::Batch;
     use crate::host::Rng;
     use crate::migration::MIGRATIONS;
-    use crate::sqlite::{group::Held, migrate};
+    use crate::sqlite::migrate;
+    use crate::writer::job::{Answer, Held};
+    use crate::writer::shared::Shared;
 
     struct Still;
 
@@ -386,15 +318,17 @@ mod tests {
             database.shown(),
         )
         .unwrap();
-        Log::create(&connection, &Still).unwrap();
+        log::create(&connection, &Still).unwrap();
         let session = Session::new(connection, &database).unwrap();
         let mut writer = Writer {
-            shared: Arc::new(Shared::new(session.log.head())),
+            desk: Desk {
+                shared: Arc::new(Shared::new(session.log.head())),
+                observer: Arc::new(()),
+            },
             database,
             session: Some(session),
             queue: Arc::new(Queue::new(GROUP)),
             clock: Arc::new(Still),
-            observer: Arc::new(()),
             reads: None,
             readers: Vec::new(),
             checkpoints: None,
@@ -458,7 +392,7 @@ mod tests {
         writer.session = None;
         std::fs::rename(&path, &away).unwrap();
         assert_eq!(told(&mut writer, 2), Err(CommitError::Unknown));
-        assert!(matches!(writer.shared.health(), Health::Failing(_)));
+        assert!(matches!(writer.desk.shared.health(), Health::Failing(_)));
         assert!(!path.exists(), "a lost database is not made anew");
         std::fs::rename(&away, &path).unwrap();
         assert!(told(&mut writer, 2).is_ok());
@@ -468,9 +402,9 @@ mod tests {
     fn a_database_that_was_replaced_by_an_older_one_stops_the_writer() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = writer(&directory);
-        let mut later = writer.shared.head();
+        let mut later = writer.desk.shared.head();
         later.size = 1;
-        writer.shared.set_head(later);
+        writer.desk.shared.set_head(later);
         writer.session = None;
         let (job, mut answered) = job();
         writer.commit(vec![job]);
@@ -479,6 +413,6 @@ mod tests {
             matches!(answer, Err(CommitError::Unavailable(_))),
             "{answer:?}"
         );
-        assert!(matches!(writer.shared.health(), Health::Stopped(_)));
+        assert!(matches!(writer.desk.shared.health(), Health::Stopped(_)));
     }
 }

@@ -1,12 +1,18 @@
 //! What the tests of the executors have in common.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use kavachos_store::sqlite::Host;
-use kavachos_store::{Clock, Observer, Rng};
+use kavachos_core::id::AuditId;
+use kavachos_core::ledger::{Actor, Blinding, Outcome, Record};
+use kavachos_store::conformance::{self, Engine};
+use kavachos_store::{Batch, Clock, Host, Observer, Rng};
 
 struct Unpark(Thread);
 
@@ -44,5 +50,37 @@ pub(crate) fn host(clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Host {
         clock,
         rng: Arc::new(Sevens),
         observer,
+    }
+}
+
+/// Runs every case on this engine, and names those that fail.
+pub(crate) fn run_all(engine: &dyn Engine) {
+    let cases = conformance::cases();
+    assert!(cases.len() >= 40, "{}", cases.len());
+    let failed: Vec<String> = cases
+        .iter()
+        .filter_map(|case| {
+            let run = std::panic::AssertUnwindSafe(|| block_on(case.run(engine)));
+            match std::panic::catch_unwind(run) {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("{}: {error}", case.name)),
+                Err(_) => Some(format!("{}: it panicked", case.name)),
+            }
+        })
+        .collect();
+    assert!(failed.is_empty(), "these failed: {failed:#?}");
+}
+
+/// A batch of one record with this id.
+pub(crate) fn recorded(number: u128) -> Batch {
+    let id = AuditId::from_bits(number);
+    let random = Blinding {
+        blind: [1; 16],
+        salt: [2; 16],
+    };
+    let record = Record::new(id, "decision", Outcome::Allowed, "allowed", Actor::System);
+    Batch {
+        entries: vec![record.seal(random).unwrap()],
+        ..Batch::default()
     }
 }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use kavachos::Kavach;
+use kavachos::{BuildError, Kavach};
 use kavachos_engine::AuditFilter;
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::PageOf;
 use kavachos_store::migration::MIGRATIONS;
-use kavachos_store::sqlite;
+use kavachos_store::{postgres, sqlite};
 
 use super::{Finding, private};
-use crate::config::Server;
+use crate::config::{Database, Server};
 use crate::failure::Failure;
 use crate::tenant::{self, Missing};
 
@@ -32,45 +32,74 @@ pub(super) enum Holder {
 
 /// Everything about the database, and who holds it.
 pub(super) async fn look(config: &Server) -> (Holder, Vec<Finding>) {
-    let path = &config.database;
-    if !path.exists() {
-        let findings = vec![Finding::bad("database", tenant::not_there(path))];
-        return (Holder::Nobody, findings);
+    match tenant::exists(&config.database) {
+        Ok(true) => {}
+        Ok(false) => {
+            let missing = Finding::bad("database", tenant::not_there(&config.database));
+            return (Holder::Nobody, vec![missing]);
+        }
+        Err(failure) => {
+            let unusable = Finding::bad("database", failure.to_string());
+            return (Holder::Nobody, vec![unusable]);
+        }
     }
-    let mut findings = vec![schema(path), private("database", path)];
-    findings.extend(room(path));
-    let holder = match holder(path) {
+    let mut findings = vec![schema(&config.database)];
+    let holder = match &config.database {
+        Database::File(path) => {
+            findings.push(private("database", path));
+            findings.extend(room(path));
+            holder(path)
+        }
+        Database::Postgres(url) => holder_of_log(url).await,
+    };
+    match holder {
         Some(holder) => {
             findings.push(Finding::ok(
                 "lock",
                 format!("held by {holder}, which is the server if one runs"),
             ));
-            Holder::Other
+            (Holder::Other, findings)
         }
         None => {
             findings.extend(opened(config).await);
-            Holder::Nobody
+            (Holder::Nobody, findings)
         }
-    };
-    (holder, findings)
+    }
+}
+
+/// Who holds the log in a PostgreSQL database. What else is wrong with it comes up when it is opened.
+async fn holder_of_log(url: &str) -> Option<String> {
+    match Kavach::builder().postgres(url).build().await {
+        Err(BuildError::Postgres(postgres::OpenError::Held { holder })) => Some(holder),
+        Err(_) => None,
+        Ok(kavach) => {
+            kavach.close().await;
+            None
+        }
+    }
 }
 
 /// Whether this binary knows the schema. Reads only.
-fn schema(path: &Path) -> Finding {
-    let shown = path.display();
-    match sqlite::plan(path, MIGRATIONS) {
+fn schema(database: &Database) -> Finding {
+    let planned = match database {
+        Database::File(path) => sqlite::plan(path, MIGRATIONS).map_err(|error| error.to_string()),
+        Database::Postgres(url) => {
+            postgres::plan(url, MIGRATIONS).map_err(|error| error.to_string())
+        }
+    };
+    match planned {
         Ok(pending) if pending.is_empty() => Finding::ok(
             "database",
-            format!("`{shown}` has the schema of this binary"),
+            format!("`{database}` has the schema of this binary"),
         ),
         Ok(pending) => Finding::warn(
             "database",
             format!(
-                "`{shown}` lacks {} migrations; the next start applies them",
+                "`{database}` lacks {} migrations; the next start applies them",
                 pending.len()
             ),
         ),
-        Err(error) => Finding::bad("database", error.to_string()),
+        Err(error) => Finding::bad("database", error),
     }
 }
 
@@ -84,7 +113,7 @@ async fn opened(config: &Server) -> Vec<Finding> {
     let mut findings = vec![
         Finding::ok(
             "open",
-            format!("write-ahead log, synchronous FULL; {} records", head.size),
+            format!("{}; {} records", durability(&config.database), head.size),
         ),
         clock(&kavach)
             .await
@@ -98,6 +127,14 @@ async fn opened(config: &Server) -> Vec<Finding> {
     }
     kavach.close().await;
     findings
+}
+
+/// What stands for an acknowledged record; weaker is not opened.
+fn durability(database: &Database) -> &'static str {
+    match database {
+        Database::File(_) => "write-ahead log, synchronous FULL",
+        Database::Postgres(_) => "fsync, full_page_writes and synchronous_commit are on",
+    }
 }
 
 /// Whether the newest record was written before now.

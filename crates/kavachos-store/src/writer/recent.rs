@@ -10,14 +10,14 @@ use foldhash::fast::RandomState;
 ///
 /// When the young half is full, it becomes the old one and the old one is forgotten; what is asked for moves to the
 /// young half. So nothing that was used within the last `half` insertions is lost, at constant cost.
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     young: HashMap<K, V, RandomState>,
     old: HashMap<K, V, RandomState>,
     half: usize,
 }
 
 impl<K: Hash + Eq, V> Recent<K, V> {
-    pub(super) fn new(half: usize) -> Self {
+    pub(crate) fn new(half: usize) -> Self {
         Self {
             young: HashMap::default(),
             old: HashMap::default(),
@@ -26,7 +26,7 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     }
 
     /// Looks up an entry and keeps it young.
-    pub(super) fn touch<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
+    pub(crate) fn touch<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -38,7 +38,7 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         self.young.get(key)
     }
 
-    pub(super) fn put(&mut self, key: K, value: V) {
+    pub(crate) fn put(&mut self, key: K, value: V) {
         if self.young.len() >= self.half {
             self.old = std::mem::take(&mut self.young);
         }

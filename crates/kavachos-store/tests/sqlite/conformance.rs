@@ -4,15 +4,13 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
-mod support;
-
 use std::sync::Arc;
 
 use kavachos_store::conformance::{self, Database, Engine};
 use kavachos_store::sqlite::{Options, SqliteStore};
 use kavachos_store::{BoxFuture, Clock, Observer, Store};
 
-use support::{block_on, host};
+use crate::support::{host, run_all};
 
 struct Files;
 
@@ -72,21 +70,6 @@ fn open(
     options.migrations = conformance::migrations();
     let store = SqliteStore::open(&options, host(clock, observer)).unwrap();
     Box::pin(async move { Arc::new(store) as Arc<dyn Store> })
-}
-
-fn run_all(engine: &dyn Engine) {
-    let cases = conformance::cases();
-    assert!(cases.len() >= 40, "{}", cases.len());
-    let failed: Vec<&str> = cases
-        .iter()
-        .filter(|case| {
-            let run = std::panic::AssertUnwindSafe(|| block_on(case.run(engine)));
-            let passed = matches!(std::panic::catch_unwind(run), Ok(Ok(())));
-            !passed
-        })
-        .map(|case| case.name)
-        .collect();
-    assert!(failed.is_empty(), "these failed: {failed:#?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use futures_channel::oneshot;
 use crate::answer::{Head, Health};
 
 /// The last committed head, the writer's health, and who waits for its end.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     head: Mutex<Head>,
     health: Mutex<Health>,
     end: Mutex<End>,
@@ -20,7 +20,7 @@ enum End {
 }
 
 impl Shared {
-    pub(super) fn new(head: Head) -> Self {
+    pub(crate) fn new(head: Head) -> Self {
         Self {
             head: Mutex::new(head),
             health: Mutex::new(Health::Ready),
@@ -28,20 +28,20 @@ impl Shared {
         }
     }
 
-    pub(super) fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         *lock(&self.head)
     }
 
-    pub(super) fn set_head(&self, head: Head) {
+    pub(crate) fn set_head(&self, head: Head) {
         *lock(&self.head) = head;
     }
 
-    pub(super) fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         lock(&self.health).clone()
     }
 
     /// Changes the health. Who has stopped stays so.
-    pub(super) fn set_health(&self, health: Health) {
+    pub(crate) fn set_health(&self, health: Health) {
         let mut current = lock(&self.health);
         if !matches!(*current, Health::Stopped(_)) {
             *current = health;
@@ -49,7 +49,7 @@ impl Shared {
     }
 
     /// Resolves when the writer has ended.
-    pub(super) fn ended(&self) -> oneshot::Receiver<()> {
+    pub(crate) fn ended(&self) -> oneshot::Receiver<()> {
         let (tell, told) = oneshot::channel();
         match &mut *lock(&self.end) {
             End::Awaited(waiting) => waiting.push(tell),
@@ -60,7 +60,7 @@ impl Shared {
     }
 
     /// Tells all who wait for the writer's end.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         *lock(&self.end) = End::Reached;
     }
 }

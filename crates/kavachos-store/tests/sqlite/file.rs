@@ -5,25 +5,21 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
-mod support;
-
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavachos_core::counter::Rule;
-use kavachos_core::id::AuditId;
-use kavachos_core::ledger::{Actor, Blinding, Entry, Outcome, Record};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_store::conformance::{self, ManualClock, recompute};
-use kavachos_store::migration::{CORE, Migration};
+use kavachos_store::migration::{CORE, Migration, SchemaError};
 use kavachos_store::sqlite::{OpenError, Options, Pending, SqliteStore, plan};
 use kavachos_store::{
     Batch, CommitError, Effect, Health, Observer, Query, Store, Take, Write, handle,
 };
 
-use support::{block_on, host};
+use crate::support::{block_on, host, recorded};
 
 /// A directory with a database in it.
 struct Place {
@@ -69,24 +65,6 @@ fn open_error(options: &Options) -> OpenError {
     match open(options) {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
-    }
-}
-
-fn entry(number: u128) -> Entry {
-    let id = AuditId::from_bits(number);
-    let random = Blinding {
-        blind: [1; 16],
-        salt: [2; 16],
-    };
-    Record::new(id, "decision", Outcome::Allowed, "allowed", Actor::System)
-        .seal(random)
-        .unwrap()
-}
-
-fn recorded(number: u128) -> Batch {
-    Batch {
-        entries: vec![entry(number)],
-        ..Batch::default()
     }
 }
 
@@ -261,7 +239,10 @@ fn only_a_binary_that_is_too_old_is_refused() {
     newer(99);
     let error = open_error(&place.options());
     assert!(
-        matches!(error, OpenError::BinaryTooOld { needs: 99, .. }),
+        matches!(
+            error,
+            OpenError::Schema(SchemaError::BinaryTooOld { needs: 99, .. })
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("newer kavach"), "{error}");
@@ -279,7 +260,7 @@ fn an_edited_migration_is_refused() {
     edited.unwrap().sql = "CREATE TABLE other (a {int})";
     assert!(matches!(
         open_error(&options),
-        OpenError::Edited { number: 1, .. }
+        OpenError::Schema(SchemaError::Edited { number: 1, .. })
     ));
 }
 
@@ -304,7 +285,7 @@ fn pending_migrations_are_planned_applied_once_and_only_when_asked() {
     grown.pending = Pending::Refuse;
     assert!(matches!(
         open_error(&grown),
-        OpenError::Pending { count: 1 }
+        OpenError::Schema(SchemaError::Pending { count: 1 })
     ));
     grown.pending = Pending::Apply;
     assert_eq!(count(&open(&grown).unwrap(), "more"), 0);
@@ -325,7 +306,10 @@ fn a_migration_that_fails_leaves_nothing_of_itself() {
     });
     let error = open_error(&broken);
     assert!(
-        matches!(error, OpenError::Migration { number: 1, .. }),
+        matches!(
+            error,
+            OpenError::Schema(SchemaError::Fails { number: 1, .. })
+        ),
         "{error}"
     );
     assert!(!place.intruder().table_exists(None, "half").unwrap());

@@ -5,19 +5,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How much a queue holds, or how much is taken out of it at once.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limit {
-    pub(super) items: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Limit {
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Why an item was not taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoRoom {
+pub(crate) enum NoRoom {
     Full,
     Closed,
 }
 
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     line: Mutex<Line<T>>,
     filled: Condvar,
     limit: Limit,
@@ -31,8 +31,23 @@ struct Line<T> {
     waiting: usize,
 }
 
+impl<T> Line<T> {
+    fn take(&mut self, into: &mut Vec<T>, at_most: Limit) {
+        let mut taken = 0_usize;
+        for _ in 0..at_most.items {
+            let next = self.items.pop_front_if(|(_, bytes)| {
+                taken == 0 || taken.saturating_add(*bytes) <= at_most.bytes
+            });
+            let Some((item, bytes)) = next else { break };
+            taken = taken.saturating_add(bytes.max(1));
+            self.bytes = self.bytes.saturating_sub(bytes);
+            into.push(item);
+        }
+    }
+}
+
 impl<T> Queue<T> {
-    pub(super) fn new(limit: Limit) -> Self {
+    pub(crate) fn new(limit: Limit) -> Self {
         let line = Line {
             items: VecDeque::new(),
             bytes: 0,
@@ -47,7 +62,7 @@ impl<T> Queue<T> {
     }
 
     /// Puts an item at the end, or hands nothing over and says why. A single item may be larger than the limit.
-    pub(super) fn push(&self, item: T, bytes: usize) -> Result<(), NoRoom> {
+    pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), NoRoom> {
         let mut line = self.line();
         if !line.open {
             return Err(NoRoom::Closed);
@@ -67,7 +82,7 @@ impl<T> Queue<T> {
 
     /// Waits for items and takes the first ones, at least one and otherwise within the limit; `false` once the queue
     /// is closed and empty.
-    pub(super) fn drain(&self, into: &mut Vec<T>, at_most: Limit) -> bool {
+    pub(crate) fn drain(&self, into: &mut Vec<T>, at_most: Limit) -> bool {
         let mut line = self.line();
         while line.items.is_empty() {
             if !line.open {
@@ -80,27 +95,24 @@ impl<T> Queue<T> {
                 .unwrap_or_else(PoisonError::into_inner);
             line.waiting = line.waiting.saturating_sub(1);
         }
-        let mut taken = 0_usize;
-        for _ in 0..at_most.items {
-            let next = line.items.pop_front_if(|(_, bytes)| {
-                taken == 0 || taken.saturating_add(*bytes) <= at_most.bytes
-            });
-            let Some((item, bytes)) = next else { break };
-            taken = taken.saturating_add(bytes.max(1));
-            line.bytes = line.bytes.saturating_sub(bytes);
-            into.push(item);
-        }
+        line.take(into, at_most);
         true
     }
 
+    /// Takes the first items that are there now, which may be none.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn drain_now(&self, into: &mut Vec<T>, at_most: Limit) {
+        self.line().take(into, at_most);
+    }
+
     /// Takes nothing in any more. What is in it can still be drained.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.line().open = false;
         self.filled.notify_all();
     }
 
     /// Closes the queue and drops what is in it.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.close();
         let dropped = std::mem::take(&mut self.line().items);
         drop(dropped);

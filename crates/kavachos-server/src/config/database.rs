@@ -1,0 +1,104 @@
+//! Which database, by its name: a file, or the URL of a PostgreSQL server.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a server keeps everything.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Database {
+    /// An SQLite file.
+    File(PathBuf),
+    /// A database of a PostgreSQL server. The URL may hold a password.
+    Postgres(String),
+}
+
+impl Database {
+    /// Tells a URL from a path.
+    pub(crate) fn new(name: &str) -> Self {
+        let is_url = ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| name.starts_with(scheme));
+        if is_url {
+            Self::Postgres(name.to_owned())
+        } else {
+            Self::File(name.into())
+        }
+    }
+
+    /// Where `kavach dev` keeps its key: beside the file, or where it was started.
+    pub(crate) fn dev_key(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.with_extension("dev-key"),
+            Self::Postgres(_) => Path::new("kavach").with_extension("dev-key"),
+        }
+    }
+}
+
+/// Without a password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Postgres(url) => f.write_str(&without_password(url)),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+/// Options may hold one too, so they are left out.
+fn without_password(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return String::new();
+    };
+    match rest.rsplit_once('@') {
+        None => format!("{scheme}://{rest}"),
+        Some((user, server)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{server}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_told_from_a_path() {
+        for name in ["kavach.db", "/var/lib/kavach.db", "postgres", ""] {
+            assert_eq!(Database::new(name), Database::File(name.into()));
+        }
+        for name in [
+            "postgres://localhost/kavach",
+            "postgresql://localhost/kavach",
+        ] {
+            assert_eq!(Database::new(name), Database::Postgres(name.into()));
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let url = "postgres://ada:se:cr@et@localhost:5432/kavach?password=secret";
+        let database = Database::new(url);
+        for shown in [database.to_string(), format!("{database:?}")] {
+            assert!(
+                shown.contains("postgres://ada@localhost:5432/kavach"),
+                "{shown}"
+            );
+            assert!(
+                !shown.contains("secret") && !shown.contains("cr@et"),
+                "{shown}"
+            );
+        }
+        assert_eq!(
+            Database::new("postgres://localhost/a").to_string(),
+            "postgres://localhost/a"
+        );
+    }
+}

@@ -1,0 +1,383 @@
+//! Every statement of the crate runs, and what it stores reads back as it was: the subset of SQL is really common.
+
+use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, RequestId, UserId};
+use kavachos_core::ledger::{Outcome, Pseudonym};
+use kavachos_core::principal::{Owner, Status};
+use kavachos_core::revocation::{Handle, HandleKind, Mark};
+use kavachos_core::secret::SecretHash;
+use kavachos_core::time::Timestamp;
+
+use super::world::{Failure, World};
+use crate::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
+use crate::batch::Write;
+use crate::grant::{self, GrantFilter, GrantRow, Quota};
+use crate::ledger::{self, LedgerFilter};
+use crate::operator_key::{self, OperatorKeyRow};
+use crate::page::Listed;
+use crate::user::{self, UserRow};
+use crate::{handle, idempotency};
+
+super::list_cases![
+    a_user_is_stored_changed_and_found,
+    an_agent_and_its_key_are_stored_changed_and_found,
+    grants_are_stored_within_their_quota_changed_and_found,
+    an_operator_key_is_stored_changed_and_found,
+    a_slot_is_claimed_once_and_forgotten,
+    records_are_found_by_every_filter,
+];
+
+const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+const LATER: Timestamp = Timestamp::from_micros(1_900_000_000_000_000);
+
+fn fresh(kind: HandleKind, byte: u8) -> Mark {
+    let bytes = [byte; 16];
+    Mark {
+        handle: Handle { kind, bytes },
+        generation: 1,
+    }
+}
+
+fn user(number: u128) -> UserRow {
+    UserRow {
+        id: UserId::from_bits(number),
+        status: Status::Active,
+        email: Some(format!("{number}@example.com")),
+        name: None,
+        external: Some(("idp".to_owned(), number.to_string())),
+        permissions: Some("[]".to_owned()),
+        mark: fresh(HandleKind::User, 1),
+        kills: 0,
+        pseudonym: Pseudonym::from_bits(number),
+        agents: 0,
+        version: 1,
+        created_at: NOW,
+    }
+}
+
+fn agent(number: u128, owner: Owner) -> AgentRow {
+    AgentRow {
+        id: AgentId::from_bits(number),
+        owner,
+        root: UserId::from_bits(1),
+        name: "agent".to_owned(),
+        kind: "autonomous".to_owned(),
+        status: Status::Active,
+        expires_at: None,
+        metadata: Some("{}".to_owned()),
+        root_grant: GrantId::from_bits(number),
+        mark: fresh(HandleKind::Agent, u8::try_from(number).unwrap_or(u8::MAX)),
+        kills: 0,
+        version: 1,
+        created_at: NOW,
+    }
+}
+
+fn grant(number: u128, parent: Option<GrantId>) -> GrantRow {
+    GrantRow {
+        id: GrantId::from_bits(number),
+        parent,
+        giver: Owner::User(UserId::from_bits(1)),
+        receiver: AgentId::from_bits(1),
+        root: UserId::from_bits(1),
+        permissions: "[]".to_owned(),
+        guards: None,
+        depth: 0,
+        max_depth: 3,
+        expires_at: Some(LATER),
+        reason: Some("why".to_owned()),
+        status: Status::Active,
+        mark: fresh(HandleKind::Grant, u8::try_from(number).unwrap_or(u8::MAX)),
+        version: 1,
+        created_at: NOW,
+    }
+}
+
+/// The only thing on a page that has no other after it.
+fn only<T>(page: Vec<Listed<T>>) -> Option<T> {
+    let mut page = page.into_iter();
+    match (page.next(), page.next()) {
+        (Some(Listed { thing, more: false }), None) => Some(thing),
+        _ => None,
+    }
+}
+
+async fn apply(world: &World, writes: Vec<Write>) -> Result<(), Failure> {
+    world.store.commit(world.writing(writes)?).await?;
+    Ok(())
+}
+
+/// A human, an agent of the human, and an agent of that agent.
+async fn people(world: &World) -> Result<[AgentRow; 2], Failure> {
+    let human = user(1);
+    let top = agent(1, Owner::User(human.id));
+    let below = agent(2, Owner::Agent(top.id));
+    apply(
+        world,
+        vec![
+            handle::born(human.mark),
+            user::insert(human),
+            handle::born(top.mark),
+            agent::insert(top.clone()),
+            handle::born(below.mark),
+            agent::insert(below.clone()),
+        ],
+    )
+    .await?;
+    Ok([top, below])
+}
+
+async fn a_user_is_stored_changed_and_found(world: World) -> Result<(), Failure> {
+    let mut row = user(1);
+    let births = vec![handle::born(row.mark), user::insert(row.clone())];
+    apply(&world, births).await?;
+    let store = &*world.store;
+    let id = row.id;
+    for found in [
+        store.find(user::by_id(id)).await?,
+        store.find(user::by_email("1@example.com".into())).await?,
+        store
+            .find(user::by_external("idp".into(), "1".into()))
+            .await?,
+        store.find(user::by_ids(&[id])).await?,
+        store.find(user::by_pseudonyms(&[row.pseudonym])).await?,
+        store
+            .find(user::page(None, 1))
+            .await?
+            .map(|listed| listed.thing),
+    ] {
+        assert_eq!(found.as_ref(), Some(&row));
+    }
+    assert_eq!(store.list(user::page(Some(id), 1)).await?, []);
+    // Whoever comes with the same address or the same name elsewhere is a conflict, not an error.
+    let twin = user::insert(UserRow {
+        id: UserId::from_bits(2),
+        ..row.clone()
+    });
+    assert!(apply(&world, vec![twin]).await.is_err());
+    row.status = Status::Suspended;
+    row.email = None;
+    apply(
+        &world,
+        vec![user::update(row.clone()), user::count_agent(id, 1)],
+    )
+    .await?;
+    row.version = row.version.saturating_add(1);
+    row.agents = 1;
+    assert_eq!(world.store.find(user::by_id(id)).await?, Some(row));
+    assert!(apply(&world, vec![user::count_agent(id, 1)]).await.is_err());
+    Ok(())
+}
+
+async fn an_agent_and_its_key_are_stored_changed_and_found(world: World) -> Result<(), Failure> {
+    let [mut top, below] = people(&world).await?;
+    let store = &*world.store;
+    assert_eq!(store.find(agent::by_id(top.id)).await?, Some(top.clone()));
+    let filters = [
+        (AgentFilter::default(), 2),
+        (
+            AgentFilter {
+                owner: Some(top.owner),
+                status: Some(Status::Active),
+                kind: Some("autonomous".to_owned()),
+            },
+            1,
+        ),
+        (
+            AgentFilter {
+                owner: Some(below.owner),
+                ..AgentFilter::default()
+            },
+            1,
+        ),
+    ];
+    for (filter, expected) in filters {
+        let found = store.list(agent::page(filter, None, 10)).await?;
+        assert_eq!(found.len(), expected);
+    }
+    let before = agent::page(AgentFilter::default(), Some(below.id), 10);
+    assert_eq!(only(store.list(before).await?).as_ref(), Some(&top));
+    let above = store.list(agent::with_owners(&[below.id, top.id])).await?;
+    assert_eq!(above.len(), 2);
+
+    let key = AgentKeyRow {
+        hash: SecretHash::from_bytes([1; 32]),
+        agent: top.id,
+        shown: "kv_..".to_owned(),
+        status: Status::Active,
+        expires_at: LATER,
+        agent_kills: 0,
+        user_kills: 0,
+        mark: fresh(HandleKind::Key, 1),
+        ended_at: None,
+        created_at: NOW,
+    };
+    apply(
+        &world,
+        vec![handle::born(key.mark), agent::insert_key(key.clone())],
+    )
+    .await?;
+    let active = store.list(agent::active_keys(top.id)).await?;
+    assert_eq!(active, std::slice::from_ref(&key));
+    apply(&world, vec![agent::end_key(key.hash, NOW)]).await?;
+    let ended = store.find(agent::key_by_hash(key.hash)).await?;
+    assert_eq!(ended.and_then(|key| key.ended_at), Some(NOW));
+    apply(&world, vec![agent::forget_keys(LATER)]).await?;
+    assert_eq!(store.find(agent::key_by_hash(key.hash)).await?, None);
+
+    let counted = vec![
+        user::count_agent(top.root, 5),
+        user::count_agent(top.root, 5),
+    ];
+    apply(&world, counted).await?;
+    let (id, root) = (top.id, top.root);
+    top.status = Status::Revoked;
+    apply(&world, vec![agent::uncount(id, root), agent::update(top)]).await?;
+    let left = store.find(user::by_id(root)).await?.map(|user| user.agents);
+    assert_eq!(left, Some(0));
+    Ok(())
+}
+
+async fn grants_are_stored_within_their_quota_changed_and_found(
+    world: World,
+) -> Result<(), Failure> {
+    let [top, _] = people(&world).await?;
+    let store = &*world.store;
+    let (mut parent, child) = (grant(1, None), grant(2, Some(GrantId::from_bits(1))));
+    let quota = |children| Quota {
+        children,
+        received: 10,
+    };
+    let insert = |row: &GrantRow, children| {
+        vec![
+            handle::born(row.mark),
+            grant::insert(row.clone(), quota(children)),
+        ]
+    };
+    apply(&world, insert(&parent, 1)).await?;
+    assert!(apply(&world, insert(&child, 0)).await.is_err());
+    apply(&world, insert(&child, 1)).await?;
+    let counts = grant::counts(Some(parent.id), top.id, NOW);
+    assert_eq!(store.find(counts).await?, Some((1, 2)));
+    assert_eq!(
+        store.find(grant::by_id(child.id)).await?,
+        Some(child.clone())
+    );
+    assert_eq!(store.list(grant::by_ids(&[child.id])).await?.len(), 1);
+    assert_eq!(store.list(grant::with_parents(&[child.id])).await?.len(), 2);
+    for filter in [
+        GrantFilter::default(),
+        GrantFilter {
+            giver: Some(parent.giver),
+            receiver: Some(top.id),
+        },
+    ] {
+        let newest = grant::page(&filter, None, 10);
+        assert_eq!(store.list(newest).await?.len(), 2);
+        let oldest = grant::page(&filter, Some(child.id), 10);
+        assert_eq!(only(store.list(oldest).await?).as_ref(), Some(&parent));
+    }
+    parent.status = Status::Revoked;
+    apply(&world, vec![grant::update(parent.clone())]).await?;
+    let [live, ended] = grant::received(top.id, NOW);
+    assert_eq!(store.list(live).await?, [child]);
+    assert_eq!(store.list(ended).await?.len(), 1);
+    assert!(apply(&world, vec![grant::update(parent)]).await.is_err());
+    Ok(())
+}
+
+async fn an_operator_key_is_stored_changed_and_found(world: World) -> Result<(), Failure> {
+    let mut key = OperatorKeyRow {
+        id: KeyId::from_bits(1),
+        hash: SecretHash::from_bytes([1; 32]),
+        shown: "kv_..".to_owned(),
+        name: "ops".to_owned(),
+        origin: "created".to_owned(),
+        scopes: "[\"*\"]".to_owned(),
+        ceiling: None,
+        status: Status::Active,
+        expires_at: None,
+        mark: fresh(HandleKind::Key, 1),
+        version: 1,
+        created_at: NOW,
+    };
+    let births = vec![handle::born(key.mark), operator_key::insert(key.clone())];
+    apply(&world, births).await?;
+    for found in [
+        world.store.find(operator_key::by_id(key.id)).await?,
+        world.store.find(operator_key::by_hash(key.hash)).await?,
+        world
+            .store
+            .find(operator_key::active_of_origin("created"))
+            .await?,
+        world
+            .store
+            .find(operator_key::page(None, 1))
+            .await?
+            .map(|listed| listed.thing),
+    ] {
+        assert_eq!(found.as_ref(), Some(&key));
+    }
+    let before = operator_key::page(Some(key.id), 1);
+    assert_eq!(world.store.list(before).await?, []);
+    key.expires_at = Some(LATER);
+    apply(&world, vec![operator_key::update(key.clone())]).await?;
+    key.version = key.version.saturating_add(1);
+    assert_eq!(
+        world.store.find(operator_key::by_id(key.id)).await?,
+        Some(key)
+    );
+    Ok(())
+}
+
+async fn a_slot_is_claimed_once_and_forgotten(world: World) -> Result<(), Failure> {
+    let claim = || idempotency::claim([1; 32], [2; 32], "thing".to_owned(), NOW);
+    apply(&world, vec![claim()]).await?;
+    let claimed = world.store.find(idempotency::lookup([1; 32])).await?;
+    assert_eq!(claimed, Some(([2; 32], "thing".to_owned())));
+    assert!(apply(&world, vec![claim()]).await.is_err());
+    apply(&world, vec![idempotency::forget(LATER)]).await?;
+    apply(&world, vec![claim()]).await
+}
+
+async fn records_are_found_by_every_filter(world: World) -> Result<(), Failure> {
+    let member = AgentId::from_bits(20);
+    let mut batch = world.recorded()?;
+    batch.entries.push(world.entry_with(&[member])?);
+    world.store.commit(batch).await?;
+    let all = LedgerFilter::default();
+    let found = |filter: LedgerFilter| {
+        let page = ledger::page(&filter, Some(2), 10);
+        let store = &world.store;
+        async move { store.list(page).await.map(|rows| rows.len()) }
+    };
+    assert_eq!(found(all.clone()).await?, 2);
+    let of_member = LedgerFilter {
+        member: Some(member),
+        ..all.clone()
+    };
+    assert_eq!(found(of_member).await?, 1);
+    let matching = LedgerFilter {
+        agent: Some(AgentId::from_bits(7)),
+        member: Some(AgentId::from_bits(7)),
+        action: Some("read".to_owned()),
+        outcome: Some(Outcome::Allowed),
+        code: Some("allowed".to_owned()),
+        kind: Some("decision".to_owned()),
+        since: Some(Timestamp::MIN),
+        until: Some(LATER),
+        ..all.clone()
+    };
+    assert_eq!(found(matching).await?, 2);
+    let of_others = LedgerFilter {
+        subject: Some(Pseudonym::from_bits(9)),
+        request: Some(RequestId::from_bits(9)),
+        ..all
+    };
+    assert_eq!(found(of_others).await?, 0);
+    let record = world
+        .store
+        .find(ledger::by_id(AuditId::from_bits(1)))
+        .await?;
+    assert_eq!(record.map(|record| record.seq), Some(0));
+    Ok(())
+}

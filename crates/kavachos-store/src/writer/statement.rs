@@ -1,0 +1,24 @@
+//! The writer's own statements that every database reads alike.
+
+/// The head.
+pub(crate) const LOAD: &str =
+    "SELECT log, epoch, commits, frontier, last_time, rseq, rhash FROM log";
+/// The one row of a new log.
+pub(crate) const CREATE: &str = "INSERT INTO log (\"only\", log, epoch, commits, frontier, last_time, rseq, rhash) \
+    VALUES (1, ?1, 1, 0, ?2, 0, 0, ?3) ON CONFLICT (\"only\") DO NOTHING";
+/// Raises a generation, unless it is as high.
+pub(crate) const RAISE: &str = "INSERT INTO handles (handle, generation) VALUES (?1, ?2) ON CONFLICT (handle) \
+    DO UPDATE SET generation = excluded.generation WHERE handles.generation < excluded.generation";
+/// One record of the revocation log.
+pub(crate) const INSERT_KILL: &str =
+    "INSERT INTO revocation_log (rseq, handle, generation, rhash) VALUES (?1, ?2, ?3, ?4)";
+/// One migration that was applied.
+pub(crate) const INSERT_MIGRATION: &str = "INSERT INTO migration (owner, number, name, checksum, min_binary, time) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+/// The migrations that were applied.
+pub(crate) const APPLIED: &str = "SELECT owner, number, checksum, min_binary FROM migration";
+/// What the database says it is.
+pub(crate) const APPLICATION: &str = "SELECT value FROM meta WHERE name = 'application'";
+/// Says what it is.
+pub(crate) const INSERT_APPLICATION: &str =
+    "INSERT INTO meta (name, value) VALUES ('application', 'kavachos')";

@@ -1,0 +1,7 @@
+//! The SQLite executor.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod conformance;
+mod file;
