@@ -26,6 +26,8 @@ pub enum Scope {
     AgentsWrite,
     /// Ask for a decision about any agent.
     AuthorizeAny,
+    /// See, approve and deny what agents ask humans for.
+    ApprovalsDecide,
     /// Read the ledger.
     AuditRead,
     /// Read users.
@@ -38,7 +40,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str, &'static str); 8] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -53,6 +55,11 @@ impl Scope {
             Self::AuthorizeAny,
             "authorize:any",
             "ask for a decision about any agent",
+        ),
+        (
+            Self::ApprovalsDecide,
+            "approvals:decide",
+            "see, approve and deny requests for approval",
         ),
         (Self::AuditRead, "audit:read", "read the ledger"),
         (Self::UsersRead, "users:read", "read users"),
@@ -329,6 +336,20 @@ impl Actor {
     /// What must still be so when the writer comes to the caller's batch: its credential is not revoked.
     pub(crate) fn reads(&self) -> Vec<Mark> {
         self.caller.mark().into_iter().collect()
+    }
+
+    /// The caller's name where people read it: an id, or `system`.
+    pub(crate) fn public_name(&self) -> String {
+        match &self.caller {
+            Caller::Local => "system".to_owned(),
+            Caller::Operator(key) => key.id.to_string(),
+            Caller::Agent(key) => key.agent.to_string(),
+        }
+    }
+
+    /// What must still be so when something that the caller approved is used.
+    pub(crate) fn approves_as(&self) -> Option<Mark> {
+        self.caller.mark()
     }
 
     /// The caller's name in records.

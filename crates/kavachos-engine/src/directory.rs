@@ -13,7 +13,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavachos_core::grant::Grant;
-use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::{Permission, PermissionId, PermissionSet};
 use kavachos_core::principal::{Agent, User};
@@ -22,6 +22,7 @@ use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
 
 use crate::actor::{AgentKey, OperatorKey};
+use crate::bell::Bell;
 use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
 /// How many changes a load may overlap and still be kept.
@@ -41,6 +42,8 @@ pub(crate) enum Changed {
     Grant(GrantId),
     /// A key, of an agent or an operator.
     Key(SecretHash),
+    /// A request for approval was answered. It is not kept here; those who wait for it hear of it.
+    Approval(ApprovalId),
 }
 
 impl Changed {
@@ -57,6 +60,7 @@ impl From<Changed> for Effect {
             Changed::Agent(id) => (2, id.bits()),
             Changed::Grant(id) => (3, id.bits()),
             Changed::Key(hash) => (4, key_bits(hash)),
+            Changed::Approval(id) => (5, id.bits()),
         };
         Self { kind, key }
     }
@@ -144,6 +148,8 @@ pub struct Directory {
     keys: Entries<u128, (SecretHash, KnownKey)>,
     permissions: Entries<PermissionId, Arc<Permission>>,
     changes: Mutex<Changes>,
+    /// Rings when a request for approval was answered.
+    answers: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +172,7 @@ impl Directory {
             keys: empty(entries),
             permissions: empty(SHARED_PERMISSIONS),
             changes: Mutex::default(),
+            answers: Bell::default(),
         }
     }
 
@@ -182,6 +189,11 @@ impl Directory {
                 Arc::clone(own)
             }
         }))
+    }
+
+    /// What rings when a request for approval was answered.
+    pub(crate) fn answers(&self) -> &Bell {
+        &self.answers
     }
 
     /// Begins a load; call it before the query.
@@ -239,6 +251,7 @@ impl Directory {
             1 => drop(self.users.remove(&UserId::from_bits(effect.key))),
             2 => drop(self.agents.remove(&AgentId::from_bits(effect.key))),
             3 => drop(self.grants.remove(&GrantId::from_bits(effect.key))),
+            5 => self.answers.ring(effect.key),
             _ => drop(self.keys.remove(&effect.key)),
         }
     }

@@ -7,10 +7,13 @@
 
 mod act;
 mod agents;
+mod approvals;
+mod asking;
 mod audit;
 mod authenticate;
 mod authority;
 mod authorize;
+mod bell;
 mod compile;
 mod directory;
 mod engine;
@@ -33,6 +36,7 @@ pub mod actor;
 pub mod page;
 
 pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
+pub use approvals::{Approval, MAX_WAIT};
 pub use audit::{AuditFilter, AuditRecord};
 pub use authority::{Authority, AuthorityHop, PathKey};
 pub use authorize::{Decision, Question};
@@ -50,4 +54,5 @@ pub use settings::Settings;
 pub use users::{External, NewUser, User, UserChange};
 
 pub use kavachos_store::agent::AgentFilter;
+pub use kavachos_store::approval::{ApprovalFilter, Stage};
 pub use kavachos_store::grant::GrantFilter;

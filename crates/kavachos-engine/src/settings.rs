@@ -12,6 +12,8 @@ pub struct Settings {
     pub children_per_grant: u64,
     /// Live grants that one agent holds.
     pub grants_per_agent: u64,
+    /// Requests for approval of one agent that wait for an answer.
+    pub approvals_per_agent: u64,
     /// How long a new agent key works when the caller does not say.
     pub agent_key_ttl: Duration,
     /// How long a delegation lasts when the caller does not say.
@@ -29,6 +31,7 @@ impl Default for Settings {
             agents_per_owner: 100,
             children_per_grant: 1_000,
             grants_per_agent: 256,
+            approvals_per_agent: 100,
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
             denials_per_minute: 600,

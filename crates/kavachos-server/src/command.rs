@@ -1,6 +1,7 @@
 //! The commands, one file for each group.
 
 pub(crate) mod agent;
+pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod authorize;
 pub(crate) mod delegate;

@@ -18,6 +18,7 @@ mod principal;
 mod row;
 
 pub mod agent;
+pub mod approval;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod grant;

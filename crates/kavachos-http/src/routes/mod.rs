@@ -1,6 +1,7 @@
 //! The routes, one file each: the request, the use case, the reply.
 
 mod agents;
+mod approvals;
 mod audit;
 mod authorize;
 mod delegations;
@@ -53,6 +54,13 @@ pub fn router(state: State) -> Router {
             "/api/v1/delegations/{id}",
             get(delegations::show::handle).delete(delegations::revoke::handle),
         )
+        .route("/api/v1/approvals", get(approvals::list::handle))
+        .route("/api/v1/approvals/{id}", get(approvals::show::handle))
+        .route(
+            "/api/v1/approvals/{id}/approve",
+            post(approvals::approve::handle),
+        )
+        .route("/api/v1/approvals/{id}/deny", post(approvals::deny::handle))
         .route("/api/v1/audit", get(audit::list::handle))
         .route("/api/v1/audit/{id}", get(audit::show::handle))
         .route(
