@@ -94,7 +94,7 @@ impl Reply<'_> {
 }
 
 impl Engine {
-    /// Requests for approval, newest first. An agent sees its own.
+    /// Requests for approval, newest first. An agent sees its own, a human those that they may answer.
     ///
     /// # Errors
     /// Those of the store, and `forbidden`.
@@ -218,6 +218,7 @@ impl Engine {
             let action = row.action.parse().map_err(|error| damaged(&error))?;
             let resource = row.resource.parse().map_err(|error| damaged(&error))?;
             actor.within_ceiling(&action, &resource)?;
+            self.require_fresh(actor)?;
             reads.extend(self.standing_path(&row).await?);
         }
         let approver = Approver {
@@ -240,6 +241,20 @@ impl Engine {
         self.claim_once(actor, &mut batch, id.to_string());
         let view = self.approval_view(answered)?;
         Ok(Plan::commit(batch, Issued::without_token(view)))
+    }
+
+    /// Refuses a human who proved too long ago who they are: whoever found an open session is to approve nothing.
+    fn require_fresh(&self, actor: &Actor) -> Result<()> {
+        let fresh = self.settings().session_fresh;
+        match actor.person() {
+            Some(person) if self.now().since(person.session.signed_in_at) >= fresh => {
+                Err(Error::Forbidden(format!(
+                    "this session was opened more than {} seconds ago; open a new one to approve",
+                    fresh.as_secs()
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the path of the request relies on, if all of it still stands as it did when it was asked. Nobody is to think
@@ -312,6 +327,18 @@ impl Engine {
                     agent: Some(key.agent),
                     ..filter
                 })
+            }
+            Caller::Person(person) => {
+                let own = person.user.id;
+                // Whoever asks for another human's gets none.
+                let subject = filter.subject.filter(|subject| *subject != own);
+                match subject {
+                    Some(_) => Err(Error::NotFound("user")),
+                    None => Ok(approval::ApprovalFilter {
+                        subject: Some(own),
+                        ..filter
+                    }),
+                }
             }
         }
     }

@@ -200,6 +200,9 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn new(actor: &'a Actor, question: &'a Question) -> Result<Self> {
+        if actor.person().is_some() {
+            actor.require(Scope::AuthorizeAny)?;
+        }
         let agent = match (&actor.caller, question.agent) {
             (Caller::Agent(key), None) => key.agent,
             (Caller::Agent(key), Some(agent)) if agent == key.agent => agent,

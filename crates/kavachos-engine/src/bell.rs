@@ -48,12 +48,14 @@ impl Bell {
     pub(crate) fn ring(&self, thing: u128) {
         let mut waiting = self.waiting();
         let waiters = waiting.waiters.values_mut();
+        let mut wakers = Vec::new();
         for waiter in waiters.filter(|waiter| waiter.thing == thing) {
             waiter.rung = true;
-            if let Some(waker) = waiter.waker.take() {
-                waker.wake();
-            }
+            wakers.extend(waiter.waker.take());
         }
+        // Whoever wakes may look at once.
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Nothing under the lock can leave the waiters half written, so a poisoned lock is as good as any.

@@ -21,7 +21,7 @@ use kavachos_core::secret::SecretHash;
 use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
 
-use crate::actor::{AgentKey, OperatorKey};
+use crate::actor::{AgentKey, OperatorKey, Session};
 use crate::bell::Bell;
 use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
@@ -40,7 +40,7 @@ pub(crate) enum Changed {
     Agent(AgentId),
     /// A grant. Its receiver changed with it, and is to be named too: see [`Changed::grant`].
     Grant(GrantId),
-    /// A key, of an agent or an operator.
+    /// A key, of an agent or an operator, or a session.
     Key(SecretHash),
     /// A request for approval was answered. It is not kept here; those who wait for it hear of it.
     Approval(ApprovalId),
@@ -73,12 +73,14 @@ pub(crate) enum KnownKey {
     Agent(Arc<AgentKey>),
     /// An operator's.
     Operator(Arc<OperatorKey>),
+    /// A human's session.
+    Session(Arc<Session>),
 }
 
 impl KnownKey {
     fn bytes(&self) -> usize {
         match self {
-            Self::Agent(_) => 0,
+            Self::Agent(_) | Self::Session(_) => 0,
             Self::Operator(key) => key.ceiling.as_ref().map_or(0, weight::of_set),
         }
     }

@@ -26,6 +26,7 @@ mod keys;
 mod lifecycle;
 mod revoked;
 mod runtime;
+mod sessions;
 mod settings;
 mod text;
 mod upkeep;
@@ -50,6 +51,7 @@ pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::AgentChange;
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
+pub use sessions::Session;
 pub use settings::Settings;
 pub use users::{External, NewUser, User, UserChange};
 

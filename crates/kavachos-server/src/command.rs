@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod serve;
+pub(crate) mod session;
 pub(crate) mod user;
 
 /// What a command that did not fail came to.

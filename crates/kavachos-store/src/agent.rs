@@ -190,6 +190,8 @@ pub fn by_id(id: AgentId) -> Select<AgentRow> {
 /// Which agents a list shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AgentFilter {
+    /// Of this human, sub-agents included.
+    pub root: Option<UserId>,
     /// Owned by this human or agent directly.
     pub owner: Option<Owner>,
     /// With this stored status.
@@ -210,13 +212,15 @@ pub fn page(
            + COALESCE(OCTET_LENGTH(a.metadata), 0) \
          FROM agents a LEFT JOIN grants g ON g.id = a.root_grant \
          WHERE (?2 IS NULL OR a.owner_user = ?2) AND (?3 IS NULL OR a.owner_agent = ?3) \
-         AND (?4 IS NULL OR a.status = ?4) AND (?5 IS NULL OR a.type = ?5) AND (?6 IS NULL OR a.id < ?6)";
+         AND (?4 IS NULL OR a.status = ?4) AND (?5 IS NULL OR a.type = ?5) AND (?6 IS NULL OR a.id < ?6) \
+         AND (?7 IS NULL OR a.root = ?7)";
     page::of(candidates, COLUMNS, limit)
         .bind(owner_user)
         .bind(owner_agent)
         .bind(filter.status)
         .bind(filter.kind)
         .bind(before)
+        .bind(filter.root)
         .of()
 }
 

@@ -27,6 +27,7 @@ pub mod idempotency;
 pub mod ledger;
 pub mod migration;
 pub mod operator_key;
+pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod user;

@@ -48,6 +48,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0003_approvals.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 4,
+        name: "sessions",
+        sql: include_str!("../migrations/0004_sessions.sql"),
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -19,7 +19,7 @@ mod rng;
 mod server;
 mod snapshot;
 
-pub use app::{Setup, TestAgent, TestApp};
+pub use app::{Setup, TestAgent, TestApp, TestSession};
 pub use client::{Call, Client, Reply};
 pub use clock::{ManualClock, START};
 pub use database::{damage, stored_head};

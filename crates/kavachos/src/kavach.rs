@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
-use kavachos_core::id::{AgentId, ApprovalId, AuditId, GrantId, KeyId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, UserId};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditFilter, AuditRecord, Authority,
     Decision, Delegation, Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question,
-    Result, Revoked, User, UserChange,
+    Result, Revoked, Session, User, UserChange,
 };
 use kavachos_http::State;
 
@@ -190,6 +190,34 @@ impl Users<'_> {
     /// See [`Engine::unban_user`].
     pub async fn unban(&self, id: &UserId) -> Result<User> {
         Ok(self.engine().unban_user(&self.actor(), *id).await?.thing)
+    }
+
+    /// Opens a session for a human who proved to this program who they are.
+    ///
+    /// # Errors
+    /// See [`Engine::open_session`].
+    pub async fn open_session(&self, id: &UserId) -> Result<Issued<Session>> {
+        self.engine().open_session(&self.actor(), *id).await
+    }
+
+    /// A human's sessions, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::sessions`].
+    pub async fn sessions(
+        &self,
+        id: &UserId,
+        page: PageOf<SessionId>,
+    ) -> Result<Page<Session, SessionId>> {
+        self.engine().sessions(&self.actor(), *id, page).await
+    }
+
+    /// Ends a session for good.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_session`].
+    pub async fn revoke_session(&self, id: &SessionId) -> Result<Revoked> {
+        self.engine().revoke_session(&self.actor(), *id).await
     }
 
     /// Deletes a human for good and stops everything below.

@@ -21,11 +21,11 @@ pub use kavachos_http as http;
 pub use kavachos_store as store;
 
 pub use kavachos_core::decide::Code;
-pub use kavachos_core::id::{AgentId, ApprovalId, AuditId, GrantId, KeyId, UserId};
+pub use kavachos_core::id::{AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, UserId};
 pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditFilter, AuditRecord,
     Authority, Decision, Delegation, Error, External, GrantFilter, Issued, Key, KeyChange, PathKey,
-    Result, Revoked, Settings, Stage, User, UserChange,
+    Result, Revoked, Session, Settings, Stage, User, UserChange,
 };

@@ -105,7 +105,7 @@ fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
             }
             actor.ip
         }
-        Caller::Operator(_) | Caller::Local => {
+        Caller::Operator(_) | Caller::Local | Caller::Person(_) => {
             let context = ask.context.unwrap_or(Context {
                 ip: None,
                 user_agent: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
+use kavachos_test::{Reply, TestAgent, TestApp, TestSession, may, may_under};
 use serde_json::{Value, json};
 
 /// What an agent key gets at a route.
@@ -11,6 +11,15 @@ use serde_json::{Value, json};
 pub(crate) enum AgentKey {
     /// It may call it for itself and for what is its own.
     ForItself,
+    /// It needs an operator.
+    Refused,
+}
+
+/// What a human's session gets at a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// It may call it for what is its human's.
+    ForItsHuman,
     /// It needs an operator.
     Refused,
 }
@@ -23,6 +32,7 @@ pub(crate) struct Route {
     pub(crate) body: Option<Value>,
     pub(crate) scope: &'static str,
     pub(crate) agent_key: AgentKey,
+    pub(crate) session: Session,
 }
 
 /// The things that the routes are about.
@@ -37,6 +47,7 @@ pub(crate) struct World {
     pub(crate) audit: String,
     pub(crate) approval: String,
     pub(crate) digest: String,
+    pub(crate) session: TestSession,
 }
 
 impl World {
@@ -65,6 +76,7 @@ impl World {
         let approval = asked.text_at("/data/approvalId").to_owned();
         let path = format!("/api/v1/approvals/{approval}");
         let digest = operator.get(&path).await.expect(200);
+        let session = app.session(&user).await;
         Self {
             user,
             banned,
@@ -76,6 +88,7 @@ impl World {
             audit: decision.text_at("/data/auditId").to_owned(),
             approval,
             digest: digest.text_at("/data/digest").to_owned(),
+            session,
         }
     }
 
@@ -91,6 +104,7 @@ impl World {
             .replace("{audit}", &self.audit)
             .replace("{approval}", &self.approval)
             .replace("{digest}", &self.digest)
+            .replace("{session}", &self.session.id)
     }
 }
 
@@ -101,6 +115,14 @@ impl Route {
         let path = world.fill(self.path);
         let body = body.map(String::into_bytes);
         caller.send(self.method.clone(), &path, body).await
+    }
+
+    /// The same route, which a human may call for what is theirs.
+    fn for_humans(self) -> Self {
+        Self {
+            session: Session::ForItsHuman,
+            ..self
+        }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -125,6 +147,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(approvals());
     all.extend(ledger());
     all.extend(users());
+    all.extend(sessions());
     all.extend(keys());
     all
 }
@@ -140,6 +163,7 @@ fn asking(
         body: (!body.is_null()).then_some(body),
         scope,
         agent_key,
+        session: Session::Refused,
     }
 }
 
@@ -156,19 +180,20 @@ fn agents() -> Vec<Route> {
         json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
     let (agent, name) = ("/api/v1/agents/{agent}", json!({ "name": "n" }));
     vec![
-        reads(Method::GET, "/api/v1/agents", Value::Null),
+        reads(Method::GET, "/api/v1/agents", Value::Null).for_humans(),
         writes(Method::POST, "/api/v1/agents", sub_agent),
-        reads(Method::GET, agent, Value::Null),
+        reads(Method::GET, agent, Value::Null).for_humans(),
         manages(Method::PATCH, agent, name),
-        writes(Method::DELETE, agent, Value::Null),
+        writes(Method::DELETE, agent, Value::Null).for_humans(),
         manages(Method::POST, "/api/v1/agents/{agent}/rotate", json!({})),
-        manages(Method::POST, "/api/v1/agents/{agent}/suspend", json!({})),
+        manages(Method::POST, "/api/v1/agents/{agent}/suspend", json!({})).for_humans(),
         manages(Method::POST, "/api/v1/agents/{suspended}/resume", json!({})),
         reads(
             Method::GET,
             "/api/v1/agents/{agent}/permissions",
             Value::Null,
-        ),
+        )
+        .for_humans(),
         decides(Method::POST, "/api/v1/authorize", question),
     ]
 }
@@ -182,10 +207,10 @@ fn delegations() -> Vec<Route> {
     });
     let one = "/api/v1/delegations/{delegation}";
     vec![
-        reads(Method::GET, "/api/v1/delegations", Value::Null),
+        reads(Method::GET, "/api/v1/delegations", Value::Null).for_humans(),
         writes(Method::POST, "/api/v1/delegations", delegation),
-        reads(Method::GET, one, Value::Null),
-        writes(Method::DELETE, one, Value::Null),
+        reads(Method::GET, one, Value::Null).for_humans(),
+        writes(Method::DELETE, one, Value::Null).for_humans(),
     ]
 }
 
@@ -194,22 +219,23 @@ fn approvals() -> Vec<Route> {
     let answers = asking("approvals:decide", AgentKey::Refused);
     let one = "/api/v1/approvals/{approval}";
     vec![
-        sees(Method::GET, "/api/v1/approvals", Value::Null),
-        sees(Method::GET, one, Value::Null),
+        sees(Method::GET, "/api/v1/approvals", Value::Null).for_humans(),
+        sees(Method::GET, one, Value::Null).for_humans(),
         answers(
             Method::POST,
             "/api/v1/approvals/{approval}/approve",
             json!({ "digest": "{digest}" }),
-        ),
-        answers(Method::POST, "/api/v1/approvals/{approval}/deny", json!({})),
+        )
+        .for_humans(),
+        answers(Method::POST, "/api/v1/approvals/{approval}/deny", json!({})).for_humans(),
     ]
 }
 
 fn ledger() -> Vec<Route> {
     let audits = asking("audit:read", AgentKey::Refused);
     vec![
-        audits(Method::GET, "/api/v1/audit", Value::Null),
-        audits(Method::GET, "/api/v1/audit/{audit}", Value::Null),
+        audits(Method::GET, "/api/v1/audit", Value::Null).for_humans(),
+        audits(Method::GET, "/api/v1/audit/{audit}", Value::Null).for_humans(),
     ]
 }
 
@@ -225,6 +251,16 @@ fn users() -> Vec<Route> {
         keeps(Method::DELETE, one, Value::Null),
         keeps(Method::POST, "/api/v1/users/{user}/ban", json!({})),
         keeps(Method::POST, "/api/v1/users/{banned}/unban", json!({})),
+    ]
+}
+
+fn sessions() -> Vec<Route> {
+    let keeps = asking("sessions:write", AgentKey::Refused);
+    let of_user = "/api/v1/users/{user}/sessions";
+    vec![
+        keeps(Method::GET, of_user, Value::Null).for_humans(),
+        keeps(Method::POST, of_user, json!({})),
+        keeps(Method::DELETE, "/api/v1/sessions/{session}", Value::Null).for_humans(),
     ]
 }
 

@@ -452,3 +452,41 @@ fn a_call_is_approved_from_the_command_line_once() {
         );
     });
 }
+
+#[test]
+fn a_session_is_opened_shown_once_and_ended() {
+    both_ways(|place| {
+        place.done("user create --name Ada --external demo:ada");
+        let opened = place.done("session open --json demo:ada");
+        assert!(opened.member("token").starts_with("kv_sess_"), "{opened:?}");
+        let id = opened.member("id");
+        let listed = place.done("session list demo:ada");
+        assert!(listed.out.contains(&id) && !listed.out.contains(&opened.member("token")));
+        place.done(format!("session revoke {id}"));
+        assert_eq!(place.run("session revoke nonsense").code, 1);
+        let listed = place.done("session list --json demo:ada").json();
+        assert_eq!(listed["data"][0]["status"], "revoked");
+    });
+}
+
+#[test]
+fn a_human_decides_with_the_token_of_a_session_as_the_credential() {
+    let mut way = over_http();
+    let place = &mut way.place;
+    let permission =
+        r#"{"resource":"mcp:deploy:*","actions":["run"],"constraints":{"requireApproval":true}}"#;
+    place.done(format!(
+        "agent create --json --name deployer {ADA} --permission '{permission}'"
+    ));
+    let asked = place.run("authorize --json --agent deployer run mcp:deploy:site");
+    let id = asked.member("approvalId");
+    let session = place.done("session open --json demo:ada").member("token");
+    place.set("KAVACH_KEY", session);
+    let listed = place.done("approval list --json").json();
+    assert_eq!(listed["data"][0]["id"], Value::from(id.as_str()));
+    let digest = place
+        .done(format!("approval show --json {id}"))
+        .member("digest");
+    place.done(format!("approval approve {id} --digest {digest}"));
+    assert_eq!(place.run("user list").code, 1);
+}
