@@ -1,6 +1,9 @@
 //! Approvals: a human says yes to one very call, once, in time. Lessons F8, B 24.
 
 use futures_util::future::join_all;
+use kavachos_core::decide::Request;
+use kavachos_engine::Question;
+use kavachos_engine::actor::Actor;
 use kavachos_test::{Call, Reply, Setup, TestAgent, TestApp, may_under};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -131,6 +134,27 @@ async fn b24_of_64_calls_at_once_exactly_one_uses_the_approval() {
     deploy.approved().await;
     let replies = join_all((0..64).map(|_| deploy.ask("main"))).await;
     assert_eq!(allowed(&replies), 1);
+    // Without HTTP in between all of them find the approval before the first one uses it.
+    deploy.app.advance(300);
+    deploy.approved().await;
+    let engine = deploy.app.kavach().engine();
+    let actor = Actor::local(engine.id());
+    let same = Question {
+        agent: deploy.agent.id.parse().ok(),
+        on_behalf_of: None,
+        request: Request {
+            action: "run".parse().expect("this is an action"),
+            resource: "mcp:deploy:site".parse().expect("this is a resource"),
+            arguments: Some(json!({ "branch": "main" })),
+            ip: None,
+            cost: None,
+        },
+    };
+    let decided = join_all((0..64).map(|_| engine.authorize(&actor, &same))).await;
+    let decided = decided
+        .iter()
+        .map(|decision| decision.as_ref().expect("it is decided"));
+    assert_eq!(decided.filter(|decision| decision.allowed).count(), 1);
     // The twin: without a human in the way all of them are allowed.
     let free = kavachos_test::may(&["run"], "mcp:deploy:*");
     let free = deploy.app.agent(&deploy.user, free).await;

@@ -120,6 +120,50 @@ async fn what_a_session_approved_dies_with_it_and_with_its_human() {
     }
 }
 
+/// The ledger says which came first: no use of an approval stands after the end of the session that gave it.
+#[tokio::test]
+async fn an_approval_is_used_before_its_session_ends_or_not_at_all() {
+    let mut ada = Ada::new().await;
+    let (mut used, mut unused) = (0, 0);
+    for round in 0..64 {
+        ada.session = ada.app.session(&ada.id).await;
+        ada.approve().await.1.expect(200);
+        let end = format!("/api/v1/sessions/{}", ada.session.id);
+        let operator = ada.app.operator();
+        let uses = join_all((0..4).map(|_| ada.ask()));
+        let (asked, ended) = if round % 2 == 0 {
+            tokio::join!(uses, operator.delete(&end))
+        } else {
+            let (ended, asked) = tokio::join!(operator.delete(&end), uses);
+            (asked, ended)
+        };
+        ended.expect(200);
+        let audit = async |query: &str| {
+            let path = format!("/api/v1/audit?limit=1&{query}");
+            let rows = operator.get(&path).await.expect(200);
+            rows.at("/data/0/seq").as_u64()
+        };
+        let end = audit("kind=session.revoked").await;
+        let uses = asked
+            .iter()
+            .filter(|reply| reply.code() == "allowed")
+            .count();
+        if uses == 0 {
+            unused += 1;
+        } else {
+            used += uses;
+            let last = audit("kind=decision&code=allowed").await;
+            assert!(
+                last < end,
+                "round {round}: used at {last:?}, ended at {end:?}"
+            );
+        }
+        // What was asked anew is over before the next round.
+        ada.app.advance(300);
+    }
+    assert!(used <= 64 && used + unused == 64, "{used} {unused}");
+}
+
 #[tokio::test]
 async fn a_human_stops_their_agents_and_what_those_gave_away() {
     let ada = Ada::new().await;
