@@ -5,6 +5,7 @@
 //! order they stand; the work is linear in the permissions, hops and paths of the facts; a denial is a value with a
 //! stable code. It takes nothing from a counter and asks no human: it says what is to be taken, and what is to be asked.
 
+mod binding;
 mod code;
 mod count;
 mod facts;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use crate::grant::{Hop, Path};
+pub use binding::{Binding, MAX_DOCUMENT_BYTES};
 pub use code::Code;
 pub use count::{COUNTER_KEY_BYTES, CounterKey, Full, Take};
 pub use facts::{Answer, Approval, Credential, Facts, Known, Request};

@@ -91,6 +91,26 @@ pub fn canonical(value: &Value) -> String {
     out
 }
 
+/// The canonical form in plain ASCII: every other character stands as its `\u` escapes.
+///
+/// It reads back as the same value, and no character in it can reorder, hide or look like others.
+pub fn ascii(value: &Value) -> String {
+    let canonical = canonical(value);
+    let mut out = String::with_capacity(canonical.len());
+    for c in canonical.chars() {
+        // Outside of texts canonical JSON has no such characters.
+        if matches!(c, ' '..='~') {
+            out.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
+}
+
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
@@ -256,6 +276,18 @@ fn too_large(value: impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_plain_form_is_ascii_and_reads_back_as_the_same_value() {
+        let value = serde_json::json!({"ключ": ["\u{7f}", "𝄞", "\u{202e}", "a\n\"b\\"], "b": 1.5});
+        let text = ascii(&value);
+        assert!(
+            text.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+            "{text}"
+        );
+        assert!(text.contains("\\ud834\\udd1e"), "{text}");
+        assert_eq!(parse(text.as_bytes()), Ok(value));
+    }
 
     #[test]
     fn canonical_form_follows_the_example_of_rfc_8785() {

@@ -3,7 +3,7 @@
 //! An act that was refused has no outcome to tell of, so its record says what its caller named: also what does not
 //! exist or is not the caller's to see. The caller learns nothing by it; whoever reads the ledger learns what was tried.
 
-use kavachos_core::id::{AgentId, GrantId, KeyId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, GrantId, KeyId, SessionId, UserId};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::Owner;
 use serde_json::{Map, Value};
@@ -27,6 +27,8 @@ pub(crate) struct Act {
     /// The grant from which one is to be derived.
     parent: Option<GrantId>,
     key: Option<KeyId>,
+    approval: Option<ApprovalId>,
+    session: Option<SessionId>,
 }
 
 impl Act {
@@ -40,6 +42,8 @@ impl Act {
             grant: None,
             parent: None,
             key: None,
+            approval: None,
+            session: None,
         }
     }
 
@@ -67,6 +71,20 @@ impl Act {
     pub(crate) const fn on_key(kind: &'static str, id: KeyId) -> Self {
         Self {
             key: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_approval(kind: &'static str, id: ApprovalId) -> Self {
+        Self {
+            approval: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_session(kind: &'static str, id: SessionId) -> Self {
+        Self {
+            session: Some(id),
             ..Self::new(kind)
         }
     }
@@ -121,6 +139,8 @@ impl Act {
             ("grant", self.grant.map(|id| id.to_string())),
             ("parent", self.parent.map(|id| id.to_string())),
             ("key", self.key.map(|id| id.to_string())),
+            ("approval", self.approval.map(|id| id.to_string())),
+            ("session", self.session.map(|id| id.to_string())),
         ];
         let given = members
             .into_iter()

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kavachos_core::action::Action;
-use kavachos_core::id::{AgentId, AuditId, KeyId, RequestId};
+use kavachos_core::id::{AgentId, AuditId, KeyId, RequestId, SessionId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{self, Outcome, Record};
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::principal::{Owner, Status};
+use kavachos_core::principal::{Owner, Status, User};
 use kavachos_core::resource::Resource;
 use kavachos_core::revocation::Mark;
 use kavachos_core::secret::SecretHash;
@@ -26,19 +26,23 @@ pub enum Scope {
     AgentsWrite,
     /// Ask for a decision about any agent.
     AuthorizeAny,
+    /// See, approve and deny what agents ask humans for.
+    ApprovalsDecide,
     /// Read the ledger.
     AuditRead,
     /// Read users.
     UsersRead,
     /// Create, change, ban and delete users.
     UsersWrite,
+    /// Open, list and end sessions of humans.
+    SessionsWrite,
     /// Read, make and revoke operator keys, none stronger than the key that makes them.
     KeysWrite,
 }
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str, &'static str); 9] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -54,12 +58,22 @@ impl Scope {
             "authorize:any",
             "ask for a decision about any agent",
         ),
+        (
+            Self::ApprovalsDecide,
+            "approvals:decide",
+            "see, approve and deny requests for approval",
+        ),
         (Self::AuditRead, "audit:read", "read the ledger"),
         (Self::UsersRead, "users:read", "read users"),
         (
             Self::UsersWrite,
             "users:write",
             "create, change, ban and delete users",
+        ),
+        (
+            Self::SessionsWrite,
+            "sessions:write",
+            "open, list and end sessions, each of which may do what its human may",
         ),
         (
             Self::KeysWrite,
@@ -199,6 +213,39 @@ pub struct AgentKey {
     pub mark: Mark,
 }
 
+/// A human's session, compiled.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// What is stored of its token.
+    pub hash: SecretHash,
+    /// As stored.
+    pub status: Status,
+    /// The human's `kills` when it was opened.
+    pub user_kills: u64,
+    /// When the human last proved who they are.
+    pub signed_in_at: Timestamp,
+    /// When it was last used, to the hour.
+    pub used_at: Timestamp,
+    /// When it ends however much it is used.
+    pub expires_at: Timestamp,
+    /// Its handle and generation.
+    pub mark: Mark,
+}
+
+/// A human with a live session. What is theirs: agents and grants below them, requests for their approval, records about
+/// them, their sessions. All else is as if it did not exist.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The human.
+    pub user: Arc<User>,
+}
+
 /// Someone whose credential was checked.
 #[derive(Debug, Clone)]
 pub enum Caller {
@@ -208,6 +255,8 @@ pub enum Caller {
     Operator(Arc<OperatorKey>),
     /// An agent, with a key that is known but may be dead: only a decision may be asked for with a dead one.
     Agent(Arc<AgentKey>),
+    /// A human, with a live session.
+    Person(Person),
 }
 
 impl Caller {
@@ -217,7 +266,18 @@ impl Caller {
             Self::Local => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
+            Self::Person(person) => Some(person.session.mark),
         }
+    }
+
+    /// What must still be so when the writer comes to the caller's batch: the credential is not revoked, and neither is
+    /// the human with a session.
+    pub(crate) fn reads(&self) -> Vec<Mark> {
+        let user = match self {
+            Self::Person(person) => Some(person.user.mark),
+            Self::Local | Self::Operator(_) | Self::Agent(_) => None,
+        };
+        self.mark().into_iter().chain(user).collect()
     }
 }
 
@@ -270,6 +330,10 @@ impl Actor {
                 "an agent key cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
             ))),
+            Caller::Person(_) => Err(Error::Forbidden(format!(
+                "a session cannot do this; it needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
         }
     }
 
@@ -285,6 +349,14 @@ impl Actor {
     pub(crate) fn agent(&self) -> Option<AgentId> {
         match &self.caller {
             Caller::Agent(key) => Some(key.agent),
+            _ => None,
+        }
+    }
+
+    /// The human who calls, if one does.
+    pub(crate) fn person(&self) -> Option<&Person> {
+        match &self.caller {
+            Caller::Person(person) => Some(person),
             _ => None,
         }
     }
@@ -326,9 +398,25 @@ impl Actor {
         )))
     }
 
-    /// What must still be so when the writer comes to the caller's batch: its credential is not revoked.
+    /// What must still be so when the writer comes to the caller's batch.
     pub(crate) fn reads(&self) -> Vec<Mark> {
-        self.caller.mark().into_iter().collect()
+        self.caller.reads()
+    }
+
+    /// The caller's name where people read it: an id, or `system`.
+    pub(crate) fn public_name(&self) -> String {
+        match &self.caller {
+            Caller::Local => "system".to_owned(),
+            Caller::Operator(key) => key.id.to_string(),
+            Caller::Agent(key) => key.agent.to_string(),
+            Caller::Person(person) => person.user.id.to_string(),
+        }
+    }
+
+    /// What must still be so when something that the caller approved is used. A human need not be named: they stand on
+    /// the path that is approved.
+    pub(crate) fn approves_as(&self) -> Option<Mark> {
+        self.caller.mark()
     }
 
     /// The caller's name in records.
@@ -337,6 +425,7 @@ impl Actor {
             Caller::Local => ledger::Actor::System,
             Caller::Operator(key) => ledger::Actor::Key(key.id),
             Caller::Agent(key) => ledger::Actor::Agent(key.agent),
+            Caller::Person(person) => ledger::Actor::Person(person.user.pseudonym),
         }
     }
 }

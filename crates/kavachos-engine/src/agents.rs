@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::act::Act;
-use crate::actor::{Actor, Caller, Scope};
+use crate::actor::{Actor, Caller, Person, Scope};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -376,7 +376,7 @@ impl Engine {
             .ok_or(Error::NotFound("agent"))
     }
 
-    /// One agent: for operators, and for the agent itself and the agent that owns it.
+    /// One agent: for operators, for the agent itself and the agent that owns it, and for its human.
     ///
     /// # Errors
     /// There is none with this id, or it is not the caller's to see.
@@ -387,6 +387,9 @@ impl Engine {
 
     /// An agent that the caller may see; to others it is as if it did not exist.
     pub(crate) async fn visible_agent(&self, actor: &Actor, id: AgentId) -> Result<AgentRow> {
+        if let Some(person) = actor.person() {
+            return self.agent_of(person, id).await;
+        }
         let Some(me) = actor.agent() else {
             actor.require(Scope::AgentsRead)?;
             return self.agent_row(id).await;
@@ -400,7 +403,14 @@ impl Engine {
         }
     }
 
-    /// Agents, newest first. An agent sees those that it owns.
+    /// An agent below this human; to others it is as if it did not exist.
+    pub(crate) async fn agent_of(&self, person: &Person, id: AgentId) -> Result<AgentRow> {
+        let row = self.agent_row(id).await?;
+        let own = row.root == person.user.id;
+        own.then_some(row).ok_or(Error::NotFound("agent"))
+    }
+
+    /// Agents, newest first. An agent sees those that it owns, a human all below.
     ///
     /// # Errors
     /// Those of the store, and `forbidden`.
@@ -410,18 +420,22 @@ impl Engine {
         filter: AgentFilter,
         page: PageOf<AgentId>,
     ) -> Result<Page<Agent, AgentId>> {
-        let filter = match actor.agent() {
-            None => {
+        let filter = match &actor.caller {
+            Caller::Local | Caller::Operator(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }
-            Some(me) => {
-                self.require_live_key(actor, me).await?;
+            Caller::Agent(key) => {
+                self.require_live_key(actor, key.agent).await?;
                 AgentFilter {
-                    owner: Some(Owner::Agent(me)),
+                    owner: Some(Owner::Agent(key.agent)),
                     ..filter
                 }
             }
+            Caller::Person(person) => AgentFilter {
+                root: Some(person.user.id),
+                ..filter
+            },
         };
         let rows = self
             .store()

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use kavachos_core::id::{AgentId, AuditId, RequestId, UserId};
+use kavachos_core::id::{AgentId, AuditId, KeyId, RequestId, UserId};
 use kavachos_core::ledger::{MAX_RECORD_BYTES, Outcome, Pseudonym};
+use kavachos_core::principal::User;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::time::Timestamp;
 use kavachos_store::MAX_PAGE_BYTES;
@@ -62,7 +63,7 @@ pub struct AuditRecord {
 }
 
 impl Engine {
-    /// A page of the ledger, newest first.
+    /// A page of the ledger, newest first. A human reads what happened for them.
     ///
     /// # Errors
     /// Those of the store, and `forbidden`.
@@ -72,11 +73,11 @@ impl Engine {
         filter: &AuditFilter,
         page: PageOf<u64>,
     ) -> Result<Page<AuditRecord, u64>> {
-        actor.require(Scope::AuditRead)?;
+        let own = reader(actor)?;
         text::word("action", filter.action.as_ref())?;
         text::word("code", filter.code.as_ref())?;
         text::word("kind", filter.kind.as_ref())?;
-        let Some(stored) = self.stored_filter(filter).await? else {
+        let Some(stored) = self.stored_filter(filter, own).await? else {
             return Ok(Page {
                 items: Vec::new(),
                 next: None,
@@ -115,7 +116,7 @@ impl Engine {
         }
         let mut cut = Page::cut(found, page.limit, |row: &LedgerRow| row.seq);
         cut.next = cut.next.or(ended_early);
-        let items = self.shown(&cut.items).await?;
+        let items = self.shown(&cut.items, own).await?;
         Ok(Page {
             items,
             next: cut.next,
@@ -127,18 +128,31 @@ impl Engine {
     /// # Errors
     /// There is none with this id.
     pub async fn audit_record(&self, actor: &Actor, id: AuditId) -> Result<AuditRecord> {
-        actor.require(Scope::AuditRead)?;
+        let own = reader(actor)?;
         let row = self.store().find(kavachos_store::ledger::by_id(id)).await?;
-        let rows = [row.ok_or(Error::NotFound("audit record"))?];
-        let shown = self.shown(&rows).await?.pop();
+        let row = row.ok_or(Error::NotFound("audit record"))?;
+        if let Some(own) = own
+            && subject(&record(&row)?) != Some(own.pseudonym)
+        {
+            return Err(Error::NotFound("audit record"));
+        }
+        let rows = [row];
+        let shown = self.shown(&rows, own).await?.pop();
         shown.ok_or(Error::NotFound("audit record"))
     }
 
     /// The filter in the ledger's own terms; `None` when it names a human whom the ledger does not know.
-    async fn stored_filter(&self, filter: &AuditFilter) -> Result<Option<LedgerFilter>> {
-        let subject = match filter.user {
-            None => None,
-            Some(user) => match self.store().find(kavachos_store::user::by_id(user)).await? {
+    async fn stored_filter(
+        &self,
+        filter: &AuditFilter,
+        own: Option<&User>,
+    ) -> Result<Option<LedgerFilter>> {
+        let subject = match (filter.user, own) {
+            (None, None) => None,
+            (Some(other), Some(own)) if other != own.id => return Err(Error::NotFound("user")),
+            (_, Some(own)) => Some(own.pseudonym),
+            (Some(user), None) => match self.store().find(kavachos_store::user::by_id(user)).await?
+            {
                 Some(row) => Some(row.pseudonym),
                 None => return Ok(None),
             },
@@ -157,9 +171,12 @@ impl Engine {
         }))
     }
 
-    /// The records as they are shown, with humans under their own ids.
-    async fn shown(&self, rows: &[LedgerRow]) -> Result<Vec<AuditRecord>> {
+    /// The records as they are shown, with humans under their own ids; to a human without where operators called from.
+    async fn shown(&self, rows: &[LedgerRow], own: Option<&User>) -> Result<Vec<AuditRecord>> {
         let mut records = rows.iter().map(record).collect::<Result<Vec<_>>>()?;
+        if own.is_some() {
+            records.iter_mut().for_each(hide_operator);
+        }
         let people = self.people(records.iter().filter_map(subject)).await?;
         for record in &mut records {
             if let Some(user) = subject(record).and_then(|known| people.get(&known)) {
@@ -190,6 +207,14 @@ impl Engine {
     }
 }
 
+/// Who reads: an operator everything, a human what happened for them.
+fn reader(actor: &Actor) -> Result<Option<&User>> {
+    match actor.person() {
+        Some(person) => Ok(Some(&person.user)),
+        None => actor.require(Scope::AuditRead).map(|()| None),
+    }
+}
+
 /// A stored record with its personal fields beside the others; no field stands in both.
 fn record(row: &LedgerRow) -> Result<AuditRecord> {
     let damaged = |error: serde_json::Error| {
@@ -208,6 +233,15 @@ fn record(row: &LedgerRow) -> Result<AuditRecord> {
         seq: row.seq,
         members,
     })
+}
+
+/// Takes out where an operator's call came from: it is about the operator, not about the human.
+fn hide_operator(record: &mut AuditRecord) {
+    let actor = record.members.get("actor").and_then(Value::as_str);
+    if actor.is_some_and(|actor| actor.parse::<KeyId>().is_ok()) {
+        record.members.remove("ip");
+        record.members.remove("userAgent");
+    }
 }
 
 fn subject(record: &AuditRecord) -> Option<Pseudonym> {

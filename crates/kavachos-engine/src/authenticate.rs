@@ -18,7 +18,7 @@ pub(crate) const DEAD_KEYS_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 
 impl Engine {
     /// Finds out who calls with this credential.
     ///
-    /// An operator's key must be live. An agent's key may be dead: whether it is decides each use (a decision says so
+    /// An operator's key and a human's session must be live. An agent's key may be dead: whether it is decides each use (a decision says so
     /// with a code, everything else refuses).
     ///
     /// # Errors
@@ -41,6 +41,10 @@ impl Engine {
             Caller::Local => Ok(Caller::Local),
             Caller::Operator(key) => self.caller_of(SecretKind::Operator, key.hash).await,
             Caller::Agent(key) => self.caller_of(SecretKind::Agent, key.hash).await,
+            Caller::Person(person) => {
+                self.caller_of(SecretKind::Session, person.session.hash)
+                    .await
+            }
         }
     }
 
@@ -52,6 +56,7 @@ impl Engine {
         match known {
             KnownKey::Operator(key) => self.live_operator(&key).then_some(Caller::Operator(key)),
             KnownKey::Agent(key) => self.still_told_apart(&key).then_some(Caller::Agent(key)),
+            KnownKey::Session(session) => self.person(session).await?.map(Caller::Person),
         }
         .ok_or(UNKNOWN)
     }
@@ -96,7 +101,14 @@ impl Engine {
                     .await?;
                 Ok(row.map(|row| KnownKey::Agent(Arc::new(compile::agent_key(&row)))))
             }
-            SecretKind::Session | SecretKind::Resource => Ok(None),
+            SecretKind::Session => {
+                let row = self
+                    .store()
+                    .find(kavachos_store::session::by_hash(hash))
+                    .await?;
+                Ok(row.map(|row| KnownKey::Session(Arc::new(compile::session(&row)))))
+            }
+            SecretKind::Resource => Ok(None),
         }
     }
 }

@@ -8,25 +8,26 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use kavachos_core::counter::Refusal;
-use kavachos_core::decide::{self, Code, CounterKey, Credential, Facts, Full, Request, decide};
-use kavachos_core::id::{AgentId, AuditId, GrantId, UserId};
+use kavachos_core::decide::{self, Code, CounterKey, Credential, Facts, Full, Request};
+use kavachos_core::id::{AgentId, ApprovalId, AuditId, GrantId, UserId};
 use kavachos_core::json;
 use kavachos_core::ledger::{self, Entry, Outcome, Record, RevocationPoint};
 use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::{Batch, CommitError, Take};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::act::Act;
 use crate::actor::{Actor, AgentKey, Caller, Scope};
+use crate::asking::{Asking, Judged};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
 /// How often a decision that met a change decides again.
 const MAX_CONFLICTS: usize = 8;
 /// How many counters one decision may find full before it is a denial; each adds to what the next round knows.
-const MAX_FULL: usize = 64;
+pub(crate) const MAX_FULL: usize = 64;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -53,6 +54,8 @@ pub struct Decision {
     pub audit_id: AuditId,
     /// When a limit allows the next call.
     pub retry_after: Option<Duration>,
+    /// The request for a human's approval: the one to wait for, the one that was denied, or the one that is used up.
+    pub approval_id: Option<ApprovalId>,
 }
 
 impl Engine {
@@ -75,16 +78,20 @@ impl Engine {
                 asked => asked?,
             };
             let facts = self.facts_for(&actor, &asked).await?;
-            let decision = decided(&facts, &question.request, &full, self.now());
-            if !decision.allowed()
+            let now = self.now();
+            let judged = self.judged(&facts, &question.request, &full, now).await?;
+            if !judged.decision.allowed()
                 && let Some(agent) = actor.agent()
             {
                 self.admit_denial(agent)?;
             }
             let id = self.id();
-            let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
-            match self.store().commit(batch(&actor, &decision, entry)).await {
-                Ok(_) => return Ok(answer(id, &decision)),
+            let entry = self.decision_record(id, &asked, (&facts, &judged), started)?;
+            let mut batch = batch(&actor, &judged, entry);
+            let limit = self.settings().approvals_per_agent;
+            judged.asking.add_to(&mut batch, limit, now);
+            match self.store().commit(batch).await {
+                Ok(_) => return Ok(answer(id, &judged)),
                 Err(CommitError::Conflict { .. }) => {
                     conflicts += 1;
                     // It may have been the caller's own key that was changed.
@@ -114,9 +121,10 @@ impl Engine {
         &self,
         id: AuditId,
         asked: &Asked<'_>,
-        (facts, decision): (&Facts, &decide::Decision),
+        (facts, judged): (&Facts, &Judged),
         started: Timestamp,
     ) -> Result<Entry> {
+        let decision = &judged.decision;
         let request = &asked.question.request;
         let outcome = if decision.allowed() {
             Outcome::Allowed
@@ -130,7 +138,7 @@ impl Engine {
             .map(|hop| hop.grant.id)
             .collect();
         let chain = ancestors(facts, path);
-        let reason = decision.reason();
+        let reason = judged.asking.reason(decision);
         let origin = asked.actor.origin();
         let ip = request.ip.map(|ip| ip.to_canonical().to_string());
         let mut record = origin.record(id, "decision", outcome, decision.code.as_str());
@@ -158,18 +166,18 @@ impl Engine {
         record.personal.arguments_digest = asked.arguments_digest.as_ref();
         // An operator may say where the call came from that it asks about.
         record.personal.ip = ip.as_deref().or(record.personal.ip);
-        self.seal_explained(record, (asked.actor, facts, decision))
+        self.seal_explained(record, (asked.actor, facts, judged))
     }
 
     /// Seals the record with as many of the paths as there is room for: whatever makes a record long, a denial has one.
     fn seal_explained(
         &self,
         record: Record<'_>,
-        (actor, facts, decision): (&Actor, &Facts, &decide::Decision),
+        (actor, facts, judged): (&Actor, &Facts, &Judged),
     ) -> Result<Entry> {
-        let mut shown = decision.verdicts.len();
+        let mut shown = judged.decision.verdicts.len();
         loop {
-            let details = details(actor, facts, decision, shown);
+            let details = details(actor, facts, judged, shown);
             let sealed = self.seal(&Record {
                 details: details.as_deref(),
                 ..record
@@ -192,6 +200,9 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn new(actor: &'a Actor, question: &'a Question) -> Result<Self> {
+        if actor.person().is_some() {
+            actor.require(Scope::AuthorizeAny)?;
+        }
         let agent = match (&actor.caller, question.agent) {
             (Caller::Agent(key), None) => key.agent,
             (Caller::Agent(key), Some(agent)) if agent == key.agent => agent,
@@ -214,14 +225,19 @@ impl<'a> Asked<'a> {
         };
         let request = &question.request;
         actor.within_ceiling(&request.action, &request.resource)?;
-        let digest = |arguments: &Value| Sha256::digest(json::canonical(arguments)).into();
         Ok(Self {
             actor,
             question,
             agent,
-            arguments_digest: request.arguments.as_ref().map(digest),
+            arguments_digest: arguments_digest(request),
         })
     }
+}
+
+/// SHA-256 of the canonical arguments.
+pub(crate) fn arguments_digest(request: &Request) -> Option<[u8; 32]> {
+    let digest = |arguments: &Value| Sha256::digest(json::canonical(arguments)).into();
+    request.arguments.as_ref().map(digest)
 }
 
 /// Whether the caller's own key is live: the same rule for every use of an agent key.
@@ -243,23 +259,14 @@ pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Crede
     }
 }
 
-/// Decides; a request that would be allowed, were there not too many full counters in its way, is denied by the last.
-fn decided(facts: &Facts, request: &Request, full: &[Full], now: Timestamp) -> decide::Decision {
-    let decision = decide(facts, request, full, now);
-    match full.last() {
-        Some(last) if full.len() >= MAX_FULL && decision.allowed() => {
-            decision.refused(last.refusal)
-        }
-        _ => decision,
-    }
-}
-
-fn batch(actor: &Actor, decision: &decide::Decision, entry: Entry) -> Batch {
+fn batch(actor: &Actor, judged: &Judged, entry: Entry) -> Batch {
+    let decision = &judged.decision;
     let mut batch = Batch {
         entries: vec![entry],
         ..Batch::default()
     };
-    if decision.allowed() {
+    // A human is asked only about what stands.
+    if decision.allowed() || matches!(judged.asking, Asking::Asks(_)) {
         batch.reads = decision.reads.to_vec();
         batch.reads.extend(actor.reads());
         let take = |take: &decide::Take| Take {
@@ -282,13 +289,14 @@ fn full_counter(key: &[u8], refusal: Refusal) -> Result<Full> {
     })
 }
 
-fn answer(audit_id: AuditId, decision: &decide::Decision) -> Decision {
+fn answer(audit_id: AuditId, Judged { decision, asking }: &Judged) -> Decision {
     Decision {
         allowed: decision.allowed(),
         code: decision.code,
-        reason: decision.reason(),
+        reason: asking.reason(decision),
         audit_id,
         retry_after: decision.retry_after,
+        approval_id: asking.id(),
     }
 }
 
@@ -308,42 +316,51 @@ pub(crate) fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<Agent
 }
 
 /// What the record keeps beyond the winner: of an allow, that the agent spoke for itself; of a denial, why the best
-/// paths did not permit.
+/// paths did not permit; of both, the request for approval.
 fn details(
     actor: &Actor,
     facts: &Facts,
-    decision: &decide::Decision,
+    Judged { decision, asking }: &Judged,
     shown: usize,
 ) -> Option<Cow<'static, Value>> {
     static SELF_REPORTED: LazyLock<Value> = LazyLock::new(|| json!({ "selfReported": true }));
-    if decision.allowed() {
-        let by_itself = actor.agent().is_some();
-        return by_itself.then(|| Cow::Borrowed(&*SELF_REPORTED));
+    let by_itself = decision.allowed() && actor.agent().is_some();
+    let approval = asking.id();
+    if by_itself && approval.is_none() {
+        return Some(Cow::Borrowed(&*SELF_REPORTED));
     }
-    if decision.verdicts.is_empty() {
-        return None;
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+    if by_itself {
+        put("selfReported", true.into());
     }
+    if let Some(id) = approval {
+        put("approval", id.to_string().into());
+    }
+    if !decision.allowed() && !decision.verdicts.is_empty() {
+        put("paths", paths(facts, decision, shown));
+        let left_out = decision.verdicts.len().saturating_sub(shown);
+        let more = usize::try_from(decision.more)
+            .unwrap_or(usize::MAX)
+            .saturating_add(left_out);
+        if more > 0 {
+            put("morePaths", more.into());
+        }
+    }
+    (!members.is_empty()).then_some(Cow::Owned(Value::Object(members)))
+}
+
+/// Why the best paths did not permit.
+fn paths(facts: &Facts, decision: &decide::Decision, shown: usize) -> Value {
     let paths = decision.verdicts.iter().take(shown).map(|verdict| {
-        let grant = facts
-            .paths
-            .get(verdict.path)
-            .and_then(|path| path.hops.last())
-            .map(|hop| hop.grant.id);
+        let path = facts.paths.get(verdict.path);
+        let grant = path.and_then(|path| path.hops.last());
         json!({
-            "grant": grant,
+            "grant": grant.map(|hop| hop.grant.id),
             "hop": verdict.hop,
             "permission": verdict.permission.map(|id| id.to_string()),
             "code": verdict.code.as_str(),
         })
     });
-    let mut members = serde_json::Map::new();
-    members.insert("paths".to_owned(), paths.collect());
-    let left_out = decision.verdicts.len().saturating_sub(shown);
-    let more = usize::try_from(decision.more)
-        .unwrap_or(usize::MAX)
-        .saturating_add(left_out);
-    if more > 0 {
-        members.insert("morePaths".to_owned(), more.into());
-    }
-    Some(Cow::Owned(Value::Object(members)))
+    paths.collect()
 }

@@ -9,10 +9,11 @@ use kavachos_core::principal::{Agent, User};
 use kavachos_store::agent::{AgentKeyRow, AgentRow};
 use kavachos_store::grant::GrantRow;
 use kavachos_store::operator_key::OperatorKeyRow;
+use kavachos_store::session::SessionRow;
 use kavachos_store::user::UserRow;
 use serde::de::DeserializeOwned;
 
-use crate::actor::{AgentKey, OperatorKey, Scopes};
+use crate::actor::{AgentKey, OperatorKey, Scopes, Session};
 use crate::error::{Error, Result};
 
 /// A stored JSON text that does not read back is damage, never a reason to go on with less.
@@ -84,6 +85,20 @@ pub(crate) fn agent_key(row: &AgentKeyRow) -> AgentKey {
         ended_at: row.ended_at,
         agent_kills: row.agent_kills,
         user_kills: row.user_kills,
+        mark: row.mark,
+    }
+}
+
+pub(crate) fn session(row: &SessionRow) -> Session {
+    Session {
+        id: row.id,
+        user: row.user,
+        hash: row.hash,
+        status: row.status,
+        user_kills: row.user_kills,
+        signed_in_at: row.signed_in_at,
+        used_at: row.used_at,
+        expires_at: row.expires_at,
         mark: row.mark,
     }
 }

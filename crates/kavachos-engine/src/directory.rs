@@ -13,7 +13,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavachos_core::grant::Grant;
-use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::{Permission, PermissionId, PermissionSet};
 use kavachos_core::principal::{Agent, User};
@@ -21,7 +21,8 @@ use kavachos_core::secret::SecretHash;
 use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
 
-use crate::actor::{AgentKey, OperatorKey};
+use crate::actor::{AgentKey, OperatorKey, Session};
+use crate::bell::Bell;
 use crate::known::{Kept, KnownAgent};
 use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
@@ -40,8 +41,10 @@ pub(crate) enum Changed {
     Agent(AgentId),
     /// A grant. Its receiver changed with it, and is to be named too: see [`Changed::grant`].
     Grant(GrantId),
-    /// A key, of an agent or an operator.
+    /// A key, of an agent or an operator, or a session.
     Key(SecretHash),
+    /// A request for approval was answered. It is not kept here; those who wait for it hear of it.
+    Approval(ApprovalId),
 }
 
 impl Changed {
@@ -58,6 +61,7 @@ impl From<Changed> for Effect {
             Changed::Agent(id) => (2, id.bits()),
             Changed::Grant(id) => (3, id.bits()),
             Changed::Key(hash) => (4, key_bits(hash)),
+            Changed::Approval(id) => (5, id.bits()),
         };
         Self { kind, key }
     }
@@ -70,12 +74,14 @@ pub(crate) enum KnownKey {
     Agent(Arc<AgentKey>),
     /// An operator's.
     Operator(Arc<OperatorKey>),
+    /// A human's session.
+    Session(Arc<Session>),
 }
 
 impl KnownKey {
     fn bytes(&self) -> usize {
         match self {
-            Self::Agent(_) => 0,
+            Self::Agent(_) | Self::Session(_) => 0,
             Self::Operator(key) => key.ceiling.as_ref().map_or(0, weight::of_set),
         }
     }
@@ -104,6 +110,8 @@ pub struct Directory {
     keys: Entries<u128, (SecretHash, KnownKey)>,
     permissions: Entries<PermissionId, Arc<Permission>>,
     changes: Mutex<Changes>,
+    /// Rings when a request for approval was answered.
+    answers: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +134,7 @@ impl Directory {
             keys: empty(entries),
             permissions: empty(SHARED_PERMISSIONS),
             changes: Mutex::default(),
+            answers: Bell::default(),
         }
     }
 
@@ -142,6 +151,11 @@ impl Directory {
                 Arc::clone(own)
             }
         }))
+    }
+
+    /// What rings when a request for approval was answered.
+    pub(crate) fn answers(&self) -> &Bell {
+        &self.answers
     }
 
     /// Begins a load; call it before the query.
@@ -199,6 +213,7 @@ impl Directory {
             1 => drop(self.users.remove(&UserId::from_bits(effect.key))),
             2 => drop(self.agents.remove(&AgentId::from_bits(effect.key))),
             3 => drop(self.grants.remove(&GrantId::from_bits(effect.key))),
+            5 => self.answers.ring(effect.key),
             _ => drop(self.keys.remove(&effect.key)),
         }
     }

@@ -207,13 +207,13 @@ impl Engine {
     /// Refuses a caller whose credential was revoked or changed while its change was planned.
     async fn require_same_key(&self, actor: &Actor) -> Result<()> {
         let caller = self.renewed(&actor.caller).await?;
-        if caller.mark() == actor.caller.mark() {
+        if caller.reads() == actor.caller.reads() {
             return Ok(());
         }
         Err(match caller {
             Caller::Agent(_) => Error::Unauthenticated("the agent or its key is not live"),
-            Caller::Local | Caller::Operator(_) => Error::WrongState(
-                "your key was changed meanwhile; nothing was done, try again".to_owned(),
+            Caller::Local | Caller::Operator(_) | Caller::Person(_) => Error::WrongState(
+                "your key or account was changed meanwhile; nothing was done, try again".to_owned(),
             ),
         })
     }

@@ -154,7 +154,7 @@ impl Ask {
     fn terms(&self, actor: &Actor) -> NewGrant {
         let reach = match actor.caller {
             Caller::Local | Caller::Operator(_) => Reach::AnyHuman,
-            Caller::Agent(_) => Reach::SameHuman,
+            Caller::Agent(_) | Caller::Person(_) => Reach::SameHuman,
         };
         NewGrant {
             to: self.to.0,
@@ -421,8 +421,13 @@ impl Engine {
         Ok(found)
     }
 
-    /// A grant that the caller may see: an agent sees what it gave.
+    /// A grant that the caller may see: an agent sees what it gave, a human what is part of their authority.
     async fn visible_grant(&self, actor: &Actor, id: GrantId, scope: Scope) -> Result<GrantRow> {
+        if let Some(person) = actor.person() {
+            let row = self.grant_row(id).await?;
+            let own = row.root == person.user.id;
+            return own.then_some(row).ok_or(Error::NotFound("delegation"));
+        }
         let Some(me) = actor.agent() else {
             actor.require(scope)?;
             return self.grant_row(id).await;
@@ -470,7 +475,7 @@ impl Engine {
         self.delegation_view(row)
     }
 
-    /// Grants, newest first. An agent sees what it gave.
+    /// Grants, newest first. An agent sees what it gave, a human what is part of their authority.
     ///
     /// # Errors
     /// Those of the store, and `forbidden`.
@@ -480,18 +485,22 @@ impl Engine {
         filter: GrantFilter,
         page: PageOf<GrantId>,
     ) -> Result<Page<Delegation, GrantId>> {
-        let filter = match actor.agent() {
-            None => {
+        let filter = match &actor.caller {
+            Caller::Local | Caller::Operator(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }
-            Some(me) => {
-                self.require_live_key(actor, me).await?;
+            Caller::Agent(key) => {
+                self.require_live_key(actor, key.agent).await?;
                 GrantFilter {
-                    giver: Some(Owner::Agent(me)),
+                    giver: Some(Owner::Agent(key.agent)),
                     ..filter
                 }
             }
+            Caller::Person(person) => GrantFilter {
+                root: Some(person.user.id),
+                ..filter
+            },
         };
         let rows = self
             .store()
@@ -581,7 +590,7 @@ fn parent_path<'a>(facts: &'a Facts, ask: &Ask, now: Timestamp) -> Result<&'a Pa
 }
 
 /// The marks of every grant and giver on a path, and of its human.
-fn path_marks(path: &Path) -> impl Iterator<Item = Mark> {
+pub(crate) fn path_marks(path: &Path) -> impl Iterator<Item = Mark> {
     let hops = path.hops.iter().flat_map(|hop| {
         std::iter::once(hop.grant.mark).chain(hop.giver.iter().map(|giver| giver.mark))
     });

@@ -7,10 +7,13 @@
 
 mod act;
 mod agents;
+mod approvals;
+mod asking;
 mod audit;
 mod authenticate;
 mod authority;
 mod authorize;
+mod bell;
 mod compile;
 mod directory;
 mod engine;
@@ -24,6 +27,7 @@ mod known;
 mod lifecycle;
 mod revoked;
 mod runtime;
+mod sessions;
 mod settings;
 mod text;
 mod upkeep;
@@ -34,6 +38,7 @@ pub mod actor;
 pub mod page;
 
 pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
+pub use approvals::{Approval, MAX_WAIT};
 pub use audit::{AuditFilter, AuditRecord};
 pub use authority::{Authority, AuthorityHop, PathKey};
 pub use authorize::{Decision, Question};
@@ -47,8 +52,10 @@ pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::AgentChange;
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
+pub use sessions::Session;
 pub use settings::Settings;
 pub use users::{External, NewUser, User, UserChange};
 
 pub use kavachos_store::agent::AgentFilter;
+pub use kavachos_store::approval::{ApprovalFilter, Stage};
 pub use kavachos_store::grant::GrantFilter;

@@ -367,14 +367,17 @@ impl Engine {
         Ok(Plan::commit(batch, done))
     }
 
-    /// An agent that the caller may stop: operators any, an agent those that it owns, and only for good. With what
-    /// that relied on.
+    /// An agent that the caller may stop: operators any, a human those below, an agent those that it owns, and only for
+    /// good. With what that relied on. A human does not let go on what an operator may have stopped.
     async fn stoppable_agent(
         &self,
         actor: &Actor,
         id: AgentId,
         turn: Turn,
     ) -> Result<(AgentRow, Vec<Mark>)> {
+        if let Some(person) = actor.person().filter(|_| turn != Turn::Resume) {
+            return Ok((self.agent_of(person, id).await?, Vec::new()));
+        }
         let Some(me) = actor.agent().filter(|_| turn == Turn::Revoke) else {
             actor.require(Scope::AgentsWrite)?;
             return Ok((self.agent_row(id).await?, Vec::new()));

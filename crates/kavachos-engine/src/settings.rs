@@ -12,6 +12,16 @@ pub struct Settings {
     pub children_per_grant: u64,
     /// Live grants that one agent holds.
     pub grants_per_agent: u64,
+    /// Requests for approval of one agent that wait for an answer.
+    pub approvals_per_agent: u64,
+    /// Sessions of one human that may still be used.
+    pub sessions_per_user: u64,
+    /// How long a session lives that is not used.
+    pub session_idle: Duration,
+    /// How long a session lives however much it is used.
+    pub session_life: Duration,
+    /// How long after a human proved who they are a session of theirs may approve.
+    pub session_fresh: Duration,
     /// How long a new agent key works when the caller does not say.
     pub agent_key_ttl: Duration,
     /// How long a delegation lasts when the caller does not say.
@@ -29,6 +39,11 @@ impl Default for Settings {
             agents_per_owner: 100,
             children_per_grant: 1_000,
             grants_per_agent: 256,
+            approvals_per_agent: 100,
+            sessions_per_user: 100,
+            session_idle: Duration::from_secs(7 * 24 * 60 * 60),
+            session_life: Duration::from_secs(30 * 24 * 60 * 60),
+            session_fresh: Duration::from_secs(10 * 60),
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
             denials_per_minute: 600,

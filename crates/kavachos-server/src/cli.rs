@@ -17,7 +17,7 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, delegations, users, keys or the audit trail goes to a server (--url, or KAVACH_URL, else \
+A command about agents, approvals, delegations, users, sessions, keys or the audit trail goes to a server (--url, or KAVACH_URL, else \
 http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
@@ -94,6 +94,9 @@ enum ApiCommand {
     Agent(command::agent::Agent),
     /// Ask whether an agent may do something now; exits with 1 if not
     Authorize(command::authorize::Authorize),
+    /// See, approve and deny what agents ask humans for
+    #[command(subcommand)]
+    Approval(command::approval::Approval),
     /// Give an agent part of a human's or another agent's authority
     Delegate(command::delegate::Delegate),
     /// Read and revoke delegations
@@ -102,6 +105,9 @@ enum ApiCommand {
     /// Create, read, change and stop humans
     #[command(subcommand)]
     User(command::user::User),
+    /// Open, list and end sessions of humans
+    #[command(subcommand)]
+    Session(command::session::Session),
     /// Create, read and revoke operator keys
     #[command(subcommand)]
     Key(command::key::Key),
@@ -274,9 +280,11 @@ async fn answer(
     match command {
         ApiCommand::Agent(command) => command.run(client, output).await,
         ApiCommand::Authorize(command) => command.run(client, output).await,
+        ApiCommand::Approval(command) => command.run(client, output).await,
         ApiCommand::Delegate(command) => command.run(client, output).await,
         ApiCommand::Delegation(command) => command.run(client, output).await,
         ApiCommand::User(command) => command.run(client, output).await,
+        ApiCommand::Session(command) => command.run(client, output).await,
         ApiCommand::Key(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,
     }

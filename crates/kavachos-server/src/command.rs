@@ -1,6 +1,7 @@
 //! The commands, one file for each group.
 
 pub(crate) mod agent;
+pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod authorize;
 pub(crate) mod delegate;
@@ -9,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod serve;
+pub(crate) mod session;
 pub(crate) mod user;
 
 /// What a command that did not fail came to.

@@ -190,6 +190,8 @@ pub fn by_id(id: AgentId) -> Select<AgentRow> {
 /// Which agents a list shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AgentFilter {
+    /// Of this human, sub-agents included.
+    pub root: Option<UserId>,
     /// Owned by this human or agent directly.
     pub owner: Option<Owner>,
     /// With this stored status.
@@ -210,13 +212,15 @@ pub fn page(
            + COALESCE(OCTET_LENGTH(a.metadata), 0) \
          FROM agents a LEFT JOIN grants g ON g.id = a.root_grant \
          WHERE (CAST(?2 AS TEXT) IS NULL OR a.owner_user = ?2) AND (CAST(?3 AS TEXT) IS NULL OR a.owner_agent = ?3) \
-         AND (CAST(?4 AS TEXT) IS NULL OR a.status = ?4) AND (CAST(?5 AS TEXT) IS NULL OR a.type = ?5) AND (CAST(?6 AS TEXT) IS NULL OR a.id < ?6)";
+         AND (CAST(?4 AS TEXT) IS NULL OR a.status = ?4) AND (CAST(?5 AS TEXT) IS NULL OR a.type = ?5) AND (CAST(?6 AS TEXT) IS NULL OR a.id < ?6) \
+         AND (CAST(?7 AS TEXT) IS NULL OR a.root = ?7)";
     page::of(candidates, COLUMNS, limit)
         .bind(owner_user)
         .bind(owner_agent)
         .bind(filter.status)
         .bind(filter.kind)
         .bind(before)
+        .bind(filter.root)
         .of()
 }
 

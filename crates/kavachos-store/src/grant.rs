@@ -238,6 +238,8 @@ pub fn with_parents(ids: &[GrantId]) -> Select<GrantRow> {
 /// Which delegations a list shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GrantFilter {
+    /// Of this human's authority.
+    pub root: Option<UserId>,
     /// Given by this human or agent.
     pub giver: Option<Owner>,
     /// Held by this agent.
@@ -253,11 +255,12 @@ pub fn page(
     let (giver_user, giver_agent) = filter.giver.map(owner_columns).unwrap_or_default();
     let candidates = "SELECT g.id, OCTET_LENGTH(g.permissions) + COALESCE(OCTET_LENGTH(g.guards), 0) FROM grants g \
          WHERE (CAST(?2 AS TEXT) IS NULL OR g.giver_user = ?2) AND (CAST(?3 AS TEXT) IS NULL OR g.giver_agent = ?3) \
-         AND (CAST(?4 AS TEXT) IS NULL OR g.receiver = ?4) AND (CAST(?5 AS TEXT) IS NULL OR g.id < ?5)";
+         AND (CAST(?4 AS TEXT) IS NULL OR g.receiver = ?4) AND (CAST(?5 AS TEXT) IS NULL OR g.id < ?5) AND (CAST(?6 AS TEXT) IS NULL OR g.root = ?6)";
     page::of(candidates, COLUMNS, limit)
         .bind(giver_user)
         .bind(giver_agent)
         .bind(filter.receiver)
         .bind(before)
+        .bind(filter.root)
         .of()
 }

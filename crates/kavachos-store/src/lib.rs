@@ -18,6 +18,7 @@ mod principal;
 mod row;
 
 pub mod agent;
+pub mod approval;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod grant;
@@ -28,6 +29,7 @@ pub mod migration;
 pub mod operator_key;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod user;

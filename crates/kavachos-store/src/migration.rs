@@ -94,6 +94,20 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0002_principals.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 3,
+        name: "approvals",
+        sql: include_str!("../migrations/0003_approvals.sql"),
+        min_binary: 2,
+    },
+    Migration {
+        owner: CORE,
+        number: 4,
+        name: "sessions",
+        sql: include_str!("../migrations/0004_sessions.sql"),
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

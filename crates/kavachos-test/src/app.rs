@@ -76,6 +76,15 @@ pub struct TestAgent {
     pub grant: String,
 }
 
+/// A session that was opened, with its token.
+#[derive(Debug, Clone)]
+pub struct TestSession {
+    /// Its id.
+    pub id: String,
+    /// Its token.
+    pub token: String,
+}
+
 impl Setup {
     /// With other limits.
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -230,6 +239,16 @@ impl TestApp {
         }
         let reply = self.operator().post("/api/v1/agents", body).await;
         TestAgent::of(&reply.expect(201))
+    }
+
+    /// A new session of this human.
+    pub async fn session(&self, user: &str) -> TestSession {
+        let path = format!("/api/v1/users/{user}/sessions");
+        let reply = self.operator().post(&path, json!({})).await.expect(201);
+        TestSession {
+            id: reply.id().to_owned(),
+            token: reply.text_at("/data/token").to_owned(),
+        }
     }
 
     /// The operator writes a delegation between agents.

@@ -32,7 +32,7 @@ mod snapshot;
 
 #[cfg(feature = "app")]
 pub use self::{
-    app::{Setup, TestAgent, TestApp},
+    app::{Setup, TestAgent, TestApp, TestSession},
     client::{Call, Client, Reply},
     clock::{ManualClock, START},
     database::{damage, stored_head},

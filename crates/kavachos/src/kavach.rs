@@ -1,17 +1,18 @@
 //! The value that an application holds.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
-use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, UserId};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation,
-    Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question, Result, Revoked, User,
-    UserChange,
+    Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditFilter, AuditRecord, Authority,
+    Decision, Delegation, Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question,
+    Result, Revoked, Session, User, UserChange,
 };
 use kavachos_http::State;
 
@@ -65,6 +66,11 @@ impl Kavach {
     /// Delegations.
     pub fn delegations(&self) -> Delegations<'_> {
         Delegations(self)
+    }
+
+    /// What agents ask humans for.
+    pub fn approvals(&self) -> Approvals<'_> {
+        Approvals(self)
     }
 
     /// Operator keys, for callers of the HTTP API.
@@ -129,6 +135,8 @@ handles! {
     Agents;
     /// What can be done with delegations.
     Delegations;
+    /// What can be done with requests for approval.
+    Approvals;
     /// What can be done with operator keys.
     Keys;
     /// What can be read of the ledger.
@@ -182,6 +190,34 @@ impl Users<'_> {
     /// See [`Engine::unban_user`].
     pub async fn unban(&self, id: &UserId) -> Result<User> {
         Ok(self.engine().unban_user(&self.actor(), *id).await?.thing)
+    }
+
+    /// Opens a session for a human who proved to this program who they are.
+    ///
+    /// # Errors
+    /// See [`Engine::open_session`].
+    pub async fn open_session(&self, id: &UserId) -> Result<Issued<Session>> {
+        self.engine().open_session(&self.actor(), *id).await
+    }
+
+    /// A human's sessions, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::sessions`].
+    pub async fn sessions(
+        &self,
+        id: &UserId,
+        page: PageOf<SessionId>,
+    ) -> Result<Page<Session, SessionId>> {
+        self.engine().sessions(&self.actor(), *id, page).await
+    }
+
+    /// Ends a session for good.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_session`].
+    pub async fn revoke_session(&self, id: &SessionId) -> Result<Revoked> {
+        self.engine().revoke_session(&self.actor(), *id).await
     }
 
     /// Deletes a human for good and stops everything below.
@@ -312,6 +348,58 @@ impl Delegations<'_> {
     /// See [`Engine::revoke_delegation`].
     pub async fn revoke(&self, id: &GrantId) -> Result<Revoked> {
         self.engine().revoke_delegation(&self.actor(), *id).await
+    }
+}
+
+impl Approvals<'_> {
+    /// One request.
+    ///
+    /// # Errors
+    /// See [`Engine::approval`].
+    pub async fn show(&self, id: &ApprovalId) -> Result<Approval> {
+        self.engine().approval(&self.actor(), *id).await
+    }
+
+    /// Requests, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::approvals`].
+    pub async fn list(
+        &self,
+        filter: ApprovalFilter,
+        page: PageOf<ApprovalId>,
+    ) -> Result<Page<Approval, ApprovalId>> {
+        self.engine().approvals(&self.actor(), filter, page).await
+    }
+
+    /// Waits until a request is answered or over, at most this long.
+    ///
+    /// # Errors
+    /// See [`Engine::answered_approval`].
+    pub async fn wait(&self, id: &ApprovalId, at_most: Duration) -> Result<Approval> {
+        self.engine()
+            .answered_approval(&self.actor(), *id, at_most)
+            .await
+    }
+
+    /// Says yes to exactly the call with this digest, once. The program vouches that a human did.
+    ///
+    /// # Errors
+    /// See [`Engine::approve`].
+    pub async fn approve(&self, id: &ApprovalId, digest: &str) -> Result<Approval> {
+        Ok(self
+            .engine()
+            .approve(&self.actor(), *id, digest)
+            .await?
+            .thing)
+    }
+
+    /// Says no.
+    ///
+    /// # Errors
+    /// See [`Engine::deny`].
+    pub async fn deny(&self, id: &ApprovalId) -> Result<Approval> {
+        Ok(self.engine().deny(&self.actor(), *id).await?.thing)
     }
 }
 

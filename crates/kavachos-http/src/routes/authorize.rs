@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use kavachos_core::action::Action;
 use kavachos_core::constraint::Cost;
 use kavachos_core::decide::Request;
-use kavachos_core::id::{AgentId, AuditId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, AuditId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::resource::Resource;
 use kavachos_engine::actor::{Actor, Caller};
@@ -52,6 +52,8 @@ struct Answer<'a> {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_id: Option<ApprovalId>,
 }
 
 #[derive(Serialize)]
@@ -103,7 +105,7 @@ fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
             }
             actor.ip
         }
-        Caller::Operator(_) | Caller::Local => {
+        Caller::Operator(_) | Caller::Local | Caller::Person(_) => {
             let context = ask.context.unwrap_or(Context {
                 ip: None,
                 user_agent: None,
@@ -152,5 +154,6 @@ fn answer(decision: &Decision) -> Answer<'_> {
         retry_after: decision
             .retry_after
             .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+        approval_id: decision.approval_id,
     }
 }

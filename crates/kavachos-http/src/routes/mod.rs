@@ -1,17 +1,19 @@
 //! The routes, one file each: the request, the use case, the reply.
 
 mod agents;
+mod approvals;
 mod audit;
 mod authorize;
 mod delegations;
 mod keys;
 mod operations;
+mod sessions;
 mod users;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::request::Parts;
 use kavachos_core::id::{Id, Named};
 use kavachos_core::invalid::Invalid;
@@ -26,7 +28,7 @@ use crate::state::State;
 /// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics` and `/version`.
 pub fn router(state: State) -> Router {
     // The paths in full: every nested router boxes each request once more.
-    Router::new()
+    people(Router::new())
         .route(
             "/api/v1/agents",
             get(agents::list::handle).post(agents::create::handle),
@@ -53,8 +55,32 @@ pub fn router(state: State) -> Router {
             "/api/v1/delegations/{id}",
             get(delegations::show::handle).delete(delegations::revoke::handle),
         )
+        .route("/api/v1/approvals", get(approvals::list::handle))
+        .route("/api/v1/approvals/{id}", get(approvals::show::handle))
+        .route(
+            "/api/v1/approvals/{id}/approve",
+            post(approvals::approve::handle),
+        )
+        .route("/api/v1/approvals/{id}/deny", post(approvals::deny::handle))
         .route("/api/v1/audit", get(audit::list::handle))
         .route("/api/v1/audit/{id}", get(audit::show::handle))
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .route("/version", get(operations::version))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        // One layer of two: every layer by itself boxes each request once more.
+        .layer((
+            from_fn_with_state(state.clone(), around),
+            CatchPanicLayer::custom(caught),
+        ))
+        .with_state(state)
+}
+
+/// The routes about humans and operators.
+fn people(router: Router<State>) -> Router<State> {
+    router
         .route(
             "/api/v1/users",
             get(users::list::handle).post(users::create::handle),
@@ -68,6 +94,11 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/users/{id}/ban", post(users::ban::handle))
         .route("/api/v1/users/{id}/unban", post(users::unban::handle))
         .route(
+            "/api/v1/users/{id}/sessions",
+            get(users::sessions::handle).post(users::open_session::handle),
+        )
+        .route("/api/v1/sessions/{id}", delete(sessions::revoke))
+        .route(
             "/api/v1/keys",
             get(keys::list::handle).post(keys::create::handle),
         )
@@ -77,18 +108,6 @@ pub fn router(state: State) -> Router {
                 .patch(keys::update::handle)
                 .delete(keys::revoke::handle),
         )
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
-        .route("/version", get(operations::version))
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
-        // One layer of two: every layer by itself boxes each request once more.
-        .layer((
-            from_fn_with_state(state.clone(), around),
-            CatchPanicLayer::custom(caught),
-        ))
-        .with_state(state)
 }
 
 async fn no_such_route() -> Failure {

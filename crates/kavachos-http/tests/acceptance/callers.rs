@@ -3,7 +3,7 @@
 use kavachos_test::{Call, TestApp, may, may_under};
 use serde_json::{Value, json};
 
-use crate::routes::{AgentKey, OPEN, World, routes};
+use crate::routes::{AgentKey, OPEN, Session, World, routes};
 
 /// A well-formed credential that this server never issued.
 fn unknown(kind: kavachos_core::secret::SecretKind) -> String {
@@ -26,6 +26,13 @@ async fn strangers(app: &TestApp) -> Vec<(&'static str, Call)> {
         .expect(201);
     let path = format!("/api/v1/keys/{}", revoked.id());
     app.operator().delete(&path).await.expect(200);
+    let ended = app.session(&app.user().await).await;
+    let path = format!("/api/v1/sessions/{}", ended.id);
+    app.operator().delete(&path).await.expect(200);
+    let banned = app.user().await;
+    let of_banned = app.session(&banned).await;
+    let path = format!("/api/v1/users/{banned}/ban");
+    app.operator().post(&path, json!({})).await.expect(200);
     app.advance(1);
     let with = |value: &str| app.anonymous().header("authorization", value);
     vec![
@@ -52,6 +59,8 @@ async fn strangers(app: &TestApp) -> Vec<(&'static str, Call)> {
         ("an unknown operator key", app.call(&unknown(Operator))),
         ("an unknown agent key", app.call(&unknown(Agent))),
         ("an unknown session", app.call(&unknown(Session))),
+        ("a revoked session", app.call(&ended.token)),
+        ("the session of a banned human", app.call(&of_banned.token)),
         ("an unknown resource key", app.call(&unknown(Resource))),
         ("an expired operator key", app.call(&expired)),
         (
@@ -135,6 +144,64 @@ async fn an_agent_key_gives_403_where_an_operator_is_needed() {
 }
 
 #[tokio::test]
+async fn a_session_may_do_what_is_its_humans_and_gives_403_where_an_operator_is_needed() {
+    for route in routes() {
+        let app = crate::start().await;
+        let world = World::new(&app).await;
+        let reply = route.call(&app.call(&world.session.token), &world).await;
+        match route.session {
+            Session::ForItsHuman => assert!(reply.status < 300, "{}: {reply}", route.name()),
+            Session::Refused => {
+                assert_eq!(reply.status, 403, "{}: {reply}", route.name());
+                assert_eq!(reply.code(), "forbidden");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn to_another_humans_session_nothing_of_it_exists() {
+    let app = crate::start().await;
+    let world = World::new(&app).await;
+    let stranger = app.session(&app.user().await).await;
+    let stranger = app.call(&stranger.token);
+    let theirs = [
+        &world.user,
+        &world.agent.id,
+        &world.other.id,
+        &world.delegation,
+        &world.approval,
+        &world.session.id,
+    ];
+    for route in routes() {
+        let reply = route.call(&stranger, &world).await;
+        match route.session {
+            Session::Refused => assert_eq!(reply.status, 403, "{}: {reply}", route.name()),
+            Session::ForItsHuman if route.path.contains('{') => {
+                assert_eq!(reply.status, 404, "{}: {reply}", route.name());
+                assert_eq!(reply.code(), "not_found");
+            }
+            Session::ForItsHuman => {
+                assert_eq!(reply.status, 200, "{}: {reply}", route.name());
+                let shown = theirs.iter().find(|id| reply.text.contains(id.as_str()));
+                assert_eq!(shown, None, "{}: {reply}", route.name());
+            }
+        }
+    }
+    // Nothing came of it: all of it still stands.
+    let own = app.call(&world.session.token);
+    for path in [
+        format!("/api/v1/agents/{}", world.agent.id),
+        format!("/api/v1/delegations/{}", world.delegation),
+        format!("/api/v1/approvals/{}", world.approval),
+    ] {
+        let status = own.get(&path).await.expect(200);
+        let status = status.text_at("/data/status").to_owned();
+        assert!(["active", "pending"].contains(&status.as_str()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_dead_agent_key_gives_401_but_a_decision_where_one_is_asked_for() {
     let app = crate::start().await;
     let world = World::new(&app).await;
@@ -171,13 +238,15 @@ async fn a_dead_agent_key_gives_401_but_a_decision_where_one_is_asked_for() {
 
 #[tokio::test]
 async fn each_route_asks_for_its_own_scope_and_for_no_other() {
-    const ALL: [&str; 7] = [
+    const ALL: [&str; 9] = [
         "agents:read",
         "agents:write",
         "authorize:any",
+        "approvals:decide",
         "audit:read",
         "users:read",
         "users:write",
+        "sessions:write",
         "keys:write",
     ];
     for route in routes() {

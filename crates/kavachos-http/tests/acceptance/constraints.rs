@@ -437,7 +437,7 @@ async fn b23_f13_what_cannot_be_judged_is_refused_when_written() {
     }
 }
 
-/// B24, as far as it goes before approvals can be decided: the call is not allowed until they are.
+/// B24; what comes after the answer is in `approvals.rs`.
 #[tokio::test]
 async fn b24_f08_a_call_that_needs_approval_is_not_allowed() {
     let app = crate::start().await;
@@ -451,7 +451,7 @@ async fn b24_f08_a_call_that_needs_approval_is_not_allowed() {
         caller
             .post("/api/v1/authorize", question)
             .await
-            .decided("approval_required");
+            .decided("approval_pending");
     }
     let free = agent_under(&app, json!({})).await;
     app.decide(&free.id, "call", "tool:x")

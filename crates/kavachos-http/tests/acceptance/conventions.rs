@@ -265,9 +265,11 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
     {
         let kind = match route.path.split('/').nth(3).unwrap() {
             "agents" => "agent",
+            "approvals" => "approval",
             "delegations" => "grant",
             "audit" => "audit",
             "users" => "user",
+            "sessions" => "session",
             _ => "key",
         };
         let (before, rest) = route.path.split_once('{').unwrap();

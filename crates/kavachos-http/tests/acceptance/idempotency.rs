@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use http::Method;
-use kavachos_test::{Call, Reply, TestApp, may};
+use kavachos_test::{Call, Reply, may};
 use serde_json::{Value, json};
 
 use crate::routes::{World, routes};
@@ -206,7 +206,7 @@ async fn a_refused_creation_does_not_use_the_key_up() {
 /// What an act answered is answered again, also once something else has happened; nothing is done by it.
 #[tokio::test]
 async fn a_repeated_act_has_no_effect_and_the_same_answer() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     let agent = app.agent(&user, may(&["read"], "mcp:x")).await;
     let (agent, user) = (format!("agents/{}", agent.id), format!("users/{user}"));
@@ -245,7 +245,7 @@ async fn a_repeated_act_has_no_effect_and_the_same_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_acts_with_one_key_are_one() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
     let suspend = format!("/api/v1/agents/{}/suspend", agent.id);
     let act = async || {
@@ -265,7 +265,7 @@ async fn parallel_acts_with_one_key_are_one() {
 async fn every_post_takes_a_key_but_the_question() {
     let mut taken = 0;
     for route in routes().iter().filter(|route| route.method == Method::POST) {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let world = World::new(&app).await;
         let once = keyed(app.operator(), "k1");
         let first = route.call(&once, &world).await;

@@ -3,6 +3,7 @@
 //!
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
+mod approvals;
 mod callers;
 mod chains;
 mod constraints;
@@ -20,6 +21,7 @@ mod quotas;
 mod refusals;
 mod restart;
 mod routes;
+mod sessions;
 
 use kavachos_test::{Setup, TestApp};
 

@@ -79,7 +79,7 @@ async fn assert_on_one_page(app: &TestApp, path: &str) {
 #[tokio::test]
 async fn a_page_of_heavy_agents_or_grants_ends_early_and_loses_none() {
     for (permissions, is_heavy) in [(heavy(), true), (may(&["read"], "mcp:x"), false)] {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let user = app.user().await;
         for _ in 0..THINGS {
             app.agent(&user, permissions.clone()).await;
@@ -97,7 +97,7 @@ async fn a_page_of_heavy_agents_or_grants_ends_early_and_loses_none() {
 #[tokio::test]
 async fn a_page_of_heavy_users_or_keys_ends_early_and_loses_none() {
     for (permissions, is_heavy) in [(heavy(), true), (may(&["read"], "mcp:x"), false)] {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let user = json!({ "name": "Ada", "permissions": permissions });
         let key = json!({ "name": "k", "scopes": ["audit:read"], "ceiling": permissions });
         for (path, body) in [("/api/v1/users", user), ("/api/v1/keys", key)] {
@@ -116,7 +116,7 @@ async fn a_page_of_heavy_users_or_keys_ends_early_and_loses_none() {
 #[tokio::test]
 async fn the_authority_of_an_agent_comes_in_pages_too() {
     for (permissions, is_heavy) in [(heavy(), true), (may(&["read"], "mcp:x"), false)] {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let user = app.user().await;
         let giver = app.agent(&user, permissions.clone()).await;
         let holder = app.agent(&user, may(&["read"], "mcp:own")).await;
@@ -139,7 +139,7 @@ async fn the_authority_of_an_agent_comes_in_pages_too() {
 /// A page that is full at its last thing is the last one.
 #[tokio::test]
 async fn a_list_that_fits_its_page_has_no_next_one() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let user = app.user().await;
     for _ in 0..3 {
         app.agent(&user, may(&["read"], "mcp:x")).await;

@@ -1,7 +1,7 @@
 //! What a refusal leaves: an act of management one record that says what it was about, a read none.
 
 use http::Method;
-use kavachos_test::{Reply, Setup, TestApp, may};
+use kavachos_test::{Reply, may};
 use serde_json::{Value, json};
 
 use crate::routes::{World, routes};
@@ -35,7 +35,7 @@ struct Refused {
 
 impl Refused {
     async fn shown(self) {
-        let app = TestApp::start().await;
+        let app = crate::start().await;
         let world = World::new(&app).await;
         let about = world.fill(&self.about.to_string());
         let about: Value = about.parse().unwrap_or_default();
@@ -201,7 +201,7 @@ async fn the_record_of_a_refused_question_names_the_agent() {
 /// The ids of people stay out of the tree, also where an act was refused, and also one that is nobody's.
 #[tokio::test]
 async fn a_refused_act_puts_nobody_by_their_own_id_into_the_tree() {
-    let mut app = Setup::default().in_a_file().start().await;
+    let mut app = crate::setup().in_a_file().start().await;
     let user = app.user().await;
     for id in [&user, NO_USER] {
         let unban = format!("/api/v1/users/{id}/unban");
@@ -227,7 +227,7 @@ async fn a_refused_act_puts_nobody_by_their_own_id_into_the_tree() {
 /// A read is no act: refused or not, it leaves no record. The twin: an act of the same caller does.
 #[tokio::test]
 async fn a_read_leaves_no_record_and_a_refused_one_none_either() {
-    let app = TestApp::start().await;
+    let app = crate::start().await;
     let world = World::new(&app).await;
     let nothing = json!({ "name": "n", "scopes": ["authorize:any"] });
     let nobody = app.call(&app.key(nothing).await);

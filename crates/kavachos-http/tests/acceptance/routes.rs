@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use kavachos_test::{Reply, TestAgent, TestApp, may};
+use kavachos_test::{Reply, TestAgent, TestApp, TestSession, may, may_under};
 use serde_json::{Value, json};
 
 /// What an agent key gets at a route.
@@ -11,6 +11,15 @@ use serde_json::{Value, json};
 pub(crate) enum AgentKey {
     /// It may call it for itself and for what is its own.
     ForItself,
+    /// It needs an operator.
+    Refused,
+}
+
+/// What a human's session gets at a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// It may call it for what is its human's.
+    ForItsHuman,
     /// It needs an operator.
     Refused,
 }
@@ -23,6 +32,7 @@ pub(crate) struct Route {
     pub(crate) body: Option<Value>,
     pub(crate) scope: &'static str,
     pub(crate) agent_key: AgentKey,
+    pub(crate) session: Session,
 }
 
 /// The things that the routes are about.
@@ -35,6 +45,9 @@ pub(crate) struct World {
     pub(crate) delegation: String,
     pub(crate) key: String,
     pub(crate) audit: String,
+    pub(crate) approval: String,
+    pub(crate) digest: String,
+    pub(crate) session: TestSession,
 }
 
 impl World {
@@ -43,7 +56,13 @@ impl World {
         let (user, banned) = (app.user().await, app.user().await);
         let ban = format!("/api/v1/users/{banned}/ban");
         operator.post(&ban, json!({})).await.expect(200);
-        let agent = app.agent(&user, may(&["read"], "mcp:github:*")).await;
+        let mut permissions = may(&["read"], "mcp:github:*");
+        let asks = may_under(&["run"], "mcp:deploy:*", json!({ "requireApproval": true }));
+        let both = permissions.as_array_mut().zip(asks.as_array());
+        if let Some((all, more)) = both {
+            all.extend(more.clone());
+        }
+        let agent = app.agent(&user, permissions).await;
         let other = app.agent(&user, may(&["read"], "mcp:slack:*")).await;
         let suspended = app.agent(&user, may(&["read"], "mcp:*")).await;
         let suspend = format!("/api/v1/agents/{}/suspend", suspended.id);
@@ -53,6 +72,11 @@ impl World {
         let key = json!({ "name": "reader", "scopes": ["audit:read"] });
         let key = operator.post("/api/v1/keys", key).await.expect(201);
         let decision = app.decide(&agent.id, "read", "mcp:github:repos").await;
+        let asked = app.decide(&agent.id, "run", "mcp:deploy:site").await;
+        let approval = asked.text_at("/data/approvalId").to_owned();
+        let path = format!("/api/v1/approvals/{approval}");
+        let digest = operator.get(&path).await.expect(200);
+        let session = app.session(&user).await;
         Self {
             user,
             banned,
@@ -62,6 +86,9 @@ impl World {
             delegation: delegation.id().to_owned(),
             key: key.id().to_owned(),
             audit: decision.text_at("/data/auditId").to_owned(),
+            approval,
+            digest: digest.text_at("/data/digest").to_owned(),
+            session,
         }
     }
 
@@ -75,6 +102,9 @@ impl World {
             .replace("{delegation}", &self.delegation)
             .replace("{key}", &self.key)
             .replace("{audit}", &self.audit)
+            .replace("{approval}", &self.approval)
+            .replace("{digest}", &self.digest)
+            .replace("{session}", &self.session.id)
     }
 }
 
@@ -85,6 +115,14 @@ impl Route {
         let path = world.fill(self.path);
         let body = body.map(String::into_bytes);
         caller.send(self.method.clone(), &path, body).await
+    }
+
+    /// The same route, which a human may call for what is theirs.
+    fn for_humans(self) -> Self {
+        Self {
+            session: Session::ForItsHuman,
+            ..self
+        }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -104,74 +142,138 @@ impl Route {
 
 /// All routes but the open ones.
 pub(crate) fn routes() -> Vec<Route> {
-    let route = |scope, agent_key| {
-        move |method: Method, path, body: Value| Route {
-            method,
-            path,
-            body: (!body.is_null()).then_some(body),
-            scope,
-            agent_key,
-        }
-    };
-    let none = || Value::Null;
-    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let mut all = agents();
+    all.extend(delegations());
+    all.extend(approvals());
+    all.extend(ledger());
+    all.extend(users());
+    all.extend(sessions());
+    all.extend(keys());
+    all
+}
+
+/// Makes routes that ask for this scope, and treat agents so; `null` stands for no body.
+fn asking(
+    scope: &'static str,
+    agent_key: AgentKey,
+) -> impl Fn(Method, &'static str, Value) -> Route {
+    move |method, path, body| Route {
+        method,
+        path,
+        body: (!body.is_null()).then_some(body),
+        scope,
+        agent_key,
+        session: Session::Refused,
+    }
+}
+
+fn agents() -> Vec<Route> {
+    let reads = asking("agents:read", AgentKey::ForItself);
+    let writes = asking("agents:write", AgentKey::ForItself);
+    let manages = asking("agents:write", AgentKey::Refused);
+    let decides = asking("authorize:any", AgentKey::ForItself);
     let sub_agent = json!({
         "ownerId": "{agent}", "name": "sub", "type": "autonomous",
         "permissions": may(&["read"], "mcp:github:repos"),
     });
+    let question =
+        json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
+    let (agent, name) = ("/api/v1/agents/{agent}", json!({ "name": "n" }));
+    vec![
+        reads(Method::GET, "/api/v1/agents", Value::Null).for_humans(),
+        writes(Method::POST, "/api/v1/agents", sub_agent),
+        reads(Method::GET, agent, Value::Null).for_humans(),
+        manages(Method::PATCH, agent, name),
+        writes(Method::DELETE, agent, Value::Null).for_humans(),
+        manages(Method::POST, "/api/v1/agents/{agent}/rotate", json!({})),
+        manages(Method::POST, "/api/v1/agents/{agent}/suspend", json!({})).for_humans(),
+        manages(Method::POST, "/api/v1/agents/{suspended}/resume", json!({})),
+        reads(
+            Method::GET,
+            "/api/v1/agents/{agent}/permissions",
+            Value::Null,
+        )
+        .for_humans(),
+        decides(Method::POST, "/api/v1/authorize", question),
+    ]
+}
+
+fn delegations() -> Vec<Route> {
+    let reads = asking("agents:read", AgentKey::ForItself);
+    let writes = asking("agents:write", AgentKey::ForItself);
     let delegation = json!({
         "from": "{agent}", "to": "{other}", "reason": "look",
         "permissions": may(&["read"], "mcp:github:issues"),
     });
-    let question =
-        json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
-    let new_key = json!({ "name": "k", "scopes": ["keys:write"] });
-
-    let reads = route("agents:read", AgentKey::ForItself);
-    let writes = route("agents:write", AgentKey::ForItself);
-    let manages = route("agents:write", AgentKey::Refused);
-    let decides = route("authorize:any", AgentKey::ForItself);
-    let audits = route("audit:read", AgentKey::Refused);
-    let sees_users = route("users:read", AgentKey::Refused);
-    let keeps_users = route("users:write", AgentKey::Refused);
-    let keeps_keys = route("keys:write", AgentKey::Refused);
+    let one = "/api/v1/delegations/{delegation}";
     vec![
-        reads(get.clone(), "/api/v1/agents", none()),
-        writes(post.clone(), "/api/v1/agents", sub_agent),
-        reads(get.clone(), "/api/v1/agents/{agent}", none()),
-        manages(
-            patch.clone(),
-            "/api/v1/agents/{agent}",
-            json!({ "name": "n" }),
-        ),
-        writes(delete.clone(), "/api/v1/agents/{agent}", none()),
-        manages(post.clone(), "/api/v1/agents/{agent}/rotate", json!({})),
-        manages(post.clone(), "/api/v1/agents/{agent}/suspend", json!({})),
-        manages(post.clone(), "/api/v1/agents/{suspended}/resume", json!({})),
-        reads(get.clone(), "/api/v1/agents/{agent}/permissions", none()),
-        decides(post.clone(), "/api/v1/authorize", question),
-        reads(get.clone(), "/api/v1/delegations", none()),
-        writes(post.clone(), "/api/v1/delegations", delegation),
-        reads(get.clone(), "/api/v1/delegations/{delegation}", none()),
-        writes(delete.clone(), "/api/v1/delegations/{delegation}", none()),
-        audits(get.clone(), "/api/v1/audit", none()),
-        audits(get.clone(), "/api/v1/audit/{audit}", none()),
-        sees_users(get.clone(), "/api/v1/users", none()),
-        keeps_users(post.clone(), "/api/v1/users", json!({ "name": "Bob" })),
-        sees_users(get.clone(), "/api/v1/users/{user}", none()),
-        keeps_users(
-            patch.clone(),
-            "/api/v1/users/{user}",
-            json!({ "name": "n" }),
-        ),
-        keeps_users(delete.clone(), "/api/v1/users/{user}", none()),
-        keeps_users(post.clone(), "/api/v1/users/{user}/ban", json!({})),
-        keeps_users(post.clone(), "/api/v1/users/{banned}/unban", json!({})),
-        keeps_keys(get.clone(), "/api/v1/keys", none()),
-        keeps_keys(post, "/api/v1/keys", new_key),
-        keeps_keys(get, "/api/v1/keys/{key}", none()),
-        keeps_keys(patch, "/api/v1/keys/{key}", json!({ "name": "n" })),
-        keeps_keys(delete, "/api/v1/keys/{key}", none()),
+        reads(Method::GET, "/api/v1/delegations", Value::Null).for_humans(),
+        writes(Method::POST, "/api/v1/delegations", delegation),
+        reads(Method::GET, one, Value::Null).for_humans(),
+        writes(Method::DELETE, one, Value::Null).for_humans(),
+    ]
+}
+
+fn approvals() -> Vec<Route> {
+    let sees = asking("approvals:decide", AgentKey::ForItself);
+    let answers = asking("approvals:decide", AgentKey::Refused);
+    let one = "/api/v1/approvals/{approval}";
+    vec![
+        sees(Method::GET, "/api/v1/approvals", Value::Null).for_humans(),
+        sees(Method::GET, one, Value::Null).for_humans(),
+        answers(
+            Method::POST,
+            "/api/v1/approvals/{approval}/approve",
+            json!({ "digest": "{digest}" }),
+        )
+        .for_humans(),
+        answers(Method::POST, "/api/v1/approvals/{approval}/deny", json!({})).for_humans(),
+    ]
+}
+
+fn ledger() -> Vec<Route> {
+    let audits = asking("audit:read", AgentKey::Refused);
+    vec![
+        audits(Method::GET, "/api/v1/audit", Value::Null).for_humans(),
+        audits(Method::GET, "/api/v1/audit/{audit}", Value::Null).for_humans(),
+    ]
+}
+
+fn users() -> Vec<Route> {
+    let sees = asking("users:read", AgentKey::Refused);
+    let keeps = asking("users:write", AgentKey::Refused);
+    let (one, name) = ("/api/v1/users/{user}", json!({ "name": "n" }));
+    vec![
+        sees(Method::GET, "/api/v1/users", Value::Null),
+        keeps(Method::POST, "/api/v1/users", json!({ "name": "Bob" })),
+        sees(Method::GET, one, Value::Null),
+        keeps(Method::PATCH, one, name),
+        keeps(Method::DELETE, one, Value::Null),
+        keeps(Method::POST, "/api/v1/users/{user}/ban", json!({})),
+        keeps(Method::POST, "/api/v1/users/{banned}/unban", json!({})),
+    ]
+}
+
+fn sessions() -> Vec<Route> {
+    let keeps = asking("sessions:write", AgentKey::Refused);
+    let of_user = "/api/v1/users/{user}/sessions";
+    vec![
+        keeps(Method::GET, of_user, Value::Null).for_humans(),
+        keeps(Method::POST, of_user, json!({})),
+        keeps(Method::DELETE, "/api/v1/sessions/{session}", Value::Null).for_humans(),
+    ]
+}
+
+fn keys() -> Vec<Route> {
+    let keeps = asking("keys:write", AgentKey::Refused);
+    let new = json!({ "name": "k", "scopes": ["keys:write"] });
+    let (one, name) = ("/api/v1/keys/{key}", json!({ "name": "n" }));
+    vec![
+        keeps(Method::GET, "/api/v1/keys", Value::Null),
+        keeps(Method::POST, "/api/v1/keys", new),
+        keeps(Method::GET, one, Value::Null),
+        keeps(Method::PATCH, one, name),
+        keeps(Method::DELETE, one, Value::Null),
     ]
 }
 

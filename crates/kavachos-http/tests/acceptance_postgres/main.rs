@@ -1,5 +1,7 @@
 //! The tests of `acceptance`, on PostgreSQL.
 
+#[path = "../acceptance/approvals.rs"]
+mod approvals;
 #[path = "../acceptance/callers.rs"]
 mod callers;
 #[path = "../acceptance/chains.rs"]
@@ -20,16 +22,22 @@ mod idempotency;
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
+#[path = "../acceptance/pages.rs"]
+mod pages;
 #[path = "../acceptance/people.rs"]
 mod people;
 #[path = "../acceptance/queries.rs"]
 mod queries;
 #[path = "../acceptance/quotas.rs"]
 mod quotas;
+#[path = "../acceptance/refusals.rs"]
+mod refusals;
 #[path = "../acceptance/restart.rs"]
 mod restart;
 #[path = "../acceptance/routes.rs"]
 mod routes;
+#[path = "../acceptance/sessions.rs"]
+mod sessions;
 
 use kavachos_test::{Setup, TestApp};
 

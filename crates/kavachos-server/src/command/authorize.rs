@@ -100,6 +100,9 @@ fn show(output: &mut Output, answer: &Answer, allowed: bool) {
     let verdict = if allowed { "allowed" } else { "denied" };
     output.line(&format!("{verdict}: {} ({})", text("reason"), text("code")));
     output.line(&format!("audit id: {}", text("auditId")));
+    if answer.data().get("approvalId").is_some() {
+        output.line(&format!("approval id: {}", text("approvalId")));
+    }
     if let Some(seconds) = answer.data().get("retryAfter").and_then(Value::as_u64) {
         output.line(&format!("retry after: {seconds} s"));
     }

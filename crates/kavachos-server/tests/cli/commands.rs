@@ -405,3 +405,88 @@ fn what_dev_prints_works_word_for_word() {
     assert!(codes[2].1.contains("permission_denied") && codes[7].1.contains("ancestor_not_active"));
     assert!(codes[9].1.contains("delegation.created") && codes[9].1.contains("agent.revoked"));
 }
+
+#[test]
+fn a_call_is_approved_from_the_command_line_once() {
+    both_ways(|place| {
+        let permission = r#"{"resource":"mcp:deploy:*","actions":["run"],"constraints":{"requireApproval":true}}"#;
+        place.done(format!(
+            "agent create --json --name deployer {ADA} --permission '{permission}'"
+        ));
+        let ask = |branch: &str| {
+            place.run(format!(
+                r#"authorize --json --agent deployer run mcp:deploy:site --arguments '{{"branch":"{branch}"}}'"#
+            ))
+        };
+        let asked = ask("main");
+        assert_eq!(
+            (asked.code, asked.member("code")),
+            came(1, "approval_required")
+        );
+        let id = asked.member("approvalId");
+        let listed = place.done("approval list --json --status pending --agent deployer");
+        assert_eq!(listed.json()["data"][0]["id"], Value::from(id.as_str()));
+        let shown = place.done(format!("approval show {id}"));
+        assert!(
+            shown.out.contains(r#""arguments":{"branch":"main"}"#),
+            "{shown:?}"
+        );
+        let digest = place
+            .done(format!("approval show --json {id}"))
+            .member("digest");
+
+        assert_eq!(place.run(format!("approval wait {id} --seconds 0")).code, 1);
+        let wrong = place.run(format!("approval approve {id} --digest 00"));
+        assert_eq!(wrong.code, 1, "{wrong:?}");
+        place.done(format!("approval approve {id} --digest {digest}"));
+        place.done(format!("approval wait {id}"));
+        assert_eq!(ask("main").code, 0);
+        assert_eq!(ask("main").code, 1);
+
+        let other = ask("other").member("approvalId");
+        place.done(format!("approval deny {other}"));
+        let denied = ask("other");
+        assert_eq!(
+            (denied.code, denied.member("code")),
+            came(1, "approval_denied")
+        );
+    });
+}
+
+#[test]
+fn a_session_is_opened_shown_once_and_ended() {
+    both_ways(|place| {
+        place.done("user create --name Ada --external demo:ada");
+        let opened = place.done("session open --json demo:ada");
+        assert!(opened.member("token").starts_with("kv_sess_"), "{opened:?}");
+        let id = opened.member("id");
+        let listed = place.done("session list demo:ada");
+        assert!(listed.out.contains(&id) && !listed.out.contains(&opened.member("token")));
+        place.done(format!("session revoke {id}"));
+        assert_eq!(place.run("session revoke nonsense").code, 1);
+        let listed = place.done("session list --json demo:ada").json();
+        assert_eq!(listed["data"][0]["status"], "revoked");
+    });
+}
+
+#[test]
+fn a_human_decides_with_the_token_of_a_session_as_the_credential() {
+    let mut way = over_http();
+    let place = &mut way.place;
+    let permission =
+        r#"{"resource":"mcp:deploy:*","actions":["run"],"constraints":{"requireApproval":true}}"#;
+    place.done(format!(
+        "agent create --json --name deployer {ADA} --permission '{permission}'"
+    ));
+    let asked = place.run("authorize --json --agent deployer run mcp:deploy:site");
+    let id = asked.member("approvalId");
+    let session = place.done("session open --json demo:ada").member("token");
+    place.set("KAVACH_KEY", session);
+    let listed = place.done("approval list --json").json();
+    assert_eq!(listed["data"][0]["id"], Value::from(id.as_str()));
+    let digest = place
+        .done(format!("approval show --json {id}"))
+        .member("digest");
+    place.done(format!("approval approve {id} --digest {digest}"));
+    assert_eq!(place.run("user list").code, 1);
+}

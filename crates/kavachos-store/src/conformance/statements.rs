@@ -179,6 +179,7 @@ async fn an_agent_and_its_key_are_stored_changed_and_found(world: World) -> Resu
                 owner: Some(top.owner),
                 status: Some(Status::Active),
                 kind: Some("autonomous".to_owned()),
+                root: Some(top.root),
             },
             1,
         ),
@@ -269,6 +270,7 @@ async fn grants_are_stored_within_their_quota_changed_and_found(
         GrantFilter {
             giver: Some(parent.giver),
             receiver: Some(top.id),
+            root: Some(parent.root),
         },
     ] {
         let newest = grant::page(&filter, None, 10);

@@ -15,6 +15,7 @@ pub(crate) async fn handle(
     mut params: Params,
 ) -> Reply {
     let filter = AgentFilter {
+        root: None,
         owner: params.take("ownerId")?,
         status: params.take("status")?,
         kind: params.take::<String>("type")?.map(kind).transpose()?,

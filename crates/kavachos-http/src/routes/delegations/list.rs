@@ -14,6 +14,7 @@ pub(crate) async fn handle(
     mut params: Params,
 ) -> Reply {
     let filter = GrantFilter {
+        root: None,
         giver: params.take("from")?,
         receiver: params.take("to")?,
     };

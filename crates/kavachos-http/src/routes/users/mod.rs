@@ -4,6 +4,8 @@ pub(crate) mod ban;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod list;
+pub(crate) mod open_session;
+pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod unban;
 pub(crate) mod update;

@@ -1,0 +1,284 @@
+//! Humans' sessions: opened by operators for humans who signed in elsewhere, listed, ended, and killed with their human.
+//!
+//! A session may do what is its human's alone ([`Person`](crate::actor::Person)); it ends when it is not used for a
+//! while, after its life, when it is revoked, and for good when its human is banned or deleted.
+
+use std::sync::Arc;
+
+use kavachos_core::id::{SessionId, UserId};
+use kavachos_core::ledger::{Entry, Outcome, Pseudonym};
+use kavachos_core::principal::{Status, User};
+use kavachos_core::revocation::HandleKind;
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::time::Timestamp;
+use kavachos_store::session::{self, SessionRow};
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, handle};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::act::Act;
+use crate::actor::{self, Actor, Person, Scope};
+use crate::compile;
+use crate::directory::{Changed, Lookup};
+use crate::engine::{Engine, Plan};
+use crate::error::{Error, Result};
+use crate::issued::Issued;
+use crate::page::{Page, PageOf};
+use crate::revoked::Revoked;
+use crate::users::raised;
+
+/// In how many parts the idle time is told: a session that is used again within one of them is not noted.
+const IDLE_PARTS: u32 = 168;
+
+/// A session, as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// The id.
+    pub id: SessionId,
+    /// The human.
+    pub user_id: UserId,
+    /// The first characters of its token.
+    pub shown: String,
+    /// `active`, `revoked` or `expired`; that its human was stopped is told with the human.
+    pub status: &'static str,
+    /// Who opened it: an operator key, or `system`.
+    pub opened_by: String,
+    /// Until when it may approve: a while after the human proved who they are.
+    pub fresh_until: Timestamp,
+    /// When it was last used, to the hour.
+    pub used_at: Timestamp,
+    /// When it ends if it is not used again.
+    pub idle_until: Timestamp,
+    /// When it ends however much it is used.
+    pub expires_at: Timestamp,
+    /// When it was opened.
+    pub created_at: Timestamp,
+}
+
+impl Engine {
+    /// Opens a session for a human who proved elsewhere who they are. It counts as fresh.
+    ///
+    /// # Errors
+    /// There is no such human, they are not active, have too many sessions, or may do more than the caller's ceiling.
+    pub async fn open_session(&self, actor: &Actor, user: UserId) -> Result<Issued<Session>> {
+        let secret = self.secret(SecretKind::Session);
+        self.change(actor, Act::on_user("session.opened", user), || {
+            self.plan_session(actor, user, &secret)
+        })
+        .await
+    }
+
+    async fn plan_session(
+        &self,
+        actor: &Actor,
+        user: UserId,
+        secret: &Secret,
+    ) -> Result<Plan<Issued<Session>>> {
+        actor.require(Scope::SessionsWrite)?;
+        let user = self.user_row(user).await?;
+        if let Some(done) = self.done_before(actor).await? {
+            let id = done.parse().map_err(Error::Invalid)?;
+            let row = self.session_row(id).await?;
+            return Ok(Plan::Done(Issued::replay(self.session_view(row))));
+        }
+        // Whoever holds the session may approve whatever the human may.
+        actor.covers(&compile::permissions(user.permissions.as_deref())?)?;
+        if user.status != Status::Active {
+            return Err(Error::WrongState("the user is not active".to_owned()));
+        }
+        self.refuse_too_many_sessions(&user).await?;
+        let row = self.new_session_row(actor, &user, secret);
+        let limit = self.settings().sessions_per_user;
+        let mut batch = Batch {
+            reads: actor.reads(),
+            writes: vec![session::open(row.clone(), limit), handle::born(row.mark)],
+            entries: vec![self.session_record(
+                actor,
+                "session.opened",
+                (row.id, user.pseudonym),
+            )?],
+            effects: vec![Changed::Key(row.hash).into()],
+            ..Batch::default()
+        };
+        batch.reads.push(user.mark);
+        self.claim_once(actor, &mut batch, row.id.to_string());
+        let issued = Issued::new(self.session_view(row), secret.clone());
+        Ok(Plan::commit(batch, issued))
+    }
+
+    fn new_session_row(&self, actor: &Actor, user: &UserRow, secret: &Secret) -> SessionRow {
+        let now = self.now();
+        SessionRow {
+            id: self.id(),
+            hash: secret.hash(),
+            shown: secret.display_prefix().to_owned(),
+            user: user.id,
+            opened_by: actor.public_name(),
+            status: Status::Active,
+            user_kills: user.kills,
+            mark: self.mark(HandleKind::Session),
+            signed_in_at: now,
+            used_at: now,
+            expires_at: now.plus(self.settings().session_life),
+            created_at: now,
+        }
+    }
+
+    /// Says that there are too many; the insert makes sure of it.
+    async fn refuse_too_many_sessions(&self, user: &UserRow) -> Result<()> {
+        let usable = session::usable(user.id, user.kills, self.now());
+        let limit = self.settings().sessions_per_user;
+        match self.store().find(usable).await? {
+            Some((usable,)) if usable >= limit => Err(Error::LimitExceeded {
+                code: "session_limit_exceeded",
+                message: format!(
+                    "this human has {limit} sessions and may have no more; revoke one first"
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn session_record(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        (id, subject): (SessionId, Pseudonym),
+    ) -> Result<Entry> {
+        let origin = actor.origin();
+        let details = json!({ "session": id });
+        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
+        record.subject = Some(subject);
+        record.details = Some(&details);
+        self.seal(&record)
+    }
+
+    /// A human's sessions, newest first: for operators, and for the human.
+    ///
+    /// # Errors
+    /// There is no such human, or they are not the caller's to see.
+    pub async fn sessions(
+        &self,
+        actor: &Actor,
+        user: UserId,
+        page: PageOf<SessionId>,
+    ) -> Result<Page<Session, SessionId>> {
+        require_own(actor, user, "user")?;
+        self.user_row(user).await?;
+        let rows = session::page(user, page.after, page.limit);
+        let rows = self.store().list(rows).await?;
+        Page::of(rows, |row| row.id).shown(|row| Ok(self.session_view(row)))
+    }
+
+    /// Ends a session for good, and what it approved that was not used. Ending it twice is no error.
+    ///
+    /// # Errors
+    /// There is none with this id, or it is not the caller's.
+    pub async fn revoke_session(&self, actor: &Actor, id: SessionId) -> Result<Revoked> {
+        self.change(actor, Act::on_session("session.revoked", id), || {
+            self.plan_session_end(actor, id)
+        })
+        .await
+    }
+
+    async fn plan_session_end(&self, actor: &Actor, id: SessionId) -> Result<Plan<Revoked>> {
+        if actor.person().is_none() {
+            actor.require(Scope::SessionsWrite)?;
+        }
+        let row = self.session_row(id).await?;
+        require_own(actor, row.user, "session")?;
+        let done = Revoked::at(self.now());
+        if row.status == Status::Revoked {
+            return Ok(Plan::Done(done));
+        }
+        let subject = self.user_row(row.user).await?.pseudonym;
+        let batch = Batch {
+            reads: actor.reads(),
+            kills: vec![raised(row.mark)],
+            writes: vec![session::end(id)],
+            entries: vec![self.session_record(actor, "session.revoked", (id, subject))?],
+            effects: vec![Changed::Key(row.hash).into()],
+            ..Batch::default()
+        };
+        Ok(Plan::commit(batch, done))
+    }
+
+    async fn session_row(&self, id: SessionId) -> Result<SessionRow> {
+        let row = self.store().find(session::by_id(id)).await?;
+        row.ok_or(Error::NotFound("session"))
+    }
+
+    fn session_view(&self, row: SessionRow) -> Session {
+        let settings = self.settings();
+        let idle_until = row.used_at.plus(settings.session_idle).min(row.expires_at);
+        Session {
+            status: match row.status {
+                Status::Active if idle_until <= self.now() => "expired",
+                status => status.as_str(),
+            },
+            fresh_until: row.signed_in_at.plus(settings.session_fresh),
+            id: row.id,
+            user_id: row.user,
+            shown: row.shown,
+            opened_by: row.opened_by,
+            used_at: row.used_at,
+            idle_until,
+            expires_at: row.expires_at,
+            created_at: row.created_at,
+        }
+    }
+
+    /// The human who calls with a session, if both are live.
+    pub(crate) async fn person(&self, session: Arc<actor::Session>) -> Result<Option<Person>> {
+        let user = self.known_user(session.user).await?;
+        let now = self.now();
+        let settings = self.settings();
+        let unused = now.since(session.used_at);
+        let live = session.status == Status::Active
+            && now < session.expires_at
+            && unused < settings.session_idle
+            && user.is_live()
+            && session.user_kills == user.kills;
+        if !live {
+            return Ok(None);
+        }
+        if unused >= settings.session_idle / IDLE_PARTS {
+            self.touch(&session, now).await;
+        }
+        Ok(Some(Person { session, user }))
+    }
+
+    /// Notes that a session is used. Where that cannot be written the session ends sooner, which is no reason to refuse.
+    async fn touch(&self, session: &actor::Session, now: Timestamp) {
+        let batch = Batch {
+            writes: vec![session::touch(session.id, now)],
+            effects: vec![Changed::Key(session.hash).into()],
+            ..Batch::default()
+        };
+        if let Err(error) = self.store().commit(batch).await {
+            tracing::warn!(?error, "the use of a session could not be noted");
+        }
+    }
+
+    /// A human, from memory if they are there.
+    async fn known_user(&self, id: UserId) -> Result<Arc<User>> {
+        if let Some(user) = self.directory().user(id) {
+            return Ok(user);
+        }
+        let load = self.directory().begin();
+        let user = Arc::new(compile::user(&self.user_row(id).await?)?);
+        self.directory().keep_user(load, &user);
+        Ok(user)
+    }
+}
+
+/// Refuses callers who are neither operators for sessions nor this human; to other humans it is as if it did not exist.
+fn require_own(actor: &Actor, user: UserId, what: &'static str) -> Result<()> {
+    match actor.person() {
+        Some(person) if person.user.id == user => Ok(()),
+        Some(_) => Err(Error::NotFound(what)),
+        None => actor.require(Scope::SessionsWrite),
+    }
+}

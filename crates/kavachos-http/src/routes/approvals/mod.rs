@@ -1,0 +1,6 @@
+//! `/api/v1/approvals`.
+
+pub(crate) mod approve;
+pub(crate) mod deny;
+pub(crate) mod list;
+pub(crate) mod show;

@@ -1,0 +1,37 @@
+//! `GET /api/v1/approvals/{id}`: one request; with `wait`, once it is answered or over, or after so many seconds.
+
+use std::time::Duration;
+
+use axum::extract::State as FromState;
+use kavachos_core::invalid::Invalid;
+use kavachos_engine::MAX_WAIT;
+
+use crate::call::Call;
+use crate::params::Params;
+use crate::reply::{Reply, data};
+use crate::routes::PathId;
+use crate::state::State;
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    PathId(id): PathId<kavachos_core::id::kind::Approval>,
+    mut params: Params,
+) -> Reply {
+    let wait = params.take::<String>("wait")?;
+    let wait = wait.map(|text| seconds(&text)).transpose()?;
+    params.end()?;
+    let engine = &state.engine;
+    data(&match wait {
+        None => engine.approval(&actor, id).await?,
+        Some(wait) => engine.answered_approval(&actor, id, wait).await?,
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, Invalid> {
+    let wait = text.parse().ok().map(Duration::from_secs);
+    wait.filter(|wait| *wait <= MAX_WAIT).ok_or_else(|| {
+        let message = format!("must be from 0 to {} seconds", MAX_WAIT.as_secs());
+        Invalid::at("wait", message)
+    })
+}

@@ -1,0 +1,176 @@
+//! Humans' sessions, as rows.
+
+use kavachos_core::id::{SessionId, UserId};
+use kavachos_core::principal::Status;
+use kavachos_core::revocation::{Handle, Mark};
+use kavachos_core::secret::SecretHash;
+use kavachos_core::time::Timestamp;
+
+use crate::batch::Write;
+use crate::page::{self, Listed};
+use crate::row::{FromRow, Malformed, Query, Row, Select};
+
+/// One session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// The hash of its token.
+    pub hash: SecretHash,
+    /// The first characters of the token.
+    pub shown: String,
+    /// Whose it is.
+    pub user: UserId,
+    /// Who opened it: the id of an operator key, or `system`.
+    pub opened_by: String,
+    /// `active` or `revoked`.
+    pub status: Status,
+    /// The human's `kills` when it was opened.
+    pub user_kills: u64,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+    /// When the human last proved who they are.
+    pub signed_in_at: Timestamp,
+    /// When it was last used, to the hour.
+    pub used_at: Timestamp,
+    /// When it ends however much it is used.
+    pub expires_at: Timestamp,
+    /// When it was opened.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "SELECT s.id, s.hash, s.shown, s.user_id, s.opened_by, s.status, s.user_kills, s.handle, \
+    h.generation, s.signed_in_at, s.used_at, s.expires_at, s.created_at \
+    FROM sessions s JOIN handles h ON h.handle = s.handle";
+
+type Cells = (
+    SessionId,
+    [u8; 32],
+    String,
+    UserId,
+    String,
+    Status,
+    u64,
+    Handle,
+    u64,
+    Timestamp,
+    Timestamp,
+    Timestamp,
+    Timestamp,
+);
+
+impl FromRow for SessionRow {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (
+            id,
+            hash,
+            shown,
+            user,
+            opened_by,
+            status,
+            user_kills,
+            handle,
+            generation,
+            signed_in_at,
+            used_at,
+            expires_at,
+            created_at,
+        ): Cells = row.decode()?;
+        Ok(Self {
+            id,
+            hash: SecretHash::from_bytes(hash),
+            shown,
+            user,
+            opened_by,
+            status,
+            user_kills,
+            mark: Mark { handle, generation },
+            signed_in_at,
+            used_at,
+            expires_at,
+            created_at,
+        })
+    }
+}
+
+/// Stores a new session, if its human has fewer than `limit` that may still be used.
+/// The handle is stored apart, with [`crate::handle::born`].
+pub fn open(session: SessionRow, limit: u64) -> Write {
+    Write::exactly(
+        1,
+        "INSERT INTO sessions (id, hash, shown, user_id, opened_by, status, user_kills, handle, signed_in_at, used_at, \
+         expires_at, created_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
+         WHERE (SELECT COUNT(*) FROM sessions s WHERE s.user_id = ?4 AND s.status = 'active' AND s.user_kills = ?7 \
+           AND s.expires_at > ?12) < ?13",
+    )
+    .bind(session.id)
+    .bind(*session.hash.as_bytes())
+    .bind(session.shown)
+    .bind(session.user)
+    .bind(session.opened_by)
+    .bind(session.status)
+    .bind(session.user_kills)
+    .bind(session.mark.handle)
+    .bind(session.signed_in_at)
+    .bind(session.used_at)
+    .bind(session.expires_at)
+    .bind(session.created_at)
+    .bind(limit)
+}
+
+/// How many sessions of a human may still be used.
+pub fn usable(user: UserId, user_kills: u64, now: Timestamp) -> Select<(u64,)> {
+    Query::new(
+        1,
+        "SELECT COUNT(*) FROM sessions s WHERE s.user_id = ?1 AND s.status = 'active' AND s.user_kills = ?2 \
+         AND s.expires_at > ?3",
+    )
+    .bind(user)
+    .bind(user_kills)
+    .bind(now)
+    .of()
+}
+
+/// Ends a session that has not ended.
+pub fn end(id: SessionId) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE sessions SET status = 'revoked' WHERE id = ?1 AND status = 'active'",
+    )
+    .bind(id)
+}
+
+/// Notes that a session is used.
+pub fn touch(id: SessionId, now: Timestamp) -> Write {
+    Write::any("UPDATE sessions SET used_at = ?2 WHERE id = ?1 AND used_at < ?2")
+        .bind(id)
+        .bind(now)
+}
+
+/// The session whose token has this hash.
+pub fn by_hash(hash: SecretHash) -> Select<SessionRow> {
+    Query::new(1, format!("{COLUMNS} WHERE s.hash = ?1"))
+        .bind(*hash.as_bytes())
+        .of()
+}
+
+/// The session with this id.
+pub fn by_id(id: SessionId) -> Select<SessionRow> {
+    Query::new(1, format!("{COLUMNS} WHERE s.id = ?1"))
+        .bind(id)
+        .of()
+}
+
+/// A page of at most `limit` sessions of a human, newest first, older than `before`.
+pub fn page(user: UserId, before: Option<SessionId>, limit: usize) -> Select<Listed<SessionRow>> {
+    let candidates = "SELECT s.id, 0 FROM sessions s WHERE s.user_id = ?2 AND (CAST(?3 AS TEXT) IS NULL OR s.id < ?3)";
+    page::of(candidates, COLUMNS, limit)
+        .bind(user)
+        .bind(before)
+        .of()
+}
+
+/// Removes sessions that had ended for certain before this time.
+pub fn forget(before: Timestamp) -> Write {
+    Write::any("DELETE FROM sessions WHERE expires_at < ?1").bind(before)
+}
