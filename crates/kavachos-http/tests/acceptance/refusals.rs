@@ -1,7 +1,7 @@
 //! What a refusal leaves: an act of management one record that says what it was about, a read none.
 
 use http::Method;
-use kavachos_test::{Reply, may};
+use kavachos_test::{Reply, TestApp, may};
 use serde_json::{Value, json};
 
 use crate::routes::{World, routes};
