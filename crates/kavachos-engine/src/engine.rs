@@ -14,6 +14,7 @@ use crate::act::Act;
 use crate::actor::{Actor, Caller};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
+use crate::fetch::Fetcher;
 use crate::flood::Flood;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub rng: Arc<dyn Rng>,
     /// Tasks and sleeping.
     pub runtime: Arc<dyn Runtime>,
+    /// What fetches the addresses that others chose.
+    pub fetcher: Arc<dyn Fetcher>,
     /// Limits.
     pub settings: Settings,
 }
@@ -122,6 +125,11 @@ impl Engine {
 
     pub(crate) fn directory(&self) -> &Directory {
         &self.shared.parts.directory
+    }
+
+    /// What fetches the addresses that others chose. Nothing else may.
+    pub fn fetcher(&self) -> &dyn Fetcher {
+        &*self.shared.parts.fetcher
     }
 
     pub(crate) fn flood(&self) -> &Flood {

@@ -30,6 +30,7 @@ mod users;
 mod weight;
 
 pub mod actor;
+pub mod fetch;
 pub mod page;
 
 pub use agents::{Agent, AgentKind, NewAgent, NewOwner};

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::{Directory, Engine, Parts, Runtime, Settings};
 use kavachos_store::sqlite::{Host, OpenError, Options, Pending, SqliteStore};
 use kavachos_store::{Clock, Rng};
 
+use crate::fetch::GuardedFetcher;
 use crate::kavach::Kavach;
 use crate::runtime::{SystemClock, SystemRng, TokioRuntime};
 
@@ -21,6 +23,9 @@ pub enum BuildError {
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
+    /// TLS cannot be used, so nothing could be fetched.
+    #[error("TLS cannot be used: {0}")]
+    Tls(String),
     /// The task that opens the database was stopped.
     #[error("opening the database was interrupted")]
     Interrupted,
@@ -32,6 +37,7 @@ pub struct Builder {
     options: Options,
     settings: Settings,
     http: kavachos_http::Options,
+    loopback: Loopback,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 }
@@ -42,6 +48,7 @@ impl Default for Builder {
             options: Options::memory(),
             settings: Settings::default(),
             http: kavachos_http::Options::default(),
+            loopback: Loopback::Refused,
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
         }
@@ -85,6 +92,13 @@ impl Builder {
         self
     }
 
+    /// Whether webhooks, and whatever else is fetched from an address that someone chose, may go to this machine itself,
+    /// also without TLS. By default they may not: it is for development and tests.
+    pub fn fetching_from_loopback(mut self, loopback: Loopback) -> Self {
+        self.loopback = loopback;
+        self
+    }
+
     /// Another clock than the system's, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -103,6 +117,8 @@ impl Builder {
     /// The database cannot be used, or no tokio runtime is running.
     pub async fn build(self) -> Result<Kavach, BuildError> {
         let runtime = TokioRuntime::current().ok_or(BuildError::NoRuntime)?;
+        let fetcher = GuardedFetcher::new(self.loopback)
+            .map_err(|error| BuildError::Tls(error.to_string()))?;
         let directory = Arc::new(Directory::new(self.settings.directory_entries));
         let host = Host {
             clock: Arc::clone(&self.clock),
@@ -120,6 +136,7 @@ impl Builder {
             clock: self.clock,
             rng: self.rng,
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
+            fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
             settings: self.settings,
         });
         engine.start_upkeep();

@@ -7,11 +7,13 @@
 
 mod ask;
 mod builder;
+mod fetch;
 mod kavach;
 mod runtime;
 
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
+pub use fetch::GuardedFetcher;
 pub use kavach::{Agents, Audit, Delegations, Kavach, Keys, Users};
 pub use runtime::{SystemClock, SystemRng, TokioRuntime};
 
@@ -24,6 +26,7 @@ pub use kavachos_core::decide::Code;
 pub use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
 pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
+pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, AuditFilter, AuditRecord, Authority, Decision,
     Delegation, Error, External, GrantFilter, Issued, Key, KeyChange, PathKey, Result, Revoked,
