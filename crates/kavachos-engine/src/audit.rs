@@ -52,6 +52,15 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
 }
 
+impl AuditFilter {
+    pub(crate) fn check(&self) -> Result<()> {
+        text::word("action", self.action.as_ref())?;
+        text::word("code", self.code.as_ref())?;
+        text::word("kind", self.kind.as_ref())?;
+        Ok(())
+    }
+}
+
 /// One record, as it is shown: the recorded members, with `subject` under the user's own id where it is still known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditRecord {
@@ -73,9 +82,7 @@ impl Engine {
         page: PageOf<u64>,
     ) -> Result<Page<AuditRecord, u64>> {
         actor.require(Scope::AuditRead)?;
-        text::word("action", filter.action.as_ref())?;
-        text::word("code", filter.code.as_ref())?;
-        text::word("kind", filter.kind.as_ref())?;
+        filter.check()?;
         let Some(stored) = self.stored_filter(filter).await? else {
             return Ok(Page {
                 items: Vec::new(),
@@ -135,7 +142,7 @@ impl Engine {
     }
 
     /// The filter in the ledger's own terms; `None` when it names a human whom the ledger does not know.
-    async fn stored_filter(&self, filter: &AuditFilter) -> Result<Option<LedgerFilter>> {
+    pub(crate) async fn stored_filter(&self, filter: &AuditFilter) -> Result<Option<LedgerFilter>> {
         let subject = match filter.user {
             None => None,
             Some(user) => match self.store().find(kavachos_store::user::by_id(user)).await? {
@@ -158,7 +165,7 @@ impl Engine {
     }
 
     /// The records as they are shown, with humans under their own ids.
-    async fn shown(&self, rows: &[LedgerRow]) -> Result<Vec<AuditRecord>> {
+    pub(crate) async fn shown(&self, rows: &[LedgerRow]) -> Result<Vec<AuditRecord>> {
         let mut records = rows.iter().map(record).collect::<Result<Vec<_>>>()?;
         let people = self.people(records.iter().filter_map(subject)).await?;
         for record in &mut records {
@@ -214,7 +221,8 @@ fn subject(record: &AuditRecord) -> Option<Pseudonym> {
     record.members.get("subject")?.as_str()?.parse().ok()
 }
 
-fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {
+/// Whether the record is about what the pattern names.
+pub(crate) fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {
     pattern.is_none_or(|pattern| {
         row.resource
             .as_deref()

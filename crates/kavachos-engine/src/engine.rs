@@ -14,6 +14,7 @@ use crate::act::Act;
 use crate::actor::{Actor, Caller};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
+use crate::events::Listeners;
 use crate::fetch::Fetcher;
 use crate::flood::Flood;
 use crate::runtime::Runtime;
@@ -49,6 +50,7 @@ pub struct Engine {
 struct Shared {
     parts: Parts,
     flood: Flood,
+    listeners: Listeners,
 }
 
 /// A planned change: what to commit, and what to answer once it is committed.
@@ -74,7 +76,11 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let flood = Flood::new(parts.settings.denials_per_minute);
         Self {
-            shared: Arc::new(Shared { parts, flood }),
+            shared: Arc::new(Shared {
+                parts,
+                flood,
+                listeners: Listeners::default(),
+            }),
         }
     }
 
@@ -113,8 +119,14 @@ impl Engine {
         &self.shared.parts.settings
     }
 
+    /// Ends what would go on for ever: streams of events, and deliveries to webhooks after those under way.
+    pub fn wind_down(&self) {
+        self.shared.listeners.end();
+    }
+
     /// Writes what is only counted so far, commits what is queued and closes the store.
     pub async fn close(&self) {
+        self.wind_down();
         self.flush_refusals().await;
         self.shared.parts.store.close().await;
     }
@@ -130,6 +142,10 @@ impl Engine {
     /// What fetches the addresses that others chose. Nothing else may.
     pub fn fetcher(&self) -> &dyn Fetcher {
         &*self.shared.parts.fetcher
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.shared.listeners
     }
 
     pub(crate) fn flood(&self) -> &Flood {

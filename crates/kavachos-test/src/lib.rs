@@ -20,7 +20,7 @@ mod server;
 mod snapshot;
 
 pub use app::{Setup, TestAgent, TestApp};
-pub use client::{Call, Client, Reply};
+pub use client::{Call, Client, Event, Events, Reply};
 pub use clock::{ManualClock, START};
 pub use database::{damage, stored_head};
 pub use permissions::{may, may_under};

@@ -4,6 +4,7 @@ mod agents;
 mod audit;
 mod authorize;
 mod delegations;
+mod events;
 mod keys;
 mod operations;
 mod users;
@@ -55,6 +56,7 @@ pub fn router(state: State) -> Router {
         )
         .route("/api/v1/audit", get(audit::list::handle))
         .route("/api/v1/audit/{id}", get(audit::show::handle))
+        .route("/api/v1/events", get(events::handle))
         .route(
             "/api/v1/users",
             get(users::list::handle).post(users::create::handle),

@@ -9,6 +9,7 @@ mod constraints;
 mod conventions;
 mod decisions;
 mod delegations;
+mod events;
 mod flood;
 mod idempotency;
 mod ledger;

@@ -156,6 +156,7 @@ pub(crate) fn routes() -> Vec<Route> {
         writes(delete.clone(), "/api/v1/delegations/{delegation}", none()),
         audits(get.clone(), "/api/v1/audit", none()),
         audits(get.clone(), "/api/v1/audit/{audit}", none()),
+        audits(get.clone(), "/api/v1/events", none()),
         sees_users(get.clone(), "/api/v1/users", none()),
         keeps_users(post.clone(), "/api/v1/users", json!({ "name": "Bob" })),
         sees_users(get.clone(), "/api/v1/users/{user}", none()),
