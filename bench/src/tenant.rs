@@ -47,6 +47,7 @@ impl Tenant {
             rng: Arc::new(SystemRng),
             runtime: Arc::new(TokioRuntime::current().expect("a runtime")),
             fetcher: Arc::new(NoFetcher),
+            master_key: None,
             settings: Settings::default(),
         });
         Self {

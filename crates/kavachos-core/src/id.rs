@@ -49,6 +49,8 @@ ids! {
     RequestId = "req" / Request;
     /// A request for a human's approval.
     ApprovalId = "approval" / Approval;
+    /// An address that is told of records.
+    WebhookId = "webhook" / Webhook;
 }
 
 /// A typed id: 128 bits, shown as `prefix_` and 26 characters of Crockford base 32.

@@ -3,7 +3,7 @@
 //! An act that was refused has no outcome to tell of, so its record says what its caller named: also what does not
 //! exist or is not the caller's to see. The caller learns nothing by it; whoever reads the ledger learns what was tried.
 
-use kavachos_core::id::{AgentId, GrantId, KeyId, UserId};
+use kavachos_core::id::{AgentId, GrantId, KeyId, UserId, WebhookId};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::Owner;
 use serde_json::{Map, Value};
@@ -27,6 +27,7 @@ pub(crate) struct Act {
     /// The grant from which one is to be derived.
     parent: Option<GrantId>,
     key: Option<KeyId>,
+    webhook: Option<WebhookId>,
 }
 
 impl Act {
@@ -40,6 +41,7 @@ impl Act {
             grant: None,
             parent: None,
             key: None,
+            webhook: None,
         }
     }
 
@@ -67,6 +69,13 @@ impl Act {
     pub(crate) const fn on_key(kind: &'static str, id: KeyId) -> Self {
         Self {
             key: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_webhook(kind: &'static str, id: WebhookId) -> Self {
+        Self {
+            webhook: Some(id),
             ..Self::new(kind)
         }
     }
@@ -121,6 +130,7 @@ impl Act {
             ("grant", self.grant.map(|id| id.to_string())),
             ("parent", self.parent.map(|id| id.to_string())),
             ("key", self.key.map(|id| id.to_string())),
+            ("webhook", self.webhook.map(|id| id.to_string())),
         ];
         let given = members
             .into_iter()

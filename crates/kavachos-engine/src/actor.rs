@@ -34,11 +34,13 @@ pub enum Scope {
     UsersWrite,
     /// Read, make and revoke operator keys, none stronger than the key that makes them.
     KeysWrite,
+    /// Read, make, change, test and delete webhooks.
+    WebhooksWrite,
 }
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str, &'static str); 8] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -65,6 +67,11 @@ impl Scope {
             Self::KeysWrite,
             "keys:write",
             "read, make and revoke operator keys, none stronger than itself",
+        ),
+        (
+            Self::WebhooksWrite,
+            "webhooks:write",
+            "read, make, change, test and delete webhooks",
         ),
     ];
 

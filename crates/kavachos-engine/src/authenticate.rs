@@ -96,7 +96,7 @@ impl Engine {
                     .await?;
                 Ok(row.map(|row| KnownKey::Agent(Arc::new(compile::agent_key(&row)))))
             }
-            SecretKind::Session | SecretKind::Resource => Ok(None),
+            SecretKind::Session | SecretKind::Resource | SecretKind::Master => Ok(None),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::fetch::Fetcher;
 use crate::flood::Flood;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::webhooks::Couriers;
 
 /// How often a change that met another one reads and decides again.
 const MAX_CONFLICTS: usize = 8;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub runtime: Arc<dyn Runtime>,
     /// What fetches the addresses that others chose.
     pub fetcher: Arc<dyn Fetcher>,
+    /// What other secrets are derived from; without one there are no webhooks.
+    pub master_key: Option<Secret>,
     /// Limits.
     pub settings: Settings,
 }
@@ -51,6 +54,7 @@ struct Shared {
     parts: Parts,
     flood: Flood,
     listeners: Listeners,
+    couriers: Couriers,
 }
 
 /// A planned change: what to commit, and what to answer once it is committed.
@@ -80,6 +84,7 @@ impl Engine {
                 parts,
                 flood,
                 listeners: Listeners::default(),
+                couriers: Couriers::default(),
             }),
         }
     }
@@ -146,6 +151,14 @@ impl Engine {
 
     pub(crate) fn listeners(&self) -> &Listeners {
         &self.shared.listeners
+    }
+
+    pub(crate) fn couriers(&self) -> &Couriers {
+        &self.shared.couriers
+    }
+
+    pub(crate) fn master_key(&self) -> Option<&Secret> {
+        self.shared.parts.master_key.as_ref()
     }
 
     pub(crate) fn flood(&self) -> &Flood {

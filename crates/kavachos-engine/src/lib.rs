@@ -28,6 +28,7 @@ mod settings;
 mod text;
 mod upkeep;
 mod users;
+mod webhooks;
 mod weight;
 
 pub mod actor;
@@ -51,6 +52,10 @@ pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
 pub use settings::Settings;
 pub use users::{External, NewUser, User, UserChange};
+pub use webhooks::{
+    Delivery, Denials, Kinds, MadeWebhook, NewWebhook, Redelivery, RotatedSecret, SigningSecret,
+    Tested, Webhook, WebhookChange, WebhookState,
+};
 
 pub use kavachos_store::agent::AgentFilter;
 pub use kavachos_store::grant::GrantFilter;

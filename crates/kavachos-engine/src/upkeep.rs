@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_store::{Batch, agent, idempotency};
+use kavachos_store::{Batch, agent, idempotency, webhook};
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
 use crate::engine::Engine;
@@ -14,6 +14,8 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 const SUMMARIES_PER_ROUND: u32 = 360;
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a delivery that was given up can be tried again.
+const DEAD_DELIVERIES_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Engine {
     /// Starts the upkeep, which ends with the process.
@@ -34,7 +36,7 @@ impl Engine {
         });
     }
 
-    /// Removes `Idempotency-Key`s of yesterday and agent keys that have been dead for 30 days.
+    /// Removes `Idempotency-Key`s of yesterday, and agent keys and deliveries that have been dead for 30 days.
     ///
     /// # Errors
     /// Those of the store.
@@ -44,6 +46,7 @@ impl Engine {
             writes: vec![
                 idempotency::forget(now.minus(IDEMPOTENCY_KEYS_KNOWN)),
                 agent::forget_keys(now.minus(DEAD_KEYS_KNOWN)),
+                webhook::forget(now.minus(DEAD_DELIVERIES_KNOWN)),
             ],
             ..Batch::default()
         };

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use ipnet::IpNet;
-use kavachos::Kavach;
-use kavachos_engine::{Error, Settings};
+use kavachos::{Builder, Kavach};
+use kavachos_engine::Error;
 
 use crate::config;
 use crate::failure::Failure;
+use crate::master_key;
 use crate::private_file;
 
 /// Whether a database that is not there is made.
@@ -24,41 +24,40 @@ pub(crate) async fn of_server(
     config: &config::Server,
     missing: Missing,
 ) -> Result<Kavach, Failure> {
-    open(
-        &config.database,
-        config.settings.clone(),
-        config.trusted_proxies.clone(),
-        missing,
-    )
-    .await
+    build(config, missing, |builder| builder).await
 }
 
-/// Opens the database for one command. The limits that a server would set count here too.
+/// Opens the database for one command. The limits that a server would set count here too; webhooks are left to it.
 pub(crate) async fn of_command(config: &config::Server) -> Result<Kavach, Failure> {
-    of_server(config, Missing::Refuse).await
+    build(config, Missing::Refuse, Builder::without_couriers).await
 }
 
-async fn open(
-    path: &Path,
-    settings: Settings,
-    proxies: Vec<IpNet>,
+async fn build(
+    config: &config::Server,
     missing: Missing,
+    change: fn(Builder) -> Builder,
 ) -> Result<Kavach, Failure> {
-    if !path.exists() {
-        match missing {
-            Missing::Refuse => return Err(Failure::Database(not_there(path))),
-            Missing::Create => private_file::create(path)
-                .map_err(|error| Failure::file("create the database", path, &error))?,
-        }
-    }
+    find(&config.database, missing)?;
     let builder = Kavach::builder()
-        .sqlite(path)
-        .settings(settings)
-        .trusted_proxies(proxies);
-    builder
+        .sqlite(&config.database)
+        .settings(config.settings.clone())
+        .trusted_proxies(config.trusted_proxies.clone())
+        .fetching_from_loopback(config.loopback)
+        .master_key(master_key::of(config)?);
+    change(builder)
         .build()
         .await
         .map_err(|error| Failure::Database(error.to_string()))
+}
+
+/// Makes sure that the file of the database is there.
+pub(crate) fn find(path: &Path, missing: Missing) -> Result<(), Failure> {
+    match missing {
+        _ if path.exists() => Ok(()),
+        Missing::Refuse => Err(Failure::Database(not_there(path))),
+        Missing::Create => private_file::create(path)
+            .map_err(|error| Failure::file("create the database", path, &error)),
+    }
 }
 
 /// What to do about a database that is not there.

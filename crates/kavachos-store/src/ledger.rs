@@ -175,3 +175,13 @@ pub fn headlines(from: u64, limit: usize) -> Select<Headline> {
     .bind(u32::try_from(limit).unwrap_or(u32::MAX))
     .of()
 }
+
+/// The headline of the record with this id.
+pub fn headline(id: AuditId) -> Select<Headline> {
+    Query::new(
+        1,
+        "SELECT l.seq, l.id, l.kind, l.outcome, l.actor FROM ledger l WHERE l.id = ?1",
+    )
+    .bind(id)
+    .of()
+}

@@ -29,6 +29,7 @@ pub mod operator_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod user;
+pub mod webhook;
 
 pub use answer::{CommitError, Head, Health, ReadError, Receipt};
 pub use batch::{

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kavachos::core::secret::{Secret, SecretKind};
 use kavachos::store::{Clock, Head, Rng};
-use kavachos::{Kavach, NewKey, Settings};
+use kavachos::{Kavach, Loopback, NewKey, Settings};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,6 +26,8 @@ pub struct Setup {
     settings: Settings,
     proxies: Vec<String>,
     in_a_file: bool,
+    without_master_key: bool,
+    loopback_refused: bool,
 }
 
 /// A running server, and what a test needs to call it.
@@ -69,6 +72,18 @@ impl Setup {
         self
     }
 
+    /// Without a master key, so without webhooks.
+    pub fn without_master_key(mut self) -> Self {
+        self.without_master_key = true;
+        self
+    }
+
+    /// Fetching nothing from this machine, as a server in the open.
+    pub fn in_the_open(mut self) -> Self {
+        self.loopback_refused = true;
+        self
+    }
+
     /// Starts the server and makes an operator's key with every scope.
     pub async fn start(self) -> TestApp {
         let directory = self
@@ -101,6 +116,12 @@ impl Setup {
         let builder = Kavach::builder()
             .settings(self.settings.clone())
             .trusted_proxies(self.proxies.iter().map(proxy).collect())
+            .master_key((!self.without_master_key).then(master_key))
+            .fetching_from_loopback(if self.loopback_refused {
+                Loopback::Refused
+            } else {
+                Loopback::Allowed
+            })
             .clock(clock as Arc<dyn Clock>)
             .rng(rng as Arc<dyn Rng>);
         let builder = match file {
@@ -109,6 +130,11 @@ impl Setup {
         };
         builder.build().await.expect("the database can be opened")
     }
+}
+
+/// The master key of every test.
+fn master_key() -> Secret {
+    Secret::new(SecretKind::Master, [7; 32])
 }
 
 fn path(directory: Option<&TempDir>) -> Option<PathBuf> {

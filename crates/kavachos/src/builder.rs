@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use kavachos_core::secret::Secret;
 use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::{Directory, Engine, Parts, Runtime, Settings};
 use kavachos_store::sqlite::{Host, OpenError, Options, Pending, SqliteStore};
@@ -31,6 +32,13 @@ pub enum BuildError {
     Interrupted,
 }
 
+/// Whether this process tells webhooks of what is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Couriers {
+    Sent,
+    Kept,
+}
+
 /// Collects what a [`Kavach`] is made of. Without a database named it works in memory, for tests.
 #[must_use]
 pub struct Builder {
@@ -38,6 +46,8 @@ pub struct Builder {
     settings: Settings,
     http: kavachos_http::Options,
     loopback: Loopback,
+    master_key: Option<Secret>,
+    couriers: Couriers,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 }
@@ -49,6 +59,8 @@ impl Default for Builder {
             settings: Settings::default(),
             http: kavachos_http::Options::default(),
             loopback: Loopback::Refused,
+            master_key: None,
+            couriers: Couriers::Sent,
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
         }
@@ -99,6 +111,19 @@ impl Builder {
         self
     }
 
+    /// The key of which other secrets are derived (`kv_master_...`); without one there are no webhooks. Keep it apart from
+    /// the database: with both, whoever has them can sign what webhooks are told.
+    pub fn master_key(mut self, key: Option<Secret>) -> Self {
+        self.master_key = key;
+        self
+    }
+
+    /// Tells webhooks nothing: that is left to the process that opens the database next.
+    pub fn without_couriers(mut self) -> Self {
+        self.couriers = Couriers::Kept;
+        self
+    }
+
     /// Another clock than the system's, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -137,9 +162,13 @@ impl Builder {
             rng: self.rng,
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
             fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
+            master_key: self.master_key,
             settings: self.settings,
         });
         engine.start_upkeep();
+        if self.couriers == Couriers::Sent {
+            engine.start_webhooks();
+        }
         Ok(Kavach::new(engine, self.http))
     }
 }

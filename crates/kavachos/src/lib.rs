@@ -14,7 +14,7 @@ mod runtime;
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
 pub use fetch::GuardedFetcher;
-pub use kavach::{Agents, Audit, Delegations, Kavach, Keys, Users};
+pub use kavach::{Agents, Audit, Delegations, Kavach, Keys, Users, Webhooks};
 pub use runtime::{SystemClock, SystemRng, TokioRuntime};
 
 pub use kavachos_core as core;
@@ -23,12 +23,13 @@ pub use kavachos_http as http;
 pub use kavachos_store as store;
 
 pub use kavachos_core::decide::Code;
-pub use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
+pub use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId, WebhookId};
 pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, AuditFilter, AuditRecord, Authority, Decision,
-    Delegation, Error, External, GrantFilter, Issued, Key, KeyChange, PathKey, Result, Revoked,
-    Settings, User, UserChange,
+    Delegation, Denials, Error, External, GrantFilter, Issued, Key, KeyChange, Kinds, MadeWebhook,
+    NewWebhook, PathKey, Redelivery, Result, Revoked, RotatedSecret, Settings, SigningSecret,
+    Tested, User, UserChange, Webhook, WebhookChange, WebhookState,
 };

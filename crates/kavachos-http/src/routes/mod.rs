@@ -8,6 +8,7 @@ mod events;
 mod keys;
 mod operations;
 mod users;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -78,6 +79,29 @@ pub fn router(state: State) -> Router {
             get(keys::show::handle)
                 .patch(keys::update::handle)
                 .delete(keys::revoke::handle),
+        )
+        .route(
+            "/api/v1/webhooks",
+            get(webhooks::list::handle).post(webhooks::create::handle),
+        )
+        .route(
+            "/api/v1/webhooks/{id}",
+            get(webhooks::show::handle)
+                .patch(webhooks::update::handle)
+                .delete(webhooks::delete::handle),
+        )
+        .route(
+            "/api/v1/webhooks/{id}/rotate",
+            post(webhooks::rotate::handle),
+        )
+        .route("/api/v1/webhooks/{id}/test", post(webhooks::test::handle))
+        .route(
+            "/api/v1/webhooks/{id}/redeliver",
+            post(webhooks::redeliver::handle),
+        )
+        .route(
+            "/api/v1/webhooks/{id}/deliveries",
+            get(webhooks::deliveries::handle),
         )
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))

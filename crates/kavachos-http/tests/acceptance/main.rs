@@ -21,3 +21,4 @@ mod quotas;
 mod refusals;
 mod restart;
 mod routes;
+mod webhooks;

@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) delegation: String,
     pub(crate) key: String,
     pub(crate) audit: String,
+    pub(crate) webhook: String,
 }
 
 impl World {
@@ -52,6 +53,9 @@ impl World {
         let delegation = app.delegate(&agent.id, &other.id, repos).await.expect(201);
         let key = json!({ "name": "reader", "scopes": ["audit:read"] });
         let key = operator.post("/api/v1/keys", key).await.expect(201);
+        // Nothing listens there, which is no matter to anything but its messages.
+        let webhook = json!({ "url": "http://127.0.0.1:65534/", "kinds": ["none"] });
+        let webhook = operator.post("/api/v1/webhooks", webhook).await.expect(201);
         let decision = app.decide(&agent.id, "read", "mcp:github:repos").await;
         Self {
             user,
@@ -61,6 +65,7 @@ impl World {
             suspended,
             delegation: delegation.id().to_owned(),
             key: key.id().to_owned(),
+            webhook: webhook.id().to_owned(),
             audit: decision.text_at("/data/auditId").to_owned(),
         }
     }
@@ -75,6 +80,7 @@ impl World {
             .replace("{delegation}", &self.delegation)
             .replace("{key}", &self.key)
             .replace("{audit}", &self.audit)
+            .replace("{webhook}", &self.webhook)
     }
 }
 
@@ -135,6 +141,8 @@ pub(crate) fn routes() -> Vec<Route> {
     let sees_users = route("users:read", AgentKey::Refused);
     let keeps_users = route("users:write", AgentKey::Refused);
     let keeps_keys = route("keys:write", AgentKey::Refused);
+    let hooks = route("webhooks:write", AgentKey::Refused);
+    let webhook = json!({ "url": "https://hooks.example.com/", "kinds": ["agent.*"] });
     vec![
         reads(get.clone(), "/api/v1/agents", none()),
         writes(post.clone(), "/api/v1/agents", sub_agent),
@@ -169,10 +177,19 @@ pub(crate) fn routes() -> Vec<Route> {
         keeps_users(post.clone(), "/api/v1/users/{user}/ban", json!({})),
         keeps_users(post.clone(), "/api/v1/users/{banned}/unban", json!({})),
         keeps_keys(get.clone(), "/api/v1/keys", none()),
-        keeps_keys(post, "/api/v1/keys", new_key),
-        keeps_keys(get, "/api/v1/keys/{key}", none()),
-        keeps_keys(patch, "/api/v1/keys/{key}", json!({ "name": "n" })),
-        keeps_keys(delete, "/api/v1/keys/{key}", none()),
+        keeps_keys(post.clone(), "/api/v1/keys", new_key),
+        keeps_keys(get.clone(), "/api/v1/keys/{key}", none()),
+        keeps_keys(patch.clone(), "/api/v1/keys/{key}", json!({ "name": "n" })),
+        keeps_keys(delete.clone(), "/api/v1/keys/{key}", none()),
+        hooks(get.clone(), "/api/v1/webhooks", none()),
+        hooks(post.clone(), "/api/v1/webhooks", webhook),
+        hooks(get.clone(), "/api/v1/webhooks/{webhook}", none()),
+        hooks(patch, "/api/v1/webhooks/{webhook}", json!({ "name": "n" })),
+        hooks(post.clone(), "/api/v1/webhooks/{webhook}/rotate", json!({})),
+        hooks(post.clone(), "/api/v1/webhooks/{webhook}/test", json!({})),
+        hooks(post, "/api/v1/webhooks/{webhook}/redeliver", json!({})),
+        hooks(get, "/api/v1/webhooks/{webhook}/deliveries", none()),
+        hooks(delete, "/api/v1/webhooks/{webhook}", none()),
     ]
 }
 

@@ -11,6 +11,7 @@ use super::Outcome;
 use crate::config::{Config, Environment, Flag};
 use crate::dev_key;
 use crate::failure::Failure;
+use crate::master_key;
 use crate::output::{Form, Output};
 use crate::private_file::rights_of_others;
 use crate::view;
@@ -138,11 +139,12 @@ async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Findin
 
 /// The files that hold secrets.
 fn secrets(config: &Config) -> Vec<Finding> {
-    let dev_key = dev_key::path(&config.database());
+    let database = config.database();
+    let beside = [dev_key::path(&database), master_key::path(&database)];
     let files = config
         .secret_files()
         .into_iter()
-        .chain(dev_key.exists().then_some(dev_key));
+        .chain(beside.into_iter().filter(|path| path.exists()));
     files.map(|path| private("key file", &path)).collect()
 }
 
