@@ -222,7 +222,7 @@ impl Engine {
             let told = told?;
             is_gone |= told == Told::Gone;
             is_back |= matches!(told, Told::Acknowledged(_)) && delivery.attempts > 0;
-            writes.push(self.outcome(row.id, delivery, told));
+            writes.push(self.outcome(row.id, &delivery, told));
         }
         if is_back {
             writes.push(webhook::hasten(row.id, self.now()));
@@ -239,7 +239,7 @@ impl Engine {
     }
 
     /// What becomes of a delivery.
-    fn outcome(&self, webhook: WebhookId, delivery: DeliveryRow, told: Told) -> Write {
+    fn outcome(&self, webhook: WebhookId, delivery: &DeliveryRow, told: Told) -> Write {
         let (problem, retry_after) = match told {
             Told::Acknowledged(_) | Told::Pruned => {
                 return webhook::settle(webhook, delivery.audit);

@@ -28,7 +28,7 @@ use crate::state::State;
 /// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics` and `/version`.
 pub fn router(state: State) -> Router {
     // The paths in full: every nested router boxes each request once more.
-    Router::new()
+    with_webhooks(Router::new())
         .route(
             "/api/v1/agents",
             get(agents::list::handle).post(agents::create::handle),
@@ -80,6 +80,22 @@ pub fn router(state: State) -> Router {
                 .patch(keys::update::handle)
                 .delete(keys::revoke::handle),
         )
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .route("/version", get(operations::version))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        // One layer of two: every layer by itself boxes each request once more.
+        .layer((
+            from_fn_with_state(state.clone(), around),
+            CatchPanicLayer::custom(caught),
+        ))
+        .with_state(state)
+}
+
+fn with_webhooks(routes: Router<State>) -> Router<State> {
+    routes
         .route(
             "/api/v1/webhooks",
             get(webhooks::list::handle).post(webhooks::create::handle),
@@ -103,18 +119,6 @@ pub fn router(state: State) -> Router {
             "/api/v1/webhooks/{id}/deliveries",
             get(webhooks::deliveries::handle),
         )
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
-        .route("/version", get(operations::version))
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
-        // One layer of two: every layer by itself boxes each request once more.
-        .layer((
-            from_fn_with_state(state.clone(), around),
-            CatchPanicLayer::custom(caught),
-        ))
-        .with_state(state)
 }
 
 async fn no_such_route() -> Failure {

@@ -9,6 +9,7 @@ mod constraints;
 mod conventions;
 mod decisions;
 mod delegations;
+#[cfg(test)]
 mod events;
 mod flood;
 mod idempotency;
@@ -21,4 +22,5 @@ mod quotas;
 mod refusals;
 mod restart;
 mod routes;
+#[cfg(test)]
 mod webhooks;

@@ -141,9 +141,8 @@ pub(crate) fn routes() -> Vec<Route> {
     let sees_users = route("users:read", AgentKey::Refused);
     let keeps_users = route("users:write", AgentKey::Refused);
     let keeps_keys = route("keys:write", AgentKey::Refused);
-    let hooks = route("webhooks:write", AgentKey::Refused);
-    let webhook = json!({ "url": "https://hooks.example.com/", "kinds": ["agent.*"] });
-    vec![
+    let mut routes = routes_of_news();
+    routes.extend([
         reads(get.clone(), "/api/v1/agents", none()),
         writes(post.clone(), "/api/v1/agents", sub_agent),
         reads(get.clone(), "/api/v1/agents/{agent}", none()),
@@ -164,7 +163,6 @@ pub(crate) fn routes() -> Vec<Route> {
         writes(delete.clone(), "/api/v1/delegations/{delegation}", none()),
         audits(get.clone(), "/api/v1/audit", none()),
         audits(get.clone(), "/api/v1/audit/{audit}", none()),
-        audits(get.clone(), "/api/v1/events", none()),
         sees_users(get.clone(), "/api/v1/users", none()),
         keeps_users(post.clone(), "/api/v1/users", json!({ "name": "Bob" })),
         sees_users(get.clone(), "/api/v1/users/{user}", none()),
@@ -177,20 +175,54 @@ pub(crate) fn routes() -> Vec<Route> {
         keeps_users(post.clone(), "/api/v1/users/{user}/ban", json!({})),
         keeps_users(post.clone(), "/api/v1/users/{banned}/unban", json!({})),
         keeps_keys(get.clone(), "/api/v1/keys", none()),
-        keeps_keys(post.clone(), "/api/v1/keys", new_key),
-        keeps_keys(get.clone(), "/api/v1/keys/{key}", none()),
-        keeps_keys(patch.clone(), "/api/v1/keys/{key}", json!({ "name": "n" })),
-        keeps_keys(delete.clone(), "/api/v1/keys/{key}", none()),
-        hooks(get.clone(), "/api/v1/webhooks", none()),
-        hooks(post.clone(), "/api/v1/webhooks", webhook),
-        hooks(get.clone(), "/api/v1/webhooks/{webhook}", none()),
-        hooks(patch, "/api/v1/webhooks/{webhook}", json!({ "name": "n" })),
-        hooks(post.clone(), "/api/v1/webhooks/{webhook}/rotate", json!({})),
-        hooks(post.clone(), "/api/v1/webhooks/{webhook}/test", json!({})),
-        hooks(post, "/api/v1/webhooks/{webhook}/redeliver", json!({})),
-        hooks(get, "/api/v1/webhooks/{webhook}/deliveries", none()),
-        hooks(delete, "/api/v1/webhooks/{webhook}", none()),
+        keeps_keys(post, "/api/v1/keys", new_key),
+        keeps_keys(get, "/api/v1/keys/{key}", none()),
+        keeps_keys(patch, "/api/v1/keys/{key}", json!({ "name": "n" })),
+        keeps_keys(delete, "/api/v1/keys/{key}", none()),
+    ]);
+    routes
+}
+
+/// How others learn of what is recorded.
+fn routes_of_news() -> Vec<Route> {
+    let events = Route {
+        method: Method::GET,
+        path: "/api/v1/events",
+        body: None,
+        scope: "audit:read",
+        agent_key: AgentKey::Refused,
+    };
+    let webhook = json!({ "url": "https://hooks.example.com/", "kinds": ["agent.*"] });
+    let empty = || Some(json!({}));
+    [
+        (Method::GET, "/api/v1/webhooks", None),
+        (Method::POST, "/api/v1/webhooks", Some(webhook)),
+        (Method::GET, "/api/v1/webhooks/{webhook}", None),
+        (
+            Method::PATCH,
+            "/api/v1/webhooks/{webhook}",
+            Some(json!({ "name": "n" })),
+        ),
+        (Method::POST, "/api/v1/webhooks/{webhook}/rotate", empty()),
+        (Method::POST, "/api/v1/webhooks/{webhook}/test", empty()),
+        (
+            Method::POST,
+            "/api/v1/webhooks/{webhook}/redeliver",
+            empty(),
+        ),
+        (Method::GET, "/api/v1/webhooks/{webhook}/deliveries", None),
+        (Method::DELETE, "/api/v1/webhooks/{webhook}", None),
     ]
+    .into_iter()
+    .map(|(method, path, body)| Route {
+        method,
+        path,
+        body,
+        scope: "webhooks:write",
+        agent_key: AgentKey::Refused,
+    })
+    .chain([events])
+    .collect()
 }
 
 /// The open routes: all others need a credential.
