@@ -7,6 +7,7 @@ use kavachos::core::id::Id;
 use kavachos::core::principal::{Owner, Status};
 use kavachos::core::revocation::{Handle, HandleKind, Mark};
 use kavachos::engine::actor::Actor;
+use kavachos::engine::fetch::NoFetcher;
 use kavachos::engine::page::PageOf;
 use kavachos::engine::{Directory, Engine, Parts, Settings};
 use kavachos::store::agent::{AgentKeyRow, AgentRow};
@@ -45,6 +46,8 @@ impl Tenant {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
             runtime: Arc::new(TokioRuntime::current().expect("a runtime")),
+            fetcher: Arc::new(NoFetcher),
+            master_key: None,
             settings: Settings::default(),
         });
         Self {

@@ -51,6 +51,8 @@ ids! {
     ApprovalId = "approval" / Approval;
     /// A human's session.
     SessionId = "session" / Session;
+    /// An address that is told of records.
+    WebhookId = "webhook" / Webhook;
 }
 
 /// A typed id: 128 bits, shown as `prefix_` and 26 characters of Crockford base 32.

@@ -21,10 +21,18 @@ pub enum SecretKind {
     Session,
     /// A tool server's own key.
     Resource,
+    /// A server's master key, of which other secrets are made. Authenticates nobody.
+    Master,
 }
 
 impl SecretKind {
-    const ALL: [Self; 4] = [Self::Agent, Self::Operator, Self::Session, Self::Resource];
+    const ALL: [Self; 5] = [
+        Self::Agent,
+        Self::Operator,
+        Self::Session,
+        Self::Resource,
+        Self::Master,
+    ];
 
     /// The prefix, with its closing underscore.
     pub const fn prefix(self) -> &'static str {
@@ -33,6 +41,7 @@ impl SecretKind {
             Self::Operator => "kv_key_",
             Self::Session => "kv_sess_",
             Self::Resource => "kv_res_",
+            Self::Master => "kv_master_",
         }
     }
 }

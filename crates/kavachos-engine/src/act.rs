@@ -3,7 +3,7 @@
 //! An act that was refused has no outcome to tell of, so its record says what its caller named: also what does not
 //! exist or is not the caller's to see. The caller learns nothing by it; whoever reads the ledger learns what was tried.
 
-use kavachos_core::id::{AgentId, ApprovalId, GrantId, KeyId, SessionId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, GrantId, KeyId, SessionId, UserId, WebhookId};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::Owner;
 use serde_json::{Map, Value};
@@ -29,6 +29,7 @@ pub(crate) struct Act {
     key: Option<KeyId>,
     approval: Option<ApprovalId>,
     session: Option<SessionId>,
+    webhook: Option<WebhookId>,
 }
 
 impl Act {
@@ -44,6 +45,7 @@ impl Act {
             key: None,
             approval: None,
             session: None,
+            webhook: None,
         }
     }
 
@@ -85,6 +87,13 @@ impl Act {
     pub(crate) const fn on_session(kind: &'static str, id: SessionId) -> Self {
         Self {
             session: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_webhook(kind: &'static str, id: WebhookId) -> Self {
+        Self {
+            webhook: Some(id),
             ..Self::new(kind)
         }
     }
@@ -141,6 +150,7 @@ impl Act {
             ("key", self.key.map(|id| id.to_string())),
             ("approval", self.approval.map(|id| id.to_string())),
             ("session", self.session.map(|id| id.to_string())),
+            ("webhook", self.webhook.map(|id| id.to_string())),
         ];
         let given = members
             .into_iter()

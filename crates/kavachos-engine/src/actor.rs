@@ -38,11 +38,13 @@ pub enum Scope {
     SessionsWrite,
     /// Read, make and revoke operator keys, none stronger than the key that makes them.
     KeysWrite,
+    /// Read, make, change, test and delete webhooks.
+    WebhooksWrite,
 }
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str, &'static str); 10] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -79,6 +81,11 @@ impl Scope {
             Self::KeysWrite,
             "keys:write",
             "read, make and revoke operator keys, none stronger than itself",
+        ),
+        (
+            Self::WebhooksWrite,
+            "webhooks:write",
+            "read, make, change, test and delete webhooks",
         ),
     ];
 

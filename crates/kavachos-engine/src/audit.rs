@@ -53,6 +53,15 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
 }
 
+impl AuditFilter {
+    pub(crate) fn check(&self) -> Result<()> {
+        text::word("action", self.action.as_ref())?;
+        text::word("code", self.code.as_ref())?;
+        text::word("kind", self.kind.as_ref())?;
+        Ok(())
+    }
+}
+
 /// One record, as it is shown: the recorded members, with `subject` under the user's own id where it is still known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditRecord {
@@ -74,9 +83,7 @@ impl Engine {
         page: PageOf<u64>,
     ) -> Result<Page<AuditRecord, u64>> {
         let own = reader(actor)?;
-        text::word("action", filter.action.as_ref())?;
-        text::word("code", filter.code.as_ref())?;
-        text::word("kind", filter.kind.as_ref())?;
+        filter.check()?;
         let Some(stored) = self.stored_filter(filter, own).await? else {
             return Ok(Page {
                 items: Vec::new(),
@@ -142,7 +149,7 @@ impl Engine {
     }
 
     /// The filter in the ledger's own terms; `None` when it names a human whom the ledger does not know.
-    async fn stored_filter(
+    pub(crate) async fn stored_filter(
         &self,
         filter: &AuditFilter,
         own: Option<&User>,
@@ -172,7 +179,11 @@ impl Engine {
     }
 
     /// The records as they are shown, with humans under their own ids; to a human without where operators called from.
-    async fn shown(&self, rows: &[LedgerRow], own: Option<&User>) -> Result<Vec<AuditRecord>> {
+    pub(crate) async fn shown(
+        &self,
+        rows: &[LedgerRow],
+        own: Option<&User>,
+    ) -> Result<Vec<AuditRecord>> {
         let mut records = rows.iter().map(record).collect::<Result<Vec<_>>>()?;
         if own.is_some() {
             records.iter_mut().for_each(hide_operator);
@@ -248,7 +259,8 @@ fn subject(record: &AuditRecord) -> Option<Pseudonym> {
     record.members.get("subject")?.as_str()?.parse().ok()
 }
 
-fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {
+/// Whether the record is about what the pattern names.
+pub(crate) fn matches(pattern: Option<&ResourcePattern>, row: &LedgerRow) -> bool {
     pattern.is_none_or(|pattern| {
         row.resource
             .as_deref()

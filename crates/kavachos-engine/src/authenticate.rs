@@ -108,7 +108,7 @@ impl Engine {
                     .await?;
                 Ok(row.map(|row| KnownKey::Session(Arc::new(compile::session(&row)))))
             }
-            SecretKind::Resource => Ok(None),
+            SecretKind::Resource | SecretKind::Master => Ok(None),
         }
     }
 }

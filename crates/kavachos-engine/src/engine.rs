@@ -14,9 +14,12 @@ use crate::act::Act;
 use crate::actor::{Actor, Caller};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
+use crate::events::Listeners;
+use crate::fetch::Fetcher;
 use crate::flood::Flood;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::webhooks::Couriers;
 
 /// How often a change that met another one reads and decides again.
 const MAX_CONFLICTS: usize = 8;
@@ -33,6 +36,10 @@ pub struct Parts {
     pub rng: Arc<dyn Rng>,
     /// Tasks and sleeping.
     pub runtime: Arc<dyn Runtime>,
+    /// What fetches the addresses that others chose.
+    pub fetcher: Arc<dyn Fetcher>,
+    /// What other secrets are derived from; without one there are no webhooks.
+    pub master_key: Option<Secret>,
     /// Limits.
     pub settings: Settings,
 }
@@ -46,6 +53,8 @@ pub struct Engine {
 struct Shared {
     parts: Parts,
     flood: Flood,
+    listeners: Listeners,
+    couriers: Couriers,
 }
 
 /// A planned change: what to commit, and what to answer once it is committed.
@@ -71,7 +80,12 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let flood = Flood::new(parts.settings.denials_per_minute);
         Self {
-            shared: Arc::new(Shared { parts, flood }),
+            shared: Arc::new(Shared {
+                parts,
+                flood,
+                listeners: Listeners::default(),
+                couriers: Couriers::default(),
+            }),
         }
     }
 
@@ -110,8 +124,14 @@ impl Engine {
         &self.shared.parts.settings
     }
 
+    /// Ends what would go on for ever: streams of events, and deliveries to webhooks after those under way.
+    pub fn wind_down(&self) {
+        self.shared.listeners.end();
+    }
+
     /// Writes what is only counted so far, commits what is queued and closes the store.
     pub async fn close(&self) {
+        self.wind_down();
         self.flush_refusals().await;
         self.shared.parts.store.close().await;
     }
@@ -122,6 +142,23 @@ impl Engine {
 
     pub(crate) fn directory(&self) -> &Directory {
         &self.shared.parts.directory
+    }
+
+    /// What fetches the addresses that others chose. Nothing else may.
+    pub fn fetcher(&self) -> &dyn Fetcher {
+        &*self.shared.parts.fetcher
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.shared.listeners
+    }
+
+    pub(crate) fn couriers(&self) -> &Couriers {
+        &self.shared.couriers
+    }
+
+    pub(crate) fn master_key(&self) -> Option<&Secret> {
+        self.shared.parts.master_key.as_ref()
     }
 
     pub(crate) fn flood(&self) -> &Flood {

@@ -18,6 +18,7 @@ mod compile;
 mod directory;
 mod engine;
 mod error;
+mod events;
 mod facts;
 mod flood;
 mod grants;
@@ -32,9 +33,11 @@ mod settings;
 mod text;
 mod upkeep;
 mod users;
+mod webhooks;
 mod weight;
 
 pub mod actor;
+pub mod fetch;
 pub mod page;
 
 pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
@@ -45,6 +48,7 @@ pub use authorize::{Decision, Question};
 pub use directory::Directory;
 pub use engine::{Engine, Parts};
 pub use error::{Error, Result};
+pub use events::{EventReader, Heard, StreamEnd};
 pub use flood::Stranger;
 pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
@@ -55,6 +59,10 @@ pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;
 pub use users::{External, NewUser, User, UserChange};
+pub use webhooks::{
+    Delivery, Denials, Kinds, MadeWebhook, NewWebhook, Redelivery, RotatedSecret, SigningSecret,
+    Tested, Webhook, WebhookChange, WebhookState,
+};
 
 pub use kavachos_store::agent::AgentFilter;
 pub use kavachos_store::approval::{ApprovalFilter, Stage};

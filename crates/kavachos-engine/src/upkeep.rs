@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_store::{Batch, agent, approval, idempotency, session};
+use kavachos_store::{Batch, agent, approval, idempotency, session, webhook};
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
 use crate::engine::Engine;
@@ -14,7 +14,8 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 const SUMMARIES_PER_ROUND: u32 = 360;
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a request for approval or a session can be looked at after it is over.
+/// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
+/// tried again.
 const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Engine {
@@ -36,8 +37,8 @@ impl Engine {
         });
     }
 
-    /// Removes `Idempotency-Key`s of yesterday, and agent keys, sessions and requests for approval that have been
-    /// over for 30 days.
+    /// Removes `Idempotency-Key`s of yesterday, and agent keys, sessions, requests for approval and deliveries that have
+    /// been over for 30 days.
     ///
     /// # Errors
     /// Those of the store.
@@ -49,6 +50,7 @@ impl Engine {
                 agent::forget_keys(now.minus(DEAD_KEYS_KNOWN)),
                 approval::forget(now.minus(ENDED_KNOWN)),
                 session::forget(now.minus(ENDED_KNOWN)),
+                webhook::forget(now.minus(ENDED_KNOWN)),
             ],
             ..Batch::default()
         };

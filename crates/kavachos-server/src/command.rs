@@ -12,6 +12,7 @@ pub(crate) mod key;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod user;
+pub(crate) mod webhook;
 
 /// What a command that did not fail came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

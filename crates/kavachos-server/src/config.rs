@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 use ipnet::IpNet;
+use kavachos::Loopback;
 use kavachos_core::secret::Secret;
 use kavachos_engine::Settings;
 
@@ -96,6 +97,10 @@ pub(crate) struct Server {
     pub(crate) issuer: Uri,
     /// The operator key that lives as long as it is configured.
     pub(crate) admin_key: Option<Secret>,
+    /// What other secrets are derived from, where it is configured.
+    pub(crate) master_key: Option<Secret>,
+    /// Whether webhooks may go to this machine.
+    pub(crate) loopback: Loopback,
     /// Proxies whose word on the client's address counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// What clients may hold.
@@ -155,6 +160,12 @@ impl Config {
             admin_key: layers
                 .read_secret("admin_key", value::operator_key)?
                 .map(|(secret, _)| secret),
+            master_key: layers
+                .read_secret("master_key", value::master_key)?
+                .map(|(secret, _)| secret),
+            loopback: layers
+                .read("fetch.loopback", value::loopback)?
+                .unwrap_or_default(),
             trusted_proxies: layers
                 .read("trusted_proxies", value::networks)?
                 .unwrap_or_default(),

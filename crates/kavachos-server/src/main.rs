@@ -16,6 +16,7 @@ mod dev_key;
 mod escape;
 mod failure;
 mod log;
+mod master_key;
 mod names;
 mod output;
 mod overdue;

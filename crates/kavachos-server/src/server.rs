@@ -97,6 +97,7 @@ impl Server {
         }
         let end = end(&kavach, &signals).await;
         stop.send_replace(true);
+        kavach.engine().wind_down();
         accepting.join_all().await;
         drain(&connections, max, &signals).await;
         kavach.close().await;

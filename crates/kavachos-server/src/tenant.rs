@@ -1,13 +1,13 @@
 //! Opening a database in this process.
 
-use ipnet::IpNet;
-use kavachos::Kavach;
-use kavachos_engine::{Error, Settings};
+use kavachos::{Builder, Kavach};
+use kavachos_engine::Error;
 use kavachos_store::migration::MIGRATIONS;
 use kavachos_store::postgres;
 
 use crate::config::{self, Database};
 use crate::failure::Failure;
+use crate::master_key;
 use crate::private_file;
 
 /// Whether a database that is not there is made.
@@ -24,44 +24,44 @@ pub(crate) async fn of_server(
     config: &config::Server,
     missing: Missing,
 ) -> Result<Kavach, Failure> {
-    open(
-        &config.database,
-        config.settings.clone(),
-        config.trusted_proxies.clone(),
-        missing,
-    )
-    .await
+    build(config, missing, |builder| builder).await
 }
 
-/// Opens the database for one command. The limits that a server would set count here too.
+/// Opens the database for one command. The limits that a server would set count here too; webhooks are left to it.
 pub(crate) async fn of_command(config: &config::Server) -> Result<Kavach, Failure> {
-    of_server(config, Missing::Refuse).await
+    build(config, Missing::Refuse, Builder::without_couriers).await
 }
 
-async fn open(
-    database: &Database,
-    settings: Settings,
-    proxies: Vec<IpNet>,
+async fn build(
+    config: &config::Server,
     missing: Missing,
+    change: fn(Builder) -> Builder,
 ) -> Result<Kavach, Failure> {
-    if !exists(database)? {
-        match (missing, database) {
-            (Missing::Refuse, _) => return Err(Failure::Database(not_there(database))),
-            (Missing::Create, Database::Postgres(_)) => {}
-            (Missing::Create, Database::File(path)) => private_file::create(path)
-                .map_err(|error| Failure::file("create the database", path, &error))?,
-        }
-    }
-    let builder = match database {
+    find(&config.database, missing)?;
+    let builder = match &config.database {
         Database::File(path) => Kavach::builder().sqlite(path),
         Database::Postgres(url) => Kavach::builder().postgres(url),
     };
-    builder
-        .settings(settings)
-        .trusted_proxies(proxies)
+    let builder = builder
+        .settings(config.settings.clone())
+        .trusted_proxies(config.trusted_proxies.clone())
+        .fetching_from_loopback(config.loopback)
+        .master_key(master_key::of(config)?);
+    change(builder)
         .build()
         .await
         .map_err(|error| Failure::Database(error.to_string()))
+}
+
+/// Makes sure that the database is there; tables are made when it is opened.
+pub(crate) fn find(database: &Database, missing: Missing) -> Result<(), Failure> {
+    match (missing, database) {
+        _ if exists(database)? => Ok(()),
+        (Missing::Refuse, _) => Err(Failure::Database(not_there(database))),
+        (Missing::Create, Database::Postgres(_)) => Ok(()),
+        (Missing::Create, Database::File(path)) => private_file::create(path)
+            .map_err(|error| Failure::file("create the database", path, &error)),
+    }
 }
 
 /// Whether the file is there, or the server's database has tables of ours. The server itself has to be there.

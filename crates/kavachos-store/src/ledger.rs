@@ -1,9 +1,12 @@
 //! Reading the ledger. Only the writer writes it.
 
+use std::ops::Range;
+
 use kavachos_core::id::{AgentId, AuditId, RequestId};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::time::Timestamp;
 
+use crate::batch::Param;
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// One record as it is stored.
@@ -65,37 +68,66 @@ pub struct LedgerFilter {
 ///
 /// Only given filters become part of the statement, so that the index of an agent, a human or a request is used.
 pub fn page(filter: &LedgerFilter, before: Option<u64>, limit: usize) -> Select<LedgerRow> {
-    let mut query = Query::new(limit, COLUMNS);
-    let mut conditions = Vec::new();
-    let mut add = |condition: &str, value: Option<crate::Param>| {
+    let mut conditions = Conditions::of(filter);
+    conditions.add("l.seq < ?", before.map(Into::into));
+    conditions.select("DESC", limit)
+}
+
+/// At most `limit` records of this span of numbers, oldest first.
+pub fn span(filter: &LedgerFilter, numbers: Range<u64>, limit: usize) -> Select<LedgerRow> {
+    let mut conditions = Conditions::of(filter);
+    conditions.add("l.seq >= ?", Some(numbers.start.into()));
+    conditions.add("l.seq < ?", Some(numbers.end.into()));
+    conditions.select("ASC", limit)
+}
+
+/// The conditions of a statement, with their values.
+#[derive(Default)]
+struct Conditions {
+    texts: Vec<String>,
+    params: Vec<Param>,
+}
+
+impl Conditions {
+    fn of(filter: &LedgerFilter) -> Self {
+        let mut given = Self::default();
+        given.add("l.agent = ?", filter.agent.map(Into::into));
+        given.add("l.subject = ?", filter.subject.map(Into::into));
+        given.add(
+            "(l.agent = ? OR l.seq IN (SELECT m.seq FROM ledger_member m WHERE m.member = ?))",
+            filter.member.map(Into::into),
+        );
+        given.add("l.action = ?", filter.action.clone().map(Into::into));
+        let outcome = filter.outcome.map(|outcome| outcome.as_str().into());
+        given.add("l.outcome = ?", outcome);
+        given.add("l.code = ?", filter.code.clone().map(Into::into));
+        given.add("l.kind = ?", filter.kind.clone().map(Into::into));
+        given.add("l.request_id = ?", filter.request.map(Into::into));
+        given.add("l.time >= ?", filter.since.map(Into::into));
+        given.add("l.time < ?", filter.until.map(Into::into));
+        given
+    }
+
+    /// Adds a condition if its value is given; every `?` in it stands for that value.
+    fn add(&mut self, condition: &str, value: Option<Param>) {
         if let Some(value) = value {
-            query.params.push(value);
-            conditions.push(condition.replace('?', &format!("?{}", query.params.len())));
+            self.params.push(value);
+            let number = format!("?{}", self.params.len());
+            self.texts.push(condition.replace('?', &number));
         }
-    };
-    add("l.agent = ?", filter.agent.map(Into::into));
-    add("l.subject = ?", filter.subject.map(Into::into));
-    add(
-        "(l.agent = ? OR l.seq IN (SELECT m.seq FROM ledger_member m WHERE m.member = ?))",
-        filter.member.map(Into::into),
-    );
-    add("l.action = ?", filter.action.clone().map(Into::into));
-    add(
-        "l.outcome = ?",
-        filter.outcome.map(|outcome| outcome.as_str().into()),
-    );
-    add("l.code = ?", filter.code.clone().map(Into::into));
-    add("l.kind = ?", filter.kind.clone().map(Into::into));
-    add("l.request_id = ?", filter.request.map(Into::into));
-    add("l.time >= ?", filter.since.map(Into::into));
-    add("l.time < ?", filter.until.map(Into::into));
-    add("l.seq < ?", before.map(Into::into));
-    add(
-        "1 = 1 ORDER BY l.seq DESC LIMIT ?",
-        Some(u32::try_from(limit).unwrap_or(u32::MAX).into()),
-    );
-    query.sql = format!("{COLUMNS} WHERE {}", conditions.join(" AND ")).into();
-    query.of()
+    }
+
+    fn select(mut self, order: &str, limit: usize) -> Select<LedgerRow> {
+        let rows = u32::try_from(limit).unwrap_or(u32::MAX);
+        let last = format!("1 = 1 ORDER BY l.seq {order} LIMIT ?");
+        self.add(&last, Some(rows.into()));
+        let mut query = Query::new(
+            limit,
+            format!("{COLUMNS} WHERE {}", self.texts.join(" AND ")),
+        );
+        query.params = self.params;
+        query.of()
+    }
 }
 
 /// The record with this id.
@@ -103,4 +135,53 @@ pub fn by_id(id: AuditId) -> Select<LedgerRow> {
     Query::new(1, format!("{COLUMNS} WHERE l.id = ?1"))
         .bind(id)
         .of()
+}
+
+/// What of a record decides who is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headline {
+    /// Its number.
+    pub seq: u64,
+    /// Its id.
+    pub id: AuditId,
+    /// Its kind.
+    pub kind: String,
+    /// `allowed` or `denied`.
+    pub outcome: String,
+    /// Who called.
+    pub actor: String,
+}
+
+impl FromRow for Headline {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (seq, id, kind, outcome, actor) = row.decode()?;
+        Ok(Self {
+            seq,
+            id,
+            kind,
+            outcome,
+            actor,
+        })
+    }
+}
+
+/// The headlines of at most `limit` records from this number on, in their order.
+pub fn headlines(from: u64, limit: usize) -> Select<Headline> {
+    Query::new(
+        limit,
+        "SELECT l.seq, l.id, l.kind, l.outcome, l.actor FROM ledger l WHERE l.seq >= ?1 ORDER BY l.seq LIMIT ?2",
+    )
+    .bind(from)
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
+/// The headline of the record with this id.
+pub fn headline(id: AuditId) -> Select<Headline> {
+    Query::new(
+        1,
+        "SELECT l.seq, l.id, l.kind, l.outcome, l.actor FROM ledger l WHERE l.id = ?1",
+    )
+    .bind(id)
+    .of()
 }

@@ -33,6 +33,7 @@ pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod user;
+pub mod webhook;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod writer;
 

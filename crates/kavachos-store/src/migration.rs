@@ -108,6 +108,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0004_sessions.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 5,
+        name: "webhooks",
+        sql: include_str!("../migrations/0005_webhooks.sql"),
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

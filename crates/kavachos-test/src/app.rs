@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kavachos::core::secret::{Secret, SecretKind};
 use kavachos::store::{Clock, Head, Rng};
-use kavachos::{Kavach, NewKey, Settings};
+use kavachos::{Kavach, Loopback, NewKey, Settings};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,6 +28,8 @@ pub struct Setup {
     proxies: Vec<String>,
     engine: Engine,
     life: Life,
+    without_master_key: bool,
+    loopback_refused: bool,
 }
 
 /// Which database the server works on.
@@ -116,6 +119,18 @@ impl Setup {
         self
     }
 
+    /// Without a master key, so without webhooks.
+    pub fn without_master_key(mut self) -> Self {
+        self.without_master_key = true;
+        self
+    }
+
+    /// Fetching nothing from this machine, as a server in the open.
+    pub fn in_the_open(mut self) -> Self {
+        self.loopback_refused = true;
+        self
+    }
+
     fn home(&self) -> Home {
         let cluster = match self.engine {
             Engine::Sqlite => None,
@@ -156,6 +171,12 @@ impl Setup {
         let builder = Kavach::builder()
             .settings(self.settings.clone())
             .trusted_proxies(self.proxies.iter().map(proxy).collect())
+            .master_key((!self.without_master_key).then(master_key))
+            .fetching_from_loopback(if self.loopback_refused {
+                Loopback::Refused
+            } else {
+                Loopback::Allowed
+            })
             .clock(clock as Arc<dyn Clock>)
             .rng(rng as Arc<dyn Rng>);
         let builder = match home {
@@ -165,6 +186,11 @@ impl Setup {
         };
         builder.build().await.expect("the database can be opened")
     }
+}
+
+/// The master key of every test.
+fn master_key() -> Secret {
+    Secret::new(SecretKind::Master, [7; 32])
 }
 
 fn file(directory: &TempDir) -> PathBuf {

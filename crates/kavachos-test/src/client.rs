@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// A call that takes longer hangs: the test fails instead of waiting for ever.
@@ -124,17 +125,30 @@ impl Call {
             .await
             .expect("the server answers");
         let (parts, body) = response.into_parts();
-        let bytes = body
-            .collect()
-            .await
-            .expect("the whole answer comes")
-            .to_bytes();
+        let bytes = bytes_of(&parts.headers, body).await;
         connection.abort();
         Reply {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: serde_json::from_slice(&bytes).unwrap_or_default(),
             text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+
+    /// `GET` of server-sent events.
+    pub async fn events(&self, path: &str) -> Events {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await))
+                .await
+                .expect("the server speaks HTTP");
+        let connection = tokio::spawn(connection);
+        let request = self.request(Method::GET, path, None);
+        let response = sender.send_request(request).await.expect("an answer");
+        assert_eq!(response.status(), 200, "{response:?}");
+        Events {
+            body: response.into_body(),
+            text: String::new(),
+            connection,
         }
     }
 
@@ -162,6 +176,87 @@ impl Call {
             headers.insert(HOST, host);
         }
         request
+    }
+}
+
+/// The whole body; of a stream without an end, what comes first.
+async fn bytes_of(headers: &HeaderMap, mut body: Incoming) -> Bytes {
+    if headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value == "text/event-stream")
+    {
+        let first = body.frame().await.expect("a stream begins");
+        return first
+            .ok()
+            .and_then(|frame| frame.into_data().ok())
+            .unwrap_or_default();
+    }
+    let whole = body.collect().await.expect("the whole answer comes");
+    whole.to_bytes()
+}
+
+/// Server-sent events as they come.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    /// What came and was not read yet.
+    text: String,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// `id`, empty without one.
+    pub id: String,
+    /// `event`, empty without one.
+    pub kind: String,
+    /// `data` as JSON.
+    pub data: Value,
+}
+
+impl Events {
+    /// The next message; `None` at the end. Comments are passed over.
+    pub async fn next(&mut self) -> Option<Event> {
+        timeout(LONGEST_CALL, self.read())
+            .await
+            .unwrap_or_else(|_| panic!("no event came within {LONGEST_CALL:?}"))
+    }
+
+    async fn read(&mut self) -> Option<Event> {
+        loop {
+            while let Some((message, rest)) = self.text.split_once("\n\n") {
+                let event = Event::of(message);
+                self.text = rest.to_owned();
+                if !event.data.is_null() {
+                    return Some(event);
+                }
+            }
+            let frame = self.body.frame().await?.expect("the stream is whole");
+            let bytes = frame.into_data().unwrap_or_default();
+            self.text
+                .push_str(str::from_utf8(&bytes).expect("events are UTF-8"));
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Event {
+    fn of(message: &str) -> Self {
+        let field = |name: &str| {
+            let mut values = message.lines().filter_map(|line| line.strip_prefix(name));
+            values.next().unwrap_or_default().to_owned()
+        };
+        Self {
+            id: field("id: "),
+            kind: field("event: "),
+            data: serde_json::from_str(&field("data: ")).unwrap_or_default(),
+        }
     }
 }
 

@@ -24,6 +24,8 @@ mod permissions;
 #[cfg(unix)]
 pub mod postgres;
 #[cfg(feature = "app")]
+mod receiver;
+#[cfg(feature = "app")]
 mod rng;
 #[cfg(feature = "app")]
 mod server;
@@ -33,10 +35,11 @@ mod snapshot;
 #[cfg(feature = "app")]
 pub use self::{
     app::{Setup, TestAgent, TestApp, TestSession},
-    client::{Call, Client, Reply},
+    client::{Call, Client, Event, Events, Reply},
     clock::{ManualClock, START},
     database::{damage, stored_head},
     permissions::{may, may_under},
+    receiver::{Message, Receiver},
     rng::SeededRng,
     server::Server,
 };

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use kavachos_core::secret::Secret;
+use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::{Directory, Engine, Parts, Runtime, Settings};
 use kavachos_store::migration::Pending;
 #[cfg(feature = "postgres")]
@@ -11,6 +13,7 @@ use kavachos_store::postgres::{self, PostgresStore};
 use kavachos_store::sqlite::{OpenError, Options, SqliteStore};
 use kavachos_store::{Clock, Host, Rng, Store};
 
+use crate::fetch::GuardedFetcher;
 use crate::kavach::Kavach;
 use crate::runtime::{SystemClock, SystemRng, TokioRuntime};
 
@@ -28,9 +31,19 @@ pub enum BuildError {
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
+    /// TLS cannot be used, so nothing could be fetched.
+    #[error("TLS cannot be used: {0}")]
+    Tls(String),
     /// The task that opens the database was stopped.
     #[error("opening the database was interrupted")]
     Interrupted,
+}
+
+/// Whether this process tells webhooks of what is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Couriers {
+    Sent,
+    Kept,
 }
 
 /// Collects what a [`Kavach`] is made of. Without a database named it works in memory, for tests.
@@ -39,6 +52,9 @@ pub struct Builder {
     database: Database,
     settings: Settings,
     http: kavachos_http::Options,
+    loopback: Loopback,
+    master_key: Option<Secret>,
+    couriers: Couriers,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 }
@@ -84,6 +100,9 @@ impl Default for Builder {
             },
             settings: Settings::default(),
             http: kavachos_http::Options::default(),
+            loopback: Loopback::Refused,
+            master_key: None,
+            couriers: Couriers::Sent,
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
         }
@@ -134,6 +153,26 @@ impl Builder {
         self
     }
 
+    /// Whether webhooks, and whatever else is fetched from an address that someone chose, may go to this machine itself,
+    /// also without TLS. By default they may not: it is for development and tests.
+    pub fn fetching_from_loopback(mut self, loopback: Loopback) -> Self {
+        self.loopback = loopback;
+        self
+    }
+
+    /// The key of which other secrets are derived (`kv_master_...`); without one there are no webhooks. Keep it apart from
+    /// the database: with both, whoever has them can sign what webhooks are told.
+    pub fn master_key(mut self, key: Option<Secret>) -> Self {
+        self.master_key = key;
+        self
+    }
+
+    /// Tells webhooks nothing: that is left to the process that opens the database next.
+    pub fn without_couriers(mut self) -> Self {
+        self.couriers = Couriers::Kept;
+        self
+    }
+
     /// Another clock than the system's, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -152,6 +191,8 @@ impl Builder {
     /// The database cannot be used, or no tokio runtime is running.
     pub async fn build(self) -> Result<Kavach, BuildError> {
         let runtime = TokioRuntime::current().ok_or(BuildError::NoRuntime)?;
+        let fetcher = GuardedFetcher::new(self.loopback)
+            .map_err(|error| BuildError::Tls(error.to_string()))?;
         let directory = Arc::new(Directory::new(self.settings.directory_entries));
         let host = Host {
             clock: Arc::clone(&self.clock),
@@ -167,9 +208,14 @@ impl Builder {
             clock: self.clock,
             rng: self.rng,
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
+            fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
+            master_key: self.master_key,
             settings: self.settings,
         });
         engine.start_upkeep();
+        if self.couriers == Couriers::Sent {
+            engine.start_webhooks();
+        }
         Ok(Kavach::new(engine, self.http))
     }
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
-use kavachos_core::id::{AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, UserId};
+use kavachos_core::id::{
+    AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, UserId, WebhookId,
+};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditFilter, AuditRecord, Authority,
-    Decision, Delegation, Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question,
-    Result, Revoked, Session, User, UserChange,
+    Decision, Delegation, Engine, Error, GrantFilter, Issued, Key, KeyChange, MadeWebhook,
+    NewWebhook, PathKey, Question, Redelivery, Result, Revoked, RotatedSecret, Session, Tested,
+    User, UserChange, Webhook, WebhookChange,
 };
 use kavachos_http::State;
 
@@ -83,6 +86,11 @@ impl Kavach {
         Audit(self)
     }
 
+    /// Webhooks.
+    pub fn webhooks(&self) -> Webhooks<'_> {
+        Webhooks(self)
+    }
+
     /// The HTTP API, to serve alone or as the fallback of other routes.
     ///
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: without the address of the other end every
@@ -141,6 +149,8 @@ handles! {
     Keys;
     /// What can be read of the ledger.
     Audit;
+    /// What can be done with webhooks.
+    Webhooks;
 }
 
 impl Users<'_> {
@@ -464,6 +474,76 @@ impl Audit<'_> {
     /// See [`Engine::audit_record`].
     pub async fn show(&self, id: &AuditId) -> Result<AuditRecord> {
         self.engine().audit_record(&self.actor(), *id).await
+    }
+}
+
+impl Webhooks<'_> {
+    /// Makes a webhook, with its secret.
+    ///
+    /// # Errors
+    /// See [`Engine::create_webhook`].
+    pub async fn create(&self, new: &NewWebhook) -> Result<MadeWebhook> {
+        self.engine().create_webhook(&self.actor(), new).await
+    }
+
+    /// One webhook.
+    ///
+    /// # Errors
+    /// See [`Engine::webhook`].
+    pub async fn show(&self, id: &WebhookId) -> Result<Webhook> {
+        self.engine().webhook(&self.actor(), *id).await
+    }
+
+    /// Webhooks, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::webhooks`].
+    pub async fn list(&self, page: PageOf<WebhookId>) -> Result<Page<Webhook, WebhookId>> {
+        self.engine().webhooks(&self.actor(), page).await
+    }
+
+    /// Changes a webhook, pauses it, or lets it go on.
+    ///
+    /// # Errors
+    /// See [`Engine::change_webhook`].
+    pub async fn update(&self, id: &WebhookId, change: &WebhookChange) -> Result<Webhook> {
+        self.engine()
+            .change_webhook(&self.actor(), *id, change)
+            .await
+    }
+
+    /// Gives a webhook a new secret; for a day messages are signed with the old one too.
+    ///
+    /// # Errors
+    /// See [`Engine::rotate_webhook`].
+    pub async fn rotate(&self, id: &WebhookId) -> Result<RotatedSecret> {
+        self.engine().rotate_webhook(&self.actor(), *id, None).await
+    }
+
+    /// Sends a message of its own at once.
+    ///
+    /// # Errors
+    /// See [`Engine::test_webhook`].
+    pub async fn test(&self, id: &WebhookId) -> Result<Tested> {
+        let tested = self.engine().test_webhook(&self.actor(), *id).await?;
+        Ok(tested.thing)
+    }
+
+    /// Tells of one record again, or of everything that was given up.
+    ///
+    /// # Errors
+    /// See [`Engine::redeliver`].
+    pub async fn redeliver(&self, id: &WebhookId, audit: Option<AuditId>) -> Result<Redelivery> {
+        let told = self.engine().redeliver(&self.actor(), *id, audit).await?;
+        Ok(told.thing)
+    }
+
+    /// Deletes a webhook.
+    ///
+    /// # Errors
+    /// See [`Engine::delete_webhook`].
+    pub async fn delete(&self, id: &WebhookId) -> Result<Revoked> {
+        self.engine().delete_webhook(&self.actor(), *id).await
     }
 }
 

@@ -5,10 +5,12 @@ mod approvals;
 mod audit;
 mod authorize;
 mod delegations;
+mod events;
 mod keys;
 mod operations;
 mod sessions;
 mod users;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -28,7 +30,7 @@ use crate::state::State;
 /// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics` and `/version`.
 pub fn router(state: State) -> Router {
     // The paths in full: every nested router boxes each request once more.
-    people(Router::new())
+    with_webhooks(people(Router::new()))
         .route(
             "/api/v1/agents",
             get(agents::list::handle).post(agents::create::handle),
@@ -64,6 +66,7 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/approvals/{id}/deny", post(approvals::deny::handle))
         .route("/api/v1/audit", get(audit::list::handle))
         .route("/api/v1/audit/{id}", get(audit::show::handle))
+        .route("/api/v1/events", get(events::handle))
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
@@ -107,6 +110,33 @@ fn people(router: Router<State>) -> Router<State> {
             get(keys::show::handle)
                 .patch(keys::update::handle)
                 .delete(keys::revoke::handle),
+        )
+}
+
+fn with_webhooks(routes: Router<State>) -> Router<State> {
+    routes
+        .route(
+            "/api/v1/webhooks",
+            get(webhooks::list::handle).post(webhooks::create::handle),
+        )
+        .route(
+            "/api/v1/webhooks/{id}",
+            get(webhooks::show::handle)
+                .patch(webhooks::update::handle)
+                .delete(webhooks::delete::handle),
+        )
+        .route(
+            "/api/v1/webhooks/{id}/rotate",
+            post(webhooks::rotate::handle),
+        )
+        .route("/api/v1/webhooks/{id}/test", post(webhooks::test::handle))
+        .route(
+            "/api/v1/webhooks/{id}/redeliver",
+            post(webhooks::redeliver::handle),
+        )
+        .route(
+            "/api/v1/webhooks/{id}/deliveries",
+            get(webhooks::deliveries::handle),
         )
 }
 

@@ -238,7 +238,7 @@ async fn a_dead_agent_key_gives_401_but_a_decision_where_one_is_asked_for() {
 
 #[tokio::test]
 async fn each_route_asks_for_its_own_scope_and_for_no_other() {
-    const ALL: [&str; 9] = [
+    const ALL: [&str; 10] = [
         "agents:read",
         "agents:write",
         "authorize:any",
@@ -248,6 +248,7 @@ async fn each_route_asks_for_its_own_scope_and_for_no_other() {
         "users:write",
         "sessions:write",
         "keys:write",
+        "webhooks:write",
     ];
     for route in routes() {
         let app = crate::start().await;

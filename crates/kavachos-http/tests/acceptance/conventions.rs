@@ -270,6 +270,7 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
             "audit" => "audit",
             "users" => "user",
             "sessions" => "session",
+            "webhooks" => "webhook",
             _ => "key",
         };
         let (before, rest) = route.path.split_once('{').unwrap();

@@ -10,6 +10,8 @@ mod constraints;
 mod conventions;
 mod decisions;
 mod delegations;
+#[cfg(test)]
+mod events;
 mod flood;
 mod idempotency;
 mod ledger;
@@ -22,6 +24,8 @@ mod refusals;
 mod restart;
 mod routes;
 mod sessions;
+#[cfg(test)]
+mod webhooks;
 
 use kavachos_test::{Setup, TestApp};
 

@@ -48,6 +48,7 @@ pub(crate) struct World {
     pub(crate) approval: String,
     pub(crate) digest: String,
     pub(crate) session: TestSession,
+    pub(crate) webhook: String,
 }
 
 impl World {
@@ -71,6 +72,9 @@ impl World {
         let delegation = app.delegate(&agent.id, &other.id, repos).await.expect(201);
         let key = json!({ "name": "reader", "scopes": ["audit:read"] });
         let key = operator.post("/api/v1/keys", key).await.expect(201);
+        // Nothing listens there, which is no matter to anything but its messages.
+        let webhook = json!({ "url": "http://127.0.0.1:65534/", "kinds": ["none"] });
+        let webhook = operator.post("/api/v1/webhooks", webhook).await.expect(201);
         let decision = app.decide(&agent.id, "read", "mcp:github:repos").await;
         let asked = app.decide(&agent.id, "run", "mcp:deploy:site").await;
         let approval = asked.text_at("/data/approvalId").to_owned();
@@ -85,6 +89,7 @@ impl World {
             suspended,
             delegation: delegation.id().to_owned(),
             key: key.id().to_owned(),
+            webhook: webhook.id().to_owned(),
             audit: decision.text_at("/data/auditId").to_owned(),
             approval,
             digest: digest.text_at("/data/digest").to_owned(),
@@ -105,6 +110,7 @@ impl World {
             .replace("{approval}", &self.approval)
             .replace("{digest}", &self.digest)
             .replace("{session}", &self.session.id)
+            .replace("{webhook}", &self.webhook)
     }
 }
 
@@ -146,6 +152,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(delegations());
     all.extend(approvals());
     all.extend(ledger());
+    all.extend(news());
     all.extend(users());
     all.extend(sessions());
     all.extend(keys());
@@ -273,6 +280,34 @@ fn keys() -> Vec<Route> {
         keeps(Method::POST, "/api/v1/keys", new),
         keeps(Method::GET, one, Value::Null),
         keeps(Method::PATCH, one, name),
+        keeps(Method::DELETE, one, Value::Null),
+    ]
+}
+
+/// How others learn of what is recorded.
+fn news() -> Vec<Route> {
+    let keeps = asking("webhooks:write", AgentKey::Refused);
+    let audits = asking("audit:read", AgentKey::Refused);
+    let new = json!({ "url": "https://hooks.example.com/", "kinds": ["agent.*"] });
+    let (one, name) = ("/api/v1/webhooks/{webhook}", json!({ "name": "n" }));
+    vec![
+        audits(Method::GET, "/api/v1/events", Value::Null),
+        keeps(Method::GET, "/api/v1/webhooks", Value::Null),
+        keeps(Method::POST, "/api/v1/webhooks", new),
+        keeps(Method::GET, one, Value::Null),
+        keeps(Method::PATCH, one, name),
+        keeps(Method::POST, "/api/v1/webhooks/{webhook}/rotate", json!({})),
+        keeps(Method::POST, "/api/v1/webhooks/{webhook}/test", json!({})),
+        keeps(
+            Method::POST,
+            "/api/v1/webhooks/{webhook}/redeliver",
+            json!({}),
+        ),
+        keeps(
+            Method::GET,
+            "/api/v1/webhooks/{webhook}/deliveries",
+            Value::Null,
+        ),
         keeps(Method::DELETE, one, Value::Null),
     ]
 }

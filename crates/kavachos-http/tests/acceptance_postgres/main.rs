@@ -14,6 +14,9 @@ mod conventions;
 mod decisions;
 #[path = "../acceptance/delegations.rs"]
 mod delegations;
+#[cfg(test)]
+#[path = "../acceptance/events.rs"]
+mod events;
 #[path = "../acceptance/flood.rs"]
 mod flood;
 #[path = "../acceptance/idempotency.rs"]
@@ -38,6 +41,9 @@ mod restart;
 mod routes;
 #[path = "../acceptance/sessions.rs"]
 mod sessions;
+#[cfg(test)]
+#[path = "../acceptance/webhooks.rs"]
+mod webhooks;
 
 use kavachos_test::{Setup, TestApp};
 

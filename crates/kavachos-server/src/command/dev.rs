@@ -6,6 +6,7 @@ use crate::config::{self, DEFAULT_URL, Environment, Listen};
 use crate::dev_key::{self, DevKey};
 use crate::failure::Failure;
 use crate::log;
+use crate::master_key;
 use crate::output::Output;
 use crate::server::Server;
 use crate::tenant::{self, Missing};
@@ -23,6 +24,8 @@ pub(crate) async fn run(
     log::start(&config.log);
     // Before anything is made: who cannot listen changes nothing.
     let server = Server::bind(&config).await?;
+    tenant::find(&config.database, Missing::Create)?;
+    master_key::ensure(&config)?;
     let kavach = tenant::of_server(&config, Missing::Create).await?;
     let prepared = async {
         configure_key(&kavach, &config).await?;

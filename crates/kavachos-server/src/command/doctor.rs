@@ -137,11 +137,12 @@ async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Findin
 
 /// The files that hold secrets.
 fn secrets(config: &Config) -> Vec<Finding> {
-    let dev_key = config.database().dev_key();
+    let database = config.database();
+    let beside = [database.dev_key(), database.master_key()];
     let files = config
         .secret_files()
         .into_iter()
-        .chain(dev_key.exists().then_some(dev_key));
+        .chain(beside.into_iter().filter(|path| path.exists()));
     files.map(|path| private("key file", &path)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! `kavach init`: a database and its first operator key.
+//! `kavach init`: a database, its first operator key, and a master key.
 
 use kavachos::Kavach;
 use kavachos_engine::NewKey;
@@ -8,40 +8,51 @@ use serde_json::json;
 use super::Outcome;
 use crate::config;
 use crate::failure::Failure;
+use crate::master_key;
 use crate::output::{Form, Output};
 use crate::tenant::{self, Missing};
 
 pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<Outcome, Failure> {
     let kavach = tenant::of_server(&config, Missing::Create).await?;
-    let made = first_key(&kavach, &config).await;
+    let made = first_key(&kavach).await;
     kavach.close().await;
     let token = made?;
+    // On a database that has its keys this makes the master key that earlier versions did not make.
+    let master_key = master_key::ensure(&config)?;
     let database = config.database.to_string();
+    if token.is_none() && master_key.is_none() {
+        return Err(Failure::Database(format!(
+            "`{database}` is initialised already: use it as it is, or name another"
+        )));
+    }
+    let master_key = master_key.map(|path| path.display().to_string());
     if output.form() == Form::Json {
         output.json(
-            json!({ "data": { "database": database, "token": token } })
+            json!({ "data": { "database": database, "token": token, "masterKeyFile": master_key } })
                 .to_string()
                 .as_bytes(),
         );
         return Ok(Outcome::Done);
     }
     output.line(&format!("database      {database}"));
-    output.line(&format!("operator key  {token}"));
-    output.note("keep the key now: it is not shown again; `kavach serve` starts the server");
+    if let Some(path) = master_key {
+        output.line(&format!(
+            "master key    in {path} (keep it apart from copies of the database)"
+        ));
+    }
+    if let Some(token) = token {
+        output.line(&format!("operator key  {token}"));
+        output.note("keep the key now: it is not shown again; `kavach serve` starts the server");
+    }
     Ok(Outcome::Done)
 }
 
-async fn first_key(kavach: &Kavach, config: &config::Server) -> Result<String, Failure> {
+/// The first key of a new database; `None` for one that has keys.
+async fn first_key(kavach: &Kavach) -> Result<Option<String>, Failure> {
     let engine = kavach.engine();
-    if engine
-        .has_keys()
-        .await
-        .map_err(|error| tenant::failure(&error))?
-    {
-        let path = &config.database;
-        return Err(Failure::Database(format!(
-            "`{path}` is initialised already: use it as it is, or name another"
-        )));
+    let has_keys = engine.has_keys().await;
+    if has_keys.map_err(|error| tenant::failure(&error))? {
+        return Ok(None);
     }
     let new = NewKey {
         name: "first".to_owned(),
@@ -55,7 +66,7 @@ async fn first_key(kavach: &Kavach, config: &config::Server) -> Result<String, F
     let issued = issued.map_err(|error| tenant::failure(&error))?;
     issued
         .token
-        .map(|token| token.reveal().to_owned())
+        .map(|token| Some(token.reveal().to_owned()))
         .ok_or_else(|| {
             Failure::Database(
                 "the new key was not shown: remove the database and make it again".to_owned(),

@@ -27,9 +27,18 @@ impl Database {
 
     /// Where `kavach dev` keeps its key: beside the file, or where it was started.
     pub(crate) fn dev_key(&self) -> PathBuf {
+        self.beside("dev-key")
+    }
+
+    /// Where the master key is kept, unless one is configured: beside the file, or where the server was started.
+    pub(crate) fn master_key(&self) -> PathBuf {
+        self.beside("master-key")
+    }
+
+    fn beside(&self, extension: &str) -> PathBuf {
         match self {
-            Self::File(path) => path.with_extension("dev-key"),
-            Self::Postgres(_) => Path::new("kavach").with_extension("dev-key"),
+            Self::File(path) => path.with_extension(extension),
+            Self::Postgres(_) => Path::new("kavach").with_extension(extension),
         }
     }
 }

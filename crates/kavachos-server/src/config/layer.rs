@@ -50,7 +50,7 @@ const fn secret(key: &'static str, variable: &'static str, about: &'static str) 
 }
 
 /// Every setting there is: first those of a server, then those of the command line.
-pub(super) const SETTINGS: [Setting; 19] = [
+pub(super) const SETTINGS: [Setting; 21] = [
     plain(
         "database",
         "KAVACH_DATABASE",
@@ -66,6 +66,16 @@ pub(super) const SETTINGS: [Setting; 19] = [
         "admin_key",
         "KAVACH_ADMIN_KEY",
         "an operator key that lives as long as it is set",
+    ),
+    secret(
+        "master_key",
+        "KAVACH_MASTER_KEY",
+        "what the secrets of webhooks are derived from, instead of the file beside the database",
+    ),
+    plain(
+        "fetch.loopback",
+        "KAVACH_FETCH_LOOPBACK",
+        "`allow` lets webhooks go to this machine, without TLS too: for development; else `refuse`",
     ),
     plain(
         "trusted_proxies",

@@ -1,5 +1,7 @@
 //! Combinations of settings that no server may run with.
 
+use kavachos::Loopback;
+
 use super::Server;
 use super::layer::{ConfigError, Layers};
 use super::value::is_loopback;
@@ -20,6 +22,15 @@ pub(super) fn check(server: &Server, layers: &Layers) -> Result<(), ConfigError>
             server.issuer
         );
         return Err(layers.conflict("listen", message));
+    }
+    if let Some(address) = server.listen.reachable()
+        && server.loopback == Loopback::Allowed
+    {
+        let message = format!(
+            "others can reach {address}, and could let this server call others of this machine: leave it out, or listen \
+             on 127.0.0.1"
+        );
+        return Err(layers.conflict("fetch.loopback", message));
     }
     if server
         .trusted_proxies
@@ -57,6 +68,14 @@ mod tests {
                     ("KAVACH_LISTEN", "0.0.0.0:3000"),
                     ("KAVACH_ISSUER", "https://kavach.example.com"),
                 ],
+            ),
+            (
+                &[
+                    ("KAVACH_LISTEN", "0.0.0.0:3000"),
+                    ("KAVACH_ISSUER", "https://kavach.example.com"),
+                    ("KAVACH_FETCH_LOOPBACK", "allow"),
+                ],
+                &[("KAVACH_FETCH_LOOPBACK", "allow")],
             ),
             (
                 &[("KAVACH_TRUSTED_PROXIES", "0.0.0.0/0")],

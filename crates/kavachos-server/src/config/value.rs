@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 use ipnet::IpNet;
+use kavachos::Loopback;
 use kavachos_core::secret::{Secret, SecretKind};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -174,6 +175,22 @@ pub(super) fn operator_key(text: &str) -> Result<Secret, String> {
     match secret.kind() {
         SecretKind::Operator => Ok(secret),
         _ => Err("is no operator key: it must begin with `kv_key_`".to_owned()),
+    }
+}
+
+pub(super) fn master_key(text: &str) -> Result<Secret, String> {
+    let secret = secret(text)?;
+    match secret.kind() {
+        SecretKind::Master => Ok(secret),
+        _ => Err("is no master key: it must begin with `kv_master_`".to_owned()),
+    }
+}
+
+pub(super) fn loopback(text: &str) -> Result<Loopback, String> {
+    match text {
+        "allow" => Ok(Loopback::Allowed),
+        "refuse" => Ok(Loopback::Refused),
+        _ => Err(format!("`{}` is neither `allow` nor `refuse`", clip(text))),
     }
 }
 

@@ -15,3 +15,5 @@ mod help;
 mod server;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod webhooks;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kavachos::engine::actor::{Actor, Scopes};
+use kavachos::engine::fetch::NoFetcher;
 use kavachos::engine::{Decision, Directory, Engine, NewKey, Parts, Question};
 use kavachos::store::sqlite::{Host, Options, SqliteStore};
 use kavachos::store::{Query, Store};
@@ -116,6 +117,8 @@ impl Setup {
             clock: Arc::clone(clock) as Arc<_>,
             rng,
             runtime: Arc::new(TokioRuntime::current().unwrap()),
+            fetcher: Arc::new(NoFetcher),
+            master_key: None,
             settings: self.settings.clone(),
         });
         (engine, store)
@@ -126,7 +129,7 @@ impl Setup {
         if self.proxied {
             options.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         }
-        let peer = |extensions: &axum::http::Extensions| {
+        let peer = |extensions: &http::Extensions| {
             let address = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>();
             Some(address.unwrap().0)
         };

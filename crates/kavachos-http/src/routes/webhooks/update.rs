@@ -1,0 +1,49 @@
+//! `PATCH /api/v1/webhooks/{id}`: change a webhook, pause it, or let it go on.
+
+use axum::extract::State as FromState;
+use kavachos_core::invalid::Invalid;
+use kavachos_engine::{WebhookChange, WebhookState};
+use serde::Deserialize;
+
+use super::{denials, kinds};
+use crate::body::{Body, present};
+use crate::call::Call;
+use crate::reply::{Reply, data};
+use crate::routes::PathId;
+use crate::state::State;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Ask {
+    url: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    name: Option<Option<String>>,
+    kinds: Option<Vec<String>>,
+    denials: Option<bool>,
+    status: Option<String>,
+}
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Call(actor): Call,
+    PathId(id): PathId<kavachos_core::id::kind::Webhook>,
+    body: Body<Ask>,
+) -> Reply {
+    let (ask, actor) = body.with(actor);
+    let change = WebhookChange {
+        url: ask.url,
+        name: ask.name,
+        kinds: ask.kinds.map(kinds).transpose()?,
+        denials: ask.denials.map(denials),
+        state: ask.status.map(|text| status(&text)).transpose()?,
+    };
+    data(&state.engine.change_webhook(&actor, id, &change).await?)
+}
+
+fn status(text: &str) -> Result<WebhookState, Invalid> {
+    match text {
+        "active" => Ok(WebhookState::Active),
+        "paused" => Ok(WebhookState::Paused),
+        _ => Err(Invalid::at("status", "must be `active` or `paused`")),
+    }
+}
