@@ -7,6 +7,7 @@
 
 mod code;
 mod count;
+mod explain;
 mod facts;
 mod judge;
 
@@ -16,6 +17,10 @@ use std::time::Duration;
 pub use crate::grant::{Hop, Path};
 pub use code::Code;
 pub use count::{COUNTER_KEY_BYTES, CounterKey, Full, Take};
+pub use explain::{
+    ExplainedHop, ExplainedPath, ExplainedPermission, Explanation, MAX_EXPLAINED_PERMISSIONS,
+    Match, explain,
+};
 pub use facts::{Answer, Approval, Credential, Facts, Known, Request};
 
 use crate::counter::Refusal;

@@ -80,6 +80,15 @@ impl Act {
         }
     }
 
+    /// A question why, about an agent, for a human if one is named.
+    pub(crate) const fn explained(agent: Option<AgentId>, user: Option<UserId>) -> Self {
+        Self {
+            agent,
+            user,
+            ..Self::new("explanation")
+        }
+    }
+
     /// The making of an agent.
     pub(crate) fn agent_created(new: &NewAgent) -> Self {
         let act = Self {

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 /// How often a decision that met a change decides again.
 const MAX_CONFLICTS: usize = 8;
 /// How many counters one decision may find full before it is a denial; each adds to what the next round knows.
-const MAX_FULL: usize = 64;
+pub(crate) const MAX_FULL: usize = 64;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl Engine {
     }
 
     /// The facts of the decision, with what the caller's credential adds to them.
-    async fn facts_for(&self, actor: &Actor, asked: &Asked<'_>) -> Result<Facts> {
+    pub(crate) async fn facts_for(&self, actor: &Actor, asked: &Asked<'_>) -> Result<Facts> {
         let mut facts = self.facts(asked.agent).await?;
         facts.subject = asked.question.on_behalf_of;
         if let Caller::Agent(key) = &actor.caller {
@@ -183,15 +183,15 @@ impl Engine {
 }
 
 /// A question that its caller may ask.
-struct Asked<'a> {
-    actor: &'a Actor,
-    question: &'a Question,
-    agent: AgentId,
+pub(crate) struct Asked<'a> {
+    pub(crate) actor: &'a Actor,
+    pub(crate) question: &'a Question,
+    pub(crate) agent: AgentId,
     arguments_digest: Option<[u8; 32]>,
 }
 
 impl<'a> Asked<'a> {
-    fn new(actor: &'a Actor, question: &'a Question) -> Result<Self> {
+    pub(crate) fn new(actor: &'a Actor, question: &'a Question) -> Result<Self> {
         let agent = match (&actor.caller, question.agent) {
             (Caller::Agent(key), None) => key.agent,
             (Caller::Agent(key), Some(agent)) if agent == key.agent => agent,

@@ -20,6 +20,7 @@ mod row;
 pub mod agent;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod counter;
 pub mod grant;
 pub mod handle;
 pub mod idempotency;

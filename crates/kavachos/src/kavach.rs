@@ -10,8 +10,8 @@ use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation,
-    Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question, Result, Revoked, User,
-    UserChange,
+    DryRun, Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question, Recorded,
+    Result, Revoked, User, UserChange,
 };
 use kavachos_http::State;
 
@@ -43,13 +43,17 @@ impl Kavach {
     /// # Errors
     /// The request cannot be read, or nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, agent: &AgentId, request: Request) -> Result<Decision> {
-        let (request, on_behalf_of) = request.read()?;
-        let question = Question {
-            agent: Some(*agent),
-            on_behalf_of,
-            request,
-        };
+        let question = question(agent, request)?;
         self.engine.authorize(&self.actor(), &question).await
+    }
+
+    /// Why this agent may or may not do this now: every path, hop and permission. Nothing is decided.
+    ///
+    /// # Errors
+    /// See [`Engine::dry_run`].
+    pub async fn explain(&self, agent: &AgentId, request: Request) -> Result<DryRun> {
+        let question = question(agent, request)?;
+        self.engine.dry_run(&self.actor(), &question).await
     }
 
     /// Humans.
@@ -98,6 +102,15 @@ impl Kavach {
     fn actor(&self) -> Actor {
         Actor::local(self.engine.id())
     }
+}
+
+fn question(agent: &AgentId, request: Request) -> Result<Question> {
+    let (request, on_behalf_of) = request.read()?;
+    Ok(Question {
+        agent: Some(*agent),
+        on_behalf_of,
+        request,
+    })
 }
 
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
@@ -358,6 +371,14 @@ impl Keys<'_> {
 }
 
 impl Audit<'_> {
+    /// Why a decision on record went as it did.
+    ///
+    /// # Errors
+    /// See [`Engine::explain_recorded`].
+    pub async fn explain(&self, id: &AuditId) -> Result<Recorded> {
+        self.engine().explain_recorded(&self.actor(), *id).await
+    }
+
     /// Records, newest first.
     ///
     /// # Errors

@@ -26,6 +26,6 @@ pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, AuditFilter, AuditRecord, Authority, Decision,
-    Delegation, Error, External, GrantFilter, Issued, Key, KeyChange, PathKey, Result, Revoked,
-    Settings, User, UserChange,
+    Delegation, DryRun, Error, External, GrantFilter, Issued, Key, KeyChange, PathKey, Recorded,
+    Result, Revoked, Settings, User, UserChange,
 };

@@ -64,13 +64,7 @@ pub(crate) async fn handle(
     AnyKeyCall(actor): AnyKeyCall,
     body: Body<Ask>,
 ) -> Reply {
-    let (ask, actor) = body.with(actor);
-    if actor.once.is_some() {
-        // An allow that was given once says nothing about now.
-        let message = "a decision cannot be repeated; leave the header out and ask again";
-        return Err(Invalid::at("Idempotency-Key", message).into());
-    }
-    let (question, actor) = question(ask, actor)?;
+    let (question, actor) = question(body.question()?, actor)?;
     let decision = state.engine.authorize(&actor, &question).await?;
     state.metrics.decided(&decision);
     let mut response = json(
@@ -86,7 +80,7 @@ pub(crate) async fn handle(
 
 /// An agent states nothing about its own call but what it wants to do: the address is the peer's, a cost is not its
 /// to name. An operator speaks of a call that somebody else made, so its own address says nothing.
-fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
+pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
     let ip = match &actor.caller {
         Caller::Agent(_) => {
             if ask.context.is_some() {

@@ -4,6 +4,7 @@ mod agents;
 mod audit;
 mod authorize;
 mod delegations;
+mod explain;
 mod keys;
 mod operations;
 mod users;
@@ -45,6 +46,8 @@ pub fn router(state: State) -> Router {
             get(agents::permissions::handle),
         )
         .route("/api/v1/authorize", post(authorize::handle))
+        .route("/api/v1/explain", post(explain::dry_run::handle))
+        .route("/api/v1/explain/{id}", get(explain::recorded::handle))
         .route(
             "/api/v1/delegations",
             get(delegations::list::handle).post(delegations::create::handle),

@@ -266,7 +266,7 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
         let kind = match route.path.split('/').nth(3).unwrap() {
             "agents" => "agent",
             "delegations" => "grant",
-            "audit" => "audit",
+            "audit" | "explain" => "audit",
             "users" => "user",
             _ => "key",
         };

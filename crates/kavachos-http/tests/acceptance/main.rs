@@ -9,6 +9,7 @@ mod constraints;
 mod conventions;
 mod decisions;
 mod delegations;
+mod explain;
 mod flood;
 mod idempotency;
 mod ledger;

@@ -87,6 +87,11 @@ impl Route {
         caller.send(self.method.clone(), &path, body).await
     }
 
+    /// Whether it asks something that cannot be answered again later.
+    pub(crate) fn is_question(&self) -> bool {
+        ["/api/v1/authorize", "/api/v1/explain"].contains(&self.path)
+    }
+
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
@@ -131,6 +136,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let writes = route("agents:write", AgentKey::ForItself);
     let manages = route("agents:write", AgentKey::Refused);
     let decides = route("authorize:any", AgentKey::ForItself);
+    let asks = route("authorize:any", AgentKey::Refused);
     let audits = route("audit:read", AgentKey::Refused);
     let sees_users = route("users:read", AgentKey::Refused);
     let keeps_users = route("users:write", AgentKey::Refused);
@@ -149,7 +155,9 @@ pub(crate) fn routes() -> Vec<Route> {
         manages(post.clone(), "/api/v1/agents/{agent}/suspend", json!({})),
         manages(post.clone(), "/api/v1/agents/{suspended}/resume", json!({})),
         reads(get.clone(), "/api/v1/agents/{agent}/permissions", none()),
-        decides(post.clone(), "/api/v1/authorize", question),
+        decides(post.clone(), "/api/v1/authorize", question.clone()),
+        asks(post.clone(), "/api/v1/explain", question),
+        audits(get.clone(), "/api/v1/explain/{audit}", none()),
         reads(get.clone(), "/api/v1/delegations", none()),
         writes(post.clone(), "/api/v1/delegations", delegation),
         reads(get.clone(), "/api/v1/delegations/{delegation}", none()),
