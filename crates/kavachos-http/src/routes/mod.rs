@@ -46,6 +46,7 @@ pub fn router(state: State) -> Router {
             get(agents::permissions::handle),
         )
         .route("/api/v1/authorize", post(authorize::handle))
+        .route("/api/v1/authorize/batch", post(authorize::batch::handle))
         .route("/api/v1/explain", post(explain::dry_run::handle))
         .route("/api/v1/explain/{id}", get(explain::recorded::handle))
         .route(

@@ -147,7 +147,7 @@ async fn a_dead_agent_key_gives_401_but_a_decision_where_one_is_asked_for() {
     for (how, code, agent) in dead {
         for route in routes() {
             let reply = route.call(&app.call(&agent.key), &world).await;
-            if route.path == "/api/v1/authorize" {
+            if route.is_decision() {
                 // It asks for another agent than its own.
                 reply.refused(403, "forbidden");
             } else {

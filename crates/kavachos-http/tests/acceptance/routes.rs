@@ -89,7 +89,12 @@ impl Route {
 
     /// Whether it asks something that cannot be answered again later.
     pub(crate) fn is_question(&self) -> bool {
-        ["/api/v1/authorize", "/api/v1/explain"].contains(&self.path)
+        self.is_decision() || self.path == "/api/v1/explain"
+    }
+
+    /// Whether it asks for decisions, for which a dead key of an agent is answered with one.
+    pub(crate) fn is_decision(&self) -> bool {
+        self.path.starts_with("/api/v1/authorize")
     }
 
     pub(crate) fn name(&self) -> String {
@@ -156,6 +161,11 @@ pub(crate) fn routes() -> Vec<Route> {
         manages(post.clone(), "/api/v1/agents/{suspended}/resume", json!({})),
         reads(get.clone(), "/api/v1/agents/{agent}/permissions", none()),
         decides(post.clone(), "/api/v1/authorize", question.clone()),
+        decides(
+            post.clone(),
+            "/api/v1/authorize/batch",
+            json!({ "requests": [question.clone()] }),
+        ),
         asks(post.clone(), "/api/v1/explain", question),
         audits(get.clone(), "/api/v1/explain/{audit}", none()),
         reads(get.clone(), "/api/v1/delegations", none()),

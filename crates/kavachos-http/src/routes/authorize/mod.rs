@@ -19,7 +19,10 @@ use crate::call::AnyKeyCall;
 use crate::reply::{Reply, json};
 use crate::state::State;
 
-const DECISION: HeaderName = HeaderName::from_static("kavach-decision");
+pub(crate) mod batch;
+
+/// Whether a decision allows, for those that read no body.
+pub(crate) const DECISION: HeaderName = HeaderName::from_static("kavach-decision");
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -44,7 +47,7 @@ struct Context {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     allowed: bool,
     code: &'a str,
     reason: &'a str,
@@ -136,7 +139,7 @@ fn user_agent(stated: String) -> Result<String, Invalid> {
     Ok(stated)
 }
 
-fn answer(decision: &Decision) -> Answer<'_> {
+pub(crate) fn answer(decision: &Decision) -> Answer<'_> {
     Answer {
         allowed: decision.allowed,
         code: decision.code.as_str(),
