@@ -3,7 +3,7 @@
 //! An act that was refused has no outcome to tell of, so its record says what its caller named: also what does not
 //! exist or is not the caller's to see. The caller learns nothing by it; whoever reads the ledger learns what was tried.
 
-use kavachos_core::id::{AgentId, GrantId, KeyId, UserId};
+use kavachos_core::id::{AgentId, GrantId, KeyId, ToolServerId, UserId};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::Owner;
 use serde_json::{Map, Value};
@@ -27,6 +27,7 @@ pub(crate) struct Act {
     /// The grant from which one is to be derived.
     parent: Option<GrantId>,
     key: Option<KeyId>,
+    server: Option<ToolServerId>,
 }
 
 impl Act {
@@ -40,6 +41,7 @@ impl Act {
             grant: None,
             parent: None,
             key: None,
+            server: None,
         }
     }
 
@@ -67,6 +69,13 @@ impl Act {
     pub(crate) const fn on_key(kind: &'static str, id: KeyId) -> Self {
         Self {
             key: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(crate) const fn on_server(kind: &'static str, id: ToolServerId) -> Self {
+        Self {
+            server: Some(id),
             ..Self::new(kind)
         }
     }
@@ -130,6 +139,7 @@ impl Act {
             ("grant", self.grant.map(|id| id.to_string())),
             ("parent", self.parent.map(|id| id.to_string())),
             ("key", self.key.map(|id| id.to_string())),
+            ("server", self.server.map(|id| id.to_string())),
         ];
         let given = members
             .into_iter()

@@ -16,6 +16,7 @@ use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use crate::error::{Error, Result};
+use crate::tool_servers::ToolServerKey;
 
 /// What an operator key may be used for. [`Scope::ALL`] is the one list of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,11 +35,13 @@ pub enum Scope {
     UsersWrite,
     /// Read, make and revoke operator keys, none stronger than the key that makes them.
     KeysWrite,
+    /// Read, register, change and revoke tool servers.
+    ResourcesWrite,
 }
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str, &'static str); 8] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -65,6 +68,11 @@ impl Scope {
             Self::KeysWrite,
             "keys:write",
             "read, make and revoke operator keys, none stronger than itself",
+        ),
+        (
+            Self::ResourcesWrite,
+            "resources:write",
+            "read, register, change and revoke tool servers",
         ),
     ];
 
@@ -208,6 +216,8 @@ pub enum Caller {
     Operator(Arc<OperatorKey>),
     /// An agent, with a key that is known but may be dead: only a decision may be asked for with a dead one.
     Agent(Arc<AgentKey>),
+    /// A tool server, with a live key: it asks about its own audience.
+    ToolServer(Arc<ToolServerKey>),
 }
 
 impl Caller {
@@ -217,6 +227,7 @@ impl Caller {
             Self::Local => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
+            Self::ToolServer(key) => Some(key.mark),
         }
     }
 }
@@ -270,6 +281,10 @@ impl Actor {
                 "an agent key cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
             ))),
+            Caller::ToolServer(_) => Err(Error::Forbidden(format!(
+                "a tool server's key cannot do this; it needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
         }
     }
 
@@ -289,20 +304,27 @@ impl Actor {
         }
     }
 
-    /// The bound that the caller's key puts on what is made or asked.
+    /// The bound that the caller's key puts on what is made or asked: of a tool server, its own audience.
     pub(crate) fn ceiling(&self) -> Option<&PermissionSet> {
         match &self.caller {
             Caller::Operator(key) => key.ceiling.as_ref(),
-            _ => None,
+            Caller::ToolServer(key) => Some(&key.covered),
+            Caller::Local | Caller::Agent(_) => None,
         }
     }
 
     /// Refuses a decision that lies above the caller's ceiling.
     pub(crate) fn within_ceiling(&self, action: &Action, resource: &Resource) -> Result<()> {
         match self.ceiling() {
-            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => Err(
-                Error::Forbidden("the action and resource lie above this key's ceiling".to_owned()),
-            ),
+            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => {
+                let why = match self.caller {
+                    Caller::ToolServer(_) => {
+                        "none of this tool server's scopes covers the resource"
+                    }
+                    _ => "the action and resource lie above this key's ceiling",
+                };
+                Err(Error::Forbidden(why.to_owned()))
+            }
             _ => Ok(()),
         }
     }
@@ -337,6 +359,7 @@ impl Actor {
             Caller::Local => ledger::Actor::System,
             Caller::Operator(key) => ledger::Actor::Key(key.id),
             Caller::Agent(key) => ledger::Actor::Agent(key.agent),
+            Caller::ToolServer(key) => ledger::Actor::ToolServer(key.id),
         }
     }
 }

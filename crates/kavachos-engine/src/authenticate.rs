@@ -18,7 +18,7 @@ pub(crate) const DEAD_KEYS_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 
 impl Engine {
     /// Finds out who calls with this credential.
     ///
-    /// An operator's key must be live. An agent's key may be dead: whether it is decides each use (a decision says so
+    /// An operator's and a tool server's key must be live. An agent's key may be dead: whether it is decides each use (a decision says so
     /// with a code, everything else refuses).
     ///
     /// # Errors
@@ -41,6 +41,7 @@ impl Engine {
             Caller::Local => Ok(Caller::Local),
             Caller::Operator(key) => self.caller_of(SecretKind::Operator, key.hash).await,
             Caller::Agent(key) => self.caller_of(SecretKind::Agent, key.hash).await,
+            Caller::ToolServer(key) => self.caller_of(SecretKind::Resource, key.hash).await,
         }
     }
 
@@ -52,6 +53,9 @@ impl Engine {
         match known {
             KnownKey::Operator(key) => self.live_operator(&key).then_some(Caller::Operator(key)),
             KnownKey::Agent(key) => self.still_told_apart(&key).then_some(Caller::Agent(key)),
+            KnownKey::ToolServer(key) => {
+                (key.status == Status::Active).then_some(Caller::ToolServer(key))
+            }
         }
         .ok_or(UNKNOWN)
     }
@@ -96,7 +100,19 @@ impl Engine {
                     .await?;
                 Ok(row.map(|row| KnownKey::Agent(Arc::new(compile::agent_key(&row)))))
             }
-            SecretKind::Session | SecretKind::Resource => Ok(None),
+            SecretKind::Resource => {
+                let row = self
+                    .store()
+                    .find(kavachos_store::tool_server::by_hash(hash))
+                    .await?;
+                row.map(|row| {
+                    Ok(KnownKey::ToolServer(Arc::new(compile::tool_server_key(
+                        &row,
+                    )?)))
+                })
+                .transpose()
+            }
+            SecretKind::Session => Ok(None),
         }
     }
 }

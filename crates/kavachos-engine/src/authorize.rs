@@ -200,6 +200,7 @@ impl<'a> Asked<'a> {
                     "an agent key asks for its own agent only; leave `agentId` out".to_owned(),
                 ));
             }
+            (Caller::ToolServer(_), Some(agent)) => agent,
             (_, Some(agent)) => {
                 actor.require(Scope::AuthorizeAny)?;
                 agent

@@ -22,6 +22,7 @@ use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
 
 use crate::actor::{AgentKey, OperatorKey};
+use crate::tool_servers::ToolServerKey;
 use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
 /// How many changes a load may overlap and still be kept.
@@ -39,7 +40,7 @@ pub(crate) enum Changed {
     Agent(AgentId),
     /// A grant. Its receiver changed with it, and is to be named too: see [`Changed::grant`].
     Grant(GrantId),
-    /// A key, of an agent or an operator.
+    /// A key, of an agent, an operator or a tool server.
     Key(SecretHash),
 }
 
@@ -69,6 +70,8 @@ pub(crate) enum KnownKey {
     Agent(Arc<AgentKey>),
     /// An operator's.
     Operator(Arc<OperatorKey>),
+    /// A tool server's.
+    ToolServer(Arc<ToolServerKey>),
 }
 
 impl KnownKey {
@@ -76,6 +79,7 @@ impl KnownKey {
         match self {
             Self::Agent(_) => 0,
             Self::Operator(key) => key.ceiling.as_ref().map_or(0, weight::of_set),
+            Self::ToolServer(key) => weight::of_set(&key.covered),
         }
     }
 }

@@ -212,7 +212,7 @@ impl Engine {
         }
         Err(match caller {
             Caller::Agent(_) => Error::Unauthenticated("the agent or its key is not live"),
-            Caller::Local | Caller::Operator(_) => Error::WrongState(
+            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => Error::WrongState(
                 "your key was changed meanwhile; nothing was done, try again".to_owned(),
             ),
         })

@@ -154,7 +154,7 @@ impl Ask {
     fn terms(&self, actor: &Actor) -> NewGrant {
         let reach = match actor.caller {
             Caller::Local | Caller::Operator(_) => Reach::AnyHuman,
-            Caller::Agent(_) => Reach::SameHuman,
+            Caller::Agent(_) | Caller::ToolServer(_) => Reach::SameHuman,
         };
         NewGrant {
             to: self.to.0,

@@ -27,6 +27,7 @@ mod revoked;
 mod runtime;
 mod settings;
 mod text;
+mod tool_servers;
 mod upkeep;
 mod users;
 mod weight;
@@ -51,6 +52,7 @@ pub use lifecycle::AgentChange;
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
 pub use settings::Settings;
+pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};
 pub use users::{External, NewUser, User, UserChange};
 
 pub use kavachos_store::agent::AgentFilter;

@@ -96,6 +96,7 @@ impl<T> Body<T> {
                 Caller::Local => "local".to_owned(),
                 Caller::Operator(key) => key.id.to_string(),
                 Caller::Agent(key) => key.agent.to_string(),
+                Caller::ToolServer(key) => key.id.to_string(),
             };
             let slot = format!("{caller}\n{}\n{}", idempotency.route, idempotency.key);
             Once {

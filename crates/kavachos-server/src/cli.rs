@@ -17,7 +17,7 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, delegations, users, keys or the audit trail goes to a server (--url, or KAVACH_URL, else \
+A command about agents, delegations, users, keys, resources or the audit trail goes to a server (--url, or KAVACH_URL, else \
 http://localhost:3000), or with --database straight to a database file that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
@@ -105,6 +105,9 @@ enum ApiCommand {
     /// Create, read and revoke operator keys
     #[command(subcommand)]
     Key(command::key::Key),
+    /// Register, read, change and revoke tool servers
+    #[command(subcommand)]
+    Resource(command::resource::Resource),
     /// Read the record of everything that was decided and done
     #[command(subcommand)]
     Audit(command::audit::Audit),
@@ -278,6 +281,7 @@ async fn answer(
         ApiCommand::Delegation(command) => command.run(client, output).await,
         ApiCommand::User(command) => command.run(client, output).await,
         ApiCommand::Key(command) => command.run(client, output).await,
+        ApiCommand::Resource(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,
     }
 }

@@ -29,6 +29,7 @@ pub mod migration;
 pub mod operator_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod tool_server;
 pub mod user;
 
 pub use answer::{CommitError, Head, Health, ReadError, Receipt};

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
-use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
+use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, ToolServerId, UserId};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AuditFilter, AuditRecord, Authority, Decision, Delegation,
-    DryRun, Engine, Error, GrantFilter, Issued, Key, KeyChange, PathKey, Question, Recorded,
-    Result, Revoked, User, UserChange,
+    DryRun, Engine, Error, GrantFilter, Issued, Key, KeyChange, NewToolServer, PathKey, Question,
+    Recorded, Result, Revoked, ToolServer, ToolServerChange, User, UserChange,
 };
 use kavachos_http::State;
 
@@ -74,6 +74,11 @@ impl Kavach {
     /// Operator keys, for callers of the HTTP API.
     pub fn keys(&self) -> Keys<'_> {
         Keys(self)
+    }
+
+    /// Tool servers, which may ask about their own audience.
+    pub fn tool_servers(&self) -> ToolServers<'_> {
+        ToolServers(self)
     }
 
     /// The ledger.
@@ -144,6 +149,8 @@ handles! {
     Delegations;
     /// What can be done with operator keys.
     Keys;
+    /// What can be done with tool servers.
+    ToolServers;
     /// What can be read of the ledger.
     Audit;
 }
@@ -367,6 +374,50 @@ impl Keys<'_> {
     /// See [`Engine::revoke_key`].
     pub async fn revoke(&self, id: &KeyId) -> Result<Revoked> {
         self.engine().revoke_key(&self.actor(), *id).await
+    }
+}
+
+impl ToolServers<'_> {
+    /// Registers a tool server with its key.
+    ///
+    /// # Errors
+    /// See [`Engine::register_tool_server`].
+    pub async fn register(&self, new: &NewToolServer) -> Result<Issued<ToolServer>> {
+        self.engine().register_tool_server(&self.actor(), new).await
+    }
+
+    /// One tool server, without its key.
+    ///
+    /// # Errors
+    /// See [`Engine::tool_server`].
+    pub async fn show(&self, id: &ToolServerId) -> Result<ToolServer> {
+        self.engine().tool_server(&self.actor(), *id).await
+    }
+
+    /// Tool servers, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::tool_servers`].
+    pub async fn list(&self, page: PageOf<ToolServerId>) -> Result<Page<ToolServer, ToolServerId>> {
+        self.engine().tool_servers(&self.actor(), page).await
+    }
+
+    /// Changes a tool server.
+    ///
+    /// # Errors
+    /// See [`Engine::change_tool_server`].
+    pub async fn update(&self, id: &ToolServerId, change: &ToolServerChange) -> Result<ToolServer> {
+        self.engine()
+            .change_tool_server(&self.actor(), *id, change)
+            .await
+    }
+
+    /// Revokes a tool server and its key for good.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_tool_server`].
+    pub async fn revoke(&self, id: &ToolServerId) -> Result<Revoked> {
+        self.engine().revoke_tool_server(&self.actor(), *id).await
     }
 }
 

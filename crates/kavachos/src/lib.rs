@@ -12,7 +12,7 @@ mod runtime;
 
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
-pub use kavach::{Agents, Audit, Delegations, Kavach, Keys, Users};
+pub use kavach::{Agents, Audit, Delegations, Kavach, Keys, ToolServers, Users};
 pub use runtime::{SystemClock, SystemRng, TokioRuntime};
 
 pub use kavachos_core as core;
@@ -21,11 +21,12 @@ pub use kavachos_http as http;
 pub use kavachos_store as store;
 
 pub use kavachos_core::decide::Code;
-pub use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, UserId};
+pub use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, ToolServerId, UserId};
 pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, AuditFilter, AuditRecord, Authority, Decision,
-    Delegation, DryRun, Error, External, GrantFilter, Issued, Key, KeyChange, PathKey, Recorded,
-    Result, Revoked, Settings, User, UserChange,
+    Delegation, DryRun, Error, External, GrantFilter, Issued, Key, KeyChange, NewToolServer,
+    PathKey, PolicyChange, Recorded, Result, Revoked, Settings, ToolServer, ToolServerChange, User,
+    UserChange,
 };

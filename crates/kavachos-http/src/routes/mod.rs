@@ -7,6 +7,7 @@ mod delegations;
 mod explain;
 mod keys;
 mod operations;
+mod resources;
 mod users;
 
 use axum::Router;
@@ -80,6 +81,16 @@ pub fn router(state: State) -> Router {
             get(keys::show::handle)
                 .patch(keys::update::handle)
                 .delete(keys::revoke::handle),
+        )
+        .route(
+            "/api/v1/resources",
+            get(resources::list::handle).post(resources::create::handle),
+        )
+        .route(
+            "/api/v1/resources/{id}",
+            get(resources::show::handle)
+                .patch(resources::update::handle)
+                .delete(resources::revoke::handle),
         )
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))

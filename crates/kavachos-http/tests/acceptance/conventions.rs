@@ -268,6 +268,7 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
             "delegations" => "grant",
             "audit" | "explain" => "audit",
             "users" => "user",
+            "resources" => "resource",
             _ => "key",
         };
         let (before, rest) = route.path.split_once('{').unwrap();

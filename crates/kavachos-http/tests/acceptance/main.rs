@@ -20,5 +20,6 @@ mod people;
 mod queries;
 mod quotas;
 mod refusals;
+mod resources;
 mod restart;
 mod routes;

@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) delegation: String,
     pub(crate) key: String,
     pub(crate) audit: String,
+    pub(crate) resource: String,
 }
 
 impl World {
@@ -52,6 +53,11 @@ impl World {
         let delegation = app.delegate(&agent.id, &other.id, repos).await.expect(201);
         let key = json!({ "name": "reader", "scopes": ["audit:read"] });
         let key = operator.post("/api/v1/keys", key).await.expect(201);
+        let server = json!({
+            "audience": "https://tools.example.com/mcp", "name": "tools",
+            "scopes": [{ "name": "mcp:github:*", "description": "read repositories" }],
+        });
+        let server = operator.post("/api/v1/resources", server).await.expect(201);
         let decision = app.decide(&agent.id, "read", "mcp:github:repos").await;
         Self {
             user,
@@ -61,6 +67,7 @@ impl World {
             suspended,
             delegation: delegation.id().to_owned(),
             key: key.id().to_owned(),
+            resource: server.id().to_owned(),
             audit: decision.text_at("/data/auditId").to_owned(),
         }
     }
@@ -75,6 +82,7 @@ impl World {
             .replace("{delegation}", &self.delegation)
             .replace("{key}", &self.key)
             .replace("{audit}", &self.audit)
+            .replace("{resource}", &self.resource)
     }
 }
 
@@ -146,6 +154,11 @@ pub(crate) fn routes() -> Vec<Route> {
     let sees_users = route("users:read", AgentKey::Refused);
     let keeps_users = route("users:write", AgentKey::Refused);
     let keeps_keys = route("keys:write", AgentKey::Refused);
+    let keeps_resources = route("resources:write", AgentKey::Refused);
+    let new_resource = json!({
+        "audience": "https://other.example.com/mcp", "name": "r",
+        "scopes": [{ "name": "mcp:slack:*", "description": "send messages" }],
+    });
     vec![
         reads(get.clone(), "/api/v1/agents", none()),
         writes(post.clone(), "/api/v1/agents", sub_agent),
@@ -186,10 +199,19 @@ pub(crate) fn routes() -> Vec<Route> {
         keeps_users(post.clone(), "/api/v1/users/{user}/ban", json!({})),
         keeps_users(post.clone(), "/api/v1/users/{banned}/unban", json!({})),
         keeps_keys(get.clone(), "/api/v1/keys", none()),
-        keeps_keys(post, "/api/v1/keys", new_key),
-        keeps_keys(get, "/api/v1/keys/{key}", none()),
-        keeps_keys(patch, "/api/v1/keys/{key}", json!({ "name": "n" })),
-        keeps_keys(delete, "/api/v1/keys/{key}", none()),
+        keeps_keys(post.clone(), "/api/v1/keys", new_key),
+        keeps_keys(get.clone(), "/api/v1/keys/{key}", none()),
+        keeps_keys(patch.clone(), "/api/v1/keys/{key}", json!({ "name": "n" })),
+        keeps_keys(delete.clone(), "/api/v1/keys/{key}", none()),
+        keeps_resources(get.clone(), "/api/v1/resources", none()),
+        keeps_resources(post, "/api/v1/resources", new_resource),
+        keeps_resources(get, "/api/v1/resources/{resource}", none()),
+        keeps_resources(
+            patch,
+            "/api/v1/resources/{resource}",
+            json!({ "name": "n" }),
+        ),
+        keeps_resources(delete, "/api/v1/resources/{resource}", none()),
     ]
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Ask {
     context: Option<Context>,
 }
 
-/// What an operator says of the call that it asks about.
+/// What an operator or a tool server says of the call that it asks about.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Context {
@@ -82,7 +82,7 @@ pub(crate) async fn handle(
 }
 
 /// An agent states nothing about its own call but what it wants to do: the address is the peer's, a cost is not its
-/// to name. An operator speaks of a call that somebody else made, so its own address says nothing.
+/// to name. Operators and tool servers speak of a call that somebody else made, so their own address says nothing.
 pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
     let ip = match &actor.caller {
         Caller::Agent(_) => {
@@ -100,7 +100,7 @@ pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), 
             }
             actor.ip
         }
-        Caller::Operator(_) | Caller::Local => {
+        Caller::Operator(_) | Caller::ToolServer(_) | Caller::Local => {
             let context = ask.context.unwrap_or(Context {
                 ip: None,
                 user_agent: None,
