@@ -10,7 +10,7 @@ use kavachos_core::id::AgentId;
 use kavachos_core::invalid::Invalid;
 
 use crate::act::Act;
-use crate::actor::Actor;
+use crate::actor::{Actor, Caller, Scope};
 use crate::authorize::{Asked, Decision, Question};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -37,10 +37,32 @@ impl Engine {
         for agent in agents {
             self.facts(agent).await?;
         }
-        let decisions = questions
-            .iter()
-            .map(|(actor, question)| self.authorize(actor, question));
-        join_all(decisions).await.into_iter().collect()
+        self.authorize_each(questions).await.into_iter().collect()
+    }
+
+    /// Decides every question, at most [`MAX_QUESTIONS`]; each has its own answer or error, in their order.
+    pub async fn authorize_each(&self, questions: &[(Actor, Question)]) -> Vec<Result<Decision>> {
+        let questions = questions.iter().take(MAX_QUESTIONS);
+        let decisions = questions.map(|(actor, question)| self.authorize(actor, question));
+        join_all(decisions).await
+    }
+
+    /// Refuses all but those who stand before a tool: tool servers, and operators who may ask about any agent.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], on record.
+    pub async fn admit_enforcer(&self, actor: &Actor) -> Result<()> {
+        let admitted = match &actor.caller {
+            Caller::ToolServer(_) => return Ok(()),
+            _ => actor.require(Scope::AuthorizeAny),
+        };
+        match admitted {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let act = Act::decision(actor.agent(), None);
+                Err(self.refused(actor, act, error).await?)
+            }
+        }
     }
 
     /// The agent that a question is about, if its caller may ask it; a refusal is on record.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use ipnet::IpNet;
-use kavachos::Kavach;
-use kavachos_engine::{Error, Settings};
+use kavachos::{Builder, Kavach};
+use kavachos_engine::Error;
 
 use crate::config;
 use crate::failure::Failure;
@@ -24,13 +23,11 @@ pub(crate) async fn of_server(
     config: &config::Server,
     missing: Missing,
 ) -> Result<Kavach, Failure> {
-    open(
-        &config.database,
-        config.settings.clone(),
-        config.trusted_proxies.clone(),
-        missing,
-    )
-    .await
+    let builder = Kavach::builder()
+        .settings(config.settings.clone())
+        .trusted_proxies(config.trusted_proxies.clone())
+        .public_url(&config.issuer.to_string());
+    open(&config.database, builder, missing).await
 }
 
 /// Opens the database for one command. The limits that a server would set count here too.
@@ -38,12 +35,7 @@ pub(crate) async fn of_command(config: &config::Server) -> Result<Kavach, Failur
     of_server(config, Missing::Refuse).await
 }
 
-async fn open(
-    path: &Path,
-    settings: Settings,
-    proxies: Vec<IpNet>,
-    missing: Missing,
-) -> Result<Kavach, Failure> {
+async fn open(path: &Path, builder: Builder, missing: Missing) -> Result<Kavach, Failure> {
     if !path.exists() {
         match missing {
             Missing::Refuse => return Err(Failure::Database(not_there(path))),
@@ -51,11 +43,8 @@ async fn open(
                 .map_err(|error| Failure::file("create the database", path, &error))?,
         }
     }
-    let builder = Kavach::builder()
-        .sqlite(path)
-        .settings(settings)
-        .trusted_proxies(proxies);
     builder
+        .sqlite(path)
         .build()
         .await
         .map_err(|error| Failure::Database(error.to_string()))

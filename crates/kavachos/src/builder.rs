@@ -85,6 +85,13 @@ impl Builder {
         self
     }
 
+    /// Under which address clients know the HTTP API; `http://localhost:3000` unless said.
+    pub fn public_url(mut self, url: &str) -> Self {
+        url.trim_end_matches('/')
+            .clone_into(&mut self.http.public_url);
+        self
+    }
+
     /// Another clock than the system's, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

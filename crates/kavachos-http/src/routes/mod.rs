@@ -3,6 +3,7 @@
 mod agents;
 mod audit;
 mod authorize;
+mod authzen;
 mod delegations;
 mod explain;
 mod keys;
@@ -25,7 +26,7 @@ use crate::state::State;
 
 /// All routes of one tenant.
 ///
-/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics` and `/version`.
+/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version` and what is `/.well-known/`.
 pub fn router(state: State) -> Router {
     // The paths in full: every nested router boxes each request once more.
     Router::new()
@@ -91,6 +92,12 @@ pub fn router(state: State) -> Router {
             get(resources::show::handle)
                 .patch(resources::update::handle)
                 .delete(resources::revoke::handle),
+        )
+        .route("/access/v1/evaluation", post(authzen::evaluation::handle))
+        .route("/access/v1/evaluations", post(authzen::evaluations::handle))
+        .route(
+            "/.well-known/authzen-configuration",
+            get(authzen::configuration::handle),
         )
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))

@@ -3,6 +3,7 @@
 //!
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
+mod authzen;
 mod batch;
 mod callers;
 mod chains;

@@ -97,12 +97,43 @@ impl Route {
 
     /// Whether it asks something that cannot be answered again later.
     pub(crate) fn is_question(&self) -> bool {
-        self.is_decision() || self.path == "/api/v1/explain"
+        self.is_decision() || self.is_authzen() || self.path == "/api/v1/explain"
     }
 
     /// Whether it asks for decisions, for which a dead key of an agent is answered with one.
     pub(crate) fn is_decision(&self) -> bool {
         self.path.starts_with("/api/v1/authorize")
+    }
+
+    /// Whether it speaks AuthZEN: an error is a plain message, and unknown members are ignored.
+    pub(crate) fn is_authzen(&self) -> bool {
+        self.path.starts_with("/access/")
+    }
+
+    /// Fails unless this is a refusal of the route with this status and code; AuthZEN has a message instead of a code.
+    #[track_caller]
+    pub(crate) fn refused(&self, reply: &Reply, status: u16, code: &str) {
+        let (name, told) = (self.name(), reply.code());
+        assert_eq!(reply.status, status, "{name}: {reply}");
+        if self.is_authzen() {
+            assert!(
+                reply.body.is_null() && !reply.text.is_empty(),
+                "{name}: {reply}"
+            );
+        } else {
+            assert_eq!(told, code, "{name}: {reply}");
+        }
+    }
+
+    /// Fails unless this is a 400 of the route that names this member, header or parameter.
+    #[track_caller]
+    pub(crate) fn malformed(&self, reply: &Reply, field: &str) {
+        self.refused(reply, 400, "malformed_request");
+        let named = match self.is_authzen() {
+            true => reply.text.starts_with(&format!("{field}: ")),
+            false => reply.field() == field,
+        };
+        assert!(named, "{}: {reply}", self.name());
     }
 
     pub(crate) fn name(&self) -> String {
@@ -143,6 +174,11 @@ pub(crate) fn routes() -> Vec<Route> {
     });
     let question =
         json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
+    let evaluation = json!({
+        "subject": { "type": "agent", "id": "{agent}" },
+        "action": { "name": "read" },
+        "resource": { "type": "mcp:github", "id": "repos" },
+    });
     let new_key = json!({ "name": "k", "scopes": ["keys:write"] });
 
     let reads = route("agents:read", AgentKey::ForItself);
@@ -180,6 +216,12 @@ pub(crate) fn routes() -> Vec<Route> {
             json!({ "requests": [question.clone()] }),
         ),
         asks(post.clone(), "/api/v1/explain", question),
+        asks(post.clone(), "/access/v1/evaluation", evaluation.clone()),
+        asks(
+            post.clone(),
+            "/access/v1/evaluations",
+            json!({ "evaluations": [evaluation] }),
+        ),
         audits(get.clone(), "/api/v1/explain/{audit}", none()),
         reads(get.clone(), "/api/v1/delegations", none()),
         writes(post.clone(), "/api/v1/delegations", delegation),
@@ -216,7 +258,13 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/version"];
+pub(crate) const OPEN: [&str; 5] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/version",
+    "/.well-known/authzen-configuration",
+];
 
 /// The paths in the source of the router.
 fn paths_of_the_router() -> BTreeSet<String> {
@@ -243,7 +291,7 @@ async fn the_list_names_every_method_of_each_path() {
     for route in &routes {
         let path = world.fill(route.path);
         let reply = app.operator().send(Method::PUT, &path, None).await;
-        let reply = reply.refused(405, "method_not_allowed");
+        route.refused(&reply, 405, "method_not_allowed");
         let allow = reply.header("allow").to_owned();
         let known: BTreeSet<_> = allow.split(',').filter(|name| *name != "HEAD").collect();
         let same_path = routes

@@ -27,28 +27,36 @@ pub(crate) const DECISION: HeaderName = HeaderName::from_static("kavach-decision
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Ask {
-    agent_id: Option<AgentId>,
+    pub(crate) agent_id: Option<AgentId>,
     #[serde(rename = "for")]
-    on_behalf_of: Option<UserId>,
-    action: Action,
-    resource: Resource,
-    arguments: Option<Value>,
-    cost: Option<Cost>,
-    context: Option<Context>,
+    pub(crate) on_behalf_of: Option<UserId>,
+    pub(crate) action: Action,
+    pub(crate) resource: Resource,
+    pub(crate) arguments: Option<Value>,
+    pub(crate) cost: Option<Cost>,
+    pub(crate) context: Option<Context>,
 }
 
 /// What an operator or a tool server says of the call that it asks about.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Context {
-    ip: Option<IpAddr>,
-    user_agent: Option<String>,
+pub(crate) struct Context {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) user_agent: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Answer<'a> {
     allowed: bool,
+    #[serde(flatten)]
+    why: Why<'a>,
+}
+
+/// What is told of a decision beside that it allows or not.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Why<'a> {
     code: &'a str,
     reason: &'a str,
     audit_id: AuditId,
@@ -142,6 +150,12 @@ fn user_agent(stated: String) -> Result<String, Invalid> {
 pub(crate) fn answer(decision: &Decision) -> Answer<'_> {
     Answer {
         allowed: decision.allowed,
+        why: why(decision),
+    }
+}
+
+pub(crate) fn why(decision: &Decision) -> Why<'_> {
+    Why {
         code: decision.code.as_str(),
         reason: &decision.reason,
         audit_id: decision.audit_id,
