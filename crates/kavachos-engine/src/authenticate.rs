@@ -45,6 +45,19 @@ impl Engine {
         }
     }
 
+    /// The agent's key as it stands now.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody knows it any more.
+    pub(crate) async fn renewed_key(&self, key: &AgentKey) -> Result<Arc<AgentKey>> {
+        match self.caller_of(SecretKind::Agent, key.hash).await? {
+            Caller::Agent(key) => Ok(key),
+            _ => Err(Error::Internal(
+                "an agent's key became another's".to_owned(),
+            )),
+        }
+    }
+
     async fn caller_of(&self, kind: SecretKind, hash: SecretHash) -> Result<Caller> {
         const UNKNOWN: Error = Error::Unauthenticated("the credential is unknown");
         let Some(known) = self.known_key(kind, hash).await? else {

@@ -4,7 +4,7 @@
 //! counters in the same commit, so a kill or a full counter that comes first turns it into a new decision.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use kavachos_core::counter::Refusal;
@@ -37,6 +37,8 @@ pub struct Question {
     pub on_behalf_of: Option<UserId>,
     /// To do what.
     pub request: Request,
+    /// The agent's own key, where it showed one to the asker: a dead one denies.
+    pub presented: Option<Arc<AgentKey>>,
 }
 
 /// The answer, already on record.
@@ -64,32 +66,37 @@ impl Engine {
     pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
         let started = self.now();
         let mut actor = Cow::Borrowed(actor);
+        let mut question = Cow::Borrowed(question);
         let mut full = Vec::new();
         let mut conflicts = 0;
         while conflicts < MAX_CONFLICTS {
-            let asked = match Asked::new(&actor, question) {
+            let asked = match Asked::new(&actor, &question) {
                 Err(error) if error.is_refusal() => {
                     let act = Act::decision(question.agent, question.on_behalf_of);
                     return Err(self.refused(&actor, act, error).await?);
                 }
                 asked => asked?,
             };
-            let facts = self.facts_for(&actor, &asked).await?;
+            let facts = self.facts_for(&asked).await?;
             let decision = decided(&facts, &question.request, &full, self.now());
             if !decision.allowed()
-                && let Some(agent) = actor.agent()
+                && let Some(agent) = asked.shows_its_key()
             {
                 self.admit_denial(agent)?;
             }
             let id = self.id();
             let entry = self.decision_record(id, &asked, (&facts, &decision), started)?;
-            match self.store().commit(batch(&actor, &decision, entry)).await {
+            match self.store().commit(batch(&asked, &decision, entry)).await {
                 Ok(_) => return Ok(answer(id, &decision)),
                 Err(CommitError::Conflict { .. }) => {
                     conflicts += 1;
                     // It may have been the caller's own key that was changed.
                     let caller = self.renewed(&actor.caller).await?;
                     actor.to_mut().caller = caller;
+                    if let Some(key) = &question.presented {
+                        let key = self.renewed_key(key).await?;
+                        question.to_mut().presented = Some(key);
+                    }
                 }
                 Err(CommitError::Refused { counter, refusal }) => {
                     full.push(full_counter(&counter, refusal)?);
@@ -101,10 +108,10 @@ impl Engine {
     }
 
     /// The facts of the decision, with what the caller's credential adds to them.
-    pub(crate) async fn facts_for(&self, actor: &Actor, asked: &Asked<'_>) -> Result<Facts> {
+    pub(crate) async fn facts_for(&self, asked: &Asked<'_>) -> Result<Facts> {
         let mut facts = self.facts(asked.agent).await?;
         facts.subject = asked.question.on_behalf_of;
-        if let Caller::Agent(key) = &actor.caller {
+        if let Some(key) = asked.key() {
             facts.credential = credential(key, &facts, self.now());
         }
         Ok(facts)
@@ -225,6 +232,21 @@ impl<'a> Asked<'a> {
     }
 }
 
+impl Asked<'_> {
+    /// The agent's own key, with which it calls or which it showed to the caller.
+    fn key(&self) -> Option<&Arc<AgentKey>> {
+        match &self.actor.caller {
+            Caller::Agent(key) => Some(key),
+            _ => self.question.presented.as_ref(),
+        }
+    }
+
+    /// The agent, if it is known to be the one that is denied.
+    fn shows_its_key(&self) -> Option<AgentId> {
+        self.key().map(|key| key.agent)
+    }
+}
+
 /// Whether the caller's own key is live: the same rule for every use of an agent key.
 pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Credential {
     let outlived = facts
@@ -255,14 +277,16 @@ fn decided(facts: &Facts, request: &Request, full: &[Full], now: Timestamp) -> d
     }
 }
 
-fn batch(actor: &Actor, decision: &decide::Decision, entry: Entry) -> Batch {
+fn batch(asked: &Asked<'_>, decision: &decide::Decision, entry: Entry) -> Batch {
     let mut batch = Batch {
         entries: vec![entry],
         ..Batch::default()
     };
     if decision.allowed() {
         batch.reads = decision.reads.to_vec();
-        batch.reads.extend(actor.reads());
+        batch.reads.extend(asked.actor.reads());
+        let presented = asked.question.presented.as_ref();
+        batch.reads.extend(presented.map(|key| key.mark));
         let take = |take: &decide::Take| Take {
             counter: take.key.to_bytes().into(),
             rule: take.rule,

@@ -156,7 +156,7 @@ impl Engine {
             }
             asked => asked?,
         };
-        let facts = self.facts_for(actor, &asked).await?;
+        let facts = self.facts_for(&asked).await?;
         let now = self.now();
         let full = self.full_counters(&facts, question, now).await?;
         let known = Known {

@@ -115,6 +115,7 @@ fn question(agent: &AgentId, request: Request) -> Result<Question> {
         agent: Some(*agent),
         on_behalf_of,
         request,
+        presented: None,
     })
 }
 

@@ -6,6 +6,7 @@ mod authorize;
 mod authzen;
 mod delegations;
 mod explain;
+mod forward_auth;
 mod keys;
 mod operations;
 mod resources;
@@ -49,6 +50,10 @@ pub fn router(state: State) -> Router {
         )
         .route("/api/v1/authorize", post(authorize::handle))
         .route("/api/v1/authorize/batch", post(authorize::batch::handle))
+        .route(
+            "/api/v1/forward-auth",
+            get(forward_auth::handle).post(forward_auth::handle),
+        )
         .route("/api/v1/explain", post(explain::dry_run::handle))
         .route("/api/v1/explain/{id}", get(explain::recorded::handle))
         .route(

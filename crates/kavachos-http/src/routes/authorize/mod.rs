@@ -13,6 +13,7 @@ use kavachos_engine::{Decision, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::body::Body;
 use crate::call::AnyKeyCall;
@@ -131,6 +132,7 @@ pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), 
             agent: ask.agent_id,
             on_behalf_of: ask.on_behalf_of,
             request,
+            presented: None,
         },
         actor,
     ))
@@ -159,9 +161,11 @@ pub(crate) fn why(decision: &Decision) -> Why<'_> {
         code: decision.code.as_str(),
         reason: &decision.reason,
         audit_id: decision.audit_id,
-        // Rounded up: who waits as long as we say must not be too early.
-        retry_after: decision
-            .retry_after
-            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+        retry_after: decision.retry_after.map(seconds),
     }
+}
+
+/// Rounded up: who waits as long as we say must not be too early.
+pub(crate) fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

@@ -193,6 +193,7 @@ impl World {
     /// The library is asked for a decision.
     pub(crate) fn decide(&self, agent: &str, resource: &str) -> Result<Decision> {
         let question = Question {
+            presented: None,
             agent: Some(agent.parse().unwrap()),
             on_behalf_of: None,
             request: kavachos::core::decide::Request {
