@@ -30,7 +30,20 @@ use crate::state::State;
 /// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version` and what is `/.well-known/`.
 pub fn router(state: State) -> Router {
     // The paths in full: every nested router boxes each request once more.
-    Router::new()
+    looking_after(asking(managing(Router::new())))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        // One layer of two: every layer by itself boxes each request once more.
+        .layer((
+            from_fn_with_state(state.clone(), around),
+            CatchPanicLayer::custom(caught),
+        ))
+        .with_state(state)
+}
+
+/// Principals, grants, keys and tool servers.
+fn managing(router: Router<State>) -> Router<State> {
+    router
         .route(
             "/api/v1/agents",
             get(agents::list::handle).post(agents::create::handle),
@@ -48,14 +61,6 @@ pub fn router(state: State) -> Router {
             "/api/v1/agents/{id}/permissions",
             get(agents::permissions::handle),
         )
-        .route("/api/v1/authorize", post(authorize::handle))
-        .route("/api/v1/authorize/batch", post(authorize::batch::handle))
-        .route(
-            "/api/v1/forward-auth",
-            get(forward_auth::handle).post(forward_auth::handle),
-        )
-        .route("/api/v1/explain", post(explain::dry_run::handle))
-        .route("/api/v1/explain/{id}", get(explain::recorded::handle))
         .route(
             "/api/v1/delegations",
             get(delegations::list::handle).post(delegations::create::handle),
@@ -64,8 +69,6 @@ pub fn router(state: State) -> Router {
             "/api/v1/delegations/{id}",
             get(delegations::show::handle).delete(delegations::revoke::handle),
         )
-        .route("/api/v1/audit", get(audit::list::handle))
-        .route("/api/v1/audit/{id}", get(audit::show::handle))
         .route(
             "/api/v1/users",
             get(users::list::handle).post(users::create::handle),
@@ -98,24 +101,36 @@ pub fn router(state: State) -> Router {
                 .patch(resources::update::handle)
                 .delete(resources::revoke::handle),
         )
+}
+
+/// Decisions, and the record of them.
+fn asking(router: Router<State>) -> Router<State> {
+    router
+        .route("/api/v1/authorize", post(authorize::handle))
+        .route("/api/v1/authorize/batch", post(authorize::batch::handle))
+        .route(
+            "/api/v1/forward-auth",
+            get(forward_auth::handle).post(forward_auth::handle),
+        )
+        .route("/api/v1/explain", post(explain::dry_run::handle))
+        .route("/api/v1/explain/{id}", get(explain::recorded::handle))
+        .route("/api/v1/audit", get(audit::list::handle))
+        .route("/api/v1/audit/{id}", get(audit::show::handle))
         .route("/access/v1/evaluation", post(authzen::evaluation::handle))
         .route("/access/v1/evaluations", post(authzen::evaluations::handle))
         .route(
             "/.well-known/authzen-configuration",
             get(authzen::configuration::handle),
         )
+}
+
+/// For whoever operates the server.
+fn looking_after(router: Router<State>) -> Router<State> {
+    router
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
         .route("/version", get(operations::version))
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
-        // One layer of two: every layer by itself boxes each request once more.
-        .layer((
-            from_fn_with_state(state.clone(), around),
-            CatchPanicLayer::custom(caught),
-        ))
-        .with_state(state)
 }
 
 async fn no_such_route() -> Failure {

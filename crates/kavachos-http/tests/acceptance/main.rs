@@ -3,7 +3,9 @@
 //!
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
+#[cfg(test)]
 mod authzen;
+#[cfg(test)]
 mod batch;
 mod callers;
 mod chains;
@@ -11,18 +13,22 @@ mod constraints;
 mod conventions;
 mod decisions;
 mod delegations;
+#[cfg(test)]
 mod explain;
 mod flood;
+#[cfg(test)]
 mod forward_auth;
 mod idempotency;
 mod ledger;
 mod lifecycle;
+#[cfg(test)]
 mod nginx;
 mod pages;
 mod people;
 mod queries;
 mod quotas;
 mod refusals;
+#[cfg(test)]
 mod resources;
 mod restart;
 mod routes;

@@ -153,15 +153,6 @@ impl Route {
 
 /// All routes but the open ones.
 pub(crate) fn routes() -> Vec<Route> {
-    let route = |scope, agent_key| {
-        move |method: Method, path, body: Value| Route {
-            method,
-            path,
-            body: (!body.is_null()).then_some(body),
-            scope,
-            agent_key,
-        }
-    };
     let none = || Value::Null;
     let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
     let sub_agent = json!({
@@ -172,30 +163,16 @@ pub(crate) fn routes() -> Vec<Route> {
         "from": "{agent}", "to": "{other}", "reason": "look",
         "permissions": may(&["read"], "mcp:github:issues"),
     });
-    let question =
-        json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
-    let evaluation = json!({
-        "subject": { "type": "agent", "id": "{agent}" },
-        "action": { "name": "read" },
-        "resource": { "type": "mcp:github", "id": "repos" },
-    });
     let new_key = json!({ "name": "k", "scopes": ["keys:write"] });
 
     let reads = route("agents:read", AgentKey::ForItself);
     let writes = route("agents:write", AgentKey::ForItself);
     let manages = route("agents:write", AgentKey::Refused);
-    let decides = route("authorize:any", AgentKey::ForItself);
-    let asks = route("authorize:any", AgentKey::Refused);
     let audits = route("audit:read", AgentKey::Refused);
     let sees_users = route("users:read", AgentKey::Refused);
     let keeps_users = route("users:write", AgentKey::Refused);
     let keeps_keys = route("keys:write", AgentKey::Refused);
-    let keeps_resources = route("resources:write", AgentKey::Refused);
-    let new_resource = json!({
-        "audience": "https://other.example.com/mcp", "name": "r",
-        "scopes": [{ "name": "mcp:slack:*", "description": "send messages" }],
-    });
-    vec![
+    let mut all = vec![
         reads(get.clone(), "/api/v1/agents", none()),
         writes(post.clone(), "/api/v1/agents", sub_agent),
         reads(get.clone(), "/api/v1/agents/{agent}", none()),
@@ -209,19 +186,6 @@ pub(crate) fn routes() -> Vec<Route> {
         manages(post.clone(), "/api/v1/agents/{agent}/suspend", json!({})),
         manages(post.clone(), "/api/v1/agents/{suspended}/resume", json!({})),
         reads(get.clone(), "/api/v1/agents/{agent}/permissions", none()),
-        decides(post.clone(), "/api/v1/authorize", question.clone()),
-        decides(
-            post.clone(),
-            "/api/v1/authorize/batch",
-            json!({ "requests": [question.clone()] }),
-        ),
-        asks(post.clone(), "/api/v1/explain", question),
-        asks(post.clone(), "/access/v1/evaluation", evaluation.clone()),
-        asks(
-            post.clone(),
-            "/access/v1/evaluations",
-            json!({ "evaluations": [evaluation] }),
-        ),
         audits(get.clone(), "/api/v1/explain/{audit}", none()),
         reads(get.clone(), "/api/v1/delegations", none()),
         writes(post.clone(), "/api/v1/delegations", delegation),
@@ -241,20 +205,67 @@ pub(crate) fn routes() -> Vec<Route> {
         keeps_users(post.clone(), "/api/v1/users/{user}/ban", json!({})),
         keeps_users(post.clone(), "/api/v1/users/{banned}/unban", json!({})),
         keeps_keys(get.clone(), "/api/v1/keys", none()),
-        keeps_keys(post.clone(), "/api/v1/keys", new_key),
-        keeps_keys(get.clone(), "/api/v1/keys/{key}", none()),
-        keeps_keys(patch.clone(), "/api/v1/keys/{key}", json!({ "name": "n" })),
-        keeps_keys(delete.clone(), "/api/v1/keys/{key}", none()),
-        keeps_resources(get.clone(), "/api/v1/resources", none()),
-        keeps_resources(post, "/api/v1/resources", new_resource),
-        keeps_resources(get, "/api/v1/resources/{resource}", none()),
-        keeps_resources(
-            patch,
-            "/api/v1/resources/{resource}",
-            json!({ "name": "n" }),
-        ),
-        keeps_resources(delete, "/api/v1/resources/{resource}", none()),
+        keeps_keys(post, "/api/v1/keys", new_key),
+        keeps_keys(get, "/api/v1/keys/{key}", none()),
+        keeps_keys(patch, "/api/v1/keys/{key}", json!({ "name": "n" })),
+        keeps_keys(delete, "/api/v1/keys/{key}", none()),
+    ];
+    all.extend(questions());
+    all.extend(tool_servers());
+    all
+}
+
+/// Routes that ask for decisions, or why.
+fn questions() -> Vec<Route> {
+    let decides = route("authorize:any", AgentKey::ForItself);
+    let asks = route("authorize:any", AgentKey::Refused);
+    let question =
+        json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
+    let batch = json!({ "requests": [&question] });
+    let evaluation = json!({
+        "subject": { "type": "agent", "id": "{agent}" },
+        "action": { "name": "read" },
+        "resource": { "type": "mcp:github", "id": "repos" },
+    });
+    let evaluations = json!({ "evaluations": [&evaluation] });
+    let post = Method::POST;
+    vec![
+        decides(post.clone(), "/api/v1/authorize", question.clone()),
+        decides(post.clone(), "/api/v1/authorize/batch", batch),
+        asks(post.clone(), "/api/v1/explain", question),
+        asks(post.clone(), "/access/v1/evaluation", evaluation),
+        asks(post, "/access/v1/evaluations", evaluations),
     ]
+}
+
+fn tool_servers() -> Vec<Route> {
+    let keeps = route("resources:write", AgentKey::Refused);
+    let new = json!({
+        "audience": "https://other.example.com/mcp", "name": "r",
+        "scopes": [{ "name": "mcp:slack:*", "description": "send messages" }],
+    });
+    let (all, one) = ("/api/v1/resources", "/api/v1/resources/{resource}");
+    vec![
+        keeps(Method::GET, all, Value::Null),
+        keeps(Method::POST, all, new),
+        keeps(Method::GET, one, Value::Null),
+        keeps(Method::PATCH, one, json!({ "name": "n" })),
+        keeps(Method::DELETE, one, Value::Null),
+    ]
+}
+
+/// Makes routes that ask for a scope.
+fn route(
+    scope: &'static str,
+    agent_key: AgentKey,
+) -> impl Fn(Method, &'static str, Value) -> Route {
+    move |method, path, body| Route {
+        method,
+        path,
+        body: (!body.is_null()).then_some(body),
+        scope,
+        agent_key,
+    }
 }
 
 /// The open routes: all others need a credential.
