@@ -319,6 +319,21 @@ async fn limits_are_429_and_rules_about_addresses_see_the_clients() {
             "{wrong}"
         );
     }
+    for unreadable in ["unknown", "192.0.2.7, unknown", "192.0.2.7 "] {
+        let expected = if unreadable.contains("unknown") {
+            "forbidden"
+        } else {
+            "allowed"
+        };
+        let world = World::new().await;
+        let call = world.proxy().header("x-forwarded-host", "api.example.com");
+        let call = call
+            .header("x-forwarded-method", "GET")
+            .header("x-forwarded-uri", "/public/a");
+        let reply = call.header("x-forwarded-for", unreadable).get(PATH).await;
+        assert_eq!(reply.code(), expected, "{unreadable}");
+        assert_eq!(world.app.audit("kind=decision").await.len(), 1);
+    }
     from("198.51.100.1, 192.0.2.7").await.expect(200);
     let full = from("192.0.2.7").await.expect(429);
     assert_eq!(full.code(), "rate_limited");

@@ -23,6 +23,8 @@ struct Cast {
     delegation: String,
     /// An operator's key beside the tests' own, with its id.
     clerk: (String, String),
+    /// A tool server's key, with its id.
+    server: (String, String),
 }
 
 /// How the call is made that meets the kill.
@@ -30,6 +32,7 @@ struct Cast {
 enum Caller {
     Operator,
     Clerk,
+    ToolServer,
     AgentItself,
 }
 
@@ -116,6 +119,15 @@ const KILLS: &[Kill] = &[
         let less = json!({ "scopes": ["audit:read"] });
         ("PATCH", format!("/api/v1/keys/{}", cast.clerk.0), less)
     }),
+    kill("revoke the tool server", Caller::ToolServer, |cast| {
+        let path = format!("/api/v1/resources/{}", cast.server.0);
+        ("DELETE", path, Value::Null)
+    }),
+    kill("narrow the tool server", Caller::ToolServer, |cast| {
+        let less = json!({ "scopes": [{ "name": "mcp:slack:*", "description": "less" }] });
+        let path = format!("/api/v1/resources/{}", cast.server.0);
+        ("PATCH", path, less)
+    }),
 ];
 
 fn setup(directory_entries: usize, off: &'static [Off]) -> Setup {
@@ -140,7 +152,14 @@ impl Cast {
         let delegation = world.operator().post("/api/v1/delegations", &delegation);
         let clerk = json!({ "name": "clerk", "scopes": ["authorize:any", "audit:read"] });
         let clerk = world.operator().post("/api/v1/keys", &clerk).expect(201);
+        let server = json!({
+            "audience": format!("https://tools.example.com/{ada}"), "name": "tools",
+            "scopes": [{ "name": "mcp:github:*", "description": "the test" }],
+        });
+        let server = world.operator().post("/api/v1/resources", &server);
+        let server = server.expect(201);
         Self {
+            server: (server.id(), server.text_at("/data/token").to_owned()),
             ada,
             parent,
             giver,
@@ -154,6 +173,7 @@ impl Cast {
         match caller {
             Caller::Operator => world.ask(&self.agent.id, RESOURCE),
             Caller::Clerk => ask(&mut world.client(&self.clerk.1), &self.agent.id, RESOURCE),
+            Caller::ToolServer => ask(&mut world.client(&self.server.1), &self.agent.id, RESOURCE),
             Caller::AgentItself => ask_own(&mut world.client(&self.agent.key), RESOURCE),
         }
     }

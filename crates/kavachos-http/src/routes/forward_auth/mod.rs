@@ -6,6 +6,8 @@
 
 mod forwarded;
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, Request, State as FromState};
 use http::header::{RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -33,7 +35,9 @@ const AUDIT: HeaderName = HeaderName::from_static("kavach-audit");
 pub(crate) async fn handle(FromState(state): FromState<State>, request: Request) -> Reply {
     let (mut parts, _) = request.into_parts();
     Params::from_request_parts(&mut parts, &()).await?.end()?;
-    let proxy = proxy(&parts, &state).await?;
+    let mut proxy = proxy(&parts, &state).await?;
+    let ip = client(&parts, &state);
+    proxy.ip = ip.clone().unwrap_or_default();
     let key = match credential(&parts.headers, &state).await {
         Ok(Caller::Agent(key)) => key,
         Ok(_) => return Err(stranger(&state, &proxy, "the credential is no agent's key")),
@@ -41,7 +45,7 @@ pub(crate) async fn handle(FromState(state): FromState<State>, request: Request)
         Err(error) => return Err(error.into()),
     };
     let call = ForwardedCall {
-        request: forwarded::request(&parts.headers, proxy.ip),
+        request: ip.and_then(|ip| forwarded::request(&parts.headers, ip)),
         key: key.clone(),
     };
     let decision = state.engine.authorize_forwarded(&proxy, call).await?;
@@ -60,7 +64,7 @@ pub(crate) async fn handle(FromState(state): FromState<State>, request: Request)
     Ok(response)
 }
 
-/// The proxy, with the address of its client: a tool server's key, from an address that is trusted.
+/// The proxy: a tool server's key, from an address that is trusted.
 async fn proxy(parts: &Parts, state: &State) -> Result<Actor, Failure> {
     let peer = state.peer(&parts.extensions);
     let mut proxy = Actor {
@@ -89,12 +93,15 @@ async fn proxy(parts: &Parts, state: &State) -> Result<Actor, Failure> {
     if !peer.is_some_and(|peer| state.trusts(peer)) {
         return Err(state.engine.refuse_proxy(&proxy).await?.into());
     }
-    // Without a word of the proxy nobody knows where its client is, and rules about addresses fail.
-    proxy.ip = match parts.headers.contains_key(FORWARDED_FOR) {
-        true => client_ip(parts, state)?,
-        false => None,
-    };
     Ok(proxy)
+}
+
+/// The address of the proxy's client. Without a word of the proxy nobody knows it, and rules about addresses fail.
+fn client(parts: &Parts, state: &State) -> Result<Option<IpAddr>, String> {
+    if !parts.headers.contains_key(FORWARDED_FOR) {
+        return Ok(None);
+    }
+    client_ip(parts, state).map_err(|failure| failure.shown())
 }
 
 async fn credential(headers: &HeaderMap, state: &State) -> Result<Caller, Error> {
