@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use kavachos::Settings;
+use kavachos::{Code, Decision, Settings};
 use serde_json::{Value, json};
 
 use crate::support::store::{Off, Point};
@@ -330,6 +330,41 @@ fn a_deaf_directory_alone_never_allows_what_was_killed() {
         assert!(!race.after.allowed(), "{}", kill.name);
         assert_eq!(race.stale, 0, "{}", kill.name);
     }
+}
+
+/// Asks as a proxy, rotates the key that the agent showed while the decision is under way, and lets it go on.
+fn rotated_at_a_proxy(off: &'static [Off]) -> (Decision, Decision) {
+    let world = setup(1_000, off).start();
+    let cast = Cast::of(&world);
+    let ask = || {
+        let decision = world.forward(&cast.server.1, &cast.agent.key, RESOURCE);
+        decision.unwrap()
+    };
+    assert!(ask().allowed);
+    let held = world.store.hold(Point::Decision);
+    let under_way = thread::scope(|scope| {
+        let call = scope.spawn(ask);
+        held.wait();
+        let rotate = agent_path(&cast.agent, "/rotate");
+        world.operator().post(&rotate, &json!({})).expect(201);
+        held.let_go();
+        call.join().unwrap()
+    });
+    (under_way, ask())
+}
+
+#[test]
+fn a_key_that_was_shown_to_a_proxy_and_rotated_meanwhile_lets_nothing_through() {
+    let (under_way, after) = rotated_at_a_proxy(&[]);
+    assert_eq!(under_way.code, Code::KeyRevoked);
+    assert_eq!(after.code, Code::KeyRevoked);
+}
+
+#[test]
+fn without_the_reads_a_key_that_was_shown_to_a_proxy_lets_one_more_call_through() {
+    let (under_way, after) = rotated_at_a_proxy(&[Off::Reads]);
+    assert!(under_way.allowed);
+    assert_eq!(after.code, Code::KeyRevoked);
 }
 
 /// What a record says that it relied on, or was about.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kavachos::engine::actor::{Actor, Scopes};
-use kavachos::engine::{Decision, Directory, Engine, NewKey, Parts, Question};
+use kavachos::engine::actor::{Actor, Caller, Scopes};
+use kavachos::engine::{Decision, Directory, Engine, ForwardedCall, NewKey, Parts, Question};
 use kavachos::store::sqlite::{Host, Options, SqliteStore};
 use kavachos::store::{Query, Store};
 use kavachos::{Result, Settings, TokioRuntime};
@@ -207,6 +207,27 @@ impl World {
         let actor = Actor::local(self.engine.id());
         self.runtime
             .block_on(self.engine.authorize(&actor, &question))
+    }
+
+    /// The library is asked by a proxy, to which an agent showed its key.
+    pub(crate) fn forward(&self, proxy: &str, agent: &str, resource: &str) -> Result<Decision> {
+        let request = kavachos::core::decide::Request {
+            action: "read".parse().unwrap(),
+            resource: resource.parse().unwrap(),
+            arguments: None,
+            ip: None,
+            cost: None,
+        };
+        self.runtime.block_on(async {
+            let mut actor = Actor::local(self.engine.id());
+            actor.caller = self.engine.authenticate(proxy).await?;
+            let Caller::Agent(key) = self.engine.authenticate(agent).await? else {
+                panic!("an agent's key is one")
+            };
+            let request = Ok(request);
+            let call = ForwardedCall { key, request };
+            self.engine.authorize_forwarded(&actor, call).await
+        })
     }
 
     /// The whole ledger in its order.
