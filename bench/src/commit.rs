@@ -80,6 +80,7 @@ impl Place {
         self.round(asks, line, move |ask| {
             let engine = engine.clone();
             let question = Question {
+                presented: None,
                 agent: Some(ask.agent),
                 on_behalf_of: None,
                 request: ask.request.clone(),

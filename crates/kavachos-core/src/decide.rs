@@ -8,6 +8,7 @@
 mod binding;
 mod code;
 mod count;
+mod explain;
 mod facts;
 mod judge;
 
@@ -18,6 +19,10 @@ pub use crate::grant::{Hop, Path};
 pub use binding::{Binding, MAX_DOCUMENT_BYTES};
 pub use code::Code;
 pub use count::{COUNTER_KEY_BYTES, CounterKey, Full, Take};
+pub use explain::{
+    ExplainedHop, ExplainedPath, ExplainedPermission, Explanation, MAX_EXPLAINED_PERMISSIONS,
+    Match, explain,
+};
 pub use facts::{Answer, Approval, Credential, Facts, Known, Request};
 
 use crate::counter::Refusal;

@@ -45,6 +45,8 @@ ids! {
     AuditId = "audit" / Audit;
     /// An operator's API key.
     KeyId = "key" / Key;
+    /// A registered tool server.
+    ToolServerId = "resource" / ToolServer;
     /// One HTTP request.
     RequestId = "req" / Request;
     /// A request for a human's approval.

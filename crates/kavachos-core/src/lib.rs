@@ -19,3 +19,4 @@ pub mod resource;
 pub mod revocation;
 pub mod secret;
 pub mod time;
+pub mod tool_server;

@@ -22,7 +22,7 @@ pub enum HandleKind {
     Grant = 4,
     /// An agent.
     Agent = 5,
-    /// A key: an agent's, an operator's or a proof key.
+    /// A key: an agent's, an operator's, a tool server's or a proof key.
     Key = 6,
 }
 

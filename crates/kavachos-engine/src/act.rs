@@ -3,7 +3,9 @@
 //! An act that was refused has no outcome to tell of, so its record says what its caller named: also what does not
 //! exist or is not the caller's to see. The caller learns nothing by it; whoever reads the ledger learns what was tried.
 
-use kavachos_core::id::{AgentId, ApprovalId, GrantId, KeyId, SessionId, UserId, WebhookId};
+use kavachos_core::id::{
+    AgentId, ApprovalId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
+};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::Owner;
 use serde_json::{Map, Value};
@@ -30,6 +32,7 @@ pub(crate) struct Act {
     approval: Option<ApprovalId>,
     session: Option<SessionId>,
     webhook: Option<WebhookId>,
+    server: Option<ToolServerId>,
 }
 
 impl Act {
@@ -46,6 +49,7 @@ impl Act {
             approval: None,
             session: None,
             webhook: None,
+            server: None,
         }
     }
 
@@ -98,12 +102,28 @@ impl Act {
         }
     }
 
+    pub(crate) const fn on_server(kind: &'static str, id: ToolServerId) -> Self {
+        Self {
+            server: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
     /// A decision about an agent, for a human if one is named.
     pub(crate) const fn decision(agent: Option<AgentId>, user: Option<UserId>) -> Self {
         Self {
             agent,
             user,
             ..Self::new("decision")
+        }
+    }
+
+    /// A question why, about an agent, for a human if one is named.
+    pub(crate) const fn explained(agent: Option<AgentId>, user: Option<UserId>) -> Self {
+        Self {
+            agent,
+            user,
+            ..Self::new("explanation")
         }
     }
 
@@ -151,6 +171,7 @@ impl Act {
             ("approval", self.approval.map(|id| id.to_string())),
             ("session", self.session.map(|id| id.to_string())),
             ("webhook", self.webhook.map(|id| id.to_string())),
+            ("server", self.server.map(|id| id.to_string())),
         ];
         let given = members
             .into_iter()

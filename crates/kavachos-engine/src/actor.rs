@@ -16,6 +16,7 @@ use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use crate::error::{Error, Result};
+use crate::tool_servers::ToolServerKey;
 
 /// What an operator key may be used for. [`Scope::ALL`] is the one list of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,11 +41,13 @@ pub enum Scope {
     KeysWrite,
     /// Read, make, change, test and delete webhooks.
     WebhooksWrite,
+    /// Read, register, change and revoke tool servers.
+    ResourcesWrite,
 }
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str, &'static str); 11] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -86,6 +89,11 @@ impl Scope {
             Self::WebhooksWrite,
             "webhooks:write",
             "read, make, change, test and delete webhooks",
+        ),
+        (
+            Self::ResourcesWrite,
+            "resources:write",
+            "read, register, change and revoke tool servers",
         ),
     ];
 
@@ -264,6 +272,8 @@ pub enum Caller {
     Agent(Arc<AgentKey>),
     /// A human, with a live session.
     Person(Person),
+    /// A tool server, with a live key: it asks about its own audience.
+    ToolServer(Arc<ToolServerKey>),
 }
 
 impl Caller {
@@ -274,6 +284,7 @@ impl Caller {
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
             Self::Person(person) => Some(person.session.mark),
+            Self::ToolServer(key) => Some(key.mark),
         }
     }
 
@@ -282,7 +293,7 @@ impl Caller {
     pub(crate) fn reads(&self) -> Vec<Mark> {
         let user = match self {
             Self::Person(person) => Some(person.user.mark),
-            Self::Local | Self::Operator(_) | Self::Agent(_) => None,
+            Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => None,
         };
         self.mark().into_iter().chain(user).collect()
     }
@@ -341,6 +352,10 @@ impl Actor {
                 "a session cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
             ))),
+            Caller::ToolServer(_) => Err(Error::Forbidden(format!(
+                "a tool server's key cannot do this; it needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
         }
     }
 
@@ -368,20 +383,27 @@ impl Actor {
         }
     }
 
-    /// The bound that the caller's key puts on what is made or asked.
+    /// The bound that the caller's key puts on what is made or asked: of a tool server, its own audience.
     pub(crate) fn ceiling(&self) -> Option<&PermissionSet> {
         match &self.caller {
             Caller::Operator(key) => key.ceiling.as_ref(),
-            _ => None,
+            Caller::ToolServer(key) => Some(&key.covered),
+            Caller::Local | Caller::Agent(_) | Caller::Person(_) => None,
         }
     }
 
     /// Refuses a decision that lies above the caller's ceiling.
     pub(crate) fn within_ceiling(&self, action: &Action, resource: &Resource) -> Result<()> {
         match self.ceiling() {
-            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => Err(
-                Error::Forbidden("the action and resource lie above this key's ceiling".to_owned()),
-            ),
+            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => {
+                let why = match self.caller {
+                    Caller::ToolServer(_) => {
+                        "none of this tool server's scopes covers the resource"
+                    }
+                    _ => "the action and resource lie above this key's ceiling",
+                };
+                Err(Error::Forbidden(why.to_owned()))
+            }
             _ => Ok(()),
         }
     }
@@ -417,6 +439,7 @@ impl Actor {
             Caller::Operator(key) => key.id.to_string(),
             Caller::Agent(key) => key.agent.to_string(),
             Caller::Person(person) => person.user.id.to_string(),
+            Caller::ToolServer(key) => key.id.to_string(),
         }
     }
 
@@ -433,6 +456,7 @@ impl Actor {
             Caller::Operator(key) => ledger::Actor::Key(key.id),
             Caller::Agent(key) => ledger::Actor::Agent(key.agent),
             Caller::Person(person) => ledger::Actor::Person(person.user.pseudonym),
+            Caller::ToolServer(key) => ledger::Actor::ToolServer(key.id),
         }
     }
 }

@@ -317,7 +317,7 @@ impl Engine {
         filter: approval::ApprovalFilter,
     ) -> Result<approval::ApprovalFilter> {
         match &actor.caller {
-            Caller::Local | Caller::Operator(_) => {
+            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => {
                 actor.require(Scope::ApprovalsDecide)?;
                 Ok(filter)
             }

@@ -211,6 +211,24 @@ impl Engine {
     }
 }
 
+/// Decides about a call of which nobody saw everything: no human is asked about it, and nothing that was said of another
+/// call counts.
+pub(crate) fn judged_unseen(
+    facts: &Facts,
+    request: &Request,
+    full: &[Full],
+    now: Timestamp,
+) -> Judged {
+    let decision = decided(facts, request, (full, &[]), now);
+    let asking = match decision.code {
+        Code::ApprovalRequired => Asking::Cannot(
+            "the body of the call is not known here, so no human can be asked about it",
+        ),
+        _ => Asking::Nothing,
+    };
+    Judged { decision, asking }
+}
+
 /// How long the request lives; core says so with every decision that asks for one.
 fn life(decision: &decide::Decision) -> Result<Duration> {
     decision.approval_ttl.ok_or_else(|| {

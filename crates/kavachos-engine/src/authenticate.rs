@@ -18,7 +18,7 @@ pub(crate) const DEAD_KEYS_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 
 impl Engine {
     /// Finds out who calls with this credential.
     ///
-    /// An operator's key and a human's session must be live. An agent's key may be dead: whether it is decides each use (a decision says so
+    /// The keys of operators and tool servers and the sessions of humans must be live. An agent's key may be dead: whether it is decides each use (a decision says so
     /// with a code, everything else refuses).
     ///
     /// # Errors
@@ -45,6 +45,20 @@ impl Engine {
                 self.caller_of(SecretKind::Session, person.session.hash)
                     .await
             }
+            Caller::ToolServer(key) => self.caller_of(SecretKind::Resource, key.hash).await,
+        }
+    }
+
+    /// The agent's key as it stands now.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody knows it any more.
+    pub(crate) async fn renewed_key(&self, key: &AgentKey) -> Result<Arc<AgentKey>> {
+        match self.caller_of(SecretKind::Agent, key.hash).await? {
+            Caller::Agent(key) => Ok(key),
+            _ => Err(Error::Internal(
+                "an agent's key became another's".to_owned(),
+            )),
         }
     }
 
@@ -57,6 +71,9 @@ impl Engine {
             KnownKey::Operator(key) => self.live_operator(&key).then_some(Caller::Operator(key)),
             KnownKey::Agent(key) => self.still_told_apart(&key).then_some(Caller::Agent(key)),
             KnownKey::Session(session) => self.person(session).await?.map(Caller::Person),
+            KnownKey::ToolServer(key) => {
+                (key.status == Status::Active).then_some(Caller::ToolServer(key))
+            }
         }
         .ok_or(UNKNOWN)
     }
@@ -108,7 +125,19 @@ impl Engine {
                     .await?;
                 Ok(row.map(|row| KnownKey::Session(Arc::new(compile::session(&row)))))
             }
-            SecretKind::Resource | SecretKind::Master => Ok(None),
+            SecretKind::Resource => {
+                let row = self
+                    .store()
+                    .find(kavachos_store::tool_server::by_hash(hash))
+                    .await?;
+                row.map(|row| {
+                    Ok(KnownKey::ToolServer(Arc::new(compile::tool_server_key(
+                        &row,
+                    )?)))
+                })
+                .transpose()
+            }
+            SecretKind::Master => Ok(None),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! counters in the same commit, so a kill or a full counter that comes first turns it into a new decision.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use kavachos_core::counter::Refusal;
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::act::Act;
 use crate::actor::{Actor, AgentKey, Caller, Scope};
-use crate::asking::{Asking, Judged};
+use crate::asking::{self, Asking, Judged};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -38,6 +38,8 @@ pub struct Question {
     pub on_behalf_of: Option<UserId>,
     /// To do what.
     pub request: Request,
+    /// The agent's own key, where it showed one to the asker: a dead one denies.
+    pub presented: Option<Arc<AgentKey>>,
 }
 
 /// The answer, already on record.
@@ -67,27 +69,31 @@ impl Engine {
     pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
         let started = self.now();
         let mut actor = Cow::Borrowed(actor);
+        let mut question = Cow::Borrowed(question);
         let mut full = Vec::new();
         let mut conflicts = 0;
         while conflicts < MAX_CONFLICTS {
-            let asked = match Asked::new(&actor, question) {
+            let asked = match Asked::new(&actor, &question) {
                 Err(error) if error.is_refusal() => {
                     let act = Act::decision(question.agent, question.on_behalf_of);
                     return Err(self.refused(&actor, act, error).await?);
                 }
                 asked => asked?,
             };
-            let facts = self.facts_for(&actor, &asked).await?;
+            let facts = self.facts_for(&asked).await?;
             let now = self.now();
-            let judged = self.judged(&facts, &question.request, &full, now).await?;
+            let judged = match &question.presented {
+                Some(_) => asking::judged_unseen(&facts, &question.request, &full, now),
+                None => self.judged(&facts, &question.request, &full, now).await?,
+            };
             if !judged.decision.allowed()
-                && let Some(agent) = actor.agent()
+                && let Some(agent) = asked.shows_its_key()
             {
                 self.admit_denial(agent)?;
             }
             let id = self.id();
             let entry = self.decision_record(id, &asked, (&facts, &judged), started)?;
-            let mut batch = batch(&actor, &judged, entry);
+            let mut batch = batch(&asked, &judged, entry);
             let limit = self.settings().approvals_per_agent;
             judged.asking.add_to(&mut batch, limit, now);
             match self.store().commit(batch).await {
@@ -97,6 +103,10 @@ impl Engine {
                     // It may have been the caller's own key that was changed.
                     let caller = self.renewed(&actor.caller).await?;
                     actor.to_mut().caller = caller;
+                    if let Some(key) = &question.presented {
+                        let key = self.renewed_key(key).await?;
+                        question.to_mut().presented = Some(key);
+                    }
                 }
                 Err(CommitError::Refused { counter, refusal }) => {
                     full.push(full_counter(&counter, refusal)?);
@@ -108,10 +118,10 @@ impl Engine {
     }
 
     /// The facts of the decision, with what the caller's credential adds to them.
-    async fn facts_for(&self, actor: &Actor, asked: &Asked<'_>) -> Result<Facts> {
+    pub(crate) async fn facts_for(&self, asked: &Asked<'_>) -> Result<Facts> {
         let mut facts = self.facts(asked.agent).await?;
         facts.subject = asked.question.on_behalf_of;
-        if let Caller::Agent(key) = &actor.caller {
+        if let Some(key) = asked.key() {
             facts.credential = credential(key, &facts, self.now());
         }
         Ok(facts)
@@ -191,15 +201,15 @@ impl Engine {
 }
 
 /// A question that its caller may ask.
-struct Asked<'a> {
-    actor: &'a Actor,
-    question: &'a Question,
-    agent: AgentId,
+pub(crate) struct Asked<'a> {
+    pub(crate) actor: &'a Actor,
+    pub(crate) question: &'a Question,
+    pub(crate) agent: AgentId,
     arguments_digest: Option<[u8; 32]>,
 }
 
 impl<'a> Asked<'a> {
-    fn new(actor: &'a Actor, question: &'a Question) -> Result<Self> {
+    pub(crate) fn new(actor: &'a Actor, question: &'a Question) -> Result<Self> {
         if actor.person().is_some() {
             actor.require(Scope::AuthorizeAny)?;
         }
@@ -211,6 +221,7 @@ impl<'a> Asked<'a> {
                     "an agent key asks for its own agent only; leave `agentId` out".to_owned(),
                 ));
             }
+            (Caller::ToolServer(_), Some(agent)) => agent,
             (_, Some(agent)) => {
                 actor.require(Scope::AuthorizeAny)?;
                 agent
@@ -240,6 +251,21 @@ pub(crate) fn arguments_digest(request: &Request) -> Option<[u8; 32]> {
     request.arguments.as_ref().map(digest)
 }
 
+impl Asked<'_> {
+    /// The agent's own key, with which it calls or which it showed to the caller.
+    fn key(&self) -> Option<&Arc<AgentKey>> {
+        match &self.actor.caller {
+            Caller::Agent(key) => Some(key),
+            _ => self.question.presented.as_ref(),
+        }
+    }
+
+    /// The agent, if it is known to be the one that is denied.
+    fn shows_its_key(&self) -> Option<AgentId> {
+        self.key().map(|key| key.agent)
+    }
+}
+
 /// Whether the caller's own key is live: the same rule for every use of an agent key.
 pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Credential {
     let outlived = facts
@@ -259,7 +285,7 @@ pub(crate) fn credential(key: &AgentKey, facts: &Facts, now: Timestamp) -> Crede
     }
 }
 
-fn batch(actor: &Actor, judged: &Judged, entry: Entry) -> Batch {
+fn batch(asked: &Asked<'_>, judged: &Judged, entry: Entry) -> Batch {
     let decision = &judged.decision;
     let mut batch = Batch {
         entries: vec![entry],
@@ -268,7 +294,9 @@ fn batch(actor: &Actor, judged: &Judged, entry: Entry) -> Batch {
     // A human is asked only about what stands.
     if decision.allowed() || matches!(judged.asking, Asking::Asks(_)) {
         batch.reads = decision.reads.to_vec();
-        batch.reads.extend(actor.reads());
+        batch.reads.extend(asked.actor.reads());
+        let presented = asked.question.presented.as_ref();
+        batch.reads.extend(presented.map(|key| key.mark));
         let take = |take: &decide::Take| Take {
             counter: take.key.to_bytes().into(),
             rule: take.rule,

@@ -6,15 +6,18 @@ use kavachos_core::constraint::Constraints;
 use kavachos_core::grant::Grant;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent, User};
+use kavachos_core::tool_server::RegisteredScopes;
 use kavachos_store::agent::{AgentKeyRow, AgentRow};
 use kavachos_store::grant::GrantRow;
 use kavachos_store::operator_key::OperatorKeyRow;
 use kavachos_store::session::SessionRow;
+use kavachos_store::tool_server::ToolServerRow;
 use kavachos_store::user::UserRow;
 use serde::de::DeserializeOwned;
 
 use crate::actor::{AgentKey, OperatorKey, Scopes, Session};
 use crate::error::{Error, Result};
+use crate::tool_servers::ToolServerKey;
 
 /// A stored JSON text that does not read back is damage, never a reason to go on with less.
 pub(crate) fn stored<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
@@ -118,6 +121,17 @@ pub(crate) fn operator_key(row: &OperatorKeyRow) -> Result<OperatorKey> {
             .transpose()?,
         status: row.status,
         expires_at: row.expires_at,
+        mark: row.mark,
+    })
+}
+
+pub(crate) fn tool_server_key(row: &ToolServerRow) -> Result<ToolServerKey> {
+    let scopes: RegisteredScopes = stored("scopes", &row.scopes)?;
+    Ok(ToolServerKey {
+        id: row.id,
+        hash: row.hash,
+        covered: scopes.covered().clone(),
+        status: row.status,
         mark: row.mark,
     })
 }

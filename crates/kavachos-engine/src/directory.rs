@@ -24,6 +24,7 @@ use quick_cache::sync::Cache;
 use crate::actor::{AgentKey, OperatorKey, Session};
 use crate::bell::Bell;
 use crate::known::{Kept, KnownAgent};
+use crate::tool_servers::ToolServerKey;
 use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
 /// How many changes a load may overlap and still be kept.
@@ -41,7 +42,7 @@ pub(crate) enum Changed {
     Agent(AgentId),
     /// A grant. Its receiver changed with it, and is to be named too: see [`Changed::grant`].
     Grant(GrantId),
-    /// A key, of an agent or an operator, or a session.
+    /// A key, of an agent, an operator or a tool server, or a session.
     Key(SecretHash),
     /// A request for approval was answered. It is not kept here; those who wait for it hear of it.
     Approval(ApprovalId),
@@ -76,6 +77,8 @@ pub(crate) enum KnownKey {
     Operator(Arc<OperatorKey>),
     /// A human's session.
     Session(Arc<Session>),
+    /// A tool server's.
+    ToolServer(Arc<ToolServerKey>),
 }
 
 impl KnownKey {
@@ -83,6 +86,7 @@ impl KnownKey {
         match self {
             Self::Agent(_) | Self::Session(_) => 0,
             Self::Operator(key) => key.ceiling.as_ref().map_or(0, weight::of_set),
+            Self::ToolServer(key) => weight::of_set(&key.covered),
         }
     }
 }

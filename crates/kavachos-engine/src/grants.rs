@@ -154,7 +154,7 @@ impl Ask {
     fn terms(&self, actor: &Actor) -> NewGrant {
         let reach = match actor.caller {
             Caller::Local | Caller::Operator(_) => Reach::AnyHuman,
-            Caller::Agent(_) | Caller::Person(_) => Reach::SameHuman,
+            Caller::Agent(_) | Caller::Person(_) | Caller::ToolServer(_) => Reach::SameHuman,
         };
         NewGrant {
             to: self.to.0,
@@ -486,7 +486,7 @@ impl Engine {
         page: PageOf<GrantId>,
     ) -> Result<Page<Delegation, GrantId>> {
         let filter = match &actor.caller {
-            Caller::Local | Caller::Operator(_) => {
+            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

@@ -77,6 +77,18 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
 }
 
 impl<T> Body<T> {
+    /// The body of a question: one that takes no `Idempotency-Key`, since an allow that was given once says nothing about
+    /// now.
+    pub(crate) fn question(self) -> Result<T, Invalid> {
+        match self.idempotency {
+            None => Ok(self.value),
+            Some(_) => Err(Invalid::at(
+                "Idempotency-Key",
+                "an answer cannot be repeated; leave the header out and ask again",
+            )),
+        }
+    }
+
     /// The body, and the actor with what the `Idempotency-Key` means for this caller and route.
     pub(crate) fn with(self, actor: Actor) -> (T, Actor) {
         let once = self.idempotency.map(|idempotency| {
@@ -85,6 +97,7 @@ impl<T> Body<T> {
                 Caller::Operator(key) => key.id.to_string(),
                 Caller::Agent(key) => key.agent.to_string(),
                 Caller::Person(person) => person.user.id.to_string(),
+                Caller::ToolServer(key) => key.id.to_string(),
             };
             let slot = format!("{caller}\n{}\n{}", idempotency.route, idempotency.key);
             Once {

@@ -15,7 +15,7 @@ use crate::context::Id;
 use crate::error::Failure;
 use crate::state::State;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How many proxies one request may have come through.
 const MAX_PROXIES: usize = 16;
 
@@ -71,7 +71,7 @@ impl FromRequestParts<State> for Call {
     }
 }
 
-fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
+pub(crate) fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
     parts
         .extensions
         .get::<Id>()
@@ -87,7 +87,7 @@ async fn authenticate(parts: &Parts, engine: &Engine) -> Result<Caller, Error> {
 }
 
 /// The credential of `Authorization: Bearer ...` (RFC 6750, 2.1): exactly one header, the scheme in any case.
-fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Error::Unauthenticated(
@@ -108,7 +108,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
 /// The address that the call comes from: the peer, or what a trusted proxy says of it.
 ///
 /// The list is read from its end: each address that is a trusted proxy's vouches for the one before it.
-fn client_ip(parts: &Parts, state: &State) -> Result<Option<IpAddr>, Failure> {
+pub(crate) fn client_ip(parts: &Parts, state: &State) -> Result<Option<IpAddr>, Failure> {
     let Some(mut ip) = state.peer(&parts.extensions) else {
         return Ok(None);
     };

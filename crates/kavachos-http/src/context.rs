@@ -17,6 +17,11 @@ use crate::state::State;
 /// The header with the id of the request. One that a client sends is ignored: ids in records are ours.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Where the routes of AuthZEN are.
+const AUTHZEN: &str = "/access/v1/";
+/// The longest id that a client may give its request and gets back.
+const MAX_OWN_ID_BYTES: usize = 200;
+
 /// The id of the request that is being answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Id(pub(crate) RequestId);
@@ -33,13 +38,32 @@ pub(crate) async fn around(
         .extensions()
         .get::<MatchedPath>()
         .map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let standard = route.starts_with(AUTHZEN);
+    let named = standard.then(|| own_id(request.headers())).flatten();
     let mut response = next.run(request).await;
     state.metrics.answered(&method, route, response.status());
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        response = failure.render(id);
+        response = if standard {
+            failure.render_plain()
+        } else {
+            failure.render(id)
+        };
     }
     add_headers(response.headers_mut(), id);
+    if let Some(named) = named {
+        response.headers_mut().insert(REQUEST_ID, named);
+    }
     response
+}
+
+/// The id that a client gave its request, where a standard says that it comes back (AuthZEN Authorization API 1.0,
+/// section 10.1.3). Records have ours.
+fn own_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(REQUEST_ID).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) if only.len() <= MAX_OWN_ID_BYTES => Some(only.clone()),
+        _ => None,
+    }
 }
 
 /// What every answer carries.

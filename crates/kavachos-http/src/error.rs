@@ -66,7 +66,8 @@ impl IntoResponse for Failure {
 }
 
 impl Failure {
-    fn status(&self) -> StatusCode {
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -105,6 +106,14 @@ impl Failure {
         }
     }
 
+    /// The message as it is shown.
+    pub(crate) fn shown(&self) -> String {
+        match self.field() {
+            Some(field) => shown(&format!("{field}: {}", self.message())),
+            None => shown(&self.message()),
+        }
+    }
+
     fn field(&self) -> Option<&str> {
         match self {
             Self::Engine(Error::Invalid(invalid) | Error::NotNarrower(invalid)) => {
@@ -127,6 +136,14 @@ impl Failure {
         let text = serde_json::to_string(&Envelope { error: body }).unwrap_or_default();
         let mut response =
             (self.status(), [(CONTENT_TYPE, "application/json")], text).into_response();
+        self.add_headers(response.headers_mut());
+        response
+    }
+
+    /// The answer where a standard wants no more than a message (AuthZEN Authorization API 1.0, section 10.1.2).
+    pub(crate) fn render_plain(&self) -> Response {
+        const PLAIN: &str = "text/plain; charset=utf-8";
+        let mut response = (self.status(), [(CONTENT_TYPE, PLAIN)], self.shown()).into_response();
         self.add_headers(response.headers_mut());
         response
     }

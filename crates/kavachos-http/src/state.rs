@@ -11,11 +11,22 @@ use kavachos_engine::Engine;
 use crate::metrics::Metrics;
 
 /// How the API is served.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// Proxies whose `X-Forwarded-For` is believed; no others are.
     pub trusted_proxies: Vec<IpNet>,
+    /// Under which address clients know this server, without a slash at the end.
+    pub public_url: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            public_url: "http://localhost:3000".to_owned(),
+        }
+    }
 }
 
 /// The engine and the options. Cheap to clone, since every layer of the router clones it for every request.
@@ -54,6 +65,10 @@ impl State {
 
     pub(crate) fn peer(&self, extensions: &Extensions) -> Option<IpAddr> {
         (self.peer)(extensions).map(|address| address.ip().to_canonical())
+    }
+
+    pub(crate) fn public_url(&self) -> &str {
+        &self.options.public_url
     }
 
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {

@@ -9,6 +9,7 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod resource;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod user;

@@ -45,6 +45,7 @@ async fn build(
     let builder = builder
         .settings(config.settings.clone())
         .trusted_proxies(config.trusted_proxies.clone())
+        .public_url(&config.issuer.to_string())
         .fetching_from_loopback(config.loopback)
         .master_key(master_key::of(config)?);
     change(builder)

@@ -21,6 +21,7 @@ pub mod agent;
 pub mod approval;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod counter;
 pub mod grant;
 pub mod handle;
 pub mod idempotency;
@@ -32,6 +33,7 @@ pub mod postgres;
 pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod tool_server;
 pub mod user;
 pub mod webhook;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

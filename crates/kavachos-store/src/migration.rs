@@ -115,6 +115,14 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0005_webhooks.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 6,
+        name: "tool servers",
+        sql: include_str!("../migrations/0006_tool_servers.sql"),
+        // An older binary knows no tool servers, and so lets none of them call.
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -48,6 +48,11 @@ impl Client {
         Self(server)
     }
 
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0
+    }
+
     /// A caller without a credential.
     pub fn anonymous(&self) -> Call {
         Call {

@@ -153,6 +153,13 @@ impl Builder {
         self
     }
 
+    /// Under which address clients know the HTTP API; `http://localhost:3000` unless said.
+    pub fn public_url(mut self, url: &str) -> Self {
+        url.trim_end_matches('/')
+            .clone_into(&mut self.http.public_url);
+        self
+    }
+
     /// Whether webhooks, and whatever else is fetched from an address that someone chose, may go to this machine itself,
     /// also without TLS. By default they may not: it is for development and tests.
     pub fn fetching_from_loopback(mut self, loopback: Loopback) -> Self {

@@ -7,15 +7,16 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
 use kavachos_core::id::{
-    AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, UserId, WebhookId,
+    AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
 };
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditFilter, AuditRecord, Authority,
-    Decision, Delegation, Engine, Error, GrantFilter, Issued, Key, KeyChange, MadeWebhook,
-    NewWebhook, PathKey, Question, Redelivery, Result, Revoked, RotatedSecret, Session, Tested,
-    User, UserChange, Webhook, WebhookChange,
+    Decision, Delegation, DryRun, Engine, Error, GrantFilter, Issued, Key, KeyChange, MadeWebhook,
+    NewToolServer, NewWebhook, PathKey, Question, Recorded, Redelivery, Result, Revoked,
+    RotatedSecret, Session, Tested, ToolServer, ToolServerChange, User, UserChange, Webhook,
+    WebhookChange,
 };
 use kavachos_http::State;
 
@@ -47,13 +48,17 @@ impl Kavach {
     /// # Errors
     /// The request cannot be read, or nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, agent: &AgentId, request: Request) -> Result<Decision> {
-        let (request, on_behalf_of) = request.read()?;
-        let question = Question {
-            agent: Some(*agent),
-            on_behalf_of,
-            request,
-        };
+        let question = question(agent, request)?;
         self.engine.authorize(&self.actor(), &question).await
+    }
+
+    /// Why this agent may or may not do this now: every path, hop and permission. Nothing is decided.
+    ///
+    /// # Errors
+    /// See [`Engine::dry_run`].
+    pub async fn explain(&self, agent: &AgentId, request: Request) -> Result<DryRun> {
+        let question = question(agent, request)?;
+        self.engine.dry_run(&self.actor(), &question).await
     }
 
     /// Humans.
@@ -79,6 +84,11 @@ impl Kavach {
     /// Operator keys, for callers of the HTTP API.
     pub fn keys(&self) -> Keys<'_> {
         Keys(self)
+    }
+
+    /// Tool servers, which may ask about their own audience.
+    pub fn tool_servers(&self) -> ToolServers<'_> {
+        ToolServers(self)
     }
 
     /// The ledger.
@@ -114,6 +124,16 @@ impl Kavach {
     }
 }
 
+fn question(agent: &AgentId, request: Request) -> Result<Question> {
+    let (request, on_behalf_of) = request.read()?;
+    Ok(Question {
+        agent: Some(*agent),
+        on_behalf_of,
+        request,
+        presented: None,
+    })
+}
+
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     extensions.get().map(|ConnectInfo(address)| *address)
 }
@@ -147,6 +167,8 @@ handles! {
     Approvals;
     /// What can be done with operator keys.
     Keys;
+    /// What can be done with tool servers.
+    ToolServers;
     /// What can be read of the ledger.
     Audit;
     /// What can be done with webhooks.
@@ -455,7 +477,59 @@ impl Keys<'_> {
     }
 }
 
+impl ToolServers<'_> {
+    /// Registers a tool server with its key.
+    ///
+    /// # Errors
+    /// See [`Engine::register_tool_server`].
+    pub async fn register(&self, new: &NewToolServer) -> Result<Issued<ToolServer>> {
+        self.engine().register_tool_server(&self.actor(), new).await
+    }
+
+    /// One tool server, without its key.
+    ///
+    /// # Errors
+    /// See [`Engine::tool_server`].
+    pub async fn show(&self, id: &ToolServerId) -> Result<ToolServer> {
+        self.engine().tool_server(&self.actor(), *id).await
+    }
+
+    /// Tool servers, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::tool_servers`].
+    pub async fn list(&self, page: PageOf<ToolServerId>) -> Result<Page<ToolServer, ToolServerId>> {
+        self.engine().tool_servers(&self.actor(), page).await
+    }
+
+    /// Changes a tool server.
+    ///
+    /// # Errors
+    /// See [`Engine::change_tool_server`].
+    pub async fn update(&self, id: &ToolServerId, change: &ToolServerChange) -> Result<ToolServer> {
+        self.engine()
+            .change_tool_server(&self.actor(), *id, change)
+            .await
+    }
+
+    /// Revokes a tool server and its key for good.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_tool_server`].
+    pub async fn revoke(&self, id: &ToolServerId) -> Result<Revoked> {
+        self.engine().revoke_tool_server(&self.actor(), *id).await
+    }
+}
+
 impl Audit<'_> {
+    /// Why a decision on record went as it did.
+    ///
+    /// # Errors
+    /// See [`Engine::explain_recorded`].
+    pub async fn explain(&self, id: &AuditId) -> Result<Recorded> {
+        self.engine().explain_recorded(&self.actor(), *id).await
+    }
+
     /// Records, newest first.
     ///
     /// # Errors

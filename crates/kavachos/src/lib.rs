@@ -14,7 +14,9 @@ mod runtime;
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
 pub use fetch::GuardedFetcher;
-pub use kavach::{Agents, Approvals, Audit, Delegations, Kavach, Keys, Users, Webhooks};
+pub use kavach::{
+    Agents, Approvals, Audit, Delegations, Kavach, Keys, ToolServers, Users, Webhooks,
+};
 pub use runtime::{SystemClock, SystemRng, TokioRuntime};
 
 pub use kavachos_core as core;
@@ -24,14 +26,15 @@ pub use kavachos_store as store;
 
 pub use kavachos_core::decide::Code;
 pub use kavachos_core::id::{
-    AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, UserId, WebhookId,
+    AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
 };
 pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditFilter, AuditRecord,
-    Authority, Decision, Delegation, Denials, Error, External, GrantFilter, Issued, Key, KeyChange,
-    Kinds, MadeWebhook, NewWebhook, PathKey, Redelivery, Result, Revoked, RotatedSecret, Session,
-    Settings, SigningSecret, Stage, Tested, User, UserChange, Webhook, WebhookChange, WebhookState,
+    Authority, Decision, Delegation, Denials, DryRun, Error, External, GrantFilter, Issued, Key,
+    KeyChange, Kinds, MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Recorded,
+    Redelivery, Result, Revoked, RotatedSecret, Session, Settings, SigningSecret, Stage, Tested,
+    ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange, WebhookState,
 };

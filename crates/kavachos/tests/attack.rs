@@ -280,6 +280,7 @@ async fn a_question_that_may_not_be_asked_leaves_a_record() -> Done {
     let key = spy.token.as_ref().ok_or("no key")?.reveal().to_owned();
     let spy = caller(&kavach, &key).await?;
     let question = Question {
+        presented: None,
         agent: Some(other.id),
         on_behalf_of: None,
         request: kavachos::core::decide::Request {

@@ -10,7 +10,7 @@ use crate::invalid::Invalid;
 use crate::time::clip;
 
 macro_rules! codes {
-    ($($name:ident = $text:literal, $reason:literal;)*) => {
+    ($($name:ident = $text:literal, $reason:literal, $remedy:literal;)*) => {
         /// Why a request is allowed or denied.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
@@ -31,32 +31,58 @@ macro_rules! codes {
             pub const fn reason(self) -> &'static str {
                 match self { $(Self::$name => $reason,)* }
             }
+
+            /// What would have to change for the request to be allowed, as far as this code stands against it.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)* }
+            }
         }
     };
 }
 
 codes! {
-    Allowed = "allowed", "the request is permitted by the human and every grant down to the agent";
-    ApprovalRequired = "approval_required", "a human must approve this very call first";
-    ApprovalPending = "approval_pending", "a human has been asked to approve this call and has not answered yet";
-    RateLimited = "rate_limited", "the rate limit of a permission or grant is reached";
-    BudgetExhausted = "budget_exhausted", "the budget of a permission or grant does not cover this call";
-    ApprovalDenied = "approval_denied", "a human has denied this call";
-    ArgumentNotAllowed = "argument_not_allowed", "an argument breaks a rule, is missing or is of another type";
-    IpNotAllowed = "ip_not_allowed", "the call does not come from an allowed address";
-    OutsideTimeWindow = "outside_time_window", "the permission may not be used at this time";
-    GrantExpired = "grant_expired", "a grant or permission on the way from the human to the agent has expired";
-    AncestorNotActive = "ancestor_not_active", "a grant or principal between the human and the agent is not active";
-    PermissionDenied = "permission_denied", "no grant of the agent permits this action on this resource";
-    CostRequired = "cost_required", "a matching budget is not counted in calls, so the request must state its cost in that unit";
-    UnknownAgent = "unknown_agent", "there is no such agent";
-    KeyExpired = "key_expired", "the agent's key has expired; rotate it";
-    KeyRevoked = "key_revoked", "the agent's key has been revoked";
-    AgentRevoked = "agent_revoked", "the agent has been revoked";
-    AgentSuspended = "agent_suspended", "the agent is suspended";
-    AgentExpired = "agent_expired", "the agent has expired";
-    OwnerNotActive = "owner_not_active", "an owner of the agent is not active";
-    SubjectRequired = "subject_required", "the agent has no grant from this human but has some from others; name the human in `for`";
+    Allowed = "allowed", "the request is permitted by the human and every grant down to the agent",
+        "nothing";
+    ApprovalRequired = "approval_required", "a human must approve this very call first",
+        "let the human, or an operator, approve this call";
+    ApprovalPending = "approval_pending", "a human has been asked to approve this call and has not answered yet",
+        "wait for the human's answer, then ask again";
+    RateLimited = "rate_limited", "the rate limit of a permission or grant is reached",
+        "wait until the limit's period has room, or raise the limit";
+    BudgetExhausted = "budget_exhausted", "the budget of a permission or grant does not cover this call",
+        "raise the budget, or ask for less";
+    ApprovalDenied = "approval_denied", "a human has denied this call",
+        "wait until the denial's time is over, then ask the human again";
+    ArgumentNotAllowed = "argument_not_allowed", "an argument breaks a rule, is missing or is of another type",
+        "call with arguments that keep to the rules, or change the rules on every grant that states them";
+    IpNotAllowed = "ip_not_allowed", "the call does not come from an allowed address",
+        "call from an allowed address, or add this one on every grant that lists addresses";
+    OutsideTimeWindow = "outside_time_window", "the permission may not be used at this time",
+        "call within the window, or widen it on every grant that states one";
+    GrantExpired = "grant_expired", "a grant or permission on the way from the human to the agent has expired",
+        "delegate anew, or give the grant or permission a later end";
+    AncestorNotActive = "ancestor_not_active", "a grant or principal between the human and the agent is not active",
+        "resume or unban what is stopped, or delegate along another chain";
+    PermissionDenied = "permission_denied", "no grant of the agent permits this action on this resource",
+        "permit the action and resource on every hop of one path, from the human down to the agent";
+    CostRequired = "cost_required", "a matching budget is not counted in calls, so the request must state its cost in that unit",
+        "state the cost of the call in the budget's unit";
+    UnknownAgent = "unknown_agent", "there is no such agent",
+        "create the agent, or correct its id";
+    KeyExpired = "key_expired", "the agent's key has expired; rotate it",
+        "rotate the agent's key";
+    KeyRevoked = "key_revoked", "the agent's key has been revoked",
+        "use the agent's current key, or rotate it";
+    AgentRevoked = "agent_revoked", "the agent has been revoked",
+        "create another agent; this one is revoked for good";
+    AgentSuspended = "agent_suspended", "the agent is suspended",
+        "resume the agent, then rotate its key";
+    AgentExpired = "agent_expired", "the agent has expired",
+        "give the agent a later end";
+    OwnerNotActive = "owner_not_active", "an owner of the agent is not active",
+        "resume or unban the owner";
+    SubjectRequired = "subject_required", "the agent has no grant from this human but has some from others; name the human in `for`",
+        "name in `for` the human for whom the agent acts";
 }
 
 impl Code {

@@ -22,14 +22,16 @@ const MAX_SEARCHED: usize = 256 * 1024;
 /// Judges paths for one request at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Judge<'a> {
-    request: &'a Request,
+    pub(super) request: &'a Request,
     call: Call<'a>,
     known: Known<'a>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// How much text one pattern reads, once that was asked.
     text: OnceCell<usize>,
     /// How much text patterns have read.
     searched: Cell<usize>,
+    /// How much they may read.
+    allowance: usize,
 }
 
 /// What constraints, a permission or a hop say.
@@ -79,13 +81,13 @@ pub(super) struct PathOutcome {
 
 /// Whose permissions these are.
 #[derive(Debug, Clone, Copy)]
-enum Giver {
+pub(super) enum Giver {
     User(UserId),
     Grant(GrantId),
 }
 
 impl Giver {
-    fn holder(self, permission: PermissionId) -> Holder {
+    pub(super) fn holder(self, permission: PermissionId) -> Holder {
         match self {
             Self::User(user) => Holder::User(user, permission),
             Self::Grant(grant) => Holder::Grant(grant, permission),
@@ -126,6 +128,15 @@ impl<'a> Judge<'a> {
             now,
             text: OnceCell::new(),
             searched: Cell::new(0),
+            allowance: MAX_SEARCHED,
+        }
+    }
+
+    /// The same, for whom patterns may read so many times as much as for a decision.
+    pub(super) fn reading(self, times: usize) -> Self {
+        Self {
+            allowance: MAX_SEARCHED.saturating_mul(times),
+            ..self
         }
     }
 
@@ -139,7 +150,7 @@ impl<'a> Judge<'a> {
         }
         let text = *self.text.get_or_init(|| searched_bytes(arguments));
         let searched = (self.searched.get()).saturating_add(patterns.saturating_mul(text));
-        if searched > MAX_SEARCHED {
+        if searched > self.allowance {
             return false;
         }
         self.searched.set(searched);
@@ -255,7 +266,7 @@ impl<'a> Judge<'a> {
         set.matching(&request.action, &request.resource)
     }
 
-    fn approval(&self, path: usize) -> Option<Answer> {
+    pub(super) fn approval(&self, path: usize) -> Option<Answer> {
         let mut approvals = self.known.approvals.iter();
         approvals
             .find(|approval| approval.path == path)
@@ -292,7 +303,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What constraints say, counters and approvals included.
-    fn weigh(
+    pub(super) fn weigh(
         &self,
         constraints: &Constraints,
         holder: Holder,
@@ -358,7 +369,7 @@ impl PathOutcome {
     }
 }
 
-fn standing(standing: Standing) -> Outcome {
+pub(super) fn standing(standing: Standing) -> Outcome {
     Outcome::of(match standing {
         Standing::Live => Code::Allowed,
         Standing::Expired => Code::GrantExpired,

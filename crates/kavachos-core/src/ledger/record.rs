@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::id::{AgentId, AuditId, GrantId, KeyId, RequestId};
+use crate::id::{AgentId, AuditId, GrantId, KeyId, RequestId, ToolServerId};
 use crate::invalid::Invalid;
 use crate::json;
 use crate::ledger::Pseudonym;
@@ -51,6 +51,8 @@ pub enum Actor {
     Person(Pseudonym),
     /// An operator's API key.
     Key(KeyId),
+    /// A tool server, with its own key.
+    ToolServer(ToolServerId),
     /// This server itself: a start, a clock step, a pruning.
     System,
     /// Nobody that could be authenticated.
@@ -63,6 +65,7 @@ impl fmt::Display for Actor {
             Self::Agent(id) => id.fmt(f),
             Self::Person(id) => id.fmt(f),
             Self::Key(id) => id.fmt(f),
+            Self::ToolServer(id) => id.fmt(f),
             Self::System => f.write_str("system"),
             Self::Stranger => f.write_str("stranger"),
         }

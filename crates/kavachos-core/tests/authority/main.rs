@@ -12,6 +12,7 @@
 
 mod agree;
 mod covers;
+mod explaining;
 mod faults;
 mod naive;
 mod naive_constraints;

@@ -4,10 +4,14 @@ mod agents;
 mod approvals;
 mod audit;
 mod authorize;
+mod authzen;
 mod delegations;
 mod events;
+mod explain;
+mod forward_auth;
 mod keys;
 mod operations;
+mod resources;
 mod sessions;
 mod users;
 mod webhooks;
@@ -27,10 +31,23 @@ use crate::state::State;
 
 /// All routes of one tenant.
 ///
-/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics` and `/version`.
+/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version` and what is `/.well-known/`.
 pub fn router(state: State) -> Router {
     // The paths in full: every nested router boxes each request once more.
-    with_webhooks(people(Router::new()))
+    with_webhooks(looking_after(asking(people(managing(Router::new())))))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        // One layer of two: every layer by itself boxes each request once more.
+        .layer((
+            from_fn_with_state(state.clone(), around),
+            CatchPanicLayer::custom(caught),
+        ))
+        .with_state(state)
+}
+
+/// Agents, what is granted to them, and what humans are asked.
+fn managing(router: Router<State>) -> Router<State> {
+    router
         .route(
             "/api/v1/agents",
             get(agents::list::handle).post(agents::create::handle),
@@ -48,7 +65,6 @@ pub fn router(state: State) -> Router {
             "/api/v1/agents/{id}/permissions",
             get(agents::permissions::handle),
         )
-        .route("/api/v1/authorize", post(authorize::handle))
         .route(
             "/api/v1/delegations",
             get(delegations::list::handle).post(delegations::create::handle),
@@ -64,24 +80,9 @@ pub fn router(state: State) -> Router {
             post(approvals::approve::handle),
         )
         .route("/api/v1/approvals/{id}/deny", post(approvals::deny::handle))
-        .route("/api/v1/audit", get(audit::list::handle))
-        .route("/api/v1/audit/{id}", get(audit::show::handle))
-        .route("/api/v1/events", get(events::handle))
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
-        .route("/version", get(operations::version))
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
-        // One layer of two: every layer by itself boxes each request once more.
-        .layer((
-            from_fn_with_state(state.clone(), around),
-            CatchPanicLayer::custom(caught),
-        ))
-        .with_state(state)
 }
 
-/// The routes about humans and operators.
+/// Humans, operators and tool servers.
 fn people(router: Router<State>) -> Router<State> {
     router
         .route(
@@ -111,6 +112,47 @@ fn people(router: Router<State>) -> Router<State> {
                 .patch(keys::update::handle)
                 .delete(keys::revoke::handle),
         )
+        .route(
+            "/api/v1/resources",
+            get(resources::list::handle).post(resources::create::handle),
+        )
+        .route(
+            "/api/v1/resources/{id}",
+            get(resources::show::handle)
+                .patch(resources::update::handle)
+                .delete(resources::revoke::handle),
+        )
+}
+
+/// Decisions, and the record of them.
+fn asking(router: Router<State>) -> Router<State> {
+    router
+        .route("/api/v1/authorize", post(authorize::handle))
+        .route("/api/v1/authorize/batch", post(authorize::batch::handle))
+        .route(
+            "/api/v1/forward-auth",
+            get(forward_auth::handle).post(forward_auth::handle),
+        )
+        .route("/api/v1/explain", post(explain::dry_run::handle))
+        .route("/api/v1/explain/{id}", get(explain::recorded::handle))
+        .route("/api/v1/audit", get(audit::list::handle))
+        .route("/api/v1/audit/{id}", get(audit::show::handle))
+        .route("/api/v1/events", get(events::handle))
+        .route("/access/v1/evaluation", post(authzen::evaluation::handle))
+        .route("/access/v1/evaluations", post(authzen::evaluations::handle))
+        .route(
+            "/.well-known/authzen-configuration",
+            get(authzen::configuration::handle),
+        )
+}
+
+/// For whoever operates the server.
+fn looking_after(router: Router<State>) -> Router<State> {
+    router
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .route("/version", get(operations::version))
 }
 
 fn with_webhooks(routes: Router<State>) -> Router<State> {

@@ -102,8 +102,10 @@ async fn every_body_refuses_members_that_it_does_not_know() {
             body.insert("extra".to_owned(), json!(1));
         }
         let reply = route.call(&app.operator(), &world).await;
-        assert_eq!(reply.status, 400, "{}: {reply}", route.name());
-        assert_eq!(reply.field(), "extra", "{}: {reply}", route.name());
+        // The standard has them ignored.
+        if !route.is_authzen() {
+            route.malformed(&reply, "extra");
+        }
     }
 }
 
@@ -115,8 +117,7 @@ async fn every_route_refuses_parameters_that_it_does_not_know() {
         let path = format!("{}?extra=1", route.path);
         route.path = path.leak();
         let reply = route.call(&app.operator(), &world).await;
-        assert_eq!(reply.status, 400, "{}: {reply}", route.name());
-        assert_eq!(reply.field(), "extra", "{}: {reply}", route.name());
+        route.malformed(&reply, "extra");
     }
 }
 
@@ -267,10 +268,11 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
             "agents" => "agent",
             "approvals" => "approval",
             "delegations" => "grant",
-            "audit" => "audit",
+            "audit" | "explain" => "audit",
             "users" => "user",
             "sessions" => "session",
             "webhooks" => "webhook",
+            "resources" => "resource",
             _ => "key",
         };
         let (before, rest) = route.path.split_once('{').unwrap();

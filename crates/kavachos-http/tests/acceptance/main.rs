@@ -4,6 +4,10 @@
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
 mod approvals;
+#[cfg(test)]
+mod authzen;
+#[cfg(test)]
+mod batch;
 mod callers;
 mod chains;
 mod constraints;
@@ -12,15 +16,23 @@ mod decisions;
 mod delegations;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod explain;
 mod flood;
+#[cfg(test)]
+mod forward_auth;
 mod idempotency;
 mod ledger;
 mod lifecycle;
+#[cfg(test)]
+mod nginx;
 mod pages;
 mod people;
 mod queries;
 mod quotas;
 mod refusals;
+#[cfg(test)]
+mod resources;
 mod restart;
 mod routes;
 mod sessions;

@@ -49,6 +49,7 @@ pub(crate) struct World {
     pub(crate) digest: String,
     pub(crate) session: TestSession,
     pub(crate) webhook: String,
+    pub(crate) resource: String,
 }
 
 impl World {
@@ -75,6 +76,11 @@ impl World {
         // Nothing listens there, which is no matter to anything but its messages.
         let webhook = json!({ "url": "http://127.0.0.1:65534/", "kinds": ["none"] });
         let webhook = operator.post("/api/v1/webhooks", webhook).await.expect(201);
+        let server = json!({
+            "audience": "https://tools.example.com/mcp", "name": "tools",
+            "scopes": [{ "name": "mcp:github:*", "description": "read repositories" }],
+        });
+        let server = operator.post("/api/v1/resources", server).await.expect(201);
         let decision = app.decide(&agent.id, "read", "mcp:github:repos").await;
         let asked = app.decide(&agent.id, "run", "mcp:deploy:site").await;
         let approval = asked.text_at("/data/approvalId").to_owned();
@@ -90,6 +96,7 @@ impl World {
             delegation: delegation.id().to_owned(),
             key: key.id().to_owned(),
             webhook: webhook.id().to_owned(),
+            resource: server.id().to_owned(),
             audit: decision.text_at("/data/auditId").to_owned(),
             approval,
             digest: digest.text_at("/data/digest").to_owned(),
@@ -111,6 +118,7 @@ impl World {
             .replace("{digest}", &self.digest)
             .replace("{session}", &self.session.id)
             .replace("{webhook}", &self.webhook)
+            .replace("{resource}", &self.resource)
     }
 }
 
@@ -129,6 +137,47 @@ impl Route {
             session: Session::ForItsHuman,
             ..self
         }
+    }
+
+    /// Whether it asks something that cannot be answered again later.
+    pub(crate) fn is_question(&self) -> bool {
+        self.is_decision() || self.is_authzen() || self.path == "/api/v1/explain"
+    }
+
+    /// Whether it asks for decisions, for which a dead key of an agent is answered with one.
+    pub(crate) fn is_decision(&self) -> bool {
+        self.path.starts_with("/api/v1/authorize")
+    }
+
+    /// Whether it speaks AuthZEN: an error is a plain message, and unknown members are ignored.
+    pub(crate) fn is_authzen(&self) -> bool {
+        self.path.starts_with("/access/")
+    }
+
+    /// Fails unless this is a refusal of the route with this status and code; AuthZEN has a message instead of a code.
+    #[track_caller]
+    pub(crate) fn refused(&self, reply: &Reply, status: u16, code: &str) {
+        let (name, told) = (self.name(), reply.code());
+        assert_eq!(reply.status, status, "{name}: {reply}");
+        if self.is_authzen() {
+            assert!(
+                reply.body.is_null() && !reply.text.is_empty(),
+                "{name}: {reply}"
+            );
+        } else {
+            assert_eq!(told, code, "{name}: {reply}");
+        }
+    }
+
+    /// Fails unless this is a 400 of the route that names this member, header or parameter.
+    #[track_caller]
+    pub(crate) fn malformed(&self, reply: &Reply, field: &str) {
+        self.refused(reply, 400, "malformed_request");
+        let named = match self.is_authzen() {
+            true => reply.text.starts_with(&format!("{field}: ")),
+            false => reply.field() == field,
+        };
+        assert!(named, "{}: {reply}", self.name());
     }
 
     pub(crate) fn name(&self) -> String {
@@ -156,6 +205,8 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(users());
     all.extend(sessions());
     all.extend(keys());
+    all.extend(questions());
+    all.extend(tool_servers());
     all
 }
 
@@ -178,13 +229,10 @@ fn agents() -> Vec<Route> {
     let reads = asking("agents:read", AgentKey::ForItself);
     let writes = asking("agents:write", AgentKey::ForItself);
     let manages = asking("agents:write", AgentKey::Refused);
-    let decides = asking("authorize:any", AgentKey::ForItself);
     let sub_agent = json!({
         "ownerId": "{agent}", "name": "sub", "type": "autonomous",
         "permissions": may(&["read"], "mcp:github:repos"),
     });
-    let question =
-        json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
     let (agent, name) = ("/api/v1/agents/{agent}", json!({ "name": "n" }));
     vec![
         reads(Method::GET, "/api/v1/agents", Value::Null).for_humans(),
@@ -201,7 +249,6 @@ fn agents() -> Vec<Route> {
             Value::Null,
         )
         .for_humans(),
-        decides(Method::POST, "/api/v1/authorize", question),
     ]
 }
 
@@ -243,6 +290,7 @@ fn ledger() -> Vec<Route> {
     vec![
         audits(Method::GET, "/api/v1/audit", Value::Null).for_humans(),
         audits(Method::GET, "/api/v1/audit/{audit}", Value::Null).for_humans(),
+        audits(Method::GET, "/api/v1/explain/{audit}", Value::Null).for_humans(),
     ]
 }
 
@@ -312,8 +360,56 @@ fn news() -> Vec<Route> {
     ]
 }
 
+/// Routes that ask for decisions, or why.
+fn questions() -> Vec<Route> {
+    let decides = asking("authorize:any", AgentKey::ForItself);
+    let asks = asking("authorize:any", AgentKey::Refused);
+    let question =
+        json!({ "agentId": "{agent}", "action": "read", "resource": "mcp:github:repos" });
+    let batch = json!({ "requests": [&question] });
+    let evaluation = json!({
+        "subject": { "type": "agent", "id": "{agent}" },
+        "action": { "name": "read" },
+        "resource": { "type": "mcp:github", "id": "repos" },
+    });
+    let evaluations = json!({ "evaluations": [&evaluation] });
+    let post = Method::POST;
+    vec![
+        decides(post.clone(), "/api/v1/authorize", question.clone()),
+        decides(post.clone(), "/api/v1/authorize/batch", batch),
+        asks(post.clone(), "/api/v1/explain", question),
+        asks(post.clone(), "/access/v1/evaluation", evaluation),
+        asks(post, "/access/v1/evaluations", evaluations),
+    ]
+}
+
+fn tool_servers() -> Vec<Route> {
+    let keeps = asking("resources:write", AgentKey::Refused);
+    let new = json!({
+        "audience": "https://other.example.com/mcp", "name": "r",
+        "scopes": [{ "name": "mcp:slack:*", "description": "send messages" }],
+    });
+    let (all, one) = ("/api/v1/resources", "/api/v1/resources/{resource}");
+    vec![
+        keeps(Method::GET, all, Value::Null),
+        keeps(Method::POST, all, new),
+        keeps(Method::GET, one, Value::Null),
+        keeps(Method::PATCH, one, json!({ "name": "n" })),
+        keeps(Method::DELETE, one, Value::Null),
+    ]
+}
+
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/version"];
+pub(crate) const OPEN: [&str; 5] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/version",
+    "/.well-known/authzen-configuration",
+];
+
+/// The routes that only a proxy with its own key may call; see `forward_auth`.
+const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
 /// The paths in the source of the router.
 fn paths_of_the_router() -> BTreeSet<String> {
@@ -326,8 +422,8 @@ fn paths_of_the_router() -> BTreeSet<String> {
 #[test]
 fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
-    let open = OPEN.map(str::to_owned);
-    let listed: BTreeSet<_> = listed.into_iter().chain(open).collect();
+    let others = OPEN.into_iter().chain(OF_PROXIES).map(str::to_owned);
+    let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
     assert_eq!(listed, paths_of_the_router());
     assert!(listed.len() > 20, "the router's source was not read");
 }
@@ -340,7 +436,7 @@ async fn the_list_names_every_method_of_each_path() {
     for route in &routes {
         let path = world.fill(route.path);
         let reply = app.operator().send(Method::PUT, &path, None).await;
-        let reply = reply.refused(405, "method_not_allowed");
+        route.refused(&reply, 405, "method_not_allowed");
         let allow = reply.header("allow").to_owned();
         let known: BTreeSet<_> = allow.split(',').filter(|name| *name != "HEAD").collect();
         let same_path = routes

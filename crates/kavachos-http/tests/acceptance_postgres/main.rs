@@ -2,6 +2,12 @@
 
 #[path = "../acceptance/approvals.rs"]
 mod approvals;
+#[cfg(test)]
+#[path = "../acceptance/authzen.rs"]
+mod authzen;
+#[cfg(test)]
+#[path = "../acceptance/batch.rs"]
+mod batch;
 #[path = "../acceptance/callers.rs"]
 mod callers;
 #[path = "../acceptance/chains.rs"]
@@ -17,14 +23,23 @@ mod delegations;
 #[cfg(test)]
 #[path = "../acceptance/events.rs"]
 mod events;
+#[cfg(test)]
+#[path = "../acceptance/explain.rs"]
+mod explain;
 #[path = "../acceptance/flood.rs"]
 mod flood;
+#[cfg(test)]
+#[path = "../acceptance/forward_auth.rs"]
+mod forward_auth;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
 #[path = "../acceptance/ledger.rs"]
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
+#[cfg(test)]
+#[path = "../acceptance/nginx.rs"]
+mod nginx;
 #[path = "../acceptance/pages.rs"]
 mod pages;
 #[path = "../acceptance/people.rs"]
@@ -35,6 +50,9 @@ mod queries;
 mod quotas;
 #[path = "../acceptance/refusals.rs"]
 mod refusals;
+#[cfg(test)]
+#[path = "../acceptance/resources.rs"]
+mod resources;
 #[path = "../acceptance/restart.rs"]
 mod restart;
 #[path = "../acceptance/routes.rs"]

@@ -211,6 +211,29 @@ fn operator_keys_are_made_shown_once_and_revoked() {
 }
 
 #[test]
+fn tool_servers_are_registered_changed_and_revoked() {
+    both_ways(|place| {
+        let made = place.done(
+            "resource create --json --audience https://tools.example.com/mcp --name tools \
+             --scope 'mcp:github:* read and write repositories' --party first --max-ttl-seconds 60",
+        );
+        assert!(made.member("token").starts_with("kv_res_"));
+        let id = made.member("id");
+        let shown = place.done(format!("resource show {id}")).out;
+        assert!(shown.contains("mcp:github:*") && shown.contains("first") && shown.contains("60"));
+        assert!(!shown.contains(&made.member("token")));
+        let changed = place.done(format!(
+            "resource update {id} --json --name kit --critical true"
+        ));
+        assert_eq!(changed.member("name"), "kit");
+        place.done(format!("resource revoke {id}"));
+        assert!(place.done("resource list").out.contains("revoked"));
+        let again = format!("resource update {id} --name x");
+        assert_eq!(place.run(again).code, 1);
+    });
+}
+
+#[test]
 fn a_name_that_several_agents_have_is_refused_with_their_ids() {
     both_ways(|place| {
         let first = create(place, "twin", ADA, "read wiki:*").member("id");

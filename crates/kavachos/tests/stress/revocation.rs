@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use kavachos::Settings;
+use kavachos::{Code, Decision, Settings};
 use serde_json::{Value, json};
 
 use crate::support::store::{Off, Point};
@@ -23,6 +23,8 @@ struct Cast {
     delegation: String,
     /// An operator's key beside the tests' own, with its id.
     clerk: (String, String),
+    /// A tool server's key, with its id.
+    server: (String, String),
 }
 
 /// How the call is made that meets the kill.
@@ -30,6 +32,7 @@ struct Cast {
 enum Caller {
     Operator,
     Clerk,
+    ToolServer,
     AgentItself,
 }
 
@@ -116,6 +119,15 @@ const KILLS: &[Kill] = &[
         let less = json!({ "scopes": ["audit:read"] });
         ("PATCH", format!("/api/v1/keys/{}", cast.clerk.0), less)
     }),
+    kill("revoke the tool server", Caller::ToolServer, |cast| {
+        let path = format!("/api/v1/resources/{}", cast.server.0);
+        ("DELETE", path, Value::Null)
+    }),
+    kill("narrow the tool server", Caller::ToolServer, |cast| {
+        let less = json!({ "scopes": [{ "name": "mcp:slack:*", "description": "less" }] });
+        let path = format!("/api/v1/resources/{}", cast.server.0);
+        ("PATCH", path, less)
+    }),
 ];
 
 fn setup(directory_entries: usize, off: &'static [Off]) -> Setup {
@@ -140,7 +152,14 @@ impl Cast {
         let delegation = world.operator().post("/api/v1/delegations", &delegation);
         let clerk = json!({ "name": "clerk", "scopes": ["authorize:any", "audit:read"] });
         let clerk = world.operator().post("/api/v1/keys", &clerk).expect(201);
+        let server = json!({
+            "audience": format!("https://tools.example.com/{ada}"), "name": "tools",
+            "scopes": [{ "name": "mcp:github:*", "description": "the test" }],
+        });
+        let server = world.operator().post("/api/v1/resources", &server);
+        let server = server.expect(201);
         Self {
+            server: (server.id(), server.text_at("/data/token").to_owned()),
             ada,
             parent,
             giver,
@@ -154,6 +173,7 @@ impl Cast {
         match caller {
             Caller::Operator => world.ask(&self.agent.id, RESOURCE),
             Caller::Clerk => ask(&mut world.client(&self.clerk.1), &self.agent.id, RESOURCE),
+            Caller::ToolServer => ask(&mut world.client(&self.server.1), &self.agent.id, RESOURCE),
             Caller::AgentItself => ask_own(&mut world.client(&self.agent.key), RESOURCE),
         }
     }
@@ -310,6 +330,41 @@ fn a_deaf_directory_alone_never_allows_what_was_killed() {
         assert!(!race.after.allowed(), "{}", kill.name);
         assert_eq!(race.stale, 0, "{}", kill.name);
     }
+}
+
+/// Asks as a proxy, rotates the key that the agent showed while the decision is under way, and lets it go on.
+fn rotated_at_a_proxy(off: &'static [Off]) -> (Decision, Decision) {
+    let world = setup(1_000, off).start();
+    let cast = Cast::of(&world);
+    let ask = || {
+        let decision = world.forward(&cast.server.1, &cast.agent.key, RESOURCE);
+        decision.unwrap()
+    };
+    assert!(ask().allowed);
+    let held = world.store.hold(Point::Decision);
+    let under_way = thread::scope(|scope| {
+        let call = scope.spawn(ask);
+        held.wait();
+        let rotate = agent_path(&cast.agent, "/rotate");
+        world.operator().post(&rotate, &json!({})).expect(201);
+        held.let_go();
+        call.join().unwrap()
+    });
+    (under_way, ask())
+}
+
+#[test]
+fn a_key_that_was_shown_to_a_proxy_and_rotated_meanwhile_lets_nothing_through() {
+    let (under_way, after) = rotated_at_a_proxy(&[]);
+    assert_eq!(under_way.code, Code::KeyRevoked);
+    assert_eq!(after.code, Code::KeyRevoked);
+}
+
+#[test]
+fn without_the_reads_a_key_that_was_shown_to_a_proxy_lets_one_more_call_through() {
+    let (under_way, after) = rotated_at_a_proxy(&[Off::Reads]);
+    assert!(under_way.allowed);
+    assert_eq!(after.code, Code::KeyRevoked);
 }
 
 /// What a record says that it relied on, or was about.

@@ -201,7 +201,8 @@ fn point_of_read(queries: &[Query]) -> Option<Point> {
     if asks("g.receiver = ?1") {
         Some(Point::Facts)
     } else {
-        asks("k.hash = ?1").then_some(Point::Key)
+        let key = asks("k.hash = ?1") || asks("r.hash = ?1");
+        key.then_some(Point::Key)
     }
 }
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kavachos::engine::actor::{Actor, Scopes};
+use kavachos::engine::actor::{Actor, Caller, Scopes};
 use kavachos::engine::fetch::NoFetcher;
-use kavachos::engine::{Decision, Directory, Engine, NewKey, Parts, Question};
+use kavachos::engine::{Decision, Directory, Engine, ForwardedCall, NewKey, Parts, Question};
 use kavachos::store::sqlite::{Host, Options, SqliteStore};
 use kavachos::store::{Query, Store};
 use kavachos::{Result, Settings, TokioRuntime};
@@ -196,6 +196,7 @@ impl World {
     /// The library is asked for a decision.
     pub(crate) fn decide(&self, agent: &str, resource: &str) -> Result<Decision> {
         let question = Question {
+            presented: None,
             agent: Some(agent.parse().unwrap()),
             on_behalf_of: None,
             request: kavachos::core::decide::Request {
@@ -209,6 +210,27 @@ impl World {
         let actor = Actor::local(self.engine.id());
         self.runtime
             .block_on(self.engine.authorize(&actor, &question))
+    }
+
+    /// The library is asked by a proxy, to which an agent showed its key.
+    pub(crate) fn forward(&self, proxy: &str, agent: &str, resource: &str) -> Result<Decision> {
+        let request = kavachos::core::decide::Request {
+            action: "read".parse().unwrap(),
+            resource: resource.parse().unwrap(),
+            arguments: None,
+            ip: None,
+            cost: None,
+        };
+        self.runtime.block_on(async {
+            let mut actor = Actor::local(self.engine.id());
+            actor.caller = self.engine.authenticate(proxy).await?;
+            let Caller::Agent(key) = self.engine.authenticate(agent).await? else {
+                panic!("an agent's key is one")
+            };
+            let request = Ok(request);
+            let call = ForwardedCall { key, request };
+            self.engine.authorize_forwarded(&actor, call).await
+        })
     }
 
     /// The whole ledger in its order.

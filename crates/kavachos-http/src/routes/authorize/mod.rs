@@ -13,39 +13,51 @@ use kavachos_engine::{Decision, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::body::Body;
 use crate::call::AnyKeyCall;
 use crate::reply::{Reply, json};
 use crate::state::State;
 
-const DECISION: HeaderName = HeaderName::from_static("kavach-decision");
+pub(crate) mod batch;
+
+/// Whether a decision allows, for those that read no body.
+pub(crate) const DECISION: HeaderName = HeaderName::from_static("kavach-decision");
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Ask {
-    agent_id: Option<AgentId>,
+    pub(crate) agent_id: Option<AgentId>,
     #[serde(rename = "for")]
-    on_behalf_of: Option<UserId>,
-    action: Action,
-    resource: Resource,
-    arguments: Option<Value>,
-    cost: Option<Cost>,
-    context: Option<Context>,
+    pub(crate) on_behalf_of: Option<UserId>,
+    pub(crate) action: Action,
+    pub(crate) resource: Resource,
+    pub(crate) arguments: Option<Value>,
+    pub(crate) cost: Option<Cost>,
+    pub(crate) context: Option<Context>,
 }
 
-/// What an operator says of the call that it asks about.
+/// What an operator or a tool server says of the call that it asks about.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Context {
-    ip: Option<IpAddr>,
-    user_agent: Option<String>,
+pub(crate) struct Context {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) user_agent: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     allowed: bool,
+    #[serde(flatten)]
+    why: Why<'a>,
+}
+
+/// What is told of a decision beside that it allows or not.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Why<'a> {
     code: &'a str,
     reason: &'a str,
     audit_id: AuditId,
@@ -66,13 +78,7 @@ pub(crate) async fn handle(
     AnyKeyCall(actor): AnyKeyCall,
     body: Body<Ask>,
 ) -> Reply {
-    let (ask, actor) = body.with(actor);
-    if actor.once.is_some() {
-        // An allow that was given once says nothing about now.
-        let message = "a decision cannot be repeated; leave the header out and ask again";
-        return Err(Invalid::at("Idempotency-Key", message).into());
-    }
-    let (question, actor) = question(ask, actor)?;
+    let (question, actor) = question(body.question()?, actor)?;
     let decision = state.engine.authorize(&actor, &question).await?;
     state.metrics.decided(&decision);
     let mut response = json(
@@ -87,8 +93,8 @@ pub(crate) async fn handle(
 }
 
 /// An agent states nothing about its own call but what it wants to do: the address is the peer's, a cost is not its
-/// to name. An operator speaks of a call that somebody else made, so its own address says nothing.
-fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
+/// to name. Operators and tool servers speak of a call that somebody else made, so their own address says nothing.
+pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
     let ip = match &actor.caller {
         Caller::Agent(_) => {
             if ask.context.is_some() {
@@ -105,7 +111,7 @@ fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
             }
             actor.ip
         }
-        Caller::Operator(_) | Caller::Local | Caller::Person(_) => {
+        Caller::Operator(_) | Caller::ToolServer(_) | Caller::Local | Caller::Person(_) => {
             let context = ask.context.unwrap_or(Context {
                 ip: None,
                 user_agent: None,
@@ -128,6 +134,7 @@ fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
             agent: ask.agent_id,
             on_behalf_of: ask.on_behalf_of,
             request,
+            presented: None,
         },
         actor,
     ))
@@ -144,16 +151,24 @@ fn user_agent(stated: String) -> Result<String, Invalid> {
     Ok(stated)
 }
 
-fn answer(decision: &Decision) -> Answer<'_> {
+pub(crate) fn answer(decision: &Decision) -> Answer<'_> {
     Answer {
         allowed: decision.allowed,
+        why: why(decision),
+    }
+}
+
+pub(crate) fn why(decision: &Decision) -> Why<'_> {
+    Why {
         code: decision.code.as_str(),
         reason: &decision.reason,
         audit_id: decision.audit_id,
-        // Rounded up: who waits as long as we say must not be too early.
-        retry_after: decision
-            .retry_after
-            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+        retry_after: decision.retry_after.map(seconds),
         approval_id: decision.approval_id,
     }
+}
+
+/// Rounded up: who waits as long as we say must not be too early.
+pub(crate) fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

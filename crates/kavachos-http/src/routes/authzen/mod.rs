@@ -1,0 +1,119 @@
+//! OpenID AuthZEN Authorization API 1.0: the same decisions with the same records, in the form of that standard.
+//!
+//! A subject is an agent (`type` `agent`), a resource is `type:id`, what an action's `properties` say are its arguments,
+//! and `context` may hold `ip`, `userAgent` and `cost`. As the standard asks, unknown members are ignored, errors are a
+//! plain message, and a client's `X-Request-ID` comes back.
+
+pub(crate) mod configuration;
+pub(crate) mod evaluation;
+pub(crate) mod evaluations;
+
+use std::net::IpAddr;
+
+use kavachos_core::action::Action;
+use kavachos_core::constraint::Cost;
+use kavachos_core::id::{AgentId, UserId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::json;
+use kavachos_engine::actor::Actor;
+use kavachos_engine::{Decision, Question};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::routes::authorize::{Ask, Context, Why, question, why};
+
+/// The members of one evaluation. They are read one by one, so that those of a list can have defaults.
+pub(crate) const MEMBERS: [&str; 4] = ["subject", "action", "resource", "context"];
+
+#[derive(Deserialize)]
+struct Evaluation {
+    subject: Subject,
+    action: ActionForm,
+    resource: ResourceForm,
+    #[serde(default)]
+    context: Environment,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    #[serde(rename = "type")]
+    kind: String,
+    id: AgentId,
+    #[serde(default)]
+    properties: SubjectProperties,
+}
+
+#[derive(Deserialize, Default)]
+struct SubjectProperties {
+    /// The human for whom the agent acts.
+    #[serde(rename = "for")]
+    on_behalf_of: Option<UserId>,
+}
+
+#[derive(Deserialize)]
+struct ActionForm {
+    name: Action,
+    properties: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct ResourceForm {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Environment {
+    ip: Option<IpAddr>,
+    user_agent: Option<String>,
+    cost: Option<Cost>,
+}
+
+/// A decision in the form of the standard.
+#[derive(Serialize)]
+pub(crate) struct Verdict<'a> {
+    decision: bool,
+    context: Why<'a>,
+}
+
+impl<'a> Verdict<'a> {
+    fn of(decision: &'a Decision) -> Self {
+        Self {
+            decision: decision.allowed,
+            context: why(decision),
+        }
+    }
+}
+
+/// The question that an evaluation asks.
+fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> {
+    let Evaluation {
+        subject,
+        action,
+        resource,
+        context,
+    } = json::read(evaluation)?;
+    if subject.kind != "agent" {
+        let message = "decisions are made about agents; it must be `agent`";
+        return Err(Invalid::at("subject.type", message));
+    }
+    let resource = format!("{}:{}", resource.kind, resource.id)
+        .parse()
+        .map_err(|error: Invalid| Invalid::at("resource", error.message()))?;
+    let ask = Ask {
+        agent_id: Some(subject.id),
+        on_behalf_of: subject.properties.on_behalf_of,
+        action: action.name,
+        resource,
+        arguments: action.properties.map(Value::Object),
+        cost: context.cost,
+        context: Some(Context {
+            ip: context.ip,
+            user_agent: context.user_agent,
+        }),
+    };
+    let (question, actor) = question(ask, actor)?;
+    Ok((actor, question))
+}

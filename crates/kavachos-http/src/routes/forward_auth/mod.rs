@@ -1,0 +1,154 @@
+//! `GET` and `POST /api/v1/forward-auth`: a proxy asks whether to let a call through, and reads the answer off the status.
+//!
+//! 200 lets it through; 401 says that the agent's credential is missing or dead; 403 that it may not; 429 that a limit is
+//! reached. The proxy calls from a trusted address and shows its own key in [`PROXY_KEY`]; `Authorization` is what the
+//! agent sent to it. The record of the decision says what the proxy was told.
+
+mod forwarded;
+
+use std::net::IpAddr;
+
+use axum::extract::{FromRequestParts, Request, State as FromState};
+use http::header::{RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use kavachos_core::decide::Code;
+use kavachos_engine::actor::{Actor, Caller};
+use kavachos_engine::{Decision, Error, ForwardedCall, Stranger};
+
+use crate::call::{FORWARDED_FOR, bearer, client_ip, request_id};
+use crate::error::Failure;
+use crate::params::Params;
+use crate::reply::Reply;
+use crate::routes::authorize::{DECISION, answer, seconds};
+use crate::state::State;
+
+/// Where a proxy shows its own key, since `Authorization` is the agent's.
+const PROXY_KEY: HeaderName = HeaderName::from_static("kavach-proxy-key");
+/// The agent, for what stands behind the proxy; empty unless the call is let through.
+const AGENT: HeaderName = HeaderName::from_static("kavach-agent");
+/// The human for whom it acts; likewise.
+const USER: HeaderName = HeaderName::from_static("kavach-user");
+/// The record of the decision.
+const AUDIT: HeaderName = HeaderName::from_static("kavach-audit");
+
+pub(crate) async fn handle(FromState(state): FromState<State>, request: Request) -> Reply {
+    let (mut parts, _) = request.into_parts();
+    Params::from_request_parts(&mut parts, &()).await?.end()?;
+    let mut proxy = proxy(&parts, &state).await?;
+    let ip = client(&parts, &state);
+    proxy.ip = ip.clone().unwrap_or_default();
+    let key = match credential(&parts.headers, &state).await {
+        Ok(Caller::Agent(key)) => key,
+        Ok(_) => return Err(stranger(&state, &proxy, "the credential is no agent's key")),
+        Err(Error::Unauthenticated(why)) => return Err(stranger(&state, &proxy, why)),
+        Err(error) => return Err(error.into()),
+    };
+    let call = ForwardedCall {
+        request: ip.and_then(|ip| forwarded::request(&parts.headers, ip)),
+        key: key.clone(),
+    };
+    let decision = state.engine.authorize_forwarded(&proxy, call).await?;
+    state.metrics.decided(&decision);
+    let user = match decision.allowed {
+        true => state.engine.human_of(&key).await?,
+        false => None,
+    };
+    let mut response = crate::reply::json(
+        status(decision.code),
+        &serde_json::json!({ "data": answer(&decision) }),
+    )?;
+    let agent = decision.allowed.then(|| key.agent.to_string());
+    let user = user.map(|user| user.to_string());
+    add_identity(response.headers_mut(), (agent, user), &decision);
+    Ok(response)
+}
+
+/// The proxy: a tool server's key, from an address that is trusted.
+async fn proxy(parts: &Parts, state: &State) -> Result<Actor, Failure> {
+    let peer = state.peer(&parts.extensions);
+    let mut proxy = Actor {
+        caller: Caller::Local,
+        request: request_id(parts, &state.engine),
+        ip: peer,
+        user_agent: parts
+            .headers
+            .get(USER_AGENT)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        once: None,
+    };
+    let shown = forwarded::single(&parts.headers, &PROXY_KEY).ok();
+    let caller = match shown {
+        Some(shown) => state.engine.authenticate(shown).await,
+        None => Err(Error::Unauthenticated("no proxy's key is shown")),
+    };
+    proxy.caller = match caller {
+        Ok(caller @ Caller::ToolServer(_)) => caller,
+        Ok(_) | Err(Error::Unauthenticated(_)) => {
+            let why = "send one header `Kavach-Proxy-Key` with the key of a tool server";
+            return Err(stranger(state, &proxy, why));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if !peer.is_some_and(|peer| state.trusts(peer)) {
+        return Err(state.engine.refuse_proxy(&proxy).await?.into());
+    }
+    Ok(proxy)
+}
+
+/// The address of the proxy's client. Without a word of the proxy nobody knows it, and rules about addresses fail.
+fn client(parts: &Parts, state: &State) -> Result<Option<IpAddr>, String> {
+    if !parts.headers.contains_key(FORWARDED_FOR) {
+        return Ok(None);
+    }
+    client_ip(parts, state).map_err(|failure| failure.shown())
+}
+
+async fn credential(headers: &HeaderMap, state: &State) -> Result<Caller, Error> {
+    state.engine.authenticate(bearer(headers)?).await
+}
+
+/// Someone without a good credential; noted as one.
+fn stranger(state: &State, proxy: &Actor, why: &'static str) -> Failure {
+    let stranger = Stranger {
+        ip: proxy.ip,
+        user_agent: proxy.user_agent.as_deref(),
+        request: proxy.request,
+    };
+    state.engine.note_stranger(stranger, "unauthenticated");
+    Error::Unauthenticated(why).into()
+}
+
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::Allowed => StatusCode::OK,
+        Code::KeyExpired | Code::KeyRevoked => StatusCode::UNAUTHORIZED,
+        Code::RateLimited | Code::BudgetExhausted => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::FORBIDDEN,
+    }
+}
+
+/// Every header is always set, also empty: a proxy that copies them replaces what its client sent.
+fn add_identity(
+    headers: &mut HeaderMap,
+    (agent, user): (Option<String>, Option<String>),
+    decision: &Decision,
+) {
+    for (name, value) in [
+        (AGENT, agent.unwrap_or_default()),
+        (USER, user.unwrap_or_default()),
+        (AUDIT, decision.audit_id.to_string()),
+    ] {
+        let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
+        headers.insert(name, value);
+    }
+    let verdict = if decision.allowed { "allow" } else { "deny" };
+    headers.insert(DECISION, HeaderValue::from_static(verdict));
+    if let Some(wait) = decision.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    }
+    if status(decision.code) == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer realm=\"kavach\"");
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+}
