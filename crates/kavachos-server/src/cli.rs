@@ -17,8 +17,8 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, approvals, delegations, users, sessions, keys or the audit trail goes to a server (--url, or KAVACH_URL, else \
-http://localhost:3000), or with --database straight to a database that no server holds.
+A command about agents, approvals, delegations, users, sessions, keys or the audit trail goes to a server (--url, or \
+KAVACH_URL, else http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
 set and the server is the one at http://localhost:3000, the key that `kavach dev` keeps in `kavach.dev-key` beside the \
