@@ -6,8 +6,9 @@
 //! on [`CommitError::Conflict`] it reads and decides again.
 //!
 //! The contract is portable: without features this crate has no threads, no files and no database. Feature `sqlite`
-//! brings the executor for SQLite, `postgres` the one for PostgreSQL, `conformance` the cases that every executor must pass. It depends on
-//! `kavachos-core` alone and knows no rules: who may do what is decided above, before the batch is made.
+//! brings the executor for SQLite, `postgres` the one for PostgreSQL, `conformance` the cases that every executor must
+//! pass. It depends on `kavachos-core` alone and knows no rules: who may do what is decided above, before the batch is
+//! made.
 
 mod answer;
 mod batch;

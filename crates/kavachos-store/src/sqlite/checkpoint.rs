@@ -90,8 +90,8 @@ impl Checkpoints {
         let since = |then: u32| length.checked_sub(then).unwrap_or(length);
         let rest = since(self.progress.copied.load(Ordering::Relaxed));
         // Where a reader keeps the log from beginning anew, copying again after every group would not help.
-        let may_end = length >= LONG && rest <= REST && since(self.finished_at) >= AHEAD;
-        if may_end || rest >= FAR {
+        let again = since(self.finished_at) >= AHEAD;
+        if again && (length >= LONG && rest <= REST || rest >= FAR) {
             match self.progress.copy(writer) {
                 Ok(()) => self.finished_at = length,
                 // The thread is at it.
