@@ -8,6 +8,11 @@ use rusqlite::Connection;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::postgres::Cluster;
+
+/// What a check of a database reads.
+const TABLES: [&str; 5] = ["log", "ledger", "users", "agents", "grants"];
+
 /// One row, as far as the tree and the filters rest on it.
 struct Row {
     seq: u64,
@@ -21,6 +26,49 @@ struct Row {
 
 const ROWS: &str = "SELECT seq, time, body, leaf, salt, personal, id, kind, outcome, code, agent, resource \
                     FROM ledger ORDER BY seq";
+
+/// The tables that a check reads, out of one snapshot of a PostgreSQL database, as they would stand in an SQLite file.
+pub fn copied(cluster: &Cluster, database: &str) -> Connection {
+    let copy = Connection::open_in_memory().expect("memory can be had");
+    let listed = |table: &str| {
+        let sql = "SELECT column_name || ' ' || data_type FROM information_schema.columns WHERE table_name = ";
+        let columns = cluster.psql(
+            database,
+            &format!("{sql}'{table}' ORDER BY ordinal_position"),
+        );
+        columns.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut selects = vec!["BEGIN ISOLATION LEVEL REPEATABLE READ".to_owned()];
+    for table in TABLES {
+        let columns = listed(table);
+        let names: Vec<_> = columns
+            .iter()
+            .filter_map(|column| column.split(' ').next())
+            .collect();
+        let made = format!("CREATE TABLE {table} ({})", names.join(", "));
+        copy.execute_batch(&made)
+            .expect("the columns have plain names");
+        let cells: Vec<_> = columns.iter().map(|column| literal(column)).collect();
+        selects.push(format!(
+            "SELECT 'INSERT INTO {table} VALUES (' || concat_ws(',', {}) || ');' FROM {table}",
+            cells.join(", ")
+        ));
+    }
+    let rows = cluster.psql(database, &selects.join("; "));
+    copy.execute_batch(&rows).expect("the rows are literals");
+    copy
+}
+
+/// What PostgreSQL computes for a cell as a literal of SQLite.
+fn literal(column: &str) -> String {
+    let (name, kind) = column.split_once(' ').unwrap_or((column, "text"));
+    let literal = match kind {
+        "bytea" => format!("'X''' || encode(\"{name}\", 'hex') || ''''"),
+        "text" => format!("'''' || replace(\"{name}\", '''', '''''') || ''''"),
+        _ => format!("\"{name}\"::text"),
+    };
+    format!("coalesce({literal}, 'NULL')")
+}
 
 /// What is wrong with the ledger of this database: the first bad record, or how the tree differs from a head that was
 /// seen before. `None` when it is the ledger of that head.

@@ -37,7 +37,7 @@ pub use self::{
     app::{Setup, TestAgent, TestApp, TestSession},
     client::{Call, Client, Event, Events, Reply},
     clock::{ManualClock, START},
-    database::{damage, stored_head},
+    database::{copied, damage, stored_head},
     permissions::{may, may_under},
     receiver::{Message, Receiver},
     rng::SeededRng,

@@ -7,10 +7,10 @@
 
 mod caller;
 mod check;
+mod outage;
 mod told;
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -18,7 +18,7 @@ use std::thread;
 use rustix::process::Signal;
 
 use self::caller::Caller;
-use self::check::{budget_faults, faults};
+use self::check::{Database, budget_faults, faults};
 use self::told::{Dice, Told};
 use crate::support::{Place, Server};
 
@@ -44,8 +44,8 @@ impl World {
         }
     }
 
-    fn database(&self) -> PathBuf {
-        self.place.path("kavach.db")
+    fn database(&self) -> Database<'_> {
+        Database::File(self.place.path("kavach.db"))
     }
 
     /// Serves what is there, compares it with what was told, loads it, and kills it.
@@ -59,6 +59,7 @@ impl World {
 
     fn check(&self, server: &Server) {
         let told = self.told.lock().unwrap();
+        assert_eq!(told.unavailable, 0, "a database in a file is always there");
         let faults = faults(server, &self.operator, &self.database(), &told);
         assert_eq!(faults, Vec::<String>::new());
     }
@@ -133,7 +134,7 @@ fn the_check_after_a_kill_finds_everything_that_is_lost_and_everything_that_live
     world.kill_one(&mut Dice::new(7));
     let server = world.place.start("serve");
     world.check(&server);
-    let told = world.told.into_inner().unwrap();
+    let told = world.told.lock().unwrap().clone();
     let (living, key) = told.living.iter().next().unwrap();
     let dead = told.dead_keys.first().unwrap();
     let lies: [(&str, Lie<'_>); 7] = [
@@ -157,12 +158,7 @@ fn the_check_after_a_kill_finds_everything_that_is_lost_and_everything_that_live
     for (complaint, lie) in lies {
         let mut told = told.clone();
         lie(&mut told);
-        let faults = faults(
-            &server,
-            &world.operator,
-            &world.place.path("kavach.db"),
-            &told,
-        );
+        let faults = faults(&server, &world.operator, &world.database(), &told);
         assert!(
             faults.len() == 1 && faults[0].contains(complaint),
             "{complaint}: {faults:?}"

@@ -2,12 +2,15 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use kavachos_test::blocking::Client;
+use kavachos_test::blocking::{Answer, Client};
 use kavachos_test::{may, may_under};
 use serde_json::{Value, json};
 
 use super::told::{BUDGET, Dice, Told};
 use crate::support::Server;
+
+/// What a server says that cannot reach its database, or lost sight of what became of a request.
+const UNAVAILABLE: [&str; 3] = ["ledger_unavailable", "outcome_unknown", "busy"];
 
 /// An agent of a caller.
 #[derive(Clone)]
@@ -16,7 +19,7 @@ struct Own {
     key: String,
 }
 
-/// Every step returns `None` when the server does not answer any more.
+/// Every step returns `None` when the server does not answer, or answers that it cannot do it now.
 pub(super) struct Caller<'a> {
     server: &'a Server,
     client: Client,
@@ -68,11 +71,21 @@ impl<'a> Caller<'a> {
         self.told.lock().unwrap()
     }
 
+    fn call(&mut self, method: &str, path: &str, body: &[u8], expected: u16) -> Option<Answer> {
+        let answer = self.client.try_call(method, path, body)?;
+        if answer.status == 503 {
+            let code = answer.text_at("/error/code");
+            assert!(UNAVAILABLE.contains(&code), "{answer}");
+            self.told().unavailable += 1;
+            return None;
+        }
+        assert_eq!(answer.status, expected, "{answer}");
+        Some(answer)
+    }
+
     /// The id and the credential of what was made.
     fn made(&mut self, path: &str, body: &Value) -> Option<Own> {
-        let bytes = body.to_string();
-        let answer = self.client.try_call("POST", path, bytes.as_bytes())?;
-        assert_eq!(answer.status, 201, "{answer}");
+        let answer = self.call("POST", path, body.to_string().as_bytes(), 201)?;
         Some(Own {
             id: answer.id(),
             key: answer.text_at("/data/token").to_owned(),
@@ -80,9 +93,7 @@ impl<'a> Caller<'a> {
     }
 
     fn stop(&mut self, method: &str, path: &str) -> Option<()> {
-        let answer = self.client.try_call(method, path, b"")?;
-        assert_eq!(answer.status, 200, "{answer}");
-        Some(())
+        self.call(method, path, b"", 200).map(drop)
     }
 
     fn agent_of(&mut self, owner: &str) -> Option<Own> {
@@ -107,10 +118,7 @@ impl<'a> Caller<'a> {
     fn decide(&mut self, agent: &str) -> Option<()> {
         let question = json!({ "agentId": agent, "action": "read", "resource": "mcp:github:x" });
         let bytes = question.to_string();
-        let answer = self
-            .client
-            .try_call("POST", "/api/v1/authorize", bytes.as_bytes())?;
-        assert_eq!(answer.status, 200, "{answer}");
+        let answer = self.call("POST", "/api/v1/authorize", bytes.as_bytes(), 200)?;
         let audit = answer.text_at("/data/auditId").to_owned();
         self.told().decisions.push((audit, answer.allowed()));
         Some(())

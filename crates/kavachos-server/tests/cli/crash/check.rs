@@ -1,10 +1,11 @@
-//! Compares a server that was started again, and its database, with what callers were told.
+//! Compares a server that came back, and its database, with what callers were told.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::PathBuf;
 
 use kavachos_test::blocking::{Answer, Client};
-use kavachos_test::{damage, stored_head};
+use kavachos_test::postgres::Cluster;
+use kavachos_test::{copied, damage, stored_head};
 use rusqlite::{Connection, params};
 use serde_json::json;
 
@@ -15,15 +16,38 @@ use crate::support::Server;
 const ALLOWED: &str = "mcp:github:x";
 
 /// Everything that is otherwise than callers were told.
-pub(super) fn faults(server: &Server, operator: &str, database: &Path, told: &Told) -> Vec<String> {
+pub(super) fn faults(
+    server: &Server,
+    operator: &str,
+    database: &Database<'_>,
+    told: &Told,
+) -> Vec<String> {
     let mut faults = faults_of_server(server, operator, told);
-    let database = Connection::open(database).unwrap();
-    // One snapshot: the server goes on, and counts refusals.
-    database.execute_batch("BEGIN").unwrap();
+    let database = database.snapshot();
     faults.extend(faults_of_records(&database, told));
     faults.extend(faults_between_tables(&database));
     faults.extend(damage(&database, &stored_head(&database)));
     faults
+}
+
+/// Where the server keeps everything.
+pub(super) enum Database<'a> {
+    File(PathBuf),
+    Postgres(&'a Cluster, String),
+}
+
+impl Database<'_> {
+    /// One snapshot: the server goes on, and counts refusals.
+    fn snapshot(&self) -> Connection {
+        match self {
+            Self::File(path) => {
+                let database = Connection::open(path).unwrap();
+                database.execute_batch("BEGIN").unwrap();
+                database
+            }
+            Self::Postgres(cluster, name) => copied(cluster, name),
+        }
+    }
 }
 
 fn ask(client: &mut Client, agent: &str, resource: &str) -> Answer {
@@ -128,15 +152,18 @@ fn column(database: &Connection, sql: &str) -> HashSet<String> {
 pub(super) fn budget_faults(
     server: &Server,
     operator: &str,
-    database: &Path,
+    database: &Database<'_>,
     told: &Told,
 ) -> Vec<String> {
     let mut operator = server.client(operator);
-    let database = Connection::open(database).unwrap();
     let mut faults = Vec::new();
-    for agent in &told.budgets {
-        let left = (0..=BUDGET).take_while(|_| ask(&mut operator, agent, ALLOWED).allowed());
-        let left = left.count();
+    let mut left = |agent: &String| {
+        let allowed = (0..=BUDGET).take_while(|_| ask(&mut operator, agent, ALLOWED).allowed());
+        allowed.count()
+    };
+    let left: Vec<usize> = told.budgets.iter().map(&mut left).collect();
+    let database = database.snapshot();
+    for (agent, left) in told.budgets.iter().zip(left) {
         let spent: i64 = database
             .query_row(
                 "SELECT count(*) FROM ledger WHERE kind = 'decision' AND outcome = 'allowed' AND agent = ?1",

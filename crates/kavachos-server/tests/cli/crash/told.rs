@@ -22,6 +22,8 @@ pub(super) struct Told {
     pub(super) revoked_grants: Vec<(String, String)>,
     /// Keys that were rotated away.
     pub(super) dead_keys: Vec<String>,
+    /// How often the answer was that nobody knows, or that nothing was done.
+    pub(super) unavailable: usize,
     loans: usize,
 }
 
