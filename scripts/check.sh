@@ -14,6 +14,7 @@ readonly STEPS=(tools format lints tests docs benches dependencies advisories)
 tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
   nginx -v || as_root sh -c 'apt-get update && apt-get install -y nginx-light'
+  caddy version || as_root sh -c 'apt-get update && apt-get install -y caddy' || true
   cargo fmt --version || rustup component add rustfmt
   cargo clippy --version || rustup component add clippy
   # The tests start clusters of their own from its binaries. Without them they say that they skipped PostgreSQL.

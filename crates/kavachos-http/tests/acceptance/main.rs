@@ -24,10 +24,10 @@ mod forward_auth;
 mod idempotency;
 mod ledger;
 mod lifecycle;
-#[cfg(test)]
-mod nginx;
 mod pages;
 mod people;
+#[cfg(test)]
+mod proxies;
 mod queries;
 mod quotas;
 mod refusals;

@@ -37,13 +37,13 @@ mod idempotency;
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
-#[cfg(test)]
-#[path = "../acceptance/nginx.rs"]
-mod nginx;
 #[path = "../acceptance/pages.rs"]
 mod pages;
 #[path = "../acceptance/people.rs"]
 mod people;
+#[cfg(test)]
+#[path = "../acceptance/proxies.rs"]
+mod proxies;
 #[path = "../acceptance/queries.rs"]
 mod queries;
 #[path = "../acceptance/quotas.rs"]

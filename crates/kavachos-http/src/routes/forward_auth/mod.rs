@@ -8,7 +8,7 @@ mod forwarded;
 
 use std::net::IpAddr;
 
-use axum::extract::{FromRequestParts, Request, State as FromState};
+use axum::extract::{Request, State as FromState};
 use http::header::{RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -18,7 +18,6 @@ use kavachos_engine::{Decision, Error, ForwardedCall, Stranger};
 
 use crate::call::{FORWARDED_FOR, bearer, client_ip, request_id};
 use crate::error::Failure;
-use crate::params::Params;
 use crate::reply::Reply;
 use crate::routes::authorize::{DECISION, answer, seconds};
 use crate::state::State;
@@ -33,8 +32,8 @@ const USER: HeaderName = HeaderName::from_static("kavach-user");
 const AUDIT: HeaderName = HeaderName::from_static("kavach-audit");
 
 pub(crate) async fn handle(FromState(state): FromState<State>, request: Request) -> Reply {
-    let (mut parts, _) = request.into_parts();
-    Params::from_request_parts(&mut parts, &()).await?.end()?;
+    // The query is not looked at: Caddy leaves that of the client's URL there.
+    let (parts, _) = request.into_parts();
     let mut proxy = proxy(&parts, &state).await?;
     let ip = client(&parts, &state);
     proxy.ip = ip.clone().unwrap_or_default();
