@@ -4,9 +4,10 @@
 //! and reads from a pipe that only the test process holds; when that closes, it ends the server by its process id and
 //! removes the files. The server listens on the loopback alone, with a port and a password of its own.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -78,16 +79,26 @@ impl Cluster {
 
     /// A cluster with other settings, for example `fsync=off`.
     pub fn with_options(options: &[&str]) -> Option<Self> {
+        Self::with_files(options, &[])
+    }
+
+    /// A cluster that speaks TLS with this certificate and key, both in PEM.
+    pub fn with_tls(certificate: &str, key: &str) -> Option<Self> {
+        let files = [("server.crt", certificate), ("server.key", key)];
+        Self::with_files(&["ssl=on"], &files)
+    }
+
+    fn with_files(options: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let Some(binaries) = binaries() else {
             say_what_is_missing();
             return None;
         };
         (0..PORTS)
-            .find_map(|_| Self::try_start(&binaries, options))
+            .find_map(|_| Self::try_start(&binaries, options, files))
             .or_else(|| panic!("the cluster does not start"))
     }
 
-    fn try_start(binaries: &Path, options: &[&str]) -> Option<Self> {
+    fn try_start(binaries: &Path, options: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let home = tempfile::Builder::new()
             .prefix("kavach-pg-")
             .tempdir_in("/tmp")
@@ -95,6 +106,9 @@ impl Cluster {
             .keep();
         let user = hand_over(&home);
         initialise(binaries, &home, user);
+        for (name, text) in files {
+            place(&home.join("data").join(name), text, user);
+        }
         let port = free_port();
         let mut guardian = command("/bin/sh", user);
         guardian
@@ -315,7 +329,7 @@ fn hand_over(home: &Path) -> Option<(u32, u32)> {
         .iter()
         .find_map(|name| ids(&users, name))
         .expect("there is a user without rights");
-    std::os::unix::fs::chown(home, Some(uid), Some(gid)).expect("root can give away");
+    chown(home, Some(uid), Some(gid)).expect("root can give away");
     Some((uid, gid))
 }
 
@@ -350,6 +364,16 @@ fn initialise(binaries: &Path, home: &Path, user: Option<(u32, u32)>) {
         .expect("initdb can be started");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "initdb: {errors}");
+}
+
+/// Writes a file that only the server reads.
+fn place(file: &Path, text: &str, user: Option<(u32, u32)>) {
+    std::fs::write(file, text).expect("there is room for a file");
+    let private = Permissions::from_mode(0o600);
+    std::fs::set_permissions(file, private).expect("it is ours");
+    if let Some((uid, gid)) = user {
+        chown(file, Some(uid), Some(gid)).expect("root can give away");
+    }
 }
 
 fn free_port() -> u16 {

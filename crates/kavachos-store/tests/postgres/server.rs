@@ -133,6 +133,46 @@ fn a_server_that_cannot_be_used_is_refused_with_its_reason() {
     drop(open(&cluster.socket_url(name_of(&url))));
 }
 
+/// The certificate is for `localhost`, and who vouches for it is in `root.pem`.
+#[test]
+fn a_connection_is_encrypted_with_a_server_that_proves_who_it_is_and_with_no_other() {
+    let (certificate, key) = (
+        include_str!("testdata/server.pem"),
+        include_str!("testdata/server.key"),
+    );
+    let Some(cluster) = Cluster::with_tls(certificate, key) else {
+        return;
+    };
+    let root = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/postgres/testdata/root.pem"
+    );
+    let url = cluster.database();
+    let named = url.replace("127.0.0.1", "localhost");
+    let proven = format!("{named}?sslmode=verify-full&sslrootcert={root}");
+
+    let store = open(&proven);
+    block_on(store.commit(writing(insert("a")))).unwrap();
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                     WHERE application_name = 'kavach'";
+    assert_eq!(cluster.psql(name_of(&url), encrypted), "t");
+    drop(store);
+    // The twins: another authority, another name, and encryption that nobody asked for.
+    for (stranger, reason) in [
+        (format!("{named}?sslmode=require"), "UnknownIssuer"),
+        (
+            format!("{url}?sslmode=require&sslrootcert={root}"),
+            "not valid for name",
+        ),
+    ] {
+        let error = open_error(&options(&stranger));
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let store = open(&url);
+    assert_eq!(cluster.psql(name_of(&url), encrypted), "f");
+    drop(store);
+}
+
 #[test]
 fn a_server_that_may_lose_what_it_acknowledged_is_refused() {
     for (option, named) in [
