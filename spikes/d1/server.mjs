@@ -1,4 +1,4 @@
-// Serves the Worker with D1 databases `db0`, `db1`, ... on loopback: `node server.mjs <count> <directory>`. Prints its
+// Serves the Worker with D1 databases `db0`, `db1`, ... on loopback: `node server.mjs <count> [directory]`. Prints its
 // address, and ends when its standard input does, so that it never outlives who started it.
 
 import { Miniflare } from "miniflare";

@@ -9,9 +9,19 @@ use crate::link::{Link, LinkError, Statement, Tally};
 
 /// How much of an answer is read: a page of rows with their text, as hexadecimal digits at worst.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
-/// workerd's words when a deferred constraint fails after the last statement: it throws the whole transaction away.
-const ROLLED_BACK: &str = "constraints were violated";
-/// What D1's own errors begin with.
+/// What D1's errors contain when the statements are to blame, and so were rolled back.
+const DATA: [&str; 7] = [
+    ": SQLITE_CONSTRAINT",
+    ": SQLITE_ERROR",
+    ": SQLITE_TOOBIG",
+    ": SQLITE_MISMATCH",
+    "Wrong number of parameter bindings",
+    "To execute a transaction",
+    // workerd's words when a deferred constraint fails after the last statement: it throws the transaction away, and
+    // with it the object in which the database lives.
+    "constraints were violated",
+];
+/// What most of them begin with.
 const OF_D1: &str = "D1_ERROR: ";
 
 /// One database behind a Worker.
@@ -80,13 +90,13 @@ fn decode(answer: &Value) -> Result<Vec<Vec<Row>>, LinkError> {
     lists.collect()
 }
 
-/// What D1 says of its own accord was rolled back. Anything else, its resets and overloads, leaves it open.
+/// Anything else leaves open what happened: resets, overloads, lost connections and full disks among them.
 fn judge(error: &str) -> LinkError {
-    match error.strip_prefix(OF_D1) {
-        Some(reason) => LinkError::Refused(reason.to_owned()),
-        None if error.contains(ROLLED_BACK) => LinkError::Refused(error.to_owned()),
-        None => LinkError::Lost(error.to_owned()),
+    if DATA.iter().any(|words| error.contains(words)) {
+        let reason = error.strip_prefix(OF_D1).unwrap_or(error);
+        return LinkError::Refused(reason.to_owned());
     }
+    LinkError::Lost(error.to_owned())
 }
 
 fn row(row: &Value) -> Result<Row, LinkError> {
@@ -112,4 +122,26 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2);
     let byte = |pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
     pairs.map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_statements_are_to_blame_for_is_known_to_be_undone() {
+        for refused in [
+            "D1_ERROR: UNIQUE constraint failed: t.a: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)",
+            "D1_ERROR: no such table: nowhere: SQLITE_ERROR",
+        ] {
+            assert!(matches!(judge(refused), LinkError::Refused(_)), "{refused}");
+        }
+        for lost in [
+            "D1_ERROR: Network connection lost.",
+            "D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.",
+            "D1_ERROR: disk I/O error: SQLITE_IOERR",
+        ] {
+            assert!(matches!(judge(lost), LinkError::Lost(_)), "{lost}");
+        }
+    }
 }

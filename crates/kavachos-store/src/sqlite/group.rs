@@ -20,9 +20,7 @@ use crate::handle;
 use crate::host::Clock;
 use crate::writer::job::{Held, Verdict};
 use crate::writer::log::Log;
-use crate::writer::statement::{
-    INSERT_ENTRY, INSERT_KILL, INSERT_MEMBER, RAISE, STORE_COUNTER,
-};
+use crate::writer::statement::{INSERT_ENTRY, INSERT_KILL, INSERT_MEMBER, RAISE, STORE_COUNTER};
 use crate::writer::take::{self, Counters};
 
 /// The whole group failed.

@@ -15,8 +15,7 @@ use kavachos_store::{Batch, Clock, CommitError, Host, Observer, Receipt, Rng, St
 /// How many databases the tests of one program may use.
 const DATABASES: usize = 128;
 
-static SHARED: LazyLock<Server> =
-    LazyLock::new(|| Server::start(tempfile::tempdir().unwrap().keep().to_str().unwrap()));
+static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(None));
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// A server and its databases.
@@ -26,12 +25,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server whose databases lie in this directory.
-    pub(crate) fn start(directory: &str) -> Self {
+    /// Starts a server whose databases lie in this directory, or are gone when it ends.
+    pub(crate) fn start(directory: Option<&str>) -> Self {
         let node = std::env::var("KAVACH_D1_NODE").expect("run these tests with spikes/d1/run.sh");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/server.mjs");
         let mut child = Command::new(node)
-            .args([script, &DATABASES.to_string(), directory])
+            .args([script, &DATABASES.to_string()])
+            .args(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)

@@ -183,7 +183,7 @@ fn takers_in_two_executors_get_exactly_what_there_is() {
 fn a_database_killed_under_load_keeps_what_was_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    let server = Server::start(path);
+    let server = Server::start(Some(path));
     let stores = [0, 1].map(|_| plain(Http::new(&server.address, "db0")));
     let (tell, told) = std::sync::mpsc::channel();
     let acknowledged: Vec<u128> = thread::scope(|scope| {
@@ -207,7 +207,7 @@ fn a_database_killed_under_load_keeps_what_was_acknowledged() {
             .flat_map(|one| one.join().unwrap())
             .collect()
     });
-    let again = Server::start(path);
+    let again = Server::start(Some(path));
     let link = Http::new(&again.address, "db0");
     let size = verified(&link);
     assert!(acknowledged.len() >= 30 && size >= acknowledged.len() as u64);
