@@ -106,7 +106,10 @@ fn racing(stores: &[D1Store]) -> Result<(), Failure> {
             loop {
                 match futures_executor::block_on(store.commit(batch.clone())) {
                     Err(CommitError::Busy) => {}
-                    answer => break drop(answer?),
+                    answer => {
+                        answer?;
+                        break;
+                    }
                 }
             }
         }

@@ -25,6 +25,8 @@ const GROUP: Limit = Limit {
     items: 64,
     bytes: 1 << 20,
 };
+/// How many statements one invocation of a Worker may send; a group with more is cut in two.
+const MAX_STATEMENTS: usize = 1_000;
 /// How often a group is worked out anew because another executor was faster, before it is `Busy`.
 const MAX_RACES: usize = 16;
 /// How often the database is asked what became of a group whose answer was lost.
@@ -173,7 +175,7 @@ impl Writer {
     }
 
     /// Applies a group and answers it.
-    fn commit(&mut self, jobs: Vec<Job>) {
+    fn commit(&mut self, mut jobs: Vec<Job>) {
         let mut failed: Vec<Option<CommitError>> = jobs.iter().map(|_| None).collect();
         let mut races = 0_usize;
         while races < MAX_RACES {
@@ -182,6 +184,11 @@ impl Writer {
                 Err(Fault::Replaced) => return self.desk.stopped(jobs, REPLACED.to_owned()),
                 Err(Fault::Link(error)) => return self.desk.failing(jobs, error.to_string()),
             };
+            if draft.statements.len() > MAX_STATEMENTS && jobs.len() > 1 {
+                let second_half = jobs.split_off(jobs.len() / 2);
+                self.commit(jobs);
+                return self.commit(second_half);
+            }
             match self.send(&draft) {
                 Sent::Applied => return self.applied(jobs, draft),
                 Sent::Overtaken => {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use kavachos_spike_d1::Http;
 use kavachos_store::conformance::{self, Database, Engine};
-use kavachos_store::{BoxFuture, Clock, Observer, Store};
+use kavachos_store::{BoxFuture, Clock, Observer, Store, Write};
 
-use crate::server::{database, open};
+use crate::server::{database, open, plain, writing};
 
 /// The cases that D1 cannot pass. `docs/adr/0014` says why of each.
 const DOES_NOT_FIT: &[&str] = &["every_type_of_value_reads_back"];
@@ -99,4 +99,28 @@ fn every_case_passes_but_those_that_d1_cannot() {
         found.iter().all(|(_, most, limit)| most <= limit),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_group_of_more_statements_than_a_worker_may_send_is_cut_in_two() {
+    let link = database();
+    let store = plain(link.clone());
+    let step = |value: i64| {
+        let sql = "UPDATE probe SET value = ?1 + 1 WHERE name = 'a' AND value = ?1";
+        Write::exactly(1, sql).bind(value)
+    };
+    let made = Write::exactly(1, "INSERT INTO probe (name, value) VALUES ('a', 0)");
+    futures_executor::block_on(store.commit(writing(made))).unwrap();
+    let batches = (0..90_i64).map(|batch| {
+        let mut ten = writing(step(batch * 10));
+        ten.writes
+            .extend((1..10).map(|write| step(batch * 10 + write)));
+        ten
+    });
+    let queued: Vec<_> = batches.map(|batch| store.commit(batch)).collect();
+    for answer in queued {
+        assert!(futures_executor::block_on(answer).is_ok());
+    }
+    let most = link.tally().most_statements.load(Relaxed);
+    assert!((500..=MAX_QUERIES_OF_INVOCATION).contains(&most), "{most}");
 }

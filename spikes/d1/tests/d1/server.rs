@@ -32,6 +32,8 @@ impl Server {
         let mut child = Command::new(node)
             .args([script, &DATABASES.to_string()])
             .args(directory)
+            // What is left of a server that was killed stays below the build.
+            .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
