@@ -9,7 +9,7 @@ readonly SKIP=77       # the exit code of a step that could not be tried
 readonly LOG_LINES=400 # how much of a failed step's log is shown
 
 # To add a step, write a function and name it here.
-readonly STEPS=(tools format lints tests docs benches dependencies advisories)
+readonly STEPS=(tools format lints tests docs benches edge dependencies advisories)
 
 tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
@@ -38,6 +38,13 @@ docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
 benches() {
   cargo fmt --manifest-path bench/Cargo.toml --check
   cargo clippy --manifest-path bench/Cargo.toml --all-targets --locked -- -D warnings
+}
+
+# The store's conformance suite on Cloudflare D1 in miniflare. Needs npm, and a network for the first time.
+edge() {
+  cargo fmt --manifest-path spikes/d1/Cargo.toml --check
+  cargo clippy --manifest-path spikes/d1/Cargo.toml --all-targets --locked -- -D warnings
+  spikes/d1/run.sh
 }
 
 dependencies() { cargo deny --locked check bans licenses sources; }

@@ -254,6 +254,17 @@ impl Observer for Directory {
             self.forget(*effect);
         }
     }
+
+    /// Forgets all but shared permissions, which hold no state; what is being loaded is not kept either.
+    fn overtaken(&self) {
+        let mut changes = self.changes();
+        changes.count = changes.count.wrapping_add(1);
+        changes.recent.clear();
+        self.users.clear();
+        self.agents.clear();
+        self.grants.clear();
+        self.keys.clear();
+    }
 }
 
 impl Lookup for Directory {
@@ -288,4 +299,51 @@ fn key_bits(hash: SecretHash) -> u128 {
     let (half, _) = hash.as_bytes().split_at(16);
     half.iter()
         .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use kavachos_core::ledger::Pseudonym;
+    use kavachos_core::principal::Status;
+    use kavachos_core::revocation::{Handle, HandleKind, Mark};
+
+    use super::*;
+
+    fn user(number: u128) -> Arc<User> {
+        let handle = Handle {
+            kind: HandleKind::User,
+            bytes: number.to_be_bytes(),
+        };
+        Arc::new(User {
+            id: UserId::from_bits(number),
+            status: Status::Active,
+            permissions: PermissionSet::everything(),
+            mark: Mark {
+                handle,
+                generation: 1,
+            },
+            kills: 0,
+            pseudonym: Pseudonym::from_bits(number),
+        })
+    }
+
+    #[test]
+    fn what_was_learnt_before_another_writer_committed_is_gone() {
+        let directory = Directory::new(16);
+        let (known, loading) = (user(1), user(2));
+        directory.keep_user(directory.begin(), &known);
+        // The twin: an effect about something else leaves both.
+        let load = directory.begin();
+        directory.committed(&[Changed::User(UserId::from_bits(3)).into()]);
+        directory.keep_user(load, &loading);
+        assert!(directory.user(known.id).is_some() && directory.user(loading.id).is_some());
+
+        let load = directory.begin();
+        directory.overtaken();
+        directory.committed(&[Changed::User(UserId::from_bits(3)).into()]);
+        directory.keep_user(load, &loading);
+        assert!(directory.user(known.id).is_none() && directory.user(loading.id).is_none());
+        directory.keep_user(directory.begin(), &loading);
+        assert!(directory.user(loading.id).is_some());
+    }
 }

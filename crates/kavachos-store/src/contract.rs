@@ -76,6 +76,10 @@ pub trait Observer: Send + Sync {
     /// It is also called when a commit's outcome stays unknown: an effect means "read this again", never "this is
     /// so". It runs on the writer's thread: it must be quick and must not panic (a panic stops the writer).
     fn committed(&self, effects: &[Effect]);
+
+    /// Another writer has committed: what was learnt from reads before this call may be old, all of it. Only a store
+    /// that lets several write to one database calls this, before it answers what was lost to the other.
+    fn overtaken(&self) {}
 }
 
 /// Nobody needs to know.

@@ -20,16 +20,8 @@ use crate::handle;
 use crate::host::Clock;
 use crate::writer::job::{Held, Verdict};
 use crate::writer::log::Log;
-use crate::writer::statement::{INSERT_KILL, RAISE};
+use crate::writer::statement::{INSERT_ENTRY, INSERT_KILL, INSERT_MEMBER, RAISE, STORE_COUNTER};
 use crate::writer::take::{self, Counters};
-
-const INSERT_ENTRY: &str = "INSERT INTO ledger (seq, time, id, kind, outcome, code, actor, subject, agent, action, \
-    resource, request_id, body, salt, personal, leaf) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-const INSERT_MEMBER: &str = "INSERT INTO ledger_member (member, seq) VALUES (?1, ?2) \
-    ON CONFLICT (member, seq) DO NOTHING";
-const STORE_COUNTER: &str = "INSERT INTO counters (counter, state, time) VALUES (?1, ?2, ?3) \
-    ON CONFLICT (counter) DO UPDATE SET state = excluded.state, time = excluded.time";
 
 /// The whole group failed.
 #[derive(Debug)]

@@ -11,10 +11,7 @@ use super::value::to_i64;
 use crate::handle;
 use crate::host::Rng;
 use crate::writer::log::{Log, StoredLog};
-use crate::writer::statement::{CREATE, LOAD};
-
-const SAVE: &str = "UPDATE log SET commits = ?1, frontier = ?2, last_time = ?3, rseq = ?4, rhash = ?5 \
-    WHERE \"only\" = 1 AND commits = ?6";
+use crate::writer::statement::{CREATE, LOAD, SAVE};
 
 /// Reads the head; the memory starts empty.
 pub(super) fn load(connection: &Connection, path: &Path) -> Result<Log, OpenError> {

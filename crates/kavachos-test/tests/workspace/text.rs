@@ -15,7 +15,8 @@ struct Source {
     text: String,
 }
 
-/// Every text file under a directory, but for what tools write: build output, and cargo's list of versions.
+/// Every text file under a directory, but for what tools write: build output, what npm installed, and cargo's list of
+/// versions.
 fn sources(directory: &Path) -> Vec<Source> {
     let mut found = Vec::new();
     let mut waiting = vec![directory.to_owned()];
@@ -36,7 +37,7 @@ fn sources(directory: &Path) -> Vec<Source> {
 
 fn is_written_by_a_tool(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
-    [".git", "target", "Cargo.lock"]
+    [".git", "target", "node_modules", "Cargo.lock"]
         .iter()
         .any(|tool| name == *tool)
         || path.join("CACHEDIR.TAG").exists()
