@@ -6,36 +6,44 @@ use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
+use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::{AgentKind, External, NewAgent, NewOwner};
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{Agent, AgentKind, External, NewAgent, NewOwner};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::permissions;
 use crate::body::Body;
 use crate::call::Call;
-use crate::reply::{Reply, issued};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Reply, WithToken, issued};
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewAgent")]
 pub(crate) struct Ask {
     owner_id: Option<Owner>,
     owner: Option<ExternalOwner>,
     name: String,
     #[serde(rename = "type")]
     kind: AgentKind,
+    #[schemars(with = "PermissionSet")]
     permissions: Value,
     guards: Option<Constraints>,
     max_depth: Option<u8>,
     parent: Option<GrantId>,
     expires_at: Option<Timestamp>,
     key_ttl_seconds: Option<u64>,
+    #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ExternalOwner {
     provider: String,
@@ -51,11 +59,29 @@ impl ExternalOwner {
     }
 }
 
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "createAgent",
+        tag: "Agents",
+        summary: "Create an agent",
+        text: "It gets a key, which only this answer shows, and a root grant of these permissions. Give either `ownerId` or `owner`. An agent may create agents owned by itself, within what it may do.",
+        callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent],
+    };
+    Operation::post("/api/v1/agents", ABOUT, handle).refusing(&[
+        Refusal::NotNarrower,
+        Refusal::NotFound,
+        Refusal::Conflict,
+        Refusal::AgentLimitExceeded,
+        Refusal::GrantLimitExceeded,
+        Refusal::DepthExceeded,
+    ])
+}
+
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<WithToken<Agent>> {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
     issued(&state.engine.create_agent(&actor, &new).await?)

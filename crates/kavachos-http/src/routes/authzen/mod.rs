@@ -17,6 +17,7 @@ use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
 use kavachos_engine::actor::Actor;
 use kavachos_engine::{Decision, Question};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,8 +26,9 @@ use crate::routes::authorize::{Ask, Context, Why, question, why};
 /// The members of one evaluation. They are read one by one, so that those of a list can have defaults.
 pub(crate) const MEMBERS: [&str; 4] = ["subject", "action", "resource", "context"];
 
-#[derive(Deserialize)]
-struct Evaluation {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Evaluation")]
+pub(crate) struct Evaluation {
     subject: Subject,
     action: ActionForm,
     resource: ResourceForm,
@@ -34,45 +36,50 @@ struct Evaluation {
     context: Environment,
 }
 
-#[derive(Deserialize)]
-struct Subject {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EvaluationSubject")]
+pub(crate) struct Subject {
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "agent"))]
     kind: String,
     id: AgentId,
     #[serde(default)]
     properties: SubjectProperties,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, JsonSchema, Default)]
 struct SubjectProperties {
     /// The human for whom the agent acts.
     #[serde(rename = "for")]
     on_behalf_of: Option<UserId>,
 }
 
-#[derive(Deserialize)]
-struct ActionForm {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EvaluationAction")]
+pub(crate) struct ActionForm {
     name: Action,
     properties: Option<Map<String, Value>>,
 }
 
-#[derive(Deserialize)]
-struct ResourceForm {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EvaluationResource")]
+pub(crate) struct ResourceForm {
     #[serde(rename = "type")]
     kind: String,
     id: String,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "camelCase")]
-struct Environment {
+#[schemars(rename = "EvaluationEnvironment")]
+pub(crate) struct Environment {
     ip: Option<IpAddr>,
     user_agent: Option<String>,
     cost: Option<Cost>,
 }
 
 /// A decision in the form of the standard.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Verdict<'a> {
     decision: bool,
     context: Why<'a>,

@@ -6,23 +6,30 @@ use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::id::{AgentId, GrantId};
 use kavachos_core::invalid::Invalid;
+use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::{Life, NewDelegation};
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{Delegation, Life, NewDelegation};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::reply::{Reply, created};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Created, Reply, created};
 use crate::routes::agents::permissions;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewDelegation")]
 pub(crate) struct Ask {
     from: Owner,
     to: AgentId,
+    #[schemars(with = "PermissionSet")]
     permissions: Value,
     expires_at: Option<Timestamp>,
     ttl_seconds: Option<u64>,
@@ -32,11 +39,28 @@ pub(crate) struct Ask {
     reason: String,
 }
 
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "createDelegation",
+        tag: "Delegations",
+        summary: "Give an agent a part of what one may do",
+        text: "For a while and with a reason: 15 minutes unless said, at most until the giver's own end. An agent gives of its own.",
+        callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent],
+    };
+    Operation::post("/api/v1/delegations", ABOUT, handle).refusing(&[
+        Refusal::NotNarrower,
+        Refusal::NotFound,
+        Refusal::Conflict,
+        Refusal::GrantLimitExceeded,
+        Refusal::DepthExceeded,
+    ])
+}
+
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<Created<Delegation>> {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
     created(&state.engine.delegate(&actor, &new).await?)

@@ -12,15 +12,19 @@ use kavachos_core::tool_server::{
     Party, Proof, RegisteredScope, RegisteredScopes, TokenAlgorithm, Verification,
 };
 use kavachos_engine::PolicyChange;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::present;
 
 /// What is said of a tool server, when it is registered and when it is changed.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "ToolServerChange")]
 pub(crate) struct Members {
+    // Only a new one names it, and says so in its own schema.
+    #[schemars(skip)]
     audience: Option<Value>,
     name: Option<String>,
     scopes: Option<Vec<RegisteredScope>>,

@@ -1,31 +1,50 @@
 //! `POST /api/v1/users`: a new human.
 
 use axum::extract::State as FromState;
-use kavachos_engine::NewUser;
+use kavachos_core::permission::PermissionSet;
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{NewUser, User};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::reply::{Reply, created};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Created, Reply, created};
 use crate::routes::agents::create::ExternalOwner;
 use crate::routes::agents::permissions;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewUser")]
 pub(crate) struct Ask {
     email: Option<String>,
     name: Option<String>,
     external: Option<ExternalOwner>,
+    #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Value>,
+}
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "createUser",
+        tag: "Users",
+        summary: "Create a human",
+        text: "",
+        callers: &[Caller::Operator(Scope::UsersWrite)],
+    };
+    Operation::post("/api/v1/users", ABOUT, handle)
+        .refusing(&[Refusal::Conflict, Refusal::NotNarrower])
 }
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<Created<User>> {
     let (ask, actor) = body.with(actor);
     let new = NewUser {
         email: ask.email,
