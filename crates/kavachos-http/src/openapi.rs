@@ -176,6 +176,10 @@ impl Parts {
         for answer in answers {
             let mut schema = answer.form.schema(&mut self.written).to_value();
             close(&mut schema);
+            // What is told of the envelope is told once, for all.
+            if let Some(members) = schema.as_object_mut() {
+                members.remove("description");
+            }
             if !refused.is_empty() {
                 schema = json!({ "anyOf": [schema, error(refused)] });
             }

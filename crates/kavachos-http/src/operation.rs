@@ -210,12 +210,6 @@ impl Operation {
         self
     }
 
-    /// Without what the signature says but this operation never does.
-    pub(crate) fn never(mut self, refusal: Refusal) -> Self {
-        self.description.refusals.remove(&refusal);
-        self
-    }
-
     /// Refusing with a plain message.
     pub(crate) fn in_plain_words(mut self) -> Self {
         self.description.error_form = ErrorForm::Plain;

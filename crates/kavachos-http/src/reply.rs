@@ -65,7 +65,7 @@ pub(crate) struct Bare<T>(PhantomData<fn() -> T>);
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline)]
+#[schemars(rename = "{T}WithToken")]
 struct TokenForm<'a, T> {
     #[serde(flatten)]
     thing: &'a T,
@@ -77,7 +77,7 @@ struct TokenForm<'a, T> {
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
+#[schemars(rename = "{T}OnceDone")]
 struct Repeatable<'a, T> {
     #[serde(flatten)]
     thing: &'a T,

@@ -1,13 +1,15 @@
 //! What the signature of a handler says about its operation: each argument tells what it reads and refuses, the result
 //! what is answered.
 
+use std::any::TypeId;
+
 use kavachos_core::id::{Id, Named};
 use schemars::{JsonSchema, json_schema};
 
 use axum::extract::{Request, State as FromState};
 use http::HeaderMap;
 
-use crate::body::{Body, MAX_IDEMPOTENCY_KEY_BYTES, Question};
+use crate::body::{Body, MAX_IDEMPOTENCY_KEY_BYTES, Nothing, Question};
 use crate::call::{AnyKeyCall, Call};
 use crate::error::{Failure, Refusal};
 use crate::operation::{Description, Form, Parameter, Place};
@@ -132,11 +134,14 @@ impl<T: JsonSchema> Tells for Question<T> {
     }
 }
 
-impl<T: JsonSchema> Tells for Body<T> {
+impl<T: JsonSchema + 'static> Tells for Body<T> {
     fn tell(description: &mut Description) {
         Question::<T>::tell(description);
         if description.is_post() {
-            description.refusals.insert(Refusal::IdempotencyMismatch);
+            // A body that can be no other is never another one.
+            if TypeId::of::<T>() != TypeId::of::<Nothing>() {
+                description.refusals.insert(Refusal::IdempotencyMismatch);
+            }
             let form = Form::known(json_schema!({
                 "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_BYTES,
             }));

@@ -111,7 +111,7 @@ impl Contract {
     }
 
     fn off_the_map(&self, reply: &Reply, (status, code): (u16, &str)) -> Result<(), String> {
-        if reply.status == status && (reply.code() == code || reply.text.is_empty()) {
+        if reply.status == status && (reply.code() == code || reply.body.is_null()) {
             return Ok(());
         }
         Err(format!("it is no operation, so {status} `{code}` was due"))

@@ -20,8 +20,7 @@ pub(crate) fn operation() -> Operation {
         text: "",
         callers: &[Caller::Operator(Scope::SessionsWrite), Caller::Session],
     };
-    Operation::delete("/api/v1/sessions/{id}", ABOUT, revoke)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::delete("/api/v1/sessions/{id}", ABOUT, revoke).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn revoke(

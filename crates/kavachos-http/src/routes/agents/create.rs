@@ -27,18 +27,32 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NewAgent")]
 pub(crate) struct Ask {
+    /// The human or agent that owns it.
     owner_id: Option<Owner>,
+    /// The human that owns it, by a name of yours; made if there is none.
     owner: Option<ExternalOwner>,
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: String,
+    /// How it works.
     #[serde(rename = "type")]
     kind: AgentKind,
+    /// What it may do, at most what its owner may.
     #[schemars(with = "PermissionSet")]
     permissions: Value,
+    /// What must hold for every call.
     guards: Option<Constraints>,
+    /// How deep delegations below it may go.
+    #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
+    /// The grant that its own comes from, where an agent owns it.
     parent: Option<GrantId>,
+    /// When it ends.
     expires_at: Option<Timestamp>,
+    /// How long its key works: a day unless said, at most 366.
+    #[schemars(range(min = 1, max = 31_622_400))]
     key_ttl_seconds: Option<u64>,
+    /// An object of your own, at most 2 KiB.
     #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Value>,
 }
@@ -46,7 +60,11 @@ pub(crate) struct Ask {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ExternalOwner {
+    /// Who names them.
+    #[schemars(length(min = 1, max = 200))]
     provider: String,
+    /// Their name there.
+    #[schemars(length(min = 1, max = 200))]
     external_id: String,
 }
 

@@ -20,8 +20,7 @@ pub(crate) fn operation() -> Operation {
         text: "Its key stays dead: rotate it afterwards.",
         callers: &[Caller::Operator(Scope::AgentsWrite)],
     };
-    Operation::post("/api/v1/agents/{id}/resume", ABOUT, handle)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::post("/api/v1/agents/{id}/resume", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

@@ -20,6 +20,8 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "AgentRotation")]
 pub(crate) struct Ask {
+    /// How long the new key works: a day unless said, at most 366.
+    #[schemars(range(min = 1, max = 31_622_400))]
     key_ttl_seconds: Option<u64>,
 }
 
@@ -31,8 +33,7 @@ pub(crate) fn operation() -> Operation {
         text: "The old one is dead at once.",
         callers: &[Caller::Operator(Scope::AgentsWrite)],
     };
-    Operation::post("/api/v1/agents/{id}/rotate", ABOUT, handle)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::post("/api/v1/agents/{id}/rotate", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

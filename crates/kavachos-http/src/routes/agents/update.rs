@@ -23,14 +23,22 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "AgentChange")]
 pub(crate) struct Ask {
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
+    /// What it may do from now on.
     #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Value>,
+    /// What must hold for every call; `null` for nothing.
     #[serde(default, deserialize_with = "present")]
     guards: Option<Option<Constraints>>,
+    /// How deep delegations below it may go.
+    #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
+    /// When it ends; `null` for never.
     #[serde(default, deserialize_with = "present")]
     expires_at: Option<Option<Timestamp>>,
+    /// An object of your own; `null` for none.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Option<Value>>,

@@ -11,6 +11,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_engine::AuditFilter;
 use schemars::json_schema;
 
+use crate::error::Refusal;
 use crate::operation::{Form, Operation};
 use crate::params::Params;
 
@@ -30,6 +31,7 @@ pub(crate) fn filtered(operation: Operation) -> Operation {
         .query::<RequestId>("requestId", "Of this request.")
         .query::<Timestamp>("since", "From this time on.")
         .query::<Timestamp>("until", "Before this time.")
+        .refusing(&[Refusal::NotFound])
 }
 
 /// Which records: the same parameters for lists and for streams.

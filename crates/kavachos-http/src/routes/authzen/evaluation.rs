@@ -18,6 +18,7 @@ use crate::state::State;
 /// An evaluation as it was sent; it is read once what a list of them has for all of them is known.
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub(crate) struct Ask(#[schemars(with = "Evaluation")] Value);
 
 pub(crate) fn operation() -> Operation {

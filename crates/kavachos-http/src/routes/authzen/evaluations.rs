@@ -16,9 +16,7 @@ use crate::error::Failure;
 use crate::operation::{About, Caller, Operation};
 use crate::reply::{Bare, Reply, json};
 use crate::routes::authzen::evaluation::evaluate;
-use crate::routes::authzen::{
-    ActionForm, Environment, MEMBERS, ResourceForm, Subject, Verdict, read,
-};
+use crate::routes::authzen::{MEMBERS, Verdict, read};
 use crate::state::State;
 
 #[derive(Deserialize)]
@@ -102,36 +100,29 @@ pub(crate) enum OneOrAll<'a> {
 
 /// What is sent: it is read one by one, since each may leave out what stands beside the list.
 #[derive(JsonSchema)]
-#[schemars(rename = "Evaluations", rename_all = "camelCase")]
+#[schemars(rename = "Evaluations")]
 #[expect(
     dead_code,
     reason = "the members are read from the JSON; this is its form"
 )]
 struct Form {
-    /// Up to 100; each takes what it leaves out from beside the list.
+    /// Each is an `Evaluation` that may leave out what stands beside the list; one that cannot be read denies itself.
     #[schemars(length(max = MAX_QUESTIONS))]
-    evaluations: Option<Vec<Part>>,
-    #[schemars(rename = "options")]
+    evaluations: Option<Vec<Map<String, Value>>>,
     options: Option<Options>,
-    #[schemars(flatten)]
-    defaults: Part,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename = "EvaluationPart")]
-#[expect(
-    dead_code,
-    reason = "the members are read from the JSON; this is its form"
-)]
-struct Part {
-    subject: Option<Subject>,
-    action: Option<ActionForm>,
-    resource: Option<ResourceForm>,
-    context: Option<Environment>,
+    /// For all that name none, as in `Evaluation`.
+    subject: Option<Value>,
+    /// For all that name none, as in `Evaluation`.
+    action: Option<Value>,
+    /// For all that name none, as in `Evaluation`.
+    resource: Option<Value>,
+    /// For all that have none, as in `Evaluation`.
+    context: Option<Value>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub(crate) struct Ask(#[schemars(with = "Form")] Value);
 
 pub(crate) fn operation() -> Operation {

@@ -27,15 +27,27 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NewDelegation")]
 pub(crate) struct Ask {
+    /// Who gives.
     from: Owner,
+    /// Who gets it.
     to: AgentId,
+    /// What it may do, at most what the giver may.
     #[schemars(with = "PermissionSet")]
     permissions: Value,
+    /// When it ends; or say `ttlSeconds`.
     expires_at: Option<Timestamp>,
+    /// How long it lasts: 15 minutes unless said.
+    #[schemars(range(min = 1))]
     ttl_seconds: Option<u64>,
+    /// How deep it may be given on.
+    #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
+    /// What must hold for every call.
     guards: Option<Constraints>,
+    /// The grant that it comes from, where the giver has several.
     parent: Option<GrantId>,
+    /// Why, for the record.
+    #[schemars(length(min = 1, max = 200))]
     reason: String,
 }
 

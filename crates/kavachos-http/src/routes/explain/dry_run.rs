@@ -6,7 +6,6 @@ use kavachos_engine::actor::Scope;
 
 use crate::body;
 use crate::call::Call;
-use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
 use crate::reply::{Data, Reply, data};
 use crate::routes::authorize::{Ask, question};
@@ -20,7 +19,7 @@ pub(crate) fn operation() -> Operation {
         text: "Every path from the human, every hop and every permission. It decides nothing, and takes from no counter.",
         callers: &[Caller::Operator(Scope::AuthorizeAny), Caller::ToolServer],
     };
-    Operation::post("/api/v1/explain", ABOUT, handle).refusing(&[Refusal::NotFound])
+    Operation::post("/api/v1/explain", ABOUT, handle)
 }
 
 pub(crate) async fn handle(

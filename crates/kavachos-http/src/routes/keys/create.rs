@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
 use crate::reply::{Reply, WithToken, issued};
 use crate::routes::agents::permissions;
@@ -21,10 +20,16 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NewKey")]
 pub(crate) struct Ask {
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: String,
+    /// What it may be used for, or `*` alone.
+    #[schemars(length(min = 1))]
     scopes: Vec<String>,
+    /// What nothing made, widened or asked with it may exceed.
     #[schemars(with = "Option<PermissionSet>")]
     ceiling: Option<Value>,
+    /// When it ends.
     expires_at: Option<Timestamp>,
 }
 
@@ -36,7 +41,7 @@ pub(crate) fn operation() -> Operation {
         text: "None stronger than the one that makes it. Only this answer shows it.",
         callers: &[Caller::Operator(Scope::KeysWrite)],
     };
-    Operation::post("/api/v1/keys", ABOUT, handle).refusing(&[Refusal::NotNarrower])
+    Operation::post("/api/v1/keys", ABOUT, handle)
 }
 
 pub(crate) async fn handle(

@@ -22,11 +22,17 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "KeyChange")]
 pub(crate) struct Ask {
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
+    /// What it may be used for, or `*` alone.
+    #[schemars(length(min = 1))]
     scopes: Option<Vec<String>>,
+    /// What nothing made, widened or asked with it may exceed; `null` for no ceiling.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<PermissionSet>")]
     ceiling: Option<Option<Value>>,
+    /// When it ends; `null` for never.
     #[serde(default, deserialize_with = "present")]
     expires_at: Option<Option<Timestamp>>,
 }
@@ -39,8 +45,7 @@ pub(crate) fn operation() -> Operation {
         text: "",
         callers: &[Caller::Operator(Scope::KeysWrite)],
     };
-    Operation::patch("/api/v1/keys/{id}", ABOUT, handle)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::patch("/api/v1/keys/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

@@ -53,8 +53,7 @@ pub(crate) fn operation() -> Operation {
         text: "It gets a key, which only this answer shows, and may ask about what its scopes cover.",
         callers: &[Caller::Operator(Scope::ResourcesWrite)],
     };
-    Operation::post("/api/v1/resources", ABOUT, handle)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::post("/api/v1/resources", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

@@ -22,8 +22,7 @@ pub(crate) fn operation() -> Operation {
         text: "Its audience stays, since tokens name it.",
         callers: &[Caller::Operator(Scope::ResourcesWrite)],
     };
-    Operation::patch("/api/v1/resources/{id}", ABOUT, handle)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::patch("/api/v1/resources/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

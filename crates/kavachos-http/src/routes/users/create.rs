@@ -21,9 +21,15 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NewUser")]
 pub(crate) struct Ask {
+    /// An address; nobody else has it.
+    #[schemars(length(min = 3, max = 254))]
     email: Option<String>,
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
+    /// Your own name for them; nobody else has it.
     external: Option<ExternalOwner>,
+    /// What they may do at the most; everything unless said.
     #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Value>,
 }
@@ -36,8 +42,7 @@ pub(crate) fn operation() -> Operation {
         text: "",
         callers: &[Caller::Operator(Scope::UsersWrite)],
     };
-    Operation::post("/api/v1/users", ABOUT, handle)
-        .refusing(&[Refusal::Conflict, Refusal::NotNarrower])
+    Operation::post("/api/v1/users", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

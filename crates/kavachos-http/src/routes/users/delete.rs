@@ -20,8 +20,7 @@ pub(crate) fn operation() -> Operation {
         text: "All below stop at once. A tombstone and the records stay.",
         callers: &[Caller::Operator(Scope::UsersWrite)],
     };
-    Operation::delete("/api/v1/users/{id}", ABOUT, handle)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::delete("/api/v1/users/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

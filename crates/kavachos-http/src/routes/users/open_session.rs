@@ -20,11 +20,8 @@ pub(crate) fn operation() -> Operation {
         text: "It may do what the human may, within the ceiling of the key. It is fresh for 10 minutes.",
         callers: &[Caller::Operator(Scope::SessionsWrite)],
     };
-    Operation::post("/api/v1/users/{id}/sessions", ABOUT, handle).refusing(&[
-        Refusal::NotNarrower,
-        Refusal::Conflict,
-        Refusal::SessionLimitExceeded,
-    ])
+    Operation::post("/api/v1/users/{id}/sessions", ABOUT, handle)
+        .refusing(&[Refusal::Conflict, Refusal::SessionLimitExceeded])
 }
 
 pub(crate) async fn handle(

@@ -20,8 +20,7 @@ pub(crate) fn operation() -> Operation {
         text: "",
         callers: &[Caller::Operator(Scope::UsersWrite)],
     };
-    Operation::post("/api/v1/users/{id}/unban", ABOUT, handle)
-        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
+    Operation::post("/api/v1/users/{id}/unban", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

@@ -21,10 +21,15 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "UserChange")]
 pub(crate) struct Ask {
+    /// An address; `null` for none.
+    #[schemars(length(min = 3, max = 254))]
     #[serde(default, deserialize_with = "present")]
     email: Option<Option<String>>,
+    /// For display; `null` for none.
+    #[schemars(length(min = 1, max = 200))]
     #[serde(default, deserialize_with = "present")]
     name: Option<Option<String>>,
+    /// What they may do at the most; `null` for everything.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Option<Value>>,
@@ -38,8 +43,7 @@ pub(crate) fn operation() -> Operation {
         text: "Narrower permissions count at once, for all below.",
         callers: &[Caller::Operator(Scope::UsersWrite)],
     };
-    Operation::patch("/api/v1/users/{id}", ABOUT, handle)
-        .refusing(&[Refusal::Conflict, Refusal::NotNarrower])
+    Operation::patch("/api/v1/users/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

@@ -18,9 +18,15 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NewWebhook")]
 pub(crate) struct Ask {
+    /// `https`, on port 443 or one from 1024.
     url: String,
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
+    /// Kinds of records like `agent.revoked`, `agent.*` or `*`.
+    #[schemars(length(min = 1, max = 64))]
     kinds: Vec<String>,
+    /// Whether refusals are told too.
     #[serde(default)]
     denials: bool,
 }

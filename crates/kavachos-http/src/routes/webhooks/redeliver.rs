@@ -19,6 +19,7 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Redelivering")]
 pub(crate) struct Ask {
+    /// The record; all that was given up unless said.
     audit_id: Option<AuditId>,
 }
 

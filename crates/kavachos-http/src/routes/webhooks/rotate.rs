@@ -20,6 +20,8 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "WebhookRotation")]
 pub(crate) struct Ask {
+    /// How long messages are signed with the old secret too: a day unless said, at most a week.
+    #[schemars(range(max = 604_800))]
     overlap_seconds: Option<u64>,
 }
 

@@ -20,11 +20,18 @@ use crate::state::State;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "WebhookChange")]
 pub(crate) struct Ask {
+    /// `https`, on port 443 or one from 1024.
     url: Option<String>,
+    /// For display; `null` for none.
+    #[schemars(length(min = 1, max = 200))]
     #[serde(default, deserialize_with = "present")]
     name: Option<Option<String>>,
+    /// Kinds of records like `agent.revoked`, `agent.*` or `*`.
+    #[schemars(length(min = 1, max = 64))]
     kinds: Option<Vec<String>>,
+    /// Whether refusals are told too.
     denials: Option<bool>,
+    /// `active` or `paused`.
     status: Option<String>,
 }
 
