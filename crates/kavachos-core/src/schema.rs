@@ -17,6 +17,7 @@ use crate::constraint::{
 };
 use crate::decide::Code;
 use crate::id::{Id, Named};
+use crate::json::Object;
 use crate::ledger::Outcome;
 use crate::permission::{MAX_PERMISSIONS, Permission, PermissionSet};
 use crate::principal::{Owner, Status};
@@ -56,6 +57,24 @@ impl<K: Named> JsonSchema for Id<K> {
             "pattern": format!("^{}_{DIGITS}$", K::PREFIX),
             "examples": [format!("{}_01h455vb4pex5vsknk084sn02q", K::PREFIX)],
         })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
     }
 }
 

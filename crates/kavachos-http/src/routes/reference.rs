@@ -6,11 +6,10 @@ use std::sync::{Arc, OnceLock};
 use axum::response::IntoResponse;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 
-use crate::openapi;
 use crate::operation::{About, Answer, Description, Form, JSON, Operation};
 use crate::params::Params;
-use crate::reference_page;
 use crate::reply::{Answered, Kind, Reply};
+use crate::{openapi, reference_page};
 
 const HTML: &str = "text/html; charset=utf-8";
 

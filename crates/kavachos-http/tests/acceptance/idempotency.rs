@@ -329,6 +329,11 @@ async fn every_act_tells_another_request_under_the_same_key() {
             json!({ "auditId": world.audit }),
         ),
         (
+            "/api/v1/agents/{agent}/rotate",
+            json!({}),
+            json!({ "keyTtlSeconds": 60 }),
+        ),
+        (
             "/api/v1/approvals/{approval}/approve",
             json!({ "digest": world.digest }),
             json!({ "digest": "other" }),

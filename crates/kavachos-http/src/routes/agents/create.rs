@@ -6,6 +6,7 @@ use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
+use kavachos_core::json::Object;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
@@ -30,7 +31,7 @@ pub(crate) struct Ask {
     /// The human or agent that owns it.
     owner_id: Option<Owner>,
     /// The human that owns it, by a name of yours; made if there is none.
-    owner: Option<ExternalOwner>,
+    owner: Option<Object<ExternalOwner>>,
     /// For display.
     #[schemars(length(min = 1, max = 200))]
     name: String,
@@ -110,7 +111,7 @@ impl Ask {
         let owner = match (self.owner_id, self.owner) {
             (Some(Owner::User(id)), None) => NewOwner::User(id),
             (Some(Owner::Agent(id)), None) => NewOwner::Agent(id),
-            (None, Some(external)) => NewOwner::External(external.read()),
+            (None, Some(Object(external))) => NewOwner::External(external.read()),
             _ => {
                 return Err(Invalid::at(
                     "ownerId",

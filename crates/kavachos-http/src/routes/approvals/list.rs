@@ -5,6 +5,7 @@ use kavachos_engine::actor::Scope;
 use kavachos_engine::{Approval, ApprovalFilter};
 
 use crate::call::Call;
+use crate::error::Refusal;
 use crate::operation::{About, Caller, Form, Operation};
 use crate::params::Params;
 use crate::reply::{List, Reply, page};
@@ -23,6 +24,7 @@ pub(crate) fn operation() -> Operation {
         ],
     };
     Operation::get("/api/v1/approvals", ABOUT, handle).query::<kavachos_core::id::AgentId>("agentId", "Of this agent.").query::<kavachos_core::id::UserId>("userId", "For this human.").query_of("status", "With this status.", Form::known(schemars::json_schema!({ "type": "string", "enum": ["pending", "approved", "denied", "used"] })))
+        .refusing(&[Refusal::NotFound])
 }
 
 pub(crate) async fn handle(

@@ -5,6 +5,7 @@ use kavachos_engine::AuditRecord;
 use kavachos_engine::actor::Scope;
 
 use crate::call::Call;
+use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
 use crate::params::Params;
 use crate::reply::{List, Reply, page};
@@ -20,6 +21,7 @@ pub(crate) fn operation() -> Operation {
         callers: &[Caller::Operator(Scope::AuditRead), Caller::Session],
     };
     crate::routes::audit::filtered(Operation::get("/api/v1/audit", ABOUT, handle))
+        .refusing(&[Refusal::NotFound])
 }
 
 pub(crate) async fn handle(

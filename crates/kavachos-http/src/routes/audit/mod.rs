@@ -11,7 +11,6 @@ use kavachos_core::time::Timestamp;
 use kavachos_engine::AuditFilter;
 use schemars::json_schema;
 
-use crate::error::Refusal;
 use crate::operation::{Form, Operation};
 use crate::params::Params;
 
@@ -31,7 +30,6 @@ pub(crate) fn filtered(operation: Operation) -> Operation {
         .query::<RequestId>("requestId", "Of this request.")
         .query::<Timestamp>("since", "From this time on.")
         .query::<Timestamp>("until", "Before this time.")
-        .refusing(&[Refusal::NotFound])
 }
 
 /// Which records: the same parameters for lists and for streams.

@@ -3,6 +3,7 @@
 use axum::extract::State as FromState;
 use http::StatusCode;
 use kavachos_core::invalid::Invalid;
+use kavachos_core::json::Object;
 use kavachos_engine::actor::{Actor, Scope};
 use kavachos_engine::{MAX_QUESTIONS, Question};
 use schemars::JsonSchema;
@@ -21,7 +22,7 @@ use crate::state::State;
 pub(crate) struct Asks {
     /// The questions, answered in their order.
     #[schemars(length(min = 1, max = MAX_QUESTIONS))]
-    requests: Vec<Ask>,
+    requests: Vec<Object<Ask>>,
 }
 
 pub(crate) fn operation() -> Operation {
@@ -54,10 +55,10 @@ pub(crate) async fn handle(
     json(StatusCode::OK, &Data::of(answers))
 }
 
-fn questions(asks: Vec<Ask>, actor: &Actor) -> Result<Vec<(Actor, Question)>, Invalid> {
+fn questions(asks: Vec<Object<Ask>>, actor: &Actor) -> Result<Vec<(Actor, Question)>, Invalid> {
     // One more than there may be, for the engine to refuse.
     let asks = asks.into_iter().take(MAX_QUESTIONS + 1).enumerate();
-    asks.map(|(index, ask)| {
+    asks.map(|(index, Object(ask))| {
         let (question, actor) = question(ask, actor.clone())
             .map_err(|error| error.within(&format!("requests[{index}]")))?;
         Ok((actor, question))

@@ -10,6 +10,7 @@ use kavachos_core::constraint::Cost;
 use kavachos_core::decide::{Code, Request};
 use kavachos_core::id::{AgentId, ApprovalId, AuditId, UserId};
 use kavachos_core::invalid::Invalid;
+use kavachos_core::json::Object;
 use kavachos_core::resource::Resource;
 use kavachos_engine::actor::{Actor, Caller, Scope};
 use kavachos_engine::{Decision, Question};
@@ -46,7 +47,7 @@ pub(crate) struct Ask {
     /// What the call costs; not from an agent.
     pub(crate) cost: Option<Cost>,
     /// Where the call came from; not from an agent.
-    pub(crate) context: Option<Context>,
+    pub(crate) context: Option<Object<Context>>,
 }
 
 /// What an operator or a tool server says of the call that it asks about.
@@ -152,10 +153,10 @@ pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), 
             actor.ip
         }
         Caller::Operator(_) | Caller::ToolServer(_) | Caller::Local | Caller::Person(_) => {
-            let context = ask.context.unwrap_or(Context {
+            let Object(context) = ask.context.unwrap_or(Object(Context {
                 ip: None,
                 user_agent: None,
-            });
+            }));
             if let Some(stated) = context.user_agent {
                 actor.user_agent = Some(user_agent(stated)?);
             }

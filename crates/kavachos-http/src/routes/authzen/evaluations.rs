@@ -4,6 +4,7 @@ use axum::extract::State as FromState;
 use http::StatusCode;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json as strict;
+use kavachos_core::json::Object;
 use kavachos_engine::actor::{Actor, Scope};
 use kavachos_engine::{Decision, Error, MAX_QUESTIONS, Question};
 use schemars::JsonSchema;
@@ -24,7 +25,7 @@ struct List {
     #[serde(default)]
     evaluations: Vec<Map<String, Value>>,
     #[serde(default)]
-    options: Options,
+    options: Object<Options>,
 }
 
 #[derive(Deserialize, JsonSchema, Default)]
@@ -158,7 +159,7 @@ pub(crate) async fn handle(
         }
         read(&Value::Object(one), actor.clone())
     });
-    let outcomes = run(&state, asked.collect(), list.options.evaluations_semantic).await?;
+    let outcomes = run(&state, asked.collect(), list.options.0.evaluations_semantic).await?;
     let decisions = outcomes.iter().flatten();
     decisions.for_each(|decision| state.metrics.decided(decision));
     let evaluations = outcomes.iter().map(One::of).collect();

@@ -14,7 +14,7 @@ use kavachos_core::action::Action;
 use kavachos_core::constraint::Cost;
 use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::invalid::Invalid;
-use kavachos_core::json;
+use kavachos_core::json::{self, Object};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::{Decision, Question};
 use schemars::JsonSchema;
@@ -29,11 +29,11 @@ pub(crate) const MEMBERS: [&str; 4] = ["subject", "action", "resource", "context
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "Evaluation")]
 pub(crate) struct Evaluation {
-    subject: Subject,
-    action: ActionForm,
-    resource: ResourceForm,
+    subject: Object<Subject>,
+    action: Object<ActionForm>,
+    resource: Object<ResourceForm>,
     #[serde(default)]
-    context: Environment,
+    context: Object<Environment>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -44,7 +44,7 @@ pub(crate) struct Subject {
     kind: String,
     id: AgentId,
     #[serde(default)]
-    properties: SubjectProperties,
+    properties: Object<SubjectProperties>,
 }
 
 #[derive(Deserialize, JsonSchema, Default)]
@@ -97,10 +97,10 @@ impl<'a> Verdict<'a> {
 /// The question that an evaluation asks.
 fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> {
     let Evaluation {
-        subject,
-        action,
-        resource,
-        context,
+        subject: Object(subject),
+        action: Object(action),
+        resource: Object(resource),
+        context: Object(context),
     } = json::read(evaluation)?;
     if subject.kind != "agent" {
         let message = "decisions are made about agents; it must be `agent`";
@@ -111,15 +111,15 @@ fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> 
         .map_err(|error: Invalid| Invalid::at("resource", error.message()))?;
     let ask = Ask {
         agent_id: Some(subject.id),
-        on_behalf_of: subject.properties.on_behalf_of,
+        on_behalf_of: subject.properties.0.on_behalf_of,
         action: action.name,
         resource,
         arguments: action.properties.map(Value::Object),
         cost: context.cost,
-        context: Some(Context {
+        context: Some(Object(Context {
             ip: context.ip,
             user_agent: context.user_agent,
-        }),
+        })),
     };
     let (question, actor) = question(ask, actor)?;
     Ok((actor, question))

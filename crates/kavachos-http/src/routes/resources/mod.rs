@@ -7,7 +7,7 @@ pub(crate) mod show;
 pub(crate) mod update;
 
 use kavachos_core::invalid::Invalid;
-use kavachos_core::json;
+use kavachos_core::json::{self, Object};
 use kavachos_core::tool_server::{
     Party, Proof, RegisteredScope, RegisteredScopes, TokenAlgorithm, Verification,
 };
@@ -31,7 +31,7 @@ pub(crate) struct Members {
     name: Option<String>,
     /// What it has, 1 to 100.
     #[schemars(length(min = 1, max = 100))]
-    scopes: Option<Vec<RegisteredScope>>,
+    scopes: Option<Vec<Object<RegisteredScope>>>,
     /// The scopes of a request that names none, separated by blanks.
     #[serde(default, deserialize_with = "present")]
     default_scope: Option<Option<String>>,
@@ -57,6 +57,7 @@ impl Members {
     fn scopes(&mut self) -> Result<Option<RegisteredScopes>, Invalid> {
         self.scopes
             .take()
+            .map(|scopes| scopes.into_iter().map(|Object(scope)| scope).collect())
             .map(|scopes| RegisteredScopes::new(scopes).map_err(|error| error.within("scopes")))
             .transpose()
     }

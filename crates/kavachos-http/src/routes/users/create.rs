@@ -1,6 +1,7 @@
 //! `POST /api/v1/users`: a new human.
 
 use axum::extract::State as FromState;
+use kavachos_core::json::Object;
 use kavachos_core::permission::PermissionSet;
 use kavachos_engine::actor::Scope;
 use kavachos_engine::{NewUser, User};
@@ -28,7 +29,7 @@ pub(crate) struct Ask {
     #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
     /// Your own name for them; nobody else has it.
-    external: Option<ExternalOwner>,
+    external: Option<Object<ExternalOwner>>,
     /// What they may do at the most; everything unless said.
     #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Value>,
@@ -54,7 +55,7 @@ pub(crate) async fn handle(
     let new = NewUser {
         email: ask.email,
         name: ask.name,
-        external: ask.external.map(ExternalOwner::read),
+        external: ask.external.map(|Object(external)| external.read()),
         permissions: ask
             .permissions
             .map(|value| permissions("permissions", &value))
