@@ -117,7 +117,7 @@ impl Parts {
             }
             if let Some(form) = &description.body {
                 let schema = tidied(form.schema(&mut self.read).to_value());
-                members.insert("requestBody".to_owned(), self.request_body(schema));
+                members.insert("requestBody".to_owned(), self.request_body(&schema));
             }
         }
         operation
@@ -139,11 +139,11 @@ impl Parts {
     }
 
     /// A body without members that must be there may be left out.
-    fn request_body(&self, schema: Value) -> Value {
+    fn request_body(&self, schema: &Value) -> Value {
         let named = schema.get("$ref").and_then(Value::as_str);
         let named = named.and_then(|path| path.rsplit('/').next());
         let defined = named.and_then(|name| self.read.definitions().get(name));
-        let required = defined.unwrap_or(&schema).get("required").is_some();
+        let required = defined.unwrap_or(schema).get("required").is_some();
         json!({ "required": required, "content": { JSON: { "schema": schema } } })
     }
 
@@ -172,7 +172,7 @@ impl Parts {
     /// What is answered; where a status also refuses, either of both.
     fn answered(&mut self, answers: &[&Answer], refused: &[Refusal]) -> Value {
         let mut content = Map::new();
-        let mut headers = json!({ "X-Request-Id": header("X-Request-Id") });
+        let mut names = vec!["X-Request-Id"];
         for answer in answers {
             let mut schema = answer.form.schema(&mut self.written).to_value();
             close(&mut schema);
@@ -187,15 +187,13 @@ impl Parts {
                 answer.media_type.to_owned(),
                 json!({ "schema": tidied(schema) }),
             );
-            for name in answer.headers {
-                headers[*name] = header(name);
-            }
+            names.extend(answer.headers);
         }
         let text = match refused.is_empty() {
             true => "What was asked for.".to_owned(),
             false => format!("What was asked for, or an error. {}", texts(refused)),
         };
-        json!({ "description": text, "headers": headers, "content": content })
+        json!({ "description": text, "headers": headers_of(&names), "content": content })
     }
 
     /// A refusal, which operations that refuse the same share.
@@ -208,16 +206,16 @@ impl Parts {
         };
         let name = format!("{status}{kind}.{}", codes.join("."));
         let reference = json!({ "$ref": format!("#/components/responses/{name}") });
-        let mut headers = json!({ "X-Request-Id": header("X-Request-Id") });
+        let mut names = vec!["X-Request-Id"];
         match status {
-            401 => headers["WWW-Authenticate"] = header("WWW-Authenticate"),
-            429 => headers["Retry-After"] = header("Retry-After"),
+            401 => names.push("WWW-Authenticate"),
+            429 => names.push("Retry-After"),
             _ => {}
         }
         self.responses.entry(name).or_insert_with(|| {
             json!({
                 "description": texts(refused),
-                "headers": headers,
+                "headers": headers_of(&names),
                 "content": { media_type: { "schema": schema } },
             })
         });
@@ -336,8 +334,13 @@ fn security_schemes() -> Value {
     })
 }
 
-fn header(name: &str) -> Value {
-    json!({ "$ref": format!("#/components/headers/{name}") })
+/// References to these headers, by their names.
+fn headers_of(names: &[&str]) -> Map<String, Value> {
+    let reference = |name: &&str| {
+        let path = format!("#/components/headers/{name}");
+        ((*name).to_owned(), json!({ "$ref": path }))
+    };
+    names.iter().map(reference).collect()
 }
 
 fn headers() -> Value {

@@ -90,7 +90,7 @@ impl<'d> Page<'d> {
                 let Some(operation) = item.get(method) else {
                     continue;
                 };
-                if operation["tags"][0] == tag {
+                if list(&operation["tags"]).iter().any(|one| one == tag) {
                     all.push(Listed {
                         path,
                         method,
@@ -138,7 +138,7 @@ impl<'d> Page<'d> {
         self.paragraph(text(&operation["description"]));
         self.callers(list(&operation["security"]));
         self.parameters(list(&operation["parameters"]));
-        let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let body = body_of(operation);
         if !body.is_null() {
             self.raw("<h4>Body</h4>\n");
             self.object(body);
@@ -233,10 +233,12 @@ impl<'d> Page<'d> {
             let mut told = words(text(&response["description"]));
             for (media_type, content) in members(&response["content"]) {
                 if status.starts_with('2') {
-                    let form = self.form(&content["schema"]["properties"]["data"]);
-                    told = match content["schema"]["properties"]["data"].is_null() {
-                        true => format!("<code>{}</code>", escaped(media_type)),
-                        false => format!("<code>data</code>: {form}"),
+                    told = match content.pointer("/schema/properties/data") {
+                        None => format!("<code>{}</code>", escaped(media_type)),
+                        Some(data) => {
+                            let form = self.form(data);
+                            format!("<code>data</code>: {form}")
+                        }
                     };
                 }
             }
@@ -249,7 +251,8 @@ impl<'d> Page<'d> {
 
     fn types(&mut self) {
         self.raw("<h2 id=\"types\">Types</h2>\n");
-        for (name, schema) in members(&self.document["components"]["schemas"]) {
+        let schemas = self.document.pointer("/components/schemas");
+        for (name, schema) in schemas.into_iter().flat_map(members) {
             self.raw(&format!(
                 "<article id=\"type-{name}\">\n<h3>{}</h3>\n",
                 escaped(name)
@@ -318,7 +321,7 @@ impl<'d> Page<'d> {
         if !list(&listed.operation["security"]).is_empty() {
             line.push_str(" \\\n  -H \"Authorization: Bearer $KAVACH_KEY\"");
         }
-        let body = &listed.operation["requestBody"]["content"]["application/json"]["schema"];
+        let body = body_of(listed.operation);
         if !body.is_null() {
             let example = self.example(body, 0);
             // A single quote would end the argument.
@@ -334,8 +337,9 @@ impl<'d> Page<'d> {
     /// A value that fits: the example that is given, or one made of the members that must be there.
     fn example(&self, schema: &Value, depth: usize) -> Value {
         let schema = self.resolved(schema);
-        let given = [&schema["examples"][0], &schema["const"], &schema["enum"][0]];
-        if let Some(given) = given.into_iter().find(|value| !value.is_null()) {
+        let first = |name: &str| list(&schema[name]).first();
+        let given = first("examples").or(schema.get("const")).or(first("enum"));
+        if let Some(given) = given {
             return given.clone();
         }
         if depth == MAX_EXAMPLE_DEPTH {
@@ -346,8 +350,9 @@ impl<'d> Page<'d> {
             Some("object") => {
                 let member = |name: &Value| {
                     let name = text(name);
-                    let value = self.example(&schema["properties"][name], depth + 1);
-                    (name.to_owned(), value)
+                    let member = schema["properties"].get(name);
+                    let value = member.map(|form| self.example(form, depth + 1));
+                    (name.to_owned(), value.unwrap_or_default())
                 };
                 list(&schema["required"])
                     .iter()
@@ -370,6 +375,12 @@ impl<'d> Page<'d> {
     fn raw(&mut self, html: &str) {
         self.out.push_str(html);
     }
+}
+
+/// The schema of what is sent; `null` without a body.
+fn body_of(operation: &Value) -> &Value {
+    let path = "/requestBody/content/application~1json/schema";
+    operation.pointer(path).unwrap_or(&Value::Null)
 }
 
 fn text(value: &Value) -> &str {

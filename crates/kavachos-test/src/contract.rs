@@ -3,6 +3,10 @@
 //! Promises: a status, a code, a member, a type, a header or a content type that the document does not tell fails the
 //! test that got it, and names the operation and the place. What was seen is written down, so that another test can tell
 //! which declared answers never came.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value is indexed by name: what is not there is `null`"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
