@@ -3,5 +3,7 @@
 //!
 //! Cargo runs the tests of a package in the order of their names, so this runs after the suites of acceptance.
 
+#[cfg(test)]
 mod answers;
+#[cfg(test)]
 mod document;
