@@ -9,12 +9,13 @@ readonly SKIP=77       # the exit code of a step that could not be tried
 readonly LOG_LINES=400 # how much of a failed step's log is shown
 
 # To add a step, write a function and name it here.
-readonly STEPS=(tools format lints tests docs benches edge dependencies advisories)
+readonly STEPS=(tools format lints tests api docs benches edge dependencies advisories)
 
 tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
   nginx -v || as_root sh -c 'apt-get update && apt-get install -y nginx-light'
   caddy version || as_root sh -c 'apt-get update && apt-get install -y caddy' || true
+  python3 -c 'import ensurepip, venv' || as_root sh -c 'apt-get update && apt-get install -y python3-venv'
   cargo fmt --version || rustup component add rustfmt
   cargo clippy --version || rustup component add clippy
   # The tests start clusters of their own from its binaries. Without them they say that they skipped PostgreSQL.
@@ -31,6 +32,9 @@ lints() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
 
 # Unit, integration and doc tests; among them the goldens and the directions of crates. Examples are built.
 tests() { cargo test --workspace --locked --no-fail-fast; }
+
+# Generated requests against a real server, held against its OpenAPI document; `scripts/schemathesis.sh long` sends more.
+api() { scripts/schemathesis.sh short; }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
 

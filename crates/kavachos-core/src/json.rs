@@ -4,9 +4,12 @@
 //! bounded depth, nothing after the value. [`canonical`] writes RFC 8785, the form that is hashed.
 
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+    self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess,
+    Visitor,
 };
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
@@ -54,6 +57,31 @@ fn check(value: &Value, at: Strict) -> Result<(), serde_json::Error> {
             let inner = at.deeper()?;
             members.values().try_for_each(|item| check(item, inner))
         }
+    }
+}
+
+/// A struct that is read from an object and from nothing else: by itself a derived reader would also take the members
+/// from a list, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectReader(PhantomData))
+    }
+}
+
+struct ObjectReader<T>(PhantomData<fn() -> T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectReader<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
     }
 }
 

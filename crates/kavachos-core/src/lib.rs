@@ -17,6 +17,8 @@ pub mod permission;
 pub mod principal;
 pub mod resource;
 pub mod revocation;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod secret;
 pub mod time;
 pub mod tool_server;

@@ -339,6 +339,12 @@ impl PermissionSet {
         let list = value
             .as_array()
             .ok_or_else(|| Invalid::new("permissions are a list"))?;
+        // A list that says the same a thousand times is too long, though little is left of it.
+        if list.len() > MAX_PERMISSIONS {
+            return Err(Invalid::new(format!(
+                "at most {MAX_PERMISSIONS} permissions; use patterns, or several grants"
+            )));
+        }
         let mut permissions = Vec::new();
         // Counted here too, so that what comes after too many is not even compiled.
         let mut tally = Tally::default();

@@ -41,6 +41,7 @@ const MAX_KEY_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// What an agent is for. It changes no decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AgentKind {
     /// Acts on its own within its authority.
@@ -100,6 +101,7 @@ pub struct NewAgent {
 
 /// An agent, as others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
     /// The id.
@@ -112,8 +114,10 @@ pub struct Agent {
     pub name: String,
     /// `autonomous`, `delegated` or `service`.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(with = "AgentKind"))]
     pub kind: String,
     /// `active`, `suspended`, `revoked` or `expired`: the agent's own; those above it are judged in every decision.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "suspended", "revoked", "expired"])))]
     pub status: &'static str,
     /// What its root grant permits.
     pub permissions: PermissionSet,
@@ -131,6 +135,10 @@ pub struct Agent {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_expires_at: Option<Timestamp>,
     /// The caller's own object.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<serde_json::Map<String, Value>>")
+    )]
     pub metadata: Option<Value>,
     /// When it was created.
     pub created_at: Timestamp,

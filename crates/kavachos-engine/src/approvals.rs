@@ -35,12 +35,14 @@ pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A request for a human's approval of one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
     /// The id.
     pub id: ApprovalId,
     /// `pending`, `approved` (and not used yet), `denied`, `used`, `expired`, or `revoked`: whoever approved was stopped
     /// before it was used.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["pending", "approved", "denied", "used", "expired", "revoked"])))]
     pub status: &'static str,
     /// The agent that wants to act.
     pub agent_id: AgentId,

@@ -18,6 +18,7 @@ use crate::weight::json_bytes;
 
 /// One way in which an agent has authority.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Authority {
     /// The human at the top.
@@ -30,6 +31,7 @@ pub struct Authority {
 
 /// One grant of a path.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorityHop {
     /// The grant.

@@ -27,6 +27,7 @@ use crate::weight::json_bytes;
 
 /// Why a question would be answered as it would be now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DryRun {
     /// Whether the agent may do it now.
@@ -45,6 +46,7 @@ pub struct DryRun {
 
 /// How one path went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PathReport {
     /// The human at the top.
@@ -63,6 +65,7 @@ pub struct PathReport {
 
 /// How one hop went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HopReport {
     /// The grant; `null` for the human.
@@ -79,6 +82,7 @@ pub struct HopReport {
 
 /// How one permission went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionReport {
     /// Names the permission by its content.
@@ -97,34 +101,51 @@ pub struct PermissionReport {
 
 /// Why a decision on record went as it did, in the words of its record.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
     /// The record.
     pub audit_id: AuditId,
     /// When it was decided.
+    #[cfg_attr(feature = "schema", schemars(with = "Timestamp"))]
     pub time: Value,
     /// Whether it was allowed.
     pub allowed: bool,
     /// The code.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub code: Value,
     /// The code in words.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub reason: Value,
     /// What would have had to change; `null` where the code is none of a decision.
     pub remedy: Option<&'static str>,
     /// The agent.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<kavachos_core::id::AgentId>")
+    )]
     pub agent_id: Value,
     /// The human.
     #[serde(rename = "for")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub subject: Value,
     /// The action.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub action: Value,
     /// The resource.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub resource: Value,
     /// The grants of the best path, root first.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<GrantId>"))]
     pub grant_path: Value,
     /// Of a denial, why the best paths did not permit.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Vec<serde_json::Map<String, Value>>")
+    )]
     pub paths: Vec<Value>,
     /// How many more paths there were.
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     pub more_paths: Value,
 }
 

@@ -69,6 +69,7 @@ pub enum Life {
 
 /// A grant, as others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Delegation {
     /// The id.
@@ -94,6 +95,7 @@ pub struct Delegation {
     /// Why it was given.
     pub reason: Option<String>,
     /// `active`, `revoked` or `expired`: its own; those above it are judged in every decision.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "suspended", "revoked", "expired"])))]
     pub status: &'static str,
     /// When it was written.
     pub created_at: Timestamp,

@@ -74,6 +74,7 @@ pub struct KeyChange {
 
 /// A key, as others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
     /// The id.
@@ -89,6 +90,7 @@ pub struct Key {
     /// The bound on everything that is made or asked with it; `null` for none.
     pub ceiling: Option<PermissionSet>,
     /// `active`, `suspended` (its variable is gone from the configuration), `revoked` or `expired`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "suspended", "revoked", "expired"])))]
     pub status: &'static str,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,

@@ -31,6 +31,8 @@ mod known;
 mod lifecycle;
 mod revoked;
 mod runtime;
+#[cfg(feature = "schema")]
+mod schema;
 mod sessions;
 mod settings;
 mod text;

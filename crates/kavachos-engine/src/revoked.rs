@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// From when on a kill counts, and how far it has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Revoked {
     /// From this time on nobody accepts what was stopped. Here, the only one who accepts anything, it is the moment of
@@ -16,6 +17,7 @@ pub struct Revoked {
 
 /// How far a kill has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// Everyone who could accept what was stopped knows of the kill.

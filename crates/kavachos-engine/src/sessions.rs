@@ -33,6 +33,7 @@ const IDLE_PARTS: u32 = 168;
 
 /// A session, as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// The id.
@@ -42,6 +43,7 @@ pub struct Session {
     /// The first characters of its token.
     pub shown: String,
     /// `active`, `revoked` or `expired`; that its human was stopped is told with the human.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "revoked", "expired"])))]
     pub status: &'static str,
     /// Who opened it: an operator key, or `system`.
     pub opened_by: String,

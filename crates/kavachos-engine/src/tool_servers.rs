@@ -106,6 +106,7 @@ impl PolicyChange {
 
 /// A tool server, as others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ToolServer {
     /// The id.
@@ -122,6 +123,7 @@ pub struct ToolServer {
     #[serde(flatten)]
     pub policy: TokenPolicy,
     /// `active` or `revoked`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "revoked"])))]
     pub status: &'static str,
     /// When it was registered.
     pub created_at: Timestamp,

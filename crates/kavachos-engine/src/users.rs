@@ -26,6 +26,7 @@ use crate::text;
 
 /// How someone else's identity provider names a human.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct External {
     /// Which provider; a name of your own choice such as `clerk`.
@@ -69,6 +70,7 @@ pub struct UserChange {
 
 /// A human, as others see them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// The id.

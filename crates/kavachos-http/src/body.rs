@@ -17,10 +17,10 @@ use crate::state::State;
 /// The largest body.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The longest `Idempotency-Key`.
-const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
+pub(crate) const MAX_IDEMPOTENCY_KEY_BYTES: usize = 200;
 
 /// The body of a route that needs nothing said: an empty one, or an empty object.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
@@ -29,6 +29,10 @@ pub(crate) struct Body<T> {
     pub(crate) value: T,
     idempotency: Option<Idempotency>,
 }
+
+/// The body of a question: one that takes no `Idempotency-Key`, since an allow that was given once says nothing about
+/// now.
+pub(crate) struct Question<T>(pub(crate) T);
 
 /// An `Idempotency-Key` and the request that it came with.
 struct Idempotency {
@@ -76,19 +80,23 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
     }
 }
 
-impl<T> Body<T> {
-    /// The body of a question: one that takes no `Idempotency-Key`, since an allow that was given once says nothing about
-    /// now.
-    pub(crate) fn question(self) -> Result<T, Invalid> {
-        match self.idempotency {
-            None => Ok(self.value),
+impl<T: DeserializeOwned> FromRequest<State> for Question<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Failure> {
+        let body = Body::from_request(request, state).await?;
+        match body.idempotency {
+            None => Ok(Self(body.value)),
             Some(_) => Err(Invalid::at(
                 "Idempotency-Key",
                 "an answer cannot be repeated; leave the header out and ask again",
-            )),
+            )
+            .into()),
         }
     }
+}
 
+impl<T> Body<T> {
     /// The body, and the actor with what the `Idempotency-Key` means for this caller and route.
     pub(crate) fn with(self, actor: Actor) -> (T, Actor) {
         let once = self.idempotency.map(|idempotency| {

@@ -29,6 +29,57 @@ pub(crate) enum Failure {
     MethodNotAllowed,
 }
 
+macro_rules! refusals {
+    ($($name:ident = $status:literal $code:literal, $text:literal;)*) => {
+        /// Every code that an error can have, with its status: what the document tells.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Refusal {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Refusal {
+            /// All of them.
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            pub(crate) const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            pub(crate) const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// When it is given.
+            pub(crate) const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+refusals! {
+    MalformedRequest = 400 "malformed_request", "`field` names the member, parameter or header.";
+    Unauthenticated = 401 "unauthenticated", "The credential is missing, unknown or dead.";
+    Forbidden = 403 "forbidden", "The caller is known and may not do this.";
+    NotNarrower = 403 "not_narrower", "More is asked for than the giver has.";
+    NotFound = 404 "not_found", "There is no such thing, or it is not yours to see.";
+    RequestTimeout = 408 "request_timeout", "The request did not come to its end in time; nothing was done.";
+    Conflict = 409 "conflict", "It is not in a state in which this can be done.";
+    IdempotencyMismatch = 409 "idempotency_mismatch", "The `Idempotency-Key` was used with another request.";
+    TooLarge = 413 "too_large", "The body is longer than 256 KiB.";
+    AgentLimitExceeded = 422 "agent_limit_exceeded", "The human has as many agents as allowed.";
+    GrantLimitExceeded = 422 "grant_limit_exceeded", "There are as many delegations as allowed.";
+    SessionLimitExceeded = 422 "session_limit_exceeded", "The human has as many sessions as allowed.";
+    WebhookLimitExceeded = 422 "webhook_limit_exceeded", "There are as many webhooks as allowed.";
+    DepthExceeded = 422 "depth_exceeded", "The chain would become too deep.";
+    TooManyRequests = 429 "too_many_requests", "The caller was refused too often; see `Retry-After`.";
+    Internal = 500 "internal", "A defect of ours.";
+    Busy = 503 "busy", "Nothing was done; try again.";
+    LedgerUnavailable = 503 "ledger_unavailable", "Nothing can be recorded, so nothing was done.";
+    OutcomeUnknown = 503 "outcome_unknown", "It is not known whether it was done; look before you repeat it.";
+}
+
 #[derive(Serialize)]
 struct Envelope<'a> {
     error: Body<'a>,
@@ -214,6 +265,46 @@ const fn is_reordering(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_error_has_the_status_that_the_document_tells_of_its_code() {
+        let words = || "words".to_owned();
+        let limit = |code| Error::LimitExceeded {
+            code,
+            message: words(),
+        };
+        let errors = [
+            Error::Invalid(Invalid::new("no")),
+            Error::Unauthenticated("no"),
+            Error::Forbidden(words()),
+            Error::NotNarrower(Invalid::new("no")),
+            Error::NotFound("thing"),
+            Error::WrongState(words()),
+            Error::IdempotencyMismatch,
+            limit("agent_limit_exceeded"),
+            limit("grant_limit_exceeded"),
+            limit("session_limit_exceeded"),
+            limit("webhook_limit_exceeded"),
+            Error::DepthExceeded(words()),
+            Error::TooManyRequests {
+                retry_after: std::time::Duration::ZERO,
+            },
+            Error::Internal(words()),
+            Error::Busy,
+            Error::LedgerUnavailable(words()),
+            Error::OutcomeUnknown,
+        ];
+        let mut failures: Vec<Failure> = errors.into_iter().map(Failure::from).collect();
+        failures.extend([Failure::TooLarge, Failure::TooSlow]);
+        for refusal in Refusal::ALL {
+            let failure = failures
+                .iter()
+                .find(|failure| failure.code() == refusal.code());
+            let status = failure.map(|failure| failure.status().as_u16());
+            assert_eq!(status, Some(refusal.status()), "{refusal:?}");
+        }
+        assert_eq!(failures.len(), Refusal::ALL.len());
+    }
 
     #[test]
     fn what_is_shown_is_short_and_plain() {

@@ -9,12 +9,16 @@ mod call;
 mod context;
 mod error;
 mod metrics;
+mod openapi;
+mod operation;
 mod params;
+mod reference_page;
 mod reply;
 mod routes;
+mod signature;
 mod state;
 
 pub use call::LocalCaller;
 pub use context::{Overdue, overdue};
-pub use routes::router;
+pub use routes::{openapi, router};
 pub use state::{Options, PeerOf, State};

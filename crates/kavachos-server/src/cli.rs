@@ -60,6 +60,8 @@ enum Command {
     Host(HostCommand),
     #[command(flatten)]
     Api(ApiCommand),
+    /// Print the OpenAPI document of the HTTP API
+    Openapi,
     /// Print the help of every command
     #[command(hide = true)]
     Reference,
@@ -165,6 +167,10 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
     match cli.command {
         Command::Reference => {
             output.lines(reference());
+            Ok(Outcome::Done)
+        }
+        Command::Openapi => {
+            output.json(kavachos_http::openapi().trim_end().as_bytes());
             Ok(Outcome::Done)
         }
         Command::Host(HostCommand::Doctor) => block_on(

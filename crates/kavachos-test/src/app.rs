@@ -205,7 +205,7 @@ impl TestApp {
 
     /// The client of this server.
     pub fn client(&self) -> Client {
-        Client::new(self.server.address())
+        Client::under_contract(self.server.address())
     }
 
     /// A caller without a credential.

@@ -13,18 +13,31 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::contract::{Sent, contract};
+
 /// A call that takes longer hangs: the test fails instead of waiting for ever.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
 
 /// Calls one server.
 #[derive(Debug, Clone, Copy)]
-pub struct Client(SocketAddr);
+pub struct Client {
+    server: SocketAddr,
+    terms: Terms,
+}
+
+/// Whether answers are held against the OpenAPI document.
+#[derive(Debug, Clone, Copy)]
+enum Terms {
+    Contract,
+    Nothing,
+}
 
 /// One caller of a server: its credential, the address that it calls from, and headers of its own.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is called before a method and a path are given"]
 pub struct Call {
     server: SocketAddr,
+    terms: Terms,
     from: Option<IpAddr>,
     headers: HeaderMap,
 }
@@ -43,20 +56,28 @@ pub struct Reply {
 }
 
 impl Client {
-    /// A client of the server that listens here.
+    /// A client of whatever listens here.
     pub fn new(server: SocketAddr) -> Self {
-        Self(server)
+        let terms = Terms::Nothing;
+        Self { server, terms }
+    }
+
+    /// A client of a server of ours: an answer that its OpenAPI document does not tell fails the test.
+    pub fn under_contract(server: SocketAddr) -> Self {
+        let terms = Terms::Contract;
+        Self { server, terms }
     }
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
-        self.0
+        self.server
     }
 
     /// A caller without a credential.
     pub fn anonymous(&self) -> Call {
         Call {
-            server: self.0,
+            server: self.server,
+            terms: self.terms,
             from: None,
             headers: HeaderMap::new(),
         }
@@ -114,9 +135,19 @@ impl Call {
 
     /// Any method with any bytes; with a body it says `application/json`, unless a header says otherwise.
     pub async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Reply {
-        timeout(LONGEST_CALL, self.exchange(method, path, body))
+        let sent = Sent {
+            method: method.clone(),
+            path: path.to_owned(),
+            body: body.clone(),
+        };
+        let reply = timeout(LONGEST_CALL, self.exchange(method, path, body))
             .await
-            .unwrap_or_else(|_| panic!("`{path}` was not answered within {LONGEST_CALL:?}"))
+            .unwrap_or_else(|_| panic!("`{path}` was not answered within {LONGEST_CALL:?}"));
+        match self.terms {
+            Terms::Contract => contract().hold(&sent, &reply),
+            Terms::Nothing => {}
+        }
+        reply
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Reply {

@@ -18,6 +18,8 @@ mod client;
 #[cfg(feature = "app")]
 mod clock;
 #[cfg(feature = "app")]
+mod contract;
+#[cfg(feature = "app")]
 mod database;
 #[cfg(feature = "app")]
 mod permissions;
@@ -37,6 +39,7 @@ pub use self::{
     app::{Setup, TestAgent, TestApp, TestSession},
     client::{Call, Client, Event, Events, Reply},
     clock::{ManualClock, START},
+    contract::{Contract, Declared, Sent, contract},
     database::{copied, damage, stored_head},
     permissions::{may, may_under},
     receiver::{Message, Receiver},

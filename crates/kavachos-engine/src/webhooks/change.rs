@@ -34,6 +34,7 @@ pub struct RotatedSecret {
 
 /// What is told again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Redelivery {
     /// The record; `null` for everything that was given up.

@@ -10,6 +10,7 @@ const MAX_PATTERN_BYTES: usize = 64;
 
 /// Patterns of kinds: `agent.revoked` one kind, `agent.*` all that begin with `agent.`, `*` every kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Kinds(Vec<String>);
 

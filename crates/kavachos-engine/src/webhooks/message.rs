@@ -43,6 +43,7 @@ pub(super) enum Told {
 
 /// What came of a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Tested {
     /// The record of the test, which the message told of.

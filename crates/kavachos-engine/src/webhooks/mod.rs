@@ -125,6 +125,7 @@ const GONE: &str = "gone";
 
 /// A webhook, as others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Webhook {
     /// The id.
@@ -138,6 +139,7 @@ pub struct Webhook {
     /// Whether refusals are told too.
     pub denials: bool,
     /// `active`, `paused`, or `gone`: the receiver said that it is no more.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "paused", "gone"])))]
     pub status: String,
     /// How many records it has not looked at yet.
     pub behind: u64,
@@ -164,6 +166,7 @@ pub struct MadeWebhook {
 
 /// A message that was not acknowledged yet, or was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
     /// The record that it tells of, which is also the id of the message.

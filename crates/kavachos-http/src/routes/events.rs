@@ -9,16 +9,19 @@ use std::fmt::Write;
 use axum::body::{Body, Bytes};
 use axum::extract::State as FromState;
 use axum::response::IntoResponse;
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{self, unfold};
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName};
 use kavachos_core::invalid::Invalid;
+use kavachos_engine::actor::Scope;
 use kavachos_engine::page::CursorKey;
 use kavachos_engine::{AuditRecord, EventReader, Heard};
+use schemars::json_schema;
 
 use crate::call::Call;
+use crate::operation::{About, Answer, Caller, Description, Form, Operation};
 use crate::params::Params;
-use crate::reply::Reply;
+use crate::reply::{Answered, Kind, Reply};
 use crate::routes::audit;
 use crate::state::State;
 
@@ -28,12 +31,49 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// The first lines: how long a client waits before it comes back, in milliseconds.
 const GREETING: &str = "retry: 1000\n: records as they come\n\n";
 
+/// 200 with messages until the caller hangs up.
+pub(crate) struct Stream;
+
+impl Kind for Stream {
+    fn tell(description: &mut Description) {
+        let number = json_schema!({ "type": "string", "pattern": "^(0|[1-9][0-9]{0,18})$" });
+        let text = "The `id` of the last message that was read, after a break.";
+        description.header("Last-Event-ID", text, Form::known(number));
+        description.answers.push(Answer {
+            status: 200,
+            media_type: EVENT_STREAM,
+            form: Form::of::<String>(),
+            headers: &[],
+        });
+    }
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "followRecords",
+        tag: "Audit",
+        summary: "Follow records as they come",
+        text: "Server-sent events: each message is a record, `id` its number. The last message is of the type `end`, and \
+               its `code` says why.",
+        callers: &[Caller::Operator(Scope::AuditRead)],
+    };
+    let number = json_schema!({ "type": "string", "pattern": "^(0|[1-9][0-9]{0,18})$" });
+    let after = "The number of a record: those after it.";
+    audit::filtered(Operation::get("/api/v1/events", ABOUT, handle)).query_of(
+        "after",
+        after,
+        Form::known(number),
+    )
+}
+
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     headers: HeaderMap,
     mut params: Params,
-) -> Reply {
+) -> Reply<Stream> {
     let filter = audit::filter(&mut params)?;
     let given: Option<String> = params.take("after")?;
     params.end()?;
@@ -43,11 +83,9 @@ pub(crate) async fn handle(
         None => given.map(|text| number("after", &text)).transpose()?,
     };
     let reader = state.engine.listen(&actor, &filter, after).await?;
-    let headers = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (X_ACCEL_BUFFERING, "no"),
-    ];
-    Ok((headers, Body::from_stream(messages(reader))).into_response())
+    let headers = [(CONTENT_TYPE, EVENT_STREAM), (X_ACCEL_BUFFERING, "no")];
+    let response = (headers, Body::from_stream(messages(reader)));
+    Ok(Answered::of(response.into_response()))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Invalid> {
@@ -78,7 +116,7 @@ enum Next {
     Nothing,
 }
 
-fn messages(reader: EventReader) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn messages(reader: EventReader) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
     unfold(Next::Greeting(reader), |next| async {
         let (text, next) = match next {
             Next::Greeting(reader) => (GREETING.to_owned(), Next::News(reader)),

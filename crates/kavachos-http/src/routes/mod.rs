@@ -11,6 +11,7 @@ mod explain;
 mod forward_auth;
 mod keys;
 mod operations;
+mod reference;
 mod resources;
 mod sessions;
 mod users;
@@ -19,7 +20,6 @@ mod webhooks;
 use axum::Router;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
 use http::request::Parts;
 use kavachos_core::id::{Id, Named};
 use kavachos_core::invalid::Invalid;
@@ -27,14 +27,25 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::context::{around, caught};
 use crate::error::Failure;
+use crate::operation::Operation;
+use crate::routes::reference::Published;
 use crate::state::State;
 
 /// All routes of one tenant.
 ///
-/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version` and what is `/.well-known/`.
+/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/docs` and what is
+/// `/.well-known/`.
 pub fn router(state: State) -> Router {
-    // The paths in full: every nested router boxes each request once more.
-    with_webhooks(looking_after(asking(people(managing(Router::new())))))
+    let (published, operations) = published(operations());
+    let mut router = Router::new();
+    let mut descriptions = Vec::with_capacity(operations.len());
+    for operation in operations {
+        // The paths in full: every nested router boxes each request once more.
+        router = router.route(&operation.description.path, operation.route);
+        descriptions.push(operation.description);
+    }
+    published.describe(descriptions);
+    router
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         // One layer of two: every layer by itself boxes each request once more.
@@ -45,141 +56,114 @@ pub fn router(state: State) -> Router {
         .with_state(state)
 }
 
+/// The OpenAPI document of these routes, as `/openapi.json` gives it.
+pub fn openapi() -> String {
+    let (_, operations) = published(operations());
+    let descriptions = operations
+        .into_iter()
+        .map(|operation| operation.description);
+    crate::openapi::text(&descriptions.collect::<Vec<_>>())
+}
+
+/// The operations with those that publish what is told of all of them.
+fn published(mut operations: Vec<Operation>) -> (Published, Vec<Operation>) {
+    let published = Published::default();
+    operations.extend(reference::operations(&published));
+    (published, operations)
+}
+
+/// All operations but those of the reference. What is added here is on the router and in the document.
+fn operations() -> Vec<Operation> {
+    let mut all = questions();
+    all.extend(managing());
+    all.extend(people());
+    all.extend(telling());
+    all.extend(operations::operations());
+    all
+}
+
+/// Decisions, and why.
+fn questions() -> Vec<Operation> {
+    let mut all = vec![
+        authorize::operation(),
+        authorize::batch::operation(),
+        explain::dry_run::operation(),
+    ];
+    all.extend(forward_auth::operations());
+    all.extend([
+        authzen::evaluation::operation(),
+        authzen::evaluations::operation(),
+        authzen::configuration::operation(),
+    ]);
+    all
+}
+
 /// Agents, what is granted to them, and what humans are asked.
-fn managing(router: Router<State>) -> Router<State> {
-    router
-        .route(
-            "/api/v1/agents",
-            get(agents::list::handle).post(agents::create::handle),
-        )
-        .route(
-            "/api/v1/agents/{id}",
-            get(agents::show::handle)
-                .patch(agents::update::handle)
-                .delete(agents::revoke::handle),
-        )
-        .route("/api/v1/agents/{id}/rotate", post(agents::rotate::handle))
-        .route("/api/v1/agents/{id}/suspend", post(agents::suspend::handle))
-        .route("/api/v1/agents/{id}/resume", post(agents::resume::handle))
-        .route(
-            "/api/v1/agents/{id}/permissions",
-            get(agents::permissions::handle),
-        )
-        .route(
-            "/api/v1/delegations",
-            get(delegations::list::handle).post(delegations::create::handle),
-        )
-        .route(
-            "/api/v1/delegations/{id}",
-            get(delegations::show::handle).delete(delegations::revoke::handle),
-        )
-        .route("/api/v1/approvals", get(approvals::list::handle))
-        .route("/api/v1/approvals/{id}", get(approvals::show::handle))
-        .route(
-            "/api/v1/approvals/{id}/approve",
-            post(approvals::approve::handle),
-        )
-        .route("/api/v1/approvals/{id}/deny", post(approvals::deny::handle))
+fn managing() -> Vec<Operation> {
+    vec![
+        agents::list::operation(),
+        agents::create::operation(),
+        agents::show::operation(),
+        agents::update::operation(),
+        agents::revoke::operation(),
+        agents::rotate::operation(),
+        agents::suspend::operation(),
+        agents::resume::operation(),
+        agents::permissions::operation(),
+        delegations::list::operation(),
+        delegations::create::operation(),
+        delegations::show::operation(),
+        delegations::revoke::operation(),
+        approvals::list::operation(),
+        approvals::show::operation(),
+        approvals::approve::operation(),
+        approvals::deny::operation(),
+    ]
 }
 
 /// Humans, operators and tool servers.
-fn people(router: Router<State>) -> Router<State> {
-    router
-        .route(
-            "/api/v1/users",
-            get(users::list::handle).post(users::create::handle),
-        )
-        .route(
-            "/api/v1/users/{id}",
-            get(users::show::handle)
-                .patch(users::update::handle)
-                .delete(users::delete::handle),
-        )
-        .route("/api/v1/users/{id}/ban", post(users::ban::handle))
-        .route("/api/v1/users/{id}/unban", post(users::unban::handle))
-        .route(
-            "/api/v1/users/{id}/sessions",
-            get(users::sessions::handle).post(users::open_session::handle),
-        )
-        .route("/api/v1/sessions/{id}", delete(sessions::revoke))
-        .route(
-            "/api/v1/keys",
-            get(keys::list::handle).post(keys::create::handle),
-        )
-        .route(
-            "/api/v1/keys/{id}",
-            get(keys::show::handle)
-                .patch(keys::update::handle)
-                .delete(keys::revoke::handle),
-        )
-        .route(
-            "/api/v1/resources",
-            get(resources::list::handle).post(resources::create::handle),
-        )
-        .route(
-            "/api/v1/resources/{id}",
-            get(resources::show::handle)
-                .patch(resources::update::handle)
-                .delete(resources::revoke::handle),
-        )
+fn people() -> Vec<Operation> {
+    vec![
+        users::list::operation(),
+        users::create::operation(),
+        users::show::operation(),
+        users::update::operation(),
+        users::delete::operation(),
+        users::ban::operation(),
+        users::unban::operation(),
+        users::sessions::operation(),
+        users::open_session::operation(),
+        sessions::operation(),
+        keys::list::operation(),
+        keys::create::operation(),
+        keys::show::operation(),
+        keys::update::operation(),
+        keys::revoke::operation(),
+        resources::list::operation(),
+        resources::create::operation(),
+        resources::show::operation(),
+        resources::update::operation(),
+        resources::revoke::operation(),
+    ]
 }
 
-/// Decisions, and the record of them.
-fn asking(router: Router<State>) -> Router<State> {
-    router
-        .route("/api/v1/authorize", post(authorize::handle))
-        .route("/api/v1/authorize/batch", post(authorize::batch::handle))
-        .route(
-            "/api/v1/forward-auth",
-            get(forward_auth::handle).post(forward_auth::handle),
-        )
-        .route("/api/v1/explain", post(explain::dry_run::handle))
-        .route("/api/v1/explain/{id}", get(explain::recorded::handle))
-        .route("/api/v1/audit", get(audit::list::handle))
-        .route("/api/v1/audit/{id}", get(audit::show::handle))
-        .route("/api/v1/events", get(events::handle))
-        .route("/access/v1/evaluation", post(authzen::evaluation::handle))
-        .route("/access/v1/evaluations", post(authzen::evaluations::handle))
-        .route(
-            "/.well-known/authzen-configuration",
-            get(authzen::configuration::handle),
-        )
-}
-
-/// For whoever operates the server.
-fn looking_after(router: Router<State>) -> Router<State> {
-    router
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
-        .route("/version", get(operations::version))
-}
-
-fn with_webhooks(routes: Router<State>) -> Router<State> {
-    routes
-        .route(
-            "/api/v1/webhooks",
-            get(webhooks::list::handle).post(webhooks::create::handle),
-        )
-        .route(
-            "/api/v1/webhooks/{id}",
-            get(webhooks::show::handle)
-                .patch(webhooks::update::handle)
-                .delete(webhooks::delete::handle),
-        )
-        .route(
-            "/api/v1/webhooks/{id}/rotate",
-            post(webhooks::rotate::handle),
-        )
-        .route("/api/v1/webhooks/{id}/test", post(webhooks::test::handle))
-        .route(
-            "/api/v1/webhooks/{id}/redeliver",
-            post(webhooks::redeliver::handle),
-        )
-        .route(
-            "/api/v1/webhooks/{id}/deliveries",
-            get(webhooks::deliveries::handle),
-        )
+/// The record of all that happened, and how others learn of it.
+fn telling() -> Vec<Operation> {
+    vec![
+        audit::list::operation(),
+        audit::show::operation(),
+        explain::recorded::operation(),
+        events::operation(),
+        webhooks::list::operation(),
+        webhooks::create::operation(),
+        webhooks::show::operation(),
+        webhooks::update::operation(),
+        webhooks::delete::operation(),
+        webhooks::rotate::operation(),
+        webhooks::test::operation(),
+        webhooks::redeliver::operation(),
+        webhooks::deliveries::operation(),
+    ]
 }
 
 async fn no_such_route() -> Failure {

@@ -108,6 +108,10 @@ async fn only_the_operations_routes_are_open() {
     for path in OPEN {
         app.anonymous().get(path).await.expect(200);
     }
+    for path in ["/openapi.json", "/docs", OPEN[6]] {
+        let unknown = app.anonymous().get(&format!("{path}?x=1")).await;
+        unknown.refused(400, "malformed_request");
+    }
     app.anonymous()
         .get("/api/v1/nothing")
         .await

@@ -425,3 +425,45 @@ async fn malformed_credentials_are_401_and_nothing_worse() {
             .refused(401, "unauthenticated");
     }
 }
+
+/// Schemathesis found that a derived reader also takes the members of an object from a list, in order.
+#[tokio::test]
+async fn a_list_is_no_object_wherever_it_stands() {
+    let app = crate::start().await;
+    let user = app.user().await;
+    let agent = app.agent(&user, may(&["read"], "mcp:x")).await;
+    let question = |context: Value| json!({ "agentId": agent.id, "action": "read", "resource": "mcp:x", "context": context });
+    let refused = app.ask(question(json!(["192.0.2.1", "curl"]))).await;
+    assert_eq!(refused.refused(400, "malformed_request").field(), "context");
+    let listed = json!({ "requests": [[agent.id, null, "read", "mcp:x", null, null, null]] });
+    let refused = app.operator().post("/api/v1/authorize/batch", listed).await;
+    assert_eq!(
+        refused.refused(400, "malformed_request").field(),
+        "requests[0]"
+    );
+    let external = json!({ "external": ["demo", "ada"] });
+    let refused = app.operator().post("/api/v1/users", external).await;
+    assert_eq!(
+        refused.refused(400, "malformed_request").field(),
+        "external"
+    );
+    // The twin: the same members by their names.
+    let named = question(json!({ "ip": "192.0.2.1", "userAgent": "curl" }));
+    app.ask(named).await.decided("allowed");
+}
+
+/// Schemathesis found that a list was counted only after what stands twice was taken out.
+#[tokio::test]
+async fn a_list_of_permissions_is_counted_as_it_was_written() {
+    let app = crate::start().await;
+    let human = |count: usize| {
+        let permission = json!({ "resource": "mcp:x", "actions": ["read"] });
+        json!({ "name": "Ada", "permissions": vec![permission; count] })
+    };
+    let refused = app.operator().post("/api/v1/users", human(1_001)).await;
+    refused.refused(400, "malformed_request");
+    app.operator()
+        .post("/api/v1/users", human(1_000))
+        .await
+        .expect(201);
+}

@@ -291,3 +291,61 @@ async fn every_post_takes_a_key_but_the_questions() {
     }
     assert!(taken >= 9, "{taken}");
 }
+
+#[tokio::test]
+async fn every_act_tells_another_request_under_the_same_key() {
+    let app = crate::start().await;
+    let world = World::new(&app).await;
+    let once = keyed(app.operator(), "k");
+    let server = |name: &str| {
+        json!({ "audience": "https://new.example.com/", "name": name,
+            "scopes": [{ "name": "mcp:x:*", "description": "d" }] })
+    };
+    let given = |reason: &str| {
+        json!({ "from": world.agent.id, "to": world.other.id, "reason": reason,
+            "permissions": may(&["read"], "mcp:github:issues") })
+    };
+    let hook =
+        |name: &str| json!({ "url": "https://hooks.example.com/", "kinds": ["*"], "name": name });
+    let key = |name: &str| json!({ "name": name, "scopes": ["audit:read"] });
+    for (path, first, other) in [
+        (
+            "/api/v1/users",
+            json!({ "name": "a" }),
+            json!({ "name": "b" }),
+        ),
+        ("/api/v1/keys", key("a"), key("b")),
+        ("/api/v1/resources", server("a"), server("b")),
+        ("/api/v1/delegations", given("a"), given("b")),
+        ("/api/v1/webhooks", hook("a"), hook("b")),
+        (
+            "/api/v1/webhooks/{webhook}/rotate",
+            json!({}),
+            json!({ "overlapSeconds": 5 }),
+        ),
+        (
+            "/api/v1/webhooks/{webhook}/redeliver",
+            json!({}),
+            json!({ "auditId": world.audit }),
+        ),
+        (
+            "/api/v1/agents/{agent}/rotate",
+            json!({}),
+            json!({ "keyTtlSeconds": 60 }),
+        ),
+        (
+            "/api/v1/approvals/{approval}/approve",
+            json!({ "digest": world.digest }),
+            json!({ "digest": "other" }),
+        ),
+    ] {
+        let path = world.fill(path);
+        let done = once.post(&path, first.clone()).await;
+        assert!(matches!(done.status, 200 | 201), "{path}: {done}");
+        let mismatch = once.post(&path, other).await;
+        mismatch.refused(409, "idempotency_mismatch");
+        // The twin: the same request is answered again.
+        let again = once.post(&path, first).await;
+        assert_eq!(again.status, done.status, "{path}: {again}");
+    }
+}

@@ -466,3 +466,24 @@ async fn a_list_is_filtered_and_paged() {
         assert_eq!(listed.rows().len(), count, "{filter}");
     }
 }
+
+#[tokio::test]
+async fn an_agent_cannot_be_widened_beyond_its_human() {
+    let app = crate::start().await;
+    let human = json!({ "name": "Ada", "permissions": may(&["read"], "mcp:github:*") });
+    let human = app
+        .operator()
+        .post("/api/v1/users", human)
+        .await
+        .expect(201);
+    let agent = app
+        .agent(human.id(), may(&["read"], "mcp:github:repos"))
+        .await;
+    let path = format!("/api/v1/agents/{}", agent.id);
+    let wider = json!({ "permissions": may(&["read"], "mcp:slack:*") });
+    let refused = app.operator().patch(&path, wider).await;
+    refused.refused(403, "not_narrower");
+    // The twin: within what the human may.
+    let within = json!({ "permissions": may(&["read"], "mcp:github:*") });
+    app.operator().patch(&path, within).await.expect(200);
+}

@@ -400,23 +400,22 @@ fn tool_servers() -> Vec<Route> {
 }
 
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 5] = [
+pub(crate) const OPEN: [&str; 7] = [
     "/healthz",
     "/readyz",
     "/metrics",
     "/version",
+    "/openapi.json",
+    "/docs",
     "/.well-known/authzen-configuration",
 ];
 
 /// The routes that only a proxy with its own key may call; see `forward_auth`.
 const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
-/// The paths in the source of the router.
-fn paths_of_the_router() -> BTreeSet<String> {
-    let source = include_str!("../../src/routes/mod.rs");
-    let after_route = source.split(".route(").skip(1);
-    let path = |text: &str| text.split('"').nth(1).unwrap_or_default().to_owned();
-    after_route.map(path).collect()
+/// The document, which has every operation of the router.
+fn document() -> Value {
+    serde_json::from_str(&kavachos_http::openapi()).expect("the document is JSON")
 }
 
 #[test]
@@ -424,8 +423,35 @@ fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
     let others = OPEN.into_iter().chain(OF_PROXIES).map(str::to_owned);
     let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
-    assert_eq!(listed, paths_of_the_router());
-    assert!(listed.len() > 20, "the router's source was not read");
+    let document = document();
+    let paths = document["paths"].as_object().expect("paths").keys();
+    assert_eq!(listed, paths.cloned().collect());
+    assert!(listed.len() > 20, "the document was not read");
+}
+
+/// What the matrix of strangers shows of each route is what the document tells.
+#[test]
+fn the_document_tells_who_may_call() {
+    let document = document();
+    for route in routes() {
+        let method = route.method.as_str().to_ascii_lowercase();
+        let operation = &document["paths"][route.pattern()][method];
+        let callers = operation["security"].as_array().expect("callers");
+        let has = |scheme: &str| callers.iter().any(|caller| caller.get(scheme).is_some());
+        let (name, scope) = (route.name(), json!({ "operatorKey": [route.scope] }));
+        assert!(callers.contains(&scope), "{name}: {callers:?}");
+        let agent = route.agent_key == AgentKey::ForItself;
+        assert_eq!(has("agentKey"), agent, "{name}: {callers:?}");
+        let session = route.session == Session::ForItsHuman;
+        assert_eq!(has("session"), session, "{name}: {callers:?}");
+    }
+    for open in OPEN {
+        assert_eq!(
+            document["paths"][open]["get"]["security"],
+            json!([]),
+            "{open}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -6,39 +6,66 @@ use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
+use kavachos_core::json::Object;
+use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::{AgentKind, External, NewAgent, NewOwner};
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{Agent, AgentKind, External, NewAgent, NewOwner};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::permissions;
 use crate::body::Body;
 use crate::call::Call;
-use crate::reply::{Reply, issued};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Reply, WithToken, issued};
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewAgent")]
 pub(crate) struct Ask {
+    /// The human or agent that owns it.
     owner_id: Option<Owner>,
-    owner: Option<ExternalOwner>,
+    /// The human that owns it, by a name of yours; made if there is none.
+    owner: Option<Object<ExternalOwner>>,
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: String,
+    /// How it works.
     #[serde(rename = "type")]
     kind: AgentKind,
+    /// What it may do, at most what its owner may.
+    #[schemars(with = "PermissionSet")]
     permissions: Value,
+    /// What must hold for every call.
     guards: Option<Constraints>,
+    /// How deep delegations below it may go.
+    #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
+    /// The grant that its own comes from, where an agent owns it.
     parent: Option<GrantId>,
+    /// When it ends.
     expires_at: Option<Timestamp>,
+    /// How long its key works: a day unless said, at most 366.
+    #[schemars(range(min = 1, max = 31_622_400))]
     key_ttl_seconds: Option<u64>,
+    /// An object of your own, at most 2 KiB.
+    #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ExternalOwner {
+    /// Who names them.
+    #[schemars(length(min = 1, max = 200))]
     provider: String,
+    /// Their name there.
+    #[schemars(length(min = 1, max = 200))]
     external_id: String,
 }
 
@@ -51,11 +78,29 @@ impl ExternalOwner {
     }
 }
 
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "createAgent",
+        tag: "Agents",
+        summary: "Create an agent",
+        text: "It gets a key, which only this answer shows, and a root grant of these permissions. Give either `ownerId` or `owner`. An agent may create agents owned by itself, within what it may do.",
+        callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent],
+    };
+    Operation::post("/api/v1/agents", ABOUT, handle).refusing(&[
+        Refusal::NotNarrower,
+        Refusal::NotFound,
+        Refusal::Conflict,
+        Refusal::AgentLimitExceeded,
+        Refusal::GrantLimitExceeded,
+        Refusal::DepthExceeded,
+    ])
+}
+
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<WithToken<Agent>> {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
     issued(&state.engine.create_agent(&actor, &new).await?)
@@ -66,7 +111,7 @@ impl Ask {
         let owner = match (self.owner_id, self.owner) {
             (Some(Owner::User(id)), None) => NewOwner::User(id),
             (Some(Owner::Agent(id)), None) => NewOwner::Agent(id),
-            (None, Some(external)) => NewOwner::External(external.read()),
+            (None, Some(Object(external))) => NewOwner::External(external.read()),
             _ => {
                 return Err(Invalid::at(
                     "ownerId",

@@ -2,18 +2,38 @@
 
 use axum::extract::State as FromState;
 use kavachos_core::invalid::Invalid;
-use kavachos_engine::{AgentFilter, AgentKind};
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{Agent, AgentFilter, AgentKind};
 
 use crate::call::Call;
+use crate::operation::{About, Caller, Operation};
 use crate::params::Params;
-use crate::reply::{Reply, page};
+use crate::reply::{List, Reply, page};
 use crate::state::State;
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "listAgents",
+        tag: "Agents",
+        summary: "List agents, newest first",
+        text: "An agent sees its own, a human those below them.",
+        callers: &[
+            Caller::Operator(Scope::AgentsRead),
+            Caller::Agent,
+            Caller::Session,
+        ],
+    };
+    Operation::get("/api/v1/agents", ABOUT, handle)
+        .query::<kavachos_core::principal::Owner>("ownerId", "Owned by this human or agent.")
+        .query::<kavachos_core::principal::Status>("status", "With this status.")
+        .query::<AgentKind>("type", "Of this type.")
+}
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     mut params: Params,
-) -> Reply {
+) -> Reply<List<Agent>> {
     let filter = AgentFilter {
         root: None,
         owner: params.take("ownerId")?,

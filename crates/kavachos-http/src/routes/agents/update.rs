@@ -2,30 +2,58 @@
 
 use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
+use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::AgentChange;
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{Agent, AgentChange};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::permissions;
 use crate::body::{Body, present};
 use crate::call::Call;
-use crate::reply::{Reply, data};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Data, Reply, data};
 use crate::routes::PathId;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "AgentChange")]
 pub(crate) struct Ask {
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
+    /// What it may do from now on.
+    #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Value>,
+    /// What must hold for every call; `null` for nothing.
     #[serde(default, deserialize_with = "present")]
     guards: Option<Option<Constraints>>,
+    /// How deep delegations below it may go.
+    #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
+    /// When it ends; `null` for never.
     #[serde(default, deserialize_with = "present")]
     expires_at: Option<Option<Timestamp>>,
+    /// An object of your own; `null` for none.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Option<Value>>,
+}
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "updateAgent",
+        tag: "Agents",
+        summary: "Change an agent",
+        text: "Narrower permissions count at once, for the agent and all below it.",
+        callers: &[Caller::Operator(Scope::AgentsWrite)],
+    };
+    Operation::patch("/api/v1/agents/{id}", ABOUT, handle)
+        .refusing(&[Refusal::NotNarrower, Refusal::Conflict])
 }
 
 pub(crate) async fn handle(
@@ -33,7 +61,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::Agent>,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<Data<Agent>> {
     let (ask, actor) = body.with(actor);
     let change = AgentChange {
         name: ask.name,

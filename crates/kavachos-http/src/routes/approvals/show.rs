@@ -4,20 +4,37 @@ use std::time::Duration;
 
 use axum::extract::State as FromState;
 use kavachos_core::invalid::Invalid;
-use kavachos_engine::MAX_WAIT;
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{Approval, MAX_WAIT};
 
 use crate::call::Call;
+use crate::operation::{About, Caller, Form, Operation};
 use crate::params::Params;
-use crate::reply::{Reply, data};
+use crate::reply::{Data, Reply, data};
 use crate::routes::PathId;
 use crate::state::State;
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "getApproval",
+        tag: "Approvals",
+        summary: "Read a request for approval, or wait for its answer",
+        text: "",
+        callers: &[
+            Caller::Operator(Scope::ApprovalsDecide),
+            Caller::Agent,
+            Caller::Session,
+        ],
+    };
+    Operation::get("/api/v1/approvals/{id}", ABOUT, handle).query_of("wait", "Seconds: answers once it is answered or over, or after so many.", Form::known(schemars::json_schema!({ "type": "integer", "minimum": 0, "maximum": MAX_WAIT.as_secs() })))
+}
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::Approval>,
     mut params: Params,
-) -> Reply {
+) -> Reply<Data<Approval>> {
     let wait = params.take::<String>("wait")?;
     let wait = wait.map(|text| seconds(&text)).transpose()?;
     params.end()?;

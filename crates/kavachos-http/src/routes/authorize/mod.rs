@@ -1,23 +1,27 @@
 //! `POST /api/v1/authorize`: may this agent do this now? 200 with the decision, allowed or not.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use axum::extract::State as FromState;
 use http::{HeaderName, HeaderValue, StatusCode};
 use kavachos_core::action::Action;
 use kavachos_core::constraint::Cost;
-use kavachos_core::decide::Request;
+use kavachos_core::decide::{Code, Request};
 use kavachos_core::id::{AgentId, ApprovalId, AuditId, UserId};
 use kavachos_core::invalid::Invalid;
+use kavachos_core::json::Object;
 use kavachos_core::resource::Resource;
-use kavachos_engine::actor::{Actor, Caller};
+use kavachos_engine::actor::{Actor, Caller, Scope};
 use kavachos_engine::{Decision, Question};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::net::IpAddr;
-use std::time::Duration;
 
-use crate::body::Body;
+use crate::body;
 use crate::call::AnyKeyCall;
-use crate::reply::{Reply, json};
+use crate::operation::{self, About, Description, Form, JSON, Operation};
+use crate::reply::{Data, Kind, Reply, json};
 use crate::state::State;
 
 pub(crate) mod batch;
@@ -25,68 +29,105 @@ pub(crate) mod batch;
 /// Whether a decision allows, for those that read no body.
 pub(crate) const DECISION: HeaderName = HeaderName::from_static("kavach-decision");
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Question")]
 pub(crate) struct Ask {
+    /// Which agent; an agent's own key asks about itself and leaves it out.
     pub(crate) agent_id: Option<AgentId>,
+    /// The human for whom, where the agent acts for several.
     #[serde(rename = "for")]
     pub(crate) on_behalf_of: Option<UserId>,
+    /// To do what.
     pub(crate) action: Action,
+    /// To what.
     pub(crate) resource: Resource,
+    /// The arguments of the call.
     pub(crate) arguments: Option<Value>,
+    /// What the call costs; not from an agent.
     pub(crate) cost: Option<Cost>,
-    pub(crate) context: Option<Context>,
+    /// Where the call came from; not from an agent.
+    pub(crate) context: Option<Object<Context>>,
 }
 
 /// What an operator or a tool server says of the call that it asks about.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Context {
+    /// The address that it came from.
     pub(crate) ip: Option<IpAddr>,
+    /// The program that made it.
     pub(crate) user_agent: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Decision")]
 pub(crate) struct Answer<'a> {
+    /// Whether it may.
     allowed: bool,
     #[serde(flatten)]
     why: Why<'a>,
 }
 
 /// What is told of a decision beside that it allows or not.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Why<'a> {
+    /// Why, as a stable text.
+    #[schemars(with = "Code")]
     code: &'a str,
+    /// Why, for people.
     reason: &'a str,
+    /// The record of the decision.
     audit_id: AuditId,
-    /// Seconds.
+    /// How long to wait, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    /// The request for a human's approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     approval_id: Option<ApprovalId>,
 }
 
-#[derive(Serialize)]
-struct Data<'a> {
-    data: Answer<'a>,
+/// 200 with a decision.
+pub(crate) struct Decided;
+
+impl Kind for Decided {
+    fn tell(description: &mut Description) {
+        description.answers.push(operation::Answer {
+            status: 200,
+            media_type: JSON,
+            form: Form::of::<Data<Answer<'static>>>(),
+            headers: &["Kavach-Decision"],
+        });
+    }
+}
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "authorize",
+        tag: "Decisions",
+        summary: "Ask whether an agent may do something now",
+        text: "200 with the decision, allowed or not, and `Kavach-Decision` says the same. An agent asks about itself, a \
+               tool server about what its scopes cover.",
+        callers: &[
+            operation::Caller::Operator(Scope::AuthorizeAny),
+            operation::Caller::Agent,
+            operation::Caller::ToolServer,
+        ],
+    };
+    Operation::post("/api/v1/authorize", ABOUT, handle)
 }
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     AnyKeyCall(actor): AnyKeyCall,
-    body: Body<Ask>,
-) -> Reply {
-    let (question, actor) = question(body.question()?, actor)?;
+    body::Question(ask): body::Question<Ask>,
+) -> Reply<Decided> {
+    let (question, actor) = question(ask, actor)?;
     let decision = state.engine.authorize(&actor, &question).await?;
     state.metrics.decided(&decision);
-    let mut response = json(
-        StatusCode::OK,
-        &Data {
-            data: answer(&decision),
-        },
-    )?;
+    let mut response = json(StatusCode::OK, &Data::of(answer(&decision)))?;
     let verdict = HeaderValue::from_static(if decision.allowed { "allow" } else { "deny" });
     response.headers_mut().insert(DECISION, verdict);
     Ok(response)
@@ -112,10 +153,10 @@ pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), 
             actor.ip
         }
         Caller::Operator(_) | Caller::ToolServer(_) | Caller::Local | Caller::Person(_) => {
-            let context = ask.context.unwrap_or(Context {
+            let Object(context) = ask.context.unwrap_or(Object(Context {
                 ip: None,
                 user_agent: None,
-            });
+            }));
             if let Some(stated) = context.user_agent {
                 actor.user_agent = Some(user_agent(stated)?);
             }

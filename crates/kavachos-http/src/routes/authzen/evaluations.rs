@@ -4,15 +4,18 @@ use axum::extract::State as FromState;
 use http::StatusCode;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json as strict;
-use kavachos_engine::actor::Actor;
+use kavachos_core::json::Object;
+use kavachos_engine::actor::{Actor, Scope};
 use kavachos_engine::{Decision, Error, MAX_QUESTIONS, Question};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::body::Body;
+use crate::body;
 use crate::call::Call;
 use crate::error::Failure;
-use crate::reply::{Reply, json};
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Bare, Reply, json};
 use crate::routes::authzen::evaluation::evaluate;
 use crate::routes::authzen::{MEMBERS, Verdict, read};
 use crate::state::State;
@@ -22,18 +25,20 @@ struct List {
     #[serde(default)]
     evaluations: Vec<Map<String, Value>>,
     #[serde(default)]
-    options: Options,
+    options: Object<Options>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, JsonSchema, Default)]
+#[schemars(rename = "EvaluationOptions")]
 struct Options {
     #[serde(default)]
     evaluations_semantic: Semantic,
 }
 
 /// When to stop.
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Deserialize, JsonSchema, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "EvaluationsSemantic")]
 enum Semantic {
     #[default]
     ExecuteAll,
@@ -54,36 +59,90 @@ impl Semantic {
 /// What one evaluation came to: a decision, or why there is none, which denies.
 type Outcome = Result<Decision, Failure>;
 
-#[derive(Serialize)]
-struct Answers<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Evaluated")]
+pub(crate) struct Answers<'a> {
     evaluations: Vec<One<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "EvaluatedOne")]
 enum One<'a> {
     Decided(Verdict<'a>),
     Failed { decision: bool, context: Why },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvaluationContext")]
 struct Why {
     error: ErrorForm,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvaluationError")]
 struct ErrorForm {
+    /// The status that it would have had alone.
     status: u16,
     message: String,
+}
+
+/// Several, or, where none are listed, the one that stands beside the list.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(
+    dead_code,
+    reason = "it is written as one or the other; this is its form"
+)]
+pub(crate) enum OneOrAll<'a> {
+    All(Answers<'a>),
+    One(Verdict<'a>),
+}
+
+/// What is sent: it is read one by one, since each may leave out what stands beside the list.
+#[derive(JsonSchema)]
+#[schemars(rename = "Evaluations")]
+#[expect(
+    dead_code,
+    reason = "the members are read from the JSON; this is its form"
+)]
+struct Form {
+    /// Each is an `Evaluation` that may leave out what stands beside the list; one that cannot be read denies itself.
+    #[schemars(length(max = MAX_QUESTIONS))]
+    evaluations: Option<Vec<Map<String, Value>>>,
+    options: Option<Options>,
+    /// For all that name none, as in `Evaluation`.
+    subject: Option<Value>,
+    /// For all that name none, as in `Evaluation`.
+    action: Option<Value>,
+    /// For all that name none, as in `Evaluation`.
+    resource: Option<Value>,
+    /// For all that have none, as in `Evaluation`.
+    context: Option<Value>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub(crate) struct Ask(#[schemars(with = "Form")] Value);
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "evaluateAll",
+        tag: "AuthZEN",
+        summary: "Ask for up to 100 decisions in the form of AuthZEN 1.0",
+        text: "One that cannot be read or may not be asked denies itself alone, with `context.error`.",
+        callers: &[Caller::Operator(Scope::AuthorizeAny), Caller::ToolServer],
+    };
+    Operation::post("/access/v1/evaluations", ABOUT, handle).in_plain_words()
 }
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
-    body: Body<Value>,
-) -> Reply {
+    body::Question(Ask(body)): body::Question<Ask>,
+) -> Reply<Bare<OneOrAll<'static>>> {
     state.engine.admit_enforcer(&actor).await?;
-    let body = body.question()?;
     let list: List = strict::read(&body)?;
     if list.evaluations.is_empty() {
         return evaluate(&state, actor, &body).await;
@@ -100,7 +159,7 @@ pub(crate) async fn handle(
         }
         read(&Value::Object(one), actor.clone())
     });
-    let outcomes = run(&state, asked.collect(), list.options.evaluations_semantic).await?;
+    let outcomes = run(&state, asked.collect(), list.options.0.evaluations_semantic).await?;
     let decisions = outcomes.iter().flatten();
     decisions.for_each(|decision| state.metrics.decided(decision));
     let evaluations = outcomes.iter().map(One::of).collect();

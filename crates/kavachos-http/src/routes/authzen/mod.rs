@@ -14,9 +14,10 @@ use kavachos_core::action::Action;
 use kavachos_core::constraint::Cost;
 use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::invalid::Invalid;
-use kavachos_core::json;
+use kavachos_core::json::{self, Object};
 use kavachos_engine::actor::Actor;
 use kavachos_engine::{Decision, Question};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,54 +26,60 @@ use crate::routes::authorize::{Ask, Context, Why, question, why};
 /// The members of one evaluation. They are read one by one, so that those of a list can have defaults.
 pub(crate) const MEMBERS: [&str; 4] = ["subject", "action", "resource", "context"];
 
-#[derive(Deserialize)]
-struct Evaluation {
-    subject: Subject,
-    action: ActionForm,
-    resource: ResourceForm,
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Evaluation")]
+pub(crate) struct Evaluation {
+    subject: Object<Subject>,
+    action: Object<ActionForm>,
+    resource: Object<ResourceForm>,
     #[serde(default)]
-    context: Environment,
+    context: Object<Environment>,
 }
 
-#[derive(Deserialize)]
-struct Subject {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EvaluationSubject")]
+pub(crate) struct Subject {
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "agent"))]
     kind: String,
     id: AgentId,
     #[serde(default)]
-    properties: SubjectProperties,
+    properties: Object<SubjectProperties>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, JsonSchema, Default)]
 struct SubjectProperties {
     /// The human for whom the agent acts.
     #[serde(rename = "for")]
     on_behalf_of: Option<UserId>,
 }
 
-#[derive(Deserialize)]
-struct ActionForm {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EvaluationAction")]
+pub(crate) struct ActionForm {
     name: Action,
     properties: Option<Map<String, Value>>,
 }
 
-#[derive(Deserialize)]
-struct ResourceForm {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EvaluationResource")]
+pub(crate) struct ResourceForm {
     #[serde(rename = "type")]
     kind: String,
     id: String,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "camelCase")]
-struct Environment {
+#[schemars(rename = "EvaluationEnvironment")]
+pub(crate) struct Environment {
     ip: Option<IpAddr>,
     user_agent: Option<String>,
     cost: Option<Cost>,
 }
 
 /// A decision in the form of the standard.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Verdict<'a> {
     decision: bool,
     context: Why<'a>,
@@ -90,10 +97,10 @@ impl<'a> Verdict<'a> {
 /// The question that an evaluation asks.
 fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> {
     let Evaluation {
-        subject,
-        action,
-        resource,
-        context,
+        subject: Object(subject),
+        action: Object(action),
+        resource: Object(resource),
+        context: Object(context),
     } = json::read(evaluation)?;
     if subject.kind != "agent" {
         let message = "decisions are made about agents; it must be `agent`";
@@ -104,15 +111,15 @@ fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> 
         .map_err(|error: Invalid| Invalid::at("resource", error.message()))?;
     let ask = Ask {
         agent_id: Some(subject.id),
-        on_behalf_of: subject.properties.on_behalf_of,
+        on_behalf_of: subject.properties.0.on_behalf_of,
         action: action.name,
         resource,
         arguments: action.properties.map(Value::Object),
         cost: context.cost,
-        context: Some(Context {
+        context: Some(Object(Context {
             ip: context.ip,
             user_agent: context.user_agent,
-        }),
+        })),
     };
     let (question, actor) = question(ask, actor)?;
     Ok((actor, question))

@@ -6,37 +6,73 @@ use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::id::{AgentId, GrantId};
 use kavachos_core::invalid::Invalid;
+use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::{Life, NewDelegation};
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{Delegation, Life, NewDelegation};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::reply::{Reply, created};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Created, Reply, created};
 use crate::routes::agents::permissions;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewDelegation")]
 pub(crate) struct Ask {
+    /// Who gives.
     from: Owner,
+    /// Who gets it.
     to: AgentId,
+    /// What it may do, at most what the giver may.
+    #[schemars(with = "PermissionSet")]
     permissions: Value,
+    /// When it ends; or say `ttlSeconds`.
     expires_at: Option<Timestamp>,
+    /// How long it lasts: 15 minutes unless said.
+    #[schemars(range(min = 1))]
     ttl_seconds: Option<u64>,
+    /// How deep it may be given on.
+    #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
+    /// What must hold for every call.
     guards: Option<Constraints>,
+    /// The grant that it comes from, where the giver has several.
     parent: Option<GrantId>,
+    /// Why, for the record.
+    #[schemars(length(min = 1, max = 200))]
     reason: String,
+}
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "createDelegation",
+        tag: "Delegations",
+        summary: "Give an agent a part of what one may do",
+        text: "For a while and with a reason: 15 minutes unless said, at most until the giver's own end. An agent gives of its own.",
+        callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent],
+    };
+    Operation::post("/api/v1/delegations", ABOUT, handle).refusing(&[
+        Refusal::NotNarrower,
+        Refusal::NotFound,
+        Refusal::Conflict,
+        Refusal::GrantLimitExceeded,
+        Refusal::DepthExceeded,
+    ])
 }
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<Created<Delegation>> {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
     created(&state.engine.delegate(&actor, &new).await?)

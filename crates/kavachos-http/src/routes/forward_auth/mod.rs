@@ -17,9 +17,10 @@ use kavachos_engine::actor::{Actor, Caller};
 use kavachos_engine::{Decision, Error, ForwardedCall, Stranger};
 
 use crate::call::{FORWARDED_FOR, bearer, client_ip, request_id};
-use crate::error::Failure;
-use crate::reply::Reply;
-use crate::routes::authorize::{DECISION, answer, seconds};
+use crate::error::{Failure, Refusal};
+use crate::operation::{self, About, Caller as OpenTo, Description, Form, JSON, Operation};
+use crate::reply::{Data, Kind, Reply, json};
+use crate::routes::authorize::{Answer, DECISION, answer, seconds};
 use crate::state::State;
 
 /// Where a proxy shows its own key, since `Authorization` is the agent's.
@@ -31,7 +32,61 @@ const USER: HeaderName = HeaderName::from_static("kavach-user");
 /// The record of the decision.
 const AUDIT: HeaderName = HeaderName::from_static("kavach-audit");
 
-pub(crate) async fn handle(FromState(state): FromState<State>, request: Request) -> Reply {
+/// The decision, by its status.
+pub(crate) struct Verdict;
+
+impl Kind for Verdict {
+    fn tell(description: &mut Description) {
+        for status in [200, 401, 403, 429] {
+            description.answers.push(operation::Answer {
+                status,
+                media_type: JSON,
+                form: Form::of::<Data<Answer<'static>>>(),
+                headers: &[],
+            });
+        }
+        for (name, text) in [
+            ("X-Forwarded-Method", "The method of the call, in capitals."),
+            ("X-Forwarded-Host", "Its host."),
+            ("X-Forwarded-Uri", "Its path and query."),
+            ("X-Forwarded-For", "Where it came from."),
+        ] {
+            description.header(name, text, Form::of::<String>());
+        }
+        let refusals = [
+            Refusal::Unauthenticated,
+            Refusal::Forbidden,
+            Refusal::TooManyRequests,
+            Refusal::Busy,
+            Refusal::LedgerUnavailable,
+            Refusal::OutcomeUnknown,
+        ];
+        description.refusals.extend(refusals);
+    }
+}
+
+/// Both methods: proxies send either.
+pub(crate) fn operations() -> [Operation; 2] {
+    const ABOUT: About = About {
+        id: "forwardAuth",
+        tag: "Decisions",
+        summary: "Ask, as a proxy, whether to let a call through",
+        text: "The answer is the status: 200 lets it through, 401 says that the agent's key is missing or dead, 403 that it \
+               may not, 429 that a limit is reached. `Authorization` is what the agent sent to the proxy.",
+        callers: &[OpenTo::Proxy],
+    };
+    const POSTED: About = About {
+        id: "forwardAuthByPost",
+        ..ABOUT
+    };
+    const PATH: &str = "/api/v1/forward-auth";
+    [
+        Operation::get(PATH, ABOUT, handle),
+        Operation::post(PATH, POSTED, handle),
+    ]
+}
+
+pub(crate) async fn handle(FromState(state): FromState<State>, request: Request) -> Reply<Verdict> {
     // The query is not looked at: Caddy leaves that of the client's URL there.
     let (parts, _) = request.into_parts();
     let mut proxy = proxy(&parts, &state).await?;
@@ -53,10 +108,7 @@ pub(crate) async fn handle(FromState(state): FromState<State>, request: Request)
         true => state.engine.human_of(&key).await?,
         false => None,
     };
-    let mut response = crate::reply::json(
-        status(decision.code),
-        &serde_json::json!({ "data": answer(&decision) }),
-    )?;
+    let mut response = json(status(decision.code), &Data::of(answer(&decision)))?;
     let agent = decision.allowed.then(|| key.agent.to_string());
     let user = user.map(|user| user.to_string());
     add_identity(response.headers_mut(), (agent, user), &decision);

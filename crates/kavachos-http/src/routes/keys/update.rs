@@ -1,28 +1,51 @@
 //! `PATCH /api/v1/keys/{id}`: change an operator key.
 
 use axum::extract::State as FromState;
+use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::KeyChange;
-use kavachos_engine::actor::Scopes;
+use kavachos_engine::actor::{Scope, Scopes};
+use kavachos_engine::{Key, KeyChange};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::{Body, present};
 use crate::call::Call;
-use crate::reply::{Reply, data};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Data, Reply, data};
 use crate::routes::PathId;
 use crate::routes::agents::permissions;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "KeyChange")]
 pub(crate) struct Ask {
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
+    /// What it may be used for, or `*` alone.
+    #[schemars(length(min = 1))]
     scopes: Option<Vec<String>>,
+    /// What nothing made, widened or asked with it may exceed; `null` for no ceiling.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<PermissionSet>")]
     ceiling: Option<Option<Value>>,
+    /// When it ends; `null` for never.
     #[serde(default, deserialize_with = "present")]
     expires_at: Option<Option<Timestamp>>,
+}
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "updateKey",
+        tag: "Operator keys",
+        summary: "Change an operator key",
+        text: "",
+        callers: &[Caller::Operator(Scope::KeysWrite)],
+    };
+    Operation::patch("/api/v1/keys/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(
@@ -30,7 +53,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::Key>,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<Data<Key>> {
     let (ask, actor) = body.with(actor);
     let scopes = ask
         .scopes

@@ -7,31 +7,49 @@ pub(crate) mod show;
 pub(crate) mod update;
 
 use kavachos_core::invalid::Invalid;
-use kavachos_core::json;
+use kavachos_core::json::{self, Object};
 use kavachos_core::tool_server::{
     Party, Proof, RegisteredScope, RegisteredScopes, TokenAlgorithm, Verification,
 };
 use kavachos_engine::PolicyChange;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::present;
 
 /// What is said of a tool server, when it is registered and when it is changed.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "ToolServerChange")]
 pub(crate) struct Members {
+    // Only a new one names it, and says so in its own schema.
+    #[schemars(skip)]
     audience: Option<Value>,
+    /// For display.
+    #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
-    scopes: Option<Vec<RegisteredScope>>,
+    /// What it has, 1 to 100.
+    #[schemars(length(min = 1, max = 100))]
+    scopes: Option<Vec<Object<RegisteredScope>>>,
+    /// The scopes of a request that names none, separated by blanks.
     #[serde(default, deserialize_with = "present")]
     default_scope: Option<Option<String>>,
+    /// Who runs it; `third` unless said.
     party: Option<Party>,
+    /// What it checks by itself; `plain` unless said.
     kind: Option<Verification>,
+    /// Whether callers prove that a token is theirs; `optional` unless said.
     proof: Option<Proof>,
+    /// How tokens are signed; `EdDSA` unless said.
     token_algorithm: Option<TokenAlgorithm>,
+    /// Whether a stale picture of revocations is never good enough.
     critical: Option<bool>,
+    /// How long it may go on without news of revocations: 10 unless said.
+    #[schemars(range(min = 2, max = 60))]
     lease_seconds: Option<u32>,
+    /// The longest life of a token: 300 unless said.
+    #[schemars(range(min = 1, max = 600))]
     max_ttl_seconds: Option<u32>,
 }
 
@@ -39,6 +57,7 @@ impl Members {
     fn scopes(&mut self) -> Result<Option<RegisteredScopes>, Invalid> {
         self.scopes
             .take()
+            .map(|scopes| scopes.into_iter().map(|Object(scope)| scope).collect())
             .map(|scopes| RegisteredScopes::new(scopes).map_err(|error| error.within("scopes")))
             .transpose()
     }

@@ -1,26 +1,49 @@
 //! `PATCH /api/v1/users/{id}`: change a human; narrower permissions count at once.
 
 use axum::extract::State as FromState;
-use kavachos_engine::UserChange;
+use kavachos_core::permission::PermissionSet;
+use kavachos_engine::actor::Scope;
+use kavachos_engine::{User, UserChange};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::{Body, present};
 use crate::call::Call;
-use crate::reply::{Reply, data};
+use crate::error::Refusal;
+use crate::operation::{About, Caller, Operation};
+use crate::reply::{Data, Reply, data};
 use crate::routes::PathId;
 use crate::routes::agents::permissions;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "UserChange")]
 pub(crate) struct Ask {
+    /// An address; `null` for none.
+    #[schemars(length(min = 3, max = 254))]
     #[serde(default, deserialize_with = "present")]
     email: Option<Option<String>>,
+    /// For display; `null` for none.
+    #[schemars(length(min = 1, max = 200))]
     #[serde(default, deserialize_with = "present")]
     name: Option<Option<String>>,
+    /// What they may do at the most; `null` for everything.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Option<Value>>,
+}
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "updateUser",
+        tag: "Users",
+        summary: "Change a human",
+        text: "Narrower permissions count at once, for all below.",
+        callers: &[Caller::Operator(Scope::UsersWrite)],
+    };
+    Operation::patch("/api/v1/users/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])
 }
 
 pub(crate) async fn handle(
@@ -28,7 +51,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::User>,
     body: Body<Ask>,
-) -> Reply {
+) -> Reply<Data<User>> {
     let (ask, actor) = body.with(actor);
     let read = |value: Option<Value>| {
         value

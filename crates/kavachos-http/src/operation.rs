@@ -1,0 +1,243 @@
+//! One declaration for each operation: it puts the handler on the router and describes it in the document.
+//!
+//! Promises: nothing is on the router that is not described, since a handler reaches it only inside an [`Operation`];
+//! and what the handler's signature says (its body, its `{id}`, what it answers) is never said a second time.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use kavachos_engine::actor::Scope;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::error::Refusal;
+use crate::signature::Signature;
+use crate::state::State;
+
+/// A handler at its place, and what is told about it.
+pub(crate) struct Operation {
+    pub(crate) route: MethodRouter<State>,
+    pub(crate) description: Description,
+}
+
+/// What no signature can say: every operation says all of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About {
+    /// The stable name under which clients are generated.
+    pub(crate) id: &'static str,
+    /// The chapter.
+    pub(crate) tag: &'static str,
+    /// One line, without a full stop.
+    pub(crate) summary: &'static str,
+    /// What else a caller must know.
+    pub(crate) text: &'static str,
+    /// Who may call; nobody listed means that it is open.
+    pub(crate) callers: &'static [Caller],
+}
+
+/// A kind of caller, and what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// An operator's key with this scope.
+    Operator(Scope),
+    /// An agent's key, for the agent itself and what is its own.
+    Agent,
+    /// A human's session, for what is the human's.
+    Session,
+    /// A tool server's key, within its scopes.
+    ToolServer,
+    /// A proxy with a key of its own, which hands on the credential of an agent.
+    Proxy,
+}
+
+/// An operation as the document tells it.
+#[derive(Clone)]
+pub(crate) struct Description {
+    /// In small letters.
+    pub(crate) method: &'static str,
+    pub(crate) path: Cow<'static, str>,
+    pub(crate) about: About,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) body: Option<Form>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) refusals: BTreeSet<Refusal>,
+    pub(crate) error_form: ErrorForm,
+}
+
+/// A parameter of the path, the query or a header.
+#[derive(Clone)]
+pub(crate) struct Parameter {
+    pub(crate) place: Place,
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) form: Form,
+}
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Path,
+    Query,
+    Header,
+}
+
+/// What is answered when the request is not refused.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) media_type: &'static str,
+    pub(crate) form: Form,
+    /// Headers that it always has.
+    pub(crate) headers: &'static [&'static str],
+}
+
+/// How a refusal is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorForm {
+    /// `{"error": ...}`.
+    Envelope,
+    /// A message, as AuthZEN wants it.
+    Plain,
+}
+
+/// How the schema of a value is made: of what is read, or of what is written.
+#[derive(Clone)]
+pub(crate) struct Form(Arc<dyn Fn(&mut SchemaGenerator) -> Schema + Send + Sync>);
+
+pub(crate) const JSON: &str = "application/json";
+
+impl Form {
+    /// The schema of a type.
+    pub(crate) fn of<T: JsonSchema + ?Sized>() -> Self {
+        Self(Arc::new(|generator| generator.subschema_for::<T>()))
+    }
+
+    /// A schema that is known already.
+    pub(crate) fn known(schema: Schema) -> Self {
+        Self(Arc::new(move |_| schema.clone()))
+    }
+
+    pub(crate) fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        (self.0)(generator)
+    }
+}
+
+impl Operation {
+    /// `GET`.
+    pub(crate) fn get<H, T, A>(path: &'static str, about: About, handler: H) -> Self
+    where
+        H: Handler<T, State> + Signature<A>,
+        T: 'static,
+    {
+        Self::new((MethodFilter::GET, "get"), path, about, handler)
+    }
+
+    /// `POST`.
+    pub(crate) fn post<H, T, A>(path: &'static str, about: About, handler: H) -> Self
+    where
+        H: Handler<T, State> + Signature<A>,
+        T: 'static,
+    {
+        Self::new((MethodFilter::POST, "post"), path, about, handler)
+    }
+
+    /// `PATCH`.
+    pub(crate) fn patch<H, T, A>(path: &'static str, about: About, handler: H) -> Self
+    where
+        H: Handler<T, State> + Signature<A>,
+        T: 'static,
+    {
+        Self::new((MethodFilter::PATCH, "patch"), path, about, handler)
+    }
+
+    /// `DELETE`.
+    pub(crate) fn delete<H, T, A>(path: &'static str, about: About, handler: H) -> Self
+    where
+        H: Handler<T, State> + Signature<A>,
+        T: 'static,
+    {
+        Self::new((MethodFilter::DELETE, "delete"), path, about, handler)
+    }
+
+    fn new<H, T, A>(
+        (filter, method): (MethodFilter, &'static str),
+        path: &'static str,
+        about: About,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, State> + Signature<A>,
+        T: 'static,
+    {
+        let mut description = Description {
+            method,
+            path: path.into(),
+            about,
+            parameters: Vec::new(),
+            body: None,
+            answers: Vec::new(),
+            refusals: BTreeSet::from([Refusal::Internal]),
+            error_form: ErrorForm::Envelope,
+        };
+        H::describe(&mut description);
+        Self {
+            route: on(filter, handler),
+            description,
+        }
+    }
+
+    /// With a parameter in the query.
+    pub(crate) fn query<T: JsonSchema>(self, name: &'static str, text: &'static str) -> Self {
+        self.query_of(name, text, Form::of::<T>())
+    }
+
+    /// With a parameter in the query that has this form.
+    pub(crate) fn query_of(mut self, name: &'static str, text: &'static str, form: Form) -> Self {
+        self.description.parameters.push(Parameter {
+            place: Place::Query,
+            name,
+            text,
+            form,
+        });
+        self
+    }
+
+    /// With what the use case refuses besides what the signature says.
+    pub(crate) fn refusing(mut self, refusals: &[Refusal]) -> Self {
+        self.description.refusals.extend(refusals);
+        self
+    }
+
+    /// Refusing with a plain message.
+    pub(crate) fn in_plain_words(mut self) -> Self {
+        self.description.error_form = ErrorForm::Plain;
+        self
+    }
+}
+
+impl Description {
+    pub(crate) fn header(&mut self, name: &'static str, text: &'static str, form: Form) {
+        self.parameters.push(Parameter {
+            place: Place::Header,
+            name,
+            text,
+            form,
+        });
+    }
+
+    pub(crate) fn answer<T: JsonSchema>(&mut self, status: u16) {
+        self.answers.push(Answer {
+            status,
+            media_type: JSON,
+            form: Form::of::<T>(),
+            headers: &[],
+        });
+    }
+
+    /// Whether it changes or makes something, so that a call can be repeated under one key.
+    pub(crate) fn is_post(&self) -> bool {
+        self.method == "post"
+    }
+}
