@@ -136,6 +136,7 @@ fn asking(router: Router<State>) -> Router<State> {
         .route("/api/v1/explain", post(explain::dry_run::handle))
         .route("/api/v1/explain/{id}", get(explain::recorded::handle))
         .route("/api/v1/audit", get(audit::list::handle))
+        .route("/api/v1/audit/export", get(audit::export::handle))
         .route("/api/v1/audit/{id}", get(audit::show::handle))
         .route("/api/v1/events", get(events::handle))
         .route("/access/v1/evaluation", post(authzen::evaluation::handle))
