@@ -36,6 +36,7 @@ mod sessions;
 mod settings;
 mod text;
 mod tool_servers;
+mod transfer;
 mod upkeep;
 mod users;
 mod webhooks;
@@ -68,6 +69,7 @@ pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;
 pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};
+pub use transfer::{Imported, TenantExport};
 pub use users::{External, NewUser, User, UserChange};
 pub use webhooks::{
     Delivery, Denials, Kinds, MadeWebhook, NewWebhook, Redelivery, RotatedSecret, SigningSecret,
