@@ -16,5 +16,5 @@ mod state;
 
 pub use call::LocalCaller;
 pub use context::{Overdue, overdue};
-pub use routes::router;
+pub use routes::{IMPORT_PATH, router};
 pub use state::{Options, PeerOf, State};

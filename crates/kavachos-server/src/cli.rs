@@ -120,6 +120,10 @@ enum ApiCommand {
     /// Read the record of everything that was decided and done
     #[command(subcommand)]
     Audit(command::audit::Audit),
+    /// Write the whole tenant down, to move it to another server or database
+    Export(command::moving::Export),
+    /// Fill an empty tenant with an exported one: all of it, or nothing
+    Import(command::moving::Import),
 }
 
 /// Runs what the process was asked to run.
@@ -295,6 +299,8 @@ async fn answer(
         ApiCommand::Webhook(command) => command.run(client, output).await,
         ApiCommand::Resource(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,
+        ApiCommand::Export(command) => command.run(client, output).await,
+        ApiCommand::Import(command) => command.run(client, output).await,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::row::{FromRow, Query, Row, Select};
 
 /// One state of the database, to be read in as many pages as it takes. It costs the database something for as long as
 /// it is kept: drop it soon.
-pub trait Snapshot: Send {
+pub trait Snapshot: Send + Sync {
     /// The rows of a query on that state.
     fn query(&mut self, query: Query) -> BoxFuture<'_, Result<Vec<Row>, ReadError>>;
 }
@@ -24,7 +24,7 @@ pub trait Snapshot: Send {
 ///
 /// It may write any table, those of the log too; nothing of the contract of `commit` is checked. It is for filling an
 /// empty database, and for nothing else.
-pub trait Filling: Send {
+pub trait Filling: Send + Sync {
     /// The rows of a query, as the transaction has left them.
     fn query(&mut self, query: Query) -> BoxFuture<'_, Result<Vec<Row>, ReadError>>;
 

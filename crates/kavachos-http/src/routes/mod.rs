@@ -13,6 +13,7 @@ mod keys;
 mod operations;
 mod resources;
 mod sessions;
+mod tenant;
 mod users;
 mod webhooks;
 
@@ -28,6 +29,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::context::{around, caught};
 use crate::error::Failure;
 use crate::state::State;
+
+/// The route whose body may be as large as a tenant, and take as long to come.
+pub const IMPORT_PATH: &str = "/api/v1/import";
 
 /// All routes of one tenant.
 ///
@@ -137,6 +141,8 @@ fn asking(router: Router<State>) -> Router<State> {
         .route("/api/v1/explain/{id}", get(explain::recorded::handle))
         .route("/api/v1/audit", get(audit::list::handle))
         .route("/api/v1/audit/export", get(audit::export::handle))
+        .route("/api/v1/export", post(tenant::export::handle))
+        .route("/api/v1/import", post(tenant::import::handle))
         .route("/api/v1/audit/{id}", get(audit::show::handle))
         .route("/api/v1/events", get(events::handle))
         .route("/access/v1/evaluation", post(authzen::evaluation::handle))

@@ -3,6 +3,8 @@
 //!
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
+mod audit_export;
+mod moving;
 mod approvals;
 #[cfg(test)]
 mod authzen;

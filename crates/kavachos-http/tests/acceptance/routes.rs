@@ -207,6 +207,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(keys());
     all.extend(questions());
     all.extend(tool_servers());
+    all.extend(exports());
     all
 }
 
@@ -399,6 +400,16 @@ fn tool_servers() -> Vec<Route> {
     ]
 }
 
+/// What goes out whole.
+fn exports() -> Vec<Route> {
+    let audit = asking("audit:export", AgentKey::Refused);
+    let tenant = asking("tenant:export", AgentKey::Refused);
+    vec![
+        audit(Method::GET, "/api/v1/audit/export", Value::Null),
+        tenant(Method::POST, "/api/v1/export", json!({})),
+    ]
+}
+
 /// The open routes: all others need a credential.
 pub(crate) const OPEN: [&str; 5] = [
     "/healthz",
@@ -411,6 +422,9 @@ pub(crate) const OPEN: [&str; 5] = [
 /// The routes that only a proxy with its own key may call; see `forward_auth`.
 const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
+/// The routes that need every scope, and take no JSON; see `moving`.
+const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];
+
 /// The paths in the source of the router.
 fn paths_of_the_router() -> BTreeSet<String> {
     let source = include_str!("../../src/routes/mod.rs");
@@ -422,7 +436,8 @@ fn paths_of_the_router() -> BTreeSet<String> {
 #[test]
 fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
-    let others = OPEN.into_iter().chain(OF_PROXIES).map(str::to_owned);
+    let others = OPEN.into_iter().chain(OF_PROXIES);
+    let others = others.chain(OF_WHOEVER_MAY_DO_ALL).map(str::to_owned);
     let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
     assert_eq!(listed, paths_of_the_router());
     assert!(listed.len() > 20, "the router's source was not read");

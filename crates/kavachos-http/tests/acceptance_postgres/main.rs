@@ -1,5 +1,9 @@
 //! The tests of `acceptance`, on PostgreSQL.
 
+#[path = "../acceptance/audit_export.rs"]
+mod audit_export;
+#[path = "../acceptance/moving.rs"]
+mod moving;
 #[path = "../acceptance/approvals.rs"]
 mod approvals;
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     mut params: Params,
 ) -> Reply {
-    let format = format(params.take::<String>("format")?.as_deref())?;
+    let format = format(params.take("format")?)?;
     let filter = filter(&mut params)?;
     params.end()?;
     let export = state.engine.export_audit(&actor, &filter, format).await?;
@@ -45,12 +45,15 @@ pub(crate) async fn handle(
     Ok((headers, body).into_response())
 }
 
-fn format(given: Option<&str>) -> Result<AuditFormat, Invalid> {
+fn format(given: Option<String>) -> Result<AuditFormat, Invalid> {
+    let Some(name) = given else {
+        return Ok(AuditFormat::Json);
+    };
     let known = AuditFormat::ALL
         .iter()
-        .find(|format| given == Some(format.as_str()));
+        .find(|format| format.as_str() == name);
     known.copied().ok_or_else(|| {
-        let later = given.is_some_and(|name| LATER.contains(&name));
+        let later = LATER.contains(&name.as_str());
         let why = if later {
             "this version does not write it yet; choose `json`, `jsonl` or `csv`"
         } else {
