@@ -546,12 +546,12 @@ impl Record {
 pub fn occupants() -> Select<(String,)> {
     Query::new(
         8,
-        "SELECT 'users' FROM users HAVING COUNT(*) > 0 \
-         UNION ALL SELECT 'agents' FROM agents HAVING COUNT(*) > 0 \
-         UNION ALL SELECT 'tool servers' FROM tool_servers HAVING COUNT(*) > 0 \
-         UNION ALL SELECT 'webhooks' FROM webhooks HAVING COUNT(*) > 0 \
-         UNION ALL SELECT 'more than one operator key that was made with a key' FROM operator_keys k \
-         WHERE k.origin = 'created' HAVING COUNT(*) > 1",
+        "SELECT 'users' WHERE EXISTS (SELECT 1 FROM users) \
+         UNION ALL SELECT 'agents' WHERE EXISTS (SELECT 1 FROM agents) \
+         UNION ALL SELECT 'tool servers' WHERE EXISTS (SELECT 1 FROM tool_servers) \
+         UNION ALL SELECT 'webhooks' WHERE EXISTS (SELECT 1 FROM webhooks) \
+         UNION ALL SELECT 'operator keys that were made with others' \
+         WHERE (SELECT COUNT(*) FROM operator_keys k WHERE k.origin = 'created') > 1",
     )
     .of()
 }
@@ -620,6 +620,12 @@ pub const CONTRADICTIONS: [(Table, &str, &str); 14] = [
         "its owners go in a circle, or its own grant is missing or another's",
     ),
     (
+        AGENTS,
+        "SELECT a.id FROM ledger l JOIN agents a ON a.id = l.agent \
+         WHERE l.kind = 'agent.revoked' AND l.outcome = 'allowed' AND a.status <> 'revoked' LIMIT 1",
+        "the records say that it was revoked, and it is not",
+    ),
+    (
         USERS,
         "SELECT u.id FROM users u LEFT JOIN (SELECT a.root AS root, COUNT(*) AS live FROM agents a \
          WHERE a.status <> 'revoked' GROUP BY a.root) c ON c.root = u.id \
@@ -631,12 +637,6 @@ pub const CONTRADICTIONS: [(Table, &str, &str); 14] = [
         "SELECT k.hash FROM agent_keys k JOIN agents a ON a.id = k.agent JOIN users u ON u.id = a.root \
          WHERE k.agent_kills > a.kills OR k.user_kills > u.kills LIMIT 1",
         "it would outlive revocations that are still to come",
-    ),
-    (
-        AGENTS,
-        "SELECT a.id FROM ledger l JOIN agents a ON a.id = l.agent \
-         WHERE l.kind = 'agent.revoked' AND l.outcome = 'allowed' AND a.status <> 'revoked' LIMIT 1",
-        "the records say that it was revoked, and it is not",
     ),
 ];
 

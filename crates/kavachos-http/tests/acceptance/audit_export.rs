@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 async fn world() -> (TestApp, String, String) {
     let app = crate::start().await;
     let user = app.user().await;
-    let everything = may(&["read"], "**");
+    let everything = may(&["read"], "*");
     let one = app.agent(&user, everything.clone()).await;
     let other = app.agent(&user, everything).await;
-    for resource in ["mcp:github:repos", "mcp:=1+1:a", "mcp:slack:x"] {
+    for resource in ["mcp:github:repos", "mcp:jira:a", "mcp:slack:x"] {
         app.decide(&one.id, "read", resource).await;
     }
     app.decide(&other.id, "write", "mcp:github:repos").await;

@@ -3,7 +3,7 @@
 //! The caller's side implements both passages; the side of the executor is [`Orders::next`], which also notices a caller
 //! that went away or that has nothing to say for too long.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -41,16 +41,24 @@ pub(crate) fn errand() -> (Errand, Orders) {
 }
 
 impl Orders {
-    /// The next order; `None` when the errand is over. `go_on` is asked before each wait whether it may go on.
+    /// The next order; `None` when the errand is over. `go_on` is asked now and then whether it may go on, and only while
+    /// the caller is still there.
     pub(crate) fn next(&self, mut go_on: impl FnMut() -> bool) -> Option<Order> {
         for _ in 0..TICKS {
+            let order = match self.0.recv_timeout(TICK) {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => match self.0.try_recv() {
+                    Ok(order) => Some(order),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => return None,
+                },
+                Err(RecvTimeoutError::Disconnected) => return None,
+            };
             if !go_on() {
                 return None;
             }
-            match self.0.recv_timeout(TICK) {
-                Ok(order) => return Some(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+            if order.is_some() {
+                return order;
             }
         }
         None
