@@ -118,13 +118,14 @@ impl Engine {
         let stored = self
             .change(actor, act, || self.plan_export(actor, filter, format))
             .await?;
+        let numbers = self.numbers(filter, None).await?;
         Ok(AuditExport {
             engine: self.clone(),
             actor: actor.clone(),
             filter: stored,
             resource: filter.resource.clone(),
-            next: 0,
-            end: self.head().size,
+            next: numbers.start,
+            end: numbers.end,
             given_at: None,
             _seat: seat,
         })

@@ -217,7 +217,21 @@ fn approval(table: &Table, cells: &[Cell]) -> Result<(), Wrong> {
         return Err("its digest is not that of its document".to_owned());
     }
     compile::stored::<Vec<GrantId>>("path of grants", &row.grant_path).map_err(told)?;
-    Ok(())
+    // What is listed is what was asked.
+    let document: Map<String, Value> = compile::stored("document", &row.document).map_err(told)?;
+    let asked = [
+        ("action", row.action),
+        ("resource", row.resource),
+        ("agent", row.agent.to_string()),
+        ("for", row.subject.to_string()),
+    ];
+    let differs = |(name, value): &(&str, String)| {
+        document.get(*name).and_then(Value::as_str) != Some(value.as_str())
+    };
+    match asked.iter().find(|member| differs(member)) {
+        Some((name, _)) => Err(format!("its `{name}` is not that of its document")),
+        None => Ok(()),
+    }
 }
 
 fn counter(cells: &[Cell]) -> Result<(), Wrong> {

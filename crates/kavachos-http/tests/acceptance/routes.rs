@@ -141,7 +141,10 @@ impl Route {
 
     /// Whether it asks something that cannot be answered again later.
     pub(crate) fn is_question(&self) -> bool {
-        self.is_decision() || self.is_authzen() || self.path == "/api/v1/explain"
+        self.is_decision()
+            || self.is_authzen()
+            || self.path == "/api/v1/explain"
+            || self.path == "/api/v1/export"
     }
 
     /// Whether it asks for decisions, for which a dead key of an agent is answered with one.
