@@ -4,7 +4,7 @@ use http::Method;
 use kavachos_test::{Reply, TestApp, may};
 use serde_json::{Value, json};
 
-use crate::routes::{World, routes};
+use crate::routes::{Route, World, routes};
 use By::{Operator, Other, Reader};
 
 const NO_AGENT: &str = "agent_01h455vb4pex5vsknk084sn02q";
