@@ -152,7 +152,8 @@ impl Engine {
         let mut answers = self.store().read(both).await?;
         let looked = answers.pop().and_then(|mut rows| rows.pop());
         let rows = answers.pop().unwrap_or_default();
-        let wrong = |error: kavachos_store::Malformed| Error::from(kavachos_store::ReadError::from(error));
+        let wrong =
+            |error: kavachos_store::Malformed| Error::from(kavachos_store::ReadError::from(error));
         let rows: std::result::Result<Vec<LedgerRow>, _> =
             rows.into_iter().map(kavachos_store::Row::decode).collect();
         let looked = looked.map(kavachos_store::Row::decode).transpose();

@@ -85,7 +85,11 @@ impl Client {
         if response.status().is_success() {
             return Ok(response.into_body());
         }
-        Err(self.whole(response).await.err().unwrap_or(Failure::Stranger { status: 200 }))
+        Err(self
+            .whole(response)
+            .await
+            .err()
+            .unwrap_or(Failure::Stranger { status: 200 }))
     }
 
     /// Sends a file of any length.
@@ -103,9 +107,8 @@ impl Client {
     async fn whole(&self, response: Response<Body>) -> Result<Answer, Failure> {
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_REFUSAL_BYTES).collect().await;
-        let body = body.map_err(|error| {
-            Failure::Server(format!("the answer cannot be read: {error}"))
-        })?;
+        let body =
+            body.map_err(|error| Failure::Server(format!("the answer cannot be read: {error}")))?;
         Answer::read(Response::from_parts(parts, body.to_bytes()))
     }
 

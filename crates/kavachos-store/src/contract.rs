@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
-use crate::passage::{Filling, Snapshot};
 use crate::batch::{Batch, Effect};
+use crate::passage::{Filling, Snapshot};
 use crate::row::{FromRow, Query, Row, Select};
 
 /// A future that a trait object can return.

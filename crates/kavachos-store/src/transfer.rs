@@ -576,7 +576,11 @@ pub fn clear() -> Vec<Write> {
 macro_rules! orphans {
     ($table:literal, $key:literal) => {
         concat!(
-            "SELECT t.", $key, " FROM ", $table, " t LEFT JOIN handles h ON h.handle = t.handle ",
+            "SELECT t.",
+            $key,
+            " FROM ",
+            $table,
+            " t LEFT JOIN handles h ON h.handle = t.handle ",
             "WHERE h.handle IS NULL LIMIT 1"
         )
     };
@@ -700,7 +704,11 @@ impl FromRow for Log {
 
 /// Where the log stands.
 pub fn log() -> Select<Log> {
-    Query::new(1, "SELECT l.log, l.epoch, l.frontier, l.last_time, l.rseq, l.rhash FROM log l").of()
+    Query::new(
+        1,
+        "SELECT l.log, l.epoch, l.frontier, l.last_time, l.rseq, l.rhash FROM log l",
+    )
+    .of()
 }
 
 #[cfg(test)]
@@ -710,7 +718,12 @@ mod tests {
     #[test]
     fn every_table_has_a_kind_and_members_of_its_own() {
         for (index, table) in TABLES.iter().enumerate() {
-            assert!(TABLES.iter().skip(index + 1).all(|other| other.kind != table.kind));
+            assert!(
+                TABLES
+                    .iter()
+                    .skip(index + 1)
+                    .all(|other| other.kind != table.kind)
+            );
             let mut members: Vec<&str> = table.columns.iter().map(|one| one.member).collect();
             members.sort_unstable();
             members.dedup();
@@ -722,11 +735,23 @@ mod tests {
     #[test]
     fn rows_are_read_after_a_key_and_by_level() {
         let users = USERS.rows(0, Some(&[Cell::Text("user_1".to_owned())]));
-        assert!(users.sql.contains("WHERE (t.id) > (?1) ORDER BY t.id LIMIT 64"));
+        assert!(
+            users
+                .sql
+                .contains("WHERE (t.id) > (?1) ORDER BY t.id LIMIT 64")
+        );
         let key = [Cell::Integer(2), Cell::Text("grant_1".to_owned())];
         let grants = GRANTS.rows(2, Some(&key));
-        assert!(grants.sql.contains("WHERE t.depth = ?1 AND (t.id) > (?2) ORDER BY t.id"));
+        assert!(
+            grants
+                .sql
+                .contains("WHERE t.depth = ?1 AND (t.id) > (?2) ORDER BY t.id")
+        );
         let owners = AGENT_OWNERS.rows(0, None);
-        assert!(owners.sql.contains("WHERE t.owner_agent IS NOT NULL ORDER BY t.id"));
+        assert!(
+            owners
+                .sql
+                .contains("WHERE t.owner_agent IS NOT NULL ORDER BY t.id")
+        );
     }
 }

@@ -14,11 +14,10 @@ use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
-    AuditFormat, AuditRecord, Authority, Imported, TenantExport,
-    Decision, Delegation, DryRun, Engine, Error, GrantFilter, Issued, Key, KeyChange, MadeWebhook,
-    NewToolServer, NewWebhook, PathKey, Question, Recorded, Redelivery, Result, Revoked,
-    RotatedSecret, Session, Tested, ToolServer, ToolServerChange, User, UserChange, Webhook,
-    WebhookChange,
+    AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Engine, Error, GrantFilter,
+    Imported, Issued, Key, KeyChange, MadeWebhook, NewToolServer, NewWebhook, PathKey, Question,
+    Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, TenantExport, Tested,
+    ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange,
 };
 use kavachos_http::State;
 

@@ -33,9 +33,9 @@ pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport, AuditFilter,
-    AuditFormat, AuditRecord, Imported, TenantExport,
-    Authority, Decision, Delegation, Denials, DryRun, Error, External, GrantFilter, Issued, Key,
-    KeyChange, Kinds, MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Recorded,
-    Redelivery, Result, Revoked, RotatedSecret, Session, Settings, SigningSecret, Stage, Tested,
-    ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange, WebhookState,
+    AuditFormat, AuditRecord, Authority, Decision, Delegation, Denials, DryRun, Error, External,
+    GrantFilter, Imported, Issued, Key, KeyChange, Kinds, MadeWebhook, NewToolServer, NewWebhook,
+    PathKey, PolicyChange, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, Settings,
+    SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange,
+    Webhook, WebhookChange, WebhookState,
 };

@@ -168,7 +168,9 @@ fn grant(row: &GrantRow) -> Result<(), Wrong> {
     }
     let from_human = row.giver == Owner::User(row.root);
     if (row.depth == 0) != row.parent.is_none() || (row.depth == 0) != from_human {
-        return Err("a grant at depth 0 comes from its human, and any other from a grant".to_owned());
+        return Err(
+            "a grant at depth 0 comes from its human, and any other from a grant".to_owned(),
+        );
     }
     Ok(())
 }
@@ -288,7 +290,10 @@ pub(super) fn record(place: &Place, cells: &[Cell]) -> Result<Record, Wrong> {
         return Err(format!("the record of number {} is missing", place.seq));
     }
     if time < place.not_before || time > place.not_after {
-        return Err("its time does not lie between that of the record before it and that of the log".to_owned());
+        return Err(
+            "its time does not lie between that of the record before it and that of the log"
+                .to_owned(),
+        );
     }
     let text = personal.as_deref().unwrap_or_default();
     if body.len().saturating_add(text.len()) > MAX_RECORD_BYTES {
@@ -331,7 +336,9 @@ fn check_personal(
     let (salt, personal) = match (salt, personal) {
         (None, None) => return Ok(()),
         (Some(salt), Some(personal)) => (salt, personal),
-        _ => return Err("its personal part and its salt must both be there or both not".to_owned()),
+        _ => {
+            return Err("its personal part and its salt must both be there or both not".to_owned());
+        }
     };
     let hash: Hash = Sha256::new()
         .chain_update(salt)
@@ -339,10 +346,7 @@ fn check_personal(
         .finalize()
         .into();
     let is_same = body.get("priv").and_then(Value::as_str) == Some(hex(&hash).as_str());
-    let is_object = matches!(
-        serde_json::from_str(personal),
-        Ok(Value::Object(_))
-    );
+    let is_object = matches!(serde_json::from_str(personal), Ok(Value::Object(_)));
     if is_same && is_object {
         return Ok(());
     }

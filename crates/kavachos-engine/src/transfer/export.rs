@@ -164,12 +164,7 @@ impl TenantExport {
     }
 
     /// A page of one table, or the end of the file.
-    async fn rows(
-        &mut self,
-        index: usize,
-        level: u8,
-        after: Option<Vec<Cell>>,
-    ) -> Result<String> {
+    async fn rows(&mut self, index: usize, level: u8, after: Option<Vec<Cell>>) -> Result<String> {
         let Some(table) = TABLES.get(index) else {
             return Ok(self.end());
         };

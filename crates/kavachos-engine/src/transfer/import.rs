@@ -267,7 +267,8 @@ impl<'a> Loader<'a> {
         }
         let table = self.enter(&kind, number).await?;
         let cells = line::decode(&table, members, text).map_err(|why| wrong(number, why))?;
-        self.check_order(&table, &cells).map_err(|why| wrong(number, why))?;
+        self.check_order(&table, &cells)
+            .map_err(|why| wrong(number, why))?;
         if table.kind == RECORDS.kind {
             let place = Place {
                 log,
@@ -317,7 +318,9 @@ impl<'a> Loader<'a> {
             self.table = index;
             self.last = None;
         }
-        self.begins.entry(TABLES.get(index).map_or("", |table| table.kind)).or_insert(line);
+        self.begins
+            .entry(TABLES.get(index).map_or("", |table| table.kind))
+            .or_insert(line);
         TABLES
             .get(index)
             .copied()
@@ -330,7 +333,9 @@ impl<'a> Loader<'a> {
         if let Some(last) = &self.last
             && !is_after(last, &key)
         {
-            return Err("it does not stand after the line before it, in the order of its key".to_owned());
+            return Err(
+                "it does not stand after the line before it, in the order of its key".to_owned(),
+            );
         }
         self.last = Some(key);
         Ok(())
@@ -434,11 +439,17 @@ impl<'a> Loader<'a> {
         if end.lines != self.lines {
             return Err(wrong(
                 number,
-                format!("it counts {} lines before it, and there are {}", end.lines, self.lines),
+                format!(
+                    "it counts {} lines before it, and there are {}",
+                    end.lines, self.lines
+                ),
             ));
         }
         if end.sha256 != hex(&digest) {
-            return Err(wrong(number, "its digest is not that of the lines before it: one was edited"));
+            return Err(wrong(
+                number,
+                "its digest is not that of the lines before it: one was edited",
+            ));
         }
         self.ended = true;
         self.lines = number;
@@ -454,10 +465,16 @@ impl<'a> Loader<'a> {
         let stand = self.stand.clone();
         let stand = stand.ok_or_else(|| self.cut("the file is empty"))?;
         if self.revocation != stand.revocation {
-            return Err(wrong(1, "the revocations do not come to the head that it names"));
+            return Err(wrong(
+                1,
+                "the revocations do not come to the head that it names",
+            ));
         }
         if self.frontier.size() != stand.records || self.frontier.root() != stand.root {
-            return Err(wrong(1, "the records do not come to the head that it names"));
+            return Err(wrong(
+                1,
+                "the records do not come to the head that it names",
+            ));
         }
         Ok(stand)
     }

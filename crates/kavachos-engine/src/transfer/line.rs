@@ -88,7 +88,10 @@ impl Head {
         let last_time = Timestamp::from_micros(head.last_time);
         let number = |number: u64| i64::try_from(number).is_ok_and(|number| number < i64::MAX);
         if last_time.as_micros() != head.last_time
-            || ![head.epoch, head.records, head.revocations].map(number).iter().all(|fits| *fits)
+            || ![head.epoch, head.records, head.revocations]
+                .map(number)
+                .iter()
+                .all(|fits| *fits)
             || head.epoch == 0
         {
             return Err("a number in it cannot be".to_owned());

@@ -3,9 +3,8 @@
 //!
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
-mod audit_export;
-mod moving;
 mod approvals;
+mod audit_export;
 #[cfg(test)]
 mod authzen;
 #[cfg(test)]
@@ -26,6 +25,7 @@ mod forward_auth;
 mod idempotency;
 mod ledger;
 mod lifecycle;
+mod moving;
 #[cfg(test)]
 mod nginx;
 mod pages;

@@ -22,20 +22,41 @@ async fn tenant(setup: Setup) -> Tenant {
     let app = setup.start().await;
     let operator = app.operator();
     let user = app.user().await;
-    let agent = app.agent(&user, may(&["read", "write"], "mcp:github:*")).await;
-    let child = app.agent(&agent.id, may(&["read"], "mcp:github:repos")).await;
+    let agent = app
+        .agent(&user, may(&["read", "write"], "mcp:github:*"))
+        .await;
+    let child = app
+        .agent(&agent.id, may(&["read"], "mcp:github:repos"))
+        .await;
     let revoked = app.agent(&user, may(&["read"], "mcp:*")).await;
-    operator.delete(&format!("/api/v1/agents/{}", revoked.id)).await.expect(200);
+    operator
+        .delete(&format!("/api/v1/agents/{}", revoked.id))
+        .await
+        .expect(200);
     let twice = may_under(&["read"], "mcp:*", json!({ "maxCallsPerHour": 2 }));
     let limited = app.agent(&user, twice).await;
-    app.call(&limited.key).post("/api/v1/authorize", ask("read", "mcp:a")).await.expect(200);
+    app.call(&limited.key)
+        .post("/api/v1/authorize", ask("read", "mcp:a"))
+        .await
+        .expect(200);
     let asks = may_under(&["run"], "mcp:deploy:*", json!({ "requireApproval": true }));
     let asking = app.agent(&user, asks).await;
     let asked = app.decide(&asking.id, "run", "mcp:deploy:site").await;
     let approval = asked.text_at("/data/approvalId").to_owned();
-    let shown = operator.get(&format!("/api/v1/approvals/{approval}")).await.expect(200);
-    app.delegate(&agent.id, &asking.id, may(&["write"], "mcp:github:issues")).await.expect(201);
-    operator.post("/api/v1/keys", json!({ "name": "k", "scopes": ["audit:read"] })).await.expect(201);
+    let shown = operator
+        .get(&format!("/api/v1/approvals/{approval}"))
+        .await
+        .expect(200);
+    app.delegate(&agent.id, &asking.id, may(&["write"], "mcp:github:issues"))
+        .await
+        .expect(201);
+    operator
+        .post(
+            "/api/v1/keys",
+            json!({ "name": "k", "scopes": ["audit:read"] }),
+        )
+        .await
+        .expect(201);
     let server = json!({
         "audience": "https://tools.example.com/mcp", "name": "tools, \"and\" more",
         "scopes": [{ "name": "mcp:github:*", "description": "read repositories" }],
@@ -62,11 +83,17 @@ fn ask(action: &str, resource: &str) -> Value {
 }
 
 async fn export(caller: &Call) -> String {
-    caller.post("/api/v1/export", json!({})).await.expect(200).text
+    caller
+        .post("/api/v1/export", json!({}))
+        .await
+        .expect(200)
+        .text
 }
 
 async fn import(caller: &Call, file: &str) -> Reply {
-    let lines = caller.clone().header("content-type", "application/x-ndjson");
+    let lines = caller
+        .clone()
+        .header("content-type", "application/x-ndjson");
     let body = Some(file.as_bytes().to_vec());
     lines.send(Method::POST, "/api/v1/import", body).await
 }
@@ -82,13 +109,18 @@ fn rows(file: &str, records: usize) -> Vec<&str> {
 }
 
 fn records(file: &str) -> usize {
-    file.lines().filter(|line| line.starts_with("{\"kind\":\"record\"")).count()
+    file.lines()
+        .filter(|line| line.starts_with("{\"kind\":\"record\""))
+        .count()
 }
 
 /// The file with its last line computed again, as somebody does who edits it with care.
 fn sealed(lines: &[String]) -> String {
     let mut file: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(&file)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     file.push_str(&format!(
         "{{\"kind\":\"end\",\"lines\":{},\"sha256\":\"{digest}\"}}\n",
         lines.len()
@@ -102,14 +134,21 @@ fn body(file: &str) -> Vec<String> {
 }
 
 fn at(lines: &[String], beginning: &str) -> usize {
-    lines.iter().position(|line| line.contains(beginning)).expect("there is such a line")
+    lines
+        .iter()
+        .position(|line| line.contains(beginning))
+        .expect("there is such a line")
 }
 
 /// Fails unless the file was refused with this line named, and nothing of it stayed.
 async fn refused(app: &TestApp, file: &str, line: usize, why: &str) {
     let before = app.head();
     let reply = import(&app.operator(), file).await;
-    assert_eq!((reply.status, reply.code()), (400, "malformed_request"), "{why}: {reply}");
+    assert_eq!(
+        (reply.status, reply.code()),
+        (400, "malformed_request"),
+        "{why}: {reply}"
+    );
     assert_eq!(reply.field(), format!("line {line}"), "{why}: {reply}");
     assert!(reply.text.contains(why), "{why}: {reply}");
     assert_eq!(app.head(), before, "nothing of it stays: {why}");
@@ -125,11 +164,19 @@ async fn a_tenant_goes_from_one_database_to_another_and_back_the_same() {
     let key = source.app.operator_key().to_owned();
     let mut file = first.clone();
     // On PostgreSQL too the other one is SQLite, so both ways are gone.
-    let homes = [Setup::default().on_postgres(), Setup::default().in_a_file(), crate::setup()];
+    let homes = [
+        Setup::default().on_postgres(),
+        Setup::default().in_a_file(),
+        crate::setup(),
+    ];
     for (setup, seed) in homes.into_iter().zip(8..) {
         let next = setup.seeded(seed).start().await;
         let done = import(&next.operator(), &file).await.expect(200);
-        assert_eq!(done.at("/data/rows/record"), &json!(records(&file)), "{done}");
+        assert_eq!(
+            done.at("/data/rows/record"),
+            &json!(records(&file)),
+            "{done}"
+        );
         file = export(&next.call(&key)).await;
         assert_eq!(rows(&file, size), rows(&first, size));
         let (first, file) = (head_of(&first), head_of(&file));
@@ -151,7 +198,10 @@ async fn after_a_move_keys_work_the_dead_stay_dead_and_the_log_goes_on() {
     let next = crate::setup().start().await;
     let old_key = next.operator_key().to_owned();
     // Known to the server before, as a key that does not exist.
-    let unknown = next.call(&source.agent.key).post("/api/v1/authorize", ask("read", "mcp:a")).await;
+    let unknown = next
+        .call(&source.agent.key)
+        .post("/api/v1/authorize", ask("read", "mcp:a"))
+        .await;
     assert_eq!(unknown.status, 401);
     import(&next.operator(), &file).await.expect(200);
     let decide = |key: String, question: Value| {
@@ -159,29 +209,64 @@ async fn after_a_move_keys_work_the_dead_stay_dead_and_the_log_goes_on() {
         async move { call.post("/api/v1/authorize", question).await.expect(200) }
     };
     let repos = || ask("read", "mcp:github:repos");
-    assert_eq!(decide(source.agent.key.clone(), repos()).await.at("/data/allowed"), &json!(true));
-    assert_eq!(decide(source.child.key.clone(), repos()).await.at("/data/allowed"), &json!(true));
+    assert_eq!(
+        decide(source.agent.key.clone(), repos())
+            .await
+            .at("/data/allowed"),
+        &json!(true)
+    );
+    assert_eq!(
+        decide(source.child.key.clone(), repos())
+            .await
+            .at("/data/allowed"),
+        &json!(true)
+    );
     let dead = decide(source.revoked.key.clone(), repos()).await;
     assert_eq!(dead.at("/data/allowed"), &json!(false));
     let second = decide(source.limited.key.clone(), ask("read", "mcp:a")).await;
     assert_eq!(second.at("/data/allowed"), &json!(true));
     let third = decide(source.limited.key.clone(), ask("read", "mcp:a")).await;
-    assert_eq!(third.text_at("/data/code"), "rate_limited", "one of two was used before the move");
+    assert_eq!(
+        third.text_at("/data/code"),
+        "rate_limited",
+        "one of two was used before the move"
+    );
     let operator = next.call(source.app.operator_key());
     let approve = format!("/api/v1/approvals/{}/approve", source.approval);
-    operator.post(&approve, json!({ "digest": source.digest })).await.expect(200);
-    let own = next.call(&source.session.token).get("/api/v1/agents").await.expect(200);
+    operator
+        .post(&approve, json!({ "digest": source.digest }))
+        .await
+        .expect(200);
+    let own = next
+        .call(&source.session.token)
+        .get("/api/v1/agents")
+        .await
+        .expect(200);
     assert!(own.rows().len() > 3);
     // The key of the empty tenant is gone, as the record says.
     assert_eq!(next.call(&old_key).get("/api/v1/users").await.status, 401);
-    let before = operator.get("/api/v1/audit?kind=agent.revoked").await.expect(200);
+    let before = operator
+        .get("/api/v1/audit?kind=agent.revoked")
+        .await
+        .expect(200);
     assert_eq!(before.rows().len(), 1);
-    let moved = operator.get("/api/v1/audit?kind=tenant.imported").await.expect(200);
+    let moved = operator
+        .get("/api/v1/audit?kind=tenant.imported")
+        .await
+        .expect(200);
     assert_eq!(moved.rows()[0]["seq"], json!(records(&file)));
-    assert_eq!(moved.rows()[0]["details"]["replacedRecords"].as_u64().map(|count| count > 0), Some(true));
+    assert_eq!(
+        moved.rows()[0]["details"]["replacedRecords"]
+            .as_u64()
+            .map(|count| count > 0),
+        Some(true)
+    );
     assert_eq!(next.head().log, source.app.head().log);
     assert_eq!(next.head().epoch, source.app.head().epoch);
-    let user = operator.get(&format!("/api/v1/users/{}", source.user)).await.expect(200);
+    let user = operator
+        .get(&format!("/api/v1/users/{}", source.user))
+        .await
+        .expect(200);
     assert_eq!(user.id(), source.user);
 }
 
@@ -194,8 +279,16 @@ async fn a_tenant_that_is_not_empty_is_left_alone() {
     let reply = import(&next.operator(), &file).await;
     assert_eq!((reply.status, reply.code()), (409, "conflict"), "{reply}");
     assert!(reply.text.contains("kavach init"), "{reply}");
-    next.operator().get(&format!("/api/v1/users/{user}")).await.expect(200);
-    assert_eq!(next.audit("kind=tenant.imported&outcome=denied").await.len(), 1);
+    next.operator()
+        .get(&format!("/api/v1/users/{user}"))
+        .await
+        .expect(200);
+    assert_eq!(
+        next.audit("kind=tenant.imported&outcome=denied")
+            .await
+            .len(),
+        1
+    );
     // The twin: an empty one takes the same file. And only once.
     let empty = crate::setup().start().await;
     import(&empty.operator(), &file).await.expect(200);
@@ -211,10 +304,17 @@ async fn who_may_take_a_tenant_out_and_who_may_fill_one() {
         app.key(body)
     };
     let narrow = may(&["read"], "mcp:*");
-    let exports = app.key(json!({ "name": "e", "scopes": ["tenant:export"] })).await;
-    let reads = app.key(json!({ "name": "r", "scopes": ["audit:export", "audit:read"] })).await;
+    let exports = app
+        .key(json!({ "name": "e", "scopes": ["tenant:export"] }))
+        .await;
+    let reads = app
+        .key(json!({ "name": "r", "scopes": ["audit:export", "audit:read"] }))
+        .await;
     let bounded = key(json!(["*"]), narrow).await;
-    app.call(&exports).post("/api/v1/export", json!({})).await.expect(200);
+    app.call(&exports)
+        .post("/api/v1/export", json!({}))
+        .await
+        .expect(200);
     for weaker in [&reads, &bounded] {
         let reply = app.call(weaker).post("/api/v1/export", json!({})).await;
         assert_eq!(reply.status, 403, "{reply}");
@@ -228,11 +328,18 @@ async fn who_may_take_a_tenant_out_and_who_may_fill_one() {
     for (credential, status) in [(&source.agent.key, 403), (&source.session.token, 403)] {
         let reply = import(&source.app.call(credential), &file).await;
         assert_eq!(reply.status, status, "{reply}");
-        let reply = source.app.call(credential).post("/api/v1/export", json!({})).await;
+        let reply = source
+            .app
+            .call(credential)
+            .post("/api/v1/export", json!({}))
+            .await;
         assert_eq!(reply.status, status, "{reply}");
     }
     assert_eq!(import(&app.anonymous(), &file).await.status, 401);
-    assert_eq!(app.audit("kind=tenant.imported&outcome=denied").await.len(), 3);
+    assert_eq!(
+        app.audit("kind=tenant.imported&outcome=denied").await.len(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -284,24 +391,97 @@ async fn an_edited_file_is_refused_by_its_digest_or_by_what_it_says() {
     let child = format!("\"receiver\":\"{}\"", source.child.id);
     let record = "{\"kind\":\"record\",\"seq\":3,";
     for ((line, file), why) in [
-        (edit(&revoked, "\"status\":\"revoked\"", "\"status\":\"active\""), "the records say that it was revoked"),
+        (
+            edit(&revoked, "\"status\":\"revoked\"", "\"status\":\"active\""),
+            "the records say that it was revoked",
+        ),
         (edit(record, "\"time\":1", "\"time\":2"), "its time"),
-        (edit(record, "\\\"outcome\\\":\\\"allowed\\\"", "\\\"outcome\\\":\\\"denied\\\""), "head"),
+        (
+            edit(
+                record,
+                "\\\"outcome\\\":\\\"allowed\\\"",
+                "\\\"outcome\\\":\\\"denied\\\"",
+            ),
+            "head",
+        ),
         (drop_line(record), "is missing"),
         (drop_line("{\"kind\":\"revocation\""), "head"),
-        (edit("{\"kind\":\"revocation\"", "\"generation\":2", "\"generation\":3"), "does not follow"),
-        (edit("{\"kind\":\"handle\"", "\"generation\":1", "\"generation\":4"), "no revocation gave it"),
-        (drop_line("{\"kind\":\"user\""), "names one that is not there"),
-        (edit(&child, "\\\"read\\\"", "\\\"execute\\\""), "more than the grant"),
-        (edit(&child, "\"depth\":1", "\"depth\":2"), "does not follow"),
-        (edit("{\"kind\":\"approval\"", "mcp:deploy:site", "mcp:deploy:sitf"), "that of its document"),
-        (edit("{\"kind\":\"approval\"", "\"digest\":\"", "\"digest\":\"00"), "not the right number of bytes"),
-        (edit("{\"kind\":\"user\"", "\"agents\":", "\"agents\":9"), "another number of agents"),
-        (edit("{\"kind\":\"operatorKey\"", "[\\\"*\\\"]", "[\\\"root\\\"]"), "scopes"),
-        (edit("{\"kind\":\"agentKey\"", "\"status\":\"active\"", "\"status\":\"happy\""), "status"),
-        (edit("{\"kind\":\"kavachos-tenant\"", "\"version\":1", "\"version\":2"), "version"),
-        (edit("{\"kind\":\"counter\"", "\"kind\":\"counter\"", "\"kind\":\"coin\""), "not known"),
-        (edit("{\"kind\":\"toolServer\"", ",\"name\"", ", \"name\""), "as an export writes it"),
+        (
+            edit(
+                "{\"kind\":\"revocation\"",
+                "\"generation\":2",
+                "\"generation\":3",
+            ),
+            "does not follow",
+        ),
+        (
+            edit(
+                "{\"kind\":\"handle\"",
+                "\"generation\":1",
+                "\"generation\":4",
+            ),
+            "no revocation gave it",
+        ),
+        (
+            drop_line("{\"kind\":\"user\""),
+            "names one that is not there",
+        ),
+        (
+            edit(&child, "\\\"read\\\"", "\\\"execute\\\""),
+            "more than the grant",
+        ),
+        (
+            edit(&child, "\"depth\":1", "\"depth\":2"),
+            "does not follow",
+        ),
+        (
+            edit(
+                "{\"kind\":\"approval\"",
+                "mcp:deploy:site",
+                "mcp:deploy:sitf",
+            ),
+            "that of its document",
+        ),
+        (
+            edit("{\"kind\":\"approval\"", "\"digest\":\"", "\"digest\":\"00"),
+            "not the right number of bytes",
+        ),
+        (
+            edit("{\"kind\":\"user\"", "\"agents\":", "\"agents\":9"),
+            "another number of agents",
+        ),
+        (
+            edit("{\"kind\":\"operatorKey\"", "[\\\"*\\\"]", "[\\\"root\\\"]"),
+            "scopes",
+        ),
+        (
+            edit(
+                "{\"kind\":\"agentKey\"",
+                "\"status\":\"active\"",
+                "\"status\":\"happy\"",
+            ),
+            "status",
+        ),
+        (
+            edit(
+                "{\"kind\":\"kavachos-tenant\"",
+                "\"version\":1",
+                "\"version\":2",
+            ),
+            "version",
+        ),
+        (
+            edit(
+                "{\"kind\":\"counter\"",
+                "\"kind\":\"counter\"",
+                "\"kind\":\"coin\"",
+            ),
+            "not known",
+        ),
+        (
+            edit("{\"kind\":\"toolServer\"", ",\"name\"", ", \"name\""),
+            "as an export writes it",
+        ),
     ] {
         let line = match why {
             "head" => 1,
@@ -347,20 +527,87 @@ async fn what_is_no_file_of_ours_is_refused() {
         ("PK\u{3}\u{4}", 1),
     ] {
         let reply = import(&app.operator(), file).await;
-        assert_eq!((reply.status, reply.field()), (400, &*format!("line {line}")), "{reply}");
+        assert_eq!(
+            (reply.status, reply.field()),
+            (400, &*format!("line {line}")),
+            "{reply}"
+        );
     }
     let bytes = Some(b"\xff\xfe\n".to_vec());
-    let caller = app.operator().header("content-type", "application/x-ndjson");
+    let caller = app
+        .operator()
+        .header("content-type", "application/x-ndjson");
     let reply = caller.send(Method::POST, "/api/v1/import", bytes).await;
     assert_eq!((reply.status, reply.field()), (400, "line 1"));
     let json = app.operator().post("/api/v1/import", json!({})).await;
     assert_eq!((json.status, json.field()), (400, "Content-Type"));
     let once = caller.clone().header("idempotency-key", "a");
-    let reply = once.send(Method::POST, "/api/v1/import", Some(b"{}\n".to_vec())).await;
+    let reply = once
+        .send(Method::POST, "/api/v1/import", Some(b"{}\n".to_vec()))
+        .await;
     assert_eq!((reply.status, reply.field()), (400, "Idempotency-Key"));
-    let reply = caller.send(Method::POST, "/api/v1/import?x=1", Some(b"{}\n".to_vec())).await;
+    let reply = caller
+        .send(Method::POST, "/api/v1/import?x=1", Some(b"{}\n".to_vec()))
+        .await;
     assert_eq!((reply.status, reply.field()), (400, "x"));
     let long = vec![b'a'; (8 << 20) + 1];
-    let reply = caller.send(Method::POST, "/api/v1/import", Some(long)).await;
+    let reply = caller
+        .send(Method::POST, "/api/v1/import", Some(long))
+        .await;
     assert_eq!((reply.status, reply.field()), (400, "line 1"), "{reply}");
+}
+
+#[tokio::test]
+async fn whatever_byte_is_changed_the_file_is_refused() {
+    let source = tenant(crate::setup().seeded(7)).await;
+    let file = export(&source.app.operator()).await.into_bytes();
+    let app = crate::start().await;
+    let before = app.head();
+    let caller = app
+        .operator()
+        .header("content-type", "application/x-ndjson");
+    for step in 0..100 {
+        let at = step * file.len() / 100;
+        let mut edited = file.clone();
+        edited[at] ^= 1 << (step % 8);
+        let reply = caller
+            .send(Method::POST, "/api/v1/import", Some(edited))
+            .await;
+        let named = reply.field().starts_with("line ");
+        assert!(reply.status == 400 && named, "byte {at}: {reply}");
+        assert_eq!(app.head(), before, "byte {at}");
+    }
+    import(&app.operator(), &String::from_utf8(file).unwrap())
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn an_edit_that_was_sealed_again_is_no_defect_of_the_server() {
+    let source = tenant(crate::setup().seeded(7)).await;
+    let file = export(&source.app.operator()).await;
+    let lines = body(&file);
+    let mut app = crate::start().await;
+    for step in 0..60 {
+        let mut edited = lines.clone();
+        let line = &mut edited[step * lines.len() / 60];
+        let digits: Vec<usize> = line
+            .match_indices(|c: char| c.is_ascii_digit())
+            .map(|(at, _)| at)
+            .collect();
+        let at = digits[step * 7 % digits.len()];
+        line.replace_range(
+            at..=at,
+            if line[at..].starts_with('4') {
+                "5"
+            } else {
+                "4"
+            },
+        );
+        let reply = import(&app.operator(), &sealed(&edited)).await;
+        assert!([200, 400].contains(&reply.status), "{reply}");
+        if reply.status == 200 {
+            app = crate::start().await;
+        }
+    }
 }

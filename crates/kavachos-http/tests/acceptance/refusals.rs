@@ -233,9 +233,8 @@ async fn a_read_leaves_no_record_and_a_refused_one_none_either() {
     let nobody = app.call(&app.key(nothing).await);
     let mut refusals = 0;
     // To take the whole ledger out is an act.
-    let reads = |route: &&Route| {
-        route.method == Method::GET && route.path != "/api/v1/audit/export"
-    };
+    let reads =
+        |route: &&Route| route.method == Method::GET && route.path != "/api/v1/audit/export";
     for route in routes().iter().filter(reads) {
         let before = app.head().size;
         let reply = route.call(&nobody, &world).await;

@@ -1,11 +1,9 @@
 //! The tests of `acceptance`, on PostgreSQL.
 
-#[path = "../acceptance/audit_export.rs"]
-mod audit_export;
-#[path = "../acceptance/moving.rs"]
-mod moving;
 #[path = "../acceptance/approvals.rs"]
 mod approvals;
+#[path = "../acceptance/audit_export.rs"]
+mod audit_export;
 #[cfg(test)]
 #[path = "../acceptance/authzen.rs"]
 mod authzen;
@@ -41,6 +39,8 @@ mod idempotency;
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
+#[path = "../acceptance/moving.rs"]
+mod moving;
 #[cfg(test)]
 #[path = "../acceptance/nginx.rs"]
 mod nginx;

@@ -43,7 +43,9 @@ impl Export {
     ) -> Result<Outcome, Failure> {
         let sink = self.destination.begin(output)?;
         let none = Query::default();
-        let body = client.download(Method::POST, "/api/v1/export", &none).await?;
+        let body = client
+            .download(Method::POST, "/api/v1/export", &none)
+            .await?;
         sink.fill(body, "lines").await?;
         Ok(Outcome::Done)
     }

@@ -151,7 +151,10 @@ fn drained(server: &Server, key: &str, request: &str) -> (u64, u64) {
         if read == 0 {
             return (lines, bytes);
         }
-        lines += piece[..read].windows(6).filter(|part| *part == b"\"seq\":").count() as u64;
+        lines += piece[..read]
+            .windows(6)
+            .filter(|part| *part == b"\"seq\":")
+            .count() as u64;
         bytes += read as u64;
     }
 }
@@ -181,7 +184,10 @@ fn started(records: u64) -> Filled {
 fn growth(filled: &Filled) -> (u64, u64) {
     let (server, key) = (&filled.server, &filled.key);
     // What is there anyway: connections, threads, page caches.
-    let some = format!("GET /api/v1/audit/export?format=jsonl&until={}", filled.quarter);
+    let some = format!(
+        "GET /api/v1/audit/export?format=jsonl&until={}",
+        filled.quarter
+    );
     drained(server, key, &some);
     let before = peak(server);
     let (_, bytes) = drained(server, key, "GET /api/v1/audit/export?format=jsonl");
@@ -193,7 +199,10 @@ fn an_export_holds_a_part_of_the_ledger_in_memory_and_not_all_of_it() {
     let filled = started(60_000);
     let (grown, bytes) = growth(&filled);
     assert!(grown < 12 << 20, "{grown} of {bytes}");
-    assert!(bytes > 24 << 20, "the ledger would not have fitted into that: {bytes}");
+    assert!(
+        bytes > 24 << 20,
+        "the ledger would not have fitted into that: {bytes}"
+    );
     let before = peak(&filled.server);
     let (_, tenant) = drained(&filled.server, &filled.key, "POST /api/v1/export");
     let grown = peak(&filled.server) - before;
@@ -264,7 +273,11 @@ fn a_million_records_are_taken_out_and_filtered() {
     let before = peak(server);
     let (_, bytes) = drained(server, key, "POST /api/v1/export");
     let grown_by_tenant = peak(server) - before;
-    println!("export: {} MiB, grown by {} MiB", bytes >> 20, grown_by_tenant >> 20);
+    println!(
+        "export: {} MiB, grown by {} MiB",
+        bytes >> 20,
+        grown_by_tenant >> 20
+    );
     let Filled { place, server, .. } = filled;
     drop(server);
     place.done("export --database kavach.db --output tenant.jsonl");
@@ -284,5 +297,8 @@ fn a_million_records_are_taken_out_and_filtered() {
         computed(&to) - from
     );
     assert!(worst < 5.0, "{worst} ms");
-    assert!(grown < 24 << 20 && grown_by_tenant < 24 << 20, "{grown} {grown_by_tenant}");
+    assert!(
+        grown < 24 << 20 && grown_by_tenant < 24 << 20,
+        "{grown} {grown_by_tenant}"
+    );
 }

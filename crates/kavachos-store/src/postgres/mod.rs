@@ -29,9 +29,9 @@ mod writer;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use self::connect::Target;
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
 use crate::batch::Batch;
-use self::connect::Target;
 use crate::contract::{BoxFuture, Store};
 use crate::passage::{Filling, Snapshot};
 use crate::row::{Query, Row};

@@ -131,7 +131,10 @@ impl Session {
     }
 
     /// One statement, prepared now if need be, or why it cannot be.
-    pub(super) async fn statement(&mut self, sql: &str) -> Result<Result<Statement, String>, Fault> {
+    pub(super) async fn statement(
+        &mut self,
+        sql: &str,
+    ) -> Result<Result<Statement, String>, Fault> {
         if !begins_with(sql, &["INSERT", "UPDATE", "DELETE", "WITH"]) {
             return Ok(Err("the statement changes no rows".to_owned()));
         }

@@ -23,9 +23,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use self::connection::Database;
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
 use crate::batch::Batch;
-use self::connection::Database;
 use crate::contract::{BoxFuture, Store};
 use crate::passage::{Filling, Snapshot};
 use crate::row::{Query, Row};

@@ -70,10 +70,7 @@ enum Next {
     Nothing,
 }
 
-fn written(
-    export: AuditExport,
-    format: AuditFormat,
-) -> impl Stream<Item = Result<Bytes, Error>> {
+fn written(export: AuditExport, format: AuditFormat) -> impl Stream<Item = Result<Bytes, Error>> {
     unfold(Next::Head(export), move |next| async move {
         let (text, next) = match next {
             Next::Head(export) => {
