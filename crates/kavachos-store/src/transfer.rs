@@ -61,7 +61,7 @@ enum Part {
 /// How many rows of a table whose rows may be long are read at once.
 const FEW: usize = 64;
 /// How many rows of any other table.
-const MANY: usize = 500;
+const MANY: usize = 250;
 /// How many levels a table may have: those of delegations.
 pub const LEVELS: u8 = kavachos_core::grant::MAX_DEPTH;
 
