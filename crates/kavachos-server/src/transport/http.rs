@@ -67,10 +67,9 @@ impl Http {
             Ok(Response::from_parts(parts, body.to_bytes()))
         };
         let answer = timeout(ANSWER_TIMEOUT, exchange).await;
-        let answer = answer.map_err(|_| {
+        answer.map_err(|_| {
             self.unreachable("no answer within 60 seconds; look before you repeat this")
-        })?;
-        answer
+        })?
     }
 
     /// Sends a request over a connection of its own, and waits for the head of the answer.
@@ -101,7 +100,7 @@ impl Http {
         let request = self.addressed(request)?;
         let answer = timeout(FLOW_TIMEOUT, self.sent(request)).await;
         let answer = answer.map_err(|_| self.unreachable("no answer within 2 hours"))?;
-        Ok(answer?.map(|body| axum::body::Body::new(body)))
+        Ok(answer?.map(axum::body::Body::new))
     }
 
     /// The request with the address, the credential and the name of this program on it.

@@ -83,7 +83,8 @@ fn an_export_that_does_not_come_to_its_end_is_imported_by_nobody() {
     let (place, ..) = tenant();
     place.done("export --database kavach.db --output whole.jsonl");
     let whole = fs::read_to_string(place.path("whole.jsonl")).unwrap();
-    fs::write(place.path("half.jsonl"), &whole[..whole.len() - 20]).unwrap();
+    let half = whole.get(..whole.len() - 20).unwrap();
+    fs::write(place.path("half.jsonl"), half).unwrap();
     let next = Place::new();
     next.init();
     let half = place.path("half.jsonl");
