@@ -17,7 +17,7 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, approvals, delegations, users, sessions, keys, webhooks, resources or the audit trail goes to a server \
+A command about agents, approvals, delegations, users, sessions, keys, webhooks, resources, the audit trail or a whole tenant goes to a server \
 (--url, or KAVACH_URL, else http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \

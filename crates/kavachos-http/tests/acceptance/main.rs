@@ -4,6 +4,7 @@
 //! Each refusal stands beside the same call with the control switched off, which is not refused.
 
 mod approvals;
+#[cfg(test)]
 mod audit_export;
 #[cfg(test)]
 mod authzen;
@@ -25,6 +26,7 @@ mod forward_auth;
 mod idempotency;
 mod ledger;
 mod lifecycle;
+#[cfg(test)]
 mod moving;
 #[cfg(test)]
 mod nginx;

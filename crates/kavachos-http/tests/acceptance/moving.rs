@@ -191,83 +191,71 @@ fn head_of(file: &str) -> Value {
     serde_json::from_str(line).expect("the first line is JSON")
 }
 
-#[tokio::test]
-async fn after_a_move_keys_work_the_dead_stay_dead_and_the_log_goes_on() {
+/// A tenant that has moved: what it was, the file, where it is now, and the key of the empty tenant.
+async fn moved() -> (Tenant, String, TestApp, String) {
     let source = tenant(crate::setup().seeded(7)).await;
     let file = export(&source.app.operator()).await;
     let next = crate::setup().start().await;
     let old_key = next.operator_key().to_owned();
     // Known to the server before, as a key that does not exist.
-    let unknown = next
-        .call(&source.agent.key)
-        .post("/api/v1/authorize", ask("read", "mcp:a"))
-        .await;
+    let caller = next.call(&source.agent.key);
+    let unknown = caller.post("/api/v1/authorize", ask("read", "mcp:a")).await;
     assert_eq!(unknown.status, 401);
     import(&next.operator(), &file).await.expect(200);
-    let decide = |key: String, question: Value| {
-        let call = next.call(&key);
+    (source, file, next, old_key)
+}
+
+#[tokio::test]
+async fn after_a_move_keys_work_the_dead_stay_dead_and_counters_go_on() {
+    let (source, _, next, old_key) = moved().await;
+    let decide = |key: &str, question: Value| {
+        let call = next.call(key);
         async move { call.post("/api/v1/authorize", question).await.expect(200) }
     };
     let repos = || ask("read", "mcp:github:repos");
-    assert_eq!(
-        decide(source.agent.key.clone(), repos())
-            .await
-            .at("/data/allowed"),
-        &json!(true)
-    );
-    assert_eq!(
-        decide(source.child.key.clone(), repos())
-            .await
-            .at("/data/allowed"),
-        &json!(true)
-    );
-    let dead = decide(source.revoked.key.clone(), repos()).await;
-    assert_eq!(dead.at("/data/allowed"), &json!(false));
-    let second = decide(source.limited.key.clone(), ask("read", "mcp:a")).await;
+    for (agent, allowed) in [
+        (&source.agent, true),
+        (&source.child, true),
+        (&source.revoked, false),
+    ] {
+        let decision = decide(&agent.key, repos()).await;
+        assert_eq!(decision.at("/data/allowed"), &json!(allowed), "{decision}");
+    }
+    let second = decide(&source.limited.key, ask("read", "mcp:a")).await;
     assert_eq!(second.at("/data/allowed"), &json!(true));
-    let third = decide(source.limited.key.clone(), ask("read", "mcp:a")).await;
-    assert_eq!(
-        third.text_at("/data/code"),
-        "rate_limited",
-        "one of two was used before the move"
-    );
+    let third = decide(&source.limited.key, ask("read", "mcp:a")).await;
+    let code = third.text_at("/data/code");
+    assert_eq!(code, "rate_limited", "one of two was used before the move");
     let operator = next.call(source.app.operator_key());
     let approve = format!("/api/v1/approvals/{}/approve", source.approval);
-    operator
-        .post(&approve, json!({ "digest": source.digest }))
-        .await
-        .expect(200);
-    let own = next
-        .call(&source.session.token)
-        .get("/api/v1/agents")
-        .await
-        .expect(200);
-    assert!(own.rows().len() > 3);
-    // The key of the empty tenant is gone, as the record says.
+    let digest = json!({ "digest": source.digest });
+    operator.post(&approve, digest).await.expect(200);
+    let human = next.call(&source.session.token);
+    assert!(human.get("/api/v1/agents").await.expect(200).rows().len() > 3);
+    // The key of the empty tenant is gone.
     assert_eq!(next.call(&old_key).get("/api/v1/users").await.status, 401);
-    let before = operator
-        .get("/api/v1/audit?kind=agent.revoked")
-        .await
-        .expect(200);
-    assert_eq!(before.rows().len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_move_the_same_log_goes_on_and_says_what_it_replaced() {
+    let (source, file, next, _) = moved().await;
+    let operator = next.call(source.app.operator_key());
+    let before = operator.get("/api/v1/audit?kind=agent.revoked").await;
+    assert_eq!(before.expect(200).rows().len(), 1);
     let moved = operator
         .get("/api/v1/audit?kind=tenant.imported")
         .await
         .expect(200);
-    assert_eq!(moved.rows()[0]["seq"], json!(records(&file)));
-    assert_eq!(
-        moved.rows()[0]["details"]["replacedRecords"]
-            .as_u64()
-            .map(|count| count > 0),
-        Some(true)
-    );
+    assert_eq!(moved.at("/data/0/seq"), &json!(records(&file)));
+    let replaced = moved.at("/data/0/details/replacedRecords");
+    assert!(replaced.as_u64().is_some_and(|count| count > 0), "{moved}");
     assert_eq!(next.head().log, source.app.head().log);
     assert_eq!(next.head().epoch, source.app.head().epoch);
+    assert_eq!(next.head().size, source.app.head().size + 1);
     let user = operator
         .get(&format!("/api/v1/users/{}", source.user))
-        .await
-        .expect(200);
-    assert_eq!(user.id(), source.user);
+        .await;
+    assert_eq!(user.expect(200).id(), source.user);
 }
 
 #[tokio::test]
@@ -362,6 +350,101 @@ async fn a_cut_file_is_refused_at_the_line_where_it_ends() {
     import(&app.operator(), &file).await.expect(200);
 }
 
+/// Edits of the line that holds the first text: the second becomes the third, and this is what is then said of it.
+const EDITS: [[&str; 4]; 16] = [
+    [
+        "{revoked}",
+        r#""status":"revoked""#,
+        r#""status":"active""#,
+        "the records say that it was revoked",
+    ],
+    [RECORD, r#""time":1"#, r#""time":2"#, "its time"],
+    [
+        RECORD,
+        r#"\"outcome\":\"allowed\""#,
+        r#"\"outcome\":\"denied\""#,
+        HEAD,
+    ],
+    [
+        REVOCATION,
+        r#""generation":2"#,
+        r#""generation":3"#,
+        "does not follow",
+    ],
+    [
+        r#"{"kind":"handle""#,
+        r#""generation":1"#,
+        r#""generation":4"#,
+        "no revocation gave it",
+    ],
+    [
+        "{child}",
+        r#"\"read\""#,
+        r#"\"execute\""#,
+        "more than the grant",
+    ],
+    ["{child}", r#""depth":1"#, r#""depth":2"#, "does not follow"],
+    [
+        APPROVAL,
+        "mcp:deploy:site",
+        "mcp:deploy:sitf",
+        "that of its document",
+    ],
+    [
+        APPROVAL,
+        r#""digest":""#,
+        r#""digest":"00"#,
+        "not the right number of bytes",
+    ],
+    [
+        r#"{"kind":"user""#,
+        r#""agents":"#,
+        r#""agents":9"#,
+        "another number of agents",
+    ],
+    [
+        r#"{"kind":"operatorKey""#,
+        r#"[\"*\"]"#,
+        r#"[\"root\"]"#,
+        "scopes",
+    ],
+    [
+        r#"{"kind":"agentKey""#,
+        r#""status":"active""#,
+        r#""status":"happy""#,
+        "status",
+    ],
+    [
+        r#"{"kind":"kavachos-tenant""#,
+        r#""version":1"#,
+        r#""version":2"#,
+        "version",
+    ],
+    [
+        r#"{"kind":"counter""#,
+        r#""kind":"counter""#,
+        r#""kind":"coin""#,
+        "not known",
+    ],
+    [
+        r#"{"kind":"toolServer""#,
+        r#","name""#,
+        r#", "name""#,
+        "as an export writes it",
+    ],
+    [
+        r#"{"kind":"session""#,
+        r#""handle":"02"#,
+        r#""handle":"06"#,
+        "another kind of thing",
+    ],
+];
+const RECORD: &str = r#"{"kind":"record","seq":3,"#;
+const REVOCATION: &str = r#"{"kind":"revocation""#;
+const APPROVAL: &str = r#"{"kind":"approval""#;
+/// What is said of the first line, when what follows does not come to what it says.
+const HEAD: &str = "the head that it names";
+
 #[tokio::test]
 async fn an_edited_file_is_refused_by_its_digest_or_by_what_it_says() {
     let source = tenant(crate::setup().seeded(7)).await;
@@ -373,125 +456,47 @@ async fn an_edited_file_is_refused_by_its_digest_or_by_what_it_says() {
     assert_ne!(named, file);
     refused(&app, &named, lines.len() + 1, "digest").await;
     // With one, what contradicts itself still is.
-    let edit = |beginning: &str, from: &str, to: &str| {
+    for [beginning, from, to, why] in EDITS {
+        let beginning = beginning
+            .replace("{revoked}", &format!("\"id\":\"{}\"", source.revoked.id))
+            .replace("{child}", &format!("\"receiver\":\"{}\"", source.child.id));
         let mut edited = lines.clone();
-        let index = at(&edited, beginning);
-        let line = edited[index].replacen(from, to, 1);
-        assert_ne!(line, edited[index], "{beginning}: {}", edited[index]);
-        edited[index] = line;
-        (index + 1, sealed(&edited))
-    };
-    let drop_line = |beginning: &str| {
-        let mut edited = lines.clone();
-        let index = at(&edited, beginning);
-        edited.remove(index);
-        (index + 1, sealed(&edited))
-    };
-    let revoked = format!("\"id\":\"{}\"", source.revoked.id);
-    let child = format!("\"receiver\":\"{}\"", source.child.id);
-    let record = "{\"kind\":\"record\",\"seq\":3,";
-    for ((line, file), why) in [
-        (
-            edit(&revoked, "\"status\":\"revoked\"", "\"status\":\"active\""),
-            "the records say that it was revoked",
-        ),
-        (edit(record, "\"time\":1", "\"time\":2"), "its time"),
-        (
-            edit(
-                record,
-                "\\\"outcome\\\":\\\"allowed\\\"",
-                "\\\"outcome\\\":\\\"denied\\\"",
-            ),
-            "head",
-        ),
-        (drop_line(record), "is missing"),
-        (drop_line("{\"kind\":\"revocation\""), "head"),
-        (
-            edit(
-                "{\"kind\":\"revocation\"",
-                "\"generation\":2",
-                "\"generation\":3",
-            ),
-            "does not follow",
-        ),
-        (
-            edit(
-                "{\"kind\":\"handle\"",
-                "\"generation\":1",
-                "\"generation\":4",
-            ),
-            "no revocation gave it",
-        ),
-        (
-            drop_line("{\"kind\":\"user\""),
-            "names one that is not there",
-        ),
-        (
-            edit(&child, "\\\"read\\\"", "\\\"execute\\\""),
-            "more than the grant",
-        ),
-        (
-            edit(&child, "\"depth\":1", "\"depth\":2"),
-            "does not follow",
-        ),
-        (
-            edit(
-                "{\"kind\":\"approval\"",
-                "mcp:deploy:site",
-                "mcp:deploy:sitf",
-            ),
-            "that of its document",
-        ),
-        (
-            edit("{\"kind\":\"approval\"", "\"digest\":\"", "\"digest\":\"00"),
-            "not the right number of bytes",
-        ),
-        (
-            edit("{\"kind\":\"user\"", "\"agents\":", "\"agents\":9"),
-            "another number of agents",
-        ),
-        (
-            edit("{\"kind\":\"operatorKey\"", "[\\\"*\\\"]", "[\\\"root\\\"]"),
-            "scopes",
-        ),
-        (
-            edit(
-                "{\"kind\":\"agentKey\"",
-                "\"status\":\"active\"",
-                "\"status\":\"happy\"",
-            ),
-            "status",
-        ),
-        (
-            edit(
-                "{\"kind\":\"kavachos-tenant\"",
-                "\"version\":1",
-                "\"version\":2",
-            ),
-            "version",
-        ),
-        (
-            edit(
-                "{\"kind\":\"counter\"",
-                "\"kind\":\"counter\"",
-                "\"kind\":\"coin\"",
-            ),
-            "not known",
-        ),
-        (
-            edit("{\"kind\":\"toolServer\"", ",\"name\"", ", \"name\""),
-            "as an export writes it",
-        ),
-    ] {
-        let line = match why {
-            "head" => 1,
-            // The row that refers to the missing one is at fault.
-            "names one that is not there" => at(&body(&file), "{\"kind\":\"agent\"") + 1,
-            _ => line,
-        };
-        refused(&app, &file, line, why).await;
+        let index = at(&edited, &beginning);
+        let line = &mut edited[index];
+        *line = line.replacen(from, to, 1);
+        assert_ne!(edited[index], lines[index], "{beginning}");
+        let line = if why == HEAD { 1 } else { index + 1 };
+        refused(&app, &sealed(&edited), line, why).await;
     }
     import(&app.operator(), &sealed(&lines)).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_file_without_one_of_its_lines_is_refused() {
+    let source = tenant(crate::setup().seeded(7)).await;
+    let file = export(&source.app.operator()).await;
+    let app = crate::start().await;
+    let lines = body(&file);
+    for (beginning, at_fault, why) in [
+        (RECORD, RECORD, "is missing"),
+        (REVOCATION, "{\"kind\":\"kavachos-tenant\"", HEAD),
+        // The row that refers to the missing one is at fault.
+        (
+            "{\"kind\":\"user\"",
+            "{\"kind\":\"agent\"",
+            "names one that is not there",
+        ),
+    ] {
+        let mut cut = lines.clone();
+        cut.remove(at(&lines, beginning));
+        let line = match at_fault {
+            RECORD => at(&lines, RECORD),
+            other => at(&cut, other),
+        };
+        let reply = import(&app.operator(), &sealed(&cut)).await;
+        assert_eq!(reply.field(), format!("line {}", line + 1), "{reply}");
+        assert!(reply.text.contains(why), "{why}: {reply}");
+    }
 }
 
 #[tokio::test]
@@ -598,7 +603,7 @@ async fn an_edit_that_was_sealed_again_is_no_defect_of_the_server() {
         let at = digits[step * 7 % digits.len()];
         line.replace_range(
             at..=at,
-            if line[at..].starts_with('4') {
+            if line.get(at..).is_some_and(|rest| rest.starts_with('4')) {
                 "5"
             } else {
                 "4"

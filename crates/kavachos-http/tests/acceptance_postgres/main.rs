@@ -2,6 +2,7 @@
 
 #[path = "../acceptance/approvals.rs"]
 mod approvals;
+#[cfg(test)]
 #[path = "../acceptance/audit_export.rs"]
 mod audit_export;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod idempotency;
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
+#[cfg(test)]
 #[path = "../acceptance/moving.rs"]
 mod moving;
 #[cfg(test)]
