@@ -59,6 +59,19 @@ impl Grant {
         liveness(self.status, self.expires_at, now)
     }
 
+    /// Whether it gives no more than another, lives no longer and reaches no deeper: what holds of a grant and its parent
+    /// when it is written.
+    pub fn is_within(&self, parent: &Self) -> bool {
+        let ends = match (self.expires_at, parent.expires_at) {
+            (_, None) => true,
+            (Some(own), Some(end)) => own <= end,
+            (None, Some(_)) => false,
+        };
+        ends && self.max_depth <= parent.max_depth
+            && parent.permissions.covers_all(&self.permissions).is_ok()
+            && narrower(self.guards.as_deref(), parent.guards.as_deref()).is_ok()
+    }
+
     /// What the grant gives, to compare it with what it would give after a change.
     pub fn terms(&self) -> Terms {
         Terms {

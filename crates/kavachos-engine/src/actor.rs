@@ -31,6 +31,8 @@ pub enum Scope {
     ApprovalsDecide,
     /// Read the ledger.
     AuditRead,
+    /// Take the whole ledger out.
+    AuditExport,
     /// Read users.
     UsersRead,
     /// Create, change, ban and delete users.
@@ -43,11 +45,13 @@ pub enum Scope {
     WebhooksWrite,
     /// Read, register, change and revoke tool servers.
     ResourcesWrite,
+    /// Take the whole tenant out, with the hashes of all credentials.
+    TenantExport,
 }
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str, &'static str); 13] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -69,6 +73,11 @@ impl Scope {
             "see, approve and deny requests for approval",
         ),
         (Self::AuditRead, "audit:read", "read the ledger"),
+        (
+            Self::AuditExport,
+            "audit:export",
+            "take the ledger out, without a cap",
+        ),
         (Self::UsersRead, "users:read", "read users"),
         (
             Self::UsersWrite,
@@ -94,6 +103,11 @@ impl Scope {
             Self::ResourcesWrite,
             "resources:write",
             "read, register, change and revoke tool servers",
+        ),
+        (
+            Self::TenantExport,
+            "tenant:export",
+            "take the whole tenant out, with the hashes of all credentials",
         ),
     ];
 

@@ -1,6 +1,7 @@
 //! Reading the ledger back: filters, pages, and one record with people under their own ids.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use kavachos_core::id::{AgentId, AuditId, KeyId, RequestId, UserId};
 use kavachos_core::ledger::{MAX_RECORD_BYTES, Outcome, Pseudonym};
@@ -8,7 +9,7 @@ use kavachos_core::principal::User;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::time::Timestamp;
 use kavachos_store::MAX_PAGE_BYTES;
-use kavachos_store::ledger::{LedgerFilter, LedgerRow};
+use kavachos_store::ledger::{LOOK, LedgerFilter, LedgerRow, Looked};
 use serde_json::{Map, Value};
 
 use crate::actor::{Actor, Scope};
@@ -17,10 +18,10 @@ use crate::error::{Error, Result};
 use crate::page::{MAX_LIMIT, Page, PageOf};
 use crate::text;
 
-/// How many records one page may look through for what its filters leave; then it ends early, with a cursor.
-const MAX_SCANNED: usize = 20_000;
-/// How many records one query brings while looking.
-const SCAN_STEP: usize = 1_000;
+/// How many looks one page takes for what its filters leave; then it ends early, with a cursor.
+const MAX_LOOKS: usize = 3;
+/// How many records one look goes through.
+const LOOK_RECORDS: u64 = LOOK as u64;
 // A page of records is bounded in bytes by their number already.
 const _: () = assert!(MAX_LIMIT * MAX_RECORD_BYTES <= MAX_PAGE_BYTES);
 /// How many humans one query names.
@@ -90,37 +91,8 @@ impl Engine {
                 next: None,
             });
         };
-        let wanted = page.limit.saturating_add(1);
-        let mut before = page.after;
-        let mut found = Vec::new();
-        let mut scanned = 0;
-        let mut ended_early = None;
-        while found.len() < wanted {
-            // A resource pattern is judged here, by the one matcher that decisions use too.
-            let step = if filter.resource.is_some() {
-                SCAN_STEP
-            } else {
-                wanted
-            };
-            let rows = self
-                .store()
-                .list(kavachos_store::ledger::page(&stored, before, step))
-                .await?;
-            let last_page = rows.len() < step;
-            scanned += rows.len();
-            before = rows.last().map(|row| row.seq).or(before);
-            found.extend(
-                rows.into_iter()
-                    .filter(|row| matches(filter.resource.as_ref(), row)),
-            );
-            if last_page {
-                break;
-            }
-            if scanned >= MAX_SCANNED {
-                ended_early = before;
-                break;
-            }
-        }
+        let numbers = self.numbers(filter, page.after).await?;
+        let (found, ended_early) = self.look_for(filter, &stored, numbers, page.limit).await?;
         let mut cut = Page::cut(found, page.limit, |row: &LedgerRow| row.seq);
         cut.next = cut.next.or(ended_early);
         let items = self.shown(&cut.items, own).await?;
@@ -128,6 +100,103 @@ impl Engine {
             items,
             next: cut.next,
         })
+    }
+
+    /// The newest records of a span that the filters leave, one more than asked for if there are so many; and where to go
+    /// on, if it was looked long enough.
+    async fn look_for(
+        &self,
+        filter: &AuditFilter,
+        stored: &LedgerFilter,
+        numbers: Range<u64>,
+        limit: usize,
+    ) -> Result<(Vec<LedgerRow>, Option<u64>)> {
+        let wanted = limit.saturating_add(1);
+        let Range { start, mut end } = numbers;
+        let mut found: Vec<LedgerRow> = Vec::new();
+        for _ in 0..MAX_LOOKS {
+            if start >= end || found.len() >= wanted {
+                return Ok((found, None));
+            }
+            // A resource pattern is judged here, by the one matcher that decisions use too.
+            let step = if filter.resource.is_some() {
+                LOOK
+            } else {
+                wanted.saturating_sub(found.len())
+            };
+            let (rows, looked) = self.looked(stored, start..end, step).await?;
+            let is_last = looked.records < LOOK_RECORDS;
+            let cut = (rows.len() == step).then(|| rows.last().map(|row| row.seq));
+            end = cut.flatten().unwrap_or(looked.lowest);
+            found.extend(
+                rows.into_iter()
+                    .filter(|row| matches(filter.resource.as_ref(), row)),
+            );
+            if is_last && cut.is_none() {
+                return Ok((found, None));
+            }
+        }
+        let more = found.len() < wanted && start < end;
+        Ok((found, more.then_some(end)))
+    }
+
+    /// One look, and how far it went, on one state of the ledger.
+    async fn looked(
+        &self,
+        filter: &LedgerFilter,
+        numbers: Range<u64>,
+        limit: usize,
+    ) -> Result<(Vec<LedgerRow>, Looked)> {
+        let (rows, looked) = kavachos_store::ledger::look(filter, numbers, limit);
+        let both = vec![rows.into_query(), looked.into_query()];
+        let mut answers = self.store().read(both).await?;
+        let looked = answers.pop().and_then(|mut rows| rows.pop());
+        let rows = answers.pop().unwrap_or_default();
+        let wrong =
+            |error: kavachos_store::Malformed| Error::from(kavachos_store::ReadError::from(error));
+        let rows: std::result::Result<Vec<LedgerRow>, _> =
+            rows.into_iter().map(kavachos_store::Row::decode).collect();
+        let looked = looked.map(kavachos_store::Row::decode).transpose();
+        let looked: Option<Looked> = looked.map_err(wrong)?;
+        let nothing = Looked {
+            records: 0,
+            lowest: 0,
+        };
+        Ok((rows.map_err(wrong)?, looked.unwrap_or(nothing)))
+    }
+
+    /// Between which numbers the filters and the cursor let records lie. No record is older than the one before it, so
+    /// times are numbers too.
+    pub(crate) async fn numbers(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+    ) -> Result<Range<u64>> {
+        let size = self.head().size;
+        let start = match filter.since {
+            Some(time) => self.first_from(time, size).await?,
+            None => 0,
+        };
+        let end = match filter.until {
+            Some(time) => self.first_from(time, size).await?,
+            None => size,
+        };
+        Ok(start..end.min(before.unwrap_or(size)))
+    }
+
+    /// The number of the first record that is not from before this time.
+    async fn first_from(&self, time: Timestamp, size: u64) -> Result<u64> {
+        let (mut low, mut high) = (0, size);
+        while low < high {
+            let middle = low.midpoint(high);
+            let at = self.store().find(kavachos_store::ledger::time_of(middle));
+            if at.await?.is_some_and(|(at,)| at < time) {
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
     }
 
     /// One record.

@@ -33,6 +33,9 @@ const REMEMBERED_CHANGES: usize = 4_096;
 /// many.
 const SHARED_PERMISSIONS: usize = 1 << 16;
 
+/// The kind of the effect that leaves nothing as it was.
+const EVERYTHING: u8 = 6;
+
 /// A thing that changed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Changed {
@@ -46,6 +49,8 @@ pub(crate) enum Changed {
     Key(SecretHash),
     /// A request for approval was answered. It is not kept here; those who wait for it hear of it.
     Approval(ApprovalId),
+    /// All of it: the database was filled.
+    Everything,
 }
 
 impl Changed {
@@ -63,6 +68,7 @@ impl From<Changed> for Effect {
             Changed::Grant(id) => (3, id.bits()),
             Changed::Key(hash) => (4, key_bits(hash)),
             Changed::Approval(id) => (5, id.bits()),
+            Changed::Everything => (EVERYTHING, 0),
         };
         Self { kind, key }
     }
@@ -212,6 +218,13 @@ impl Directory {
         }
     }
 
+    fn forget_everything(&self) {
+        self.users.clear();
+        self.agents.clear();
+        self.grants.clear();
+        self.keys.clear();
+    }
+
     fn forget(&self, effect: Effect) {
         match effect.kind {
             1 => drop(self.users.remove(&UserId::from_bits(effect.key))),
@@ -247,6 +260,12 @@ impl Observer for Directory {
         let mut changes = self.changes();
         for effect in effects {
             changes.count = changes.count.wrapping_add(1);
+            if effect.kind == EVERYTHING {
+                // What began before is no longer remembered, and so counts as changed.
+                changes.recent.clear();
+                self.forget_everything();
+                continue;
+            }
             if changes.recent.len() == REMEMBERED_CHANGES {
                 changes.recent.pop_front();
             }

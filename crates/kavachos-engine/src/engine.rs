@@ -12,6 +12,7 @@ use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Stor
 
 use crate::act::Act;
 use crate::actor::{Actor, Caller};
+use crate::audit_export::Seats;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::events::Listeners;
@@ -55,6 +56,7 @@ struct Shared {
     flood: Flood,
     listeners: Listeners,
     couriers: Couriers,
+    exports: Seats,
 }
 
 /// What goes on in the background keeps hold of an engine only while it does something, so that an engine that nobody
@@ -103,6 +105,7 @@ impl Engine {
                 flood,
                 listeners: Listeners::default(),
                 couriers: Couriers::default(),
+                exports: Seats::default(),
             }),
         }
     }
@@ -169,6 +172,10 @@ impl Engine {
 
     pub(crate) fn listeners(&self) -> &Listeners {
         &self.shared.listeners
+    }
+
+    pub(crate) fn exports(&self) -> &Seats {
+        &self.shared.exports
     }
 
     pub(crate) fn couriers(&self) -> &Couriers {

@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Engine(Error),
     /// The body is larger than allowed.
     TooLarge,
+    /// The file is larger than so many bytes.
+    FileTooLarge(u64),
     /// The request did not come to its end in time.
     TooSlow,
     /// There is no such route.
@@ -120,7 +122,7 @@ impl Failure {
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::FileTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -130,7 +132,7 @@ impl Failure {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge => "too_large",
+            Self::TooLarge | Self::FileTooLarge(_) => "too_large",
             Self::TooSlow => "request_timeout",
             Self::NoSuchRoute => "no_such_route",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -141,6 +143,10 @@ impl Failure {
     fn message(&self) -> String {
         match self {
             Self::TooLarge => "the body is longer than 256 KiB".to_owned(),
+            Self::FileTooLarge(max) => format!(
+                "the file is longer than the {max} bytes that this server takes; raise `import.max_bytes`, or import \
+                 with `--database`"
+            ),
             Self::TooSlow => {
                 "the rest of the request did not come in time, so nothing was done; send it again"
                     .to_owned()

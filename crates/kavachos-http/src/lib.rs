@@ -20,5 +20,5 @@ mod state;
 
 pub use call::LocalCaller;
 pub use context::{Overdue, overdue};
-pub use routes::{openapi, router};
+pub use routes::{IMPORT_PATH, openapi, router};
 pub use state::{Options, PeerOf, State};

@@ -19,7 +19,7 @@ const ABOUT: &str = "An authorization server for AI agents: who they are, what t
     `method_not_allowed`.";
 
 /// The chapters, in the order in which one reads them.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 12] = [
     ("Decisions", "May this agent do this now, and why."),
     ("Agents", "Programs that act for humans, with a key each."),
     ("Delegations", "What one gives on to an agent, for a while."),
@@ -33,6 +33,7 @@ const TAGS: [(&str, &str); 11] = [
     ),
     ("Audit", "The record of all that happened."),
     ("Webhooks", "Addresses that are told of records."),
+    ("Tenant", "All of it, on its way to another server."),
     (
         "AuthZEN",
         "The same decisions in the form of the OpenID AuthZEN Authorization API 1.0.",
@@ -117,7 +118,10 @@ impl Parts {
             }
             if let Some(form) = &description.body {
                 let schema = tidied(form.schema(&mut self.read).to_value());
-                members.insert("requestBody".to_owned(), self.request_body(&schema));
+                members.insert(
+                    "requestBody".to_owned(),
+                    self.request_body(&schema, description.body_type),
+                );
             }
         }
         operation
@@ -138,13 +142,13 @@ impl Parts {
         })
     }
 
-    /// A body without members that must be there may be left out.
-    fn request_body(&self, schema: &Value) -> Value {
+    /// A body of JSON without members that must be there may be left out.
+    fn request_body(&self, schema: &Value, media_type: &str) -> Value {
         let named = schema.get("$ref").and_then(Value::as_str);
         let named = named.and_then(|path| path.rsplit('/').next());
         let defined = named.and_then(|name| self.read.definitions().get(name));
-        let required = defined.unwrap_or(schema).get("required").is_some();
-        json!({ "required": required, "content": { JSON: { "schema": schema } } })
+        let required = media_type != JSON || defined.unwrap_or(schema).get("required").is_some();
+        json!({ "required": required, "content": { media_type: { "schema": schema } } })
     }
 
     fn responses_of(&mut self, description: &Description) -> Value {
@@ -315,6 +319,7 @@ fn error_form() -> Value {
 fn requirement(caller: Caller) -> Value {
     match caller {
         Caller::Operator(scope) => json!({ "operatorKey": [scope.name()] }),
+        Caller::EveryScope => json!({ "operatorKey": ["*"] }),
         Caller::Agent => json!({ "agentKey": [] }),
         Caller::Session => json!({ "session": [] }),
         Caller::ToolServer => json!({ "resourceKey": [] }),

@@ -44,6 +44,8 @@ pub(crate) enum Caller {
     Operator(Scope),
     /// An agent's key, for the agent itself and what is its own.
     Agent,
+    /// An operator's key with every scope and no ceiling.
+    EveryScope,
     /// A human's session, for what is the human's.
     Session,
     /// A tool server's key, within its scopes.
@@ -61,6 +63,8 @@ pub(crate) struct Description {
     pub(crate) about: About,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Option<Form>,
+    /// The media type of the body.
+    pub(crate) body_type: &'static str,
     pub(crate) answers: Vec<Answer>,
     pub(crate) refusals: BTreeSet<Refusal>,
     pub(crate) error_form: ErrorForm,
@@ -177,6 +181,7 @@ impl Operation {
             about,
             parameters: Vec::new(),
             body: None,
+            body_type: JSON,
             answers: Vec::new(),
             refusals: BTreeSet::from([Refusal::Internal]),
             error_form: ErrorForm::Envelope,
@@ -201,6 +206,13 @@ impl Operation {
             text,
             form,
         });
+        self
+    }
+
+    /// Reading a body of this media type, which is no JSON.
+    pub(crate) fn reading(mut self, media_type: &'static str) -> Self {
+        self.description.body = Some(Form::of::<String>());
+        self.description.body_type = media_type;
         self
     }
 

@@ -82,7 +82,7 @@ impl Tells for Request {
 }
 
 /// What everyone with a credential may be told, whatever they call.
-const OF_CALLERS: [Refusal; 6] = [
+pub(crate) const OF_CALLERS: [Refusal; 6] = [
     Refusal::Unauthenticated,
     Refusal::Forbidden,
     Refusal::TooManyRequests,

@@ -18,13 +18,19 @@ pub struct Options {
     pub trusted_proxies: Vec<IpNet>,
     /// Under which address clients know this server, without a slash at the end.
     pub public_url: String,
+    /// The largest file that is imported.
+    pub max_import_bytes: u64,
 }
+
+/// The largest file that is imported unless told otherwise: some million records.
+const MAX_IMPORT_BYTES: u64 = 16 << 30;
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
             public_url: "http://localhost:3000".to_owned(),
+            max_import_bytes: MAX_IMPORT_BYTES,
         }
     }
 }
@@ -69,6 +75,10 @@ impl State {
 
     pub(crate) fn public_url(&self) -> &str {
         &self.options.public_url
+    }
+
+    pub(crate) fn max_import_bytes(&self) -> u64 {
+        self.options.max_import_bytes
     }
 
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {

@@ -17,7 +17,7 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, approvals, delegations, users, sessions, keys, webhooks, resources or the audit trail goes to a server \
+A command about agents, approvals, delegations, users, sessions, keys, webhooks, resources, the audit trail or a whole tenant goes to a server \
 (--url, or KAVACH_URL, else http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
@@ -122,6 +122,10 @@ enum ApiCommand {
     /// Read the record of everything that was decided and done
     #[command(subcommand)]
     Audit(command::audit::Audit),
+    /// Write the whole tenant down, to move it to another server or database
+    Export(command::moving::Export),
+    /// Fill an empty tenant with an exported one: all of it, or nothing
+    Import(command::moving::Import),
 }
 
 /// Runs what the process was asked to run.
@@ -301,6 +305,8 @@ async fn answer(
         ApiCommand::Webhook(command) => command.run(client, output).await,
         ApiCommand::Resource(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,
+        ApiCommand::Export(command) => command.run(client, output).await,
+        ApiCommand::Import(command) => command.run(client, output).await,
     }
 }
 

@@ -107,6 +107,8 @@ pub(crate) struct Server {
     pub(crate) connections: Connections,
     /// What is logged, and how.
     pub(crate) log: Log,
+    /// The largest file that is imported over HTTP; `None` for the usual.
+    pub(crate) max_import_bytes: Option<u64>,
     /// Limits.
     pub(crate) settings: Settings,
 }
@@ -178,6 +180,7 @@ impl Config {
                     .read("log.format", value::log_form)?
                     .unwrap_or(LogForm::Plain),
             },
+            max_import_bytes: layers.read("import.max_bytes", value::count)?,
             settings: self.settings()?,
         };
         safety::check(&server, layers)?;

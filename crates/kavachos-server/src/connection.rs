@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kavachos_engine::Engine;
+use kavachos_http::IMPORT_PATH;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -25,6 +26,8 @@ use crate::patient::Patient;
 
 /// How long a request may take, with its body, until its answer begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// The same, where the body is a whole tenant. The route itself gives up a body of which nothing comes.
+const IMPORT_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// An accepted connection.
 pub(crate) struct Socket {
@@ -81,5 +84,10 @@ async fn answer(
     engine: &Engine,
 ) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
-    Ok(answered_within(ANSWER_TIMEOUT, request, routes, engine).await)
+    let limit = if request.uri().path() == IMPORT_PATH {
+        IMPORT_TIMEOUT
+    } else {
+        ANSWER_TIMEOUT
+    };
+    Ok(answered_within(limit, request, routes, engine).await)
 }

@@ -24,13 +24,60 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = open_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn open_new(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file: File = options().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    options().write(true).create_new(true).open(path)
+}
+
+/// A file that is written piece by piece, and stands under its name once it is whole.
+pub(crate) struct Draft {
+    file: File,
+    path: PathBuf,
+    beside: PathBuf,
+    is_whole: bool,
+}
+
+impl Draft {
+    /// Begins a file that is to have this name.
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+        let beside = beside(path);
+        Ok(Self {
+            file: open_new(&beside)?,
+            path: path.to_owned(),
+            beside,
+            is_whole: false,
+        })
+    }
+
+    /// Adds to it.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Gives it its name, now that it is whole.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.beside, &self.path)?;
+        self.is_whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // What is left of it is no use to anybody.
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -87,6 +134,15 @@ mod tests {
         );
         create(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        let mut draft = Draft::begin(&path).unwrap();
+        draft.add(b"half").unwrap();
+        drop(draft);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        let mut draft = Draft::begin(&path).unwrap();
+        draft.add(b"whole").unwrap();
+        draft.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+        assert_eq!(rights_of_others(&path), None);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -48,6 +48,10 @@ async fn build(
         .public_url(&config.issuer.to_string())
         .fetching_from_loopback(config.loopback)
         .master_key(master_key::of(config)?);
+    let builder = match config.max_import_bytes {
+        Some(bytes) => builder.max_import_bytes(bytes),
+        None => builder,
+    };
     change(builder)
         .build()
         .await

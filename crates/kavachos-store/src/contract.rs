@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
 use crate::batch::{Batch, Effect};
+use crate::passage::{Filling, Snapshot};
 use crate::row::{FromRow, Query, Row, Select};
 
 /// A future that a trait object can return.
@@ -32,6 +33,23 @@ pub trait Store: Send + Sync {
     /// The free space where the database lies; `None` where there is no such bound, or it is not known.
     fn free_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// One state of the database, to read it whole. A store need not be able to.
+    fn snapshot(&self) -> BoxFuture<'static, Result<Box<dyn Snapshot>, ReadError>> {
+        let reason = "this database cannot be read as a whole";
+        Box::pin(std::future::ready(Err(ReadError::Unavailable(
+            reason.into(),
+        ))))
+    }
+
+    /// The transaction that fills an empty database. Whoever begins it has to find out that it is empty. A store need not
+    /// be able to.
+    fn fill(&self) -> BoxFuture<'static, Result<Box<dyn Filling>, CommitError>> {
+        let reason = "this database cannot be filled as a whole";
+        Box::pin(std::future::ready(Err(CommitError::Unavailable(
+            reason.into(),
+        ))))
     }
 
     /// Refuses new batches, commits and answers the queued ones, and releases the database.

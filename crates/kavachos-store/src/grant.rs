@@ -264,3 +264,18 @@ pub fn page(
         .bind(filter.root)
         .of()
 }
+
+/// The grants above those of this depth whose ids lie from `first` to `last`, each once: at most `limit`.
+pub fn above(depth: u8, (first, last): (GrantId, GrantId), limit: usize) -> Select<GrantRow> {
+    Query::new(
+        limit,
+        format!(
+            "{COLUMNS} WHERE g.id IN \
+             (SELECT c.parent FROM grants c WHERE c.depth = ?1 AND c.id >= ?2 AND c.id <= ?3)"
+        ),
+    )
+    .bind(depth)
+    .bind(first)
+    .bind(last)
+    .of()
+}

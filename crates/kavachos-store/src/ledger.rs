@@ -24,7 +24,9 @@ pub struct LedgerRow {
     pub personal: Option<String>,
 }
 
-const COLUMNS: &str = "SELECT l.seq, l.time, l.resource, l.body, l.personal FROM ledger l";
+const MEMBERS: &str = "SELECT l.seq, l.time, l.resource, l.body, l.personal";
+/// The kind of most records.
+const DECISION: &str = "decision";
 
 impl FromRow for LedgerRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
@@ -64,21 +66,61 @@ pub struct LedgerFilter {
     pub until: Option<Timestamp>,
 }
 
-/// At most `limit` records, newest first, numbered below `before`.
+/// How many records one look goes through for those that the filters leave. They may lie far apart: then each costs some
+/// two microseconds, whatever the size of the ledger.
+pub const LOOK: usize = 500;
+
+/// One look for at most `limit` records of this span of numbers, newest first; and how far it goes.
 ///
-/// Only given filters become part of the statement, so that the index of an agent, a human or a request is used.
-pub fn page(filter: &LedgerFilter, before: Option<u64>, limit: usize) -> Select<LedgerRow> {
-    let mut conditions = Conditions::of(filter);
-    conditions.add("l.seq < ?", before.map(Into::into));
-    conditions.select("DESC", limit)
+/// It goes through at most [`LOOK`] records, however rare those are that the filters leave: the newest in the one index
+/// that leaves the fewest, or of all where none helps. So what it costs does not grow with the ledger.
+pub fn look(
+    filter: &LedgerFilter,
+    numbers: Range<u64>,
+    limit: usize,
+) -> (Select<LedgerRow>, Select<Looked>) {
+    let mut given = Conditions::default();
+    let newest = given.newest(filter, &numbers);
+    let went = format!("SELECT COUNT(*), COALESCE(MIN(n.seq), 0) FROM ({newest}) n");
+    let mut went = Query::new(1, went);
+    went.params.clone_from(&given.params);
+    given.texts.push("l.seq = n.seq".to_owned());
+    given.add_all(filter);
+    // A join that SQLite does not turn around: the few numbers come first, then their records.
+    let from = format!("FROM ({newest}) n CROSS JOIN ledger l");
+    (given.select(&from, "DESC", limit), went.of())
+}
+
+/// How far a look goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looked {
+    /// How many records it goes through; fewer than [`LOOK`] means that there are no more.
+    pub records: u64,
+    /// The lowest number among them.
+    pub lowest: u64,
+}
+
+impl FromRow for Looked {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (records, lowest) = row.decode()?;
+        Ok(Self { records, lowest })
+    }
+}
+
+/// When the record of this number was committed. No record is older than the one before it.
+pub fn time_of(seq: u64) -> Select<(Timestamp,)> {
+    Query::new(1, "SELECT l.time FROM ledger l WHERE l.seq = ?1")
+        .bind(seq)
+        .of()
 }
 
 /// At most `limit` records of this span of numbers, oldest first.
 pub fn span(filter: &LedgerFilter, numbers: Range<u64>, limit: usize) -> Select<LedgerRow> {
-    let mut conditions = Conditions::of(filter);
+    let mut conditions = Conditions::default();
+    conditions.add_all(filter);
     conditions.add("l.seq >= ?", Some(numbers.start.into()));
     conditions.add("l.seq < ?", Some(numbers.end.into()));
-    conditions.select("ASC", limit)
+    conditions.select("FROM ledger l", "ASC", limit)
 }
 
 /// The conditions of a statement, with their values.
@@ -89,12 +131,59 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn of(filter: &LedgerFilter) -> Self {
-        let mut given = Self::default();
+    /// The numbers of the newest records in the index that leaves the fewest.
+    fn newest(&mut self, filter: &LedgerFilter, numbers: &Range<u64>) -> String {
+        let slot = |params: &mut Vec<Param>, value: Param| {
+            params.push(value);
+            format!("?{}", params.len())
+        };
+        let start = slot(&mut self.params, numbers.start.into());
+        let end = slot(&mut self.params, numbers.end.into());
+        let mut among = |table: &str, condition: &str, value: Option<Param>| {
+            let value = value.map(|value| slot(&mut self.params, value));
+            let condition = condition.replace('?', &value.unwrap_or_default());
+            format!(
+                "SELECT c.seq FROM {table} c WHERE {condition} c.seq >= {start} AND c.seq < {end} \
+                 ORDER BY c.seq DESC LIMIT {LOOK}"
+            )
+        };
+        if let Some(request) = filter.request {
+            return among("ledger", "c.request_id = ? AND", Some(request.into()));
+        }
+        if let Some(agent) = filter.agent {
+            return among("ledger", "c.agent = ? AND", Some(agent.into()));
+        }
+        if let Some(subject) = filter.subject {
+            return among("ledger", "c.subject = ? AND", Some(subject.into()));
+        }
+        if let Some(member) = filter.member {
+            let itself = among("ledger", "c.agent = ? AND", Some(member.into()));
+            let above = among("ledger_member", "c.member = ? AND", Some(member.into()));
+            return format!(
+                "SELECT b.seq FROM (SELECT i.seq FROM ({itself}) i UNION SELECT a.seq FROM ({above}) a) b \
+                 ORDER BY b.seq DESC LIMIT {LOOK}"
+            );
+        }
+        // These two indexes are partial, so what they leave out is said in so many words.
+        match &filter.kind {
+            Some(kind) if kind != DECISION => {
+                let condition = "c.kind = ? AND c.kind <> 'decision' AND";
+                return among("ledger", condition, Some(kind.clone().into()));
+            }
+            _ => {}
+        }
+        if filter.outcome == Some(Outcome::Denied) {
+            return among("ledger", "c.outcome = 'denied' AND", None);
+        }
+        among("ledger", "", None)
+    }
+
+    fn add_all(&mut self, filter: &LedgerFilter) {
+        let given = self;
         given.add("l.agent = ?", filter.agent.map(Into::into));
         given.add("l.subject = ?", filter.subject.map(Into::into));
         given.add(
-            "(l.agent = ? OR l.seq IN (SELECT m.seq FROM ledger_member m WHERE m.member = ?))",
+            "(l.agent = ? OR EXISTS (SELECT 1 FROM ledger_member m WHERE m.member = ? AND m.seq = l.seq))",
             filter.member.map(Into::into),
         );
         given.add("l.action = ?", filter.action.clone().map(Into::into));
@@ -105,7 +194,6 @@ impl Conditions {
         given.add("l.request_id = ?", filter.request.map(Into::into));
         given.add("l.time >= ?", filter.since.map(Into::into));
         given.add("l.time < ?", filter.until.map(Into::into));
-        given
     }
 
     /// Adds a condition if its value is given; every `?` in it stands for that value.
@@ -117,13 +205,13 @@ impl Conditions {
         }
     }
 
-    fn select(mut self, order: &str, limit: usize) -> Select<LedgerRow> {
+    fn select(mut self, from: &str, order: &str, limit: usize) -> Select<LedgerRow> {
         let rows = u32::try_from(limit).unwrap_or(u32::MAX);
         let last = format!("1 = 1 ORDER BY l.seq {order} LIMIT ?");
         self.add(&last, Some(rows.into()));
         let mut query = Query::new(
             limit,
-            format!("{COLUMNS} WHERE {}", self.texts.join(" AND ")),
+            format!("{MEMBERS} {from} WHERE {}", self.texts.join(" AND ")),
         );
         query.params = self.params;
         query.of()
@@ -132,7 +220,7 @@ impl Conditions {
 
 /// The record with this id.
 pub fn by_id(id: AuditId) -> Select<LedgerRow> {
-    Query::new(1, format!("{COLUMNS} WHERE l.id = ?1"))
+    Query::new(1, format!("{MEMBERS} FROM ledger l WHERE l.id = ?1"))
         .bind(id)
         .of()
 }

@@ -15,6 +15,7 @@ mod batch;
 mod contract;
 mod host;
 mod page;
+mod passage;
 mod principal;
 mod row;
 
@@ -35,6 +36,7 @@ pub mod session;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod tool_server;
+pub mod transfer;
 pub mod user;
 pub mod webhook;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -48,4 +50,5 @@ pub use batch::{
 pub use contract::{BoxFuture, Observer, Store};
 pub use host::{Clock, Host, Rng};
 pub use page::{Listed, MAX_PAGE_BYTES};
+pub use passage::{Filled, Filling, Snapshot};
 pub use row::{Cell, FromCell, FromRow, MAX_QUERIES, Malformed, Query, Row, Select};

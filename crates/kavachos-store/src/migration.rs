@@ -123,6 +123,13 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary knows no tool servers, and so lets none of them call.
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 7,
+        name: "ledger filters",
+        sql: include_str!("../migrations/0007_ledger_filters.sql"),
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -100,6 +100,11 @@ impl Row {
         Self(cells)
     }
 
+    /// Its cells.
+    pub fn cells(self) -> Vec<Cell> {
+        self.0
+    }
+
     /// The first cell, and a row of the others.
     pub(crate) fn split_first(self) -> (Option<Cell>, Self) {
         let mut cells = self.0.into_iter();

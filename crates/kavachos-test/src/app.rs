@@ -30,6 +30,7 @@ pub struct Setup {
     life: Life,
     without_master_key: bool,
     loopback_refused: bool,
+    seed: Option<u64>,
 }
 
 /// Which database the server works on.
@@ -131,6 +132,12 @@ impl Setup {
         self
     }
 
+    /// With randomness of its own, for a second server that must not be like the first.
+    pub fn seeded(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     fn home(&self) -> Home {
         let cluster = match self.engine {
             Engine::Sqlite => None,
@@ -149,7 +156,7 @@ impl Setup {
     pub async fn start(self) -> TestApp {
         let home = self.home();
         let clock = Arc::new(ManualClock::default());
-        let rng = Arc::new(SeededRng::new(SEED));
+        let rng = Arc::new(SeededRng::new(self.seed.unwrap_or(SEED)));
         let host = (Arc::clone(&clock), Arc::clone(&rng));
         let kavach = self.open(&home, host).await;
         let key = kavach.keys().create(NewKey::new("tests", &["*"])).await;

@@ -160,6 +160,12 @@ impl Builder {
         self
     }
 
+    /// The largest file that `POST /api/v1/import` takes; 16 GiB unless said.
+    pub fn max_import_bytes(mut self, bytes: u64) -> Self {
+        self.http.max_import_bytes = bytes;
+        self
+    }
+
     /// Whether webhooks, and whatever else is fetched from an address that someone chose, may go to this machine itself,
     /// also without TLS. By default they may not: it is for development and tests.
     pub fn fetching_from_loopback(mut self, loopback: Loopback) -> Self {

@@ -6,17 +6,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
+use futures_util::stream::Stream;
 use kavachos_core::id::{
     AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
 };
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditFilter, AuditRecord, Authority,
-    Decision, Delegation, DryRun, Engine, Error, GrantFilter, Issued, Key, KeyChange, MadeWebhook,
-    NewToolServer, NewWebhook, PathKey, Question, Recorded, Redelivery, Result, Revoked,
-    RotatedSecret, Session, Tested, ToolServer, ToolServerChange, User, UserChange, Webhook,
-    WebhookChange,
+    Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
+    AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Engine, Error, GrantFilter,
+    Imported, Issued, Key, KeyChange, MadeWebhook, NewToolServer, NewWebhook, PathKey, Question,
+    Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, TenantExport, Tested,
+    ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange,
 };
 use kavachos_http::State;
 
@@ -99,6 +100,27 @@ impl Kavach {
     /// Webhooks.
     pub fn webhooks(&self) -> Webhooks<'_> {
         Webhooks(self)
+    }
+
+    /// Writes the whole tenant down, line by line: the hashes of all credentials too.
+    ///
+    /// # Errors
+    /// See [`Engine::export_tenant`].
+    pub async fn export(&self) -> Result<TenantExport> {
+        self.engine.export_tenant(&self.actor()).await
+    }
+
+    /// Fills this tenant, which must be empty, with what [`Kavach::export`] wrote of another: all of it, or nothing.
+    ///
+    /// # Errors
+    /// See [`Engine::import_tenant`].
+    pub async fn import<S, B, E>(&self, lines: S) -> Result<Imported>
+    where
+        S: Stream<Item = std::result::Result<B, E>> + Send,
+        B: AsRef<[u8]> + Send,
+        E: Send,
+    {
+        self.engine.import_tenant(&self.actor(), lines).await
     }
 
     /// The HTTP API, to serve alone or as the fallback of other routes.
@@ -540,6 +562,16 @@ impl Audit<'_> {
         page: PageOf<u64>,
     ) -> Result<Page<AuditRecord, u64>> {
         self.engine().audit(&self.actor(), filter, page).await
+    }
+
+    /// Every record that the filter leaves, oldest first, without a cap. That they were handed out is a record too.
+    ///
+    /// # Errors
+    /// See [`Engine::export_audit`].
+    pub async fn export(&self, filter: &AuditFilter, format: AuditFormat) -> Result<AuditExport> {
+        self.engine()
+            .export_audit(&self.actor(), filter, format)
+            .await
     }
 
     /// One record.

@@ -32,9 +32,10 @@ pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditFilter, AuditRecord,
-    Authority, Decision, Delegation, Denials, DryRun, Error, External, GrantFilter, Issued, Key,
-    KeyChange, Kinds, MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Recorded,
-    Redelivery, Result, Revoked, RotatedSecret, Session, Settings, SigningSecret, Stage, Tested,
-    ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange, WebhookState,
+    Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport, AuditFilter,
+    AuditFormat, AuditRecord, Authority, Decision, Delegation, Denials, DryRun, Error, External,
+    GrantFilter, Imported, Issued, Key, KeyChange, Kinds, MadeWebhook, NewToolServer, NewWebhook,
+    PathKey, PolicyChange, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, Settings,
+    SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange,
+    Webhook, WebhookChange, WebhookState,
 };

@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// There may be something to tell.
-    pub(super) fn look_for_webhooks(&self) {
+    pub(crate) fn look_for_webhooks(&self) {
         self.couriers().maybe_some.store(true, Ordering::Relaxed);
     }
 

@@ -14,6 +14,7 @@ mod operations;
 mod reference;
 mod resources;
 mod sessions;
+mod tenant;
 mod users;
 mod webhooks;
 
@@ -30,6 +31,9 @@ use crate::error::Failure;
 use crate::operation::Operation;
 use crate::routes::reference::Published;
 use crate::state::State;
+
+/// The route whose body may be as large as a tenant, and take as long to come.
+pub const IMPORT_PATH: &str = "/api/v1/import";
 
 /// All routes of one tenant.
 ///
@@ -152,6 +156,7 @@ fn telling() -> Vec<Operation> {
     vec![
         audit::list::operation(),
         audit::show::operation(),
+        audit::export::operation(),
         explain::recorded::operation(),
         events::operation(),
         webhooks::list::operation(),
@@ -163,6 +168,8 @@ fn telling() -> Vec<Operation> {
         webhooks::test::operation(),
         webhooks::redeliver::operation(),
         webhooks::deliveries::operation(),
+        tenant::export::operation(),
+        tenant::import::operation(),
     ]
 }
 

@@ -5,6 +5,8 @@
 
 mod approvals;
 #[cfg(test)]
+mod audit_export;
+#[cfg(test)]
 mod authzen;
 #[cfg(test)]
 mod batch;
@@ -24,6 +26,8 @@ mod forward_auth;
 mod idempotency;
 mod ledger;
 mod lifecycle;
+#[cfg(test)]
+mod moving;
 mod pages;
 mod people;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use http::Method;
 use kavachos_test::{Reply, TestApp, may};
 use serde_json::{Value, json};
 
-use crate::routes::{World, routes};
+use crate::routes::{Route, World, routes};
 use By::{Operator, Other, Reader};
 
 const NO_AGENT: &str = "agent_01h455vb4pex5vsknk084sn02q";
@@ -232,7 +232,10 @@ async fn a_read_leaves_no_record_and_a_refused_one_none_either() {
     let nothing = json!({ "name": "n", "scopes": ["authorize:any"] });
     let nobody = app.call(&app.key(nothing).await);
     let mut refusals = 0;
-    for route in routes().iter().filter(|route| route.method == Method::GET) {
+    // To take the whole ledger out is an act.
+    let reads =
+        |route: &&Route| route.method == Method::GET && route.path != "/api/v1/audit/export";
+    for route in routes().iter().filter(reads) {
         let before = app.head().size;
         let reply = route.call(&nobody, &world).await;
         reply.refused(403, "forbidden");

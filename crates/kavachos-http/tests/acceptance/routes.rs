@@ -141,7 +141,10 @@ impl Route {
 
     /// Whether it asks something that cannot be answered again later.
     pub(crate) fn is_question(&self) -> bool {
-        self.is_decision() || self.is_authzen() || self.path == "/api/v1/explain"
+        self.is_decision()
+            || self.is_authzen()
+            || self.path == "/api/v1/explain"
+            || self.path == "/api/v1/export"
     }
 
     /// Whether it asks for decisions, for which a dead key of an agent is answered with one.
@@ -207,6 +210,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(keys());
     all.extend(questions());
     all.extend(tool_servers());
+    all.extend(exports());
     all
 }
 
@@ -399,6 +403,16 @@ fn tool_servers() -> Vec<Route> {
     ]
 }
 
+/// What goes out whole.
+fn exports() -> Vec<Route> {
+    let audit = asking("audit:export", AgentKey::Refused);
+    let tenant = asking("tenant:export", AgentKey::Refused);
+    vec![
+        audit(Method::GET, "/api/v1/audit/export", Value::Null),
+        tenant(Method::POST, "/api/v1/export", json!({})),
+    ]
+}
+
 /// The open routes: all others need a credential.
 pub(crate) const OPEN: [&str; 7] = [
     "/healthz",
@@ -413,6 +427,9 @@ pub(crate) const OPEN: [&str; 7] = [
 /// The routes that only a proxy with its own key may call; see `forward_auth`.
 const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
+/// The routes that need every scope, and take no JSON; see `moving`.
+const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];
+
 /// The document, which has every operation of the router.
 fn document() -> Value {
     serde_json::from_str(&kavachos_http::openapi()).expect("the document is JSON")
@@ -421,7 +438,8 @@ fn document() -> Value {
 #[test]
 fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
-    let others = OPEN.into_iter().chain(OF_PROXIES).map(str::to_owned);
+    let others = OPEN.into_iter().chain(OF_PROXIES);
+    let others = others.chain(OF_WHOEVER_MAY_DO_ALL).map(str::to_owned);
     let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
     let document = document();
     let paths = document["paths"].as_object().expect("paths").keys();

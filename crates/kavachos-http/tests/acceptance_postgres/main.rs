@@ -3,6 +3,9 @@
 #[path = "../acceptance/approvals.rs"]
 mod approvals;
 #[cfg(test)]
+#[path = "../acceptance/audit_export.rs"]
+mod audit_export;
+#[cfg(test)]
 #[path = "../acceptance/authzen.rs"]
 mod authzen;
 #[cfg(test)]
@@ -37,6 +40,9 @@ mod idempotency;
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
+#[cfg(test)]
+#[path = "../acceptance/moving.rs"]
+mod moving;
 #[path = "../acceptance/pages.rs"]
 mod pages;
 #[path = "../acceptance/people.rs"]

@@ -1,9 +1,11 @@
 //! `kavach audit`: the record, read back.
 
 use clap::{Args, Subcommand, ValueEnum};
+use http::Method;
 use serde_json::Value;
 
 use super::Outcome;
+use super::destination::Destination;
 use crate::answer::Answer;
 use crate::args::Page;
 use crate::client::{Client, Query as Parameters, path};
@@ -22,6 +24,8 @@ pub(crate) enum Audit {
     Query(Box<Query>),
     /// Show one record
     Show(One),
+    /// Write down every record that the filters leave, oldest first, without a cap
+    Export(Box<Export>),
 }
 
 #[derive(Debug, Args)]
@@ -36,9 +40,38 @@ enum Outcomes {
     Denied,
 }
 
-/// All that are given must hold.
 #[derive(Debug, Args)]
 pub(crate) struct Query {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// In which form
+    #[arg(long, value_enum)]
+    format: Format,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// One JSON array
+    Json,
+    /// A JSON object in each line
+    Jsonl,
+    /// Comma-separated values, in which no cell is a formula
+    Csv,
+}
+
+/// All that are given must hold.
+#[derive(Debug, Args)]
+struct Filter {
     /// The agent that acted or was acted upon, by id or name
     #[arg(long)]
     agent: Option<String>,
@@ -72,8 +105,6 @@ pub(crate) struct Query {
     /// Before this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    #[command(flatten)]
-    page: Page,
 }
 
 impl Audit {
@@ -84,6 +115,7 @@ impl Audit {
     ) -> Result<Outcome, Failure> {
         match self {
             Self::Query(query) => output.table(&query.send(client).await?, &COLUMNS),
+            Self::Export(export) => export.run(client, output).await?,
             Self::Show(one) => show(
                 output,
                 &client
@@ -97,10 +129,29 @@ impl Audit {
 
 impl Query {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
+        let query = self.filter.query(client).await?;
+        client.get("/api/v1/audit", &self.page.on(query)).await
+    }
+}
+
+impl Export {
+    async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        let format = self.format.to_possible_value();
+        let format = format.map(|format| format.get_name().to_owned());
+        let query = self.filter.query(client).await?.with("format", format);
+        let sink = self.destination.begin(output)?;
+        let path = "/api/v1/audit/export";
+        sink.fill(client.download(Method::GET, path, &query).await?, "records")
+            .await
+    }
+}
+
+impl Filter {
+    async fn query(self, client: &Client) -> Result<Parameters, Failure> {
         let outcome = self
             .outcome
             .and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));
-        let query = Parameters::default()
+        Ok(Parameters::default()
             .with("agentId", agent(client, self.agent.as_deref()).await?)
             .with("userId", human(client, self.user.as_deref()).await?)
             .with("member", agent(client, self.member.as_deref()).await?)
@@ -111,8 +162,7 @@ impl Query {
             .with("kind", self.kind)
             .with("requestId", self.request_id)
             .with("since", self.since)
-            .with("until", self.until);
-        client.get("/api/v1/audit", &self.page.on(query)).await
+            .with("until", self.until))
     }
 }
 

@@ -50,7 +50,7 @@ const fn secret(key: &'static str, variable: &'static str, about: &'static str) 
 }
 
 /// Every setting there is: first those of a server, then those of the command line.
-pub(super) const SETTINGS: [Setting; 21] = [
+pub(super) const SETTINGS: [Setting; 22] = [
     plain(
         "database",
         "KAVACH_DATABASE",
@@ -127,6 +127,11 @@ pub(super) const SETTINGS: [Setting; 21] = [
         "delegations.ttl_seconds",
         "KAVACH_DELEGATIONS_TTL_SECONDS",
         "life of a delegation",
+    ),
+    plain(
+        "import.max_bytes",
+        "KAVACH_IMPORT_MAX_BYTES",
+        "the largest file that `POST /api/v1/import` takes",
     ),
     plain(
         "directory.max_entries",

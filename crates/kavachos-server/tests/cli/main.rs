@@ -12,6 +12,11 @@ mod descriptors;
 #[cfg(test)]
 mod full_disk;
 mod help;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod ledger_of_many;
+#[cfg(test)]
+mod moving;
 mod server;
 #[cfg(test)]
 mod support;

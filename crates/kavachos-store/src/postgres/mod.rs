@@ -16,6 +16,7 @@ mod lock;
 mod log;
 mod migrate;
 mod open;
+mod passage;
 mod pipeline;
 mod reader;
 mod records;
@@ -28,9 +29,11 @@ mod writer;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use self::connect::Target;
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
 use crate::batch::Batch;
 use crate::contract::{BoxFuture, Store};
+use crate::passage::{Filling, Snapshot};
 use crate::row::{Query, Row};
 use crate::writer::front::Front;
 
@@ -42,6 +45,7 @@ pub use crate::migration::Pending;
 /// A store in a PostgreSQL database. Dropping it drains the queue like [`Store::close`], and blocks until that is done.
 pub struct PostgresStore {
     front: Front,
+    target: Target,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,6 +64,15 @@ impl Store for PostgresStore {
 
     fn health(&self) -> Health {
         self.front.health()
+    }
+
+    fn snapshot(&self) -> BoxFuture<'static, Result<Box<dyn Snapshot>, ReadError>> {
+        let opened = passage::snapshot(&self.target);
+        Box::pin(std::future::ready(opened))
+    }
+
+    fn fill(&self) -> BoxFuture<'static, Result<Box<dyn Filling>, CommitError>> {
+        self.front.fill()
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

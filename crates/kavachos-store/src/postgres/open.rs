@@ -82,6 +82,7 @@ impl PostgresStore {
     pub fn open(options: &Options, host: Host) -> Result<Self, OpenError> {
         let target = Target::parse(&options.url)?;
         let (opened, wait) = channel();
+        let of_store = target.clone();
         let options = options.clone();
         let thread = Builder::new()
             .name("kavach-write".to_owned())
@@ -89,6 +90,7 @@ impl PostgresStore {
         let front = wait.recv().unwrap_or_else(|_| Err(interrupted()))?;
         Ok(Self {
             front,
+            target: of_store,
             thread: Mutex::new(Some(thread)),
         })
     }

@@ -28,8 +28,8 @@ const ONE: Limit = Limit {
 };
 
 /// A connection that only reads.
-struct Reader {
-    client: Client,
+pub(super) struct Reader {
+    client: Arc<Client>,
     prepared: Prepared,
 }
 
@@ -74,10 +74,7 @@ async fn answer(slot: &mut Option<Reader>, target: &Target, queries: &[Query]) -
     }
     let connected = target.reader().await;
     let connected = connected.map_err(|error| ReadError::Unavailable(error.to_string().into()))?;
-    let reader = slot.insert(Reader {
-        client: connected.client,
-        prepared: Prepared::new(),
-    });
+    let reader = slot.insert(Reader::new(Arc::new(connected.client)));
     let rows = reader.run(queries).await;
     if matches!(rows, Err(ReadError::Unavailable(_))) {
         *slot = None;
@@ -86,8 +83,21 @@ async fn answer(slot: &mut Option<Reader>, target: &Target, queries: &[Query]) -
 }
 
 impl Reader {
+    /// A reader on this connection, which may be in a transaction.
+    pub(super) fn new(client: Arc<Client>) -> Self {
+        Self {
+            client,
+            prepared: Prepared::new(),
+        }
+    }
+
+    /// The connection.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Runs queries on one snapshot.
-    async fn run(&mut self, queries: &[Query]) -> Rows {
+    pub(super) async fn run(&mut self, queries: &[Query]) -> Rows {
         let mut statements = Vec::with_capacity(queries.len());
         for query in queries {
             statements.push(self.statement(query).await?);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use kavachos_core::ledger::LogId;
 use kavachos_core::revocation::Handle;
 use tokio_postgres::{Client, Error, Statement};
 
@@ -104,6 +105,15 @@ impl Session {
         lock::release(&self.client, Key::of_log(self.log.id())).await
     }
 
+    /// Lets another log go, which this session wrote before.
+    pub(super) async fn let_go(&self, other: LogId) {
+        if other != self.log.id()
+            && let Err(error) = lock::release(&self.client, Key::of_log(other)).await
+        {
+            tracing::warn!(%error, "the lock of the old log stays until this process ends");
+        }
+    }
+
     /// Prepares what the batches want to run. A wrong statement fails its own batch later.
     pub(super) async fn statements<'a>(
         &mut self,
@@ -120,7 +130,11 @@ impl Session {
         Ok(statements)
     }
 
-    async fn statement(&mut self, sql: &str) -> Result<Result<Statement, String>, Fault> {
+    /// One statement, prepared now if need be, or why it cannot be.
+    pub(super) async fn statement(
+        &mut self,
+        sql: &str,
+    ) -> Result<Result<Statement, String>, Fault> {
         if !begins_with(sql, &["INSERT", "UPDATE", "DELETE", "WITH"]) {
             return Ok(Err("the statement changes no rows".to_owned()));
         }

@@ -9,16 +9,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use kavachos_core::ledger::LogId;
 use tokio::runtime::Runtime;
 
 use super::connect::Target;
 use super::error::{Fault, OpenError};
 use super::group::{self, Failed, Fate};
+use super::passage::{self, End};
 use super::session::Session;
 use crate::answer::{CommitError, Head, Health};
 use crate::batch::Batch;
 use crate::host::Clock;
-use crate::writer::job::{Desk, GROUP, Job, ReadJob, Work, answer_all};
+use crate::passage::Filled;
+use crate::writer::errand::Orders;
+use crate::writer::job::{Desk, GROUP, Job, ReadJob, Work, answer_all, turn_away};
 use crate::writer::queue::Queue;
 
 /// How many groups a batch is put into before somebody else's lock makes it `Busy`.
@@ -111,8 +115,14 @@ impl Writer {
                 self.line.queue.drain_now(&mut work, GROUP);
             }
             let mut waiting = std::mem::take(&mut later);
-            waiting.extend(work.drain(..).filter_map(Waiting::of));
-            later = self.runtime.block_on(self.line.commit(waiting));
+            let (commits, errands) = sorted(work.drain(..));
+            waiting.extend(commits);
+            if !waiting.is_empty() {
+                later = self.runtime.block_on(self.line.commit(waiting));
+            }
+            for orders in errands {
+                self.runtime.block_on(self.line.run_errand(&orders));
+            }
             if let Health::Stopped(reason) = self.line.desk.shared.health() {
                 let answer = CommitError::Unavailable(reason);
                 answer_all(jobs(later), &answer);
@@ -126,20 +136,23 @@ impl Writer {
         self.line.queue.close();
         let mut work = Vec::new();
         while self.line.queue.drain(&mut work, GROUP) {
-            let waiting = work.drain(..).filter_map(Waiting::of).collect();
+            let (waiting, _) = sorted(work.drain(..));
             answer_all(jobs(waiting), answer);
         }
     }
 }
 
-impl Waiting {
-    /// Reads go to readers of their own here.
-    fn of(work: Work) -> Option<Self> {
-        match work {
-            Work::Commit(job) => Some(Self { job, groups: 0 }),
-            Work::Read(_) => None,
+/// Batches, and errands. Reads go to readers of their own here.
+fn sorted(work: impl Iterator<Item = Work>) -> (Vec<Waiting>, Vec<Orders>) {
+    let (mut commits, mut errands) = (Vec::new(), Vec::new());
+    for item in work {
+        match item {
+            Work::Commit(job) => commits.push(Waiting { job, groups: 0 }),
+            Work::Read(_) => {}
+            Work::Errand(orders) => errands.push(orders),
         }
     }
+    (commits, errands)
 }
 
 fn jobs(waiting: Vec<Waiting>) -> Vec<Job> {
@@ -204,6 +217,61 @@ impl Line {
         let fates = group::run(session, batches, &*self.clock).await?;
         self.known.commits = session.log.commits;
         Ok(fates)
+    }
+
+    /// Gives the connection to one caller until its errand is over. What it did not finish has never been.
+    async fn run_errand(&mut self, orders: &Orders) {
+        if self.session.is_none()
+            && let Err(fault) = self.connect().await
+        {
+            // Its caller is told by the dropped orders.
+            tracing::warn!(reason = %fault.reason(), "an errand cannot begin");
+            return;
+        }
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let old = session.log.id();
+        match passage::filled(session, orders, || turn_away(&self.queue)).await {
+            End::Abandoned => self.reset().await,
+            End::Ready(filled, answer) => {
+                let committed = self.finish_errand(*filled, old).await;
+                let _ = answer.send(committed);
+            }
+        }
+    }
+
+    /// Commits what was filled, and reads the log that it made.
+    async fn finish_errand(&mut self, filled: Filled, old: LogId) -> Result<Head, CommitError> {
+        let head = Head {
+            log: filled.log,
+            epoch: filled.epoch,
+            size: filled.frontier.size(),
+            root: filled.frontier.root(),
+            revocation: filled.revocation,
+        };
+        let Some(session) = &self.session else {
+            return Err(CommitError::Unknown);
+        };
+        match passage::commit(session).await {
+            Ok(()) => {
+                self.known.commits = self.known.commits.saturating_add(1);
+                self.reset().await;
+                if let Some(session) = &self.session {
+                    session.let_go(old).await;
+                }
+            }
+            Err(reason) => {
+                self.known.doubt = Some(head);
+                match self.ask().await {
+                    Found::Committed => {}
+                    Found::NotCommitted => return Err(CommitError::Unavailable(reason.into())),
+                    Found::Undecided => return Err(CommitError::Unknown),
+                }
+            }
+        }
+        self.desk.filled(head, &filled.effects);
+        Ok(head)
     }
 
     /// Connects again. Nobody else may have written meanwhile: what was told of it would be missing in memory.

@@ -8,12 +8,14 @@
 mod checkpoint;
 mod connection;
 mod error;
+mod filling;
 mod group;
 mod lock;
 mod log;
 mod migrate;
 mod open;
 mod reader;
+mod snapshot;
 mod value;
 mod writer;
 
@@ -21,9 +23,11 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use self::connection::Database;
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
 use crate::batch::Batch;
 use crate::contract::{BoxFuture, Store};
+use crate::passage::{Filling, Snapshot};
 use crate::row::{Query, Row};
 use crate::writer::front::Front;
 
@@ -37,6 +41,7 @@ pub struct SqliteStore {
     front: Front,
     /// Where the file lies; `None` for a database in memory.
     directory: Option<PathBuf>,
+    database: Database,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,6 +65,19 @@ impl Store for SqliteStore {
     fn free_bytes(&self) -> Option<u64> {
         let disk = rustix::fs::statvfs(self.directory.as_ref()?).ok()?;
         Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    fn snapshot(&self) -> BoxFuture<'static, Result<Box<dyn Snapshot>, ReadError>> {
+        let opened = if self.directory.is_some() {
+            snapshot::open(&self.database)
+        } else {
+            self.front.only_connection()
+        };
+        Box::pin(std::future::ready(opened))
+    }
+
+    fn fill(&self) -> BoxFuture<'static, Result<Box<dyn Filling>, CommitError>> {
+        self.front.fill()
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

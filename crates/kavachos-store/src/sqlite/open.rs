@@ -172,6 +172,7 @@ fn start(
     };
     let path = database.path.as_deref();
     let directory = path.and_then(Path::parent).map(Path::to_owned);
+    let of_store = database.clone();
     let writer = Writer {
         database,
         session: Some(session),
@@ -193,6 +194,7 @@ fn start(
     Ok(SqliteStore {
         front,
         directory,
+        database: of_store,
         thread: Mutex::new(Some(thread)),
     })
 }

@@ -80,7 +80,8 @@ pub(super) fn run(connection: &Connection, queries: &[Query]) -> Rows {
     rows
 }
 
-fn select(connection: &Connection, query: &Query) -> Result<Vec<Row>, ReadError> {
+/// The rows of one query.
+pub(super) fn select(connection: &Connection, query: &Query) -> Result<Vec<Row>, ReadError> {
     let mut statement = connection
         .prepare_cached(&query.sql)
         .map_err(|error| judge(&error))?;

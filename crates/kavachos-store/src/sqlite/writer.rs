@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use futures_channel::oneshot;
 use rusqlite::Connection;
 
 use super::checkpoint::Checkpoints;
@@ -13,12 +14,17 @@ use super::connection::Database;
 use super::error::{Fault, OpenError};
 use super::group::{self, Failed};
 use super::lock::Lock;
-use super::{log, reader};
-use crate::answer::{CommitError, Health, ReadError};
+use super::{filling, log, reader};
+use crate::answer::{CommitError, Head, Health, ReadError};
 use crate::host::Clock;
-use crate::writer::job::{Desk, GROUP, Job, ReadJob, Verdict, Work, answer_all};
+use crate::passage::Filled;
+use crate::writer::errand::{Order, Orders};
+use crate::writer::job::{Desk, GROUP, Job, ReadJob, Verdict, Work, answer_all, turn_away};
 use crate::writer::log::Log;
 use crate::writer::queue::Queue;
+
+/// Who waits for the end of a filling.
+type Finish = oneshot::Sender<Result<Head, CommitError>>;
 
 /// A connection and what is known of its log.
 pub(super) struct Session {
@@ -109,10 +115,12 @@ impl Writer {
         while self.queue.drain(&mut work, GROUP) {
             let mut jobs = Vec::with_capacity(work.len());
             let mut reads = Vec::new();
+            let mut errands = Vec::new();
             for item in work.drain(..) {
                 match item {
                     Work::Commit(job) => jobs.push(job),
                     Work::Read(read) => reads.push(read),
+                    Work::Errand(orders) => errands.push(orders),
                 }
             }
             if !jobs.is_empty() {
@@ -120,6 +128,10 @@ impl Writer {
                 self.checkpoint();
             }
             reads.into_iter().for_each(|read| self.read(read));
+            for orders in errands {
+                self.run_errand(&orders);
+                self.checkpoint();
+            }
             if let Health::Stopped(reason) = self.desk.shared.health() {
                 return self.refuse_rest(&CommitError::Unavailable(reason));
             }
@@ -157,15 +169,103 @@ impl Writer {
         }
     }
 
-    fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Verdict>, Failed> {
+    /// Gives the connection to one caller until its errand is over. What it did not finish has never been.
+    fn run_errand(&mut self, orders: &Orders) {
+        let opened = self.open_again();
+        let begun = opened.and_then(|()| match &self.session {
+            Some(session) => filling::begin(&session.connection),
+            None => Err(Fault::Disk("no connection".to_owned())),
+        });
+        if let Err(fault) = begun {
+            // Its caller is told by the dropped orders.
+            tracing::warn!(reason = %fault.reason(), "an errand cannot begin");
+            return;
+        }
+        if let Some((filled, answer)) = self.serve_errand(orders) {
+            let committed = self.finish_errand(&filled);
+            let _ = answer.send(committed);
+        } else {
+            self.reset();
+        }
+    }
+
+    /// Does what is ordered, up to the end.
+    fn serve_errand(&mut self, orders: &Orders) -> Option<(Box<Filled>, Finish)> {
+        let connection = &self.session.as_ref()?.connection;
+        while let Some(order) = orders.next(|| turn_away(&self.queue)) {
+            match order {
+                Order::Query(query, answer) => {
+                    let _ = answer.send(filling::query(connection, &query));
+                }
+                Order::Write(writes, answer) => {
+                    let written = filling::write(connection, &writes);
+                    let failed = written.is_err();
+                    let _ = answer.send(written);
+                    if failed {
+                        return None;
+                    }
+                }
+                Order::Finish(filled, answer) => return Some((filled, answer)),
+            }
+        }
+        None
+    }
+
+    /// Commits what was filled, and reads the log that it made.
+    fn finish_errand(&mut self, filled: &Filled) -> Result<Head, CommitError> {
+        let Some(session) = &self.session else {
+            return Err(CommitError::Unknown);
+        };
+        let commits = session.log.commits;
+        let replaced = filling::replace_log(&session.connection, filled, commits)
+            .and_then(|replaced| {
+                if replaced {
+                    session.connection.execute_batch("COMMIT")?;
+                }
+                Ok(replaced)
+            })
+            .map_err(|error| Fault::of(&error));
+        let done = match replaced {
+            Ok(true) => {
+                self.reset();
+                true
+            }
+            Ok(false) | Err(Fault::Data(_) | Fault::Busy | Fault::Full) => {
+                self.reset();
+                false
+            }
+            Err(_) => match self.ask_again(commits.saturating_add(1)) {
+                Some(done) => done,
+                None => return Err(CommitError::Unknown),
+            },
+        };
+        if !done {
+            let reason = replaced.err().unwrap_or(Fault::OtherWriter).reason();
+            return Err(CommitError::Unavailable(reason.into()));
+        }
+        let Some(session) = &self.session else {
+            return Err(CommitError::Unknown);
+        };
+        let head = session.log.head();
+        self.desk.filled(head, &filled.effects);
+        Ok(head)
+    }
+
+    /// Opens the database again if it was closed after a failure.
+    fn open_again(&mut self) -> Result<(), Fault> {
         if self.session.is_none() {
-            let opened = Session::reopen(&self.database)
-                .map_err(|error| Failed::Before(Fault::Disk(error.to_string())))?;
+            let opened = Session::reopen(&self.database);
+            let opened = opened.map_err(|error| Fault::Disk(error.to_string()))?;
             if !opened.log.continues(&self.desk.shared.head()) {
-                return Err(Failed::Before(Fault::OtherWriter));
+                return Err(Fault::OtherWriter);
             }
             self.session = Some(opened);
         }
+        Ok(())
+    }
+
+    fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Verdict>, Failed> {
+        self.open_again().map_err(Failed::Before)?;
         let Some(session) = &mut self.session else {
             return Err(Failed::Before(Fault::Disk("no connection".to_owned())));
         };
@@ -281,7 +381,6 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use futures_channel::oneshot;
     use kavachos_core::time::Timestamp;
 
     use super::*;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use futures_channel::oneshot;
 
+use super::errand::{Errand, errand};
 use super::job::{Answer, Job, ReadJob, Rows, Work};
 use super::queue::{Limit, NoRoom, Queue};
 use super::shared::Shared;
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
 use crate::batch::Batch;
 use crate::contract::BoxFuture;
+use crate::passage::{Filling, Snapshot};
 use crate::row::{MAX_QUERIES, Query, Row};
 
 /// How many batches wait unless told otherwise: some groups' worth, so that a stalled disk shows quickly.
@@ -62,6 +64,33 @@ impl Front {
         let queued = self.enqueue_read(queries);
         let ended = || Err(ReadError::Unavailable(CLOSED.into()));
         Box::pin(async move { queued?.await.unwrap_or_else(|_| ended()) })
+    }
+
+    /// Has the writer begin an errand; refused when its queue is full.
+    pub(crate) fn errand(&self) -> Result<Errand, NoRoom> {
+        let (errand, orders) = errand();
+        self.writes.push(Work::Errand(orders), 0)?;
+        Ok(errand)
+    }
+
+    /// The transaction that fills the database.
+    pub(crate) fn fill(&self) -> BoxFuture<'static, Result<Box<dyn Filling>, CommitError>> {
+        let begun = self.errand().map_err(|refused| match refused {
+            NoRoom::Full => CommitError::Busy,
+            NoRoom::Closed => CommitError::Unavailable(self.why_closed()),
+        });
+        let filling = begun.map(|errand| Box::new(errand) as Box<dyn Filling>);
+        Box::pin(std::future::ready(filling))
+    }
+
+    /// One state of a database that has no other connection than the writer's.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn only_connection(&self) -> Result<Box<dyn Snapshot>, ReadError> {
+        match self.errand() {
+            Ok(errand) => Ok(Box::new(errand)),
+            Err(NoRoom::Full) => Err(ReadError::Busy),
+            Err(NoRoom::Closed) => Err(ReadError::Unavailable(self.why_closed())),
+        }
     }
 
     /// The last committed heads.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_channel::oneshot;
 use kavachos_core::time::Timestamp;
 
-use super::queue::Limit;
+use super::errand::Orders;
+use super::queue::{Limit, Queue};
 use super::shared::Shared;
 use crate::answer::{CommitError, Head, Health, ReadError, Receipt};
 use crate::batch::{Batch, Effect};
@@ -43,6 +44,8 @@ pub(crate) enum Work {
     Commit(Job),
     /// Queries; only on a database in memory, which has no other connection.
     Read(ReadJob),
+    /// An errand, which gets the writer's connection to itself.
+    Errand(Orders),
 }
 
 /// A batch that holds: answered with a receipt once the group is committed.
@@ -104,6 +107,13 @@ impl Desk {
         answer_all(jobs, &CommitError::Unknown);
     }
 
+    /// An errand filled the database: publish the head and tell the observer, before its caller is answered.
+    pub(crate) fn filled(&self, head: Head, effects: &[Effect]) {
+        self.shared.set_head(head);
+        self.shared.set_health(Health::Ready);
+        self.observer.committed(effects);
+    }
+
     fn tell<'a>(&self, batches: impl Iterator<Item = &'a Batch>) {
         let effects: Vec<Effect> = batches
             .flat_map(|batch| batch.effects.iter().copied())
@@ -112,6 +122,26 @@ impl Desk {
             self.observer.committed(&effects);
         }
     }
+}
+
+/// Answers what waits, while an errand has the writer: nobody else's turn comes before it is over. `false` once the store
+/// is to be closed.
+pub(crate) fn turn_away(queue: &Queue<Work>) -> bool {
+    let mut work = Vec::new();
+    queue.drain_now(&mut work, GROUP);
+    for item in work {
+        match item {
+            Work::Commit(job) => {
+                let _ = job.answer.send(Err(CommitError::Busy));
+            }
+            Work::Read(read) => {
+                let _ = read.answer.send(Err(ReadError::Busy));
+            }
+            // Its caller is told by the dropped orders.
+            Work::Errand(_) => {}
+        }
+    }
+    queue.is_open()
 }
 
 /// Answers all of them alike.

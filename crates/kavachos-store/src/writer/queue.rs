@@ -100,9 +100,13 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first items that are there now, which may be none.
-    #[cfg(feature = "postgres")]
     pub(crate) fn drain_now(&self, into: &mut Vec<T>, at_most: Limit) {
         self.line().take(into, at_most);
+    }
+
+    /// Whether anything is taken in.
+    pub(crate) fn is_open(&self) -> bool {
+        self.line().open
     }
 
     /// Takes nothing in any more. What is in it can still be drained.

@@ -1,5 +1,7 @@
 //! `/api/v1/audit`.
 
+mod csv;
+pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod show;
 

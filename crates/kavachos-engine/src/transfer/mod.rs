@@ -1,0 +1,22 @@
+//! A tenant in portable form: out of one database, into another, whole or not at all.
+//!
+//! The form is JSON Lines: a head, the rows of every table in the order of [`kavachos_store::transfer::TABLES`], and an
+//! end with counts and a digest of all before it. [`line`] knows one line, [`export`] writes them, [`import`] reads them
+//! into the one transaction that fills an empty database, and [`check`] says what a row must be like.
+//!
+//! Promises: the same rows give the same lines, whatever the database; memory is bounded by a page of rows, whatever the
+//! size; a file that was cut or edited is refused with the number of the line, as far as that shows without a signature,
+//! and nothing of it stays.
+
+mod check;
+mod export;
+mod import;
+mod line;
+
+pub use export::TenantExport;
+pub use import::Imported;
+
+/// The name of the form, in its first line.
+const FORM: &str = "kavachos-tenant";
+/// The version of the form.
+const VERSION: u64 = 1;

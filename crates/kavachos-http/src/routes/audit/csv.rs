@@ -1,0 +1,129 @@
+//! Records as comma-separated values (RFC 4180), in which no cell is a formula.
+//!
+//! Spreadsheets run a cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return. What a record holds was
+//! chosen by others, so such a cell gets an apostrophe before it: a spreadsheet shows the rest as text.
+
+use kavachos_core::json;
+use kavachos_engine::AuditRecord;
+use serde_json::Value;
+
+/// The columns, one for each member that a record may have.
+pub(super) const COLUMNS: [&str; 28] = [
+    "seq",
+    "time",
+    "id",
+    "kind",
+    "outcome",
+    "code",
+    "actor",
+    "subject",
+    "agent",
+    "chain",
+    "grantPath",
+    "agentProof",
+    "action",
+    "resource",
+    "scopeDelta",
+    "reason",
+    "durationUs",
+    "requestId",
+    "cost",
+    "revocationHead",
+    "reportedBy",
+    "ip",
+    "userAgent",
+    "argumentsDigest",
+    "email",
+    "name",
+    "metadata",
+    "details",
+];
+
+/// The first line: what the columns are called.
+pub(super) fn head() -> String {
+    let mut line = COLUMNS.join(",");
+    line.push_str("\r\n");
+    line
+}
+
+/// One record, as a line.
+pub(super) fn line(record: &AuditRecord, out: &mut String) {
+    for (index, column) in COLUMNS.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        cell(&text(record.members.get(*column)), out);
+    }
+    out.push_str("\r\n");
+}
+
+/// A member as text: lists of texts with spaces between, all else that is not plain as JSON.
+fn text(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            items.join(" ")
+        }
+        Some(other) => json::canonical(other),
+    }
+}
+
+fn cell(text: &str, out: &mut String) {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let quoted = text.contains([',', '"', '\r', '\n']);
+    if quoted {
+        out.push('"');
+    }
+    if formula {
+        out.push('\'');
+    }
+    if quoted {
+        out.push_str(&text.replace('"', "\"\""));
+        out.push('"');
+    } else {
+        out.push_str(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> String {
+        let mut out = String::new();
+        cell(text, &mut out);
+        out
+    }
+
+    #[test]
+    fn what_would_be_a_formula_is_text() {
+        for (text, expected) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\tx", "'\tx"),
+            ("\rx", "\"'\rx\""),
+            (
+                "=HYPERLINK(\"a\",\"b\")",
+                "\"'=HYPERLINK(\"\"a\"\",\"\"b\"\")\"",
+            ),
+        ] {
+            assert_eq!(written(text), expected, "{text:?}");
+        }
+        // The twin: what is none stays as it is.
+        for text in ["a=b", "1-1", "user@example.com", "mcp:github:*", "'=1"] {
+            assert_eq!(written(text), text);
+        }
+    }
+
+    #[test]
+    fn commas_quotes_and_line_ends_stay_inside_of_their_cell() {
+        assert_eq!(written("a,b"), "\"a,b\"");
+        assert_eq!(written("a\"b"), "\"a\"\"b\"");
+        assert_eq!(written("a\r\nb,c"), "\"a\r\nb,c\"");
+        assert_eq!(written("a b"), "a b");
+    }
+}
