@@ -63,7 +63,11 @@ async fn tenant(setup: Setup) -> Tenant {
     });
     operator.post("/api/v1/resources", server).await.expect(201);
     let webhook = json!({ "url": "http://127.0.0.1:65534/", "kinds": ["none"] });
-    operator.post("/api/v1/webhooks", webhook).await.expect(201);
+    let webhook = operator.post("/api/v1/webhooks", webhook).await.expect(201);
+    // One that goes on by itself would not stand where it stood a moment ago.
+    let webhook = format!("/api/v1/webhooks/{}", webhook.id());
+    let paused = json!({ "status": "paused" });
+    operator.patch(&webhook, paused).await.expect(200);
     let session = app.session(&user).await;
     Tenant {
         digest: shown.text_at("/data/digest").to_owned(),
