@@ -414,6 +414,7 @@ pub(crate) const OPEN: [&str; 7] = [
 const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
 /// The document, which has every operation of the router.
+#[cfg(test)]
 fn document() -> Value {
     serde_json::from_str(&kavachos_http::openapi()).expect("the document is JSON")
 }
