@@ -35,6 +35,8 @@ finish() {
   rm -rf "$place"
 }
 trap finish EXIT
+# What it learns about this code is about one run.
+export HYPOTHESIS_STORAGE_DIRECTORY="$place/hypothesis"
 
 "$target/debug/kavach" dev --listen 127.0.0.1:0 --database "$place/kavach.db" >"$place/out" 2>"$place/log" &
 server=$!

@@ -431,6 +431,7 @@ const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];
 
 /// The document, which has every operation of the router.
+#[cfg(test)]
 fn document() -> Value {
     serde_json::from_str(&kavachos_http::openapi()).expect("the document is JSON")
 }
