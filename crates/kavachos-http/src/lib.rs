@@ -10,6 +10,7 @@ mod context;
 mod error;
 mod metrics;
 mod params;
+mod plugin;
 mod reply;
 mod routes;
 mod state;

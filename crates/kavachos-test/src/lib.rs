@@ -20,6 +20,8 @@ mod clock;
 #[cfg(feature = "app")]
 mod database;
 #[cfg(feature = "app")]
+pub mod notes;
+#[cfg(feature = "app")]
 mod permissions;
 #[cfg(unix)]
 pub mod postgres;
@@ -31,6 +33,9 @@ mod rng;
 mod server;
 #[cfg(feature = "app")]
 mod snapshot;
+
+#[cfg(feature = "app")]
+pub use kavachos;
 
 #[cfg(feature = "app")]
 pub use self::{

@@ -38,3 +38,4 @@ pub use kavachos_engine::{
     Redelivery, Result, Revoked, RotatedSecret, Session, Settings, SigningSecret, Stage, Tested,
     ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange, WebhookState,
 };
+pub use kavachos_engine::{hooks, plugin};

@@ -8,7 +8,7 @@ mod authzen;
 mod delegations;
 mod events;
 mod explain;
-mod forward_auth;
+pub(crate) mod forward_auth;
 mod keys;
 mod operations;
 mod resources;
@@ -27,14 +27,17 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::context::{around, caught};
 use crate::error::Failure;
+use crate::plugin::mount;
 use crate::state::State;
 
 /// All routes of one tenant.
 ///
-/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version` and what is `/.well-known/`.
+/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version` and what is `/.well-known/`, and what plugins
+/// declare open.
 pub fn router(state: State) -> Router {
     // The paths in full: every nested router boxes each request once more.
-    with_webhooks(looking_after(asking(people(managing(Router::new())))))
+    let routes = with_webhooks(looking_after(asking(people(managing(Router::new())))));
+    mount(routes, &state)
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         // One layer of two: every layer by itself boxes each request once more.

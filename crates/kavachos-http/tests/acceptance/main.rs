@@ -21,6 +21,8 @@ mod explain;
 mod flood;
 #[cfg(test)]
 mod forward_auth;
+#[cfg(test)]
+mod hooks;
 mod idempotency;
 mod ledger;
 mod lifecycle;
@@ -28,6 +30,8 @@ mod lifecycle;
 mod nginx;
 mod pages;
 mod people;
+#[cfg(test)]
+mod plugins;
 mod queries;
 mod quotas;
 mod refusals;

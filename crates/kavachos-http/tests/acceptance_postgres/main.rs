@@ -31,6 +31,9 @@ mod flood;
 #[cfg(test)]
 #[path = "../acceptance/forward_auth.rs"]
 mod forward_auth;
+#[cfg(test)]
+#[path = "../acceptance/hooks.rs"]
+mod hooks;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
 #[path = "../acceptance/ledger.rs"]
@@ -44,6 +47,9 @@ mod nginx;
 mod pages;
 #[path = "../acceptance/people.rs"]
 mod people;
+#[cfg(test)]
+#[path = "../acceptance/plugins.rs"]
+mod plugins;
 #[path = "../acceptance/queries.rs"]
 mod queries;
 #[path = "../acceptance/quotas.rs"]
