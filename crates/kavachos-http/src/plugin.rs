@@ -113,11 +113,11 @@ fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 }
 
 fn render(answer: Answer) -> Reply {
-    let (status, headers, body) = answer.into_parts()?;
-    let mut response = Response::builder().status(status);
-    for (name, value) in headers {
+    let wire = answer.into_wire()?;
+    let mut response = Response::builder().status(wire.status);
+    for (name, value) in wire.headers {
         response = response.header(name, value);
     }
     let defect = |error: http::Error| Error::Internal(format!("a plugin's answer: {error}"));
-    Ok(response.body(Body::from(body)).map_err(defect)?)
+    Ok(response.body(Body::from(wire.body)).map_err(defect)?)
 }

@@ -211,7 +211,7 @@ impl Answer {
     ///
     /// # Errors
     /// A header is none that a plugin may set, or a status is none of an answer: a defect of the plugin.
-    pub fn into_parts(self) -> Result<(u16, Vec<(&'static str, String)>, Vec<u8>)> {
+    pub fn into_wire(self) -> Result<Wire> {
         let defect = |what: String| Error::Internal(format!("a plugin answers with {what}"));
         if !(200..400).contains(&self.status) {
             return Err(defect(format!("the status {}", self.status)));
@@ -225,8 +225,23 @@ impl Answer {
         for cookie in self.cookies {
             headers.push(("set-cookie", cookie.render().map_err(defect)?));
         }
-        Ok((self.status, headers, self.body))
+        Ok(Wire {
+            status: self.status,
+            headers,
+            body: self.body,
+        })
     }
+}
+
+/// An answer that was checked, as it goes to the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wire {
+    /// The status.
+    pub status: u16,
+    /// The headers, `Set-Cookie` once for each cookie.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// What every cookie's name begins with: browsers take it only over TLS, from this very host, for all paths.
@@ -341,26 +356,27 @@ mod tests {
         assert!(
             Answer::html("")
                 .header("cache-control", "public")
-                .into_parts()
+                .into_wire()
                 .is_err()
         );
-        assert!(Answer::html("").status(500).into_parts().is_err());
+        assert!(Answer::html("").status(500).into_wire().is_err());
         assert!(
             Answer::html("")
                 .cookie(Cookie::new("kavach_session", "x"))
-                .into_parts()
+                .into_wire()
                 .is_err()
         );
         assert!(
             Answer::html("")
                 .cookie(Cookie::new("a", "x; Domain=b"))
-                .into_parts()
+                .into_wire()
                 .is_err()
         );
-        let (_, headers, _) = Answer::html("")
+        let headers = Answer::html("")
             .cookie(Cookie::new("a", "x"))
-            .into_parts()
-            .unwrap();
+            .into_wire()
+            .unwrap()
+            .headers;
         let cookie = "__Host-a=x; Path=/; Secure; HttpOnly; SameSite=Lax".to_owned();
         assert!(headers.contains(&("set-cookie", cookie)), "{headers:?}");
     }

@@ -21,7 +21,7 @@ use crate::hooks::Hook;
 pub(crate) use serve::ShutOut;
 
 pub use context::{Calling, Change, Changed, Context, Visitor};
-pub use message::{Answer, Cookie, Request, visible_cookies};
+pub use message::{Answer, Cookie, Request, Wire, visible_cookies};
 pub use route::{Allowance, CallerType, Flood, Method, Route};
 
 /// How many plugins there may be, and how many of each thing one may have.
