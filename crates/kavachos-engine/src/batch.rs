@@ -28,22 +28,18 @@ impl Engine {
     /// none is decided.
     pub async fn authorize_all(&self, questions: &[(Actor, Question)]) -> Result<Vec<Decision>> {
         check_count(questions.len())?;
-        let mut agents = BTreeSet::new();
         for (index, (actor, question)) in questions.iter().enumerate() {
             let asked = self.admit_question(actor, question).await;
-            agents.insert(asked.map_err(|error| at(index, error))?);
-        }
-        // Read once here, what is missing is not read by every question.
-        for agent in agents {
-            self.facts(agent).await?;
+            asked.map_err(|error| at(index, error))?;
         }
         self.authorize_each(questions).await.into_iter().collect()
     }
 
     /// Decides every question, at most [`MAX_QUESTIONS`]; each has its own answer or error, in their order.
     pub async fn authorize_each(&self, questions: &[(Actor, Question)]) -> Vec<Result<Decision>> {
-        let questions = questions.iter().take(MAX_QUESTIONS);
-        let decisions = questions.map(|(actor, question)| self.authorize(actor, question));
+        let questions = || questions.iter().take(MAX_QUESTIONS);
+        self.warm(questions()).await;
+        let decisions = questions().map(|(actor, question)| self.authorize(actor, question));
         join_all(decisions).await
     }
 
@@ -66,13 +62,24 @@ impl Engine {
     }
 
     /// The agent that a question is about, if its caller may ask it; a refusal is on record.
-    async fn admit_question(&self, actor: &Actor, question: &Question) -> Result<AgentId> {
-        match Asked::new(actor, question).map(|asked| asked.agent) {
+    async fn admit_question(&self, actor: &Actor, question: &Question) -> Result<()> {
+        match Asked::new(actor, question) {
+            Ok(_) => Ok(()),
             Err(error) if error.is_refusal() => {
                 let act = Act::decision(question.agent, question.on_behalf_of);
                 Err(self.refused(actor, act, error).await?)
             }
-            admitted => admitted,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads what is missing of their agents. A question that had to wait for it would go to the writer after others.
+    async fn warm(&self, questions: impl Iterator<Item = &(Actor, Question)>) {
+        let asked = questions.filter_map(|(actor, question)| Asked::new(actor, question).ok());
+        let agents: BTreeSet<AgentId> = asked.map(|asked| asked.agent).collect();
+        for agent in agents {
+            // What cannot be read is an error of the question that needs it.
+            let _ = self.facts(agent).await;
         }
     }
 }

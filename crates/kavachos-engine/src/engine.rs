@@ -1,7 +1,7 @@
 //! The engine: one value that holds a tenant's store, directory, clock, randomness and limits.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kavachos_core::id::{Id, Named};
@@ -62,6 +62,24 @@ struct Shared {
     plugins: Plugins,
     plugin_tasks: Arc<AtomicUsize>,
     shut_out: ShutOut,
+}
+
+/// What goes on in the background keeps hold of an engine only while it does something, so that an engine that nobody
+/// else has ends, also one that was never closed.
+pub(crate) struct Background {
+    shared: Weak<Shared>,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Background {
+    /// The engine, after a while; `None` once it is wound down or gone.
+    pub(crate) async fn after(&self, pause: Duration) -> Option<Engine> {
+        self.runtime.sleep(pause).await;
+        let engine = Engine {
+            shared: self.shared.upgrade()?,
+        };
+        (!engine.listeners().is_ending()).then_some(engine)
+    }
 }
 
 /// A planned change: what to commit, and what to answer once it is committed.
@@ -140,7 +158,7 @@ impl Engine {
         &self.shared.parts.settings
     }
 
-    /// Ends what would go on for ever: streams of events, and deliveries to webhooks after those under way.
+    /// Ends what would go on for ever: streams of events, the upkeep, and deliveries to webhooks after those under way.
     pub fn wind_down(&self) {
         self.shared.listeners.end();
     }
@@ -200,6 +218,13 @@ impl Engine {
 
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.shared.parts.runtime.spawn(Box::pin(future));
+    }
+
+    pub(crate) fn background(&self) -> Background {
+        Background {
+            shared: Arc::downgrade(&self.shared),
+            runtime: Arc::clone(&self.shared.parts.runtime),
+        }
     }
 
     pub(crate) async fn sleep(&self, duration: Duration) {

@@ -19,20 +19,23 @@ const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Engine {
-    /// Starts the upkeep, which ends with the process.
+    /// Starts the upkeep, which ends with the engine or with [`Engine::wind_down`].
     pub fn start_upkeep(&self) {
-        let engine = self.clone();
+        let background = self.background();
         self.spawn(async move {
             let mut round: u32 = 0;
-            loop {
+            let mut pause = Duration::ZERO;
+            while let Some(engine) = background.after(pause).await {
+                if round > 0 {
+                    engine.flush_refusals().await;
+                }
                 if round.is_multiple_of(SUMMARIES_PER_ROUND)
                     && let Err(error) = engine.forget().await
                 {
                     tracing::warn!(%error, "what is no longer needed could not be removed");
                 }
                 round = round.wrapping_add(1);
-                engine.sleep(SUMMARY_EVERY).await;
-                engine.flush_refusals().await;
+                pause = SUMMARY_EVERY;
             }
         });
     }

@@ -189,6 +189,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`CommitError::Unavailable`] once the deadline has passed.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn check_deadline(&self, clock: Timestamp) -> Result<(), CommitError> {
         match self.deadline {
             Some(deadline) if deadline < clock => Err(CommitError::Unavailable(

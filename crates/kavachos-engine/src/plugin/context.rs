@@ -253,14 +253,10 @@ impl Context {
     /// [`Error::Busy`] when too many tasks run already.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let seat = Seat::take(self.engine.plugin_tasks())?;
-        let engine = self.engine.clone();
+        let background = self.engine.background();
         self.engine.spawn(async move {
             let _seat = seat;
-            let ended = async {
-                while !engine.listeners().is_ending() {
-                    engine.sleep(LOOK_EVERY).await;
-                }
-            };
+            let ended = async { while background.after(LOOK_EVERY).await.is_some() {} };
             select(pin!(task), pin!(ended)).await;
         });
         Ok(())

@@ -64,15 +64,14 @@ impl Drop for Claim {
 }
 
 impl Engine {
-    /// Starts to tell webhooks, until the process ends or [`Engine::wind_down`].
+    /// Starts to tell webhooks, until the engine ends or [`Engine::wind_down`].
     pub fn start_webhooks(&self) {
-        let engine = self.clone();
+        let background = self.background();
         self.spawn(async move {
-            while !engine.listeners().is_ending() {
+            while let Some(engine) = background.after(LOOK_EVERY).await {
                 if let Err(error) = engine.send_couriers().await {
                     tracing::warn!(%error, "webhooks cannot be looked for");
                 }
-                engine.sleep(LOOK_EVERY).await;
             }
         });
     }

@@ -361,7 +361,7 @@ async fn a_secret_is_rotated_without_a_gap() {
 
 #[tokio::test]
 async fn a_secret_is_shown_once_and_stands_nowhere() {
-    let mut app = crate::setup().lasting().start().await;
+    let mut app = crate::setup().in_a_file().start().await;
     let receiver = Receiver::start().await;
     let hook = Hook::new(&app, &receiver, json!({})).await;
     for path in [WEBHOOKS.to_owned(), hook.path("")] {

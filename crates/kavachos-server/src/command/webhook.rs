@@ -60,7 +60,7 @@ pub(crate) struct One {
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// Where to, as in 'https://hooks.example.com/kavach'
+    /// Where to: an https address, of a host whose addresses are public
     #[arg(value_name = "URL")]
     to: String,
     /// What it is told of: a kind as in `agent.revoked`, the beginning of some as in `agent.*`, or `*`; may be given several times
