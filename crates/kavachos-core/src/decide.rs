@@ -103,6 +103,19 @@ impl Decision {
         }
     }
 
+    /// This decision, turned into a denial by the program around it. What the paths say stays as it is: none of them
+    /// stands against the request.
+    pub fn denied_by_hook(self) -> Self {
+        Self {
+            code: Code::DeniedByHook,
+            takes: Vec::new(),
+            reads: Vec::new(),
+            retry_after: None,
+            approval_ttl: None,
+            ..self
+        }
+    }
+
     fn before_paths(code: Code) -> Self {
         Self {
             code,

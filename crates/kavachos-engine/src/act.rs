@@ -16,6 +16,7 @@ use crate::directory::Lookup;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grants::NewDelegation;
+use crate::hooks::Stopped;
 
 /// An act, and what the request says of what it is about.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,7 @@ pub(crate) struct Act {
     session: Option<SessionId>,
     webhook: Option<WebhookId>,
     server: Option<ToolServerId>,
+    route: Option<&'static str>,
 }
 
 impl Act {
@@ -50,6 +52,7 @@ impl Act {
             session: None,
             webhook: None,
             server: None,
+            route: None,
         }
     }
 
@@ -109,6 +112,13 @@ impl Act {
         }
     }
 
+    pub(crate) const fn on_route(kind: &'static str, path: &'static str) -> Self {
+        Self {
+            route: Some(path),
+            ..Self::new(kind)
+        }
+    }
+
     /// A decision about an agent, for a human if one is named.
     pub(crate) const fn decision(agent: Option<AgentId>, user: Option<UserId>) -> Self {
         Self {
@@ -162,6 +172,19 @@ impl Act {
         }
     }
 
+    /// The act, as hooks are told of one that stopped something.
+    pub(crate) const fn stopped(&self) -> Stopped {
+        Stopped {
+            kind: self.kind,
+            agent: self.agent,
+            human: self.user,
+            grant: self.grant,
+            key: self.key,
+            session: self.session,
+            tool_server: self.server,
+        }
+    }
+
     /// What no other member of a record says.
     fn details(&self) -> Option<Value> {
         let members = [
@@ -172,6 +195,7 @@ impl Act {
             ("session", self.session.map(|id| id.to_string())),
             ("webhook", self.webhook.map(|id| id.to_string())),
             ("server", self.server.map(|id| id.to_string())),
+            ("route", self.route.map(str::to_owned)),
         ];
         let given = members
             .into_iter()
@@ -205,7 +229,7 @@ impl Engine {
     }
 
     /// How the ledger calls a human; `None` for one that there never was.
-    async fn pseudonym(&self, id: UserId) -> Result<Option<Pseudonym>> {
+    pub(crate) async fn pseudonym(&self, id: UserId) -> Result<Option<Pseudonym>> {
         if let Some(user) = self.directory().user(id) {
             return Ok(Some(user.pseudonym));
         }

@@ -16,6 +16,7 @@ use kavachos_store::{Batch, Write};
 use crate::authorize::MAX_FULL;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::hooks::Veto;
 use crate::users::to_text;
 
 /// How often a decision looks for answers on further paths. Each look covers the best 16 that need one.
@@ -25,6 +26,18 @@ const MAX_LOOKS: usize = 16;
 pub(crate) struct Judged {
     pub(crate) decision: decide::Decision,
     pub(crate) asking: Asking,
+    /// What a hook has against it.
+    pub(crate) veto: Option<Veto>,
+}
+
+impl Judged {
+    /// The code in words, with what else is to be said.
+    pub(crate) fn reason(&self) -> String {
+        match &self.veto {
+            Some(veto) => veto.reason(),
+            None => self.asking.reason(&self.decision),
+        }
+    }
 }
 
 /// What a decision means for requests for approval.
@@ -54,7 +67,7 @@ impl Asking {
     }
 
     /// The code in words, with what else is to be said.
-    pub(crate) fn reason(&self, decision: &decide::Decision) -> String {
+    fn reason(&self, decision: &decide::Decision) -> String {
         match self {
             Self::Cannot(why) => format!("{}; {why}", decision.reason()),
             _ => decision.reason(),
@@ -133,7 +146,11 @@ impl Engine {
             },
             _ => Asking::Nothing,
         };
-        Ok(Judged { decision, asking })
+        Ok(Judged {
+            decision,
+            asking,
+            veto: None,
+        })
     }
 
     /// Looks for what was said on these paths; whether there was anything.
@@ -226,7 +243,11 @@ pub(crate) fn judged_unseen(
         ),
         _ => Asking::Nothing,
     };
-    Judged { decision, asking }
+    Judged {
+        decision,
+        asking,
+        veto: None,
+    }
 }
 
 /// How long the request lives; core says so with every decision that asks for one.

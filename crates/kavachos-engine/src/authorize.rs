@@ -23,6 +23,7 @@ use crate::actor::{Actor, AgentKey, Caller, Scope};
 use crate::asking::{self, Asking, Judged};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::hooks::Purpose;
 
 /// How often a decision that met a change decides again.
 const MAX_CONFLICTS: usize = 8;
@@ -82,10 +83,14 @@ impl Engine {
             };
             let facts = self.facts_for(&asked).await?;
             let now = self.now();
-            let judged = match &question.presented {
+            let mut judged = match &question.presented {
                 Some(_) => asking::judged_unseen(&facts, &question.request, &full, now),
                 None => self.judged(&facts, &question.request, &full, now).await?,
             };
+            if judged.decision.allowed() && self.hooks().any() {
+                let asked = (&facts, &asked);
+                judged = Box::pin(self.vetoed(judged, asked, Purpose::Decide)).await;
+            }
             if !judged.decision.allowed()
                 && let Some(agent) = asked.shows_its_key()
             {
@@ -97,7 +102,13 @@ impl Engine {
             let limit = self.settings().approvals_per_agent;
             judged.asking.add_to(&mut batch, limit, now);
             match self.store().commit(batch).await {
-                Ok(_) => return Ok(answer(id, &judged)),
+                Ok(_) => {
+                    let decision = answer(id, &judged);
+                    if self.hooks().any() {
+                        self.tell_decided((&facts, &asked), &decision);
+                    }
+                    return Ok(decision);
+                }
                 Err(CommitError::Conflict { .. }) => {
                     conflicts += 1;
                     // It may have been the caller's own key that was changed.
@@ -148,7 +159,7 @@ impl Engine {
             .map(|hop| hop.grant.id)
             .collect();
         let chain = ancestors(facts, path);
-        let reason = judged.asking.reason(decision);
+        let reason = judged.reason();
         let origin = asked.actor.origin();
         let ip = request.ip.map(|ip| ip.to_canonical().to_string());
         let mut record = origin.record(id, "decision", outcome, decision.code.as_str());
@@ -317,14 +328,15 @@ fn full_counter(key: &[u8], refusal: Refusal) -> Result<Full> {
     })
 }
 
-fn answer(audit_id: AuditId, Judged { decision, asking }: &Judged) -> Decision {
+fn answer(audit_id: AuditId, judged: &Judged) -> Decision {
+    let decision = &judged.decision;
     Decision {
         allowed: decision.allowed(),
         code: decision.code,
-        reason: asking.reason(decision),
+        reason: judged.reason(),
         audit_id,
         retry_after: decision.retry_after,
-        approval_id: asking.id(),
+        approval_id: judged.asking.id(),
     }
 }
 
@@ -348,7 +360,11 @@ pub(crate) fn ancestors(facts: &Facts, path: Option<&decide::Path>) -> Vec<Agent
 fn details(
     actor: &Actor,
     facts: &Facts,
-    Judged { decision, asking }: &Judged,
+    Judged {
+        decision,
+        asking,
+        veto,
+    }: &Judged,
     shown: usize,
 ) -> Option<Cow<'static, Value>> {
     static SELF_REPORTED: LazyLock<Value> = LazyLock::new(|| json!({ "selfReported": true }));
@@ -364,6 +380,9 @@ fn details(
     }
     if let Some(id) = approval {
         put("approval", id.to_string().into());
+    }
+    if let Some(veto) = veto {
+        put("hook", veto.hook.into());
     }
     if !decision.allowed() && !decision.verdicts.is_empty() {
         put("paths", paths(facts, decision, shown));

@@ -1,5 +1,6 @@
 //! The engine: one value that holds a tenant's store, directory, clock, randomness and limits.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,12 +19,14 @@ use crate::error::{Error, Result};
 use crate::events::Listeners;
 use crate::fetch::Fetcher;
 use crate::flood::Flood;
+use crate::hooks::Hooks;
+use crate::plugin::{Plugins, ShutOut};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::webhooks::Couriers;
 
 /// How often a change that met another one reads and decides again.
-const MAX_CONFLICTS: usize = 8;
+pub(crate) const MAX_CONFLICTS: usize = 8;
 
 /// What an engine is made of. The directory must be the one that the store tells its changes to.
 pub struct Parts {
@@ -57,6 +60,10 @@ struct Shared {
     listeners: Listeners,
     couriers: Couriers,
     exports: Seats,
+    hooks: Hooks,
+    plugins: Plugins,
+    plugin_tasks: Arc<AtomicUsize>,
+    shut_out: ShutOut,
 }
 
 /// What goes on in the background keeps hold of an engine only while it does something, so that an engine that nobody
@@ -98,6 +105,11 @@ impl<T> Plan<T> {
 impl Engine {
     /// An engine of these parts.
     pub fn new(parts: Parts) -> Self {
+        Self::with(parts, Plugins::default())
+    }
+
+    /// An engine of these parts with these plugins and hooks.
+    pub fn with(parts: Parts, plugins: Plugins) -> Self {
         let flood = Flood::new(parts.settings.denials_per_minute);
         Self {
             shared: Arc::new(Shared {
@@ -106,6 +118,10 @@ impl Engine {
                 listeners: Listeners::default(),
                 couriers: Couriers::default(),
                 exports: Seats::default(),
+                hooks: Hooks::new(plugins.hooks()),
+                plugins,
+                plugin_tasks: Arc::default(),
+                shut_out: ShutOut::default(),
             }),
         }
     }
@@ -176,6 +192,23 @@ impl Engine {
 
     pub(crate) fn exports(&self) -> &Seats {
         &self.shared.exports
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.shared.hooks
+    }
+
+    pub(crate) fn plugins(&self) -> &Plugins {
+        &self.shared.plugins
+    }
+
+    /// How many tasks of plugins run.
+    pub(crate) fn plugin_tasks(&self) -> &Arc<AtomicUsize> {
+        &self.shared.plugin_tasks
+    }
+
+    pub(crate) fn shut_out(&self) -> &ShutOut {
+        &self.shared.shut_out
     }
 
     pub(crate) fn couriers(&self) -> &Couriers {
@@ -262,8 +295,14 @@ impl Engine {
                 }
                 Err(error) => return Err(error),
             };
+            let stops = !change.batch.kills.is_empty();
             match self.store().commit(change.batch).await {
-                Ok(_) => return Ok(change.value),
+                Ok(_) => {
+                    if stops && self.hooks().any() {
+                        self.tell_stopped(act.stopped());
+                    }
+                    return Ok(change.value);
+                }
                 Err(CommitError::Conflict { .. }) => self.require_same_key(actor).await?,
                 Err(error) => return Err(error.into()),
             }
@@ -274,7 +313,7 @@ impl Engine {
     }
 
     /// Refuses a caller whose credential was revoked or changed while its change was planned.
-    async fn require_same_key(&self, actor: &Actor) -> Result<()> {
+    pub(crate) async fn require_same_key(&self, actor: &Actor) -> Result<()> {
         let caller = self.renewed(&actor.caller).await?;
         if caller.reads() == actor.caller.reads() {
             return Ok(());

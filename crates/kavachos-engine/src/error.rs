@@ -44,6 +44,12 @@ pub enum Error {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// The caller, or everyone like it, has called so often that it has to wait.
+    #[error("too many calls; wait until the time given")]
+    TooManyCalls {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// The `Idempotency-Key` was used before with another request.
     #[error(
         "this `Idempotency-Key` was used with another request; use a new key for a new request"
@@ -78,7 +84,7 @@ impl Error {
             Self::WrongState(_) => "conflict",
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
-            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::TooManyRequests { .. } | Self::TooManyCalls { .. } => "too_many_requests",
             Self::IdempotencyMismatch => "idempotency_mismatch",
             Self::Busy => "busy",
             Self::LedgerUnavailable(_) => "ledger_unavailable",

@@ -23,6 +23,7 @@ use crate::audit::AuditRecord;
 use crate::authorize::{Asked, MAX_FULL, Question, ancestors};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::hooks::Purpose;
 use crate::weight::json_bytes;
 
 /// Why a question would be answered as it would be now.
@@ -184,11 +185,23 @@ impl Engine {
             full: &full,
             approvals: &[],
         };
-        let explanation = explain(&facts, &question.request, known, now);
+        let mut explanation = explain(&facts, &question.request, known, now);
+        let mut veto = None;
+        if explanation.decision.allowed() && self.hooks().any() {
+            let winner = explanation.decision.winner;
+            veto = Box::pin(self.veto((&facts, winner), &asked, Purpose::Explain)).await;
+        }
+        if veto.is_some() {
+            explanation.decision = explanation.decision.denied_by_hook();
+        }
         let id = self.id();
         self.note_dry_run(id, &asked, (&facts, &explanation.decision))
             .await?;
-        Ok(DryRun::of(id, &facts, &explanation))
+        let mut told = DryRun::of(id, &facts, &explanation);
+        if let Some(veto) = veto {
+            told.reason = veto.reason();
+        }
+        Ok(told)
     }
 
     /// The counters that would be found full, as far as it matters for the decision.

@@ -46,7 +46,9 @@ mod weight;
 
 pub mod actor;
 pub mod fetch;
+pub mod hooks;
 pub mod page;
+pub mod plugin;
 
 pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
 pub use approvals::{Approval, MAX_WAIT};

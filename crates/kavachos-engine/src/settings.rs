@@ -28,6 +28,8 @@ pub struct Settings {
     pub delegation_ttl: Duration,
     /// Denials that one authenticated agent gets recorded one by one in a minute.
     pub denials_per_minute: u32,
+    /// How long all hooks together may take over one call before it is denied.
+    pub hook_time_limit: Duration,
     /// How many users, agents, grants and keys each the directory keeps compiled in memory; one of more than 4 KiB
     /// counts as several.
     pub directory_entries: usize,
@@ -47,6 +49,7 @@ impl Default for Settings {
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
             denials_per_minute: 600,
+            hook_time_limit: Duration::from_millis(100),
             directory_entries: 100_000,
         }
     }

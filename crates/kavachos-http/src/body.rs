@@ -1,7 +1,9 @@
 //! Bodies: strict JSON of a bounded size, read into the type of the route.
 
+use axum::body::{Body as Stream, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
@@ -35,7 +37,7 @@ pub(crate) struct Body<T> {
 pub(crate) struct Question<T>(pub(crate) T);
 
 /// An `Idempotency-Key` and the request that it came with.
-struct Idempotency {
+pub(crate) struct Idempotency {
     key: String,
     route: String,
     request: [u8; 32],
@@ -55,11 +57,7 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
             return Err(Invalid::at("Content-Type", "send the body as `application/json`").into());
         }
         let key = idempotency_key(&parts.headers)?;
-        let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(Failure::TooLarge),
-            Err(_) => return Err(Invalid::new("the body broke off; send it again").into()),
-        };
+        let bytes = read(body).await?;
         let value = if bytes.is_empty() {
             Value::Object(serde_json::Map::new())
         } else {
@@ -68,11 +66,10 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
         if !value.is_object() {
             return Err(Invalid::new("the body must be a JSON object").into());
         }
-        let idempotency = key.map(|key| Idempotency {
-            key,
-            route: format!("{} {}", parts.method, parts.uri.path()),
-            request: Sha256::digest(json::canonical(&value)).into(),
-        });
+        let canonical = key.is_some().then(|| json::canonical(&value));
+        let idempotency = key
+            .zip(canonical)
+            .map(|(key, body)| Idempotency::of(key, &parts, body.as_ref()));
         Ok(Self {
             value: json::read(&value)?,
             idempotency,
@@ -99,21 +96,48 @@ impl<T: DeserializeOwned> FromRequest<State> for Question<T> {
 impl<T> Body<T> {
     /// The body, and the actor with what the `Idempotency-Key` means for this caller and route.
     pub(crate) fn with(self, actor: Actor) -> (T, Actor) {
-        let once = self.idempotency.map(|idempotency| {
-            let caller = match &actor.caller {
-                Caller::Local => "local".to_owned(),
-                Caller::Operator(key) => key.id.to_string(),
-                Caller::Agent(key) => key.agent.to_string(),
-                Caller::Person(person) => person.user.id.to_string(),
-                Caller::ToolServer(key) => key.id.to_string(),
-            };
-            let slot = format!("{caller}\n{}\n{}", idempotency.route, idempotency.key);
-            Once {
-                slot: Sha256::digest(slot).into(),
-                request: idempotency.request,
-            }
+        let actor = match self.idempotency {
+            Some(idempotency) => idempotency.claimed_by(actor),
+            None => actor,
+        };
+        (self.value, actor)
+    }
+}
+
+impl Idempotency {
+    /// Of a request whose body is these bytes, or these in canonical form.
+    pub(crate) fn of(key: String, parts: &Parts, body: &[u8]) -> Self {
+        Self {
+            key,
+            route: format!("{} {}", parts.method, parts.uri.path()),
+            request: Sha256::digest(body).into(),
+        }
+    }
+
+    /// The actor, with what the key means for this caller and route.
+    pub(crate) fn claimed_by(self, actor: Actor) -> Actor {
+        let caller = match &actor.caller {
+            Caller::Local => "local".to_owned(),
+            Caller::Operator(key) => key.id.to_string(),
+            Caller::Agent(key) => key.agent.to_string(),
+            Caller::Person(person) => person.user.id.to_string(),
+            Caller::ToolServer(key) => key.id.to_string(),
+        };
+        let slot = format!("{caller}\n{}\n{}", self.route, self.key);
+        let once = Some(Once {
+            slot: Sha256::digest(slot).into(),
+            request: self.request,
         });
-        (self.value, Actor { once, ..actor })
+        Actor { once, ..actor }
+    }
+}
+
+/// The bytes of a body of bounded size.
+pub(crate) async fn read(body: Stream) -> Result<Bytes, Failure> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
+        Err(_) => Err(Invalid::new("the body broke off; send it again").into()),
     }
 }
 
@@ -127,7 +151,7 @@ fn is_json(content_type: &[u8]) -> bool {
         .eq_ignore_ascii_case(b"application/json")
 }
 
-fn idempotency_key(headers: &http::HeaderMap) -> Result<Option<String>, Invalid> {
+pub(crate) fn idempotency_key(headers: &http::HeaderMap) -> Result<Option<String>, Invalid> {
     let wrong = || {
         Invalid::at(
             "Idempotency-Key",

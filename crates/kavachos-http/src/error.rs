@@ -217,7 +217,9 @@ impl Failure {
                     HeaderValue::from_static("Bearer realm=\"kavach\""),
                 );
             }
-            Self::Engine(Error::TooManyRequests { retry_after }) => {
+            Self::Engine(
+                Error::TooManyRequests { retry_after } | Error::TooManyCalls { retry_after },
+            ) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
             }
             Self::Engine(Error::Busy | Error::LedgerUnavailable(_)) => {
@@ -236,7 +238,7 @@ fn status(error: &Error) -> StatusCode {
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::WrongState(_) | Error::IdempotencyMismatch => StatusCode::CONFLICT,
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Error::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => {
             StatusCode::SERVICE_UNAVAILABLE
         }

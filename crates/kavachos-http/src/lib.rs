@@ -12,6 +12,7 @@ mod metrics;
 mod openapi;
 mod operation;
 mod params;
+mod plugin;
 mod reference_page;
 mod reply;
 mod routes;

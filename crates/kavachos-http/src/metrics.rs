@@ -1,5 +1,7 @@
 //! What `/metrics` tells: counts of answers and decisions, and where the ledger stands. No names, no ids.
 
+use std::sync::atomic::Ordering;
+
 use http::{Method, StatusCode};
 use kavachos_engine::{Decision, Engine};
 use kavachos_store::Health;
@@ -31,6 +33,7 @@ pub(crate) struct Metrics {
     ledger: Gauge,
     revocations: Gauge,
     ready: Gauge,
+    untold: Counter,
 }
 
 impl Metrics {
@@ -46,6 +49,12 @@ impl Metrics {
             "Records in the revocation log",
             revocations.clone(),
         );
+        let untold = Counter::default();
+        registry.register(
+            "hook_observations_dropped",
+            "What observing hooks were not told because they were too far behind",
+            untold.clone(),
+        );
         registry.register("ready", "1 when changes can be committed", ready.clone());
         Self {
             registry,
@@ -54,6 +63,7 @@ impl Metrics {
             ledger,
             revocations,
             ready,
+            untold,
         }
     }
 
@@ -93,6 +103,8 @@ impl Metrics {
         self.revocations
             .set(i64::try_from(head.revocation.rseq).unwrap_or(i64::MAX));
         self.ready.set(i64::from(engine.health() == Health::Ready));
+        let untold = engine.observations_dropped();
+        self.untold.inner().store(untold, Ordering::Relaxed);
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);

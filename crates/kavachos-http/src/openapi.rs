@@ -39,18 +39,29 @@ const TAGS: [(&str, &str); 12] = [
         "The same decisions in the form of the OpenID AuthZEN Authorization API 1.0.",
     ),
 ];
+const PLUGINS: (&str, &str) = ("Plugins", "What plugins of this server add.");
 const OPERATION: (&str, &str) = ("Operation", "For whoever operates the server.");
 
+/// An operation of a plugin, as the plugin tells it.
+pub(crate) struct Told {
+    /// In small letters.
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) callers: Vec<Caller>,
+    /// An Operation Object, or `null`.
+    pub(crate) operation: Value,
+}
+
 /// The document as text, with a line break at its end.
-pub(crate) fn text(descriptions: &[Description]) -> String {
+pub(crate) fn text(descriptions: &[Description], told: &[Told]) -> String {
     // A map of JSON values can always be written.
-    let mut text = serde_json::to_string_pretty(&document(descriptions)).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&document(descriptions, told)).unwrap_or_default();
     text.push('\n');
     text
 }
 
 /// The document.
-pub(crate) fn document(descriptions: &[Description]) -> Value {
+pub(crate) fn document(descriptions: &[Description], told: &[Told]) -> Value {
     let mut parts = Parts::new();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for description in descriptions {
@@ -58,6 +69,11 @@ pub(crate) fn document(descriptions: &[Description]) -> Value {
         let path = paths.entry(&description.path).or_default();
         path.insert(description.method.to_owned(), operation);
     }
+    for told in told {
+        let path = paths.entry(told.path).or_default();
+        path.insert(told.method.to_owned(), told.operation());
+    }
+    let plugins = Some(&PLUGINS).filter(|_| !told.is_empty());
     let tag = |(name, text): &(&str, &str)| json!({ "name": name, "description": text });
     json!({
         "openapi": "3.1.1",
@@ -68,10 +84,33 @@ pub(crate) fn document(descriptions: &[Description]) -> Value {
             "license": { "name": "MIT", "identifier": "MIT" },
         },
         "servers": [{ "url": "/", "description": "This server." }],
-        "tags": TAGS.iter().chain([&OPERATION]).map(tag).collect::<Vec<_>>(),
+        "tags": TAGS.iter().chain([&OPERATION]).chain(plugins).map(tag).collect::<Vec<_>>(),
         "paths": paths,
         "components": parts.components(),
     })
+}
+
+impl Told {
+    /// What the plugin says, with what it left out; who may call is not its to say.
+    fn operation(&self) -> Value {
+        let mut members = match &self.operation {
+            Value::Object(members) => members.clone(),
+            _ => Map::new(),
+        };
+        let named = self
+            .path
+            .replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+        let mut unless_said = |name: &str, value: Value| {
+            members.entry(name).or_insert(value);
+        };
+        unless_said("operationId", format!("{}{named}", self.method).into());
+        unless_said("tags", json!([PLUGINS.0]));
+        let answers = json!({ "default": { "description": "What the plugin answers." } });
+        unless_said("responses", answers);
+        let callers = self.callers.iter().copied().map(requirement);
+        members.insert("security".to_owned(), callers.collect());
+        members.into()
+    }
 }
 
 /// What operations share.
@@ -319,6 +358,7 @@ fn error_form() -> Value {
 fn requirement(caller: Caller) -> Value {
     match caller {
         Caller::Operator(scope) => json!({ "operatorKey": [scope.name()] }),
+        Caller::AnyOperator => json!({ "operatorKey": [] }),
         Caller::EveryScope => json!({ "operatorKey": ["*"] }),
         Caller::Agent => json!({ "agentKey": [] }),
         Caller::Session => json!({ "session": [] }),

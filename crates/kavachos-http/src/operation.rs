@@ -44,6 +44,8 @@ pub(crate) enum Caller {
     Operator(Scope),
     /// An agent's key, for the agent itself and what is its own.
     Agent,
+    /// An operator's key, whatever its scopes.
+    AnyOperator,
     /// An operator's key with every scope and no ceiling.
     EveryScope,
     /// A human's session, for what is the human's.

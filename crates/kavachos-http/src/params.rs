@@ -88,6 +88,11 @@ impl Params {
         Ok((PageOf { after, limit }, filter))
     }
 
+    /// Every parameter, in no order that means anything.
+    pub(crate) fn all(self) -> Vec<(String, String)> {
+        self.left
+    }
+
     /// Refuses every parameter that is left.
     pub(crate) fn end(self) -> Result<(), Invalid> {
         match self.left.into_iter().next() {

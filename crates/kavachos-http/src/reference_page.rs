@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("reference.css");
 /// The order in which the methods of a path are told.
-const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// How deep an example of a body is written out.
 const MAX_EXAMPLE_DEPTH: usize = 6;
 

@@ -1,12 +1,13 @@
 //! A server on the loopback with everything that a test wants to own: the clock, the randomness, an operator's key.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos::core::secret::{Secret, SecretKind};
 use kavachos::store::{Clock, Head, Rng};
-use kavachos::{Kavach, Loopback, NewKey, Settings};
+use kavachos::{Builder, Kavach, Loopback, NewKey, Settings};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -31,6 +32,17 @@ pub struct Setup {
     without_master_key: bool,
     loopback_refused: bool,
     seed: Option<u64>,
+    additions: Vec<Addition>,
+}
+
+/// What a test adds to the builder.
+#[derive(Clone)]
+struct Addition(Arc<dyn Fn(Builder) -> Builder + Send + Sync>);
+
+impl fmt::Debug for Addition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Addition")
+    }
 }
 
 /// Which database the server works on.
@@ -138,6 +150,12 @@ impl Setup {
         self
     }
 
+    /// With what else the builder takes, for example a hook.
+    pub fn with(mut self, add: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
+        self.additions.push(Addition(Arc::new(add)));
+        self
+    }
+
     fn home(&self) -> Home {
         let cluster = match self.engine {
             Engine::Sqlite => None,
@@ -191,6 +209,8 @@ impl Setup {
             Home::File(directory) => builder.sqlite(file(directory)),
             Home::Postgres(url) => builder.postgres(url),
         };
+        let additions = self.additions.iter();
+        let builder = additions.fold(builder, |builder, Addition(add)| add(builder));
         builder.build().await.expect("the database can be opened")
     }
 }

@@ -22,6 +22,8 @@ mod contract;
 #[cfg(feature = "app")]
 mod database;
 #[cfg(feature = "app")]
+pub mod notes;
+#[cfg(feature = "app")]
 mod permissions;
 #[cfg(unix)]
 pub mod postgres;
@@ -33,6 +35,9 @@ mod rng;
 mod server;
 #[cfg(feature = "app")]
 mod snapshot;
+
+#[cfg(feature = "app")]
+pub use kavachos;
 
 #[cfg(feature = "app")]
 pub use self::{

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use kavachos_core::secret::Secret;
 use kavachos_engine::fetch::{Fetcher, Loopback};
+use kavachos_engine::hooks::Hook;
+use kavachos_engine::plugin::{Plugin, PluginError, Plugins};
 use kavachos_engine::{Directory, Engine, Parts, Runtime, Settings};
-use kavachos_store::migration::Pending;
+use kavachos_store::migration::{Migration, Pending};
 #[cfg(feature = "postgres")]
 use kavachos_store::postgres::{self, PostgresStore};
 use kavachos_store::sqlite::{OpenError, Options, SqliteStore};
@@ -28,6 +31,9 @@ pub enum BuildError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    /// A plugin is wrong; says which and how.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
@@ -55,6 +61,8 @@ pub struct Builder {
     loopback: Loopback,
     master_key: Option<Secret>,
     couriers: Couriers,
+    plugins: Vec<Arc<dyn Plugin>>,
+    hooks: Vec<Arc<dyn Hook>>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 }
@@ -76,6 +84,15 @@ impl Database {
             self.postgres = None;
         }
         &mut self.sqlite
+    }
+
+    /// Those of plugins, after our own.
+    fn add_migrations(&mut self, steps: &[Migration]) {
+        self.sqlite.migrations.extend_from_slice(steps);
+        #[cfg(feature = "postgres")]
+        if let Some(options) = &mut self.postgres {
+            options.migrations.extend_from_slice(steps);
+        }
     }
 
     fn open(mut self, host: Host) -> Result<Arc<dyn Store>, BuildError> {
@@ -103,6 +120,8 @@ impl Default for Builder {
             loopback: Loopback::Refused,
             master_key: None,
             couriers: Couriers::Sent,
+            plugins: Vec::new(),
+            hooks: Vec::new(),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
         }
@@ -186,6 +205,26 @@ impl Builder {
         self
     }
 
+    /// Asks this hook before anything is allowed, and tells it what happened. Hooks are asked in the order in which they
+    /// are given, those of plugins after them.
+    pub fn hook(mut self, hook: impl Hook + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Builds this plugin in: its tables, routes, kinds of records and hooks. What is wrong with it is said by
+    /// [`Builder::build`].
+    pub fn plugin(mut self, plugin: impl Plugin + 'static) -> Self {
+        self.plugins.push(Arc::new(plugin));
+        self
+    }
+
+    /// How long all hooks together may take over one call before it is denied; 100 ms unless said.
+    pub fn hook_time_limit(mut self, limit: Duration) -> Self {
+        self.settings.hook_time_limit = limit;
+        self
+    }
+
     /// Another clock than the system's, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -212,10 +251,12 @@ impl Builder {
             rng: Arc::clone(&self.rng),
             observer: Arc::clone(&directory) as Arc<_>,
         };
-        let database = self.database;
+        let plugins = Plugins::new(&self.plugins, self.hooks)?;
+        let mut database = self.database;
+        database.add_migrations(plugins.migrations());
         let open = runtime.handle().spawn_blocking(move || database.open(host));
         let store = open.await.map_err(|_| BuildError::Interrupted)??;
-        let engine = Engine::new(Parts {
+        let parts = Parts {
             store,
             directory,
             clock: self.clock,
@@ -224,7 +265,8 @@ impl Builder {
             fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
             master_key: self.master_key,
             settings: self.settings,
-        });
+        };
+        let engine = Engine::with(parts, plugins);
         engine.start_upkeep();
         if self.couriers == Couriers::Sent {
             engine.start_webhooks();

@@ -39,3 +39,4 @@ pub use kavachos_engine::{
     SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange,
     Webhook, WebhookChange, WebhookState,
 };
+pub use kavachos_engine::{hooks, plugin};

@@ -19,8 +19,9 @@ macro_rules! codes {
 
         impl Code {
             /// Every code: first those that a path can have, from the best to the worst, then those that are found
-            /// before any path is looked at, in the order in which they are asked.
-            pub const ALL: [Self; 21] = [$(Self::$name,)*];
+            /// before any path is looked at, in the order in which they are asked, and last what is asked only about
+            /// an allow.
+            pub const ALL: [Self; 22] = [$(Self::$name,)*];
 
             /// The text that never changes.
             pub const fn as_str(self) -> &'static str {
@@ -83,6 +84,8 @@ codes! {
         "resume or unban the owner";
     SubjectRequired = "subject_required", "the agent has no grant from this human but has some from others; name the human in `for`",
         "name in `for` the human for whom the agent acts";
+    DeniedByHook = "denied_by_hook", "a hook of this server denied the request, failed or did not answer in time",
+        "ask whoever runs the server; nothing that is granted stands against the request";
 }
 
 impl Code {
@@ -152,7 +155,7 @@ mod tests {
             "allowed approval_required approval_pending rate_limited budget_exhausted approval_denied \
              argument_not_allowed ip_not_allowed outside_time_window grant_expired ancestor_not_active \
              permission_denied cost_required unknown_agent key_expired key_revoked agent_revoked agent_suspended \
-             agent_expired owner_not_active subject_required"
+             agent_expired owner_not_active subject_required denied_by_hook"
         );
         assert!(Code::ALL.is_sorted_by_key(|code| code.rank()));
         for code in Code::ALL {

@@ -12,6 +12,11 @@ fn a_decision_is_what_the_reference_says_in_ten_thousand_worlds() {
     let seen = compare(0..10_000);
     // Agreement is not vacuous: every code that facts can lead to was met, and more than once.
     for code in Code::ALL {
+        if code == Code::DeniedByHook {
+            // No facts lead to it: it comes from the program around the decision.
+            assert_eq!(seen[code as usize], 0);
+            continue;
+        }
         assert!(seen[code as usize] > 5, "{code}: {}", seen[code as usize]);
     }
 }

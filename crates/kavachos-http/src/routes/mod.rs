@@ -8,7 +8,7 @@ mod authzen;
 mod delegations;
 mod events;
 mod explain;
-mod forward_auth;
+pub(crate) mod forward_auth;
 mod keys;
 mod operations;
 mod reference;
@@ -29,6 +29,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::context::{around, caught};
 use crate::error::Failure;
 use crate::operation::Operation;
+use crate::plugin;
 use crate::routes::reference::Published;
 use crate::state::State;
 
@@ -37,8 +38,8 @@ pub const IMPORT_PATH: &str = "/api/v1/import";
 
 /// All routes of one tenant.
 ///
-/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/docs` and what is
-/// `/.well-known/`.
+/// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/docs`, what is
+/// `/.well-known/`, and what plugins declare open.
 pub fn router(state: State) -> Router {
     let (published, operations) = published(operations());
     let mut router = Router::new();
@@ -48,8 +49,8 @@ pub fn router(state: State) -> Router {
         router = router.route(&operation.description.path, operation.route);
         descriptions.push(operation.description);
     }
-    published.describe(descriptions);
-    router
+    published.describe(descriptions, plugin::told(&state));
+    plugin::mount(router, &state)
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         // One layer of two: every layer by itself boxes each request once more.
@@ -66,7 +67,7 @@ pub fn openapi() -> String {
     let descriptions = operations
         .into_iter()
         .map(|operation| operation.description);
-    crate::openapi::text(&descriptions.collect::<Vec<_>>())
+    crate::openapi::text(&descriptions.collect::<Vec<_>>(), &[])
 }
 
 /// The operations with those that publish what is told of all of them.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use axum::response::IntoResponse;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 
+use crate::openapi::Told;
 use crate::operation::{About, Answer, Description, Form, JSON, Operation};
 use crate::params::Params;
 use crate::reply::{Answered, Kind, Reply};
@@ -19,30 +20,35 @@ pub(crate) struct Published(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    descriptions: OnceLock<Vec<Description>>,
+    operations: OnceLock<(Vec<Description>, Vec<Told>)>,
     document: OnceLock<String>,
     page: OnceLock<(String, String)>,
 }
 
 impl Published {
     /// Says what the operations are; once.
-    pub(crate) fn describe(&self, descriptions: Vec<Description>) {
-        self.0.descriptions.get_or_init(|| descriptions);
+    pub(crate) fn describe(&self, descriptions: Vec<Description>, of_plugins: Vec<Told>) {
+        self.0.operations.get_or_init(|| (descriptions, of_plugins));
     }
 
-    fn descriptions(&self) -> &[Description] {
-        self.0.descriptions.get().map_or(&[], Vec::as_slice)
+    fn operations(&self) -> (&[Description], &[Told]) {
+        let known = self.0.operations.get();
+        known.map_or((&[], &[]), |(own, of_plugins)| (own, of_plugins))
     }
 
     fn document(&self) -> &str {
-        let make = || openapi::text(self.descriptions());
+        let make = || {
+            let (own, of_plugins) = self.operations();
+            openapi::text(own, of_plugins)
+        };
         self.0.document.get_or_init(make)
     }
 
     /// The page, and its content security policy.
     fn page(&self) -> &(String, String) {
         self.0.page.get_or_init(|| {
-            let document = openapi::document(self.descriptions());
+            let (own, of_plugins) = self.operations();
+            let document = openapi::document(own, of_plugins);
             (reference_page::html(&document), reference_page::policy())
         })
     }

@@ -23,6 +23,8 @@ mod explain;
 mod flood;
 #[cfg(test)]
 mod forward_auth;
+#[cfg(test)]
+mod hooks;
 mod idempotency;
 mod ledger;
 mod lifecycle;
@@ -30,6 +32,8 @@ mod lifecycle;
 mod moving;
 mod pages;
 mod people;
+#[cfg(test)]
+mod plugins;
 #[cfg(test)]
 mod proxies;
 mod queries;

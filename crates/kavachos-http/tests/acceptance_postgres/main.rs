@@ -34,6 +34,9 @@ mod flood;
 #[cfg(test)]
 #[path = "../acceptance/forward_auth.rs"]
 mod forward_auth;
+#[cfg(test)]
+#[path = "../acceptance/hooks.rs"]
+mod hooks;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
 #[path = "../acceptance/ledger.rs"]
@@ -47,6 +50,9 @@ mod moving;
 mod pages;
 #[path = "../acceptance/people.rs"]
 mod people;
+#[cfg(test)]
+#[path = "../acceptance/plugins.rs"]
+mod plugins;
 #[cfg(test)]
 #[path = "../acceptance/proxies.rs"]
 mod proxies;

@@ -11,6 +11,7 @@ mod direction;
 #[cfg(test)]
 mod manifest;
 #[cfg(test)]
+mod plugins_page;
 mod portable;
 #[cfg(test)]
 mod text;

@@ -24,7 +24,7 @@ use crate::routes::authorize::{Answer, DECISION, answer, seconds};
 use crate::state::State;
 
 /// Where a proxy shows its own key, since `Authorization` is the agent's.
-const PROXY_KEY: HeaderName = HeaderName::from_static("kavach-proxy-key");
+pub(crate) const PROXY_KEY: HeaderName = HeaderName::from_static("kavach-proxy-key");
 /// The agent, for what stands behind the proxy; empty unless the call is let through.
 const AGENT: HeaderName = HeaderName::from_static("kavach-agent");
 /// The human for whom it acts; likewise.

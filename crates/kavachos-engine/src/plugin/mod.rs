@@ -1,0 +1,291 @@
+//! Plugins: routes, tables and kinds of records beside the engine's own.
+//!
+//! Promises: a plugin changes nothing but its own tables, and only together with a record of one of its kinds, through the
+//! one write path; what it wants of the rest it asks the use cases for. Its statements are read before they run
+//! ([`statement`](self)), its routes, kinds and migrations before anything starts: what is not its own is refused with a
+//! reason. Who calls, limits, the form of errors and the headers of answers stay with the server. It is compiled in and
+//! trusted not to attack; what is checked here is that it cannot do by mistake what others rely on.
+
+mod context;
+mod message;
+mod route;
+mod serve;
+mod statement;
+
+use std::sync::Arc;
+
+use kavachos_store::migration::{BOOTSTRAP, MIGRATIONS, Migration};
+
+use crate::hooks::Hook;
+
+pub(crate) use serve::ShutOut;
+
+pub use context::{Calling, Change, Changed, Context, Visitor};
+pub use message::{Answer, Cookie, Request, Wire, visible_cookies};
+pub use route::{Allowance, CallerType, Flood, Method, Route};
+
+/// How many plugins there may be, and how many of each thing one may have.
+const MAX_OF_EACH: usize = 64;
+/// The longest id of a plugin.
+const MAX_ID_BYTES: usize = 32;
+/// The longest kind of a record.
+const MAX_KIND_BYTES: usize = 64;
+/// Ids under which the server's own routes, records or tables would stand, or might one day.
+const RESERVED: [&str; 32] = [
+    "agent",
+    "agents",
+    "approval",
+    "approvals",
+    "audit",
+    "auth",
+    "authorize",
+    "core",
+    "decision",
+    "delegation",
+    "delegations",
+    "events",
+    "explain",
+    "explanation",
+    "forward",
+    "kavach",
+    "key",
+    "keys",
+    "ledger",
+    "oauth",
+    "pg",
+    "plugin",
+    "plugins",
+    "refusals",
+    "resource",
+    "resources",
+    "server",
+    "session",
+    "sessions",
+    "sqlite",
+    "users",
+    "webhooks",
+];
+
+/// Something that is built into a server beside the engine: a way to sign in, say.
+///
+/// `docs/plugins.md` shows a whole one.
+pub trait Plugin: Send + Sync {
+    /// Its name: `a-z`, `0-9` and `_`, at most 32. Tables, kinds and paths begin with it, so it never changes.
+    fn id(&self) -> &'static str;
+
+    /// How its tables come to be, numbered from 1; the owner is the plugin's id. They run after those of the server.
+    fn migrations(&self) -> Vec<Migration> {
+        Vec::new()
+    }
+
+    /// The kinds of its records: `<id>.<what happened>`.
+    fn kinds(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Its routes.
+    fn routes(&self) -> Vec<Route> {
+        Vec::new()
+    }
+
+    /// Its hooks, asked after those that are given to the builder.
+    fn hooks(&self) -> Vec<Arc<dyn Hook>> {
+        Vec::new()
+    }
+}
+
+/// Why a plugin cannot be used: a defect of it, found before anything starts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the plugin `{plugin}` cannot be used: {why}")]
+pub struct PluginError {
+    /// Its id.
+    pub plugin: String,
+    /// What is wrong, and how it should be.
+    pub why: String,
+}
+
+/// A plugin that was checked.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) id: &'static str,
+    pub(crate) kinds: Vec<&'static str>,
+}
+
+/// A route of a plugin that was checked.
+#[derive(Debug, Clone)]
+pub struct Mounted {
+    plugin: Arc<Installed>,
+    route: Arc<Route>,
+}
+
+impl Mounted {
+    /// The route.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+}
+
+/// The plugins and hooks of one engine, checked.
+#[derive(Default)]
+pub struct Plugins {
+    installed: Vec<Arc<Installed>>,
+    migrations: Vec<Migration>,
+    routes: Vec<Mounted>,
+    hooks: Vec<Arc<dyn Hook>>,
+}
+
+impl Plugins {
+    /// Checks these plugins, each by itself and all against each other.
+    ///
+    /// # Errors
+    /// Says which plugin is wrong, and how.
+    pub fn new(
+        plugins: &[Arc<dyn Plugin>],
+        hooks: Vec<Arc<dyn Hook>>,
+    ) -> Result<Self, PluginError> {
+        let mut all = Self {
+            hooks,
+            ..Self::default()
+        };
+        for plugin in plugins {
+            all.add(&**plugin).map_err(|why| PluginError {
+                plugin: plugin.id().to_owned(),
+                why,
+            })?;
+        }
+        Ok(all)
+    }
+
+    /// The migrations of the plugins, in the order in which they are applied.
+    pub fn migrations(&self) -> &[Migration] {
+        &self.migrations
+    }
+
+    pub(crate) fn routes(&self) -> &[Mounted] {
+        &self.routes
+    }
+
+    pub(crate) fn hooks(&self) -> Vec<Arc<dyn Hook>> {
+        self.hooks.clone()
+    }
+
+    fn add(&mut self, plugin: &dyn Plugin) -> Result<(), String> {
+        let id = plugin.id();
+        check_id(id)?;
+        if self.installed.len() >= MAX_OF_EACH {
+            return Err(format!("there are more than {MAX_OF_EACH}"));
+        }
+        for other in &self.installed {
+            check_apart(id, other.id)?;
+        }
+        let kinds = plugin.kinds();
+        check_kinds(id, &kinds)?;
+        let migrations = plugin.migrations();
+        check_migrations(id, &migrations)?;
+        let installed = Arc::new(Installed { id, kinds });
+        for route in plugin.routes() {
+            route
+                .check(id)
+                .map_err(|why| format!("the path `{}` {why}", route.path))?;
+            for other in &self.routes {
+                if let Some(how) = route.clashes_with(&other.route) {
+                    let (plugin, path) = (other.plugin.id, other.route.path);
+                    return Err(format!(
+                        "the route `{}` {how} `{path}` of `{plugin}`",
+                        route.path
+                    ));
+                }
+            }
+            if self.routes.len() >= MAX_OF_EACH * MAX_OF_EACH {
+                return Err("there are too many routes".to_owned());
+            }
+            self.routes.push(Mounted {
+                plugin: Arc::clone(&installed),
+                route: Arc::new(route),
+            });
+        }
+        self.installed.push(installed);
+        self.migrations.extend(migrations);
+        self.hooks.extend(plugin.hooks());
+        Ok(())
+    }
+}
+
+fn check_id(id: &str) -> Result<(), String> {
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let begins = id
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
+    if !begins || id.len() > MAX_ID_BYTES || !id.bytes().all(known) || id.ends_with('_') {
+        return Err(format!(
+            "its id must be 1 to {MAX_ID_BYTES} of a-z, 0-9 and `_`, beginning with a letter"
+        ));
+    }
+    if RESERVED.contains(&id) || names_tables_of_the_server(id) {
+        return Err("its id belongs to the server; choose another".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a table or index of the server begins like a plugin's would.
+fn names_tables_of_the_server(id: &str) -> bool {
+    let prefix = format!("{id}_");
+    let all = MIGRATIONS.iter().map(|step| step.sql).chain([BOOTSTRAP]);
+    all.flat_map(|sql| sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .any(|name| name.starts_with(&prefix))
+}
+
+/// No table of one may look like one of the other: `note` and `note_tag` would share `note_tag_x`.
+fn check_apart(id: &str, other: &str) -> Result<(), String> {
+    let below = |one: &str, other: &str| {
+        one.strip_prefix(other)
+            .is_some_and(|rest| rest.starts_with('_'))
+    };
+    if id == other {
+        return Err("another one has the same id".to_owned());
+    }
+    if below(id, other) || below(other, id) {
+        return Err(format!(
+            "its tables would be named like those of `{other}`; choose another id"
+        ));
+    }
+    Ok(())
+}
+
+fn check_kinds(id: &str, kinds: &[&str]) -> Result<(), String> {
+    let own = |kind: &str| {
+        let what = kind
+            .strip_prefix(id)
+            .and_then(|rest| rest.strip_prefix('.'));
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        what.is_some_and(|what| !what.is_empty() && what.bytes().all(known))
+    };
+    if let Some(wrong) = kinds
+        .iter()
+        .find(|kind| !own(kind) || kind.len() > MAX_KIND_BYTES)
+    {
+        return Err(format!(
+            "the kind `{}` must read `{id}.what_happened`, at most {MAX_KIND_BYTES} bytes",
+            wrong
+        ));
+    }
+    if kinds.len() > MAX_OF_EACH {
+        return Err(format!("it has more than {MAX_OF_EACH} kinds"));
+    }
+    Ok(())
+}
+
+fn check_migrations(id: &str, migrations: &[Migration]) -> Result<(), String> {
+    for (step, number) in migrations.iter().zip(1..) {
+        let wrong = |why: &str| format!("its migration {} `{}`: {why}", step.number, step.name);
+        if step.owner != id {
+            return Err(wrong("its owner is not the plugin's id"));
+        }
+        if step.number != number {
+            return Err(wrong("they are not numbered from 1 without gaps"));
+        }
+        statement::check_migration(id, step.sql).map_err(|why| wrong(&why))?;
+    }
+    Ok(())
+}
