@@ -77,6 +77,14 @@ impl Output {
         self.err.line(shown(text).as_bytes());
     }
 
+    /// Shows how far something has come, over what it showed before.
+    pub(crate) fn progress(&mut self, text: &str) {
+        let line = format!("\r{}\u{1b}[K", shown(text));
+        // Nobody may be looking.
+        let _ = self.err.sink.write_all(line.as_bytes());
+        let _ = self.err.sink.flush();
+    }
+
     /// Prints JSON as it is.
     pub(crate) fn json(&mut self, bytes: &[u8]) {
         self.out.line(bytes);

@@ -38,7 +38,7 @@ use crate::users::to_text;
 pub use change::{Redelivery, RotatedSecret};
 pub use kinds::Kinds;
 pub use message::Tested;
-pub use signing::SigningSecret;
+pub use signing::{SigningSecret, fingerprint};
 
 /// How many webhooks there may be.
 const MAX_WEBHOOKS: u64 = 32;

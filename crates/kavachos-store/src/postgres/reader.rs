@@ -85,6 +85,11 @@ async fn answer(slot: &mut Option<Reader>, target: &Target, queries: &[Query]) -
     rows
 }
 
+/// Runs queries on one snapshot, over a connection of their own.
+pub(super) async fn once(target: &Target, queries: &[Query]) -> Rows {
+    answer(&mut None, target, queries).await
+}
+
 impl Reader {
     /// Runs queries on one snapshot.
     async fn run(&mut self, queries: &[Query]) -> Rows {

@@ -220,7 +220,11 @@ mod tests {
             ((LONG, LONG - REST, 0, LONG), Due::Writer, Due::Writer),
             ((LONG - 1, LONG - REST, 0, LONG), Due::Nothing, Due::Nothing),
             ((LONG, LONG - REST - 1, 0, LONG), Due::Nothing, Due::Nothing),
-            ((LONG, LONG, LONG - AHEAD + 1, 0), Due::Nothing, Due::Nothing),
+            (
+                (LONG, LONG, LONG - AHEAD + 1, 0),
+                Due::Nothing,
+                Due::Nothing,
+            ),
             ((LONG, LONG, LONG - AHEAD, 0), Due::Writer, Due::Writer),
             // Nobody copies: the writer has to, unless nobody could because of a reader.
             ((FAR - 1, 0, 0, FAR - 1), Due::Nothing, Due::Nothing),
