@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use kavachos_test::blocking::{Answer, Client};
@@ -351,4 +352,51 @@ fn a_database_that_there_is_no_room_for_is_told_and_can_be_made_later() {
     disk.remove_ballast();
     place.init();
     place.start("serve");
+}
+
+#[test]
+fn a_copy_that_there_is_no_room_for_is_told_and_leaves_nothing() {
+    let Some(disk) = Disk::mount(SMALL) else {
+        return;
+    };
+    let mut place = Place::new();
+    place.init();
+    place.launcher.clone_from(&disk.launcher);
+    let inside = disk.directory.path().join("copy.db");
+    let backup = format!("backup --output {}", inside.display());
+    place.done(&backup);
+    fs::remove_file(disk.outside("copy.db")).unwrap();
+    disk.put_nothing_but_ballast();
+    let ran = place.run(&backup);
+    assert!(
+        ran.code == 1 && is_one_line(&ran) && ran.err.contains("no room"),
+        "{ran:?}"
+    );
+    disk.remove_ballast();
+    // Others take the room while it is copied: a disk that is as good as full.
+    let load = "CREATE TABLE load (x); INSERT INTO load VALUES (zeroblob(7000000))";
+    let database = Connection::open(place.path("kavach.db")).unwrap();
+    database.execute_batch(load).unwrap();
+    drop(database);
+    let taker = disk.outside("taken");
+    let ran = thread::scope(|scope| {
+        let ended = AtomicBool::new(false);
+        let taking = scope.spawn(|| {
+            while !ended.load(Ordering::SeqCst) {
+                if disk.outside("copy.db.partial").exists() {
+                    let _ = fs::write(&taker, vec![1; SMALL << 20]);
+                    return;
+                }
+            }
+        });
+        let ran = place.run(&backup);
+        ended.store(true, Ordering::SeqCst);
+        taking.join().unwrap();
+        ran
+    });
+    if ran.code == 1 {
+        assert!(is_one_line(&ran) && ran.err.contains("full"), "{ran:?}");
+        assert!(!disk.outside("copy.db").exists());
+    }
+    assert!(!disk.outside("copy.db.partial").exists());
 }

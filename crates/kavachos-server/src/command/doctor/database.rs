@@ -40,6 +40,10 @@ pub(super) fn look(config: &Server) -> (Holder, Vec<Finding>) {
     };
     let is_current = pending.is_empty();
     findings.push(schema(database, pending.len()));
+    if is_current {
+        findings.extend(contents(config));
+    }
+    // Last, since a writer takes away the files that readers leave beside a database.
     let holder = match holder {
         Holder::Other => Holder::Other,
         Holder::Nobody => {
@@ -51,9 +55,6 @@ pub(super) fn look(config: &Server) -> (Holder, Vec<Finding>) {
     if let Database::File(path) = database {
         findings.extend(files(path));
         findings.extend(room(path));
-    }
-    if is_current {
-        findings.extend(contents(config));
     }
     (holder, findings)
 }
