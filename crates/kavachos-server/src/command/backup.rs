@@ -11,6 +11,7 @@ use super::Outcome;
 use crate::config::Database;
 use crate::failure::Failure;
 use crate::output::{Form, Output};
+use crate::tenant;
 
 /// What PostgreSQL has of its own.
 const OF_POSTGRES: &str = "`kavach backup` copies databases in files; this one is a PostgreSQL server's: back it up with \
@@ -31,6 +32,9 @@ impl Backup {
         let Database::File(from) = database else {
             return Err(Failure::Database(OF_POSTGRES.to_owned()));
         };
+        if !from.exists() {
+            return Err(Failure::Database(tenant::not_there(database)));
+        }
         let existing = if self.force {
             Existing::Replace
         } else {
