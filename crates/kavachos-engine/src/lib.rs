@@ -77,7 +77,7 @@ pub use transfer::{Imported, TenantExport};
 pub use users::{External, NewUser, User, UserChange};
 pub use webhooks::{
     Delivery, Denials, Kinds, MadeWebhook, NewWebhook, Redelivery, RotatedSecret, SigningSecret,
-    Tested, Webhook, WebhookChange, WebhookState,
+    Tested, Webhook, WebhookChange, WebhookState, fingerprint as master_key_fingerprint,
 };
 
 pub use kavachos_store::agent::AgentFilter;

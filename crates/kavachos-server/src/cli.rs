@@ -79,6 +79,8 @@ enum HostCommand {
     Serve(Listening),
     /// Check configuration, database, addresses, files and clock, and say what to do
     Doctor,
+    /// Copy a database in a file, while a server runs on it or not
+    Backup(command::backup::Backup),
 }
 
 #[derive(Debug, Args)]
@@ -185,6 +187,10 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             let message = "this command is about a server of its own: leave `--url` out";
             Err(Failure::Usage(message.to_owned()))
         }
+        Command::Host(HostCommand::Backup(command)) => {
+            let config = loaded(&environment, &flags, output)?;
+            command.run(&config.database(), output)
+        }
         Command::Host(command) => {
             let config = loaded(&environment, &flags, output)?;
             host(&command, &config, &environment, output)
@@ -236,7 +242,7 @@ fn host(
             command::dev::run(server, environment, output),
         ),
         HostCommand::Serve(_) => block_on(Threads::Many, command::serve::run(server, output)),
-        HostCommand::Init | HostCommand::Doctor => {
+        HostCommand::Init | HostCommand::Doctor | HostCommand::Backup(_) => {
             block_on(Threads::One, command::init::run(server, output))
         }
     }

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod authorize;
+pub(crate) mod backup;
 pub(crate) mod delegate;
 pub(crate) mod destination;
 pub(crate) mod dev;

@@ -29,6 +29,20 @@ pub(crate) fn fitting(wanted: u32) -> u32 {
     wanted
 }
 
+/// How many connections this process could have at most and its limit of open files, if it could not have all of these.
+#[cfg(unix)]
+pub(crate) fn shortfall(wanted: u32) -> Option<(u32, u64)> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum?;
+    let room = room(wanted, limit);
+    (room < wanted).then_some((room, limit))
+}
+
+/// How many connections this process could have at most and its limit of open files, if it could not have all of these.
+#[cfg(not(unix))]
+pub(crate) fn shortfall(_: u32) -> Option<(u32, u64)> {
+    None
+}
+
 /// The limit of open files, after it was raised to what is needed or to what is allowed; `None` when there is none.
 #[cfg(unix)]
 fn raised(needed: u64) -> Option<u64> {

@@ -21,6 +21,7 @@ mod row;
 
 pub mod agent;
 pub mod approval;
+pub mod checkup;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod counter;

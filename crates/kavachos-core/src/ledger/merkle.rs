@@ -55,6 +55,36 @@ impl Frontier {
             .unwrap_or(EMPTY_ROOT)
     }
 
+    /// Holds the last leaves of the tree against its edge: how many of them stand in complete subtrees that they are all
+    /// of, and so were confirmed.
+    ///
+    /// # Errors
+    /// The number of the first leaf of a subtree that has another root.
+    pub fn confirm(&self, last: &[Hash]) -> Result<u64, u64> {
+        let mut left = last;
+        let mut confirmed: u64 = 0;
+        for peak in self.peaks.iter().rev() {
+            // The subtrees at the end are as large as the set bits of the size, smallest first.
+            let rest = self.size.saturating_sub(confirmed);
+            let span = 1_u64.checked_shl(rest.trailing_zeros()).unwrap_or(u64::MAX);
+            let before = usize::try_from(span)
+                .ok()
+                .and_then(|span| left.len().checked_sub(span));
+            let Some((earlier, leaves)) = before.and_then(|before| left.split_at_checked(before))
+            else {
+                break;
+            };
+            let mut subtree = Self::default();
+            leaves.iter().for_each(|leaf| subtree.append(*leaf));
+            if subtree.root() != *peak {
+                return Err(rest.saturating_sub(span));
+            }
+            left = earlier;
+            confirmed = confirmed.saturating_add(span);
+        }
+        Ok(confirmed)
+    }
+
     /// The bytes to store: the size, big-endian, then the peaks.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(8 + 32 * self.peaks.len());
@@ -168,6 +198,27 @@ mod tests {
         let mut other_size = good;
         other_size[7] = 7;
         assert!(Frontier::decode(&other_size).is_err());
+    }
+
+    #[test]
+    fn the_last_leaves_are_confirmed_and_a_changed_one_is_found() {
+        let all = leaves(13);
+        let mut frontier = Frontier::default();
+        all.iter().for_each(|leaf| frontier.append(*leaf));
+        // 13 is a subtree of 8, one of 4 and one of 1.
+        for (known, confirmed) in [(0, 0), (1, 1), (4, 1), (5, 5), (12, 5), (13, 13)] {
+            assert_eq!(
+                frontier.confirm(&all[13 - known..]),
+                Ok(confirmed),
+                "{known}"
+            );
+        }
+        for (changed, found) in [(12, 12), (11, 8), (8, 8), (7, 0), (0, 0)] {
+            let mut leaves = all.clone();
+            leaves[changed][0] ^= 1;
+            assert_eq!(frontier.confirm(&leaves), Err(found), "{changed}");
+        }
+        assert_eq!(Frontier::default().confirm(&[]), Ok(0));
     }
 
     proptest! {

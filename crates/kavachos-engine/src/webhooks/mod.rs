@@ -38,7 +38,7 @@ use crate::users::to_text;
 pub use change::{Redelivery, RotatedSecret};
 pub use kinds::Kinds;
 pub use message::Tested;
-pub use signing::SigningSecret;
+pub use signing::{SigningSecret, fingerprint};
 
 /// How many webhooks there may be.
 const MAX_WEBHOOKS: u64 = 32;
@@ -232,7 +232,7 @@ impl Engine {
             position: self.head().size,
             secret: FIRST_SECRET,
             overlap_until: None,
-            master: signing::fingerprint(master),
+            master: fingerprint(master),
             version: 0,
             created_at: self.now(),
         };
@@ -385,7 +385,7 @@ impl Engine {
     /// The master key that the secrets of this webhook are derived from.
     fn signing_key(&self, row: &WebhookRow) -> std::result::Result<&Secret, &'static str> {
         let master = self.master_key().ok_or(NO_MASTER_KEY)?;
-        if signing::fingerprint(master) == row.master {
+        if fingerprint(master) == row.master {
             Ok(master)
         } else {
             Err(

@@ -35,7 +35,7 @@ impl SigningSecret {
 }
 
 /// Tells one master key from another and says nothing about either.
-pub(super) fn fingerprint(master: &Secret) -> [u8; 8] {
+pub fn fingerprint(master: &Secret) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = mac(
         master.reveal().as_bytes(),
         &[b"kavachos master key fingerprint 1"],

@@ -1,26 +1,32 @@
 //! `kavach doctor`: looks at everything that a server needs, and says what to do.
 
+mod catalogue;
 mod database;
+mod ledger;
 mod network;
+mod opening;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use self::catalogue::Kind;
 use super::Outcome;
-use crate::config::{Config, Environment, Flag};
+use crate::config::{Config, Environment, Flag, Server};
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::output::{Form, Output};
 use crate::private_file::rights_of_others;
-use crate::view;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     /// As it should be.
     Ok,
+    /// Worth knowing; nothing has to be done.
+    Note,
     /// Works, and should be looked at.
-    Warn,
+    Warning,
     /// Does not work, or is not safe.
     Bad,
 }
@@ -29,7 +35,8 @@ impl Level {
     const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Warn => "warn",
+            Self::Note => "note",
+            Self::Warning => "warning",
             Self::Bad => "bad",
         }
     }
@@ -39,37 +46,50 @@ impl Level {
 #[derive(Debug)]
 struct Finding {
     level: Level,
-    about: &'static str,
+    /// What was looked at, or the name of what was found.
+    id: &'static str,
     says: String,
+    /// Why it matters and what to do, unless it is as it should be.
+    advice: Option<(&'static str, &'static str)>,
 }
 
 impl Finding {
-    fn ok(about: &'static str, says: impl Into<String>) -> Self {
+    fn ok(id: &'static str, says: impl Into<String>) -> Self {
         Self {
             level: Level::Ok,
-            about,
+            id,
             says: says.into(),
+            advice: None,
         }
     }
 
-    fn warn(about: &'static str, says: impl Into<String>) -> Self {
+    fn of(kind: &Kind, says: impl Into<String>) -> Self {
         Self {
-            level: Level::Warn,
-            about,
+            level: kind.level,
+            id: kind.id,
             says: says.into(),
-        }
-    }
-
-    fn bad(about: &'static str, says: impl Into<String>) -> Self {
-        Self {
-            level: Level::Bad,
-            about,
-            says: says.into(),
+            advice: Some((kind.why, kind.remedy)),
         }
     }
 
     fn json(&self) -> Value {
-        json!({ "level": self.level.name(), "about": self.about, "says": self.says })
+        let (why, remedy) = self.advice.unzip();
+        let level = self.level.name();
+        json!({ "id": self.id, "level": level, "says": self.says, "why": why, "do": remedy })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "{:7}  {}: {}",
+            self.level.name(),
+            self.id,
+            self.says
+        )];
+        if let Some((why, remedy)) = self.advice {
+            lines.push(format!("{:9}why: {why}", ""));
+            lines.push(format!("{:9}do:  {remedy}", ""));
+        }
+        lines
     }
 }
 
@@ -87,14 +107,8 @@ pub(crate) async fn run(
                 .as_bytes(),
         ),
         Form::Text => {
-            let row = |finding: &Finding| {
-                vec![
-                    finding.level.name().to_owned(),
-                    finding.about.to_owned(),
-                    finding.says.clone(),
-                ]
-            };
-            output.lines(view::aligned(&findings.iter().map(row).collect::<Vec<_>>()));
+            output.lines(findings.iter().flat_map(Finding::lines));
+            output.line(&summary(&findings));
         }
     }
     let is_bad = findings.iter().any(|finding| finding.level == Level::Bad);
@@ -105,55 +119,96 @@ pub(crate) async fn run(
     })
 }
 
+fn summary(findings: &[Finding]) -> String {
+    let count = |level| {
+        let alike = findings.iter().filter(|finding| finding.level == level);
+        format!("{} {}", alike.count(), level.name())
+    };
+    [Level::Bad, Level::Warning, Level::Note, Level::Ok]
+        .map(count)
+        .join(", ")
+}
+
 async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Finding> {
     let config = match Config::load(environment, flags) {
         Ok(config) => config,
-        Err(error) => return vec![Finding::bad("configuration", error.to_string())],
+        Err(error) => return vec![Finding::of(&catalogue::CONFIG_INVALID, error.to_string())],
     };
     let mut findings: Vec<Finding> = config
         .warnings
         .iter()
-        .map(|warning| Finding::warn("configuration", warning))
+        .map(|warning| warning.trim_start_matches("warning: "))
+        .map(|warning| Finding::of(&catalogue::CONFIG_VARIABLE, warning))
         .collect();
     if flags.iter().any(|(flag, _)| *flag == Flag::Url) {
         findings.push(network::server(&config).await);
         return findings;
     }
     match config.server() {
-        Err(error) => findings.push(Finding::bad("configuration", error.to_string())),
-        Ok(server) => {
-            findings.push(Finding::ok(
-                "configuration",
-                "complete, and safe to run with",
-            ));
-            let (holder, found) = database::look(&server).await;
-            findings.extend(found);
-            findings.extend(network::addresses(&server.listen, holder).await);
+        Err(error) => {
+            findings.push(Finding::of(&catalogue::CONFIG_INVALID, error.to_string()));
         }
+        Ok(server) => findings.extend(of_server(&server)),
     }
     findings.extend(secrets(&config));
     findings
 }
 
+fn of_server(server: &Server) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok("config", "complete, and safe to run with")];
+    if server.loopback == kavachos::Loopback::Allowed {
+        let says = "webhooks may go to this machine";
+        findings.push(Finding::of(&catalogue::CONFIG_LOOPBACK, says));
+    }
+    findings.push(connections(server.connections.max));
+    let (holder, found) = database::look(server);
+    findings.extend(found);
+    findings.extend(network::addresses(&server.listen, holder));
+    findings
+}
+
+/// Whether the limit of open files is high enough. It is that of this process: a server's may be another.
+fn connections(wanted: u32) -> Finding {
+    match descriptors::shortfall(wanted) {
+        None => Finding::ok("descriptors", format!("there may be {wanted} connections")),
+        Some((room, limit)) => {
+            let says = format!(
+                "there may be {room} connections at the same time, not {wanted}: a process started like this one may \
+                 have {limit} files open"
+            );
+            Finding::of(&catalogue::DESCRIPTORS_LOW, says)
+        }
+    }
+}
+
 /// The files that hold secrets.
 fn secrets(config: &Config) -> Vec<Finding> {
     let database = config.database();
-    let beside = [database.dev_key(), database.master_key()];
-    let files = config
-        .secret_files()
-        .into_iter()
-        .chain(beside.into_iter().filter(|path| path.exists()));
-    files.map(|path| private("key file", &path)).collect()
+    let named = config.secret_files().into_iter();
+    let named = named.map(|path| ("secret", &catalogue::SECRET_MODE, path));
+    let beside: [(_, _, PathBuf); 2] = [
+        ("dev_key", &catalogue::DEV_KEY_MODE, database.dev_key()),
+        (
+            "master_key",
+            &catalogue::MASTER_KEY_MODE,
+            database.master_key(),
+        ),
+    ];
+    let there = beside.into_iter().filter(|(_, _, path)| path.exists());
+    named
+        .chain(there)
+        .map(|(id, kind, path)| private(id, kind, &path))
+        .collect()
 }
 
 /// A file that only its owner should read.
-fn private(about: &'static str, path: &Path) -> Finding {
+fn private(id: &'static str, kind: &Kind, path: &Path) -> Finding {
     let shown = path.display();
     match rights_of_others(path) {
-        None => Finding::ok(about, format!("`{shown}` is its owner's alone")),
-        Some(mode) => Finding::warn(
-            about,
-            format!("`{shown}` has mode {mode:04o}: others may read it; `chmod 600 {shown}`"),
+        None => Finding::ok(id, format!("`{shown}` is its owner's alone")),
+        Some(mode) => Finding::of(
+            kind,
+            format!("`{shown}` has mode {mode:04o}: others may use it"),
         ),
     }
 }

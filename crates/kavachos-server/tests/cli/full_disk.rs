@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use kavachos_test::blocking::{Answer, Client};
@@ -16,7 +17,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Place, Server, eventually, is_one_line, skipped};
+use crate::support::{Place, Ran, Server, eventually, is_one_line, skipped};
 
 /// A file system in MiB that is full before the write-ahead log is copied into the database for the first time.
 const SMALL: usize = 8;
@@ -26,6 +27,8 @@ const LARGER: usize = 24;
 const BALLAST: usize = 1 << 20;
 /// More than fit.
 const MORE_THAN_FIT: usize = 20_000;
+/// How often a backup is tried until the disk is full in its middle.
+const TRIES: usize = 20;
 /// How many callers fill the disk at once.
 const CALLERS: usize = 4;
 
@@ -351,4 +354,67 @@ fn a_database_that_there_is_no_room_for_is_told_and_can_be_made_later() {
     disk.remove_ballast();
     place.init();
     place.start("serve");
+}
+
+#[test]
+fn a_copy_that_there_is_no_room_for_is_told_and_leaves_nothing() {
+    let Some(disk) = Disk::mount(SMALL) else {
+        return;
+    };
+    let mut place = Place::new();
+    place.init();
+    place.launcher.clone_from(&disk.launcher);
+    let database = place.path("kavach.db");
+    place.set("KAVACH_DATABASE", database.display());
+    let inside = disk.directory.path().join("copy.db");
+    let backup = format!("backup --output {}", inside.display());
+    place.done(&backup);
+    fs::remove_file(disk.outside("copy.db")).unwrap();
+    disk.put_nothing_but_ballast();
+    let ran = place.run(&backup);
+    assert!(
+        ran.code == 1 && is_one_line(&ran) && ran.err.contains("no room"),
+        "{ran:?}"
+    );
+    disk.remove_ballast();
+    // Others take the room while it is copied: a disk that is as good as full.
+    let load = "CREATE TABLE load (x); INSERT INTO load VALUES (zeroblob(7000000))";
+    Connection::open(database)
+        .unwrap()
+        .execute_batch(load)
+        .unwrap();
+    let was_full = (0..TRIES).any(|_| {
+        let ran = copied_while_room_is_taken(&disk, &place, &backup);
+        assert!(!disk.outside("copy.db.partial").exists());
+        if ran.code == 0 {
+            fs::remove_file(disk.outside("copy.db")).unwrap();
+            return false;
+        }
+        assert!(is_one_line(&ran) && ran.err.contains("full"), "{ran:?}");
+        assert!(!disk.outside("copy.db").exists());
+        true
+    });
+    assert!(was_full, "the disk never became full in the middle");
+}
+
+/// Runs a backup, and takes all the room there is as soon as it has begun.
+fn copied_while_room_is_taken(disk: &Disk, place: &Place, backup: &str) -> Ran {
+    let (partial, taken) = (disk.outside("copy.db.partial"), disk.outside("taken"));
+    let ended = AtomicBool::new(false);
+    let ran = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::SeqCst) {
+                if partial.exists() {
+                    // As much as there is.
+                    let _ = fs::write(&taken, vec![1; SMALL << 20]);
+                    return;
+                }
+            }
+        });
+        let ran = place.run(backup);
+        ended.store(true, Ordering::SeqCst);
+        ran
+    });
+    let _ = fs::remove_file(&taken);
+    ran
 }

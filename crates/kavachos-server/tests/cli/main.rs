@@ -1,5 +1,8 @@
 //! The binary from outside: real processes, real sockets, real files.
 
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod backup;
 mod commands;
 #[cfg(test)]
 mod connections;
@@ -8,6 +11,9 @@ mod crash;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod descriptors;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod doctor;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod full_disk;

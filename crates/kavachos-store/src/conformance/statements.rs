@@ -9,7 +9,9 @@ use kavachos_core::time::Timestamp;
 
 use super::world::{Failure, World};
 use crate::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
+use crate::answer::ReadError;
 use crate::batch::Write;
+use crate::checkup::{self, Checkup, Compared};
 use crate::grant::{self, GrantFilter, GrantRow, Quota};
 use crate::ledger::{self, LedgerFilter};
 use crate::operator_key::{self, OperatorKeyRow};
@@ -24,6 +26,7 @@ super::list_cases![
     an_operator_key_is_stored_changed_and_found,
     a_slot_is_claimed_once_and_forgotten,
     records_are_found_by_every_filter,
+    the_end_of_the_ledger_is_compared,
 ];
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -381,5 +384,28 @@ async fn records_are_found_by_every_filter(world: World) -> Result<(), Failure> 
         .find(ledger::by_id(AuditId::from_bits(1)))
         .await?;
     assert_eq!(record.map(|record| record.seq), Some(0));
+    Ok(())
+}
+
+async fn the_end_of_the_ledger_is_compared(world: World) -> Result<(), Failure> {
+    let look = async || {
+        let answers = world.store.read(checkup::queries()).await?;
+        Checkup::of(answers).map_err(ReadError::from)
+    };
+    let none = Compared {
+        recomputed: 0,
+        joined: 0,
+    };
+    assert_eq!(look().await?.ledger, Ok(none));
+    for _ in 0..3 {
+        world.store.commit(world.recorded()?).await?;
+    }
+    let found = look().await?;
+    let all = Compared {
+        recomputed: 3,
+        joined: 3,
+    };
+    assert_eq!((found.records, found.ledger), (3, Ok(all)));
+    assert_eq!((found.has_keys, found.webhooks), (false, Vec::new()));
     Ok(())
 }

@@ -14,8 +14,10 @@ use super::error::OpenError;
 use super::reader;
 use super::session::{Session, planned};
 use super::writer::{Known, Line, Writer};
+use crate::answer::ReadError;
 use crate::host::Host;
 use crate::migration::{MIGRATIONS, Migration, Pending};
+use crate::row::{Query, Row};
 use crate::writer::front::{Front, QUEUED_BATCHES, queue_of_batches, queue_of_reads};
 use crate::writer::job::Desk;
 use crate::writer::shared::Shared;
@@ -72,6 +74,24 @@ pub fn plan(url: &str, migrations: &[Migration]) -> Result<Vec<Migration>, OpenE
         asked.join().unwrap_or_else(|_| Err(interrupted()))
     })?;
     Ok(schema.pending(migrations)?)
+}
+
+/// Reads a database as it is now, beside the process that holds it. Changes nothing and needs no lock. Blocks.
+///
+/// # Errors
+/// As [`crate::Store::read`].
+pub fn read(url: &str, queries: &[Query]) -> Result<Vec<Vec<Row>>, ReadError> {
+    let unavailable = |error: OpenError| ReadError::Unavailable(error.to_string().into());
+    let target = Target::parse(url).map_err(unavailable)?;
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let runtime = runtime().map_err(unavailable)?;
+            runtime.block_on(reader::once(&target, queries))
+        });
+        asked
+            .join()
+            .unwrap_or_else(|_| Err(unavailable(interrupted())))
+    })
 }
 
 impl PostgresStore {

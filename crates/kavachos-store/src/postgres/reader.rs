@@ -82,6 +82,11 @@ async fn answer(slot: &mut Option<Reader>, target: &Target, queries: &[Query]) -
     rows
 }
 
+/// Runs queries on one snapshot, over a connection of their own.
+pub(super) async fn once(target: &Target, queries: &[Query]) -> Rows {
+    answer(&mut None, target, queries).await
+}
+
 impl Reader {
     /// A reader on this connection, which may be in a transaction.
     pub(super) fn new(client: Arc<Client>) -> Self {

@@ -34,6 +34,14 @@ impl Lock {
     }
 }
 
+/// Whether a process has this database. Takes nothing.
+pub(super) fn is_held(database: &Path) -> bool {
+    let Ok(file) = File::open(lock_path(database)) else {
+        return false;
+    };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 fn lock_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".lock");

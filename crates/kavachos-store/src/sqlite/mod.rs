@@ -5,6 +5,7 @@
 //! the fsync. A database in memory behaves the same, except that it is gone afterwards and that its reads run on the
 //! writer's thread, since it has one connection only.
 
+mod backup;
 mod checkpoint;
 mod connection;
 mod error;
@@ -31,8 +32,9 @@ use crate::passage::{Filling, Snapshot};
 use crate::row::{Query, Row};
 use crate::writer::front::Front;
 
+pub use self::backup::{BackupError, Copied, Copying, Existing, backup};
 pub use self::error::OpenError;
-pub use self::open::{Options, plan};
+pub use self::open::{Options, plan, read};
 pub use crate::host::Host;
 pub use crate::migration::Pending;
 

@@ -16,8 +16,10 @@ use super::error::OpenError;
 use super::lock::Lock;
 use super::writer::{Session, Writer};
 use super::{log, migrate, reader};
+use crate::answer::ReadError;
 use crate::host::Host;
 use crate::migration::{MIGRATIONS, Migration, Pending, SchemaError};
+use crate::row::{Query, Row};
 use crate::writer::front::{Front, QUEUED_BATCHES, queue_of_batches, queue_of_reads};
 use crate::writer::job::Desk;
 use crate::writer::shared::Shared;
@@ -83,6 +85,18 @@ pub fn plan(path: &Path, migrations: &[Migration]) -> Result<Vec<Migration>, Ope
         .reader()
         .map_err(|error| OpenError::of(&error, path))?;
     migrate::pending(&connection, migrations, path)
+}
+
+/// Reads a database as it is now, beside the process that holds it. Changes nothing and needs no lock. Blocks.
+///
+/// # Errors
+/// As [`crate::Store::read`].
+pub fn read(path: &Path, queries: &[Query]) -> Result<Vec<Vec<Row>>, ReadError> {
+    let database = Database::new(Some(path.to_owned()), BUSY_TIMEOUT, None);
+    let connection = database
+        .reader()
+        .map_err(|error| ReadError::Unavailable(error.to_string().into()))?;
+    reader::run(&connection, queries)
 }
 
 impl SqliteStore {

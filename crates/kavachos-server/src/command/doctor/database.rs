@@ -1,25 +1,22 @@
-//! The database: whether it opens, who holds it, whether there is room, and whether the clock agrees with it.
+//! The database: whether it is there and can be used, who holds it, and what it holds.
+//!
+//! Nothing of it is changed, and no migration applied. What a server would find when it opens it is found by opening it,
+//! where nobody else has it; everything else is read beside whoever has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kavachos::{BuildError, Kavach};
-use kavachos_engine::AuditFilter;
-use kavachos_engine::actor::Actor;
-use kavachos_engine::page::PageOf;
-use kavachos_store::migration::MIGRATIONS;
+use kavachos_store::checkup::{self, Checkup};
+use kavachos_store::migration::{MIGRATIONS, Migration};
 use kavachos_store::{postgres, sqlite};
 
-use super::{Finding, private};
+use super::{Finding, catalogue, ledger, opening, private};
 use crate::config::{Database, Server};
-use crate::failure::Failure;
-use crate::tenant::{self, Missing};
+use crate::tenant;
 
 /// Less free space than this is too little to go on.
 const BAD_FREE_BYTES: u64 = 64 << 20;
 /// Less free space than this should be looked at.
 const WARN_FREE_BYTES: u64 = 1 << 30;
-/// How far the newest record may lie in the future before the clock is wrong.
-const CLOCK_SLACK_MICROS: i64 = 5_000_000;
 
 /// Who has the database open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,161 +28,109 @@ pub(super) enum Holder {
 }
 
 /// Everything about the database, and who holds it.
-pub(super) async fn look(config: &Server) -> (Holder, Vec<Finding>) {
-    match tenant::exists(&config.database) {
-        Ok(true) => {}
-        Ok(false) => {
-            let missing = Finding::bad("database", tenant::not_there(&config.database));
-            return (Holder::Nobody, vec![missing]);
-        }
-        Err(failure) => {
-            let unusable = Finding::bad("database", failure.to_string());
-            return (Holder::Nobody, vec![unusable]);
-        }
+pub(super) fn look(config: &Server) -> (Holder, Vec<Finding>) {
+    let database = &config.database;
+    let pending = match planned(database) {
+        Ok(pending) => pending,
+        Err(finding) => return (Holder::Nobody, vec![*finding]),
+    };
+    let (holder, mut findings) = match database {
+        Database::File(path) => held(path),
+        Database::Postgres(_) => (Holder::Nobody, Vec::new()),
+    };
+    let is_current = pending.is_empty();
+    findings.push(schema(database, pending.len()));
+    if is_current {
+        findings.extend(contents(config));
     }
-    let mut findings = vec![schema(&config.database)];
-    let holder = match &config.database {
+    // Last, since a writer takes away the files that readers leave beside a database.
+    let holder = match holder {
+        Holder::Other => Holder::Other,
+        Holder::Nobody => {
+            let (holder, found) = opening::try_it(database);
+            findings.extend(found);
+            holder
+        }
+    };
+    if let Database::File(path) = database {
+        findings.extend(files(path));
+        findings.extend(room(path));
+    }
+    (holder, findings)
+}
+
+/// The migrations that the database lacks; or why it cannot be read at all.
+fn planned(database: &Database) -> Result<Vec<Migration>, Box<Finding>> {
+    let missing = || Finding::of(&catalogue::DATABASE_MISSING, tenant::not_there(database));
+    let pending = match database {
+        Database::File(path) if !path.exists() => return Err(Box::new(missing())),
         Database::File(path) => {
-            findings.push(private("database", path));
-            findings.extend(room(path));
-            holder(path)
+            sqlite::plan(path, MIGRATIONS).map_err(|error| opening::of_file(&error))
         }
-        Database::Postgres(url) => holder_of_log(url).await,
-    };
-    match holder {
-        Some(holder) => {
-            findings.push(Finding::ok(
-                "lock",
-                format!("held by {holder}, which is the server if one runs"),
-            ));
-            (Holder::Other, findings)
-        }
-        None => {
-            findings.extend(opened(config).await);
-            (Holder::Nobody, findings)
-        }
-    }
-}
-
-/// Who holds the log in a PostgreSQL database. What else is wrong with it comes up when it is opened.
-async fn holder_of_log(url: &str) -> Option<String> {
-    match Kavach::builder().postgres(url).build().await {
-        Err(BuildError::Postgres(postgres::OpenError::Held { holder })) => Some(holder),
-        Err(_) => None,
-        Ok(kavach) => {
-            kavach.close().await;
-            None
-        }
-    }
-}
-
-/// Whether this binary knows the schema. Reads only.
-fn schema(database: &Database) -> Finding {
-    let planned = match database {
-        Database::File(path) => sqlite::plan(path, MIGRATIONS).map_err(|error| error.to_string()),
         Database::Postgres(url) => {
-            postgres::plan(url, MIGRATIONS).map_err(|error| error.to_string())
+            postgres::plan(url, MIGRATIONS).map_err(|error| opening::of_server(&error))
         }
     };
-    match planned {
-        Ok(pending) if pending.is_empty() => Finding::ok(
-            "database",
+    match pending {
+        // A server's database without tables of ours.
+        Ok(pending) if pending.len() == MIGRATIONS.len() => Err(Box::new(missing())),
+        pending => pending.map_err(Box::new),
+    }
+}
+
+fn schema(database: &Database, pending: usize) -> Finding {
+    match pending {
+        0 => Finding::ok(
+            "schema",
             format!("`{database}` has the schema of this binary"),
         ),
-        Ok(pending) => Finding::warn(
-            "database",
-            format!(
-                "`{database}` lacks {} migrations; the next start applies them",
-                pending.len()
-            ),
+        count => Finding::of(
+            &catalogue::SCHEMA_PENDING,
+            format!("`{database}` lacks {count} migrations of this binary"),
         ),
-        Err(error) => Finding::bad("database", error),
     }
 }
 
-/// Opens the database as a server would, which checks its settings and its log, and closes it again.
-async fn opened(config: &Server) -> Vec<Finding> {
-    let kavach = match tenant::of_server(config, Missing::Refuse).await {
-        Ok(kavach) => kavach,
-        Err(failure) => return vec![Finding::bad("open", failure.to_string())],
+/// What is in it, read in one snapshot.
+fn contents(config: &Server) -> Vec<Finding> {
+    let answers = match &config.database {
+        Database::File(path) => sqlite::read(path, &checkup::queries()),
+        Database::Postgres(url) => postgres::read(url, &checkup::queries()),
     };
-    let head = kavach.engine().head();
-    let mut findings = vec![
-        Finding::ok(
-            "open",
-            format!("{}; {} records", durability(&config.database), head.size),
-        ),
-        clock(&kavach)
-            .await
-            .unwrap_or_else(|failure| Finding::bad("clock", failure.to_string())),
-    ];
-    if let Ok(false) = kavach.engine().has_keys().await {
-        findings.push(Finding::bad(
-            "keys",
-            "there is no operator key: run `kavach init`, or set KAVACH_ADMIN_KEY",
-        ));
-    }
-    kavach.close().await;
-    findings
-}
-
-/// What stands for an acknowledged record; weaker is not opened.
-fn durability(database: &Database) -> &'static str {
-    match database {
-        Database::File(_) => "write-ahead log, synchronous FULL",
-        Database::Postgres(_) => "fsync, full_page_writes and synchronous_commit are on",
+    let found = answers.and_then(|answers| Ok(Checkup::of(answers)?));
+    match found {
+        Ok(found) => ledger::judge(config, &found),
+        Err(error) => {
+            let says = format!("what is stored cannot be read: {error}");
+            vec![Finding::of(&catalogue::DATABASE_DAMAGED, says)]
+        }
     }
 }
 
-/// Whether the newest record was written before now.
-async fn clock(kavach: &Kavach) -> Result<Finding, Failure> {
-    let engine = kavach.engine();
-    let now = engine.now();
-    let newest = engine
-        .audit(
-            &Actor::local(engine.id()),
-            &AuditFilter::default(),
-            PageOf {
-                after: None,
-                limit: 1,
-            },
-        )
-        .await;
-    let newest = newest.map_err(|error| tenant::failure(&error))?;
-    let time = newest
-        .items
-        .first()
-        .and_then(|record| record.members.get("time")?.as_str()?.parse().ok());
-    let is_ahead = |time: kavachos_core::time::Timestamp| {
-        time.as_micros() > now.as_micros().saturating_add(CLOCK_SLACK_MICROS)
+/// The files of the database: only their owner should read them.
+fn files(path: &Path) -> Vec<Finding> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
     };
-    Ok(match time {
-        Some(time) if is_ahead(time) => Finding::bad(
-            "clock",
-            format!("it is {now}, but the newest record is of {time}: set the clock right"),
-        ),
-        _ => Finding::ok("clock", format!("it is {now}, after every record")),
-    })
+    let all = [path.to_owned(), beside("-wal")];
+    all.iter()
+        .filter(|path| path.exists())
+        .map(|path| private("database", &catalogue::DATABASE_MODE, path))
+        .collect()
 }
 
 #[cfg(unix)]
 fn room(path: &Path) -> Option<Finding> {
     let directory = path.canonicalize().ok()?;
     let found = rustix::fs::statvfs(directory.parent()?);
-    let free = match found {
-        Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
+    Some(match found {
+        Ok(found) => free(found.f_bavail.saturating_mul(found.f_frsize)),
         Err(error) => {
-            return Some(Finding::warn(
-                "disk",
-                format!("free space is not known: {error}"),
-            ));
+            let says = format!("free space is not known: {error}");
+            Finding::of(&catalogue::DISK_UNKNOWN, says)
         }
-    };
-    let says = format!("{} MiB are free", free >> 20);
-    Some(match free {
-        ..BAD_FREE_BYTES => Finding::bad("disk", format!("{says}: make room")),
-        BAD_FREE_BYTES..WARN_FREE_BYTES => Finding::warn("disk", format!("{says}: make room soon")),
-        WARN_FREE_BYTES.. => Finding::ok("disk", says),
     })
 }
 
@@ -194,17 +139,75 @@ fn room(_: &Path) -> Option<Finding> {
     None
 }
 
-/// Who holds the lock beside the database; the process's number where the system tells.
-fn holder(path: &Path) -> Option<String> {
-    let mut lock = path.canonicalize().ok()?.into_os_string();
-    lock.push(".lock");
-    let file = std::fs::File::options().read(true).open(&lock).ok()?;
-    match file.try_lock_shared() {
-        Err(std::fs::TryLockError::WouldBlock) => Some(
-            process(&file).map_or("another process".to_owned(), |pid| format!("process {pid}")),
-        ),
-        _ => None,
+fn free(bytes: u64) -> Finding {
+    let says = format!("{} MiB are free", bytes >> 20);
+    match bytes {
+        ..BAD_FREE_BYTES => Finding::of(&catalogue::DISK_FULL, says),
+        BAD_FREE_BYTES..WARN_FREE_BYTES => Finding::of(&catalogue::DISK_LOW, says),
+        WARN_FREE_BYTES.. => Finding::ok("disk", says),
     }
+}
+
+/// Who holds the file. A lock that nobody holds any more is no obstacle: the system took it back with the process.
+fn held(path: &Path) -> (Holder, Vec<Finding>) {
+    let lock = with_end(path, ".lock")
+        .and_then(|lock| std::fs::File::options().read(true).open(lock).ok());
+    let is_held = |file: &std::fs::File| {
+        matches!(
+            file.try_lock_shared(),
+            Err(std::fs::TryLockError::WouldBlock)
+        )
+    };
+    let Some(lock) = lock.filter(is_held) else {
+        return (Holder::Nobody, unclean(path).into_iter().collect());
+    };
+    let finding = match process(&lock) {
+        None => Finding::ok(
+            "lock",
+            "held by another process, which is the server if one runs",
+        ),
+        Some(pid) if is_stopped(pid) => {
+            let says = format!("held by process {pid}, which is stopped or dead");
+            Finding::of(&catalogue::LOCK_STALLED, says)
+        }
+        Some(pid) => Finding::ok(
+            "lock",
+            format!("held by process {pid}, which is the server if one runs"),
+        ),
+    };
+    (Holder::Other, vec![finding])
+}
+
+/// What a server left that did not end in order.
+fn unclean(path: &Path) -> Option<Finding> {
+    let log = std::fs::metadata(with_end(path, "-wal")?).ok()?.len();
+    let says = format!("the write-ahead log holds {log} bytes, and no server runs");
+    (log > 0).then(|| Finding::of(&catalogue::DATABASE_UNCLEAN, says))
+}
+
+fn with_end(path: &Path, end: &str) -> Option<PathBuf> {
+    let mut name = path.canonicalize().ok()?.into_os_string();
+    name.push(end);
+    Some(name.into())
+}
+
+/// Whether the process does not run: stopped by a signal or a debugger, or a zombie.
+#[cfg(target_os = "linux")]
+fn is_stopped(pid: u32) -> bool {
+    let Ok(state) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    // "1234 (name) S ...", and the name may hold anything.
+    let after_name = state.rsplit(')').next().unwrap_or_default();
+    matches!(
+        after_name.trim_start().chars().next(),
+        Some('T' | 't' | 'Z' | 'X')
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_stopped(_: u32) -> bool {
+    false
 }
 
 /// The process with a lock on this file, from the kernel's list of locks.
@@ -226,4 +229,20 @@ fn process(file: &std::fs::File) -> Option<u32> {
 #[cfg(not(target_os = "linux"))]
 fn process(_: &std::fs::File) -> Option<u32> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::doctor::Level;
+
+    #[test]
+    fn the_less_is_free_the_worse_it_is() {
+        let level = |bytes| free(bytes).level;
+        assert_eq!(level(WARN_FREE_BYTES), Level::Ok);
+        assert_eq!(level(WARN_FREE_BYTES - 1), Level::Warning);
+        assert_eq!(level(BAD_FREE_BYTES), Level::Warning);
+        assert_eq!(level(BAD_FREE_BYTES - 1), Level::Bad);
+        assert_eq!(level(0), Level::Bad);
+    }
 }

@@ -2,15 +2,15 @@
 
 use std::net::TcpListener;
 
-use super::Finding;
 use super::database::Holder;
+use super::{Finding, catalogue};
 use crate::client::{Client, Query};
 use crate::config::{Config, Listen, Presence};
 use crate::failure::Failure;
 use crate::transport::http::Http;
 
 /// Whether each address is free. A server that holds the database has taken them.
-pub(super) async fn addresses(listen: &Listen, holder: Holder) -> Vec<Finding> {
+pub(super) fn addresses(listen: &Listen, holder: Holder) -> Vec<Finding> {
     let look = |(address, presence)| match (TcpListener::bind(address), presence, holder) {
         (Ok(_), ..) => Finding::ok("listen", format!("{address} is free")),
         (Err(_), _, Holder::Other) => Finding::ok(
@@ -18,15 +18,13 @@ pub(super) async fn addresses(listen: &Listen, holder: Holder) -> Vec<Finding> {
             format!("{address} is taken, as it is while the server runs; `--url` asks how it is"),
         ),
         (Err(error), Presence::IfAvailable, _) if error.kind() != std::io::ErrorKind::AddrInUse => {
-            Finding::ok(
-                "listen",
-                format!("{address} is not there ({error}); the server does without"),
-            )
+            let says = format!("{address} is not there ({error})");
+            Finding::of(&catalogue::LISTEN_ABSENT, says)
         }
-        (Err(error), ..) => Finding::bad(
-            "listen",
-            format!("{address} cannot be used ({error}); choose another with `--listen`"),
-        ),
+        (Err(error), ..) => {
+            let says = format!("{address} cannot be used ({error})");
+            Finding::of(&catalogue::LISTEN_TAKEN, says)
+        }
     };
     listen.addresses().into_iter().map(look).collect()
 }
@@ -35,7 +33,7 @@ pub(super) async fn addresses(listen: &Listen, holder: Holder) -> Vec<Finding> {
 pub(super) async fn server(config: &Config) -> Finding {
     match ready(config).await {
         Ok(()) => Finding::ok("server", "answers, and can record what it decides"),
-        Err(failure) => Finding::bad("server", failure.to_string()),
+        Err(failure) => Finding::of(&catalogue::SERVER_UNREADY, failure.to_string()),
     }
 }
 
