@@ -6,7 +6,7 @@
 //!
 //! The state is held by a reader, and while it is, SQLite cannot begin its write-ahead log anew. So the copying gives
 //! up when the log has grown too far, or when the disk of the database becomes full meanwhile. The writer waits for
-//! none of it. See ADR 0014.
+//! none of it. See ADR 0018.
 
 mod error;
 mod partial;
