@@ -58,6 +58,15 @@ impl Names {
         }
     }
 
+    /// What was printed, with the ids of the page for those that it has told.
+    pub(crate) fn in_page(&self, printed: &str) -> String {
+        let mut text = printed.to_owned();
+        for (run, page) in &self.to_page {
+            text = text.replace(run, page);
+        }
+        text
+    }
+
     /// Whether a line is that of the page.
     pub(crate) fn line(&mut self, page: &str, run: &str) -> Result<(), String> {
         let (expected, printed) = (shape(page), shape(run));

@@ -7,7 +7,7 @@
 //!   when it has printed the text.
 //! - `text` and `json` after it are all that it printed. `text terminal=NAME` is what came next in that terminal.
 //! - `python`, `ts`, `js`, `toml`, `nginx`, `caddy`, `yaml` are files: the first line is a comment with the name, and a
-//!   later `sh` names the file too.
+//!   later `sh`, or another file, names it too.
 //! - `rust` is a doctest of the crate `kavachos`, which includes the page.
 //!
 //! A block that nothing runs has `<!-- not run: REASON -->` on the line before it. `<!-- needs: NAME NAME -->` at the
@@ -119,7 +119,7 @@ impl Page {
                     "no block before it has this terminal"
                 }
                 Role::File { name } if !later.clone().any(|later| uses(later, name)) => {
-                    "no later `sh` block uses this file"
+                    "no later block uses this file"
                 }
                 _ => continue,
             };
@@ -135,10 +135,15 @@ impl Page {
     }
 }
 
+/// Whether a block names a file, in a command or in another file.
 fn uses(block: &Block, name: &str) -> bool {
-    let is_run = matches!(block.role, Role::Typed { .. } | Role::Started { .. });
-    // `nginx` reads its configuration from where it is put, under any name.
-    is_run && block.text.contains(name)
+    let module = name.strip_suffix(".py").unwrap_or(name);
+    let imported = block.text.contains(&format!("from {module} import"));
+    match block.role {
+        Role::Typed { .. } | Role::Started { .. } => block.text.contains(name),
+        Role::File { .. } => block.text.contains(name) || imported,
+        _ => false,
+    }
 }
 
 fn role(info: &str, text: &str, reason: Option<&str>) -> Result<Role, String> {

@@ -186,7 +186,7 @@ impl Reader<'_> {
         if !is_written || !self.page.path.exists() {
             return Err(format!("{fault}\nall that was printed:\n{printed}"));
         }
-        let printed = printed.trim_end().to_owned();
+        let printed = self.names.in_page(printed.trim_end());
         self.corrections.push((block.line, printed));
         Ok(())
     }

@@ -19,6 +19,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait before looking again at what a terminal shows, and how often.
 const POLL: Duration = Duration::from_millis(20);
 const POLLS: u32 = 1_500;
+/// The variables that pages inherit, beside those that are set for them.
+const KEPT: [&str; 3] = ["HOME", "LANG", "TMPDIR"];
 /// What a new terminal is told: which variables there are, and what to type.
 const NEW: &str = r#"set -eu; . "$1"; . "$2""#;
 
@@ -150,11 +152,13 @@ impl Drop for Terminal {
     }
 }
 
-/// The variables that a reader's terminal has, and none of KavachOS.
+/// The variables that a reader's terminal has, none of KavachOS and none of cargo.
 fn surround(command: &mut Command) {
-    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KAVACH"));
-    for (name, _) in ours {
-        command.env_remove(name);
+    command.env_clear();
+    for name in KEPT {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
     }
     let binary = Path::new(env!("CARGO_BIN_EXE_kavach"));
     let programs: PathBuf = binary.parent().unwrap_or(binary).into();

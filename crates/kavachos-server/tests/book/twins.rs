@@ -78,7 +78,7 @@ fn a_block_that_is_never_run_is_found() {
     );
     twins(
         "'''python\n# a.py\nprint(1)\n'''",
-        "no later `sh` block uses this file",
+        "no later block uses this file",
         "'''python\n# a.py\nprint(1)\n'''\n'''sh\ncat a.py\n'''",
     );
     twins(
