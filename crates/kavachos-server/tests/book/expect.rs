@@ -31,7 +31,7 @@ impl Names {
     /// Whether these lines are those of the page.
     pub(crate) fn text(&mut self, page: &str, run: &str) -> Result<(), String> {
         let page: Vec<&str> = page.lines().collect();
-        let run: Vec<&str> = run.lines().map(str::trim_end).collect();
+        let run: Vec<&str> = run.trim_end().lines().map(str::trim_end).collect();
         self.lines(&page, &run)
     }
 
