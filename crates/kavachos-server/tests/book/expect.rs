@@ -12,6 +12,8 @@ const ANYTHING: &str = "...";
 /// Crockford's base 32, in which the last part of an id is written.
 const ID_DIGITS: usize = 26;
 const DIGEST_DIGITS: usize = 64;
+/// What lists show of a key, at the least.
+const KEY_DIGITS: usize = 5;
 
 /// Which id of the page is which of this run.
 #[derive(Default, Clone)]
@@ -177,7 +179,7 @@ fn secret(text: &str) -> Option<(usize, String)> {
     let (kind, last) = word.rsplit_once('_').unwrap_or(("", word));
     let lower = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
     let is_id = last.len() == ID_DIGITS && last.chars().all(lower) && last.starts_with("01");
-    let is_key = word.starts_with("kv_") && kind.len() > 3 && last.len() > 6;
+    let is_key = word.starts_with("kv_") && kind.len() > 3 && last.len() >= KEY_DIGITS;
     let is_digest = word.len() == DIGEST_DIGITS && word.chars().all(|c| c.is_ascii_hexdigit());
     if (is_id && !kind.is_empty()) || is_key {
         return Some((word.len(), format!("{kind}_*")));

@@ -59,3 +59,19 @@ fn every_page_begins_with_its_title_and_ends_with_the_way_on() {
         assert_eq!(lines().next_back(), Some(&*last), "{file}");
     }
 }
+
+/// The README begins with commands of the book; so they are run.
+#[test]
+fn every_command_of_the_readme_is_in_the_book() {
+    let readme = fs::read_to_string(book().join("../../README.md")).unwrap();
+    let texts = pages()
+        .into_iter()
+        .map(|page| fs::read_to_string(page).unwrap());
+    let all: String = texts.collect();
+    let commands = || readme.lines().filter(|line| line.starts_with("kavach "));
+    assert!(commands().count() >= 3);
+    for command in commands() {
+        let mut lines = all.lines();
+        assert!(lines.any(|line| line == command), "no page has `{command}`");
+    }
+}
