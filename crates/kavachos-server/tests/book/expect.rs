@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 const ANYTHING: &str = "...";
+/// What stands for a time.
+const TIME: &str = "time*";
 /// Crockford's base 32, in which the last part of an id is written.
 const ID_DIGITS: usize = 26;
 const DIGEST_DIGITS: usize = 64;
@@ -149,16 +151,21 @@ fn shape(line: &str) -> Shape {
     let mut inside_word = false;
     while let Some(next) = rest.chars().next() {
         let taken = if inside_word { None } else { secret(rest) };
-        let (length, text) = taken.unwrap_or((next.len_utf8(), next.to_string()));
-        if text.ends_with('*') && length > 1 {
-            if text != "time*" {
-                shape.names.push(rest[..length].to_owned());
+        let length = taken
+            .as_ref()
+            .map_or(next.len_utf8(), |(length, _)| *length);
+        let (word, after) = rest.split_at(length);
+        if let Some((_, kind)) = taken {
+            // Times are new each time that they are printed.
+            if kind != TIME {
+                shape.names.push(word.to_owned());
             }
+            shape.text.push_str(&kind);
         } else {
             inside_word = next.is_ascii_alphanumeric() || next == '_';
+            shape.text.push(next);
         }
-        shape.text.push_str(&text);
-        rest = &rest[length..];
+        rest = after;
     }
     shape
 }
@@ -166,16 +173,16 @@ fn shape(line: &str) -> Shape {
 /// What is new in every run at the beginning of a text: its length, and what stands for it.
 fn secret(text: &str) -> Option<(usize, String)> {
     if let Some(length) = time(text) {
-        return Some((length, "time*".to_owned()));
+        return Some((length, TIME.to_owned()));
     }
-    let length = |more: &str| {
+    let word = |more: &str| {
         let within = |c: char| c.is_ascii_alphanumeric() || c == '_' || more.contains(c);
-        text.find(|c| !within(c)).unwrap_or(text.len())
+        text.split(|c| !within(c)).next().unwrap_or_default()
     };
     if text.starts_with("whsec_") {
-        return Some((length("+/="), "whsec_*".to_owned()));
+        return Some((word("+/=").len(), "whsec_*".to_owned()));
     }
-    let word = &text[..length("")];
+    let word = word("");
     let (kind, last) = word.rsplit_once('_').unwrap_or(("", word));
     let lower = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
     let is_id = last.len() == ID_DIGITS && last.chars().all(lower) && last.starts_with("01");
@@ -190,17 +197,14 @@ fn secret(text: &str) -> Option<(usize, String)> {
 /// The length of a time of RFC 3339 in UTC.
 fn time(text: &str) -> Option<usize> {
     let pattern = "dddd-dd-ddTdd:dd:dd";
-    let head = text.get(..pattern.len())?;
+    let (head, rest) = text.split_at_checked(pattern.len())?;
     let fits = |(c, p): (char, char)| if p == 'd' { c.is_ascii_digit() } else { c == p };
     if !head.chars().zip(pattern.chars()).all(fits) {
         return None;
     }
-    let rest = &text[pattern.len()..];
-    let digits = |c: char| c.is_ascii_digit() || c == '.';
-    let fraction = rest.find(|c| !digits(c))?;
-    rest[fraction..]
-        .starts_with('Z')
-        .then_some(pattern.len() + fraction + 1)
+    let end = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let after = end.strip_prefix('Z')?;
+    Some(text.len() - after.len())
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::expect::Names;
 use crate::machine::{Surroundings, is_doctest};
 use crate::page::{Block, Page, Role};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, variable};
 
 /// What became of the blocks.
 #[derive(Debug, Default)]
@@ -182,7 +182,7 @@ impl Reader<'_> {
         printed: &str,
     ) -> Result<(), String> {
         let Err(fault) = outcome else { return Ok(()) };
-        let is_written = std::env::var_os("BOOK").is_some_and(|word| word == "write");
+        let is_written = variable("BOOK").is_some_and(|word| word == "write");
         if !is_written || !self.page.path.exists() {
             return Err(format!("{fault}\nall that was printed:\n{printed}"));
         }

@@ -2,6 +2,7 @@
 //!
 //! All of it is one process group in a network of its own, where the machine allows that, and ends with the value.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -156,13 +157,13 @@ impl Drop for Terminal {
 fn surround(command: &mut Command) {
     command.env_clear();
     for name in KEPT {
-        if let Some(value) = std::env::var_os(name) {
+        if let Some(value) = variable(name) {
             command.env(name, value);
         }
     }
     let binary = Path::new(env!("CARGO_BIN_EXE_kavach"));
     let programs: PathBuf = binary.parent().unwrap_or(binary).into();
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = variable("PATH").unwrap_or_default();
     let path = std::iter::once(programs).chain(std::env::split_paths(&path));
     if let Ok(path) = std::env::join_paths(path) {
         command.env("PATH", path);
@@ -172,6 +173,15 @@ fn surround(command: &mut Command) {
         .env("PYTHONUNBUFFERED", "1")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NODE_NO_WARNINGS", "1");
+}
+
+/// A variable of the tests' own environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "programs are looked for where the tests look, and who writes the book says so"
+)]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 fn lines(shell: &mut Child) -> Receiver<String> {
