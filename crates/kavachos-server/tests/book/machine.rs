@@ -3,13 +3,19 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use kavachos_test::postgres::Cluster;
 
 use crate::page::Page;
 
-/// The port that the pages use, as a reader does.
-const PORT: u16 = 3000;
+/// The ports that the pages use, as a reader does; those that need PostgreSQL, one more.
+const PORTS: [u16; 5] = [3000, 8000, 8001, 8080, 8081];
+const POSTGRES_PORT: u16 = 5432;
+/// How long to wait before looking again at a port, and how often.
+const POLL: Duration = Duration::from_millis(20);
+const POLLS: u32 = 250;
 /// Brings up the loopback of a new network.
 const LOOPBACK: &str = r#"ip link set lo up 2>/dev/null || python3 -c '
 import fcntl, socket, struct
@@ -91,10 +97,22 @@ impl Machine {
         !self.launcher.is_empty()
     }
 
+    /// A port of a page that somebody else uses.
+    fn taken(&self, page: &Page) -> Option<u16> {
+        if self.isolates() {
+            return None;
+        }
+        let postgres = page.needs.iter().any(|name| name == "postgres");
+        let ports = PORTS.into_iter().chain(postgres.then_some(POSTGRES_PORT));
+        ports.into_iter().find(|port| !becomes_free(*port))
+    }
+
     /// What a page is run in, or what it lacks.
     pub(crate) fn ready(&self, page: &Page) -> Ready {
-        if !self.isolates() && TcpListener::bind(("127.0.0.1", PORT)).is_err() {
-            return Ready::Missing(format!("port {PORT} is in use"));
+        if let Some(port) = self.taken(page) {
+            return Ready::Missing(format!(
+                "port {port} is in use, and no network can be made for the page"
+            ));
         }
         let needs = page.needs.iter().map(String::as_str);
         if let Some(missing) = needs.chain(["curl"]).find(|name| !has(name)) {
@@ -111,6 +129,17 @@ impl Machine {
         }
         Ready::With(surroundings)
     }
+}
+
+/// Whether nobody uses a port, soon: the programs of the page before this one may still be ending.
+fn becomes_free(port: u16) -> bool {
+    (0..POLLS).any(|_| {
+        let is_free = TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if !is_free {
+            thread::sleep(POLL);
+        }
+        is_free
+    })
 }
 
 /// Whether there is such a program; of `node`, one that runs TypeScript.
