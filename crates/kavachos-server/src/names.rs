@@ -25,7 +25,7 @@ pub(crate) async fn agent(client: &Client, given: &str) -> Result<String, Failur
     only(
         "agent",
         given,
-        "give an id, or a name that `kavach agent list` shows",
+        "give an id, or a name that `kavach agent list` shows to this credential",
         &found,
     )
 }

@@ -103,8 +103,14 @@ pub(crate) fn lines(value: &Value) -> Vec<String> {
             .collect(),
         Value::Null => vec![NOTHING.to_owned()],
         Value::String(text) => vec![text.clone()],
-        other => vec![other.to_string()],
+        other => vec![external(other).unwrap_or_else(|| other.to_string())],
     }
+}
+
+/// `{provider, externalId}` as `demo:ada`, as commands take it.
+fn external(value: &Value) -> Option<String> {
+    let text = |member: &str| value.get(member)?.as_str();
+    Some(format!("{}:{}", text("provider")?, text("externalId")?))
 }
 
 fn words(items: &[Value]) -> String {
@@ -142,15 +148,20 @@ mod tests {
     fn a_record_aligns_its_labels_and_gives_each_permission_a_line() {
         let thing = json!({
             "id": "agent_1", "keyExpiresAt": null, "absent": 1,
+            "external": { "provider": "demo", "externalId": "ada" },
             "permissions": [
                 { "resource": "mcp:github:*", "actions": ["read", "list"] },
                 { "resource": "mcp:deploy:production", "actions": ["execute"], "constraints": { "requireApproval": true } },
             ],
         });
         assert_eq!(
-            record(&thing, &["id", "keyExpiresAt", "permissions", "token"]),
+            record(
+                &thing,
+                &["id", "external", "keyExpiresAt", "permissions", "token"]
+            ),
             [
                 "id              agent_1",
+                "external        demo:ada",
                 "key expires at  -",
                 "permissions     read,list mcp:github:*",
                 "                execute mcp:deploy:production if {\"requireApproval\":true}",

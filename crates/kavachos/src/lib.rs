@@ -6,6 +6,8 @@
 //! system clock, the system's randomness, tokio). Everything else is in the crates below, re-exported here.
 
 mod ask;
+#[cfg(doctest)]
+mod book;
 mod builder;
 mod fetch;
 mod kavach;

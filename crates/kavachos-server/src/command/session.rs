@@ -7,7 +7,7 @@ use crate::args::Page;
 use crate::client::{Client, Query, path};
 use crate::failure::Failure;
 use crate::names;
-use crate::output::Output;
+use crate::output::{Form, Output};
 
 const MEMBERS: [&str; 10] = [
     "id",
@@ -63,6 +63,9 @@ impl Session {
             Self::Open(human) => {
                 let opened = client.post(&human.sessions(client).await?, None).await?;
                 output.record(&opened, &MEMBERS);
+                if output.form() == Form::Text {
+                    output.note("keep the token now: it is not shown again");
+                }
             }
             Self::List(list) => {
                 let of = list.human.sessions(client).await?;

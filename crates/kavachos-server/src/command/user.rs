@@ -21,7 +21,15 @@ const MEMBERS: [&str; 8] = [
     "agents",
     "createdAt",
 ];
-const COLUMNS: [&str; 6] = ["id", "status", "email", "name", "agents", "createdAt"];
+const COLUMNS: [&str; 7] = [
+    "id",
+    "status",
+    "external",
+    "email",
+    "name",
+    "agents",
+    "createdAt",
+];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum User {

@@ -1,0 +1,4 @@
+//! The pages of the book with Rust in them, so that cargo runs their blocks as doctests.
+
+#[doc = include_str!("../../../docs/book/embedding.md")]
+mod embedding {}
