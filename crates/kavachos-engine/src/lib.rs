@@ -44,7 +44,7 @@ pub mod actor;
 pub mod fetch;
 pub mod page;
 
-pub use agents::{Agent, AgentKind, NewAgent, NewOwner};
+pub use agents::{Agent, AgentKind, MAX_KEY_TTL, NewAgent, NewOwner};
 pub use approvals::{Approval, MAX_WAIT};
 pub use audit::{AuditFilter, AuditRecord};
 pub use authority::{Authority, AuthorityHop, PathKey};

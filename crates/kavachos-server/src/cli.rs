@@ -77,6 +77,9 @@ enum HostCommand {
     Serve(Listening),
     /// Check configuration, database, addresses, files and clock, and say what to do
     Doctor,
+    /// Check and show the configuration, and what can be set
+    #[command(subcommand)]
+    Config(command::config::Command),
 }
 
 #[derive(Debug, Args)]
@@ -171,6 +174,7 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             Threads::One,
             command::doctor::run(&environment, &flags, output),
         ),
+        Command::Host(HostCommand::Config(command)) => command.run(&environment, flags, output),
         Command::Host(_) if cli.global.url.is_some() => {
             let message = "this command is about a server of its own: leave `--url` out";
             Err(Failure::Usage(message.to_owned()))
@@ -226,7 +230,7 @@ fn host(
             command::dev::run(server, environment, output),
         ),
         HostCommand::Serve(_) => block_on(Threads::Many, command::serve::run(server, output)),
-        HostCommand::Init | HostCommand::Doctor => {
+        HostCommand::Init | HostCommand::Doctor | HostCommand::Config(_) => {
             block_on(Threads::One, command::init::run(server, output))
         }
     }

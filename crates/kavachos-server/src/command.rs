@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod authorize;
+pub(crate) mod config;
 pub(crate) mod delegate;
 pub(crate) mod dev;
 pub(crate) mod doctor;

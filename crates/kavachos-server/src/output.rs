@@ -119,6 +119,11 @@ impl Output {
     pub(crate) fn failure(&mut self, failure: &Failure) {
         match failure {
             Failure::Refused(refusal) if self.form == Form::Json => self.json(&refusal.body),
+            Failure::Config(error) => {
+                for problem in error.problems() {
+                    self.note(&format!("error: {problem}"));
+                }
+            }
             other => self.note(&format!("error: {other}")),
         }
     }
