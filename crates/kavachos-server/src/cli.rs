@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::client::Client;
 use crate::command::{self, Outcome};
@@ -27,6 +28,13 @@ database (./kavach.db) is used.
 `kavach serve --help` lists every setting.
 
 Exit codes: 0 done, 1 refused or found bad (a denied `authorize`, too), 2 usage.";
+
+/// How completions are put to use.
+const COMPLETIONS: &str = "\
+Examples:
+  kavach completions bash > /etc/bash_completion.d/kavach
+  kavach completions zsh > ~/.zfunc/_kavach
+  kavach completions fish > ~/.config/fish/completions/kavach.fish";
 
 /// An operating system for the authority of AI agents: who may act for whom, what, and on what record.
 #[derive(Debug, Parser)]
@@ -60,6 +68,12 @@ enum Command {
     Host(HostCommand),
     #[command(flatten)]
     Api(ApiCommand),
+    /// Print a script that completes this command line in a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Print the help of every command
     #[command(hide = true)]
     Reference,
@@ -80,6 +94,9 @@ enum HostCommand {
     /// Check and show the configuration, and what can be set
     #[command(subcommand)]
     Config(command::config::Command),
+    /// Show and apply the steps by which the database's schema grows
+    #[command(subcommand)]
+    Migrate(command::migrate::Migrate),
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +140,11 @@ enum ApiCommand {
     /// Read the record of everything that was decided and done
     #[command(subcommand)]
     Audit(command::audit::Audit),
+    /// Follow the record: a line for each thing that is decided or done, as it happens
+    Events(command::events::Events),
+    /// Tell why something was, or would be, allowed or denied
+    #[command(subcommand)]
+    Explain(command::explain::Explain),
 }
 
 /// Runs what the process was asked to run.
@@ -168,6 +190,10 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
     match cli.command {
         Command::Reference => {
             output.lines(reference());
+            Ok(Outcome::Done)
+        }
+        Command::Completions { shell } => {
+            output.json(&completions(shell));
             Ok(Outcome::Done)
         }
         Command::Host(HostCommand::Doctor) => block_on(
@@ -230,6 +256,7 @@ fn host(
             command::dev::run(server, environment, output),
         ),
         HostCommand::Serve(_) => block_on(Threads::Many, command::serve::run(server, output)),
+        HostCommand::Migrate(command) => block_on(Threads::One, command.run(server, output)),
         HostCommand::Init | HostCommand::Doctor | HostCommand::Config(_) => {
             block_on(Threads::One, command::init::run(server, output))
         }
@@ -242,6 +269,11 @@ async fn ask(
     config: &Config,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    if matches!(command, ApiCommand::Events(_)) && global.database.is_some() {
+        let message = "nothing happens in a database that no server holds: leave `--database` out, or read what is on \
+                       record with `kavach audit query`";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let client = match (&global.database, &global.url) {
         (Some(_), Some(_)) => {
             return Err(Failure::Usage(
@@ -299,6 +331,8 @@ async fn answer(
         ApiCommand::Webhook(command) => command.run(client, output).await,
         ApiCommand::Resource(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,
+        ApiCommand::Events(command) => command.run(client, output).await,
+        ApiCommand::Explain(command) => command.run(client, output).await,
     }
 }
 
@@ -321,6 +355,14 @@ fn block_on(
     let runtime = runtime
         .map_err(|error| Failure::Server(format!("the process gets no threads: {error}")))?;
     runtime.block_on(future)
+}
+
+/// The script for a shell, without the end of its last line.
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kavach", &mut script);
+    script.truncate(script.trim_ascii_end().len());
+    script
 }
 
 /// The help of every command, in the order of the commands.

@@ -1,13 +1,17 @@
 //! Requests to the API, the same ones over HTTP and on a database.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Method, Request};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::transport::Transport;
+
+/// The longest refusal, or summary of what was done.
+const MAX_REFUSAL_BYTES: usize = 1 << 20;
 
 /// Something that answers requests to the API.
 pub(crate) struct Client {
@@ -24,6 +28,18 @@ impl Query {
         self.0.extend(value.map(|value| (name, value.to_string())));
         self
     }
+
+    /// The path with the parameters.
+    fn on(&self, path: &str) -> String {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&self.0)
+            .finish();
+        if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        }
+    }
 }
 
 impl Client {
@@ -36,15 +52,7 @@ impl Client {
 
     /// Reads a thing or a list.
     pub(crate) async fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(&query.0)
-            .finish();
-        let path = if query.is_empty() {
-            path.to_owned()
-        } else {
-            format!("{path}?{query}")
-        };
-        self.send(Method::GET, &path, None).await
+        self.send(Method::GET, &query.on(path), None).await
     }
 
     /// Creates a thing, or does something to one.
@@ -62,9 +70,42 @@ impl Client {
         self.send(Method::DELETE, path, None).await
     }
 
+    async fn whole(&self, response: Response<Body>) -> Result<Answer, Failure> {
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_REFUSAL_BYTES).collect().await;
+        let body =
+            body.map_err(|error| Failure::Server(format!("the answer cannot be read: {error}")))?;
+        Answer::read(Response::from_parts(parts, body.to_bytes()))
+    }
+
     /// Gives back what the client holds.
     pub(crate) async fn close(&self) {
         self.transport.close().await;
+    }
+
+    /// Asks for records as they come, after the one that was seen last.
+    pub(crate) async fn follow(
+        &self,
+        path: &str,
+        query: &Query,
+        seen: Option<u64>,
+    ) -> Result<Body, Failure> {
+        let mut request = Request::get(query.on(path)).header(ACCEPT, "text/event-stream");
+        if let Some(seen) = seen {
+            request = request.header("last-event-id", seen);
+        }
+        let request = request
+            .body(Body::empty())
+            .map_err(|error| Failure::Usage(format!("this cannot be asked for: {error}")))?;
+        let response = self.transport.stream(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
+        let answer = self.whole(response).await;
+        Err(answer.err().unwrap_or(Failure::Stranger {
+            status: status.as_u16(),
+        }))
     }
 
     async fn send(

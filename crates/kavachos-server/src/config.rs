@@ -171,7 +171,7 @@ impl Config {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = self.read_server().1;
         problems.extend(self.read_client().1);
-        problems
+        problem::in_order(problems)
     }
 
     /// What a server needs, checked as a whole.
@@ -397,11 +397,11 @@ mod tests {
         assert_eq!(
             about,
             [
+                "`listen` (kavach.toml, line 1)",
                 "`colour` (kavach.toml, line 2)",
                 "`agents.max_grants` (kavach.toml, line 4)",
-                "`listen` (kavach.toml, line 1)",
-                "`master_key` (variable KAVACH_MASTER_KEY)",
                 "`log.format` (kavach.toml, line 6)",
+                "`master_key` (variable KAVACH_MASTER_KEY)",
                 "`issuer` (variable KAVACH_ISSUER)",
                 "`trusted_proxies` (variable KAVACH_TRUSTED_PROXIES)",
             ],

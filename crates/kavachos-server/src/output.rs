@@ -128,6 +128,11 @@ impl Output {
         }
     }
 
+    /// Whether nothing can be printed any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.out.failed.is_some()
+    }
+
     /// Whether something could not be printed although somebody could still read it (a full disk, say).
     pub(crate) fn has_failed(&self) -> bool {
         self.out

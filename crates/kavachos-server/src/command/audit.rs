@@ -12,11 +12,19 @@ use crate::names;
 use crate::output::{Form, Output};
 use crate::view;
 
-const COLUMNS: [&str; 8] = [
+/// What of a record stands in a line.
+pub(super) const COLUMNS: [&str; 8] = [
     "time", "kind", "outcome", "code", "agent", "action", "resource", "id",
 ];
 
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach audit query --agent reader --outcome denied
+  kavach audit query --kind agent.revoked --since 2026-11-21T00:00:00Z --json";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Audit {
     /// List records, newest first
     Query(Box<Query>),
@@ -36,9 +44,17 @@ enum Outcomes {
     Denied,
 }
 
-/// All that are given must hold.
 #[derive(Debug, Args)]
 pub(crate) struct Query {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    page: Page,
+}
+
+/// All that are given must hold.
+#[derive(Debug, Args)]
+pub(super) struct Filter {
     /// The agent that acted or was acted upon, by id or name
     #[arg(long)]
     agent: Option<String>,
@@ -72,8 +88,6 @@ pub(crate) struct Query {
     /// Before this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    #[command(flatten)]
-    page: Page,
 }
 
 impl Audit {
@@ -97,10 +111,18 @@ impl Audit {
 
 impl Query {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
+        let query = self.filter.query(client).await?;
+        client.get("/api/v1/audit", &self.page.on(query)).await
+    }
+}
+
+impl Filter {
+    /// The parameters of these filters.
+    pub(super) async fn query(self, client: &Client) -> Result<Parameters, Failure> {
         let outcome = self
             .outcome
             .and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));
-        let query = Parameters::default()
+        Ok(Parameters::default()
             .with("agentId", agent(client, self.agent.as_deref()).await?)
             .with("userId", human(client, self.user.as_deref()).await?)
             .with("member", agent(client, self.member.as_deref()).await?)
@@ -111,8 +133,7 @@ impl Query {
             .with("kind", self.kind)
             .with("requestId", self.request_id)
             .with("since", self.since)
-            .with("until", self.until);
-        client.get("/api/v1/audit", &self.page.on(query)).await
+            .with("until", self.until))
     }
 }
 

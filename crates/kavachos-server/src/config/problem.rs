@@ -46,6 +46,14 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// The line of the file that it is about; what is elsewhere comes after the file.
+    const fn line(&self) -> usize {
+        match self.origin {
+            Origin::Line { line, .. } => line,
+            _ => usize::MAX,
+        }
+    }
+
     pub(super) fn new(key: impl Into<String>, origin: &Origin, message: impl Into<String>) -> Self {
         Self {
             key: key.into(),
@@ -71,6 +79,12 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Problems in the order of the file's lines, then the others.
+pub(super) fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(Problem::line);
+    problems
+}
+
 /// Everything that is wrong with a configuration; at least one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError(Vec<Problem>);
@@ -81,7 +95,7 @@ impl ConfigError {
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(Self(problems))
+            Err(Self(in_order(problems)))
         }
     }
 

@@ -10,6 +10,7 @@ use ::http::header::{AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use ::http::{Request, Response, Uri};
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use kavachos_core::secret::Secret;
@@ -30,6 +31,8 @@ use crate::failure::Failure;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take, from the first byte that is sent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the head of an answer may take where the body is a whole tenant.
+const FLOW_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 /// How many certificates a file of authorities may hold.
 const MAX_AUTHORITIES: usize = 1_000;
 
@@ -56,32 +59,52 @@ impl Http {
     }
 
     async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
-        let request = self.addressed(request)?;
+        let request = self.addressed(request)?.map(Full::new);
+        let exchange = async {
+            let (parts, body) = self.sent(request).await?.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| self.unreachable(&error.to_string()))?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        };
+        let answer = timeout(ANSWER_TIMEOUT, exchange).await;
+        answer.map_err(|_| {
+            self.unreachable("no answer within 60 seconds; look before you repeat this")
+        })?
+    }
+
+    /// Sends a request over a connection of its own, and waits for the head of the answer.
+    async fn sent<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Failure>
+    where
+        B: Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    {
         let stream = timeout(CONNECT_TIMEOUT, self.connect()).await;
         let stream = stream.map_err(|_| self.unreachable("no connection within 5 seconds"))??;
-        let exchange = async {
+        let sent = async {
             match &self.tls {
                 None => exchange(stream, request).await,
                 Some(tls) => {
                     let name = ServerName::try_from(self.host().to_owned())
                         .map_err(|error| error.to_string())?;
-                    let stream = tls
-                        .connect(name, stream)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    exchange(stream, request).await
+                    let stream = tls.connect(name, stream).await;
+                    exchange(stream.map_err(|error| error.to_string())?, request).await
                 }
             }
         };
-        let answer = timeout(ANSWER_TIMEOUT, exchange).await;
-        let answer = answer.map_err(|_| {
-            self.unreachable("no answer within 60 seconds; look before you repeat this")
-        })?;
-        answer.map_err(|reason| self.unreachable(&reason))
+        sent.await.map_err(|reason| self.unreachable(&reason))
+    }
+
+    async fn flowing(
+        &self,
+        request: Request<axum::body::Body>,
+    ) -> Result<Response<axum::body::Body>, Failure> {
+        let request = self.addressed(request)?;
+        let answer = timeout(FLOW_TIMEOUT, self.sent(request)).await;
+        let answer = answer.map_err(|_| self.unreachable("no answer within 2 hours"))?;
+        Ok(answer?.map(axum::body::Body::new))
     }
 
     /// The request with the address, the credential and the name of this program on it.
-    fn addressed(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, Failure> {
+    fn addressed<B>(&self, request: Request<B>) -> Result<Request<B>, Failure> {
         let (mut parts, body) = request.into_parts();
         let base = self.url.path().trim_end_matches('/');
         let wrong = |error: &dyn std::fmt::Display| {
@@ -108,7 +131,7 @@ impl Http {
             value.set_sensitive(true);
             parts.headers.insert(AUTHORIZATION, value);
         }
-        Ok(Request::from_parts(parts, Full::new(body)))
+        Ok(Request::from_parts(parts, body))
     }
 
     async fn connect(&self) -> Result<TcpStream, Failure> {
@@ -151,31 +174,38 @@ impl Transport for Http {
         Box::pin(self.answer(request))
     }
 
+    fn stream(
+        &self,
+        request: Request<axum::body::Body>,
+    ) -> BoxFuture<'_, Result<Response<axum::body::Body>, Failure>> {
+        Box::pin(self.flowing(request))
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String>
+async fn exchange<S, B>(stream: S, request: Request<B>) -> Result<Response<Incoming>, String>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
     // Drives the connection until the answer is read; what goes wrong there is told by the answer too.
-    let driver = tokio::spawn(connection);
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| error.to_string())?;
-    let (parts, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER_BYTES)
-        .collect()
-        .await
-        .map_err(|error| error.to_string())?;
-    driver.abort();
-    Ok(Response::from_parts(parts, body.to_bytes()))
+    drop(tokio::spawn(connection));
+    let response = sender.send_request(request).await;
+    response.map_err(|error| told(&error))
+}
+
+/// What went wrong, with what lies below it.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(below) => format!("{error}: {below}"),
+        None => error.to_string(),
+    }
 }
 
 /// TLS that trusts the public authorities, and those of a file.

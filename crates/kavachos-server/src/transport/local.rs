@@ -25,10 +25,14 @@ impl Local {
         Self { kavach, routes }
     }
 
-    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
-        let mut request = request.map(Body::from);
+    async fn routed(&self, mut request: Request<Body>) -> Response<Body> {
         request.extensions_mut().insert(LocalCaller);
         let Ok(response) = self.routes.clone().call(request).await;
+        response
+    }
+
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+        let response = self.routed(request.map(Body::from)).await;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let body =
@@ -40,6 +44,10 @@ impl Local {
 impl Transport for Local {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Failure>> {
         Box::pin(self.answer(request))
+    }
+
+    fn stream(&self, request: Request<Body>) -> BoxFuture<'_, Result<Response<Body>, Failure>> {
+        Box::pin(async move { Ok(self.routed(request).await) })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -35,7 +35,7 @@ use crate::row::{Query, Row};
 use crate::writer::front::Front;
 
 pub use self::error::OpenError;
-pub use self::open::{Options, plan};
+pub use self::open::{Options, history, plan};
 pub use crate::host::Host;
 pub use crate::migration::Pending;
 
