@@ -267,7 +267,9 @@ pub(super) fn count_to(max: u64, text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn log_filter(text: &str) -> Result<Targets, String> {
-    text.parse().map_err(|_| {
+    let filter = Some(text).filter(|text| !text.is_empty());
+    let filter = filter.and_then(|text| text.parse().ok());
+    filter.ok_or_else(|| {
         format!(
             "`{}` is no filter like `info` or `warn,kavachos=debug`",
             clip(text)

@@ -73,7 +73,7 @@ impl Database {
         log.push("-wal");
         match self.shown().to_str().filter(|_| !Path::new(&log).exists()) {
             None => self.reader(),
-            Some(path) => self.reading(&unchanging(path), OpenFlags::SQLITE_OPEN_URI),
+            Some(path) => self.reading(unchanging(path), OpenFlags::SQLITE_OPEN_URI),
         }
     }
 
