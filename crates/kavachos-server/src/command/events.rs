@@ -103,7 +103,9 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     async fn connect(&self) -> Result<Body, Failure> {
-        self.client.follow(PATH, &self.query, self.seen).await
+        let answer = self.client.follow(PATH, &self.query, self.seen);
+        let silent = |_| Failure::Server("the server did not answer within 45 seconds".to_owned());
+        timeout(SILENCE, answer).await.map_err(silent)?
     }
 
     /// Prints what comes. Why the connection is lost, or nothing when nobody reads any more.

@@ -53,7 +53,7 @@ fn a_database_that_crashes_under_load_is_503_until_it_is_back_and_loses_nothing(
     ];
     assert_eq!(faults.concat(), Vec::<String>::new());
     // The twin: an answer that was never recorded would be missed.
-    let mut more = told.clone();
+    let mut more = told;
     more.decisions.push(("never".to_owned(), true));
     let missed = super::check::faults(&server, &operator, &database, &more);
     assert_eq!(missed, ["never is lost"]);
