@@ -141,7 +141,7 @@ enum ApiCommand {
     #[command(subcommand)]
     Audit(command::audit::Audit),
     /// Follow the record: a line for each thing that is decided or done, as it happens
-    Events(command::events::Events),
+    Events(Box<command::events::Events>),
     /// Tell why something was, or would be, allowed or denied
     #[command(subcommand)]
     Explain(command::explain::Explain),

@@ -130,17 +130,28 @@ fn told(migration: &Told) -> Value {
         "name": migration.name,
         "state": state(migration.progress),
         "sha256": hex(&migration.checksum),
-        "appliedAt": migration.time.map(|time| time.to_string()),
+        "appliedAt": applied_at(migration),
     })
 }
 
 fn row(migration: &Told) -> Value {
-    let mut row = told(migration);
-    let beginning = migration.checksum.get(..SHOWN_HASH_BYTES);
-    row["hash"] = hex(beginning.unwrap_or(&migration.checksum)).into();
-    row
+    let beginning = migration.checksum.iter().take(SHOWN_HASH_BYTES);
+    json!({
+        "id": id(migration),
+        "name": migration.name,
+        "state": state(migration.progress),
+        "hash": hex(beginning),
+        "appliedAt": applied_at(migration),
+    })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn applied_at(migration: &Told) -> Option<String> {
+    migration.time.map(|time| time.to_string())
+}
+
+fn hex<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> String {
+    bytes
+        .into_iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -37,9 +37,7 @@ const RULES: [Rule; 4] = [
 /// Everything that is not safe about a server, but for settings with problems of their own.
 pub(super) fn check(server: &Server, layers: &Layers, known: &[Problem]) -> Vec<Problem> {
     let is_read = |key: &&str| !known.iter().any(|problem| problem.key == **key);
-    let judged = RULES
-        .iter()
-        .filter(|rule| rule.about.iter().all(|key| is_read(&key)));
+    let judged = RULES.iter().filter(|rule| rule.about.iter().all(&is_read));
     judged
         .filter_map(|rule| {
             let message = (rule.broken)(server)?;

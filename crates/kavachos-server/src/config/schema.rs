@@ -1,5 +1,7 @@
 //! `kavach.toml` described: a JSON Schema for editors and checks, and a file with every setting in it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::effective::typed;
@@ -16,20 +18,21 @@ const HEAD: &str = "\
 /// The JSON Schema (2020-12) of `kavach.toml`. What it refuses, the parser refuses too.
 pub(crate) fn schema() -> Value {
     let mut root = Map::new();
-    let mut tables: Map<String, Value> = Map::new();
+    let mut tables: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for setting in in_file() {
         let (table, name) = setting.place();
         let properties = match table {
             None => &mut root,
-            Some(table) => match tables.entry(table).or_insert_with(|| json!({})) {
-                Value::Object(properties) => properties,
-                _ => continue,
-            },
+            Some(table) => tables.entry(table).or_default(),
         };
         properties.insert(name.to_owned(), described(setting));
     }
-    root.extend(tables.into_iter().map(|(name, of)| (name, closed(of))));
-    let mut schema = closed(Value::Object(root));
+    root.extend(
+        tables
+            .into_iter()
+            .map(|(name, of)| (name.to_owned(), closed(&of))),
+    );
+    let mut schema = closed(&root);
     if let Value::Object(members) = &mut schema {
         let about = "The configuration of kavach. Secrets do not belong in this file.";
         members.insert("$schema".to_owned(), DIALECT.into());
@@ -44,7 +47,7 @@ fn in_file() -> impl Iterator<Item = &'static Setting> {
 }
 
 /// An object with these members and no others.
-fn closed(properties: Value) -> Value {
+fn closed(properties: &Map<String, Value>) -> Value {
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 

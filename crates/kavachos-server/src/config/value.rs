@@ -217,7 +217,7 @@ pub(super) fn names<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
 }
 
 /// The name of this one.
-pub(super) fn name_of<T: PartialEq>(choices: &[(&'static str, T)], wanted: T) -> String {
+pub(super) fn name_of<T: PartialEq + Copy>(choices: &[(&'static str, T)], wanted: T) -> String {
     let mut found = choices.iter().filter(|(_, choice)| *choice == wanted);
     found.next().map_or("", |(name, _)| *name).to_owned()
 }
