@@ -37,7 +37,7 @@ use crate::users::{External, NewUser, to_text};
 /// The most that the permissions of one grant take in their stored form.
 const MAX_GRANT_BYTES: usize = 128 * 1024;
 /// The longest life of an agent's key.
-const MAX_KEY_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub const MAX_KEY_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// What an agent is for. It changes no decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

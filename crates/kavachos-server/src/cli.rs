@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::client::Client;
 use crate::command::{self, Outcome};
@@ -27,6 +28,13 @@ database (./kavach.db) is used.
 `kavach serve --help` lists every setting.
 
 Exit codes: 0 done, 1 refused or found bad (a denied `authorize`, too), 2 usage.";
+
+/// How completions are put to use.
+const COMPLETIONS: &str = "\
+Examples:
+  kavach completions bash > /etc/bash_completion.d/kavach
+  kavach completions zsh > ~/.zfunc/_kavach
+  kavach completions fish > ~/.config/fish/completions/kavach.fish";
 
 /// An operating system for the authority of AI agents: who may act for whom, what, and on what record.
 #[derive(Debug, Parser)]
@@ -62,6 +70,12 @@ enum Command {
     Api(ApiCommand),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
+    /// Print a script that completes this command line in a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Print the help of every command
     #[command(hide = true)]
     Reference,
@@ -81,6 +95,12 @@ enum HostCommand {
     Doctor,
     /// Copy a database in a file, while a server runs on it or not
     Backup(command::backup::Backup),
+    /// Check and show the configuration, and what can be set
+    #[command(subcommand)]
+    Config(command::config::Command),
+    /// Show and apply the steps by which the database's schema grows
+    #[command(subcommand)]
+    Migrate(command::migrate::Migrate),
 }
 
 #[derive(Debug, Args)]
@@ -128,6 +148,11 @@ enum ApiCommand {
     Export(command::moving::Export),
     /// Fill an empty tenant with an exported one: all of it, or nothing
     Import(command::moving::Import),
+    /// Follow the record: a line for each thing that is decided or done, as it happens
+    Events(Box<command::events::Events>),
+    /// Tell why something was, or would be, allowed or denied
+    #[command(subcommand)]
+    Explain(command::explain::Explain),
 }
 
 /// Runs what the process was asked to run.
@@ -179,10 +204,15 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             output.json(kavachos_http::openapi().trim_end().as_bytes());
             Ok(Outcome::Done)
         }
+        Command::Completions { shell } => {
+            output.json(&completions(shell));
+            Ok(Outcome::Done)
+        }
         Command::Host(HostCommand::Doctor) => block_on(
             Threads::One,
             command::doctor::run(&environment, &flags, output),
         ),
+        Command::Host(HostCommand::Config(command)) => command.run(&environment, flags, output),
         Command::Host(_) if cli.global.url.is_some() => {
             let message = "this command is about a server of its own: leave `--url` out";
             Err(Failure::Usage(message.to_owned()))
@@ -242,9 +272,11 @@ fn host(
             command::dev::run(server, environment, output),
         ),
         HostCommand::Serve(_) => block_on(Threads::Many, command::serve::run(server, output)),
-        HostCommand::Init | HostCommand::Doctor | HostCommand::Backup(_) => {
-            block_on(Threads::One, command::init::run(server, output))
-        }
+        HostCommand::Migrate(command) => block_on(Threads::One, command.run(server, output)),
+        HostCommand::Init
+        | HostCommand::Doctor
+        | HostCommand::Backup(_)
+        | HostCommand::Config(_) => block_on(Threads::One, command::init::run(server, output)),
     }
 }
 
@@ -254,6 +286,11 @@ async fn ask(
     config: &Config,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    if matches!(command, ApiCommand::Events(_)) && global.database.is_some() {
+        let message = "nothing happens in a database that no server holds: leave `--database` out, or read what is on \
+                       record with `kavach audit query`";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let client = match (&global.database, &global.url) {
         (Some(_), Some(_)) => {
             return Err(Failure::Usage(
@@ -313,6 +350,8 @@ async fn answer(
         ApiCommand::Audit(command) => command.run(client, output).await,
         ApiCommand::Export(command) => command.run(client, output).await,
         ApiCommand::Import(command) => command.run(client, output).await,
+        ApiCommand::Events(command) => command.run(client, output).await,
+        ApiCommand::Explain(command) => command.run(client, output).await,
     }
 }
 
@@ -335,6 +374,14 @@ fn block_on(
     let runtime = runtime
         .map_err(|error| Failure::Server(format!("the process gets no threads: {error}")))?;
     runtime.block_on(future)
+}
+
+/// The script for a shell, without the end of its last line.
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kavach", &mut script);
+    script.truncate(script.trim_ascii_end().len());
+    script
 }
 
 /// The help of every command, in the order of the commands.

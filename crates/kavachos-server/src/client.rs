@@ -117,6 +117,31 @@ impl Client {
         self.transport.close().await;
     }
 
+    /// Asks for records as they come, after the one that was seen last.
+    pub(crate) async fn follow(
+        &self,
+        path: &str,
+        query: &Query,
+        seen: Option<u64>,
+    ) -> Result<Body, Failure> {
+        let mut request = Request::get(query.on(path)).header(ACCEPT, "text/event-stream");
+        if let Some(seen) = seen {
+            request = request.header("last-event-id", seen);
+        }
+        let request = request
+            .body(Body::empty())
+            .map_err(|error| Failure::Usage(format!("this cannot be asked for: {error}")))?;
+        let response = self.transport.stream(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
+        let answer = self.whole(response).await;
+        Err(answer.err().unwrap_or(Failure::Stranger {
+            status: status.as_u16(),
+        }))
+    }
+
     async fn send(
         &self,
         method: Method,

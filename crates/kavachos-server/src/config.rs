@@ -1,13 +1,19 @@
 //! The configuration, and the one place that reads the environment.
 //!
 //! Promises: defaults < `kavach.toml` < `KAVACH_*` < flags; an unknown key in the file is refused and a variable that
-//! looks misspelt is reported; every error names the full key and where its value came from, and never repeats a
-//! secret. It does not know what the values are used for, but for the combinations that no server may run with.
+//! looks misspelt is reported; everything that is wrong is told at once, with the full key and where its value came
+//! from, and no secret is ever repeated. It does not know what the values are used for, but for the combinations that
+//! no server may run with.
 
 mod database;
+mod effective;
 mod file;
 mod layer;
+mod problem;
+mod reading;
 mod safety;
+mod schema;
+mod setting;
 mod value;
 
 use std::collections::BTreeMap;
@@ -18,10 +24,16 @@ use ipnet::IpNet;
 use kavachos::Loopback;
 use kavachos_core::secret::Secret;
 use kavachos_engine::Settings;
+use kavachos_http::Options;
 
 pub(crate) use self::database::Database;
+pub(crate) use self::effective::Effective;
+pub(crate) use self::layer::Flag;
 use self::layer::Layers;
-pub(crate) use self::layer::{ConfigError, Flag, reference};
+pub(crate) use self::problem::{ConfigError, Origin, Problem};
+use self::reading::Reading;
+pub(crate) use self::schema::{example, schema};
+pub(crate) use self::setting::reference;
 pub(crate) use self::value::{Connections, Key, Listen, Log, LogForm, Presence, is_loopback};
 
 /// The file that is read when it is there and no other is named.
@@ -41,7 +53,7 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the environment and the name under which the program was started.
     pub(crate) fn of_process() -> Self {
-        let ours = |name: &str| name.starts_with(layer::PREFIX) || name == "CARGO";
+        let ours = |name: &str| name.starts_with(setting::PREFIX) || name == "CARGO";
         let variables = std::env::vars_os()
             .map(|(name, value)| {
                 (
@@ -82,6 +94,8 @@ impl Environment {
 /// Everything that was configured, by source.
 pub(crate) struct Config {
     layers: Layers,
+    /// What is wrong with the file and the variables as such.
+    problems: Vec<Problem>,
     /// Variables that look misspelt.
     pub(crate) warnings: Vec<String>,
 }
@@ -107,8 +121,8 @@ pub(crate) struct Server {
     pub(crate) connections: Connections,
     /// What is logged, and how.
     pub(crate) log: Log,
-    /// The largest file that is imported over HTTP; `None` for the usual.
-    pub(crate) max_import_bytes: Option<u64>,
+    /// The largest file that is imported over HTTP.
+    pub(crate) max_import_bytes: u64,
     /// Limits.
     pub(crate) settings: Settings,
 }
@@ -129,62 +143,89 @@ impl Config {
         environment: &Environment,
         flags: &[(Flag, String)],
     ) -> Result<Self, ConfigError> {
+        let config = Self::gather(environment, flags);
+        ConfigError::unless_none(config.problems.clone())?;
+        Ok(config)
+    }
+
+    /// The same, whatever is wrong with it.
+    pub(crate) fn gather(environment: &Environment, flags: &[(Flag, String)]) -> Self {
         let mut layers = Layers::default();
         let named = flags
             .iter()
             .find(|(flag, _)| *flag == Flag::Config)
             .map(|(_, path)| path.as_str());
         let named = named.or_else(|| environment.get("KAVACH_CONFIG"));
-        match named {
-            Some(path) => file::read(Path::new(path), &mut layers)?,
-            None if Path::new(FILE).exists() => file::read(Path::new(FILE), &mut layers)?,
-            None => {}
-        }
-        layers.add_environment(environment)?;
+        let mut problems = match named {
+            Some(path) => file::read(Path::new(path), &mut layers),
+            None if Path::new(FILE).exists() => file::read(Path::new(FILE), &mut layers),
+            None => Vec::new(),
+        };
+        problems.extend(layers.add_environment(environment));
         layers.add_flags(flags);
-        Ok(Self {
+        Self {
             layers,
-            warnings: layer::misspelt(environment),
-        })
+            problems,
+            warnings: misspelt(environment),
+        }
+    }
+
+    /// Everything that is wrong, for a server and for commands.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.read_server().1;
+        problems.extend(self.read_client().1);
+        problem::in_order(problems)
     }
 
     /// What a server needs, checked as a whole.
     pub(crate) fn server(&self) -> Result<Server, ConfigError> {
-        let layers = &self.layers;
-        let listen = layers.read("listen", value::listen)?.unwrap_or_default();
-        let issuer = layers
-            .read("issuer", value::url)?
-            .unwrap_or_else(|| Uri::from_static(DEFAULT_URL));
-        let server = Server {
-            database: self.database(),
-            listen,
-            issuer,
-            admin_key: layers
-                .read_secret("admin_key", value::operator_key)?
-                .map(|(secret, _)| secret),
-            master_key: layers
-                .read_secret("master_key", value::master_key)?
-                .map(|(secret, _)| secret),
-            loopback: layers
-                .read("fetch.loopback", value::loopback)?
-                .unwrap_or_default(),
-            trusted_proxies: layers
-                .read("trusted_proxies", value::networks)?
-                .unwrap_or_default(),
-            connections: self.connections()?,
-            log: Log {
-                filter: layers
-                    .read("log.filter", value::log_filter)?
-                    .unwrap_or_else(value::default_log_filter),
-                form: layers
-                    .read("log.format", value::log_form)?
-                    .unwrap_or(LogForm::Plain),
-            },
-            max_import_bytes: layers.read("import.max_bytes", value::count)?,
-            settings: self.settings()?,
-        };
-        safety::check(&server, layers)?;
+        let (server, problems) = self.read_server();
+        ConfigError::unless_none(problems)?;
         Ok(server)
+    }
+
+    /// What can be read of it, with defaults for the rest, and what is wrong.
+    fn read_server(&self) -> (Server, Vec<Problem>) {
+        let mut reading = Reading::of(&self.layers);
+        let server = Server {
+            database: Database::new(
+                &reading
+                    .value("database", value::text)
+                    .unwrap_or_else(|| DATABASE.to_owned()),
+            ),
+            listen: reading.value("listen", value::listen).unwrap_or_default(),
+            issuer: reading
+                .value("issuer", value::url)
+                .unwrap_or_else(|| Uri::from_static(DEFAULT_URL)),
+            admin_key: reading
+                .secret("admin_key", value::operator_key)
+                .map(|(secret, _)| secret),
+            master_key: reading
+                .secret("master_key", value::master_key)
+                .map(|(secret, _)| secret),
+            loopback: reading
+                .choice("fetch.loopback", &value::LOOPBACKS)
+                .unwrap_or_default(),
+            trusted_proxies: reading
+                .value("trusted_proxies", value::networks)
+                .unwrap_or_default(),
+            connections: connections(&mut reading),
+            log: Log {
+                filter: reading
+                    .value("log.filter", value::log_filter)
+                    .unwrap_or_else(value::default_log_filter),
+                form: reading
+                    .choice("log.format", &value::LOG_FORMS)
+                    .unwrap_or_default(),
+            },
+            max_import_bytes: max_import_bytes(&mut reading),
+            settings: settings(&mut reading),
+        };
+        let mut problems = self.problems.clone();
+        problems.append(&mut reading.problems);
+        let unsafe_settings = safety::check(&server, &self.layers, &problems);
+        problems.extend(unsafe_settings);
+        (server, problems)
     }
 
     /// The database.
@@ -192,80 +233,32 @@ impl Config {
         Database::new(self.layers.text("database").unwrap_or(DATABASE))
     }
 
-    fn connections(&self) -> Result<Connections, ConfigError> {
-        let mut connections = Connections::default();
-        let (max, idle) = (&mut connections.max, &mut connections.idle);
-        self.layers
-            .set("connections.max", max, value::connections)?;
-        self.layers
-            .set("connections.idle_seconds", idle, value::idle_time)?;
-        Ok(connections)
-    }
-
-    fn settings(&self) -> Result<Settings, ConfigError> {
-        let mut settings = Settings::default();
-        let layers = &self.layers;
-        layers.set(
-            "agents.max_per_owner",
-            &mut settings.agents_per_owner,
-            value::count,
-        )?;
-        layers.set(
-            "agents.max_grants",
-            &mut settings.grants_per_agent,
-            value::count,
-        )?;
-        layers.set(
-            "agents.key_ttl_seconds",
-            &mut settings.agent_key_ttl,
-            value::seconds,
-        )?;
-        layers.set(
-            "agents.max_denials_per_minute",
-            &mut settings.denials_per_minute,
-            value::count,
-        )?;
-        layers.set(
-            "delegations.max_children",
-            &mut settings.children_per_grant,
-            value::count,
-        )?;
-        layers.set(
-            "delegations.ttl_seconds",
-            &mut settings.delegation_ttl,
-            value::seconds,
-        )?;
-        layers.set(
-            "directory.max_entries",
-            &mut settings.directory_entries,
-            value::count,
-        )?;
-        Ok(settings)
+    /// Every setting with its value and where it came from.
+    pub(crate) fn effective(&self) -> Vec<Effective> {
+        effective::of(&self.layers)
     }
 
     /// What a command needs to reach a server.
     pub(crate) fn client(&self) -> Result<Client, ConfigError> {
-        let url = self.layers.read("url", value::url)?;
-        let key = self.layers.read_secret("key", value::secret)?;
-        let key = match key {
-            Some((secret, origin)) => Some(Key {
-                secret,
-                from: origin,
-            }),
-            None if url
-                .as_ref()
-                .is_none_or(|url| *url == Uri::from_static(DEFAULT_URL)) =>
-            {
-                self.dev_key()?
-            }
-            None => None,
+        let (mut client, problems) = self.read_client();
+        ConfigError::unless_none(problems)?;
+        if client.key.is_none() && client.url == Uri::from_static(DEFAULT_URL) {
+            client.key = self.dev_key()?;
+        }
+        Ok(client)
+    }
+
+    fn read_client(&self) -> (Client, Vec<Problem>) {
+        let mut reading = Reading::of(&self.layers);
+        let key = reading.secret("key", value::secret);
+        let client = Client {
+            url: reading
+                .value("url", value::url)
+                .unwrap_or_else(|| Uri::from_static(DEFAULT_URL)),
+            key: key.map(|(secret, from)| Key { secret, from }),
+            ca_file: reading.value("ca_file", value::text).map(PathBuf::from),
         };
-        let ca_file = self.layers.text("ca_file").map(PathBuf::from);
-        Ok(Client {
-            url: url.unwrap_or_else(|| Uri::from_static(DEFAULT_URL)),
-            key,
-            ca_file,
-        })
+        (client, reading.problems)
     }
 
     /// The key that `kavach dev` keeps beside the database.
@@ -274,10 +267,11 @@ impl Config {
         if !path.exists() {
             return Ok(None);
         }
-        let from = format!("the file `{}`", path.display());
-        let secret = layer::read_secret_file("key", &path, &from).and_then(|text| {
-            value::secret(&text).map_err(|message| ConfigError::new("key", &from, message))
-        })?;
+        let origin = Origin::File(format!("the file `{}`", path.display()));
+        let text = layer::read_secret_file("key", &path, &origin)?;
+        let secret =
+            value::secret(&text).map_err(|message| Problem::new("key", &origin, message))?;
+        let from = origin.to_string();
         Ok(Some(Key { secret, from }))
     }
 
@@ -285,6 +279,47 @@ impl Config {
     pub(crate) fn secret_files(&self) -> Vec<PathBuf> {
         self.layers.secret_files()
     }
+}
+
+fn max_import_bytes(reading: &mut Reading<'_>) -> u64 {
+    let mut max = Options::default().max_import_bytes;
+    reading.count("import.max_bytes", &mut max);
+    max
+}
+
+fn connections(reading: &mut Reading<'_>) -> Connections {
+    let mut connections = Connections::default();
+    reading.count("connections.max", &mut connections.max);
+    reading.seconds("connections.idle_seconds", &mut connections.idle);
+    connections
+}
+
+fn settings(reading: &mut Reading<'_>) -> Settings {
+    let mut settings = Settings::default();
+    reading.count("agents.max_per_owner", &mut settings.agents_per_owner);
+    reading.count("agents.max_grants", &mut settings.grants_per_agent);
+    reading.seconds("agents.key_ttl_seconds", &mut settings.agent_key_ttl);
+    reading.count(
+        "agents.max_denials_per_minute",
+        &mut settings.denials_per_minute,
+    );
+    reading.count("delegations.max_children", &mut settings.children_per_grant);
+    reading.seconds("delegations.ttl_seconds", &mut settings.delegation_ttl);
+    reading.count("directory.max_entries", &mut settings.directory_entries);
+    settings
+}
+
+/// A word about each variable that looks like a misspelt one of ours.
+fn misspelt(environment: &Environment) -> Vec<String> {
+    let names = environment.variables.keys();
+    let ours = names.filter(|name| name.starts_with(setting::PREFIX));
+    ours.filter_map(|name| {
+        let meant = setting::misspelt(name)?;
+        Some(format!(
+            "warning: the variable {name} has no effect; did you mean {meant}?"
+        ))
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -309,8 +344,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let mut flags = flags.to_vec();
         flags.push((Flag::Config, path.display().to_string()));
-        let server =
-            Config::load(&environment(variables), &flags).and_then(|config| config.server());
+        let server = Config::gather(&environment(variables), &flags).server();
         let place = format!("{}", path.display());
         server.map_err(|error| error.to_string().replace(&place, "kavach.toml"))
     }
@@ -349,12 +383,51 @@ mod tests {
         );
         assert_eq!(
             refused("[agents]\nmax_per_owner = -1\n", &[]),
-            "`agents.max_per_owner` (kavach.toml, line 2): `-1` is no whole number from 1"
+            "`agents.max_per_owner` (kavach.toml, line 2): `-1` is no whole number from 1 to 1000000000"
         );
         assert!(refused("listen = [\n", &[]).starts_with("`kavach.toml` (line 1): "));
         assert!(
             refused("admin_key = \"kv_key_x\"", &[]).contains("secrets do not belong in this file")
         );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let text = "listen = \"here\"\ncolour = 1\n[agents]\nmax_grants = \"7\"\n[log]\nformat = \"xml\"\n";
+        let variables = [
+            ("KAVACH_ISSUER", "http://kavach.example.com"),
+            ("KAVACH_TRUSTED_PROXIES", "0.0.0.0/0"),
+            ("KAVACH_MASTER_KEY", "kv_key_hunter2"),
+        ];
+        let told = refused(text, &variables);
+        let about: Vec<&str> = told
+            .lines()
+            .map(|line| line.split(':').next().unwrap())
+            .collect();
+        assert_eq!(
+            about,
+            [
+                "`listen` (kavach.toml, line 1)",
+                "`colour` (kavach.toml, line 2)",
+                "`agents.max_grants` (kavach.toml, line 4)",
+                "`log.format` (kavach.toml, line 6)",
+                "`master_key` (variable KAVACH_MASTER_KEY)",
+                "`issuer` (variable KAVACH_ISSUER)",
+                "`trusted_proxies` (variable KAVACH_TRUSTED_PROXIES)",
+            ],
+            "{told}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn what_does_not_parse_is_told_once_and_its_values_are_not_judged() {
+        let told = refused("a = \nb = 1 2\ncolour = 1\n", &[]);
+        assert!(
+            told.contains("(line 1)") && told.contains("(line 2)"),
+            "{told}"
+        );
+        assert!(!told.contains("colour"), "{told}");
     }
 
     #[test]

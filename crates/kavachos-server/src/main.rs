@@ -14,6 +14,7 @@ mod connection;
 mod descriptors;
 mod dev_key;
 mod escape;
+mod event_stream;
 mod failure;
 mod log;
 mod master_key;

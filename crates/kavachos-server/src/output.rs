@@ -133,8 +133,18 @@ impl Output {
     pub(crate) fn failure(&mut self, failure: &Failure) {
         match failure {
             Failure::Refused(refusal) if self.form == Form::Json => self.json(&refusal.body),
+            Failure::Config(error) => {
+                for problem in error.problems() {
+                    self.note(&format!("error: {problem}"));
+                }
+            }
             other => self.note(&format!("error: {other}")),
         }
+    }
+
+    /// Whether nothing can be printed any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.out.failed.is_some()
     }
 
     /// Whether something could not be printed although somebody could still read it (a full disk, say).

@@ -230,14 +230,15 @@ pub(crate) fn failure(reason: &str) -> Failure {
 }
 
 /// The signals that ask a process to end.
-struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     count: watch::Receiver<u32>,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    /// Receives them from now on.
+    pub(crate) fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
             signal(kind).map_err(|error| failure(&format!("signals cannot be received: {error}")))
@@ -260,7 +261,7 @@ impl Signals {
     }
 
     /// Waits until so many signals have come.
-    async fn received(&self, count: u32) {
+    pub(crate) async fn received(&self, count: u32) {
         // The sender lives as long as the process.
         let _ = self
             .count
@@ -272,12 +273,13 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    /// Receives them from now on.
+    pub(crate) fn new() -> Result<Self, Failure> {
         Ok(Self {})
     }
 
     /// Waits until so many signals have come.
-    async fn received(&self, count: u32) {
+    pub(crate) async fn received(&self, count: u32) {
         for _ in 0..count {
             // Without signals the process ends at once, which loses nothing that was acknowledged.
             let _ = tokio::signal::ctrl_c().await;

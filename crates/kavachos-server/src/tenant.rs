@@ -2,8 +2,8 @@
 
 use kavachos::{Builder, Kavach};
 use kavachos_engine::Error;
-use kavachos_store::migration::MIGRATIONS;
-use kavachos_store::postgres;
+use kavachos_store::migration::{History, MIGRATIONS};
+use kavachos_store::{postgres, sqlite};
 
 use crate::config::{self, Database};
 use crate::failure::Failure;
@@ -32,6 +32,25 @@ pub(crate) async fn of_command(config: &config::Server) -> Result<Kavach, Failur
     build(config, Missing::Refuse, Builder::without_couriers).await
 }
 
+/// Brings a database to the schema of this binary, and makes it if it is not there.
+pub(crate) async fn migrated(config: &config::Server) -> Result<(), Failure> {
+    let kavach = build(config, Missing::Create, Builder::without_couriers).await?;
+    kavach.close().await;
+    Ok(())
+}
+
+/// How far each migration has come. Makes and changes nothing.
+pub(crate) fn history(database: &Database) -> Result<History, Failure> {
+    match database {
+        Database::File(path) => {
+            sqlite::history(path, MIGRATIONS).map_err(|error| Failure::Database(error.to_string()))
+        }
+        Database::Postgres(url) => {
+            postgres::history(url, MIGRATIONS).map_err(|error| Failure::Database(error.to_string()))
+        }
+    }
+}
+
 async fn build(
     config: &config::Server,
     missing: Missing,
@@ -47,11 +66,8 @@ async fn build(
         .trusted_proxies(config.trusted_proxies.clone())
         .public_url(&config.issuer.to_string())
         .fetching_from_loopback(config.loopback)
-        .master_key(master_key::of(config)?);
-    let builder = match config.max_import_bytes {
-        Some(bytes) => builder.max_import_bytes(bytes),
-        None => builder,
-    };
+        .master_key(master_key::of(config)?)
+        .max_import_bytes(config.max_import_bytes);
     change(builder)
         .build()
         .await

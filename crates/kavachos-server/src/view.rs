@@ -46,15 +46,22 @@ pub(crate) fn table(things: &[Value], members: &[&str]) -> Vec<String> {
         .iter()
         .map(|member| label(member).to_uppercase())
         .collect();
-    let cell = |thing: &Value, member: &str| {
-        thing
-            .get(member)
-            .map_or(NOTHING.to_owned(), |value| lines(value).join("; "))
-    };
     let rows = things
         .iter()
         .map(|thing| members.iter().map(|member| cell(thing, member)).collect());
     aligned(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
+}
+
+/// One thing in a line, for those that come one by one.
+pub(crate) fn row(thing: &Value, members: &[&str]) -> String {
+    let cells: Vec<String> = members.iter().map(|member| cell(thing, member)).collect();
+    cells.join(GAP)
+}
+
+fn cell(thing: &Value, member: &str) -> String {
+    thing
+        .get(member)
+        .map_or(NOTHING.to_owned(), |value| lines(value).join("; "))
 }
 
 /// Rows with their columns under each other.

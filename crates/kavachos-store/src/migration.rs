@@ -4,6 +4,7 @@
 //! release, and contract later: so an older binary can go on beside a newer one, until a migration states that it
 //! cannot ([`Migration::min_binary`]).
 
+use kavachos_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 /// One step of the schema.
@@ -29,6 +30,45 @@ pub enum Pending {
     Apply,
     /// Refuse to open the database.
     Refuse,
+}
+
+/// How far a migration has come in a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It was applied as this binary has it.
+    Applied,
+    /// It is still to be applied.
+    Pending,
+    /// It was applied, and is not the one that this binary has.
+    Edited,
+    /// It was applied by a binary that knows more than this one.
+    Unknown,
+}
+
+/// One migration, as a database and this binary have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Whose tables.
+    pub owner: String,
+    /// Its number among those of its owner.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// What was applied, or what would be.
+    pub checksum: Vec<u8>,
+    /// How far it has come.
+    pub progress: Progress,
+    /// When it was applied.
+    pub time: Option<Timestamp>,
+}
+
+/// All migrations that a database or this binary has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Those of this binary in their order, then those that only the database has.
+    pub migrations: Vec<Told>,
+    /// Why this binary cannot use the database, if it cannot.
+    pub obstacle: Option<SchemaError>,
 }
 
 /// Why a schema cannot be used by this binary.

@@ -28,7 +28,15 @@ const MEMBERS: [&str; 13] = [
 ];
 const COLUMNS: [&str; 6] = ["id", "status", "agentId", "action", "resource", "expiresAt"];
 
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach approval list --status pending
+  kavach approval show approval_01h455vb4pex5vsknk084sn02q
+  kavach approval approve approval_01h455vb4pex5vsknk084sn02q --digest DIGEST";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Approval {
     /// List requests, newest first
     List(List),

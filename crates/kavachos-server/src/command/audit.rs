@@ -14,11 +14,19 @@ use crate::names;
 use crate::output::{Form, Output};
 use crate::view;
 
-const COLUMNS: [&str; 8] = [
+/// What of a record stands in a line.
+pub(super) const COLUMNS: [&str; 8] = [
     "time", "kind", "outcome", "code", "agent", "action", "resource", "id",
 ];
 
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach audit query --agent reader --outcome denied
+  kavach audit query --kind agent.revoked --since 2026-11-21T00:00:00Z --json";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Audit {
     /// List records, newest first
     Query(Box<Query>),
@@ -71,7 +79,7 @@ enum Format {
 
 /// All that are given must hold.
 #[derive(Debug, Args)]
-struct Filter {
+pub(super) struct Filter {
     /// The agent that acted or was acted upon, by id or name
     #[arg(long)]
     agent: Option<String>,
@@ -147,7 +155,8 @@ impl Export {
 }
 
 impl Filter {
-    async fn query(self, client: &Client) -> Result<Parameters, Failure> {
+    /// The parameters of these filters.
+    pub(super) async fn query(self, client: &Client) -> Result<Parameters, Failure> {
         let outcome = self
             .outcome
             .and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));

@@ -57,6 +57,12 @@ impl Authorize {
     }
 
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
+        let question = self.question(client).await?;
+        client.post("/api/v1/authorize", Some(&question)).await
+    }
+
+    /// The body of the question.
+    pub(super) async fn question(self, client: &Client) -> Result<Value, Failure> {
         let agent = match &self.agent {
             Some(agent) => Some(names::agent(client, agent).await?),
             None => None,
@@ -82,7 +88,7 @@ impl Authorize {
             .with("arguments", self.arguments)
             .with("cost", self.cost)
             .with("context", context);
-        client.post("/api/v1/authorize", Some(&body.object())).await
+        Ok(body.object())
     }
 }
 

@@ -29,7 +29,14 @@ const MEMBERS: [&str; 15] = [
 ];
 const COLUMNS: [&str; 5] = ["id", "name", "audience", "shown", "status"];
 
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach resource create --audience https://tools.example.com --name tools --scope 'mcp:github:* read and write repositories'
+  kavach resource list --json";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Resource {
     /// Register a tool server; its key is printed once
     Create(Create),

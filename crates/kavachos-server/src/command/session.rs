@@ -23,7 +23,14 @@ const MEMBERS: [&str; 10] = [
 ];
 const COLUMNS: [&str; 6] = ["id", "shown", "status", "openedBy", "usedAt", "expiresAt"];
 
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach session open ada@example.com --json
+  kavach session list demo:ada";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Session {
     /// Open a session for a human; its token is printed once
     Open(Human),

@@ -30,7 +30,14 @@ const COLUMNS: [&str; 6] = ["id", "url", "kinds", "status", "waiting", "dead"];
 const TESTED: [&str; 4] = ["acknowledged", "status", "problem", "auditId"];
 const DELIVERY: [&str; 5] = ["auditId", "status", "attempts", "nextAt", "problem"];
 
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach webhook create https://hooks.example.com/kavach --kind 'agent.*,user.banned'
+  kavach webhook test webhook_01h455vb4pex5vsknk084sn02q";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Webhook {
     /// Make a webhook; the secret that its messages are signed with is printed once
     Create(Create),

@@ -3,45 +3,84 @@
 use kavachos::Loopback;
 
 use super::Server;
-use super::layer::{ConfigError, Layers};
+use super::layer::Layers;
+use super::problem::Problem;
 use super::value::is_loopback;
 
-/// Refuses settings under which credentials would travel in clear text, or anybody could say where they come from.
-pub(super) fn check(server: &Server, layers: &Layers) -> Result<(), ConfigError> {
-    let own = is_loopback(&server.issuer);
-    if server.issuer.scheme_str() == Some("http") && !own {
-        let message = "credentials would travel in clear text: use the https address at which people reach this server";
-        return Err(layers.conflict("issuer", message));
-    }
-    if let Some(address) = server.listen.reachable()
-        && own
-    {
-        let message = format!(
+/// Settings under which credentials would travel in clear text, or anybody could say where they come from.
+struct Rule {
+    /// The settings that it is about, first the one to blame. If one of them cannot be read, nothing is said.
+    about: &'static [&'static str],
+    /// Why a server would not be safe.
+    broken: fn(&Server) -> Option<String>,
+}
+
+const RULES: [Rule; 4] = [
+    Rule {
+        about: &["issuer"],
+        broken: clear_text,
+    },
+    Rule {
+        about: &["listen", "issuer"],
+        broken: unnamed,
+    },
+    Rule {
+        about: &["fetch.loopback", "listen"],
+        broken: lent,
+    },
+    Rule {
+        about: &["trusted_proxies"],
+        broken: gullible,
+    },
+];
+
+/// Everything that is not safe about a server, but for settings with problems of their own.
+pub(super) fn check(server: &Server, layers: &Layers, known: &[Problem]) -> Vec<Problem> {
+    let is_read = |key: &&str| !known.iter().any(|problem| problem.key == **key);
+    let judged = RULES.iter().filter(|rule| rule.about.iter().all(&is_read));
+    judged
+        .filter_map(|rule| {
+            let message = (rule.broken)(server)?;
+            Some(layers.conflict(rule.about.first()?, message))
+        })
+        .collect()
+}
+
+fn clear_text(server: &Server) -> Option<String> {
+    let unsafe_scheme = server.issuer.scheme_str() == Some("http") && !is_loopback(&server.issuer);
+    unsafe_scheme.then(|| {
+        "credentials would travel in clear text: use the https address at which people reach this server"
+            .to_owned()
+    })
+}
+
+fn unnamed(server: &Server) -> Option<String> {
+    let address = server.listen.reachable()?;
+    is_loopback(&server.issuer).then(|| {
+        format!(
             "others can reach {address}, but the public address is `{}`: set `issuer` to the https address of the proxy \
              in front, or listen on 127.0.0.1",
             server.issuer
-        );
-        return Err(layers.conflict("listen", message));
-    }
-    if let Some(address) = server.listen.reachable()
-        && server.loopback == Loopback::Allowed
-    {
-        let message = format!(
+        )
+    })
+}
+
+fn lent(server: &Server) -> Option<String> {
+    let address = server.listen.reachable()?;
+    (server.loopback == Loopback::Allowed).then(|| {
+        format!(
             "others can reach {address}, and could let this server call others of this machine: leave it out, or listen \
              on 127.0.0.1"
-        );
-        return Err(layers.conflict("fetch.loopback", message));
-    }
-    if server
-        .trusted_proxies
-        .iter()
-        .any(|network| network.prefix_len() == 0)
-    {
-        let message =
-            "this trusts every address, so that anybody could claim any: name your proxies";
-        return Err(layers.conflict("trusted_proxies", message));
-    }
-    Ok(())
+        )
+    })
+}
+
+fn gullible(server: &Server) -> Option<String> {
+    let trusted = &server.trusted_proxies;
+    let all = trusted.iter().any(|network| network.prefix_len() == 0);
+    all.then(|| {
+        "this trusts every address, so that anybody could claim any: name your proxies".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -50,8 +89,8 @@ mod tests {
     use super::super::{Config, ConfigError};
 
     fn loaded(variables: &[(&str, &str)]) -> Result<(), ConfigError> {
-        Config::load(&environment(variables), &[])
-            .and_then(|config| config.server())
+        Config::gather(&environment(variables), &[])
+            .server()
             .map(drop)
     }
 

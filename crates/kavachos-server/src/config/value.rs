@@ -1,7 +1,7 @@
 //! Texts of settings, read. Errors say what is wrong with the text, never whose it is, and never repeat a secret.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
 use std::time::Duration;
 
 use http::Uri;
@@ -13,17 +13,15 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 /// The port of a server that was told nothing else.
 const PORT: u16 = 3000;
 /// How many addresses a server listens on at the most.
-const MAX_LISTEN: usize = 16;
+pub(super) const MAX_LISTEN: usize = 16;
 /// How many proxies or networks of them are trusted at the most.
-const MAX_PROXIES: usize = 256;
+pub(super) const MAX_PROXIES: usize = 256;
 /// How many connections a server has at the same time unless told otherwise.
 const CONNECTIONS: u32 = 10_000;
-/// How many it may be told to have.
-const MAX_CONNECTIONS: u32 = 1_000_000;
 /// How long a connection may be idle unless told otherwise.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long it may be told to be, in seconds: a day.
-const MAX_IDLE_SECONDS: u32 = 86_400;
+/// What is logged unless told otherwise.
+pub(super) const DEFAULT_LOG_FILTER: LevelFilter = LevelFilter::INFO;
 /// How much of a wrong text is repeated.
 const MAX_SHOWN: usize = 80;
 
@@ -63,9 +61,10 @@ pub(crate) struct Log {
 }
 
 /// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LogForm {
     /// For people.
+    #[default]
     Plain,
     /// One JSON object a line.
     Json,
@@ -105,6 +104,15 @@ impl Listen {
     }
 }
 
+/// As it would be configured.
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses = self.addresses().into_iter();
+        let texts: Vec<String> = addresses.map(|(address, _)| address.to_string()).collect();
+        f.write_str(&texts.join(","))
+    }
+}
+
 /// Whether a server runs without an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -136,8 +144,20 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     Ok(Listen::At(addresses))
 }
 
+/// A text that says something.
+pub(super) fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty: leave it out, or say something".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// An address with a scheme and a host, without credentials and without a query. A closing slash does not matter.
 pub(crate) fn url(text: &str) -> Result<Uri, String> {
+    if text.contains('@') {
+        // What stands before it may be a password.
+        return Err("holds an `@`: leave user name and password out".to_owned());
+    }
     let wrong = || {
         format!(
             "`{}` is no address like `https://kavach.example.com`",
@@ -146,10 +166,8 @@ pub(crate) fn url(text: &str) -> Result<Uri, String> {
     };
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| wrong())?;
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let authority = uri
-        .authority()
-        .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
-    if scheme && authority && uri.query().is_none() {
+    let host = uri.host().is_some_and(|host| !host.is_empty());
+    if scheme && host && uri.query().is_none() {
         Ok(uri)
     } else {
         Err(wrong())
@@ -186,12 +204,34 @@ pub(super) fn master_key(text: &str) -> Result<Secret, String> {
     }
 }
 
-pub(super) fn loopback(text: &str) -> Result<Loopback, String> {
-    match text {
-        "allow" => Ok(Loopback::Allowed),
-        "refuse" => Ok(Loopback::Refused),
-        _ => Err(format!("`{}` is neither `allow` nor `refuse`", clip(text))),
-    }
+/// Whether webhooks may go to this machine, by name.
+pub(super) const LOOPBACKS: [(&str, Loopback); 2] =
+    [("refuse", Loopback::Refused), ("allow", Loopback::Allowed)];
+/// The forms of log lines by name.
+pub(super) const LOG_FORMS: [(&str, LogForm); 2] =
+    [("plain", LogForm::Plain), ("json", LogForm::Json)];
+
+/// The names of these.
+pub(super) fn names<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+    choices.iter().map(|(name, _)| *name).collect()
+}
+
+/// The name of this one.
+pub(super) fn name_of<T: PartialEq + Copy>(choices: &[(&'static str, T)], wanted: T) -> String {
+    let mut found = choices.iter().filter(|(_, choice)| *choice == wanted);
+    found.next().map_or("", |(name, _)| *name).to_owned()
+}
+
+/// One of these, by its name.
+pub(super) fn choice<T: Copy>(choices: &[(&'static str, T)], text: &str) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<String> = choices
+            .iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        format!("`{}` is not {}", clip(text), names.join(" or "))
+    })
 }
 
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
@@ -217,30 +257,19 @@ fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
-pub(super) fn count<T: FromStr + Default + PartialOrd>(text: &str) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| *number > T::default());
-    number.ok_or_else(|| format!("`{}` is no whole number from 1", clip(text)))
-}
-
-fn count_to(max: u32, text: &str) -> Result<u32, String> {
-    let number = count(text).ok().filter(|number| *number <= max);
+/// A whole number from 1.
+pub(super) fn count_to(max: u64, text: &str) -> Result<u64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=max).contains(number));
     number.ok_or_else(|| format!("`{}` is no whole number from 1 to {max}", clip(text)))
 }
 
-pub(super) fn connections(text: &str) -> Result<u32, String> {
-    count_to(MAX_CONNECTIONS, text)
-}
-
-pub(super) fn idle_time(text: &str) -> Result<Duration, String> {
-    count_to(MAX_IDLE_SECONDS, text).map(|seconds| Duration::from_secs(seconds.into()))
-}
-
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    count(text).map(Duration::from_secs)
-}
-
 pub(super) fn log_filter(text: &str) -> Result<Targets, String> {
-    text.parse().map_err(|_| {
+    let filter = Some(text).filter(|text| !text.is_empty());
+    let filter = filter.and_then(|text| text.parse().ok());
+    filter.ok_or_else(|| {
         format!(
             "`{}` is no filter like `info` or `warn,kavachos=debug`",
             clip(text)
@@ -249,15 +278,7 @@ pub(super) fn log_filter(text: &str) -> Result<Targets, String> {
 }
 
 pub(super) fn default_log_filter() -> Targets {
-    Targets::new().with_default(LevelFilter::INFO)
-}
-
-pub(super) fn log_form(text: &str) -> Result<LogForm, String> {
-    match text {
-        "plain" => Ok(LogForm::Plain),
-        "json" => Ok(LogForm::Json),
-        _ => Err(format!("`{}` is neither `plain` nor `json`", clip(text))),
-    }
+    Targets::new().with_default(DEFAULT_LOG_FILTER)
 }
 
 #[cfg(test)]
@@ -314,13 +335,27 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_may_hold_is_bounded() {
-        assert_eq!(connections("1"), Ok(1));
-        assert_eq!(connections("1000000"), Ok(MAX_CONNECTIONS));
-        assert_eq!(idle_time("86400"), Ok(Duration::from_secs(86_400)));
-        for bad in ["", "0", "-1", "1000001", "4294967296", "many"] {
-            assert!(connections(bad).is_err(), "{bad}");
-            assert!(idle_time(bad).is_err(), "{bad}");
+    fn a_number_is_whole_and_within_its_bounds() {
+        assert_eq!((count_to(9, "1"), count_to(9, "9")), (Ok(1), Ok(9)));
+        for bad in ["", "0", "-1", "10", "18446744073709551616", "many", "1.0"] {
+            assert!(count_to(9, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_choice_is_one_of_its_names() {
+        assert_eq!(choice(&LOG_FORMS, "json"), Ok(LogForm::Json));
+        assert_eq!(name_of(&LOG_FORMS, LogForm::Json), "json");
+        assert_eq!(
+            choice(&LOOPBACKS, "yes"),
+            Err("`yes` is not `refuse` or `allow`".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_repeated() {
+        for address in ["https://ada:hunter2@x", "https://ada:hunter2@x y"] {
+            assert!(!url(address).unwrap_err().contains("hunter2"));
         }
     }
 

@@ -513,3 +513,33 @@ fn a_human_decides_with_the_token_of_a_session_as_the_credential() {
     place.done(format!("approval approve {id} --digest {digest}"));
     assert_eq!(place.run("user list").code, 1);
 }
+
+#[test]
+fn a_decision_is_explained_from_its_record_and_before_it_is_made() {
+    both_ways(|place| {
+        create(place, "reader", ADA, "read mcp:github:*");
+        let asked = place.run("authorize --json --agent reader write mcp:github:repos");
+        assert_eq!(asked.code, 1);
+        let id = asked.member("auditId");
+        let told = place.done(format!("explain record {id}"));
+        assert!(
+            told.out.contains("permission_denied") && told.out.contains("remedy"),
+            "{told:?}"
+        );
+        let json = place.done(format!("explain record --json {id}"));
+        assert_eq!(json.member("code"), "permission_denied");
+        // It was explained, so the code is 0 for what is allowed and for what is not.
+        let call = "explain call --agent reader";
+        let denied = place.done(format!("{call} write mcp:github:repos"));
+        assert!(
+            denied.out.contains("path 1: permission_denied") && denied.out.contains("other action"),
+            "{denied:?}"
+        );
+        let allowed = place
+            .done(format!("{call} --json read mcp:github:repos"))
+            .json();
+        assert_eq!(allowed["data"]["allowed"], true);
+        let missing = place.run("explain record audit_01h455vb4pex5vsknk084sn02q");
+        assert_eq!(missing.code, 1);
+    });
+}

@@ -5,6 +5,10 @@
 mod backup;
 mod commands;
 #[cfg(test)]
+mod completions;
+#[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod crash;
@@ -14,6 +18,8 @@ mod descriptors;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod doctor;
+#[cfg(test)]
+mod events;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod full_disk;
@@ -21,6 +27,8 @@ mod help;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod ledger_of_many;
+#[cfg(test)]
+mod migrations;
 #[cfg(test)]
 mod moving;
 mod server;

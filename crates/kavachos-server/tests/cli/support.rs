@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before the test fails.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait before looking again.
 const POLL: Duration = Duration::from_millis(10);
 /// How often to look: for a minute, as anything else.
@@ -164,7 +164,7 @@ fn code(status: ExitStatus) -> i32 {
 }
 
 /// What a process prints; threads that share a server may all look.
-type Lines = Mutex<Receiver<String>>;
+pub(crate) type Lines = Mutex<Receiver<String>>;
 
 /// A server that runs; dropping it kills this one process.
 pub(crate) struct Server {
@@ -289,7 +289,8 @@ impl Drop for Server {
     }
 }
 
-fn lines(stream: impl Read + Send + 'static) -> Lines {
+/// The lines of a stream as they come.
+pub(crate) fn lines(stream: impl Read + Send + 'static) -> Lines {
     let (send, received) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines() {

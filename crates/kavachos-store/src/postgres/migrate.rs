@@ -55,6 +55,8 @@ async fn applied(client: &Client) -> Result<Applied, OpenError> {
         let step = Step {
             checksum: row.try_get(2)?,
             min_binary: min_binary.try_into().map_err(unreadable)?,
+            name: row.try_get(4)?,
+            time: Timestamp::from_micros(row.try_get(5)?),
         };
         let number = number.try_into().map_err(unreadable)?;
         applied.insert((row.try_get(0)?, number), step);

@@ -38,7 +38,7 @@ use crate::row::{Query, Row};
 use crate::writer::front::Front;
 
 pub use self::error::OpenError;
-pub use self::open::{Options, plan, read};
+pub use self::open::{Options, history, plan, read};
 pub use crate::host::Host;
 pub use crate::migration::Pending;
 

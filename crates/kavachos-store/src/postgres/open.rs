@@ -16,10 +16,11 @@ use super::session::{Session, planned};
 use super::writer::{Known, Line, Writer};
 use crate::answer::ReadError;
 use crate::host::Host;
-use crate::migration::{MIGRATIONS, Migration, Pending};
+use crate::migration::{History, MIGRATIONS, Migration, Pending};
 use crate::row::{Query, Row};
 use crate::writer::front::{Front, QUEUED_BATCHES, queue_of_batches, queue_of_reads};
 use crate::writer::job::Desk;
+use crate::writer::schema::Schema;
 use crate::writer::shared::Shared;
 
 /// How many readers a store has unless told otherwise; point reads are short.
@@ -67,13 +68,25 @@ impl Options {
 /// # Errors
 /// As [`PostgresStore::open`], for what is wrong with the server or its schema.
 pub fn plan(url: &str, migrations: &[Migration]) -> Result<Vec<Migration>, OpenError> {
+    Ok(schema(url)?.pending(migrations)?)
+}
+
+/// How far each of these migrations, and each that the database has, has come. Makes and changes nothing, and needs no
+/// lock. Blocks.
+///
+/// # Errors
+/// As [`PostgresStore::open`], for what is wrong with the server. What is wrong with the schema is told as obstacle.
+pub fn history(url: &str, migrations: &[Migration]) -> Result<History, OpenError> {
+    Ok(schema(url)?.history(migrations))
+}
+
+fn schema(url: &str) -> Result<Schema, OpenError> {
     let target = Target::parse(url)?;
     // On a thread of its own, since the caller's may be one of a runtime, which must not be blocked by another.
-    let schema = thread::scope(|scope| {
+    thread::scope(|scope| {
         let asked = scope.spawn(|| runtime()?.block_on(planned(&target)));
         asked.join().unwrap_or_else(|_| Err(interrupted()))
-    })?;
-    Ok(schema.pending(migrations)?)
+    })
 }
 
 /// Reads a database as it is now, beside the process that holds it. Changes nothing and needs no lock. Blocks.

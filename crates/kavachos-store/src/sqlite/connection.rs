@@ -66,10 +66,25 @@ impl Database {
             })
     }
 
+    /// Opens a connection that only reads, once, and leaves no file behind. SQLite makes a write-ahead log even to read,
+    /// where there is none; then nobody has the database open, and it can be read as one that does not change.
+    pub(super) fn observer(&self) -> rusqlite::Result<Connection> {
+        let mut log = self.shown().as_os_str().to_owned();
+        log.push("-wal");
+        match self.shown().to_str().filter(|_| !Path::new(&log).exists()) {
+            None => self.reader(),
+            Some(path) => self.reading(unchanging(path), OpenFlags::SQLITE_OPEN_URI),
+        }
+    }
+
     /// Opens a connection that only reads.
     pub(super) fn reader(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(self.shown(), flags)?;
+        self.reading(self.shown(), OpenFlags::empty())
+    }
+
+    fn reading(&self, name: impl AsRef<Path>, more: OpenFlags) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+        let connection = Connection::open_with_flags(name, flags)?;
         connection.busy_timeout(self.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
         connection.pragma_update(None, "query_only", "ON")?;
@@ -122,6 +137,15 @@ impl Database {
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
     }
+}
+
+/// A file as a URI that says that it does not change (SQLite, Uniform Resource Identifiers, 3.2).
+fn unchanging(path: &str) -> String {
+    let path = path
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    format!("file:{path}?immutable=1")
 }
 
 fn sync_fully(connection: &Connection) -> rusqlite::Result<()> {

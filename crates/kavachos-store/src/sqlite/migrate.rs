@@ -71,7 +71,8 @@ fn take_step(
     transaction.commit()
 }
 
-fn schema(connection: &Connection, path: &Path) -> Result<Schema, OpenError> {
+/// What the database says of its own schema.
+pub(super) fn schema(connection: &Connection, path: &Path) -> Result<Schema, OpenError> {
     let read = || -> rusqlite::Result<Option<Schema>> {
         let count: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -106,6 +107,8 @@ fn applied(connection: &Connection) -> rusqlite::Result<Applied> {
         let step = Step {
             checksum: row.get(2)?,
             min_binary: row.get(3)?,
+            name: row.get(4)?,
+            time: Timestamp::from_micros(row.get(5)?),
         };
         Ok((key, step))
     })?;

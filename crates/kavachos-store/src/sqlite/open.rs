@@ -18,10 +18,11 @@ use super::writer::{Session, Writer};
 use super::{log, migrate, reader};
 use crate::answer::ReadError;
 use crate::host::Host;
-use crate::migration::{MIGRATIONS, Migration, Pending, SchemaError};
+use crate::migration::{History, MIGRATIONS, Migration, Pending, SchemaError};
 use crate::row::{Query, Row};
 use crate::writer::front::{Front, QUEUED_BATCHES, queue_of_batches, queue_of_reads};
 use crate::writer::job::Desk;
+use crate::writer::schema::Schema;
 use crate::writer::shared::Shared;
 
 /// How many readers a store has unless told otherwise; point reads are short.
@@ -77,14 +78,27 @@ impl Options {
 /// # Errors
 /// As [`SqliteStore::open`], for what is wrong with the file or its schema.
 pub fn plan(path: &Path, migrations: &[Migration]) -> Result<Vec<Migration>, OpenError> {
+    Ok(schema(path)?.pending(migrations)?)
+}
+
+/// How far each of these migrations, and each that the database has, has come. Makes and changes nothing, and needs no
+/// lock.
+///
+/// # Errors
+/// As [`SqliteStore::open`], for what is wrong with the file. What is wrong with its schema is told as obstacle.
+pub fn history(path: &Path, migrations: &[Migration]) -> Result<History, OpenError> {
+    Ok(schema(path)?.history(migrations))
+}
+
+fn schema(path: &Path) -> Result<Schema, OpenError> {
     if !path.exists() {
-        return Ok(migrations.to_vec());
+        return Ok(Schema::Empty);
     }
     let database = Database::new(Some(path.to_owned()), BUSY_TIMEOUT, None);
     let connection = database
-        .reader()
+        .observer()
         .map_err(|error| OpenError::of(&error, path))?;
-    migrate::pending(&connection, migrations, path)
+    migrate::schema(&connection, path)
 }
 
 /// Reads a database as it is now, beside the process that holds it. Changes nothing and needs no lock. Blocks.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::migration::{Migration, SchemaError};
+use kavachos_core::time::Timestamp;
+
+use crate::migration::{History, Migration, Progress, SchemaError, Told};
 
 /// What marks a database as ours.
 pub(crate) const APPLICATION_NAME: &str = "kavachos";
@@ -22,6 +24,8 @@ pub(crate) type Applied = HashMap<(String, u32), Step>;
 pub(crate) struct Step {
     pub(crate) checksum: Vec<u8>,
     pub(crate) min_binary: u32,
+    pub(crate) name: String,
+    pub(crate) time: Timestamp,
 }
 
 impl Schema {
@@ -37,6 +41,65 @@ impl Schema {
             }
         }
     }
+}
+
+impl Schema {
+    /// Every migration and how far it has come.
+    pub(crate) fn history(&self, known: &[Migration]) -> History {
+        let none = Applied::new();
+        let applied = match self {
+            Self::Empty => &none,
+            Self::Ours(applied) => applied,
+        };
+        let mut migrations: Vec<Told> = known.iter().map(|step| told(step, applied)).collect();
+        migrations.extend(unknown(applied, known));
+        History {
+            migrations,
+            obstacle: self.pending(known).err(),
+        }
+    }
+}
+
+fn told(step: &Migration, applied: &Applied) -> Told {
+    let done = applied.get(&key(step));
+    let checksum = done.map_or_else(|| step.checksum().to_vec(), |done| done.checksum.clone());
+    let progress = match done {
+        None => Progress::Pending,
+        Some(_) if checksum == step.checksum() => Progress::Applied,
+        Some(_) => Progress::Edited,
+    };
+    Told {
+        owner: step.owner.to_owned(),
+        number: step.number,
+        name: step.name.to_owned(),
+        checksum,
+        progress,
+        time: done.map(|done| done.time),
+    }
+}
+
+/// What only the database has, in order.
+fn unknown(applied: &Applied, known: &[Migration]) -> Vec<Told> {
+    let is_known = |owner: &str, number: u32| {
+        known
+            .iter()
+            .any(|step| step.owner == owner && step.number == number)
+    };
+    let others = applied
+        .iter()
+        .filter(|((owner, number), _)| !is_known(owner, *number));
+    let mut others: Vec<Told> = others
+        .map(|((owner, number), step)| Told {
+            owner: owner.clone(),
+            number: *number,
+            name: step.name.clone(),
+            checksum: step.checksum.clone(),
+            progress: Progress::Unknown,
+            time: Some(step.time),
+        })
+        .collect();
+    others.sort_by(|left, right| (&left.owner, left.number).cmp(&(&right.owner, right.number)));
+    others
 }
 
 /// Only a binary that is too old is refused; a database that is ahead of it otherwise is fine. Tables of a plugin

@@ -17,7 +17,8 @@ pub(crate) const INSERT_KILL: &str =
 pub(crate) const INSERT_MIGRATION: &str = "INSERT INTO migration (owner, number, name, checksum, min_binary, time) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 /// The migrations that were applied.
-pub(crate) const APPLIED: &str = "SELECT owner, number, checksum, min_binary FROM migration";
+pub(crate) const APPLIED: &str =
+    "SELECT owner, number, checksum, min_binary, name, time FROM migration";
 /// What the database says it is.
 pub(crate) const APPLICATION: &str = "SELECT value FROM meta WHERE name = 'application'";
 /// Says what it is.

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use kavachos_store::conformance::{self, ManualClock, recompute};
-use kavachos_store::migration::{CORE, Migration, SchemaError};
-use kavachos_store::postgres::{OpenError, Options, Pending, PostgresStore, plan};
+use kavachos_store::migration::{CORE, Migration, Progress, SchemaError};
+use kavachos_store::postgres::{OpenError, Options, Pending, PostgresStore, history, plan};
 use kavachos_store::{Batch, CommitError, Effect, Health, Observer, Store, Write};
 use kavachos_test::postgres::{Cluster, PASSWORD, name_of};
 
@@ -252,9 +252,25 @@ fn pending_migrations_are_planned_applied_once_and_only_when_asked() {
     let url = cluster.database();
     let planned = |options: &Options| plan(&url, &options.migrations).unwrap().len();
     let mut grown = options(&url);
+    let states = |options: &Options| -> Vec<Progress> {
+        let history = history(&url, &options.migrations).unwrap();
+        history
+            .migrations
+            .into_iter()
+            .map(|step| step.progress)
+            .collect()
+    };
     assert_eq!(planned(&grown), grown.migrations.len());
+    assert_eq!(
+        states(&grown),
+        vec![Progress::Pending; grown.migrations.len()]
+    );
     drop(open(&url));
     assert_eq!(planned(&grown), 0);
+    assert_eq!(
+        states(&grown),
+        vec![Progress::Applied; grown.migrations.len()]
+    );
     grown.migrations.push(Migration {
         owner: "conformance",
         number: 2,

@@ -13,8 +13,8 @@ use std::time::Duration;
 use kavachos_core::counter::Rule;
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_store::conformance::{self, ManualClock, recompute};
-use kavachos_store::migration::{CORE, Migration, SchemaError};
-use kavachos_store::sqlite::{OpenError, Options, Pending, SqliteStore, plan};
+use kavachos_store::migration::{CORE, Migration, Progress, SchemaError};
+use kavachos_store::sqlite::{OpenError, Options, Pending, SqliteStore, history, plan};
 use kavachos_store::{
     Batch, CommitError, Effect, Health, Observer, Query, Store, Take, Write, handle,
 };
@@ -290,6 +290,54 @@ fn pending_migrations_are_planned_applied_once_and_only_when_asked() {
     grown.pending = Pending::Apply;
     assert_eq!(count(&open(&grown).unwrap(), "more"), 0);
     assert_eq!(count(&open(&grown).unwrap(), "more"), 0);
+}
+
+#[test]
+fn a_history_tells_how_far_each_migration_has_come_and_leaves_no_trace() {
+    let place = Place::new();
+    let told = |options: &Options| history(&place.path(), &options.migrations).unwrap();
+    let states = |options: &Options| -> Vec<Progress> {
+        let migrations = told(options).migrations.into_iter();
+        migrations.map(|migration| migration.progress).collect()
+    };
+    let mut options = place.options();
+    let all = options.migrations.len();
+    assert_eq!(states(&options), vec![Progress::Pending; all]);
+    assert!(!place.path().exists());
+    drop(place.open());
+    let files = || {
+        std::fs::read_dir(place.path().parent().unwrap())
+            .unwrap()
+            .count()
+    };
+    let before = files();
+    assert_eq!(states(&options), vec![Progress::Applied; all]);
+    assert!(
+        told(&options)
+            .migrations
+            .iter()
+            .all(|step| step.time.is_some())
+    );
+    // While a store has it open there is a write-ahead log, and it is read.
+    let open = place.open();
+    assert_eq!(states(&options), vec![Progress::Applied; all]);
+    drop(open);
+    assert_eq!(files(), before);
+
+    options.migrations[1].sql = "CREATE TABLE other (a {int})";
+    let last = options.migrations.pop().unwrap();
+    let history = told(&options);
+    let state = |at: usize| history.migrations[at].progress;
+    assert_eq!((state(0), state(1)), (Progress::Applied, Progress::Edited));
+    let unknown = history.migrations.last().unwrap();
+    assert_eq!(
+        (unknown.progress, unknown.name.as_str()),
+        (Progress::Unknown, last.name)
+    );
+    assert!(matches!(
+        history.obstacle,
+        Some(SchemaError::Edited { number: 2, .. })
+    ));
 }
 
 #[test]

@@ -1,0 +1,414 @@
+//! The settings: the one table that the file, the environment, the help, the schema and the example are read from.
+
+use std::time::Duration;
+
+use kavachos_engine::{MAX_KEY_TTL, Settings};
+use kavachos_http::Options;
+
+use super::value::{self, Connections, Listen};
+use super::{DATABASE, DEFAULT_URL};
+
+/// What the names of our variables begin with.
+pub(super) const PREFIX: &str = "KAVACH_";
+/// How many characters may differ for a name to be taken for a misspelt one.
+const MAX_DISTANCE: usize = 2;
+/// The largest number that a limit may be set to.
+const MAX_COUNT: u64 = 1_000_000_000;
+/// The largest file that a server may be told to import: a pebibyte, more than any disk takes.
+const MAX_IMPORT_BYTES: u64 = 1 << 50;
+/// How many connections a server may be told to have.
+const MAX_CONNECTIONS: u64 = 1_000_000;
+/// How long a connection may be allowed to be idle: a day.
+const MAX_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest life of a delegation that may be set as the usual one: ten years.
+const MAX_DELEGATION_TTL: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+/// How the address of a server begins.
+const HTTP: &str = "^[Hh][Tt][Tt][Pp][Ss]?://";
+
+/// What a value is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// A text that is not empty; one that can be right matches the pattern.
+    Text { pattern: Option<&'static str> },
+    /// Texts; in one text they are separated by commas.
+    List { min: usize, max: usize },
+    /// A whole number from 1.
+    Count { max: u64 },
+    /// One of these texts.
+    Choice(fn() -> Vec<&'static str>),
+    /// May also come from a file that a variable with `_FILE` at its end names; never from `kavach.toml`, never shown.
+    Secret,
+}
+
+/// What holds where a setting is not given.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Preset {
+    /// This.
+    Value(fn() -> String),
+    /// Nothing; it could be something like this.
+    Unset { example: &'static str },
+}
+
+/// A setting: its key in the file, its variable, and what it is.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) key: &'static str,
+    pub(super) variable: &'static str,
+    pub(super) about: &'static str,
+    pub(super) form: Form,
+    pub(super) preset: Preset,
+}
+
+impl Setting {
+    const fn new(key: &'static str, variable: &'static str, about: &'static str) -> Self {
+        Self {
+            key,
+            variable,
+            about,
+            form: Form::Text { pattern: None },
+            preset: Preset::Unset { example: "" },
+        }
+    }
+
+    const fn of(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    const fn up_to(self, max: u64) -> Self {
+        self.of(Form::Count { max })
+    }
+
+    const fn or(self, value: fn() -> String) -> Self {
+        let preset = Preset::Value(value);
+        Self { preset, ..self }
+    }
+
+    const fn like(self, example: &'static str) -> Self {
+        let preset = Preset::Unset { example };
+        Self { preset, ..self }
+    }
+
+    /// Whether its value is a secret.
+    pub(super) const fn is_secret(&self) -> bool {
+        matches!(self.form, Form::Secret)
+    }
+
+    /// The table of the file that it is in, and its name there.
+    pub(super) fn place(&self) -> (Option<&'static str>, &'static str) {
+        match self.key.split_once('.') {
+            Some((table, name)) => (Some(table), name),
+            None => (None, self.key),
+        }
+    }
+
+    /// The value that holds where none is given.
+    pub(super) fn default(&self) -> Option<String> {
+        match self.preset {
+            Preset::Value(value) => Some(value()),
+            Preset::Unset { .. } => None,
+        }
+    }
+}
+
+/// Every setting there is: first those of a server, then those of the command line.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting::new(
+        "database",
+        "KAVACH_DATABASE",
+        "the database: a file, or `postgres://...`",
+    )
+    .or(|| DATABASE.to_owned()),
+    Setting::new("listen", "KAVACH_LISTEN", "addresses to listen on")
+        .of(Form::List {
+            min: 1,
+            max: value::MAX_LISTEN,
+        })
+        .or(|| Listen::Loopback.to_string()),
+    Setting::new(
+        "issuer",
+        "KAVACH_ISSUER",
+        "the public address, https unless it is this machine",
+    )
+    .of(Form::Text {
+        pattern: Some(HTTP),
+    })
+    .or(|| DEFAULT_URL.to_owned()),
+    Setting::new(
+        "admin_key",
+        "KAVACH_ADMIN_KEY",
+        "an operator key that lives as long as it is set",
+    )
+    .of(Form::Secret),
+    Setting::new(
+        "master_key",
+        "KAVACH_MASTER_KEY",
+        "what the secrets of webhooks are derived from, instead of the file beside the database",
+    )
+    .of(Form::Secret),
+    Setting::new(
+        "fetch.loopback",
+        "KAVACH_FETCH_LOOPBACK",
+        "`allow` lets webhooks go to this machine, without TLS too: for development; else `refuse`",
+    )
+    .of(Form::Choice(|| value::names(&value::LOOPBACKS)))
+    .or(|| value::name_of(&value::LOOPBACKS, kavachos::Loopback::default())),
+    Setting::new(
+        "trusted_proxies",
+        "KAVACH_TRUSTED_PROXIES",
+        "networks whose X-Forwarded-For counts",
+    )
+    .of(Form::List {
+        min: 0,
+        max: value::MAX_PROXIES,
+    })
+    .or(String::new),
+    Setting::new(
+        "connections.max",
+        "KAVACH_CONNECTIONS_MAX",
+        "connections at the same time; further ones wait",
+    )
+    .up_to(MAX_CONNECTIONS)
+    .or(|| Connections::default().max.to_string()),
+    Setting::new(
+        "connections.idle_seconds",
+        "KAVACH_CONNECTIONS_IDLE_SECONDS",
+        "how long a client may send no request, or take nothing of its answer",
+    )
+    .up_to(MAX_IDLE.as_secs())
+    .or(|| seconds(Connections::default().idle)),
+    Setting::new(
+        "log.filter",
+        "KAVACH_LOG",
+        "what is logged, as in `warn,kavachos=debug`",
+    )
+    .or(|| value::DEFAULT_LOG_FILTER.to_string()),
+    Setting::new("log.format", "KAVACH_LOG_FORMAT", "`plain` or `json`")
+        .of(Form::Choice(|| value::names(&value::LOG_FORMS)))
+        .or(|| value::name_of(&value::LOG_FORMS, value::LogForm::default())),
+    Setting::new(
+        "agents.max_per_owner",
+        "KAVACH_AGENTS_MAX_PER_OWNER",
+        "agents of one human",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().agents_per_owner.to_string()),
+    Setting::new(
+        "agents.max_grants",
+        "KAVACH_AGENTS_MAX_GRANTS",
+        "live grants of one agent",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().grants_per_agent.to_string()),
+    Setting::new(
+        "agents.key_ttl_seconds",
+        "KAVACH_AGENTS_KEY_TTL_SECONDS",
+        "life of an agent's key",
+    )
+    .up_to(MAX_KEY_TTL.as_secs())
+    .or(|| seconds(Settings::default().agent_key_ttl)),
+    Setting::new(
+        "agents.max_denials_per_minute",
+        "KAVACH_AGENTS_MAX_DENIALS_PER_MINUTE",
+        "denials of one agent on record one by one",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().denials_per_minute.to_string()),
+    Setting::new(
+        "delegations.max_children",
+        "KAVACH_DELEGATIONS_MAX_CHILDREN",
+        "live delegations below one grant",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().children_per_grant.to_string()),
+    Setting::new(
+        "delegations.ttl_seconds",
+        "KAVACH_DELEGATIONS_TTL_SECONDS",
+        "life of a delegation",
+    )
+    .up_to(MAX_DELEGATION_TTL.as_secs())
+    .or(|| seconds(Settings::default().delegation_ttl)),
+    Setting::new(
+        "import.max_bytes",
+        "KAVACH_IMPORT_MAX_BYTES",
+        "the largest file that `POST /api/v1/import` takes",
+    )
+    .up_to(MAX_IMPORT_BYTES)
+    .or(|| Options::default().max_import_bytes.to_string()),
+    Setting::new(
+        "directory.max_entries",
+        "KAVACH_DIRECTORY_MAX_ENTRIES",
+        "users, agents, grants, keys kept in memory",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().directory_entries.to_string()),
+    Setting::new(
+        "url",
+        "KAVACH_URL",
+        "the server that the command line talks to",
+    )
+    .of(Form::Text {
+        pattern: Some(HTTP),
+    })
+    .or(|| DEFAULT_URL.to_owned()),
+    Setting::new("key", "KAVACH_KEY", "the command line's credential").of(Form::Secret),
+    Setting::new(
+        "ca_file",
+        "KAVACH_CA_FILE",
+        "authorities that the command line trusts for TLS, besides the public ones",
+    )
+    .like("authorities.pem"),
+];
+
+fn seconds(time: Duration) -> String {
+    time.as_secs().to_string()
+}
+
+/// The setting with this key.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// Whether settings are kept in a table of this name.
+pub(super) fn is_table(name: &str) -> bool {
+    SETTINGS
+        .iter()
+        .any(|setting| setting.place().0 == Some(name))
+}
+
+/// The settings as they are documented in the help.
+pub(crate) fn reference() -> String {
+    let row = |setting: &Setting| {
+        let Setting {
+            key,
+            variable,
+            about,
+            ..
+        } = setting;
+        let names = if setting.is_secret() {
+            format!("{variable}, {variable}_FILE")
+        } else {
+            format!("{key}, {variable}")
+        };
+        format!("  {names}\n      {about}\n")
+    };
+    let rows: String = SETTINGS.iter().map(row).collect();
+    format!(
+        "Settings, by key in kavach.toml and by variable (secrets by variable or file only):\n{rows}"
+    )
+}
+
+/// The key that was meant by one that is none: nearly the same, or the same without its table.
+pub(super) fn meant_by(key: &str) -> Option<&'static str> {
+    let in_file = SETTINGS.iter().filter(|setting| !setting.is_secret());
+    let mut same_name = in_file.filter(|setting| key == setting.place().1);
+    nearest(key, |setting| setting.key).or_else(|| match (same_name.next(), same_name.next()) {
+        (Some(setting), None) => Some(setting.key),
+        _ => None,
+    })
+}
+
+/// The variable that was meant by one that is none. Others are left alone: an orchestrator that runs a service named
+/// `kavach` sets `KAVACH_PORT` and more.
+pub(super) fn misspelt(variable: &str) -> Option<&'static str> {
+    let is = |setting: &Setting| {
+        let file = variable
+            .strip_suffix("_FILE")
+            .filter(|_| setting.is_secret());
+        variable == setting.variable || file == Some(setting.variable)
+    };
+    if variable == "KAVACH_CONFIG" || SETTINGS.iter().any(is) {
+        return None;
+    }
+    nearest(variable, |setting| setting.variable)
+}
+
+fn nearest(name: &str, of: impl Fn(&Setting) -> &'static str) -> Option<&'static str> {
+    let near = SETTINGS
+        .iter()
+        .map(|setting| (distance(name, of(setting)), of(setting)));
+    near.filter(|(distance, _)| *distance <= MAX_DISTANCE)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// How many characters must be inserted, deleted or replaced to make one text the other (Levenshtein).
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (above, from) in left.chars().enumerate() {
+        let mut diagonal = above;
+        let mut before = above + 1;
+        let mut next = vec![before];
+        for (to, upper) in right.iter().zip(row.iter().skip(1)) {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = *upper;
+            before = replaced.min(upper + 1).min(before + 1);
+            next.push(before);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distance_of_words_counts_their_differences() {
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("KAVACH_LISTN", "KAVACH_LISTEN", 1),
+        ] {
+            assert_eq!(
+                (distance(left, right), distance(right, left)),
+                (expected, expected),
+                "{left} {right}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_told_from_one_of_an_orchestrator() {
+        for (variable, meant) in [
+            ("KAVACH_LISTN", Some("KAVACH_LISTEN")),
+            ("KAVACH_ADMINKEY", Some("KAVACH_ADMIN_KEY")),
+            ("KAVACH_LISTEN", None),
+            ("KAVACH_KEY_FILE", None),
+            ("KAVACH_CONFIG", None),
+            ("KAVACH_SERVICE_PORT", None),
+            ("KAVACH_PORT_3000_TCP_ADDR", None),
+        ] {
+            assert_eq!(misspelt(variable), meant, "{variable}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_its_table_or_nearly_right_is_understood() {
+        for (key, meant) in [
+            ("agents.max_per_ownr", Some("agents.max_per_owner")),
+            ("agent.max_per_owner", Some("agents.max_per_owner")),
+            ("max_per_owner", Some("agents.max_per_owner")),
+            ("loopback", Some("fetch.loopback")),
+            ("colour", None),
+        ] {
+            assert_eq!(meant_by(key), meant, "{key}");
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            let others = SETTINGS.iter().skip(index + 1);
+            assert!(setting.variable.starts_with(PREFIX));
+            for other in others {
+                assert!(
+                    setting.key != other.key && setting.variable != other.variable,
+                    "{setting:?} {other:?}"
+                );
+            }
+        }
+    }
+}
