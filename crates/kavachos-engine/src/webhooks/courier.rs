@@ -128,7 +128,7 @@ impl Engine {
                 return Ok(());
             }
             let noted = self.note_new(&row).await?;
-            if !self.tell_due(&row).await? && !noted {
+            if !self.tell_due(id).await? && !noted {
                 return Ok(());
             }
         }
@@ -199,17 +199,20 @@ impl Engine {
     }
 
     /// Tells what is due, and writes down what came of it. Says whether there was anything.
-    async fn tell_due(&self, row: &WebhookRow) -> Result<bool> {
-        let due = self
-            .store()
-            .list(webhook::due(row.id, self.now(), MAX_ROUND))
-            .await?;
+    async fn tell_due(&self, id: WebhookId) -> Result<bool> {
+        let due = webhook::due(id, self.now(), MAX_ROUND);
+        let due = self.store().list(due).await?;
         if due.is_empty() {
             return Ok(false);
         }
+        // Read after what is due: what came after a rotation is not signed with the secret before it.
+        let row = self.store().find(webhook::by_id(id)).await?;
+        let Some(row) = row.filter(|row| row.status == ACTIVE) else {
+            return Ok(false);
+        };
         let told: Vec<_> = iter(due)
             .map(|delivery| async {
-                let told = self.tell(row, delivery.audit).await;
+                let told = self.tell(&row, delivery.audit).await;
                 (delivery, told)
             })
             .buffer_unordered(AT_ONCE)
@@ -221,10 +224,10 @@ impl Engine {
             let told = told?;
             is_gone |= told == Told::Gone;
             is_back |= matches!(told, Told::Acknowledged(_)) && delivery.attempts > 0;
-            writes.push(self.outcome(row.id, &delivery, told));
+            writes.push(self.outcome(id, &delivery, told));
         }
         if is_back {
-            writes.push(webhook::hasten(row.id, self.now()));
+            writes.push(webhook::hasten(id, self.now()));
         }
         let batch = Batch {
             writes,
@@ -232,7 +235,7 @@ impl Engine {
         };
         self.store().commit(batch).await?;
         if is_gone {
-            self.note_gone(row.id).await?;
+            self.note_gone(id).await?;
         }
         Ok(true)
     }

@@ -89,18 +89,6 @@ async fn a_call_that_is_allowed_is_200_with_who_it_is_and_the_record_says_so() {
 
 /// F25: what was let through is recorded as allowed, what was not as denied.
 #[tokio::test]
-async fn a_query_of_its_own_is_refused() {
-    let world = World::new().await;
-    let path = "/api/v1/forward-auth?x=1";
-    world
-        .app
-        .anonymous()
-        .get(path)
-        .await
-        .refused(400, "malformed_request");
-}
-
-#[tokio::test]
 async fn f25_the_record_says_what_the_proxy_was_told() {
     let world = World::new().await;
     for (method, uri, status) in [

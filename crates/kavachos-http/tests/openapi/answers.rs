@@ -59,7 +59,6 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("evaluateAll", 429, "-", PLAIN),
     ("evaluateAll", 500, "-", PLAIN),
     ("evaluateAll", 503, "-", PLAIN),
-    ("forwardAuthByPost", 400, "malformed_request", BY_GET),
     ("forwardAuthByPost", 401, "-", BY_GET),
     ("forwardAuthByPost", 401, "unauthenticated", BY_GET),
     ("forwardAuthByPost", 403, "forbidden", BY_GET),

@@ -14,7 +14,6 @@ use kavachos_engine::{AuditExport, AuditFormat, AuditRecord, Error};
 use schemars::json_schema;
 
 use crate::call::Call;
-use crate::error::Refusal;
 use crate::operation::{self, About, Description, Form, JSON, Operation};
 use crate::params::Params;
 use crate::reply::{Answered, Kind, Reply};
@@ -58,9 +57,11 @@ pub(crate) fn operation() -> Operation {
     };
     let names = AuditFormat::ALL.map(AuditFormat::as_str);
     let format = Form::known(json_schema!({ "type": "string", "enum": names, "default": "json" }));
-    filtered(Operation::get("/api/v1/audit/export", ABOUT, handle))
-        .query_of("format", "The form of the file.", format)
-        .refusing(&[Refusal::NotFound, Refusal::Conflict])
+    filtered(Operation::get("/api/v1/audit/export", ABOUT, handle)).query_of(
+        "format",
+        "The form of the file.",
+        format,
+    )
 }
 
 pub(crate) async fn handle(

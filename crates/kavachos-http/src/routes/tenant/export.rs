@@ -12,7 +12,6 @@ use kavachos_engine::{Error, TenantExport};
 use super::LINES;
 use crate::body::{Nothing, Question};
 use crate::call::Call;
-use crate::error::Refusal;
 use crate::operation::{About, Answer, Caller, Description, Form, Operation};
 use crate::reply::{Answered, Kind, Reply};
 use crate::state::State;
@@ -40,7 +39,7 @@ pub(crate) fn operation() -> Operation {
                keys. One that broke off has no last line, and is refused.",
         callers: &[Caller::Operator(Scope::TenantExport)],
     };
-    Operation::post("/api/v1/export", ABOUT, handle).refusing(&[Refusal::Conflict])
+    Operation::post("/api/v1/export", ABOUT, handle)
 }
 
 pub(crate) async fn handle(
