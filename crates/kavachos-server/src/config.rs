@@ -268,7 +268,7 @@ impl Config {
             return Ok(None);
         }
         let origin = Origin::File(format!("the file `{}`", path.display()));
-        let text = layer::read_secret_file("key", &path, &origin)?;
+        let text = layer::read_value_file("key", &path, &origin)?;
         let secret =
             value::secret(&text).map_err(|message| Problem::new("key", &origin, message))?;
         let from = origin.to_string();
@@ -448,6 +448,26 @@ mod tests {
             &[("KAVACH_ADMIN_KEY", "x"), ("KAVACH_ADMIN_KEY_FILE", "y")],
         );
         assert!(message.contains("KAVACH_ADMIN_KEY_FILE"), "{message}");
+    }
+
+    #[test]
+    fn any_variable_may_name_a_file_that_holds_the_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("database");
+        std::fs::write(&file, "postgres://db.internal/kavach\n").unwrap();
+        let told = |path: &Path| {
+            let path = path.to_string_lossy().into_owned();
+            refused(
+                "",
+                &[("KAVACH_DATABASE_FILE", &path), ("KAVACH_LISTEN", "here")],
+            )
+        };
+        assert!(!told(&file).contains("database"));
+        let missing = told(&directory.path().join("none"));
+        assert!(
+            missing.contains("`database` (variable KAVACH_DATABASE_FILE): cannot read"),
+            "{missing}"
+        );
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Layers {
             let origin = Origin::Variable(setting.variable.to_owned());
             let named = format!("{}_FILE", setting.variable);
             let direct = environment.get(setting.variable);
-            let file = environment.get(&named).filter(|_| setting.is_secret());
+            let file = environment.get(&named);
             match (direct, file) {
                 (Some(_), Some(_)) => {
                     let message = format!("{named} is set as well: set one of the two");
@@ -85,6 +85,13 @@ impl Layers {
                 }
                 (None, None) => {}
                 (Some(text), None) => self.put(setting.key, text.to_owned(), origin),
+                (None, Some(path)) if !setting.is_secret() => {
+                    let origin = Origin::Variable(named);
+                    match read_value_file(setting.key, Path::new(path), &origin) {
+                        Ok(text) => self.put(setting.key, text, origin),
+                        Err(problem) => problems.push(problem),
+                    }
+                }
                 (None, Some(path)) => {
                     let given = Given {
                         text: path.to_owned(),
@@ -150,7 +157,7 @@ impl Layers {
         };
         let secret = match given.place {
             Place::Here => read(&given.text),
-            Place::InFile => read(&read_secret_file(
+            Place::InFile => read(&read_value_file(
                 key,
                 Path::new(&given.text),
                 &given.origin,
@@ -166,8 +173,8 @@ impl Layers {
     }
 }
 
-/// Reads a file that holds one secret; line ends around it do not count.
-pub(super) fn read_secret_file(key: &str, path: &Path, origin: &Origin) -> Result<String, Problem> {
+/// Reads a file that holds one value; line ends around it do not count.
+pub(super) fn read_value_file(key: &str, path: &Path, origin: &Origin) -> Result<String, Problem> {
     let wrong = |reason: String| {
         Problem::new(
             key,
@@ -179,7 +186,7 @@ pub(super) fn read_secret_file(key: &str, path: &Path, origin: &Origin) -> Resul
         .map_err(|error| wrong(error.to_string()))?
         .len();
     if size > MAX_FILE_BYTES {
-        return Err(wrong("it is too large to hold a key".to_owned()));
+        return Err(wrong("it is too large to hold a value".to_owned()));
     }
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     Ok(text.trim().to_owned())

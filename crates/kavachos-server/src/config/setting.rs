@@ -36,7 +36,7 @@ pub(super) enum Form {
     Count { max: u64 },
     /// One of these texts.
     Choice(fn() -> Vec<&'static str>),
-    /// May also come from a file that a variable with `_FILE` at its end names; never from `kavach.toml`, never shown.
+    /// Never from `kavach.toml`, never shown.
     Secret,
 }
 
@@ -285,7 +285,7 @@ pub(crate) fn reference() -> String {
             ..
         } = setting;
         let names = if setting.is_secret() {
-            format!("{variable}, {variable}_FILE")
+            (*variable).to_owned()
         } else {
             format!("{key}, {variable}")
         };
@@ -293,7 +293,8 @@ pub(crate) fn reference() -> String {
     };
     let rows: String = SETTINGS.iter().map(row).collect();
     format!(
-        "Settings, by key in kavach.toml and by variable (secrets by variable or file only):\n{rows}"
+        "Settings, by key in kavach.toml and by variable (secrets by variable only). Every variable also with _FILE at its \
+         end, for a file that holds the value:\n{rows}"
     )
 }
 
@@ -311,9 +312,7 @@ pub(super) fn meant_by(key: &str) -> Option<&'static str> {
 /// `kavach` sets `KAVACH_PORT` and more.
 pub(super) fn misspelt(variable: &str) -> Option<&'static str> {
     let is = |setting: &Setting| {
-        let file = variable
-            .strip_suffix("_FILE")
-            .filter(|_| setting.is_secret());
+        let file = variable.strip_suffix("_FILE");
         variable == setting.variable || file == Some(setting.variable)
     };
     if variable == "KAVACH_CONFIG" || SETTINGS.iter().any(is) {
@@ -377,6 +376,7 @@ mod tests {
             ("KAVACH_ADMINKEY", Some("KAVACH_ADMIN_KEY")),
             ("KAVACH_LISTEN", None),
             ("KAVACH_KEY_FILE", None),
+            ("KAVACH_DATABASE_FILE", None),
             ("KAVACH_CONFIG", None),
             ("KAVACH_SERVICE_PORT", None),
             ("KAVACH_PORT_3000_TCP_ADDR", None),
