@@ -236,7 +236,7 @@ impl Engine {
         let mut batch = Batch {
             reads,
             writes: vec![approval::decide(id, reply.stage(), approver, now)],
-            entries: vec![self.answer_record(actor, reply.kind(), &row).await?],
+            entries: vec![self.approval_record(actor, reply.kind(), &row).await?],
             effects: vec![Changed::Approval(id).into()],
             ..Batch::default()
         };
@@ -276,7 +276,8 @@ impl Engine {
         Ok(above.chain(path_marks(path)).collect())
     }
 
-    async fn answer_record(
+    /// The record of what became of a request.
+    pub(crate) async fn approval_record(
         &self,
         actor: &Actor,
         kind: &'static str,

@@ -101,6 +101,11 @@ impl Engine {
             let mut batch = batch(&asked, &judged, entry);
             let limit = self.settings().approvals_per_agent;
             judged.asking.add_to(&mut batch, limit, now);
+            if let Asking::Asks(row) = &judged.asking {
+                // A record of its own, so that whoever is to answer can be told of nothing else.
+                let asks = self.approval_record(asked.actor, "approval.requested", row);
+                batch.entries.push(asks.await?);
+            }
             match self.store().commit(batch).await {
                 Ok(_) => {
                     let decision = answer(id, &judged);

@@ -483,23 +483,25 @@ async fn an_agent_has_only_so_many_requests_waiting() {
 }
 
 #[tokio::test]
-async fn each_decision_and_each_answer_is_one_record() {
+async fn each_decision_each_request_and_each_answer_is_one_record() {
     let deploy = Deploy::new().await;
     let size = || deploy.app.head().size;
     let before = size();
     let id = deploy.asked("main").await;
-    assert_eq!(size(), before + 1);
+    assert_eq!(size(), before + 2);
+    deploy.ask("main").await.decided("approval_pending");
+    assert_eq!(size(), before + 3);
     let reply = deploy.approve(&id).await.expect(200);
     assert_eq!(reply.at("/data/status"), "approved");
-    assert_eq!(size(), before + 2);
+    assert_eq!(size(), before + 4);
     deploy.ask("main").await.decided("allowed");
-    assert_eq!(size(), before + 3);
+    assert_eq!(size(), before + 5);
     let rows = deploy
         .app
         .audit(&format!("agentId={}", deploy.agent.id))
         .await;
-    let [used, approved, asked, ..] = rows.as_slice() else {
-        panic!("three records: {rows:?}");
+    let [used, approved, _, requested, asked, ..] = rows.as_slice() else {
+        panic!("five records: {rows:?}");
     };
     assert_eq!(
         (&used["kind"], &used["code"]),
@@ -514,11 +516,13 @@ async fn each_decision_and_each_answer_is_one_record() {
     assert_eq!(approved["subject"], json!(deploy.user));
     assert_eq!(approved["argumentsDigest"], used["argumentsDigest"]);
     assert_eq!(approved["grantPath"], used["grantPath"]);
+    assert_eq!(requested["kind"], "approval.requested");
+    assert_eq!(requested["details"], approved["details"]);
     assert_eq!(asked["code"], "approval_required");
     assert_eq!(asked["details"]["approval"], json!(id));
     // Who is refused is recorded too.
     deploy.approve(&id).await.refused(409, "conflict");
-    assert_eq!(size(), before + 4);
+    assert_eq!(size(), before + 6);
     let refused = deploy
         .app
         .audit("kind=approval.approved&outcome=denied")
