@@ -111,7 +111,7 @@ impl<'d> Page<'d> {
                 "<strong><a href=\"#{anchor}\">{name_shown}</a></strong>\n<ul>\n"
             ));
             for listed in self.listed(name) {
-                let id = text(&listed.operation["operationId"]);
+                let id = escaped(text(&listed.operation["operationId"]));
                 let summary = escaped(text(&listed.operation["summary"]));
                 self.raw(&format!("<li><a href=\"#{id}\">{summary}</a></li>\n"));
             }
@@ -126,7 +126,7 @@ impl<'d> Page<'d> {
             method,
             operation,
         } = *listed;
-        let id = text(&operation["operationId"]);
+        let id = escaped(text(&operation["operationId"]));
         self.raw(&format!(
             "<article id=\"{id}\">\n<h3><span class=\"method {method}\">{method}</span> <code>{}</code></h3>\n",
             escaped(path)
@@ -190,7 +190,10 @@ impl<'d> Page<'d> {
             } else {
                 ""
             };
-            let (name, place) = (escaped(text(&parameter["name"])), text(&parameter["in"]));
+            let (name, place) = (
+                escaped(text(&parameter["name"])),
+                escaped(text(&parameter["in"])),
+            );
             let form = self.form(&parameter["schema"]);
             let about = words(text(&parameter["description"]));
             self.raw(&format!(
@@ -243,7 +246,8 @@ impl<'d> Page<'d> {
                 }
             }
             self.raw(&format!(
-                "<tr><td><code>{status}</code></td><td>{told}</td></tr>\n"
+                "<tr><td><code>{}</code></td><td>{told}</td></tr>\n",
+                escaped(status)
             ));
         }
         self.raw("</table>\n");
@@ -254,7 +258,7 @@ impl<'d> Page<'d> {
         let schemas = self.document.pointer("/components/schemas");
         for (name, schema) in schemas.into_iter().flat_map(members) {
             self.raw(&format!(
-                "<article id=\"type-{name}\">\n<h3>{}</h3>\n",
+                "<article id=\"type-{0}\">\n<h3>{0}</h3>\n",
                 escaped(name)
             ));
             self.paragraph(text(&schema["description"]));
@@ -266,7 +270,7 @@ impl<'d> Page<'d> {
     /// In a few words, what a value looks like.
     fn form(&self, schema: &Value) -> String {
         if let Some(name) = named(schema) {
-            return format!("<a href=\"#type-{name}\">{}</a>", escaped(name));
+            return format!("<a href=\"#type-{0}\">{0}</a>", escaped(name));
         }
         for either in ["anyOf", "oneOf"] {
             let forms: Vec<_> = list(&schema[either])
@@ -291,7 +295,7 @@ impl<'d> Page<'d> {
         match kind.as_str() {
             "array" => format!("list of {}{}", self.form(&schema["items"]), limits(schema)),
             "" => "anything".to_owned(),
-            kind => format!("{kind}{}", limits(schema)),
+            kind => format!("{}{}", escaped(kind), limits(schema)),
         }
     }
 
@@ -473,8 +477,17 @@ mod tests {
                 "operationId": "x", "tags": ["T"], "summary": hostile, "description": hostile,
                 "parameters": [{ "name": hostile, "in": "query", "description": hostile,
                     "schema": { "type": "string", "pattern": hostile, "enum": [hostile] } }],
-                "responses": {},
+                "responses": { hostile: { "description": hostile, "content": { hostile: {} } } },
+            }, "put": {
+                "operationId": hostile, "tags": ["T"],
+                "parameters": [
+                    { "name": "a", "in": hostile, "schema": { "type": hostile } },
+                    { "name": "b", "in": "query", "schema": { "type": [hostile, "null"] } },
+                    { "name": "c", "in": "query",
+                        "schema": { "$ref": format!("#/components/schemas/{hostile}") } },
+                ],
             } } },
+            "components": { "schemas": { hostile: { "description": hostile } } },
         }));
         assert!(page.contains("&lt;script&gt;"));
         for tag in ["<script", "<i>", "<b>"] {

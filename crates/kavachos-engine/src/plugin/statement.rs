@@ -19,8 +19,9 @@ const BEFORE_TABLE: [&str; 7] = [
     "table",
     "update",
 ];
-/// These end the list of tables of a query.
-const AFTER_TABLES: [&str; 11] = [
+/// These end the list of tables of a query. Each is reserved in both databases, so none of them can be a table's other
+/// name there; `set` is not, see [`ends_tables`].
+const AFTER_TABLES: [&str; 10] = [
     "except",
     "group",
     "having",
@@ -29,7 +30,6 @@ const AFTER_TABLES: [&str; 11] = [
     "order",
     "returning",
     "select",
-    "set",
     "union",
     "where",
 ];
@@ -226,11 +226,7 @@ fn check_tables(id: &str, tokens: &[Token]) -> Result<(), String> {
                     check_call(text)?;
                 }
                 if let Some(in_tables) = frames.last_mut() {
-                    *in_tables = match text.as_str() {
-                        "from" => true,
-                        word if AFTER_TABLES.contains(&word) => false,
-                        _ => *in_tables,
-                    };
+                    *in_tables = text == "from" || (*in_tables && !ends_tables(tokens, at));
                 }
             }
             Token::Mark(b'(') if frames.len() >= MAX_DEPTH => {
@@ -241,10 +237,36 @@ fn check_tables(id: &str, tokens: &[Token]) -> Result<(), String> {
             Token::Mark(b',') if frames.last() == Some(&true) => {
                 return Err("it lists tables with a comma; write JOIN".to_owned());
             }
+            Token::Mark(b'.') => check_dot(before, rest.first())?,
             Token::Mark(_) | Token::Value => {}
         }
     }
     Ok(())
+}
+
+/// Whether the list of tables ends with this word. `FROM note_a set, agents` gives a table another name in PostgreSQL, so
+/// `set` ends it nowhere but in `DO UPDATE SET`.
+fn ends_tables(tokens: &[Token], at: usize) -> bool {
+    let word_at = |back: usize| {
+        at.checked_sub(back)
+            .and_then(|at| tokens.get(at))
+            .and_then(word)
+    };
+    match word_at(0) {
+        Some("set") => word_at(1) == Some("update") && word_at(2) == Some("do"),
+        Some(text) => AFTER_TABLES.contains(&text),
+        None => false,
+    }
+}
+
+/// A point stands between a table and its column, or in a number. PostgreSQL calls any function of one argument with
+/// `(value).function`.
+fn check_dot(before: Option<&Token>, after: Option<&Token>) -> Result<(), String> {
+    match (before, after) {
+        (Some(Token::Word(_)), Some(Token::Word(_) | Token::Mark(b'*')))
+        | (Some(Token::Value), Some(Token::Value)) => Ok(()),
+        _ => Err("a point stands between a table and its column, or in a number".to_owned()),
+    }
 }
 
 /// Whether a table is named after this word: not where rows are updated on a conflict or with what they refer to.
@@ -333,7 +355,7 @@ fn tokens(sql: &str) -> Result<Vec<Token>, String> {
             }
             b'?' | b'0'..=b'9' => {
                 tokens.push(Token::Value);
-                after_word(behind).1
+                after_digits(behind)?
             }
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                 let (name, behind) = after_word(rest);
@@ -360,6 +382,18 @@ fn after_word(bytes: &[u8]) -> (String, &[u8]) {
         .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     let (name, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
     (String::from_utf8_lossy(name).to_ascii_lowercase(), rest)
+}
+
+/// SQLite reads `?1from agents` as a parameter and FROM, so nothing follows a number without a space.
+fn after_digits(bytes: &[u8]) -> Result<&[u8], String> {
+    let end = bytes.iter().position(|byte| !byte.is_ascii_digit());
+    let rest = bytes.get(end.unwrap_or(bytes.len())..).unwrap_or_default();
+    match rest.first() {
+        Some(byte) if byte.is_ascii_alphabetic() || *byte == b'_' => {
+            Err("a number or parameter is digits alone, with a space behind it".to_owned())
+        }
+        _ => Ok(rest),
+    }
 }
 
 /// A line ends with a line feed for SQLite, with a carriage return too for PostgreSQL.
@@ -474,6 +508,60 @@ mod tests {
         ] {
             assert!(check_write("notes", sql).is_err(), "{sql}");
         }
+    }
+
+    /// What only one of the databases reads as another table or as a call of a function. Each was tried on it; beside each
+    /// stands the nearest statement that is right, and is let through.
+    #[test]
+    fn what_one_database_reads_otherwise_is_refused() {
+        for (wrong, right) in [
+            // SQLite.
+            (
+                "SELECT hash, ?1from agent_keys",
+                "SELECT hash, ?1 FROM notes_key",
+            ),
+            ("SELECT id, ?from agents", "SELECT id, ? FROM notes_note"),
+            (
+                "SELECT a FROM notes_note WHERE a = ?1union SELECT id FROM agents",
+                "SELECT a FROM notes_note WHERE a = ?1 UNION SELECT id FROM notes_tag",
+            ),
+            // PostgreSQL before 15 too.
+            ("SELECT id, 1from agents", "SELECT id, 1 FROM notes_note"),
+            (
+                "SELECT id, 1.5from agents",
+                "SELECT 1.5, n.* FROM notes_note n",
+            ),
+            // PostgreSQL.
+            (
+                "SELECT id FROM notes_note set, agents",
+                "SELECT id, a FROM notes_note n",
+            ),
+            (
+                "SELECT id FROM notes_note AS set, agents",
+                "SELECT id, a FROM notes_note AS n",
+            ),
+            (
+                "SELECT id FROM notes_note update set, agents",
+                "SELECT id FROM notes_note n ORDER BY id, a",
+            ),
+            (
+                "SELECT ('/etc/passwd').pg_read_file",
+                "SELECT n.a FROM notes_note n",
+            ),
+            ("SELECT (?1).pg_sleep", "SELECT (?1)"),
+            (
+                "SELECT (n.a).pg_read_file FROM notes_note n",
+                "SELECT (n.a) FROM notes_note n",
+            ),
+        ] {
+            assert!(check_read("notes", wrong).is_err(), "{wrong}");
+            assert_eq!(check_read("notes", right), Ok(()), "{right}");
+        }
+        let upsert = "INSERT INTO notes_note (id, n) SELECT id, n FROM notes_old WHERE 1 = 1 ON CONFLICT (id) DO \
+                      UPDATE SET n = 1, m = 2";
+        assert_eq!(check_write("notes", upsert), Ok(()));
+        let wrong = "INSERT INTO notes_note (id) SELECT u.id FROM notes_old set, users u";
+        assert!(check_write("notes", wrong).is_err());
     }
 
     #[test]

@@ -38,6 +38,9 @@ const MAX_LINE_BYTES: usize = 8 << 20;
 const CHUNK_ROWS: usize = 250;
 /// How many bytes of lines are written together.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How far the clock of a file's server may be ahead of ours. No record to come is older than the file's last, so one from
+/// farther ahead would date all of them there.
+const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the next bytes may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -129,6 +132,7 @@ impl Engine {
         let mut loader = Loader::new(filling);
         self.load(&mut loader, source).await?;
         let stand = loader.end().await?;
+        check_clock(stand.last_time, self.now())?;
         loader.check_whole().await?;
         let details = json!({
             "records": stand.records,
@@ -210,6 +214,16 @@ fn is_empty(occupants: &[(String,)]) -> Result<()> {
             "this tenant is not empty, it has {what}: import into a new database, made with `kavach init`"
         ))),
     }
+}
+
+fn check_clock(last_time: Timestamp, now: Timestamp) -> Result<()> {
+    if last_time.since(now) <= MAX_AHEAD {
+        return Ok(());
+    }
+    Err(wrong(
+        1,
+        "its log ends more than a day from now: set the clock of this server, or it comes from one whose clock was wrong",
+    ))
 }
 
 fn wrong(line: u64, why: impl Into<String>) -> Error {

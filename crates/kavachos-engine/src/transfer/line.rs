@@ -14,6 +14,10 @@ use crate::approvals::hex;
 /// What is wrong with a line, in words that follow its number.
 pub(super) type Wrong = String;
 
+/// The largest number in a file. Versions, kills and generations are counted up from what stands in it by every change
+/// and every revocation, and a database holds 2^63 - 1 at most: at that, nothing could be revoked any more.
+const MAX_NUMBER: i64 = 1 << 62;
+
 /// The first line: what the file is, and where its logs stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -86,7 +90,7 @@ impl Head {
         }
         let head: Self = exact(line)?;
         let last_time = Timestamp::from_micros(head.last_time);
-        let number = |number: u64| i64::try_from(number).is_ok_and(|number| number < i64::MAX);
+        let number = |number: u64| i64::try_from(number).is_ok_and(|number| number <= MAX_NUMBER);
         if last_time.as_micros() != head.last_time
             || ![head.epoch, head.records, head.revocations]
                 .map(number)
@@ -207,9 +211,9 @@ fn cell(column: &Column, value: Option<Value>) -> Result<Cell, Wrong> {
             .ok_or_else(|| format!("`{member}` is not in lower-case hex")),
         (Form::Number, Some(Value::Number(number))) => number
             .as_i64()
-            .filter(|number| *number >= 0)
+            .filter(|number| (0..=MAX_NUMBER).contains(number))
             .map(Cell::Integer)
-            .ok_or_else(|| format!("`{member}` is no number from 0 to 2^63 - 1")),
+            .ok_or_else(|| format!("`{member}` is no number from 0 to 2^62")),
         (Form::Text | Form::Bytes, Some(_)) => Err(format!("`{member}` is no text")),
         (Form::Number, Some(_)) => Err(format!("`{member}` is no number")),
     }
@@ -259,6 +263,15 @@ mod tests {
             ]
         );
         assert_eq!(encode(&COUNTERS, &cells), format!("{COUNTER}\n"));
+    }
+
+    #[test]
+    fn a_number_leaves_room_to_be_counted_up() {
+        let line = |time: i64| COUNTER.replace(":7}", &format!(":{time}}}"));
+        assert!(read(&COUNTERS, &line(MAX_NUMBER)).is_ok());
+        for time in [MAX_NUMBER + 1, i64::MAX] {
+            assert!(read(&COUNTERS, &line(time)).is_err(), "{time}");
+        }
     }
 
     #[test]

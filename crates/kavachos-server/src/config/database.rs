@@ -15,14 +15,13 @@ pub(crate) enum Database {
 impl Database {
     /// Tells a URL from a path.
     pub(crate) fn new(name: &str) -> Self {
-        let is_url = ["postgres://", "postgresql://"]
-            .iter()
-            .any(|scheme| name.starts_with(scheme));
-        if is_url {
-            Self::Postgres(name.to_owned())
-        } else {
-            Self::File(name.into())
-        }
+        // A scheme in capitals is one too (RFC 3986, 3.1): taken for a path, it would be shown with its password.
+        let url = name.split_once("://").and_then(|(scheme, rest)| {
+            let scheme = scheme.to_ascii_lowercase();
+            matches!(scheme.as_str(), "postgres" | "postgresql")
+                .then(|| format!("{scheme}://{rest}"))
+        });
+        url.map_or_else(|| Self::File(name.into()), Self::Postgres)
     }
 
     /// Where `kavach dev` keeps its key: beside the file, or where it was started.
@@ -59,16 +58,21 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Options may hold one too, so they are left out.
+/// Options may hold one too, so they are left out. So is the server where a question mark stands before an `@`: then
+/// nobody can tell a password from options.
 fn without_password(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or_default();
     let Some((scheme, rest)) = url.split_once("://") else {
         return String::new();
     };
-    match rest.rsplit_once('@') {
-        None => format!("{scheme}://{rest}"),
+    let (before_options, options) = rest.split_once('?').unwrap_or((rest, ""));
+    if options.contains('@') {
+        let user = before_options.split([':', '/', '@']).next();
+        return format!("{scheme}://{}@...", user.unwrap_or_default());
+    }
+    match before_options.rsplit_once('@') {
+        None => format!("{scheme}://{before_options}"),
         Some((user, server)) => {
-            let user = user.split(':').next().unwrap_or_default();
+            let user = user.split([':', '@']).next().unwrap_or_default();
             format!("{scheme}://{user}@{server}")
         }
     }
@@ -104,6 +108,18 @@ mod tests {
                 !shown.contains("secret") && !shown.contains("cr@et"),
                 "{shown}"
             );
+        }
+        for (url, expected) in [
+            ("POSTGRES://ada:secret@host/a", "postgres://ada@host/a"),
+            ("postgres://ada:sec?ret@host/a", "postgres://ada@..."),
+            ("postgres://ada:sec?r@et@host/a", "postgres://ada@..."),
+            (
+                "postgres://localhost/a?password=sec@ret",
+                "postgres://localhost@...",
+            ),
+            ("postgres://a@d:secret@host/a", "postgres://a@host/a"),
+        ] {
+            assert_eq!(Database::new(url).to_string(), expected);
         }
         assert_eq!(
             Database::new("postgres://localhost/a").to_string(),
