@@ -190,7 +190,7 @@ impl Config {
         let server = Server {
             database: Database::new(
                 &reading
-                    .value("database", value::text)
+                    .value("database", value::database)
                     .unwrap_or_else(|| DATABASE.to_owned()),
             ),
             listen: reading.value("listen", value::listen).unwrap_or_default(),

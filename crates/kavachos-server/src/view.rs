@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+/// No cell is filled up beyond this; longer ones push the others aside.
+const MAX_WIDTH: usize = 1_000;
 /// What stands for a value that is not there.
 const NOTHING: &str = "-";
 /// What separates columns.
@@ -74,7 +76,7 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
             .max()
     };
     let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or(0))
+        .map(|column| width(column).unwrap_or(0).min(MAX_WIDTH))
         .collect();
     let line = |row: &Vec<String>| {
         let cells: Vec<String> = row

@@ -24,6 +24,12 @@ impl Database {
         url.map_or_else(|| Self::File(name.into()), Self::Postgres)
     }
 
+    /// Whether it is the settings of a connection (`host=... password=...`), which libpq takes and we do not.
+    pub(super) fn is_settings(name: &str) -> bool {
+        let settings = ["host=", "user=", "password=", "dbname="];
+        !name.contains("://") && settings.iter().any(|setting| name.contains(setting))
+    }
+
     /// Where `kavach dev` keeps its key: beside the file, or where it was started.
     pub(crate) fn dev_key(&self) -> PathBuf {
         self.beside("dev-key")
@@ -46,6 +52,9 @@ impl Database {
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::File(path) if Self::is_settings(&path.to_string_lossy()) => {
+                f.write_str("[no name of a database]")
+            }
             Self::File(path) => path.display().fmt(f),
             Self::Postgres(url) => f.write_str(&without_password(url)),
         }
@@ -81,6 +90,18 @@ fn without_password(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_settings_of_a_connection_are_no_name_and_are_not_shown() {
+        let settings = "host=db user=ada password=hunter2 dbname=kavach";
+        assert!(super::super::value::database(settings).is_err());
+        assert!(!Database::new(settings).to_string().contains("hunter2"));
+        // The twin: a file.
+        assert_eq!(
+            Database::new("host/kavach.db").to_string(),
+            "host/kavach.db"
+        );
+    }
 
     #[test]
     fn a_url_is_told_from_a_path() {

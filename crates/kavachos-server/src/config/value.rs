@@ -10,6 +10,8 @@ use kavachos::Loopback;
 use kavachos_core::secret::{Secret, SecretKind};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::database::Database;
+
 /// The port of a server that was told nothing else.
 const PORT: u16 = 3000;
 /// How many addresses a server listens on at the most.
@@ -150,6 +152,16 @@ pub(super) fn text(text: &str) -> Result<String, String> {
         return Err("is empty: leave it out, or say something".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// The name of a database. What libpq takes for its settings is not shown: it may hold a password.
+pub(super) fn database(name: &str) -> Result<String, String> {
+    if Database::is_settings(name) {
+        return Err(
+            "give a PostgreSQL server as `postgres://user:password@host/database`".to_owned(),
+        );
+    }
+    text(name)
 }
 
 /// An address with a scheme and a host, without credentials and without a query. A closing slash does not matter.
