@@ -70,7 +70,7 @@ async fn an_agent_is_created_acts_delegates_and_is_stopped() -> Result<(), Box<d
         .audit()
         .query(&Default::default(), Default::default())
         .await?;
-    assert_eq!(records.items.len(), 13);
+    assert_eq!(records.items.len(), 14);
     kavach.close().await;
     Ok(())
 }

@@ -2,8 +2,8 @@
 //!
 //! Promises: a hook turns an allow into a denial and nothing else into anything; one that fails, panics or is late denies;
 //! a denial by a hook takes from no counter, uses no approval up and is one record. Every decision goes through
-//! [`Engine::vetoed`], and so does the dry run. What only observes is told after the commit, from a queue of its own
-//! ([`observers`]), and can neither delay nor change anything. Without hooks none of this is reached.
+//! `Engine::vetoed`, and so does the dry run. What only observes is told after the commit, from a queue of its own
+//! (`observers`), and can neither delay nor change anything. Without hooks none of this is reached.
 
 mod observers;
 
