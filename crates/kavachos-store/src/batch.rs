@@ -118,6 +118,14 @@ pub struct Effect {
 }
 
 impl Write {
+    /// Checks what no database would take.
+    ///
+    /// # Errors
+    /// Says which parameter is wrong and how.
+    pub fn check(&self) -> Result<(), String> {
+        check_params(&self.params)
+    }
+
     /// A write that must change exactly `rows` rows.
     pub fn exactly(rows: u64, sql: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -179,7 +187,9 @@ impl Batch {
             return Err(rejected(None, reason));
         }
         for (index, write) in self.writes.iter().enumerate() {
-            check_params(&write.params).map_err(|reason| rejected(Some(index), reason))?;
+            write
+                .check()
+                .map_err(|reason| rejected(Some(index), reason))?;
         }
         Ok(())
     }

@@ -33,10 +33,13 @@ mod answer {
     pub(crate) use kavachos_store::{CommitError, Head, Health, ReadError, Receipt};
 }
 mod batch {
-    pub(crate) use kavachos_store::{Batch, Effect, Take};
+    pub(crate) use kavachos_store::{Batch, Effect, Take, Write};
 }
 mod contract {
     pub(crate) use kavachos_store::{BoxFuture, Observer};
+}
+mod passage {
+    pub(crate) use kavachos_store::{Filled, Filling, Snapshot};
 }
 mod row {
     pub(crate) use kavachos_store::{MAX_QUERIES, Query, Row};

@@ -94,15 +94,17 @@ fn read(link: &dyn Link) -> Result<Schema, OpenError> {
     if decoded::<(String,)>(select(APPLICATION)?)? != [(APPLICATION_NAME.to_owned(),)] {
         return Err(OpenError::Foreign);
     }
-    let steps = decoded::<(String, u32, Vec<u8>, u32)>(select(APPLIED)?)?;
+    let steps = decoded::<(String, u32, Vec<u8>, u32, String, Timestamp)>(select(APPLIED)?)?;
     let steps = steps
         .into_iter()
-        .map(|(owner, number, checksum, min_binary)| {
+        .map(|(owner, number, checksum, min_binary, name, time)| {
             (
                 (owner, number),
                 Step {
                     checksum,
                     min_binary,
+                    name,
+                    time,
                 },
             )
         });

@@ -165,7 +165,8 @@ impl Writer {
         while self.queue.drain(&mut work, GROUP) {
             let jobs = work.drain(..).filter_map(|work| match work {
                 Work::Commit(job) => Some(job),
-                Work::Read(_) => None,
+                // Nobody here gives one: whoever waits for it is told by the dropped sender.
+                Work::Read(_) | Work::Errand(_) => None,
             });
             self.commit(jobs.collect());
             if let Health::Stopped(_) = self.desk.shared.health() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use crate::answer::{CommitError, Head, ReadError};
-use crate::batch::{Write, check_params};
+use crate::batch::Write;
 use crate::contract::BoxFuture;
 use crate::passage::{Filled, Filling, Snapshot};
 use crate::row::{Query, Row};
@@ -93,7 +93,7 @@ impl Filling for Errand {
 
     fn write(&mut self, writes: Vec<Write>) -> BoxFuture<'_, Result<(), CommitError>> {
         let wrong = writes.iter().enumerate().find_map(|(index, write)| {
-            let reason = check_params(&write.params).err()?;
+            let reason = write.check().err()?;
             Some(CommitError::Rejected {
                 write: Some(index),
                 reason,
