@@ -5,7 +5,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly DENY_VERSION=0.20.2
-readonly NODE_VERSION=22
 readonly SKIP=77       # the exit code of a step that could not be tried
 readonly LOG_LINES=400 # how much of a failed step's log is shown
 
@@ -20,6 +19,7 @@ tools() {
     as_root sh -c 'apt-get update && apt-get install -y curl python3 iproute2' || true
   python3 -c 'import ensurepip, venv' || as_root sh -c 'apt-get update && apt-get install -y python3-venv'
   caddy version || as_root sh -c 'apt-get update && apt-get install -y caddy' || true
+  npm --version || as_root sh -c 'apt-get update && apt-get install -y npm' || true
   find_node || install_node || true
   cargo fmt --version || rustup component add rustfmt
   cargo clippy --version || rustup component add clippy
@@ -30,17 +30,6 @@ tools() {
 }
 
 find_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
-
-# Node that runs TypeScript as it is; `choose_directories` puts the one that is installed here first.
-find_node() {
-  node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 18) ? 0 : 1)'
-}
-
-install_node() {
-  npm --version || as_root sh -c 'apt-get update && apt-get install -y npm'
-  npm install --no-audit --no-fund --prefix "$node_home" "node@$NODE_VERSION"
-  find_node
-}
 
 format() { cargo fmt --all --check; }
 
@@ -102,8 +91,7 @@ choose_directories() {
   if [ -z "${CARGO_TARGET_DIR:-}" ] && [ "${CI:-}" = true ]; then
     export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/kavachos-target"
   fi
-  node_home="${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/kavachos-node"
-  export PATH="$node_home/node_modules/node/bin:$PATH"
+  source scripts/node.sh
   logs="${CARGO_TARGET_DIR:-target}/check"
   mkdir -p "$logs"
   if [ -n "${CARGO_TARGET_DIR:-}" ]; then own_shared_build; fi
