@@ -4,6 +4,8 @@
 //! wishes can only shorten it. Whether a request passes a chain is [`crate::decide`]'s question, and every hop is asked
 //! again there: a child can never exceed an ancestor, even one that is narrowed later.
 
+mod merged;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::permission::{PermissionSet, implies, narrower};
 use crate::principal::{Agent, Liveness, Owner, Status, User, is_owned_by_live, liveness};
 use crate::revocation::Mark;
 use crate::time::Timestamp;
+pub use merged::Merged;
 
 /// How many delegations may stand below a root grant when nothing is said.
 pub const DEFAULT_MAX_DEPTH: u8 = 3;

@@ -55,6 +55,8 @@ ids! {
     SessionId = "session" / Session;
     /// An address that is told of records.
     WebhookId = "webhook" / Webhook;
+    /// A leaf or a root.
+    TokenId = "token" / Token;
 }
 
 /// A typed id: 128 bits, shown as `prefix_` and 26 characters of Crockford base 32.

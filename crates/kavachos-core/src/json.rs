@@ -60,6 +60,15 @@ fn check(value: &Value, at: Strict) -> Result<(), serde_json::Error> {
     }
 }
 
+/// A value inside of something typed, read as [`parse`] reads: no duplicate members, no other numbers, no deeper.
+pub(crate) struct Exact(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Strict { depth: 0 }.deserialize(deserializer).map(Exact)
+    }
+}
+
 /// A struct that is read from an object and from nothing else: by itself a derived reader would also take the members
 /// from a list, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

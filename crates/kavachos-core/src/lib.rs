@@ -21,4 +21,5 @@ pub mod revocation;
 mod schema;
 pub mod secret;
 pub mod time;
+pub mod token;
 pub mod tool_server;

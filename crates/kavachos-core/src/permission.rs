@@ -433,6 +433,15 @@ impl PermissionSet {
         Err(Shortfall::explain(closest, child))
     }
 
+    /// Those that cover the resource and the actions of another permission, whatever their constraints.
+    pub(crate) fn covering(&self, child: &Permission) -> impl Iterator<Item = &Permission> {
+        let keys = child.resource.keys();
+        let candidates: Vec<&Permission> = self.candidates(&keys).collect();
+        candidates.into_iter().filter(|parent| {
+            parent.resource.covers(&child.resource) && parent.actions.covers(&child.actions)
+        })
+    }
+
     /// Checks that every permission of `child` is [covered](PermissionSet::cover).
     ///
     /// # Errors

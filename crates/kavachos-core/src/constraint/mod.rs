@@ -255,6 +255,57 @@ impl Constraints {
             expires_at: self.expires_at.or(parent.expires_at),
         }
     }
+
+    /// Constraints that a call passes exactly when it passes these and the others; `None` when two of one kind cannot be
+    /// written as one, because neither is narrower.
+    pub(crate) fn and(&self, other: &Self) -> Option<Self> {
+        Some(Self {
+            rate: stricter(&self.rate, &other.rate, |a, b| a.narrower_than(*b))?,
+            time_window: stricter(
+                &self.time_window,
+                &other.time_window,
+                TimeWindow::narrower_than,
+            )?,
+            ip_allowlist: stricter(
+                &self.ip_allowlist,
+                &other.ip_allowlist,
+                IpAllowlist::narrower_than,
+            )?,
+            require_approval: stricter(&self.require_approval, &other.require_approval, |a, b| {
+                a.narrower_than(*b)
+            })?,
+            args: stricter(&self.args, &other.args, ArgRules::narrower_than)?,
+            allowed_arg_patterns: stricter(
+                &self.allowed_arg_patterns,
+                &other.allowed_arg_patterns,
+                ArgPatterns::narrower_than,
+            )?,
+            budget: stricter(&self.budget, &other.budget, Budget::narrower_than)?,
+            not_before: self.not_before.max(other.not_before),
+            expires_at: match (self.expires_at, other.expires_at) {
+                (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+                (ours, theirs) => ours.or(theirs),
+            },
+        })
+    }
+}
+
+/// Of two of a kind the one that is narrower; the inner `None` when neither states it, the outer when neither is.
+#[expect(
+    clippy::option_option,
+    reason = "a kind that is left out, and a kind that cannot be merged"
+)]
+fn stricter<T: Clone>(
+    ours: &Option<T>,
+    theirs: &Option<T>,
+    narrower: impl Fn(&T, &T) -> Result<(), Invalid>,
+) -> Option<Option<T>> {
+    match (ours, theirs) {
+        (Some(a), Some(b)) if narrower(a, b).is_ok() => Some(Some(a.clone())),
+        (Some(a), Some(b)) if narrower(b, a).is_ok() => Some(Some(b.clone())),
+        (Some(_), Some(_)) => None,
+        (one, other) => Some(one.clone().or_else(|| other.clone())),
+    }
 }
 
 fn fails<T>(constraint: Option<T>, passes: impl FnOnce(T) -> bool) -> bool {

@@ -14,6 +14,7 @@ mod agree;
 mod covers;
 mod explaining;
 mod faults;
+mod merging;
 mod naive;
 mod naive_constraints;
 mod narrowing;

@@ -4,9 +4,12 @@
 //! token) carries both; a kill raises the generation, and whatever carries a lower one is dead. No clock is compared.
 //! The log of kills is dense and linked, so that a follower notices a dropped, reordered or forged record.
 
+mod live;
+
 use sha2::{Digest, Sha256};
 
 use crate::invalid::Invalid;
+pub use live::LiveSet;
 
 /// What a handle belongs to; the number is part of the log's hash and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +66,7 @@ pub struct Mark {
 }
 
 /// The head of a tenant's revocation log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogHead {
     /// The number of the last record; 0 for an empty log. Numbers have no gaps.
     pub rseq: u64,

@@ -1,0 +1,483 @@
+//! What leaves and roots carry: for whom, by which chain, with which authority, and what kills it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+
+use super::failure::{Code, Failure};
+use super::name::{Issuer, Subject};
+use crate::constraint::Constraints;
+use crate::grant;
+use crate::id::{AgentId, TokenId};
+use crate::json::{self, Exact};
+use crate::permission::PermissionSet;
+use crate::revocation::{Handle, HandleKind, Mark};
+use crate::time::Timestamp;
+
+/// The type of our `authorization_details` (RFC 9396).
+const DETAILS_TYPE: &str = "kavachos_delegation";
+/// The most handles beside those of the chain: human, session, client, root grant, and the owners of agents of the
+/// chain that are not in it themselves.
+const MAX_MARKS: usize = 32;
+const MICROS: i64 = 1_000_000;
+
+/// For whom a token is, through whose hands it went, and what it permits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authority {
+    /// The human.
+    pub subject: Subject,
+    /// The grants from the human down; the last agent is the one that acts.
+    pub chain: Vec<Hop>,
+    /// How many delegations may stand below the root grant.
+    pub max_depth: u8,
+    /// What is permitted: the grants of the chain, merged.
+    pub permissions: PermissionSet,
+    /// What must hold for all of it.
+    pub guards: Option<Arc<Constraints>>,
+    /// In which epoch of the issuer it was made; a restored backup starts a new one.
+    pub epoch: u64,
+    /// What kills it beside the hops: human, session, client, root grant, owners that are not on the chain.
+    pub marks: Vec<Mark>,
+    /// Why it was made; for a third party's tool server the id of the record that says so.
+    pub reason: String,
+}
+
+impl Authority {
+    /// The agent that acts; `None` only for a chain without hops, which no token has.
+    pub fn agent(&self) -> Option<AgentId> {
+        self.chain.last().map(|hop| hop.id)
+    }
+
+    /// How many delegations it stands below the root grant.
+    pub fn depth(&self) -> usize {
+        self.chain.len().saturating_sub(1)
+    }
+
+    /// Everything whose kill is its end.
+    pub fn all_marks(&self) -> impl Iterator<Item = Mark> {
+        let hops = self.chain.iter();
+        let hops = hops.flat_map(|hop| [Some(hop.agent), Some(hop.grant), hop.key]);
+        self.marks.iter().copied().chain(hops.flatten())
+    }
+}
+
+/// One grant of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    /// The agent that was given it.
+    pub id: AgentId,
+    /// Handle and generation of the agent.
+    pub agent: Mark,
+    /// Handle and generation of the grant.
+    pub grant: Mark,
+    /// Handle and generation of the agent's key, where it has one.
+    pub key: Option<Mark>,
+    /// When the grant ends, if ever; whole seconds.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// When a token was made, when it ends, and its name. Whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// The token's name, which stands in the record of its making.
+    pub id: TokenId,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// When it ends: it is refused from this second on.
+    pub expires_at: Timestamp,
+}
+
+/// The claims of both kinds of tokens; which of them a kind has is checked when they are read.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claims {
+    pub(super) iss: Issuer,
+    pub(super) aud: String,
+    sub: Subject,
+    client_id: AgentId,
+    act: Actor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) res: Option<Vec<String>>,
+    authorization_details: Vec<Details>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cnf: Option<Confirmation>,
+    dlg: Delegation,
+    ep: u64,
+    rvk: Vec<WireMark>,
+    rsn: String,
+    iat: Seconds,
+    exp: Seconds,
+    jti: TokenId,
+}
+
+/// RFC 7800 and RFC 9449, section 6.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirmation {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) jkt: Option<super::key::Thumbprint>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "exact",
+        default
+    )]
+    pub(super) jwk: Option<Value>,
+}
+
+fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Exact::deserialize(deserializer).map(|Exact(value)| Some(value))
+}
+
+/// RFC 8693, section 4.1: the current actor is the outermost. For display; nothing here is decided by it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Actor {
+    sub: AgentId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Box<Actor>>,
+}
+
+struct Details {
+    permissions: PermissionSet,
+    guards: Option<Arc<Constraints>>,
+}
+
+impl Serialize for Details {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            r#type: &'static str,
+            permissions: &'a PermissionSet,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            guards: Option<&'a Constraints>,
+        }
+        Wire {
+            r#type: DETAILS_TYPE,
+            permissions: &self.permissions,
+            guards: self.guards.as_deref(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Details {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wire {
+            r#type: String,
+            permissions: Exact,
+            guards: Option<Exact>,
+        }
+        let json::Object(wire) = json::Object::<Wire>::deserialize(deserializer)?;
+        if wire.r#type != DETAILS_TYPE {
+            return Err(de::Error::custom(format!(
+                "`type` must be `{DETAILS_TYPE}`"
+            )));
+        }
+        let permissions =
+            PermissionSet::from_json(&wire.permissions.0).map_err(de::Error::custom)?;
+        let guards: Option<Constraints> = match wire.guards {
+            Some(Exact(value)) => Some(json::read(&value).map_err(de::Error::custom)?),
+            None => None,
+        };
+        Ok(Self {
+            permissions,
+            guards: guards.map(Arc::new),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delegation {
+    d: u8,
+    m: u8,
+    ch: Vec<WireHop>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireHop {
+    agent: Generation,
+    grant: Generation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Generation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<Seconds>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Generation {
+    h: HandleText,
+    g: u64,
+}
+
+impl Generation {
+    fn of(mark: Mark) -> Self {
+        Self {
+            h: HandleText(mark.handle.bytes),
+            g: mark.generation,
+        }
+    }
+
+    fn mark(&self, kind: HandleKind) -> Mark {
+        Mark {
+            handle: Handle {
+                kind,
+                bytes: self.h.0,
+            },
+            generation: self.g,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireMark {
+    k: u8,
+    h: HandleText,
+    g: u64,
+}
+
+/// 16 bytes in 22 characters of base64url.
+#[derive(Clone, Copy)]
+struct HandleText([u8; 16]);
+
+impl Serialize for HandleText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for HandleText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+        (bytes.and_then(|bytes| bytes.try_into().ok()))
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("a handle is 16 bytes in base64url"))
+    }
+}
+
+/// A `NumericDate` (RFC 7519, section 2) without a fraction.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seconds(pub(super) Timestamp);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(self.0.as_micros() / MICROS)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = u64::deserialize(deserializer)?;
+        (i64::try_from(seconds).ok())
+            .and_then(|seconds| seconds.checked_mul(MICROS))
+            .filter(|micros| *micros <= Timestamp::MAX.as_micros())
+            .map(|micros| Self(Timestamp::from_micros(micros)))
+            .ok_or_else(|| de::Error::custom("a time is a number of whole seconds since 1970"))
+    }
+}
+
+/// The whole second in which a time lies.
+pub(super) fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_micros(time.as_micros() - time.as_micros() % MICROS)
+}
+
+/// What a token of one kind says beside what both kinds say.
+pub(super) struct Made<'a> {
+    pub(super) issuer: &'a Issuer,
+    pub(super) audience: &'a str,
+    pub(super) scope: Option<String>,
+    pub(super) res: Option<Vec<String>>,
+    pub(super) cnf: Option<Confirmation>,
+}
+
+impl Claims {
+    /// The claims of a token.
+    ///
+    /// # Errors
+    /// The chain is empty.
+    pub(super) fn new(made: Made<'_>, authority: &Authority, life: &Life) -> Result<Self, Failure> {
+        let acting = authority.agent().zip(actors(&authority.chain));
+        let (client_id, act) = acting.ok_or_else(|| Failure::malformed("the chain is empty"))?;
+        let hops = authority.chain.iter().map(|hop| WireHop {
+            agent: Generation::of(hop.agent),
+            grant: Generation::of(hop.grant),
+            key: hop.key.map(Generation::of),
+            exp: hop.expires_at.map(Seconds),
+        });
+        let marks = authority.marks.iter().map(|mark| WireMark {
+            k: mark.handle.kind as u8,
+            h: HandleText(mark.handle.bytes),
+            g: mark.generation,
+        });
+        Ok(Self {
+            iss: made.issuer.clone(),
+            aud: made.audience.to_owned(),
+            sub: authority.subject.clone(),
+            client_id,
+            act,
+            scope: made.scope,
+            res: made.res,
+            authorization_details: vec![Details {
+                permissions: authority.permissions.clone(),
+                guards: authority.guards.clone(),
+            }],
+            cnf: made.cnf,
+            dlg: Delegation {
+                d: u8::try_from(authority.depth()).unwrap_or(u8::MAX),
+                m: authority.max_depth,
+                ch: hops.collect(),
+            },
+            ep: authority.epoch,
+            rvk: marks.collect(),
+            rsn: authority.reason.clone(),
+            iat: Seconds(life.issued_at),
+            exp: Seconds(life.expires_at),
+            jti: life.id,
+        })
+    }
+
+    /// The authority and the life that the claims state, each looked at by itself and all held against each other.
+    ///
+    /// # Errors
+    /// [`Code::Malformed`], [`Code::DepthExceeded`], [`Code::OutlivesParent`].
+    pub(super) fn take(self, longest: Duration) -> Result<(Authority, Life), Failure> {
+        let life = Life {
+            id: self.jti,
+            issued_at: self.iat.0,
+            expires_at: self.exp.0,
+        };
+        if life.issued_at >= life.expires_at || life.expires_at.since(life.issued_at) > longest {
+            let message = format!(
+                "a token of this kind lives 1 to {} seconds",
+                longest.as_secs()
+            );
+            return Err(Failure::malformed(message));
+        }
+        let depth = usize::from(self.dlg.d);
+        if self.dlg.d > self.dlg.m || self.dlg.m > grant::MAX_DEPTH {
+            return Err(Failure::new(
+                Code::DepthExceeded,
+                "the chain is deeper than it may be",
+            ));
+        }
+        let agents = self.act.agents();
+        if self.dlg.ch.len() != depth + 1
+            || agents.len() != depth + 1
+            || agents.last() != Some(&self.client_id)
+        {
+            return Err(Failure::malformed(
+                "`dlg.d`, `dlg.ch`, `act` and `client_id` do not tell the same chain",
+            ));
+        }
+        let chain: Vec<Hop> = (agents.into_iter().zip(self.dlg.ch))
+            .map(|(id, hop)| hop.take(id))
+            .collect();
+        check_ends(&chain, life.expires_at)?;
+        let [details] = <[Details; 1]>::try_from(self.authorization_details)
+            .map_err(|_| Failure::malformed("`authorization_details` has exactly one entry"))?;
+        let authority = Authority {
+            subject: self.sub,
+            chain,
+            max_depth: self.dlg.m,
+            permissions: details.permissions,
+            guards: details.guards,
+            epoch: self.ep,
+            marks: take_marks(&self.rvk)?,
+            reason: self.rsn,
+        };
+        Ok((authority, life))
+    }
+}
+
+impl WireHop {
+    fn take(self, id: AgentId) -> Hop {
+        Hop {
+            id,
+            agent: self.agent.mark(HandleKind::Agent),
+            grant: self.grant.mark(HandleKind::Grant),
+            key: self.key.map(|key| key.mark(HandleKind::Key)),
+            expires_at: self.exp.map(|end| end.0),
+        }
+    }
+}
+
+impl Actor {
+    /// The agents from the human down.
+    fn agents(self) -> Vec<AgentId> {
+        let mut agents = vec![self.sub];
+        let mut next = self.act;
+        while let Some(actor) = next {
+            agents.push(actor.sub);
+            next = actor.act;
+        }
+        agents.reverse();
+        agents
+    }
+}
+
+/// The actors of a chain, the acting one outermost; `None` of an empty chain.
+fn actors(chain: &[Hop]) -> Option<Actor> {
+    chain.iter().fold(None, |above, hop| {
+        Some(Actor {
+            sub: hop.id,
+            act: above.map(Box::new),
+        })
+    })
+}
+
+/// A hop never outlives the hop above it, and the token none of them.
+fn check_ends(chain: &[Hop], end: Timestamp) -> Result<(), Failure> {
+    let ends = chain.iter().map(|hop| hop.expires_at);
+    let ends = ends.chain([Some(end)]);
+    let fits = ends.scan(Timestamp::MAX, |parent, end| {
+        let end = end.unwrap_or(*parent);
+        let fits = end <= *parent;
+        *parent = end;
+        Some(fits)
+    });
+    if fits.min() == Some(true) {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            Code::OutlivesParent,
+            "a part of the chain, or the token, lives longer than what it comes from",
+        ))
+    }
+}
+
+fn take_marks(wire: &[WireMark]) -> Result<Vec<Mark>, Failure> {
+    if wire.len() > MAX_MARKS {
+        return Err(Failure::malformed(format!(
+            "`rvk` has at most {MAX_MARKS} entries"
+        )));
+    }
+    let mut marks: Vec<Mark> = Vec::with_capacity(wire.len());
+    for mark in wire {
+        let kind = HandleKind::try_from(i64::from(mark.k))
+            .map_err(|_| Failure::malformed("`rvk` has a kind of handle that is none"))?;
+        let handle = Handle {
+            kind,
+            bytes: mark.h.0,
+        };
+        if marks.iter().any(|known| known.handle == handle) {
+            return Err(Failure::malformed("`rvk` names a handle twice"));
+        }
+        marks.push(Mark {
+            handle,
+            generation: mark.g,
+        });
+    }
+    Ok(marks)
+}
