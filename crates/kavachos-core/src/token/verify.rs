@@ -5,11 +5,13 @@
 //! time, lease, revocation and proof does not.
 
 use super::CLOCK_SKEW;
+use super::claims::Life;
 use super::failure::{Code, Failure};
 use super::key_set::KeySet;
 use super::leaf::Leaf;
 use super::name::Issuer;
 use super::possession::{Proof, ProofRequest};
+use super::root::Root;
 use crate::revocation::LiveSet;
 use crate::time::Timestamp;
 use crate::tool_server::{self, Audience};
@@ -92,18 +94,7 @@ impl Verification<'_> {
     /// # Errors
     /// As [`Verification::admit`], without those of the proof.
     pub fn stands(&self, leaf: &Leaf, now: Timestamp) -> Result<(), Failure> {
-        if leaf.life.issued_at > now.plus(CLOCK_SKEW) {
-            return Err(Failure::new(
-                Code::NotYetValid,
-                "the token is from the future: is the clock of this machine right?",
-            ));
-        }
-        if leaf.life.expires_at <= now {
-            return Err(Failure::new(
-                Code::Expired,
-                "the token is over: get another one",
-            ));
-        }
+        in_time(&leaf.life, now)?;
         if leaf.audience != *self.audience {
             let message = format!(
                 "the token is for another tool server than `{}`",
@@ -162,11 +153,62 @@ impl Verification<'_> {
         }
         let proof = Proof::open(text, &request, now)?;
         if proof.key != key {
-            return Err(Failure::new(
-                Code::ProofInvalid,
-                "the proof is by another key than the token's",
-            ));
+            return Err(other_key());
         }
         Ok(Some(proof))
     }
+}
+
+impl Root {
+    /// All checks of a root, which only its issuer makes: signature and form, time, revocation, and a proof of its key
+    /// without a token in it, always.
+    ///
+    /// # Errors
+    /// The first of these that fails: those of [`Root::open`], [`Code::NotYetValid`], [`Code::Expired`],
+    /// [`Code::Revoked`], [`Code::ProofMissing`], [`Code::ProofInvalid`].
+    pub fn verify(
+        shown: &Presented<'_>,
+        issuer: &Issuer,
+        keys: &KeySet,
+        revocations: &LiveSet,
+        now: Timestamp,
+    ) -> Result<(Self, Proof), Failure> {
+        let root = Self::open(shown.token, issuer, keys)?;
+        in_time(&root.life, now)?;
+        revocations.check(&root.authority)?;
+        let text = shown.proof.ok_or_else(|| {
+            Failure::new(
+                Code::ProofMissing,
+                "a root is shown with a proof of its key (RFC 9449)",
+            )
+        })?;
+        let proof = Proof::open(text, &shown.request, now)?;
+        if proof.key != root.key.thumbprint() {
+            return Err(other_key());
+        }
+        Ok((root, proof))
+    }
+}
+
+fn in_time(life: &Life, now: Timestamp) -> Result<(), Failure> {
+    if life.issued_at > now.plus(CLOCK_SKEW) {
+        return Err(Failure::new(
+            Code::NotYetValid,
+            "the token is from the future: is the clock of this machine right?",
+        ));
+    }
+    if life.expires_at <= now {
+        return Err(Failure::new(
+            Code::Expired,
+            "the token is over: get another one",
+        ));
+    }
+    Ok(())
+}
+
+fn other_key() -> Failure {
+    Failure::new(
+        Code::ProofInvalid,
+        "the proof is by another key than the token's",
+    )
 }
