@@ -95,6 +95,10 @@ fn stored() -> Value {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whether to write the file is asked of whoever runs the test"
+)]
 fn the_file_is_what_is_made_here() {
     let made = text();
     if std::env::var("VECTORS").as_deref() == Ok("write") {
