@@ -47,11 +47,13 @@ pub enum Scope {
     ResourcesWrite,
     /// Take the whole tenant out, with the hashes of all credentials.
     TenantExport,
+    /// See, rotate and retire the keys that sign.
+    ConfigWrite,
 }
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str, &'static str); 14] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -108,6 +110,11 @@ impl Scope {
             Self::TenantExport,
             "tenant:export",
             "take the whole tenant out, with the hashes of all credentials",
+        ),
+        (
+            Self::ConfigWrite,
+            "config:write",
+            "see, rotate and retire the keys that sign",
         ),
     ];
 

@@ -23,6 +23,7 @@ use crate::hooks::Hooks;
 use crate::plugin::{Plugins, ShutOut};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::signing_keys::Ring;
 use crate::webhooks::Couriers;
 
 /// How often a change that met another one reads and decides again.
@@ -59,6 +60,7 @@ struct Shared {
     flood: Flood,
     listeners: Listeners,
     couriers: Couriers,
+    keyring: Ring,
     exports: Seats,
     hooks: Hooks,
     plugins: Plugins,
@@ -117,6 +119,7 @@ impl Engine {
                 flood,
                 listeners: Listeners::default(),
                 couriers: Couriers::default(),
+                keyring: Ring::default(),
                 exports: Seats::default(),
                 hooks: Hooks::new(plugins.hooks()),
                 plugins,
@@ -213,6 +216,10 @@ impl Engine {
 
     pub(crate) fn couriers(&self) -> &Couriers {
         &self.shared.couriers
+    }
+
+    pub(crate) fn keyring(&self) -> &Ring {
+        &self.shared.keyring
     }
 
     pub(crate) fn master_key(&self) -> Option<&Secret> {

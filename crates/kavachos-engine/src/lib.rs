@@ -30,12 +30,14 @@ mod issued;
 mod keys;
 mod known;
 mod lifecycle;
+mod master;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
 mod schema;
 mod sessions;
 mod settings;
+mod signing_keys;
 mod text;
 mod tool_servers;
 mod transfer;
@@ -68,16 +70,18 @@ pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::AgentChange;
+pub use master::fingerprint as master_key_fingerprint;
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;
+pub use signing_keys::{KeyPurpose, Published, SigningKey};
 pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};
 pub use transfer::{Imported, TenantExport};
 pub use users::{External, NewUser, User, UserChange};
 pub use webhooks::{
     Delivery, Denials, Kinds, MadeWebhook, NewWebhook, Redelivery, RotatedSecret, SigningSecret,
-    Tested, Webhook, WebhookChange, WebhookState, fingerprint as master_key_fingerprint,
+    Tested, Webhook, WebhookChange, WebhookState,
 };
 
 pub use kavachos_store::agent::AgentFilter;

@@ -26,6 +26,8 @@ pub struct Settings {
     pub agent_key_ttl: Duration,
     /// How long a delegation lasts when the caller does not say.
     pub delegation_ttl: Duration,
+    /// For how long a key signs before the next one does.
+    pub signing_key_life: Duration,
     /// Denials that one authenticated agent gets recorded one by one in a minute.
     pub denials_per_minute: u32,
     /// How long all hooks together may take over one call before it is denied.
@@ -48,6 +50,7 @@ impl Default for Settings {
             session_fresh: Duration::from_secs(10 * 60),
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
+            signing_key_life: Duration::from_secs(30 * 24 * 60 * 60),
             denials_per_minute: 600,
             hook_time_limit: Duration::from_millis(100),
             directory_entries: 100_000,

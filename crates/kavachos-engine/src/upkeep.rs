@@ -39,7 +39,7 @@ impl Rounds {
             engine.flush_refusals().await;
         }
         if let Err(error) = self.forget(engine).await {
-            tracing::warn!(%error, "what is no longer needed could not be removed");
+            tracing::warn!(%error, "upkeep failed; it is tried again");
         }
         self.summaries = self.summaries.wrapping_add(1);
     }
@@ -48,6 +48,7 @@ impl Rounds {
         if self.summaries.is_multiple_of(SUMMARIES_PER_ROUND) {
             // A walk through more counters than an hour lets it see goes on where it is.
             self.reached.get_or_insert_default();
+            engine.upkeep_of_keys().await?;
             engine.forget_ended().await?;
         }
         if let Some(reached) = self.reached.take() {

@@ -9,12 +9,13 @@ use kavachos_store::webhook::{self, WebhookRow};
 use kavachos_store::{Batch, Write, ledger};
 use serde::Serialize;
 
-use super::{Denials, SigningSecret, Webhook, WebhookChange, signing};
+use super::{Denials, SigningSecret, Webhook, WebhookChange};
 use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
+use crate::master::fingerprint;
 use crate::revoked::Revoked;
 use crate::users::to_text;
 
@@ -142,7 +143,7 @@ impl Engine {
         let next = WebhookRow {
             secret: row.secret.saturating_add(1),
             overlap_until: can_overlap.then(|| self.now().plus(overlap)),
-            master: signing::fingerprint(master),
+            master: fingerprint(master),
             ..row
         };
         let mut batch = self.webhook_changed(actor, "webhook.rotated", &next)?;

@@ -31,6 +31,7 @@ use crate::compile;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::fetch::{FetchError, FetchUrl};
+use crate::master::fingerprint;
 use crate::page::{Page, PageOf};
 use crate::text;
 use crate::users::to_text;
@@ -38,7 +39,7 @@ use crate::users::to_text;
 pub use change::{Redelivery, RotatedSecret};
 pub use kinds::Kinds;
 pub use message::Tested;
-pub use signing::{SigningSecret, fingerprint};
+pub use signing::SigningSecret;
 
 /// How many webhooks there may be.
 const MAX_WEBHOOKS: u64 = 32;
@@ -371,15 +372,6 @@ impl Engine {
         record.details = Some(&details);
         record.personal.name = row.name.as_deref();
         self.seal(&record)
-    }
-
-    fn needed_master_key(&self) -> Result<&Secret> {
-        let missing = || {
-            Error::WrongState(format!(
-                "{NO_MASTER_KEY}: set KAVACH_MASTER_KEY_FILE, or make one with `kavach init`"
-            ))
-        };
-        self.master_key().ok_or_else(missing)
     }
 
     /// The master key that the secrets of this webhook are derived from.

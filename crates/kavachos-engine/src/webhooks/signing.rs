@@ -5,11 +5,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use kavachos_core::id::WebhookId;
 use kavachos_core::secret::Secret;
 use kavachos_core::time::Timestamp;
-use sha2::Sha256;
+
+use crate::master::{derived, mac};
 
 /// What a webhook's messages are signed with. Without `Debug` and `Display`: only [`SigningSecret::reveal`] shows it.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct SigningSecret([u8; 32]);
 impl SigningSecret {
     pub(super) fn derive(master: &Secret, webhook: WebhookId, number: u64) -> Self {
         let text = format!("kavachos webhook secret 1\n{webhook}\n{number}");
-        Self(mac(master.reveal().as_bytes(), &[text.as_bytes()]))
+        Self(derived(master, &[text.as_bytes()]))
     }
 
     /// The secret in the form that receivers are given: `whsec_` and base64.
@@ -34,29 +34,9 @@ impl SigningSecret {
     }
 }
 
-/// Tells one master key from another and says nothing about either.
-pub fn fingerprint(master: &Secret) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = mac(
-        master.reveal().as_bytes(),
-        &[b"kavachos master key fingerprint 1"],
-    );
-    [a, b, c, d, e, f, g, h]
-}
-
 /// Seconds since the epoch.
 pub(super) fn seconds(time: Timestamp) -> i64 {
     time.as_micros() / 1_000_000
-}
-
-fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    // HMAC takes keys of any length, so there is no error to come of it.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return [0; 32];
-    };
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -85,6 +65,5 @@ mod tests {
         let one = secret(1, 1, 1);
         assert_eq!(one, secret(1, 1, 1));
         assert!(![secret(2, 1, 1), secret(1, 2, 1), secret(1, 1, 2)].contains(&one));
-        assert_ne!(fingerprint(&master(1)), fingerprint(&master(2)));
     }
 }

@@ -9,11 +9,13 @@ mod delegations;
 mod events;
 mod explain;
 pub(crate) mod forward_auth;
+mod key_sets;
 mod keys;
 mod operations;
 mod reference;
 mod resources;
 mod sessions;
+mod signing_keys;
 mod tenant;
 mod users;
 mod webhooks;
@@ -83,6 +85,7 @@ fn operations() -> Vec<Operation> {
     all.extend(managing());
     all.extend(people());
     all.extend(telling());
+    all.extend(tokens());
     all.extend(operations::operations());
     all
 }
@@ -172,6 +175,17 @@ fn telling() -> Vec<Operation> {
         tenant::export::operation(),
         tenant::import::operation(),
     ]
+}
+
+/// The keys that sign, and what is signed.
+fn tokens() -> Vec<Operation> {
+    let mut all = key_sets::operations();
+    all.extend([
+        signing_keys::list::operation(),
+        signing_keys::rotate::operation(),
+        signing_keys::retire::operation(),
+    ]);
+    all
 }
 
 async fn no_such_route() -> Failure {

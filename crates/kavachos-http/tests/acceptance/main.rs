@@ -45,6 +45,8 @@ mod restart;
 mod routes;
 mod sessions;
 #[cfg(test)]
+mod signing_keys;
+#[cfg(test)]
 mod webhooks;
 
 use kavachos_test::{Setup, TestApp};

@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) session: TestSession,
     pub(crate) webhook: String,
     pub(crate) resource: String,
+    /// A signing key that signs nothing yet.
+    pub(crate) kid: String,
 }
 
 impl World {
@@ -87,7 +89,12 @@ impl World {
         let path = format!("/api/v1/approvals/{approval}");
         let digest = operator.get(&path).await.expect(200);
         let session = app.session(&user).await;
+        let keys = operator.get("/api/v1/signing-keys").await.expect(200);
+        let keys = keys.at("/data").as_array().cloned().unwrap_or_default();
+        let next = keys.iter().find(|key| key["state"] == "next");
+        let kid = next.map_or("", |key| key["kid"].as_str().unwrap_or_default());
         Self {
+            kid: kid.to_owned(),
             user,
             banned,
             agent,
@@ -119,6 +126,7 @@ impl World {
             .replace("{session}", &self.session.id)
             .replace("{webhook}", &self.webhook)
             .replace("{resource}", &self.resource)
+            .replace("{kid}", &self.kid)
     }
 }
 
@@ -210,6 +218,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(keys());
     all.extend(questions());
     all.extend(tool_servers());
+    all.extend(signing_keys());
     all.extend(exports());
     all
 }
@@ -403,6 +412,16 @@ fn tool_servers() -> Vec<Route> {
     ]
 }
 
+fn signing_keys() -> Vec<Route> {
+    let keeps = asking("config:write", AgentKey::Refused);
+    let (rotate, retire) = ("/api/v1/signing-keys/rotate", "/api/v1/signing-keys/retire");
+    vec![
+        keeps(Method::GET, "/api/v1/signing-keys", Value::Null),
+        keeps(Method::POST, rotate, json!({ "purpose": "feed" })),
+        keeps(Method::POST, retire, json!({ "kid": "{kid}" })),
+    ]
+}
+
 /// What goes out whole.
 fn exports() -> Vec<Route> {
     let audit = asking("audit:export", AgentKey::Refused);
@@ -414,7 +433,7 @@ fn exports() -> Vec<Route> {
 }
 
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 7] = [
+pub(crate) const OPEN: [&str; 10] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -422,6 +441,9 @@ pub(crate) const OPEN: [&str; 7] = [
     "/openapi.json",
     "/docs",
     "/.well-known/authzen-configuration",
+    "/.well-known/jwks.json",
+    "/.well-known/kavach-feed-keys.json",
+    "/.well-known/kavach-checkpoint-keys.json",
 ];
 
 /// The routes that only a proxy with its own key may call; see `forward_auth`.
