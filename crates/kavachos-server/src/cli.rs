@@ -57,7 +57,7 @@ struct Global {
     /// The configuration file [env: KAVACH_CONFIG] [default: kavach.toml if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// Print the answer's JSON as it is
+    /// Print the answer's JSON
     #[arg(long, global = true)]
     json: bool,
 }
@@ -205,7 +205,7 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             Ok(Outcome::Done)
         }
         Command::Completions { shell } => {
-            output.json(&completions(shell));
+            output.own(&completions(shell));
             Ok(Outcome::Done)
         }
         Command::Host(HostCommand::Doctor) => block_on(

@@ -1,11 +1,13 @@
 //! Everything that is printed: answers on standard output, notes and errors on standard error.
 //!
+//! Promises: nothing of it acts on a terminal. JSON is escaped wherever it goes, so that its bytes are the same everywhere;
+//! what a server sends for a file is escaped for a terminal only, so that a file holds what was sent.
 //! A reader that went away is no error: what follows is dropped, and the exit code stays what the command came to.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use crate::answer::Answer;
-use crate::escape::shown;
+use crate::escape::{self, Guard, shown};
 use crate::failure::Failure;
 use crate::view;
 
@@ -14,7 +16,7 @@ use crate::view;
 pub(crate) enum Form {
     /// For people.
     Text,
-    /// The answer's JSON as it came.
+    /// The answer's JSON.
     Json,
 }
 
@@ -23,6 +25,8 @@ pub(crate) struct Output {
     out: Stream,
     err: Stream,
     form: Form,
+    /// Where standard output is a terminal.
+    guard: Option<Guard>,
 }
 
 /// A stream that remembers that nobody can read it any more.
@@ -59,6 +63,7 @@ impl Output {
             out: Stream::new(io::stdout()),
             err: Stream::new(io::stderr()),
             form,
+            guard: io::stdout().is_terminal().then(Guard::default),
         }
     }
 
@@ -77,9 +82,12 @@ impl Output {
         self.err.line(shown(text).as_bytes());
     }
 
-    /// Prints a part of an answer as it is.
+    /// Prints a part of an answer of any length: as it is, but on a terminal nothing of it acts.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.sink.write_all(bytes)?;
+        match &mut self.guard {
+            None => self.out.sink.write_all(bytes)?,
+            Some(guard) => self.out.sink.write_all(guard.take(bytes).as_bytes())?,
+        }
         self.out.sink.flush()
     }
 
@@ -91,9 +99,15 @@ impl Output {
         let _ = self.err.sink.flush();
     }
 
-    /// Prints JSON as it is.
-    pub(crate) fn json(&mut self, bytes: &[u8]) {
+    /// Prints a text of this program's own as it is.
+    pub(crate) fn own(&mut self, bytes: &[u8]) {
         self.out.line(bytes);
+    }
+
+    /// Prints JSON: the same value, with what would act on a terminal written as escapes.
+    pub(crate) fn json(&mut self, bytes: &[u8]) {
+        let json = escape::json(&String::from_utf8_lossy(bytes));
+        self.out.line(json.as_bytes());
     }
 
     /// Prints one thing: a line for each of these members, or the answer's JSON.
@@ -158,6 +172,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
 
     struct Failing(ErrorKind);
 
@@ -175,7 +191,44 @@ mod tests {
             out: Stream::new(Failing(kind)),
             err: Stream::new(io::sink()),
             form: Form::Text,
+            guard: None,
         }
+    }
+
+    /// A stream that can be looked at afterwards.
+    #[derive(Clone, Default)]
+    struct Page(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.borrow().clone()).unwrap()
+        }
+    }
+
+    #[test]
+    fn an_answer_of_any_length_is_guarded_on_a_terminal_and_nowhere_else() {
+        let printed = |guard| {
+            let page = Page::default();
+            let mut output = Output {
+                out: Stream::new(page.clone()),
+                guard,
+                ..output(ErrorKind::Other)
+            };
+            output.bytes("{\"a\":\"\u{9b}\"}\n".as_bytes()).unwrap();
+            page.text()
+        };
+        assert_eq!(printed(Some(Guard::default())), "{\"a\":\"\\u009b\"}\n");
+        assert_eq!(printed(None), "{\"a\":\"\u{9b}\"}\n");
     }
 
     #[test]

@@ -35,4 +35,6 @@ mod server;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod webhooks;
