@@ -6,9 +6,12 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use serde_json::{Value, json};
+
 use crate::answer::Answer;
 use crate::escape::{self, Guard, shown};
 use crate::failure::Failure;
+use crate::only::Only;
 use crate::view;
 
 /// How answers are printed.
@@ -16,7 +19,7 @@ use crate::view;
 pub(crate) enum Form {
     /// For people.
     Text,
-    /// The answer's JSON.
+    /// For programs: the answer's JSON, or one member of it.
     Json,
 }
 
@@ -25,6 +28,10 @@ pub(crate) struct Output {
     out: Stream,
     err: Stream,
     form: Form,
+    /// The one member that is printed, instead of all of the answer's JSON.
+    only: Option<Only>,
+    /// Whether an answer did not have it.
+    is_missing: bool,
     /// Where standard output is a terminal.
     guard: Option<Guard>,
 }
@@ -63,7 +70,34 @@ impl Output {
             out: Stream::new(io::stdout()),
             err: Stream::new(io::stderr()),
             form,
+            only: None,
+            is_missing: false,
             guard: io::stdout().is_terminal().then(Guard::default),
+        }
+    }
+
+    /// Prints one member of each answer, and nothing else of it.
+    pub(crate) fn only(mut self, only: Option<Only>) -> Self {
+        if only.is_some() {
+            self.form = Form::Json;
+        }
+        self.only = only;
+        self
+    }
+
+    /// Refuses a member that is none of these, before anything is done.
+    pub(crate) fn check_member(&self, members: &[&str]) -> Result<(), Failure> {
+        let check = |only: &Only| only.check(members.iter().copied());
+        self.only.as_ref().map_or(Ok(()), check)
+    }
+
+    /// Refuses to choose a member of what is no answer of one thing, before anything is done.
+    pub(crate) fn refuse_only(&self) -> Result<(), Failure> {
+        match self.only {
+            None => Ok(()),
+            Some(_) => Err(Failure::Usage(
+                "`--only` is for commands that print one thing: leave it out".to_owned(),
+            )),
         }
     }
 
@@ -110,10 +144,42 @@ impl Output {
         self.out.line(json.as_bytes());
     }
 
+    /// Prints an answer for programs: its JSON, or the one member that is asked for.
+    pub(crate) fn answer(&mut self, answer: &Answer) {
+        match self.only.clone() {
+            None => self.json(&answer.body),
+            Some(only) => self.member(&only, answer.data()),
+        }
+    }
+
+    /// Prints what a command found out by itself, as the API would answer it.
+    pub(crate) fn data(&mut self, data: &Value) {
+        match self.only.clone() {
+            None => self.json(json!({ "data": data }).to_string().as_bytes()),
+            Some(only) => self.member(&only, data),
+        }
+    }
+
+    /// Prints a member; where there is none, all of the thing goes where errors go, since what was asked for was done.
+    fn member(&mut self, only: &Only, thing: &Value) {
+        match only.of(thing) {
+            Some(Value::String(text)) if self.guard.is_some() => self.line(text),
+            Some(Value::String(text)) => self.out.line(text.as_bytes()),
+            Some(other) => self.json(other.to_string().as_bytes()),
+            None => {
+                self.is_missing = true;
+                self.note(&format!("error: {}", only.missing(thing)));
+                if thing.is_object() {
+                    self.err.line(escape::json(&thing.to_string()).as_bytes());
+                }
+            }
+        }
+    }
+
     /// Prints one thing: a line for each of these members, or the answer's JSON.
     pub(crate) fn record(&mut self, answer: &Answer, members: &[&str]) {
         match self.form {
-            Form::Json => self.json(&answer.body),
+            Form::Json => self.answer(answer),
             Form::Text => self.lines(view::record(answer.data(), members)),
         }
     }
@@ -121,7 +187,7 @@ impl Output {
     /// Prints a list as a table of these members, or the answer's JSON.
     pub(crate) fn table(&mut self, answer: &Answer, members: &[&str]) {
         if self.form == Form::Json {
-            return self.json(&answer.body);
+            return self.answer(answer);
         }
         self.lines(view::table(answer.items(), members));
         self.note_more(answer);
@@ -146,7 +212,9 @@ impl Output {
     /// Prints why the command failed. An answer of the server is printed as JSON where that was asked for.
     pub(crate) fn failure(&mut self, failure: &Failure) {
         match failure {
-            Failure::Refused(refusal) if self.form == Form::Json => self.json(&refusal.body),
+            Failure::Refused(refusal) if self.form == Form::Json && self.only.is_none() => {
+                self.json(&refusal.body);
+            }
             Failure::Config(error) => {
                 for problem in error.problems() {
                     self.note(&format!("error: {problem}"));
@@ -161,8 +229,17 @@ impl Output {
         self.out.failed.is_some()
     }
 
+    /// The exit code of a command that came to this one, once everything is printed.
+    pub(crate) fn exit_code(&self, code: u8) -> u8 {
+        match code {
+            _ if self.is_missing => 2,
+            0 if self.has_failed() => 1,
+            code => code,
+        }
+    }
+
     /// Whether something could not be printed although somebody could still read it (a full disk, say).
-    pub(crate) fn has_failed(&self) -> bool {
+    fn has_failed(&self) -> bool {
         self.out
             .failed
             .is_some_and(|kind| kind != ErrorKind::BrokenPipe)
@@ -191,6 +268,8 @@ mod tests {
             out: Stream::new(Failing(kind)),
             err: Stream::new(io::sink()),
             form: Form::Text,
+            only: None,
+            is_missing: false,
             guard: None,
         }
     }
@@ -213,6 +292,41 @@ mod tests {
         fn text(&self) -> String {
             String::from_utf8(self.0.borrow().clone()).unwrap()
         }
+    }
+
+    /// What choosing this member of a thing prints, on both streams, and the exit code.
+    fn chosen(name: &str, guard: Option<Guard>) -> (String, String, u8) {
+        let (out, err) = (Page::default(), Page::default());
+        let mut output = Output {
+            out: Stream::new(out.clone()),
+            err: Stream::new(err.clone()),
+            guard,
+            ..output(ErrorKind::Other)
+        };
+        output = output.only(Some(Only::new(name.to_owned())));
+        output.data(
+            &json!({ "token": "kv_1", "note": "a\u{202e}b", "list": ["\u{202e}"], "no": null }),
+        );
+        (out.text(), err.text(), output.exit_code(0))
+    }
+
+    #[test]
+    fn one_member_is_a_text_as_it_is_or_json() {
+        let printed = |name| chosen(name, None);
+        assert_eq!(printed("token"), ("kv_1\n".into(), String::new(), 0));
+        assert_eq!(printed("no"), ("null\n".into(), String::new(), 0));
+        assert_eq!(printed("list").0, "[\"\\u202e\"]\n");
+        assert_eq!(printed("note").0, "a\u{202e}b\n");
+        // The twin: on a terminal it does not act.
+        assert_eq!(chosen("note", Some(Guard::default())).0, "a\\u{202e}b\n");
+    }
+
+    #[test]
+    fn an_answer_without_the_member_is_not_lost() {
+        let (out, err, code) = chosen("tokn", None);
+        assert_eq!((out.as_str(), code), ("", 2));
+        assert!(err.contains("`token`") && err.contains(r#""token":"kv_1""#));
+        assert!(!err.contains('\u{202e}'), "{err}");
     }
 
     #[test]

@@ -49,13 +49,12 @@ fn plan(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure
     let obstacle = history.obstacle.map(|obstacle| obstacle.to_string());
     match output.form() {
         Form::Json => {
-            let answer = json!({ "data": {
+            output.data(&json!({
                 "database": config.database.to_string(),
                 "migrations": history.migrations.iter().map(told).collect::<Vec<_>>(),
                 "pending": pending,
                 "obstacle": obstacle,
-            } });
-            output.json(answer.to_string().as_bytes());
+            }));
         }
         Form::Text => {
             let rows: Vec<Value> = history.migrations.iter().map(row).collect();
@@ -80,6 +79,7 @@ fn plan(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure
 }
 
 async fn apply(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure> {
+    output.check_member(&["database", "applied"])?;
     let history = tenant::history(&config.database)?;
     if let Some(obstacle) = history.obstacle {
         return Err(Failure::Database(obstacle.to_string()));
@@ -92,8 +92,7 @@ async fn apply(config: &config::Server, output: &mut Output) -> Result<Outcome, 
     match output.form() {
         Form::Json => {
             let applied: Vec<String> = steps.into_iter().map(id).collect();
-            let answer = json!({ "data": { "database": database, "applied": applied } });
-            output.json(answer.to_string().as_bytes());
+            output.data(&json!({ "database": database, "applied": applied }));
         }
         Form::Text if steps.is_empty() => {
             output.line(&format!("nothing is pending in `{database}`"));

@@ -34,15 +34,15 @@ fn on_a_database() -> Way {
     }
 }
 
-fn both_ways(test: impl Fn(&Place)) {
+pub(crate) fn both_ways(test: impl Fn(&Place)) {
     for way in [over_http(), on_a_database()] {
         test(&way.place);
     }
 }
 
-const ADA: &str = "--owner-external demo:ada";
+pub(crate) const ADA: &str = "--owner-external demo:ada";
 
-fn create(place: &Place, name: &str, owner: &str, allow: &str) -> Ran {
+pub(crate) fn create(place: &Place, name: &str, owner: &str, allow: &str) -> Ran {
     place.done(format!(
         "agent create --json --name {name} {owner} --allow '{allow}'"
     ))

@@ -31,6 +31,8 @@ mod ledger_of_many;
 mod migrations;
 #[cfg(test)]
 mod moving;
+#[cfg(test)]
+mod only;
 mod server;
 #[cfg(test)]
 mod support;
