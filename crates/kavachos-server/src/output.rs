@@ -133,6 +133,13 @@ impl Output {
         let _ = self.err.sink.flush();
     }
 
+    /// Asks something of whoever sits at the terminal.
+    pub(crate) fn question(&mut self, text: &str) {
+        // Whoever does not see it does not say yes.
+        let _ = self.err.sink.write_all(shown(text).as_bytes());
+        let _ = self.err.sink.flush();
+    }
+
     /// Prints a text of this program's own as it is.
     pub(crate) fn own(&mut self, bytes: &[u8]) {
         self.out.line(bytes);

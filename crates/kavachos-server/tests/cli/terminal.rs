@@ -106,3 +106,62 @@ fn an_export_is_guarded_at_a_terminal_and_as_it_was_sent_in_a_pipe() {
         assert_eq!(values(&shown), values(&piped));
     }
 }
+
+/// A database with a call that waits for a yes, and its request.
+fn asked() -> (Place, String) {
+    let mut place = Place::new();
+    place.init();
+    place.flags = ["--database", "kavach.db"].map(str::to_owned).to_vec();
+    place.done(
+        r#"agent create --owner-external demo:ada --name deployer --permission
+        '{"resource":"mcp:deploy:*","actions":["execute"],"constraints":{"requireApproval":true}}'"#,
+    );
+    let line =
+        r#"authorize --agent deployer execute mcp:deploy:site --arguments '{"to":"\u202eprod"}'"#;
+    let id = place.run(format!("{line} --json")).member("approvalId");
+    (place, id)
+}
+
+fn status(place: &Place, id: &str) -> String {
+    place.done(format!("approval show {id} --only status")).out
+}
+
+#[test]
+fn a_human_at_a_terminal_reads_the_very_call_and_says_yes() {
+    let (place, id) = asked();
+    let show = |member: &str| {
+        let shown = place
+            .done(format!("approval show {id} --only {member}"))
+            .out;
+        shown.trim_end().to_owned()
+    };
+    let (document, digest) = (show("document"), show("digest"));
+    let line = format!("approval approve {id} --only status");
+    let (code, seen) = at_terminal(place.command(&line), "y\n");
+    assert_eq!(code, 0, "{seen}");
+    assert!(
+        seen.contains(&format!("document  {document}\r\n")),
+        "{seen}"
+    );
+    assert!(seen.contains(&format!("digest    {digest}\r\n")), "{seen}");
+    assert!(document.contains(r#""to":"\u202eprod""#) && !acts(&seen));
+    assert!(seen.ends_with("approved\r\n"), "{seen}");
+    assert_eq!(status(&place, &id), "approved\n");
+    // Asked again, there is nothing to say yes to.
+    let (code, seen) = at_terminal(place.command(&line), "y\n");
+    assert!(code == 1 && seen.contains("nothing to approve"), "{seen}");
+}
+
+#[test]
+fn anything_but_a_yes_and_nobody_to_ask_approve_nothing() {
+    let (place, id) = asked();
+    let line = format!("approval approve {id}");
+    for typed in ["n\n", "\n", "yes, that\n", "\u{4}"] {
+        let (code, seen) = at_terminal(place.command(&line), typed);
+        assert!(code == 1 && seen.contains("[y/N]"), "{typed:?}: {seen}");
+        assert_eq!(status(&place, &id), "pending\n");
+    }
+    let ran = place.run(&line);
+    assert!(ran.code == 2 && ran.out.is_empty() && ran.err.contains("`--digest`"));
+    assert_eq!(status(&place, &id), "pending\n");
+}
