@@ -96,6 +96,8 @@ enum HostCommand {
     #[command(after_help = config::reference())]
     Serve(Listening),
     /// Check configuration, database, addresses, files and clock, and say what to do
+    ///
+    /// It knows the server's own migrations; a plugin's are in the binary that the plugin is compiled into.
     Doctor,
     /// Copy a database in a file, while a server runs on it or not
     Backup(command::backup::Backup),

@@ -23,9 +23,13 @@ const SHOWN_HASH_BYTES: usize = 6;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Migrate {
     /// List migrations and whether they were applied; makes and changes nothing
+    ///
+    /// They are the server's own; a plugin's are in the binary that the plugin is compiled into.
     #[command(after_help = EXIT)]
     Plan,
     /// Apply those that are pending; makes the database if it is not there
+    ///
+    /// They are the server's own; a plugin's are applied by the binary that the plugin is compiled into.
     #[command(after_help = EXIT)]
     Apply,
 }
