@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use kavachos_core::grant::MAX_DEPTH;
+use kavachos_core::hex;
 use kavachos_core::id::{AuditId, GrantId};
 use kavachos_core::json;
 use kavachos_core::ledger::{Hash, LogId, MAX_RECORD_BYTES, leaf};
@@ -25,7 +26,6 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::line::Wrong;
-use crate::approvals::hex;
 use crate::compile;
 use crate::error::Error;
 
@@ -345,7 +345,7 @@ fn check_personal(
         .chain_update(personal)
         .finalize()
         .into();
-    let is_same = body.get("priv").and_then(Value::as_str) == Some(hex(&hash).as_str());
+    let is_same = body.get("priv").and_then(Value::as_str) == Some(hex::encode(&hash).as_str());
     let is_object = matches!(serde_json::from_str(personal), Ok(Value::Object(_)));
     if is_same && is_object {
         return Ok(());

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt};
+use kavachos_core::hex;
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Frontier, Outcome, leaf};
@@ -27,7 +28,6 @@ use super::check::{self, Place};
 use super::line::{self, End, Head, Stand, Wrong};
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Scopes};
-use crate::approvals::hex;
 use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -136,10 +136,10 @@ impl Engine {
         loader.check_whole().await?;
         let details = json!({
             "records": stand.records,
-            "root": hex(&stand.root),
-            "replacedLog": hex(&before.log.0),
+            "root": hex::encode(&stand.root),
+            "replacedLog": hex::encode(&before.log.0),
             "replacedRecords": before.size,
-            "replacedRoot": hex(&before.root),
+            "replacedRoot": hex::encode(&before.root),
         });
         let origin = actor.origin();
         let mut record = origin.record(self.id(), "tenant.imported", Outcome::Allowed, "done");
@@ -148,9 +148,9 @@ impl Engine {
         let time = self.now().max(stand.last_time);
         let filled = loader.recorded(&stand, &entry, time).await?;
         let imported = Imported {
-            log: hex(&stand.log.0),
+            log: hex::encode(&stand.log.0),
             records: filled.frontier.size(),
-            root: hex(&stand.root),
+            root: hex::encode(&stand.root),
             rows: loader.rows.clone(),
         };
         loader.filling.finish(filled).await?;
@@ -459,7 +459,7 @@ impl<'a> Loader<'a> {
                 ),
             ));
         }
-        if end.sha256 != hex(&digest) {
+        if end.sha256 != hex::encode(&digest) {
             return Err(wrong(
                 number,
                 "its digest is not that of the lines before it: one was edited",

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
+use kavachos_core::hex;
 use kavachos_store::sqlite::{self, Copied, Copying, Existing};
 use serde_json::json;
 
@@ -57,12 +58,7 @@ impl Backup {
     }
 
     fn show(&self, copied: &Copied, output: &mut Output) {
-        let root: String = copied
-            .head
-            .root
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let root = hex::encode(&copied.head.root);
         let file = self.output.display().to_string();
         let (bytes, records) = (copied.bytes, copied.head.size);
         if output.form() == Form::Json {

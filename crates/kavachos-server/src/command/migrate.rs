@@ -2,6 +2,7 @@
 //! starts.
 
 use clap::Subcommand;
+use kavachos_core::hex;
 use kavachos_store::migration::{Progress, Told};
 use serde_json::{Value, json};
 
@@ -17,8 +18,8 @@ const EXIT: &str = "\
 Exit codes: 0 this binary can use the database, also while migrations are pending; 1 it cannot: one was edited, the \
 database is newer than the binary, is another program's, or cannot be read; 2 usage.";
 
-/// How many bytes of a hash stand in a table.
-const SHOWN_HASH_BYTES: usize = 6;
+/// How many digits of a hash stand in a table.
+const SHOWN_DIGITS: usize = 12;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Migrate {
@@ -132,29 +133,24 @@ fn told(migration: &Told) -> Value {
         "id": id(migration),
         "name": migration.name,
         "state": state(migration.progress),
-        "sha256": hex(&migration.checksum),
+        "sha256": hex::encode(&migration.checksum),
         "appliedAt": applied_at(migration),
     })
 }
 
 fn row(migration: &Told) -> Value {
-    let beginning = migration.checksum.iter().take(SHOWN_HASH_BYTES);
+    let beginning: String = hex::digits(&migration.checksum)
+        .take(SHOWN_DIGITS)
+        .collect();
     json!({
         "id": id(migration),
         "name": migration.name,
         "state": state(migration.progress),
-        "hash": hex(beginning),
+        "hash": beginning,
         "appliedAt": applied_at(migration),
     })
 }
 
 fn applied_at(migration: &Told) -> Option<String> {
     migration.time.map(|time| time.to_string())
-}
-
-fn hex<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> String {
-    bytes
-        .into_iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
