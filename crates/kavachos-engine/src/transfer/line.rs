@@ -225,7 +225,7 @@ fn sized<const N: usize>(text: &str) -> Result<[u8; N], Wrong> {
         .ok_or_else(|| format!("a hash or name in it is not {N} bytes in lower-case hex"))
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
         b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
