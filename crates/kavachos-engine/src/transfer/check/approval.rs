@@ -24,11 +24,11 @@ pub(super) fn approval(table: &Table, cells: &[Cell]) -> Result<(), Wrong> {
         }
     }
     let row: ApprovalRow = read(table, all)?;
+    check_texts(&row)?;
     let digest: [u8; 32] = Sha256::digest(&row.document).into();
     if digest != row.digest {
         return Err("its digest is not that of its document".to_owned());
     }
-    check_texts(&row)?;
     // What is listed is what was asked.
     let document: Map<String, Value> = compile::stored("document", &row.document).map_err(told)?;
     let asked = [
