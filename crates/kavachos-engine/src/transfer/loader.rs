@@ -65,6 +65,8 @@ pub(super) struct Loader<'a> {
     /// What the records that wait say of other rows, with their lines.
     fates: Vec<(u64, Fate)>,
     witness: RevocationWitness,
+    /// How many rows of each kind were made by an act on record.
+    born: BTreeMap<&'static str, u64>,
     admin_keys: u64,
     ended: bool,
 }
@@ -97,6 +99,7 @@ impl<'a> Loader<'a> {
             revocation: LogHead::EMPTY,
             fates: Vec::new(),
             witness: RevocationWitness::default(),
+            born: BTreeMap::new(),
             admin_keys: 0,
             ended: false,
         }
@@ -322,6 +325,10 @@ impl<'a> Loader<'a> {
                     fate.check_absence().map_err(|why| wrong(*line, why))?;
                     continue;
                 };
+                if fate.is_birth() {
+                    let born = self.born.entry(table.kind).or_default();
+                    *born = born.saturating_add(1);
+                }
                 if let Err(why) = fate.check(state) {
                     return Err(wrong(self.line_of(table, &state.key).await?, why));
                 }
@@ -419,8 +426,29 @@ impl<'a> Loader<'a> {
         Ok(stand)
     }
 
+    /// Each credential and each request for approval was made by an act on record: what was ended under one name is not
+    /// there under another. Each is made once, so counting is enough, and the first of its kind stands for all.
+    fn check_births(&self) -> Result<()> {
+        for table in &testimony::BORN_ON_RECORD {
+            let count = |counts: &BTreeMap<&str, u64>| counts.get(table.kind).copied().unwrap_or(0);
+            let (rows, born) = (count(&self.rows), count(&self.born));
+            if rows != born {
+                let first = self.begins.get(table.kind).copied().unwrap_or(1);
+                return Err(wrong(
+                    first,
+                    format!(
+                        "from here on there are {rows} rows of the kind `{}`, and the records tell of {born} of them",
+                        table.kind
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Asks the filled tables for what contradicts itself.
     pub(super) async fn check_whole(&mut self) -> Result<()> {
+        self.check_births()?;
         for (table, sql, means) in CONTRADICTIONS {
             let found = self.filling.query(transfer::contradiction(sql)).await?;
             let Some(key) = found.into_iter().next().map(Row::cells) else {

@@ -67,7 +67,7 @@ impl Rule {
 }
 
 const REVOKED: &[&str] = &["revoked"];
-static RULES: [Rule; 12] = [
+static RULES: [Rule; 14] = [
     rule("key.created", "key", OPERATOR_KEYS),
     // A key out of a configuration: it moves asleep even where it is awake again.
     rule("key.suspended", "key", OPERATOR_KEYS).ends("suspended", &["suspended", "revoked"]),
@@ -76,9 +76,11 @@ static RULES: [Rule; 12] = [
     rule("delegation.revoked", "grant", GRANTS).ends("revoked", REVOKED),
     rule("resource.created", "server", TOOL_SERVERS),
     rule("resource.revoked", "server", TOOL_SERVERS).ends("revoked", REVOKED),
+    rule("session.opened", "session", SESSIONS).may_be_gone(),
     rule("session.revoked", "session", SESSIONS)
         .ends("revoked", REVOKED)
         .may_be_gone(),
+    rule("approval.requested", "approval", APPROVALS).may_be_gone(),
     rule("approval.approved", "approval", APPROVALS)
         .ends("approved", &["approved", "used"])
         .may_be_gone(),
@@ -102,6 +104,9 @@ pub(super) const COMPARED: [Table; 6] = [
     APPROVALS,
     WEBHOOKS,
 ];
+
+/// The tables of which every row was made by an act on record, which names it.
+pub(super) const BORN_ON_RECORD: [Table; 4] = [OPERATOR_KEYS, TOOL_SERVERS, SESSIONS, APPROVALS];
 
 /// Acts that each revoke something at least once.
 const REVOKING: [&str; 12] = [
@@ -204,6 +209,11 @@ impl Fate {
     /// Where the row stands.
     pub(super) fn table(&self) -> &'static Table {
         &self.rule.table
+    }
+
+    /// Whether it is that the row was made.
+    pub(super) fn is_birth(&self) -> bool {
+        self.rule.since.is_none()
     }
 
     /// Says what is wrong with a row that is not there.
