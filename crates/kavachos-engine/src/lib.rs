@@ -73,7 +73,7 @@ pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;
 pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};
-pub use transfer::{Imported, TenantExport};
+pub use transfer::{Imported, LedgerRoot, TenantExport};
 pub use users::{External, NewUser, User, UserChange};
 pub use webhooks::{
     Delivery, Denials, Kinds, MadeWebhook, NewWebhook, Redelivery, RotatedSecret, SigningSecret,

@@ -107,9 +107,14 @@ impl Client {
     }
 
     /// Sends a file of any length.
-    pub(crate) async fn upload(&self, path: &str, lines: Body) -> Result<Answer, Failure> {
+    pub(crate) async fn upload(
+        &self,
+        path: &str,
+        query: &Query,
+        lines: Body,
+    ) -> Result<Answer, Failure> {
         self.check(&Method::POST, path)?;
-        let request = Request::post(path)
+        let request = Request::post(query.on(path))
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-ndjson");
         let request = request

@@ -30,6 +30,10 @@ mod ledger;
 mod lifecycle;
 #[cfg(test)]
 mod moving;
+#[cfg(test)]
+mod moving_limits;
+#[cfg(test)]
+mod moving_records;
 mod pages;
 mod people;
 #[cfg(test)]
