@@ -44,6 +44,13 @@ impl SecretKind {
             Self::Master => "kv_master_",
         }
     }
+
+    /// Whether this is what is [shown](Secret::display_prefix) of a credential of this kind.
+    pub fn is_shown_as(self, text: &str) -> bool {
+        text.strip_prefix(self.prefix()).is_some_and(|digits| {
+            text.len() == SHOWN && digits.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+    }
 }
 
 /// A credential in clear text. It has no `Debug`, `Display` or `Serialize`: only [`Secret::reveal`] shows it.

@@ -241,6 +241,10 @@ impl Engine {
         }
     }
 
+    pub(crate) fn runtime(&self) -> &dyn Runtime {
+        &*self.shared.parts.runtime
+    }
+
     pub(crate) async fn sleep(&self, duration: Duration) {
         self.shared.parts.runtime.sleep(duration).await;
     }

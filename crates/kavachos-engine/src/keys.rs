@@ -413,7 +413,7 @@ impl Engine {
 }
 
 /// Refuses constraints in a ceiling: it is compared with what is made, and stands on no path that would heed them.
-fn check_ceiling(ceiling: Option<&PermissionSet>) -> Result<()> {
+pub(crate) fn check_ceiling(ceiling: Option<&PermissionSet>) -> Result<()> {
     let constrained = |set: &PermissionSet| set.iter().any(|one| one.constraints().is_some());
     if ceiling.is_some_and(constrained) {
         return Err(Invalid::at(

@@ -77,7 +77,7 @@ pub use sessions::Session;
 pub use settings::Settings;
 pub use signing_keys::{KeyPurpose, Published, SigningKey};
 pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};
-pub use transfer::{Imported, TenantExport};
+pub use transfer::{Imported, LedgerRoot, TenantExport};
 pub use users::{External, NewUser, User, UserChange};
 pub use webhooks::{
     Delivery, Denials, Kinds, MadeWebhook, NewWebhook, Redelivery, RotatedSecret, SigningSecret,

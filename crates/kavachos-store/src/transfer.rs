@@ -4,11 +4,15 @@
 //! refers to; the order within a table is that of its key, so two databases with the same rows give them in the same
 //! order. What is not in it, a tenant does without: `Idempotency-Key`s of the last day, and the tables of plugins.
 
+mod contradiction;
+
 use kavachos_core::ledger::Hash;
 use kavachos_core::time::Timestamp;
 
 use crate::batch::{Param, Write};
 use crate::row::{Cell, FromRow, Malformed, Query, Row, Select};
+
+pub use contradiction::{CONTRADICTIONS, State, contradiction};
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -570,105 +574,6 @@ pub fn clear() -> Vec<Write> {
     .into_iter()
     .map(Write::any)
     .collect()
-}
-
-/// The rows of a table whose handles are not in the live set.
-macro_rules! orphans {
-    ($table:literal, $key:literal) => {
-        concat!(
-            "SELECT t.",
-            $key,
-            " FROM ",
-            $table,
-            " t LEFT JOIN handles h ON h.handle = t.handle ",
-            "WHERE h.handle IS NULL LIMIT 1"
-        )
-    };
-}
-/// What must not be found in a database that was filled: in which table, the question, whose answer is the key of a row,
-/// and what it means if it has one.
-pub const CONTRADICTIONS: [(Table, &str, &str); 14] = [
-    (
-        REVOCATIONS,
-        "SELECT r.rseq FROM revocation_log r LEFT JOIN handles h ON h.handle = r.handle \
-         WHERE h.handle IS NULL OR h.generation < r.generation LIMIT 1",
-        "what it revokes is not in the live set, or at a lower generation",
-    ),
-    (
-        HANDLES,
-        "SELECT h.handle FROM handles h LEFT JOIN \
-         (SELECT r.handle AS handle, MAX(r.generation) AS last FROM revocation_log r GROUP BY r.handle) k \
-         ON k.handle = h.handle WHERE h.generation <> COALESCE(k.last, 1) LIMIT 1",
-        "it has a generation that no revocation gave it",
-    ),
-    (USERS, orphans!("users", "id"), NO_HANDLE),
-    (AGENTS, orphans!("agents", "id"), NO_HANDLE),
-    (AGENT_KEYS, orphans!("agent_keys", "hash"), NO_HANDLE),
-    (GRANTS, orphans!("grants", "depth, t.id"), NO_HANDLE),
-    (TOOL_SERVERS, orphans!("tool_servers", "id"), NO_HANDLE),
-    (OPERATOR_KEYS, orphans!("operator_keys", "id"), NO_HANDLE),
-    (SESSIONS, orphans!("sessions", "id"), NO_HANDLE),
-    (
-        AGENTS,
-        "SELECT a.id FROM agents a LEFT JOIN agents o ON o.id = a.owner_agent \
-         WHERE (a.owner_user IS NULL AND o.id IS NULL) OR (a.owner_user IS NOT NULL AND o.id IS NOT NULL) \
-         OR a.root <> COALESCE(a.owner_user, o.root) LIMIT 1",
-        "it has no owner, or two, or one below another human",
-    ),
-    (
-        AGENTS,
-        "WITH RECURSIVE reached (id) AS (SELECT a.id FROM agents a WHERE a.owner_user IS NOT NULL \
-         UNION ALL SELECT a.id FROM agents a JOIN reached r ON a.owner_agent = r.id) \
-         SELECT a.id FROM agents a LEFT JOIN reached r ON r.id = a.id LEFT JOIN grants g ON g.id = a.root_grant \
-         WHERE r.id IS NULL OR g.id IS NULL OR g.receiver <> a.id LIMIT 1",
-        "its owners go in a circle, or its own grant is missing or another's",
-    ),
-    (
-        AGENTS,
-        "SELECT a.id FROM ledger l JOIN agents a ON a.id = l.agent \
-         WHERE l.kind = 'agent.revoked' AND l.outcome = 'allowed' AND a.status <> 'revoked' LIMIT 1",
-        "the records say that it was revoked, and it is not",
-    ),
-    (
-        USERS,
-        "SELECT u.id FROM users u LEFT JOIN (SELECT a.root AS root, COUNT(*) AS live FROM agents a \
-         WHERE a.status <> 'revoked' GROUP BY a.root) c ON c.root = u.id \
-         WHERE u.agents <> COALESCE(c.live, 0) LIMIT 1",
-        "it counts another number of agents than there are",
-    ),
-    (
-        AGENT_KEYS,
-        "SELECT k.hash FROM agent_keys k JOIN agents a ON a.id = k.agent JOIN users u ON u.id = a.root \
-         WHERE k.agent_kills > a.kills OR k.user_kills > u.kills LIMIT 1",
-        "it would outlive revocations that are still to come",
-    ),
-];
-
-const NO_HANDLE: &str = "its handle is not in the live set";
-
-/// One of [`CONTRADICTIONS`], to ask: the key of a row, in a row of its own.
-pub fn contradiction(sql: &'static str) -> Query {
-    Query::new(1, sql)
-}
-
-impl Table {
-    /// How many rows stand before the one with this key.
-    pub fn place(&self, key: &[Cell]) -> Select<(u64,)> {
-        let names = self.columns.iter().take(self.key);
-        let names: Vec<String> = names.map(|column| format!("t.{}", column.name)).collect();
-        let slots: Vec<String> = (1..=names.len()).map(|slot| format!("?{slot}")).collect();
-        let mut query = Query::new(
-            1,
-            format!(
-                "SELECT COUNT(*) FROM {} t WHERE ({}) < ({})",
-                self.name,
-                names.join(", "),
-                slots.join(", ")
-            ),
-        );
-        query.params = key.iter().map(param).collect();
-        query.of()
-    }
 }
 
 /// Where the log of a snapshot stands.

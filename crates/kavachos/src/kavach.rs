@@ -15,8 +15,8 @@ use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
     AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Engine, Error, GrantFilter,
-    Imported, Issued, Key, KeyChange, MadeWebhook, NewToolServer, NewWebhook, PathKey, Question,
-    Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, TenantExport, Tested,
+    Imported, Issued, Key, KeyChange, LedgerRoot, MadeWebhook, NewToolServer, NewWebhook, PathKey,
+    Question, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, TenantExport, Tested,
     ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange,
 };
 use kavachos_http::State;
@@ -120,7 +120,21 @@ impl Kavach {
         B: AsRef<[u8]> + Send,
         E: Send,
     {
-        self.engine.import_tenant(&self.actor(), lines).await
+        self.engine.import_tenant(&self.actor(), lines, None).await
+    }
+
+    /// The same, of a file whose ledger must come to this root.
+    ///
+    /// # Errors
+    /// See [`Engine::import_tenant`].
+    pub async fn import_expecting<S, B, E>(&self, root: LedgerRoot, lines: S) -> Result<Imported>
+    where
+        S: Stream<Item = std::result::Result<B, E>> + Send,
+        B: AsRef<[u8]> + Send,
+        E: Send,
+    {
+        let root = Some(root);
+        self.engine.import_tenant(&self.actor(), lines, root).await
     }
 
     /// The HTTP API, to serve alone or as the fallback of other routes.

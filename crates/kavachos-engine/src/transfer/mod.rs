@@ -2,7 +2,8 @@
 //!
 //! The form is JSON Lines: a head, the rows of every table in the order of [`kavachos_store::transfer::TABLES`], and an
 //! end with counts and a digest of all before it. [`line`] knows one line, [`export`] writes them, [`import`] reads them
-//! into the one transaction that fills an empty database, and [`check`] says what a row must be like.
+//! through the [`loader`] into the one transaction that fills an empty database, no slower than [`pace`] says; [`check`] says
+//! what a row must be like, and [`testimony`] what the records say of it.
 //!
 //! Promises: the same rows give the same lines, whatever the database; memory is bounded by a page of rows, whatever the
 //! size; a file that was cut or edited is refused with the number of the line, as far as that shows without a signature,
@@ -12,9 +13,12 @@ mod check;
 mod export;
 mod import;
 mod line;
+mod loader;
+mod pace;
+mod testimony;
 
 pub use export::TenantExport;
-pub use import::Imported;
+pub use import::{Imported, LedgerRoot};
 
 /// The name of the form, in its first line.
 const FORM: &str = "kavachos-tenant";

@@ -42,7 +42,7 @@ pub use message::Tested;
 pub use signing::SigningSecret;
 
 /// How many webhooks there may be.
-const MAX_WEBHOOKS: u64 = 32;
+pub(crate) const MAX_WEBHOOKS: u64 = 32;
 /// Which secret a new webhook has.
 const FIRST_SECRET: u64 = 1;
 
@@ -123,6 +123,10 @@ impl WebhookState {
 const ACTIVE: &str = "active";
 /// The receiver said that it is no more (410).
 const GONE: &str = "gone";
+/// What a webhook's status may be.
+pub(crate) const WEBHOOK_STATES: [&str; 3] = [ACTIVE, WebhookState::Paused.as_str(), GONE];
+/// What a delivery's status may be.
+pub(crate) const DELIVERY_STATES: [&str; 2] = [courier::WAITING, courier::DEAD];
 
 /// A webhook, as others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -348,7 +352,7 @@ impl Engine {
     }
 
     /// Refuses what cannot be sent to, as far as that can be said before it is tried.
-    fn check_webhook(&self, url: Option<&String>, name: Option<&String>) -> Result<()> {
+    pub(crate) fn check_webhook(&self, url: Option<&String>, name: Option<&String>) -> Result<()> {
         if let Some(name) = name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }

@@ -30,6 +30,10 @@ mod ledger;
 mod lifecycle;
 #[cfg(test)]
 mod moving;
+#[cfg(test)]
+mod moving_limits;
+#[cfg(test)]
+mod moving_records;
 mod pages;
 mod people;
 #[cfg(test)]
@@ -46,6 +50,7 @@ mod routes;
 mod sessions;
 #[cfg(test)]
 mod signing_keys;
+mod upkeep;
 #[cfg(test)]
 mod webhooks;
 

@@ -9,7 +9,7 @@ use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use kavachos_test::kavachos::Kavach;
 use kavachos_test::notes::Notes;
-use kavachos_test::{TestAgent, TestApp, may, may_under};
+use kavachos_test::{TestAgent, TestApp, may};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,67 +136,6 @@ async fn an_open_route_answers_so_many_calls_of_one_network_also_over_a_restart(
         .expect(200);
     app.advance(70);
     app.anonymous().get("/api/v1/notes").await.expect(200);
-}
-
-/// How many counters are stored: an export names them all.
-async fn counters(app: &TestApp) -> usize {
-    let export = app.operator().post("/api/v1/export", json!({})).await;
-    let lines = export.expect(200).text;
-    let is_counter = |line: &&str| line.starts_with("{\"kind\":\"counter\"");
-    lines.lines().filter(is_counter).count()
-}
-
-#[tokio::test]
-async fn counters_of_networks_that_called_long_ago_are_forgotten_and_what_still_limits_is_not() {
-    let setup = crate::setup().lasting();
-    let mut app = setup
-        .with(|builder| builder.plugin(Notes::default()))
-        .start()
-        .await;
-    let user = app.user().await;
-    let budget = json!({ "budget": { "amount": 1, "unit": "calls" }, "maxCallsPerHour": 9 });
-    let agent = app
-        .agent(&user, may_under(&["read"], "mcp:*", budget))
-        .await;
-    app.decide(&agent.id, "read", "mcp:a")
-        .await
-        .decided("allowed");
-    let networks = 300;
-    for network in 0..networks {
-        let call = app
-            .anonymous()
-            .from(&format!("127.{}.{}.1", network / 256, network % 256));
-        call.get("/api/v1/notes").await.expect(200);
-    }
-    // Of everyone together, of the permission's rate and of its budget.
-    let others = 3;
-    assert_eq!(counters(&app).await, networks + others);
-    // The twin: while the minute is open nothing is forgotten, and each network is counted on.
-    app.kavach().engine().forget().await.unwrap();
-    assert_eq!(counters(&app).await, networks + others);
-    // A minute and its slice later, one of them has called again.
-    app.advance(62);
-    let again = async |app: &TestApp| app.anonymous().from("127.0.7.1").get("/api/v1/notes").await;
-    for _ in 0..5 {
-        again(&app).await.expect(200);
-    }
-    app.kavach().engine().forget().await.unwrap();
-    assert_eq!(counters(&app).await, 1 + others);
-    for _ in 0..2 {
-        again(&app).await.refused(429, "too_many_requests");
-        let spent = app.decide(&agent.id, "read", "mcp:a").await;
-        spent.decided("budget_exhausted");
-        app.restart().await;
-    }
-    // Those that were forgotten may do what they might do before, and no more.
-    for status in [200, 200, 200, 200, 200, 429] {
-        let call = app.anonymous().from("127.0.8.1");
-        assert_eq!(call.get("/api/v1/notes").await.status, status);
-    }
-    // What is never over is the budget alone.
-    app.advance(4_000);
-    app.kavach().engine().forget().await.unwrap();
-    assert_eq!(counters(&app).await, 1);
 }
 
 #[tokio::test]

@@ -46,6 +46,12 @@ mod lifecycle;
 #[cfg(test)]
 #[path = "../acceptance/moving.rs"]
 mod moving;
+#[cfg(test)]
+#[path = "../acceptance/moving_limits.rs"]
+mod moving_limits;
+#[cfg(test)]
+#[path = "../acceptance/moving_records.rs"]
+mod moving_records;
 #[path = "../acceptance/pages.rs"]
 mod pages;
 #[path = "../acceptance/people.rs"]
@@ -71,6 +77,9 @@ mod restart;
 mod routes;
 #[path = "../acceptance/sessions.rs"]
 mod sessions;
+#[cfg(test)]
+#[path = "../acceptance/upkeep.rs"]
+mod upkeep;
 #[cfg(test)]
 #[path = "../acceptance/webhooks.rs"]
 mod webhooks;

@@ -33,6 +33,7 @@ impl Backup {
         let Database::File(from) = database else {
             return Err(Failure::Database(OF_POSTGRES.to_owned()));
         };
+        output.check_member(&["file", "bytes", "records", "root"])?;
         if !from.exists() {
             return Err(Failure::Database(tenant::not_there(database)));
         }
@@ -62,7 +63,7 @@ impl Backup {
         let (bytes, records) = (copied.bytes, copied.head.size);
         if output.form() == Form::Json {
             let data = json!({ "file": file, "bytes": bytes, "records": records, "root": root });
-            return output.json(json!({ "data": data }).to_string().as_bytes());
+            return output.data(&data);
         }
         output.line(&format!("file     {file}"));
         output.line(&format!("bytes    {bytes}"));

@@ -24,9 +24,13 @@ const SHOWN_DIGITS: usize = 12;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Migrate {
     /// List migrations and whether they were applied; makes and changes nothing
+    ///
+    /// They are the server's own; a plugin's are in the binary that the plugin is compiled into.
     #[command(after_help = EXIT)]
     Plan,
     /// Apply those that are pending; makes the database if it is not there
+    ///
+    /// They are the server's own; a plugin's are applied by the binary that the plugin is compiled into.
     #[command(after_help = EXIT)]
     Apply,
 }
@@ -50,13 +54,12 @@ fn plan(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure
     let obstacle = history.obstacle.map(|obstacle| obstacle.to_string());
     match output.form() {
         Form::Json => {
-            let answer = json!({ "data": {
+            output.data(&json!({
                 "database": config.database.to_string(),
                 "migrations": history.migrations.iter().map(told).collect::<Vec<_>>(),
                 "pending": pending,
                 "obstacle": obstacle,
-            } });
-            output.json(answer.to_string().as_bytes());
+            }));
         }
         Form::Text => {
             let rows: Vec<Value> = history.migrations.iter().map(row).collect();
@@ -81,6 +84,7 @@ fn plan(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure
 }
 
 async fn apply(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure> {
+    output.check_member(&["database", "applied"])?;
     let history = tenant::history(&config.database)?;
     if let Some(obstacle) = history.obstacle {
         return Err(Failure::Database(obstacle.to_string()));
@@ -93,8 +97,7 @@ async fn apply(config: &config::Server, output: &mut Output) -> Result<Outcome, 
     match output.form() {
         Form::Json => {
             let applied: Vec<String> = steps.into_iter().map(id).collect();
-            let answer = json!({ "data": { "database": database, "applied": applied } });
-            output.json(answer.to_string().as_bytes());
+            output.data(&json!({ "database": database, "applied": applied }));
         }
         Form::Text if steps.is_empty() => {
             output.line(&format!("nothing is pending in `{database}`"));

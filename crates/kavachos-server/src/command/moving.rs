@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use axum::body::{Body, Bytes};
 use clap::Args;
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt, unfold};
 use http::Method;
+use kavachos::LedgerRoot;
 use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -22,6 +24,8 @@ use crate::output::{Form, Output};
 const PIECE: usize = 64 * 1024;
 /// How many pieces are read ahead.
 const AHEAD: usize = 8;
+/// How much of a file is kept to read its first line.
+const MAX_BEGINNING: usize = 4096;
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -33,6 +37,9 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// The exported tenant; without it, standard input
     file: Option<PathBuf>,
+    /// The root that the ledger of the file must come to, as `kavach export` printed it
+    #[arg(long, value_name = "HEX")]
+    expect_root: Option<LedgerRoot>,
 }
 
 impl Export {
@@ -46,7 +53,11 @@ impl Export {
         let body = client
             .download(Method::POST, "/api/v1/export", &none)
             .await?;
-        sink.fill(body, "lines").await?;
+        let seen = Beginning::default();
+        sink.fill(seen.watch(body), "lines").await?;
+        if let Some(note) = seen.note() {
+            output.note(&note);
+        }
         Ok(Outcome::Done)
     }
 }
@@ -64,7 +75,10 @@ impl Import {
                 Box::new(file.map_err(|error| Failure::file("read", &path, &error))?)
             }
         };
-        let answer = client.upload("/api/v1/import", lines(source)).await?;
+        let query = Query::default().with("expectRoot", self.expect_root);
+        let answer = client
+            .upload("/api/v1/import", &query, lines(source))
+            .await?;
         output.record(&answer, &["log", "records", "root"]);
         if output.form() == Form::Text
             && let Some(Value::Object(rows)) = answer.data().get("rows")
@@ -76,7 +90,47 @@ impl Import {
                  has it again after its next start",
             );
         }
+        if let Some(warning) = answer.data().get("warning").and_then(Value::as_str) {
+            output.note(&format!("warning: {warning}"));
+        }
         Ok(Outcome::Done)
+    }
+}
+
+/// The first line of a file that passes by.
+#[derive(Clone, Default)]
+struct Beginning(Arc<Mutex<Vec<u8>>>);
+
+impl Beginning {
+    /// The same file, whose first line is kept.
+    fn watch(&self, body: Body) -> Body {
+        let beginning = self.clone();
+        let pieces = body.into_data_stream();
+        Body::from_stream(pieces.inspect(move |piece| {
+            if let Ok(piece) = piece {
+                beginning.add(piece);
+            }
+        }))
+    }
+
+    fn add(&self, piece: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.contains(&b'\n') {
+            let room = MAX_BEGINNING.saturating_sub(kept.len());
+            kept.extend(piece.iter().take(room));
+        }
+    }
+
+    /// What to keep apart from the file, and what for.
+    fn note(&self) -> Option<String> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = kept.split(|byte| *byte == b'\n').next()?;
+        let head: Value = serde_json::from_slice(line).ok()?;
+        let (root, records) = (head.get("root")?.as_str()?, head.get("records")?.as_u64()?);
+        Some(format!(
+            "the ledger in it has {records} records and the root {root}; keep that apart from the file, and import it with \
+             `--expect-root {root}`"
+        ))
     }
 }
 

@@ -102,6 +102,55 @@ fn an_export_that_does_not_come_to_its_end_is_imported_by_nobody() {
     next.done(format!("import --database kavach.db '{}'", whole.display()));
 }
 
+#[test]
+fn an_export_prints_the_root_that_an_import_can_be_held_to() {
+    let (place, ..) = tenant();
+    let older = place.done("export --database kavach.db --output older.jsonl");
+    let newer = place.done("export --database kavach.db --output newer.jsonl");
+    let root = |ran: &Ran| {
+        let root = ran.err.split("--expect-root ").nth(1).unwrap();
+        root.get(..64).unwrap().to_owned()
+    };
+    assert_ne!(root(&older), root(&newer));
+    let next = Place::new();
+    next.init();
+    let own = root(&older);
+    let older = place.path("older.jsonl");
+    let import = |root: &str| {
+        format!(
+            "import --database kavach.db --expect-root {root} '{}'",
+            older.display()
+        )
+    };
+    let refused = next.run(import(&root(&newer)));
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.err.contains("field `line 1`") && refused.err.contains(&root(&newer)),
+        "{refused:?}"
+    );
+    assert_eq!(next.run(import("abc")).code, 2);
+    // The twin: the same file with its own root, and with a key that can administer it.
+    let ran = next.done(import(&own));
+    assert!(!ran.err.contains("warning"), "{ran:?}");
+}
+
+#[test]
+fn an_import_warns_when_nobody_can_administer_what_came_in() {
+    let (place, ..) = tenant();
+    let keys = place.done("key list --json --database kavach.db").json();
+    let id = keys["data"][0]["id"].as_str().unwrap();
+    place.done(format!("key revoke {id} --database kavach.db"));
+    place.done("export --database kavach.db --output tenant.jsonl");
+    let next = Place::new();
+    next.init();
+    let file = place.path("tenant.jsonl");
+    let ran = next.done(format!("import --database kavach.db '{}'", file.display()));
+    assert!(
+        ran.err.contains("warning") && ran.err.contains("KAVACH_ADMIN_KEY"),
+        "{ran:?}"
+    );
+}
+
 /// Sends the beginning of a file to be imported, and keeps the connection.
 fn half_an_import(server: &Server, key: &str, file: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).unwrap();

@@ -7,16 +7,20 @@ use axum::extract::{FromRequestParts, Request, State as FromState};
 use futures_util::stream::{Stream, StreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use kavachos_core::invalid::Invalid;
-use kavachos_engine::Imported;
+use kavachos_engine::{Imported, LedgerRoot};
+use schemars::json_schema;
 
 use super::LINES;
 use crate::call::Call;
 use crate::error::{Failure, Refusal};
-use crate::operation::{About, Caller, Operation};
+use crate::operation::{About, Caller, Form, Operation};
 use crate::params::Params;
 use crate::reply::{Data, Reply, data};
 use crate::signature::OF_CALLERS;
 use crate::state::State;
+
+/// Names the root that is expected.
+const EXPECT_ROOT: &str = "expectRoot";
 
 pub(crate) fn operation() -> Operation {
     const ABOUT: About = About {
@@ -24,11 +28,18 @@ pub(crate) fn operation() -> Operation {
         tag: "Tenant",
         summary: "Fill an empty tenant with an exported one",
         text: "All of it or nothing; what is wrong is told with its line. The keys of the empty tenant are gone afterwards, \
-               the one that called too: those of the file are in force.",
+               the one that called too: those of the file are in force. `warning` says when \
+               none of them can administer everything.",
         callers: &[Caller::EveryScope],
     };
     Operation::post("/api/v1/import", ABOUT, handle)
         .reading(LINES)
+        .query_of(
+            EXPECT_ROOT,
+            "The root that the records of the file must come to, as `kavach export` printed it. Another one is refused \
+             before anything is read.",
+            Form::known(json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" })),
+        )
         .refusing(&[
             Refusal::MalformedRequest,
             Refusal::Conflict,
@@ -44,7 +55,9 @@ pub(crate) async fn handle(
 ) -> Reply<Data<Imported>> {
     let (mut parts, body) = request.into_parts();
     let Call(actor) = Call::from_request_parts(&mut parts, &state).await?;
-    Params::from_request_parts(&mut parts, &()).await?.end()?;
+    let mut params = Params::from_request_parts(&mut parts, &()).await?;
+    let expected: Option<LedgerRoot> = params.take(EXPECT_ROOT)?;
+    params.end()?;
     check_headers(&parts.headers)?;
     let max = state.max_import_bytes();
     let too_large = || Failure::FileTooLarge(max);
@@ -53,7 +66,7 @@ pub(crate) async fn handle(
     }
     let read = Arc::new(AtomicU64::new(0));
     let source = bounded(body.into_data_stream(), max, Arc::clone(&read));
-    let imported = state.engine.import_tenant(&actor, source).await;
+    let imported = state.engine.import_tenant(&actor, source, expected).await;
     if read.load(Ordering::Relaxed) > max {
         return Err(too_large());
     }

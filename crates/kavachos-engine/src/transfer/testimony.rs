@@ -1,0 +1,323 @@
+//! What records say of the rows beside them: that something was made, stopped, answered or used up, and how far the
+//! revocation log had come.
+//!
+//! A file is not signed, and a row is edited more easily than a ledger: a record is in the tree, whose root can be known
+//! from elsewhere. So where the two differ the file is refused. What is stopped and let go on again (humans and agents) is
+//! compared in the whole, by the last record of each; the rest happens once, and is compared as the records come.
+
+use kavachos_core::revocation::LogHead;
+use kavachos_store::transfer::{
+    APPROVALS, GRANTS, OPERATOR_KEYS, SESSIONS, State, TOOL_SERVERS, Table, WEBHOOKS,
+};
+use serde_json::{Map, Value};
+
+use super::line::Wrong;
+
+/// What a record of one kind says of one row.
+#[derive(Debug, PartialEq, Eq)]
+struct Rule {
+    /// The kind of the record.
+    kind: &'static str,
+    /// Which member of its details names the row.
+    member: &'static str,
+    /// Where the row stands.
+    table: Table,
+    /// What became of it by that, in a word.
+    deed: &'static str,
+    /// What its status may be since; `None` for any.
+    since: Option<&'static [&'static str]>,
+    absence: Absence,
+}
+
+/// Whether the row may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    /// It is kept for ever.
+    Wrong,
+    /// It is removed a while after it is over.
+    Usual,
+}
+
+const fn rule(kind: &'static str, member: &'static str, table: Table) -> Rule {
+    Rule {
+        kind,
+        member,
+        table,
+        deed: "made",
+        since: None,
+        absence: Absence::Wrong,
+    }
+}
+
+impl Rule {
+    const fn ends(self, deed: &'static str, since: &'static [&'static str]) -> Self {
+        Self {
+            deed,
+            since: Some(since),
+            ..self
+        }
+    }
+
+    const fn may_be_gone(self) -> Self {
+        Self {
+            absence: Absence::Usual,
+            ..self
+        }
+    }
+}
+
+const REVOKED: &[&str] = &["revoked"];
+static RULES: [Rule; 14] = [
+    rule("key.created", "key", OPERATOR_KEYS),
+    // A key out of a configuration: it moves asleep even where it is awake again.
+    rule("key.suspended", "key", OPERATOR_KEYS).ends("suspended", &["suspended", "revoked"]),
+    rule("key.revoked", "key", OPERATOR_KEYS).ends("revoked", REVOKED),
+    rule("delegation.created", "grant", GRANTS),
+    rule("delegation.revoked", "grant", GRANTS).ends("revoked", REVOKED),
+    rule("resource.created", "server", TOOL_SERVERS),
+    rule("resource.revoked", "server", TOOL_SERVERS).ends("revoked", REVOKED),
+    rule("session.opened", "session", SESSIONS).may_be_gone(),
+    rule("session.revoked", "session", SESSIONS)
+        .ends("revoked", REVOKED)
+        .may_be_gone(),
+    rule("approval.requested", "approval", APPROVALS).may_be_gone(),
+    rule("approval.approved", "approval", APPROVALS)
+        .ends("approved", &["approved", "used"])
+        .may_be_gone(),
+    rule("approval.denied", "approval", APPROVALS)
+        .ends("denied", &["denied"])
+        .may_be_gone(),
+    rule("decision", "approval", APPROVALS)
+        .ends("used", &["used"])
+        .may_be_gone(),
+    rule("webhook.deleted", "webhook", WEBHOOKS)
+        .ends("deleted", &[])
+        .may_be_gone(),
+];
+
+/// The tables of which records are compared one by one.
+pub(super) const COMPARED: [Table; 6] = [
+    OPERATOR_KEYS,
+    GRANTS,
+    TOOL_SERVERS,
+    SESSIONS,
+    APPROVALS,
+    WEBHOOKS,
+];
+
+/// The tables of which every row was made by an act on record, which names it.
+pub(super) const BORN_ON_RECORD: [Table; 4] = [OPERATOR_KEYS, TOOL_SERVERS, SESSIONS, APPROVALS];
+
+/// Acts that each revoke something at least once.
+const REVOKING: [&str; 12] = [
+    "agent.revoked",
+    "agent.suspended",
+    "delegation.revoked",
+    "key.configured",
+    "key.revoked",
+    "key.suspended",
+    "key.updated",
+    "resource.revoked",
+    "resource.updated",
+    "session.revoked",
+    "user.banned",
+    "user.deleted",
+];
+
+/// What one record says of other rows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Testimony {
+    pub(super) fate: Option<Fate>,
+    /// The epoch and the number of the last revocation that a decision knew of.
+    knew: Option<(u64, u64)>,
+    /// How many revocations it tells of, at least.
+    revocations: u64,
+}
+
+/// What became of one row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fate {
+    rule: &'static Rule,
+    pub(super) id: String,
+}
+
+impl Testimony {
+    /// Reads the body of a record.
+    pub(super) fn of(body: &Map<String, Value>) -> Result<Self, Wrong> {
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let knew = body.get("revocationHead").map(knew).transpose()?;
+        if text("outcome") != "allowed" {
+            return Ok(Self {
+                knew,
+                ..Self::default()
+            });
+        }
+        let kind = text("kind");
+        Ok(Self {
+            fate: fate(kind, body.get("details")),
+            knew,
+            revocations: u64::from(REVOKING.contains(&kind)),
+        })
+    }
+}
+
+fn knew(head: &Value) -> Result<(u64, u64), Wrong> {
+    let number = |name: &str| head.get(name).and_then(Value::as_u64);
+    number("epoch")
+        .zip(number("rseq"))
+        .ok_or_else(|| "`revocationHead` of its body cannot be read".to_owned())
+}
+
+fn fate(kind: &str, details: Option<&Value>) -> Option<Fate> {
+    let rule = RULES.iter().find(|rule| rule.kind == kind)?;
+    let id = details?.get(rule.member)?.as_str()?.to_owned();
+    Some(Fate { rule, id })
+}
+
+/// Holds the records against the revocation log of the file, whose end could have been cut off.
+#[derive(Debug, Default)]
+pub(super) struct RevocationWitness {
+    told: u64,
+}
+
+impl RevocationWitness {
+    /// Takes what one more record says.
+    pub(super) fn take(
+        &mut self,
+        testimony: &Testimony,
+        (epoch, head): (u64, LogHead),
+    ) -> Result<(), Wrong> {
+        self.told = self.told.saturating_add(testimony.revocations);
+        let (known_epoch, known) = testimony.knew.unwrap_or_default();
+        let least = known.max(self.told);
+        if least > head.rseq {
+            return Err(format!(
+                "by this record there are {least} revocations, and the file has {}: some were cut off",
+                head.rseq
+            ));
+        }
+        if known_epoch > epoch {
+            return Err(format!(
+                "it was decided in the epoch {known_epoch}, and the file says that it is {epoch}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Fate {
+    /// Where the row stands.
+    pub(super) fn table(&self) -> &'static Table {
+        &self.rule.table
+    }
+
+    /// Whether it is that the row was made.
+    pub(super) fn is_birth(&self) -> bool {
+        self.rule.since.is_none()
+    }
+
+    /// Says what is wrong with a row that is not there.
+    pub(super) fn check_absence(&self) -> Result<(), Wrong> {
+        match self.rule.absence {
+            Absence::Usual => Ok(()),
+            Absence::Wrong => Err(format!(
+                "it says that a {} was {}, which is not in the file",
+                self.rule.table.kind, self.rule.deed
+            )),
+        }
+    }
+
+    /// Says what is wrong with the row.
+    pub(super) fn check(&self, state: &State) -> Result<(), Wrong> {
+        let status = state.status.as_str();
+        if self.rule.since.is_none_or(|since| since.contains(&status)) {
+            return Ok(());
+        }
+        // One of a few words: rows are checked before records.
+        Err(format!(
+            "the records say that it was {}, and it is `{status}`",
+            self.rule.deed
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn testimony(body: Value) -> Testimony {
+        match body {
+            Value::Object(members) => Testimony::of(&members).unwrap(),
+            _ => unreachable!("a body is an object"),
+        }
+    }
+
+    fn state(status: &str) -> State {
+        State {
+            id: "x".to_owned(),
+            status: status.to_owned(),
+            key: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_by_the_record_of_an_act_that_was_done_and_by_no_other() {
+        let body = |kind: &str, outcome: &str| json!({"kind": kind, "outcome": outcome, "details": {"key": "x"}});
+        let done = testimony(body("key.revoked", "allowed")).fate.unwrap();
+        assert!(done.check(&state("revoked")).is_ok());
+        assert!(done.check(&state("active")).is_err() && done.check_absence().is_err());
+        // The twins: an attempt that was refused, and another kind.
+        assert_eq!(testimony(body("key.revoked", "denied")).fate, None);
+        assert_eq!(testimony(body("key.listed", "allowed")).fate, None);
+        let made = testimony(body("key.created", "allowed")).fate.unwrap();
+        assert!(made.check(&state("active")).is_ok() && made.check_absence().is_err());
+    }
+
+    #[test]
+    fn what_is_forgotten_after_a_while_may_be_missing_and_what_is_deleted_must_be() {
+        let used = json!({"kind": "decision", "outcome": "allowed", "details": {"approval": "x"}});
+        let used = testimony(used).fate.unwrap();
+        assert!(used.check(&state("used")).is_ok() && used.check_absence().is_ok());
+        assert!(used.check(&state("approved")).is_err());
+        let deleted =
+            json!({"kind": "webhook.deleted", "outcome": "allowed", "details": {"webhook": "x"}});
+        let deleted = testimony(deleted).fate.unwrap();
+        assert!(deleted.check(&state("active")).is_err() && deleted.check_absence().is_ok());
+    }
+
+    #[test]
+    fn a_revocation_log_is_at_least_as_long_as_the_records_know() {
+        let head = |rseq| {
+            (
+                1,
+                LogHead {
+                    rseq,
+                    rhash: [0; 32],
+                },
+            )
+        };
+        let knew = |epoch: u64, rseq: u64| {
+            let head = json!({"epoch": epoch, "rseq": rseq});
+            testimony(json!({"kind": "decision", "outcome": "denied", "revocationHead": head}))
+        };
+        let mut witness = RevocationWitness::default();
+        assert!(witness.take(&knew(1, 5), head(5)).is_ok());
+        assert!(witness.take(&knew(1, 5), head(4)).is_err());
+        assert!(witness.take(&knew(2, 5), head(5)).is_err());
+        // What was revoked after the last decision is counted.
+        let act = testimony(json!({"kind": "user.banned", "outcome": "allowed"}));
+        let mut witness = RevocationWitness::default();
+        assert!(witness.take(&act, head(2)).is_ok());
+        assert!(witness.take(&act, head(2)).is_ok());
+        assert!(witness.take(&act, head(2)).is_err());
+    }
+
+    #[test]
+    fn every_rule_is_about_a_table_that_is_compared() {
+        for rule in &RULES {
+            assert!(COMPARED.contains(&rule.table), "{}", rule.kind);
+        }
+    }
+}
