@@ -247,12 +247,12 @@ impl Engine {
     }
 
     /// Refuses a human who proved too long ago who they are: whoever found an open session is to approve nothing.
-    fn require_fresh(&self, actor: &Actor) -> Result<()> {
+    pub(crate) fn require_fresh(&self, actor: &Actor) -> Result<()> {
         let fresh = self.settings().session_fresh;
         match actor.person() {
             Some(person) if self.now().since(person.session.signed_in_at) >= fresh => {
                 Err(Error::Forbidden(format!(
-                    "this session was opened more than {} seconds ago; open a new one to approve",
+                    "this session was opened more than {} seconds ago; open a new one for this",
                     fresh.as_secs()
                 )))
             }

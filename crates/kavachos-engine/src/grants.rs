@@ -387,7 +387,7 @@ impl Engine {
         ])
     }
 
-    fn grant_record(
+    pub(crate) fn grant_record(
         &self,
         actor: &Actor,
         kind: &'static str,
@@ -600,7 +600,7 @@ pub(crate) fn path_marks(path: &Path) -> impl Iterator<Item = Mark> {
     hops.chain([path.user.mark])
 }
 
-fn refused(refusal: Refusal) -> Error {
+pub(crate) fn refused(refusal: Refusal) -> Error {
     match refusal {
         Refusal::NotNarrower(reason) => Error::NotNarrower(reason),
         Refusal::DepthExceeded { .. } => Error::DepthExceeded(refusal.to_string()),

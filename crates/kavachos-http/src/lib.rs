@@ -13,6 +13,7 @@ mod openapi;
 mod operation;
 mod params;
 mod plugin;
+mod possession;
 mod reference_page;
 mod reply;
 mod routes;

@@ -4,6 +4,7 @@
 use std::any::TypeId;
 
 use kavachos_core::id::{Id, Named};
+use kavachos_core::token::MAX_TOKEN_BYTES;
 use schemars::{JsonSchema, json_schema};
 
 use axum::extract::{Request, State as FromState};
@@ -14,6 +15,7 @@ use crate::call::{AnyKeyCall, Call};
 use crate::error::{Failure, Refusal};
 use crate::operation::{Description, Form, Parameter, Place};
 use crate::params::Params;
+use crate::possession::Possession;
 use crate::reply::{Answered, Kind};
 use crate::routes::PathId;
 use crate::state::State;
@@ -105,6 +107,15 @@ impl Tells for AnyKeyCall {
 
 impl Tells for Params {
     fn tell(description: &mut Description) {
+        description.refusals.insert(Refusal::MalformedRequest);
+    }
+}
+
+impl Tells for Possession {
+    fn tell(description: &mut Description) {
+        let form = Form::known(json_schema!({ "type": "string", "maxLength": MAX_TOKEN_BYTES }));
+        let text = "A proof of the key that the token is to be bound to (RFC 9449), good once.";
+        description.header("DPoP", text, form);
         description.refusals.insert(Refusal::MalformedRequest);
     }
 }

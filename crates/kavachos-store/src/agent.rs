@@ -187,6 +187,27 @@ pub fn by_id(id: AgentId) -> Select<AgentRow> {
         .of()
 }
 
+/// The oldest active agent with this name that its owner has for tokens alone: it has no key.
+pub fn delegate_of(owner: Owner, root: UserId, name: &'static str) -> Select<AgentRow> {
+    let (user, agent) = match owner {
+        Owner::User(id) => (Some(id), None),
+        Owner::Agent(id) => (None, Some(id)),
+    };
+    Query::new(
+        1,
+        format!(
+            "{COLUMNS} WHERE a.root = ?4 AND (a.owner_user = ?1 OR a.owner_agent = ?2) AND a.name = ?3 AND a.type = 'delegated' \
+             AND a.status = 'active' AND NOT EXISTS (SELECT 1 FROM agent_keys k WHERE k.agent = a.id) \
+             ORDER BY a.id LIMIT 1"
+        ),
+    )
+    .bind(user)
+    .bind(agent)
+    .bind(name)
+    .bind(root)
+    .of()
+}
+
 /// Which agents a list shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AgentFilter {

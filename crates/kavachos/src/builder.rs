@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::Secret;
 use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::hooks::Hook;
@@ -34,6 +35,9 @@ pub enum BuildError {
     /// A plugin is wrong; says which and how.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The address under which clients know it is none.
+    #[error("`public_url`: {0}")]
+    PublicUrl(Invalid),
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
@@ -243,9 +247,11 @@ impl Builder {
     /// The database cannot be used, or no tokio runtime is running.
     pub async fn build(self) -> Result<Kavach, BuildError> {
         let runtime = TokioRuntime::current().ok_or(BuildError::NoRuntime)?;
+        let mut settings = self.settings;
+        settings.issuer = (self.http.public_url.parse()).map_err(BuildError::PublicUrl)?;
         let fetcher = GuardedFetcher::new(self.loopback)
             .map_err(|error| BuildError::Tls(error.to_string()))?;
-        let directory = Arc::new(Directory::new(self.settings.directory_entries));
+        let directory = Arc::new(Directory::new(settings.directory_entries));
         let host = Host {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
@@ -264,7 +270,7 @@ impl Builder {
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
             fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
             master_key: self.master_key,
-            settings: self.settings,
+            settings,
         };
         let engine = Engine::with(parts, plugins);
         engine.start_upkeep();

@@ -51,8 +51,13 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// The set as it is published, each key with `kid`, `alg` and `use`.
+    /// The set as it is published.
     pub fn to_jwks(&self) -> Value {
+        json!({"keys": self.jwks()})
+    }
+
+    /// Its keys as they are published, each with `kid`, `alg` and `use`.
+    pub fn jwks(&self) -> Vec<Value> {
         let keys = self.0.iter().map(|(name, key)| {
             let mut jwk = key.to_jwk();
             if let Some(members) = jwk.as_object_mut() {
@@ -62,7 +67,7 @@ impl KeySet {
             }
             jwk
         });
-        json!({"keys": keys.collect::<Vec<_>>()})
+        keys.collect()
     }
 
     /// Reads a published set. Keys of kinds that are not known here are left out (RFC 7517, section 5).

@@ -20,7 +20,7 @@ use crate::state::State;
 pub(crate) struct Set {
     /// The keys that sign, will sign, and signed until lately; `kid` is the thumbprint (RFC 7638).
     #[schemars(with = "Vec<serde_json::Map<String, Value>>")]
-    keys: Value,
+    keys: Vec<Value>,
 }
 
 pub(crate) fn operations() -> Vec<Operation> {
@@ -72,11 +72,6 @@ async fn checkpoints(FromState(state): FromState<State>, params: Params) -> Repl
 
 async fn keys(state: &State, params: Params, purpose: KeyPurpose) -> Reply<Bare<Set>> {
     params.end()?;
-    let mut set = state.engine.key_set(purpose).await?.to_jwks();
-    json(
-        StatusCode::OK,
-        &Set {
-            keys: set["keys"].take(),
-        },
-    )
+    let set = state.engine.key_set(purpose).await?;
+    json(StatusCode::OK, &Set { keys: set.jwks() })
 }

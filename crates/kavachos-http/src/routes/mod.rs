@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod authorize;
 mod authzen;
+mod delegate;
 mod delegations;
 mod events;
 mod explain;
@@ -181,6 +182,7 @@ fn telling() -> Vec<Operation> {
 fn tokens() -> Vec<Operation> {
     let mut all = key_sets::operations();
     all.extend([
+        delegate::operation(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),
         signing_keys::retire::operation(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos::core::token::KeySet;
+use kavachos_core::token::KeySet;
 use kavachos_test::TestApp;
 use serde_json::{Value, json};
 
@@ -135,7 +135,7 @@ async fn without_a_master_key_there_are_no_keys_and_the_answer_says_how_to_get_o
     let app = crate::setup().without_master_key().start().await;
     let reply = app.anonymous().get("/.well-known/jwks.json").await;
     assert_eq!((reply.status, reply.code()), (409, "conflict"));
-    assert!(reply.message().contains("kavach init"), "{reply}");
+    assert!(reply.text.contains("kavach init"), "{reply}");
 }
 
 #[tokio::test]

@@ -1,0 +1,336 @@
+//! Who will show a token, and by which path of grants: one that is there, or one that is written for this token alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::decide::Facts;
+use kavachos_core::grant::{Grant, Hop, Path, choose_parent};
+use kavachos_core::id::{AgentId, UserId};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::{Owner, Status};
+use kavachos_core::revocation::{HandleKind, Mark};
+use kavachos_core::time::Timestamp;
+use kavachos_store::agent::{self, AgentRow};
+use kavachos_store::user::{self, UserRow};
+use kavachos_store::{Batch, handle};
+
+use super::TokenAsk;
+use super::target::Target;
+use crate::actor::{Actor, Caller};
+use crate::agents::{AgentKind, live_agent, relied_on};
+use crate::compile;
+use crate::directory::Changed;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::grants::{Ask, Planned, path_marks, refused};
+
+/// The name of the agents that exist for the tokens of their owner alone; they have no key.
+const DELEGATE: &str = "delegate";
+
+/// An agent, the path by which it holds what a token will say, and what that costs to write.
+pub(super) struct Held {
+    pub(super) path: Path,
+    /// The agents of the path with their handles, the acting one last.
+    pub(super) agents: Vec<(AgentId, Mark)>,
+    /// The key with which the acting agent asked.
+    pub(super) key: Option<Mark>,
+    /// What else kills: owners that are not on the path, and the session.
+    pub(super) others: Vec<Mark>,
+    /// When the agent, its key or the session ends.
+    pub(super) ends: Option<Timestamp>,
+    /// The owners of the acting agent that are not on the path.
+    pub(super) owners: Vec<AgentId>,
+    /// What must still be so, and what is created.
+    pub(super) batch: Batch,
+}
+
+impl Engine {
+    /// What an agent holds already.
+    pub(super) async fn held_by(
+        &self,
+        actor: &Actor,
+        agent: AgentId,
+        asked: &PermissionSet,
+    ) -> Result<Held> {
+        let mut reads = actor.reads();
+        if actor.agent().is_some() {
+            reads.extend(self.require_live_key(actor, agent_of(actor, agent)).await?);
+        }
+        let facts = self.facts(agent).await?;
+        let now = self.now();
+        if facts.agent.is_none() {
+            return Err(Error::NotFound("agent"));
+        }
+        let Some(live) = live_agent(&facts, now) else {
+            return Err(Error::WrongState("the agent is not active".to_owned()));
+        };
+        let own = facts.paths.iter().filter(|path| path.user.id == live.root);
+        let path = choose_parent(own, asked, now).ok_or_else(|| holds_too_little(&facts, asked))?;
+        reads.extend(relied_on(live, &facts));
+        reads.extend(path_marks(path));
+        let mut agents = givers(path);
+        agents.push((live.id, live.mark));
+        let mut held = Held {
+            path: path.clone(),
+            key: None,
+            others: facts.owners.iter().map(|owner| owner.mark).collect(),
+            ends: live.expires_at,
+            owners: facts.owners.iter().map(|owner| owner.id).collect(),
+            agents,
+            batch: Batch {
+                reads,
+                ..Batch::default()
+            },
+        };
+        held.add_caller(actor, agent);
+        Ok(held)
+    }
+
+    /// What is written for this token: a grant from the caller to an agent of its own that exists for such grants.
+    pub(super) async fn held_anew(
+        &self,
+        actor: &Actor,
+        (ask, target): (&TokenAsk, &Target),
+    ) -> Result<Held> {
+        let giver = match &actor.caller {
+            Caller::Agent(key) => {
+                self.require_live_key(actor, key.agent).await?;
+                Owner::Agent(key.agent)
+            }
+            Caller::Person(person) => {
+                self.require_fresh(actor)?;
+                Owner::User(person.user.id)
+            }
+            _ => return Err(Invalid::at("agent", "say which agent will show the token").into()),
+        };
+        let root = match giver {
+            Owner::User(id) => id,
+            Owner::Agent(id) => self.agent_row(id).await?.root,
+        };
+        let user = self.user_row(root).await?;
+        let found = self
+            .store()
+            .find(agent::delegate_of(giver, root, DELEGATE))
+            .await?;
+        let is_new = found.is_none();
+        let id = found.as_ref().map_or_else(|| self.id(), |row| row.id);
+        let life = self.life_of(ask, target);
+        let grant = Ask {
+            giver,
+            to: (id, root),
+            permissions: target.asked.clone(),
+            guards: None,
+            max_depth: None,
+            expires_at: Some(self.now().plus(life)),
+            parent: None,
+            reason: Some(ask.reason.clone()),
+        };
+        let (planned, above) = self.planned_below(actor, giver, (&user, &grant)).await?;
+        self.within_quota(&planned.terms).await?;
+        let row = found.unwrap_or_else(|| self.delegate_row(giver, root, &planned));
+        let mut batch = Batch {
+            reads: actor.reads(),
+            ..Batch::default()
+        };
+        batch.reads.extend(planned.reads.iter().copied());
+        self.add_grant(actor, &mut batch, (&row, &user, &planned), is_new)?;
+        let mut held = above.with(&planned, (row.id, row.mark));
+        held.batch = batch;
+        held.add_caller(actor, id);
+        Ok(held)
+    }
+
+    async fn planned_below(
+        &self,
+        actor: &Actor,
+        giver: Owner,
+        (user, grant): (&UserRow, &Ask),
+    ) -> Result<(Planned, Above)> {
+        match giver {
+            Owner::User(_) => {
+                let user = Arc::new(compile::user(user)?);
+                let planned = self.plan_root_grant(&user, grant)?;
+                Ok((
+                    planned,
+                    Above::Human(Path {
+                        user,
+                        hops: Vec::new(),
+                    }),
+                ))
+            }
+            Owner::Agent(id) => {
+                let planned = self.plan_grant(actor, grant).await?;
+                let facts = self.facts(id).await?;
+                let parent = |path: &&Path| path.leaf().map(|leaf| leaf.id) == planned.terms.parent;
+                let path = facts.paths.iter().find(parent).cloned();
+                // It was there a moment ago: somebody revoked it meanwhile.
+                let path = path.ok_or_else(|| {
+                    Error::WrongState("the giving agent is not active".to_owned())
+                })?;
+                Ok((planned, Above::Agent(path, Box::new(facts))))
+            }
+        }
+    }
+
+    fn delegate_row(&self, owner: Owner, root: UserId, planned: &Planned) -> AgentRow {
+        AgentRow {
+            id: planned.terms.to,
+            owner,
+            root,
+            name: DELEGATE.to_owned(),
+            kind: AgentKind::Delegated.as_str().to_owned(),
+            status: Status::Active,
+            expires_at: None,
+            metadata: None,
+            root_grant: planned.id,
+            mark: self.mark(HandleKind::Agent),
+            kills: 0,
+            version: 0,
+            created_at: self.now(),
+        }
+    }
+
+    fn add_grant(
+        &self,
+        actor: &Actor,
+        batch: &mut Batch,
+        (row, user, planned): (&AgentRow, &UserRow, &Planned),
+        is_new: bool,
+    ) -> Result<()> {
+        if is_new {
+            batch
+                .writes
+                .push(user::count_agent(user.id, self.settings().agents_per_owner));
+            batch.writes.push(agent::insert(row.clone()));
+            batch.writes.push(handle::born(row.mark));
+            let about = (row, user, planned.above.agents.as_slice());
+            batch.entries.push(self.agent_record(
+                actor,
+                "agent.created",
+                about,
+                Some(&planned.terms),
+            )?);
+            batch.effects.push(Changed::User(user.id).into());
+        } else {
+            batch.reads.push(row.mark);
+            batch.entries.push(self.grant_record(
+                actor,
+                "delegation.created",
+                planned,
+                user.pseudonym,
+            )?);
+        }
+        batch.writes.extend(self.grant_writes(planned)?);
+        batch.effects.push(Changed::Agent(row.id).into());
+        Ok(())
+    }
+
+    /// How long a token may live that is asked for now.
+    pub(super) fn life_of(&self, ask: &TokenAsk, target: &Target) -> Duration {
+        let longest = Duration::from_secs(u64::from(target.policy.max_ttl_seconds));
+        ask.ttl.map_or(longest, |ttl| ttl.min(longest))
+    }
+}
+
+/// What stands above a grant that is written now.
+enum Above {
+    Human(Path),
+    Agent(Path, Box<Facts>),
+}
+
+impl Above {
+    /// The path with the new grant at its end.
+    fn with(self, planned: &Planned, to: (AgentId, Mark)) -> Held {
+        let (mut path, facts) = match self {
+            Self::Human(path) => (path, None),
+            Self::Agent(path, facts) => (path, Some(*facts)),
+        };
+        let giver = facts.as_ref().and_then(|facts| facts.agent.clone());
+        let owners = facts.map_or_else(Vec::new, |facts| facts.owners);
+        let ends = giver.as_ref().and_then(|giver| giver.expires_at);
+        let above = giver.into_iter().chain(owners.iter().cloned()).collect();
+        path.hops.push(Hop {
+            grant: grant_of(planned),
+            giver: above,
+            giver_user: None,
+        });
+        let mut agents = givers(&path);
+        agents.push(to);
+        Held {
+            path,
+            agents,
+            key: None,
+            others: owners.iter().map(|owner| owner.mark).collect(),
+            ends,
+            owners: owners.iter().map(|owner| owner.id).collect(),
+            batch: Batch::default(),
+        }
+    }
+}
+
+impl Held {
+    /// The caller's own credential kills the token too, and ends it.
+    fn add_caller(&mut self, actor: &Actor, agent: AgentId) {
+        let end = match &actor.caller {
+            Caller::Agent(key) => {
+                if key.agent == agent {
+                    self.key = Some(key.mark);
+                } else {
+                    self.others.push(key.mark);
+                }
+                Some(key.expires_at)
+            }
+            Caller::Person(person) => {
+                self.others.push(person.session.mark);
+                Some(person.session.expires_at)
+            }
+            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => None,
+        };
+        self.ends = [self.ends, end].into_iter().flatten().min();
+    }
+}
+
+fn agent_of(actor: &Actor, agent: AgentId) -> AgentId {
+    actor.agent().unwrap_or(agent)
+}
+
+/// The agents that give on, from the human down: of each hop but the first.
+fn givers(path: &Path) -> Vec<(AgentId, Mark)> {
+    let givers = path.hops.iter().filter_map(|hop| hop.giver.first());
+    givers.map(|agent| (agent.id, agent.mark)).collect()
+}
+
+fn grant_of(planned: &Planned) -> Grant {
+    let terms = planned.terms.clone();
+    Grant {
+        id: planned.id,
+        parent: terms.parent,
+        giver: terms.giver,
+        to: terms.to,
+        root: terms.root,
+        permissions: terms.permissions,
+        guards: terms.guards,
+        depth: terms.depth,
+        max_depth: terms.max_depth,
+        expires_at: terms.expires_at,
+        status: Status::Active,
+        mark: planned.mark,
+        version: 0,
+    }
+}
+
+/// Why no path gives what is asked; the only one says what exactly it does not cover.
+fn holds_too_little(facts: &Facts, asked: &PermissionSet) -> Error {
+    match facts.paths.as_slice() {
+        [] => Error::NotNarrower(Invalid::at("scopes", "the agent holds no grant")),
+        [only] => only.merged(asked).err().map_or_else(
+            || Error::WrongState("the agent's grant is not active".to_owned()),
+            refused,
+        ),
+        _ => Error::NotNarrower(Invalid::at(
+            "scopes",
+            "no single live grant of the agent covers all of them; ask for less, or for several tokens",
+        )),
+    }
+}

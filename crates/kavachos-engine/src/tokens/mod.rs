@@ -1,0 +1,146 @@
+//! Tokens: what an agent shows to one tool server, made of what it holds here.
+//!
+//! Promises: a token permits no more than every grant of its chain, is for one registered tool server, lives minutes and
+//! no longer than anything that it comes from, and is recorded before it is handed out, with its reason. The batch that
+//! records it checks every generation that it relied on, so a kill that comes first leaves no token. A token for one
+//! agent is never handed to another: only the agent itself, the agent that owns it, or its human gets it.
+
+mod holder;
+mod mint;
+mod target;
+
+use std::time::Duration;
+
+use kavachos_core::id::{AgentId, TokenId};
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::resource::ResourcePattern;
+use kavachos_core::time::Timestamp;
+use kavachos_core::token::{Proof, Thumbprint};
+use kavachos_core::tool_server::Audience;
+
+use crate::act::Act;
+use crate::actor::{Actor, Caller};
+use crate::engine::{Engine, Plan};
+use crate::error::{Error, Result};
+use crate::text;
+
+/// A token that somebody asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenAsk {
+    /// The tool server that it is for.
+    pub audience: Audience,
+    /// What it is to permit.
+    pub wanted: Wanted,
+    /// How long it is to live; as long as its tool server lets it, unless said.
+    pub ttl: Option<Duration>,
+    /// Why it is wanted, for the record.
+    pub reason: String,
+    /// Which agent will show it: the caller itself, or one of the caller's own. Without one it is an agent that exists
+    /// for this alone, found or created below the caller.
+    pub agent: Option<AgentId>,
+    /// The proof that the caller holds the key to which it is to be bound.
+    pub proof: Option<Proof>,
+}
+
+/// What a token is to permit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// These scopes: resources with every action.
+    Scopes(Vec<ResourcePattern>),
+    /// These permissions.
+    Permissions(PermissionSet),
+    /// The default scope of the tool server.
+    Default,
+}
+
+/// A token that was made. It has no `Debug`: the text is a credential.
+#[derive(Clone)]
+pub struct Minted {
+    /// The token, for this one time.
+    pub token: String,
+    /// Its name, as the record has it.
+    pub id: TokenId,
+    /// The agent that may show it.
+    pub agent: AgentId,
+    /// The tool server that it is for.
+    pub audience: Audience,
+    /// Its scopes, as the token has them.
+    pub scope: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// The key that must be proved with it.
+    pub bound_to: Option<Thumbprint>,
+}
+
+impl Engine {
+    /// Makes a token for a tool server, from what the caller holds.
+    ///
+    /// # Errors
+    /// The tool server is not registered, more is asked for than the caller holds or the tool server has, nothing of it
+    /// is live, a fresh sign-in or a proof is needed, or there is no key to sign with.
+    pub async fn token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Minted> {
+        text::plain("reason", &ask.reason, text::MAX_REASON_BYTES)?;
+        let act = match ask.agent.or(actor.agent()) {
+            Some(agent) => Act::on_agent("token.issued", agent),
+            None => Act::new("token.issued"),
+        };
+        self.change(actor, act, || self.plan_token(actor, ask))
+            .await
+    }
+
+    async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
+        self.refuse_used(ask.proof.as_ref()).await?;
+        let target = self.target(ask).await?;
+        let held = match (&actor.caller, ask.agent) {
+            (Caller::Operator(_) | Caller::ToolServer(_), _) => {
+                return Err(Error::Forbidden(
+                    "a token is made for whoever will use it: call with the agent's own key or its human's session"
+                        .to_owned(),
+                ));
+            }
+            (Caller::Agent(key), Some(agent)) if agent == key.agent => {
+                self.held_by(actor, agent, &target.asked).await?
+            }
+            (_, Some(agent)) => {
+                self.require_own(actor, agent).await?;
+                self.held_by(actor, agent, &target.asked).await?
+            }
+            (_, None) => self.held_anew(actor, (ask, &target)).await?,
+        };
+        self.mint(actor, ask, (target, held)).await
+    }
+
+    /// Whether an agent is the caller's own: another one's token is not handed to it.
+    async fn require_own(&self, actor: &Actor, agent: AgentId) -> Result<()> {
+        if matches!(actor.caller, Caller::Local) {
+            return Ok(());
+        }
+        self.visible_agent(actor, agent).await.map(drop)
+    }
+
+    /// A proof is good once; the batch makes sure of it.
+    async fn refuse_used(&self, proof: Option<&Proof>) -> Result<()> {
+        let Some(proof) = proof else { return Ok(()) };
+        if self
+            .store()
+            .find(kavachos_store::proof::used(name_of(proof)))
+            .await?
+            .is_some()
+        {
+            return Err(Error::Forbidden(
+                "the proof in the header `DPoP` was used before: make one for each request"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What is remembered of a proof: its key and its name.
+fn name_of(proof: &Proof) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    Sha256::new_with_prefix(proof.key.0)
+        .chain_update(proof.id.as_bytes())
+        .finalize()
+        .into()
+}

@@ -1,0 +1,123 @@
+//! What a token is for: a registered tool server, and what is asked of it.
+
+use kavachos_core::action::Actions;
+use kavachos_core::constraint::Constraints;
+use kavachos_core::id::ToolServerId;
+use kavachos_core::invalid::Invalid;
+use kavachos_core::permission::{Permission, PermissionSet};
+use kavachos_core::resource::ResourcePattern;
+use kavachos_core::revocation::Mark;
+use kavachos_core::token::{LIMITED_SCOPE, grants_all_of};
+use kavachos_core::tool_server::{Proof, RegisteredScopes, TokenPolicy, Verification};
+use kavachos_store::tool_server as stored;
+
+use super::{TokenAsk, Wanted};
+use crate::compile;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// A tool server, and the permissions that a token for it is to carry.
+pub(super) struct Target {
+    pub(super) id: ToolServerId,
+    pub(super) mark: Mark,
+    pub(super) scopes: RegisteredScopes,
+    pub(super) policy: TokenPolicy,
+    pub(super) asked: PermissionSet,
+}
+
+impl Engine {
+    pub(super) async fn target(&self, ask: &TokenAsk) -> Result<Target> {
+        let row = stored::by_audience(ask.audience.as_str().to_owned());
+        let row = self.store().find(row).await?;
+        let row = row.ok_or(Error::NotFound("tool server"))?;
+        let scopes: RegisteredScopes = compile::stored("scopes", &row.scopes)?;
+        let policy: TokenPolicy = compile::stored("policy", &row.policy)?;
+        let asked = asked(&ask.wanted, &policy)?;
+        scopes.covered().covers_all(&asked).map_err(|error| {
+            let message = format!("this tool server has no scope for it: {}", error.message());
+            Error::NotNarrower(Invalid::at("scopes", message))
+        })?;
+        if ask.proof.is_none() && matches!(policy.proof, Proof::Dpop | Proof::DpopBody) {
+            return Err(Error::WrongState(
+                "this tool server takes tokens that are bound to a key only: send a proof of it in the header `DPoP` \
+                 (RFC 9449)"
+                    .to_owned(),
+            ));
+        }
+        Ok(Target {
+            id: row.id,
+            mark: row.mark,
+            scopes,
+            policy,
+            asked,
+        })
+    }
+}
+
+fn asked(wanted: &Wanted, policy: &TokenPolicy) -> Result<PermissionSet> {
+    let every_action = |scope: &ResourcePattern| {
+        Permission::new(scope.clone(), Actions::any(), Constraints::default())
+    };
+    let set = match wanted {
+        Wanted::Permissions(permissions) => return Ok(permissions.clone()),
+        Wanted::Scopes(scopes) => PermissionSet::new(scopes.iter().map(every_action)),
+        Wanted::Default => {
+            let names = policy.default_scope.as_deref().unwrap_or_default();
+            let scopes: std::result::Result<Vec<ResourcePattern>, Invalid> = names
+                .split(' ')
+                .filter(|name| !name.is_empty())
+                .map(str::parse)
+                .collect();
+            PermissionSet::new(scopes?.iter().map(every_action))
+        }
+    };
+    set.map_err(|_| {
+        Invalid::at(
+            "scopes",
+            "say what the token is to permit, with `scopes` or `permissions`",
+        )
+        .into()
+    })
+}
+
+impl Target {
+    /// The registered scopes that a set covers, for tool servers that look at scopes alone.
+    ///
+    /// # Errors
+    /// The tool server looks at nothing else, and scopes cannot say what the set permits.
+    pub(super) fn scopes_of(
+        &self,
+        merged: &kavachos_core::grant::Merged,
+    ) -> Result<Vec<ResourcePattern>> {
+        let names = self.scopes.as_slice().iter().map(|scope| &scope.name);
+        let free = merged.guards.is_none();
+        let covered: Vec<ResourcePattern> = names
+            .filter(|name| free && grants_all_of(&merged.permissions, name))
+            .cloned()
+            .collect();
+        let all = || {
+            let scopes = covered
+                .iter()
+                .map(|name| Permission::new(name.clone(), Actions::any(), Constraints::default()));
+            free && PermissionSet::new(scopes)
+                .is_ok_and(|scopes| scopes.includes(&merged.permissions))
+        };
+        if self.policy.kind == Verification::Plain && !all() {
+            return Err(Error::NotNarrower(Invalid::at(
+                "scopes",
+                "this tool server looks at scopes alone, and its scopes cannot say exactly what this chain permits: ask \
+                 for whole registered scopes that every grant gives without a condition",
+            )));
+        }
+        Ok(covered)
+    }
+}
+
+/// The text of a `scope` claim.
+pub(super) fn scope_text(scopes: &[ResourcePattern]) -> String {
+    if scopes.is_empty() {
+        return LIMITED_SCOPE.to_owned();
+    }
+    let names: Vec<&str> = scopes.iter().map(ResourcePattern::as_str).collect();
+    names.join(" ")
+}
