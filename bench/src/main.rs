@@ -7,6 +7,8 @@ mod decide;
 mod growth;
 mod http;
 mod idle;
+mod leaf;
+mod live;
 mod machine;
 mod memory;
 mod report;
@@ -23,7 +25,8 @@ use report::Figure;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: kavachos-bench all|decide|growth|memory|commit|http|idle [--short]";
+const USAGE: &str =
+    "usage: kavachos-bench all|decide|growth|memory|leaf|live|commit|http|idle [--short]";
 
 /// How long to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +47,12 @@ impl Length {
 /// One measurement.
 type Bench = fn(Length) -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("decide", decide::run),
     ("growth", growth::run),
     ("memory", memory::run),
+    ("leaf", leaf::run),
+    ("live", live::run),
     ("commit", commit::run),
     ("http", http::run),
     ("idle", idle::run),
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         ["echo", _] => http::echo(),
         ["serve", path] => http::serve(Path::new(path)),
         ["hold", path, ..] => memory::hold(Path::new(path), &arguments[2..]),
+        ["marks", _, ..] => live::hold(&arguments[2..]),
         ["count", path, ..] => growth::watched(Path::new(path), &arguments[2..]),
         [name] => return measure(name, Length::Full),
         [name, "--short"] => return measure(name, Length::Short),
