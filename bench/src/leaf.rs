@@ -132,7 +132,7 @@ fn shown(token: &str) -> Presented<'_> {
 
 /// The bare signature: what was signed, and by what it is checked.
 enum Bare {
-    Ed25519(ed25519::VerifyingKey, ed25519::Signature),
+    Ed25519(Box<(ed25519::VerifyingKey, ed25519::Signature)>),
     Es256(Box<(es256::VerifyingKey, es256::Signature)>),
 }
 
@@ -141,10 +141,10 @@ impl Bare {
         let (message, signature) = token.rsplit_once('.').expect("a token");
         let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
         let bare = match algorithm {
-            Algorithm::Ed25519 => Self::Ed25519(
+            Algorithm::Ed25519 => Self::Ed25519(Box::new((
                 ed25519::SigningKey::from_bytes(seed).verifying_key(),
                 ed25519::Signature::from_slice(&signature).expect("a signature"),
-            ),
+            ))),
             Algorithm::Es256 => Self::Es256(Box::new((
                 *es256::SigningKey::from_slice(seed)
                     .expect("a key")
@@ -157,10 +157,8 @@ impl Bare {
 
     fn verifies(&self, message: &str) -> bool {
         match self {
-            Self::Ed25519(key, signature) => {
-                key.verify_strict(message.as_bytes(), signature).is_ok()
-            }
-            Self::Es256(es256) => es256.0.verify(message.as_bytes(), &es256.1).is_ok(),
+            Self::Ed25519(ed) => ed.0.verify_strict(message.as_bytes(), &ed.1).is_ok(),
+            Self::Es256(es) => es.0.verify(message.as_bytes(), &es.1).is_ok(),
         }
     }
 }
