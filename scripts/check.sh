@@ -9,7 +9,7 @@ readonly SKIP=77       # the exit code of a step that could not be tried
 readonly LOG_LINES=400 # how much of a failed step's log is shown
 
 # To add a step, write a function and name it here.
-readonly STEPS=(tools format lints tests api docs benches edge dependencies advisories)
+readonly STEPS=(tools format lints tests api vectors fuzz docs benches edge dependencies advisories)
 
 tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
@@ -40,6 +40,16 @@ tests() { cargo test --workspace --locked --no-fail-fast; }
 
 # Generated requests against a real server, held against its OpenAPI document; `scripts/schemathesis.sh long` sends more.
 api() { scripts/schemathesis.sh short; }
+
+# JWT libraries of other languages against testdata/vectors.json. Needs npm, and a network for the first time.
+vectors() { scripts/vectors.sh; }
+
+# Every decoder of bytes from outside, for seconds; `scripts/fuzz.sh long` takes a minute for each.
+fuzz() {
+  cargo fmt --manifest-path fuzz/Cargo.toml --check
+  cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
+  scripts/fuzz.sh short
+}
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
 

@@ -6,7 +6,18 @@ use std::process::{Child, Command, Stdio};
 
 /// Runs a part to its end and gives what it printed.
 pub(crate) fn output(part: &str, path: &Path, sizes: &[String]) -> String {
-    let output = command(part, path, sizes).output().expect("a process");
+    finish(part, command(part, path, sizes))
+}
+
+/// As [`output`], of a part that says how much memory it holds: what it frees it gives back at once.
+pub(crate) fn output_held(part: &str, path: &Path, sizes: &[String]) -> String {
+    let mut command = command(part, path, sizes);
+    command.env("MIMALLOC_PURGE_DELAY", "0");
+    finish(part, command)
+}
+
+fn finish(part: &str, mut command: Command) -> String {
+    let output = command.output().expect("a process");
     assert!(output.status.success(), "{part} failed: {output:?}");
     String::from_utf8(output.stdout).expect("text")
 }

@@ -24,6 +24,12 @@ pub(crate) fn cpu_seconds(process: u32) -> f64 {
     Duration::from_nanos(nanoseconds.sum()).as_secs_f64()
 }
 
+/// The CPU time that this thread has used, in seconds.
+pub(crate) fn thread_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
 /// The resident memory of a process in bytes.
 pub(crate) fn resident_bytes(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");

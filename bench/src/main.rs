@@ -7,6 +7,8 @@ mod decide;
 mod growth;
 mod http;
 mod idle;
+mod leaf;
+mod live;
 mod machine;
 mod memory;
 mod postgres;
@@ -25,7 +27,7 @@ use report::Figure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str =
-    "usage: kavachos-bench all|decide|growth|memory|commit|postgres|http|idle [--short]";
+    "usage: kavachos-bench all|decide|growth|memory|leaf|live|commit|postgres|http|idle [--short]";
 
 /// How long to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +48,12 @@ impl Length {
 /// One measurement.
 type Bench = fn(Length) -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("decide", decide::run),
     ("growth", growth::run),
     ("memory", memory::run),
+    ("leaf", leaf::run),
+    ("live", live::run),
     ("commit", commit::run),
     ("postgres", commit::run_on_postgres),
     ("http", http::run),
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         ["echo", _] => http::echo(),
         ["serve", path] => http::serve(Path::new(path)),
         ["hold", path, ..] => memory::hold(Path::new(path), &arguments[2..]),
+        ["marks", _, ..] => live::hold(&arguments[2..]),
         ["count", path, ..] => growth::watched(Path::new(path), &arguments[2..]),
         [name] => return measure(name, Length::Full),
         [name, "--short"] => return measure(name, Length::Short),

@@ -12,6 +12,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::invalid::Invalid;
+use crate::json;
 use crate::time::clip;
 
 /// The longest name of an action in bytes.
@@ -62,8 +63,7 @@ impl Serialize for Action {
 
 impl<'de> Deserialize<'de> for Action {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        json::text(deserializer)
     }
 }
 

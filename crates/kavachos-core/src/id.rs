@@ -8,9 +8,10 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::invalid::Invalid;
+use crate::json;
 use crate::time::{Timestamp, clip};
 
 /// What an id names; gives the id its prefix.
@@ -65,6 +66,9 @@ ids! {
 pub struct Id<K>([u8; 16], PhantomData<fn() -> K>);
 
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// What each byte is worth as a digit; [`NO_DIGIT`] of all that are none.
+const WORTH: [u8; 256] = worth();
+const NO_DIGIT: u8 = u8::MAX;
 const DIGIT_COUNT: usize = 26;
 
 impl<K: Named> Id<K> {
@@ -129,12 +133,27 @@ impl<K: Named> FromStr for Id<K> {
         digits
             .bytes()
             .try_fold(0_u128, |bits, byte| {
-                let digit = DIGITS.iter().position(|known| *known == byte)?;
-                Some(bits << 5 | u128::try_from(digit).ok()?)
+                let digit = WORTH.get(usize::from(byte)).copied();
+                let digit = digit.filter(|digit| *digit != NO_DIGIT)?;
+                Some(bits << 5 | u128::from(digit))
             })
             .map(Self::from_bits)
             .ok_or_else(wrong)
     }
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "done by the compiler, which would say so"
+)]
+const fn worth() -> [u8; 256] {
+    let mut worth = [NO_DIGIT; 256];
+    let mut digit = 0_u8;
+    while (digit as usize) < DIGITS.len() {
+        worth[DIGITS[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    worth
 }
 
 impl<K> Clone for Id<K> {
@@ -176,9 +195,7 @@ impl<K: Named> Serialize for Id<K> {
 }
 impl<'de, K: Named> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        json::text(deserializer)
     }
 }
 

@@ -4,6 +4,7 @@
 //! is compiled when it is made, and finding what matches a request looks at those that can match, not at all. It knows
 //! nothing of grants: who holds a set, and since when, is [`crate::grant`]'s.
 
+mod direct;
 mod index;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::invalid::Invalid;
 use crate::json;
 use crate::resource::{Keys, Resource, ResourcePattern, Shape};
 use crate::time::clip;
+pub(crate) use direct::Direct;
 use index::{Aside, Blocks, PlainShapes, Under};
 
 /// The most permissions in one set.
@@ -203,17 +205,25 @@ fn identify(
     actions: &Actions,
     constraints: &Constraints,
 ) -> PermissionId {
-    let names = actions.names().map(Value::from).collect();
-    let mut members = Map::new();
-    members.insert("resource".to_owned(), resource.as_str().into());
-    members.insert("actions".to_owned(), Value::Array(names));
+    // The canonical form (RFC 8785), members in order. Names and patterns have no characters that JSON escapes.
+    let mut form = String::from("{\"actions\":[");
+    for (at, name) in actions.names().enumerate() {
+        form.push_str(if at == 0 { "\"" } else { ",\"" });
+        form.push_str(name);
+        form.push('"');
+    }
+    form.push(']');
     if !constraints.is_empty() {
         // INVARIANT: constraints always have a JSON form; the fallback is never taken, and tells them apart too.
-        let form = serde_json::to_value(constraints);
-        let form = form.unwrap_or_else(|_| format!("{constraints:?}").into());
-        members.insert("constraints".to_owned(), form);
+        let value = serde_json::to_value(constraints);
+        let value = value.unwrap_or_else(|_| format!("{constraints:?}").into());
+        form.push_str(",\"constraints\":");
+        form.push_str(&json::canonical(&value));
     }
-    let hash = Sha256::digest(json::canonical(&Value::Object(members)).as_bytes());
+    form.push_str(",\"resource\":\"");
+    form.push_str(resource.as_str());
+    form.push_str("\"}");
+    let hash = Sha256::digest(form.as_bytes());
     PermissionId(hash.first_chunk().copied().unwrap_or_default())
 }
 
@@ -464,6 +474,16 @@ impl PermissionSet {
         })
     }
 
+    /// Whether every action on the resources of a pattern is permitted, without a condition.
+    pub fn grants_all_of(&self, pattern: &ResourcePattern) -> bool {
+        let keys = pattern.keys();
+        self.candidates(&keys).any(|ours| {
+            ours.resource.covers(pattern)
+                && ours.actions.covers(&Actions::any())
+                && ours.constraints().is_none_or(Constraints::is_empty)
+        })
+    }
+
     fn in_reading_order(&self) -> Vec<&Permission> {
         let mut list: Vec<&Permission> = self.iter().map(Arc::as_ref).collect();
         list.sort_by(|left, right| left.reading_order().cmp(&right.reading_order()));
@@ -639,6 +659,17 @@ mod tests {
             json!({"actions": ["r", "w"], "resource": "a:*", "constraints": {}}),
         ] {
             assert_eq!(id(same), plain);
+        }
+        // What is hashed is the canonical form of what is written.
+        for value in [
+            json!({"resource": "a:*:%2F", "actions": ["*"]}),
+            json!({"resource": "a-b.c_d", "actions": ["x.y_z-1", "A"],
+                "constraints": {"maxCallsPerHour": 5, "args": {"/\u{e9}\"": {"oneOf": ["\u{1}", "\\"]}}}}),
+        ] {
+            let permission = Permission::from_json(&value).unwrap();
+            let form = json::canonical(&serde_json::to_value(&permission).unwrap());
+            let hash = Sha256::digest(form.as_bytes());
+            assert_eq!(permission.id().0, hash[..8], "{form}");
         }
         let hourly =
             id(json!({"resource": "a", "actions": ["r"], "constraints": {"maxCallsPerHour": 5}}));

@@ -10,9 +10,10 @@ use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
 
 use foldhash::fast::FixedState;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::invalid::Invalid;
+use crate::json;
 use crate::time::clip;
 
 /// The most segments of a resource or a pattern.
@@ -372,8 +373,7 @@ macro_rules! as_text {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+                json::text(deserializer)
             }
         }
     )*};

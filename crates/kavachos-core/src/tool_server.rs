@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::action::Actions;
 use crate::constraint::Constraints;
 use crate::invalid::Invalid;
+use crate::json;
 use crate::permission::{Permission, PermissionSet};
 use crate::resource::ResourcePattern;
 use crate::time::clip;
@@ -101,8 +102,7 @@ impl Serialize for Audience {
 
 impl<'de> Deserialize<'de> for Audience {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        json::text(deserializer)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What leaves and roots carry: for whom, by which chain, with which authority, and what kills it.
 
+use std::borrow::Cow;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::failure::{Code, Failure};
+use super::key::bytes;
 use super::name::{Issuer, Subject};
 use crate::constraint::Constraints;
 use crate::grant;
 use crate::id::{AgentId, TokenId};
-use crate::json::{self, Exact};
-use crate::permission::PermissionSet;
+use crate::json::{self, Exact, Object};
+use crate::permission::{Direct, PermissionSet};
 use crate::revocation::{Handle, HandleKind, Mark};
 use crate::time::Timestamp;
 
@@ -99,17 +102,29 @@ pub(super) struct Claims {
     pub(super) aud: String,
     sub: Subject,
     client_id: AgentId,
-    act: Actor,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Object<Actor>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::stated",
+        default
+    )]
     pub(super) scope: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::stated",
+        default
+    )]
     pub(super) res: Option<Vec<String>>,
     authorization_details: Vec<Details>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cnf: Option<Confirmation>,
-    dlg: Delegation,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::stated",
+        default
+    )]
+    pub(super) cnf: Option<Object<Confirmation>>,
+    dlg: Object<Delegation>,
     ep: u64,
-    rvk: Vec<WireMark>,
+    rvk: Vec<Object<WireMark>>,
     rsn: String,
     iat: Seconds,
     exp: Seconds,
@@ -120,7 +135,11 @@ pub(super) struct Claims {
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Confirmation {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::stated",
+        default
+    )]
     pub(super) jkt: Option<super::key::Thumbprint>,
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -139,8 +158,12 @@ fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
 #[serde(deny_unknown_fields)]
 struct Actor {
     sub: AgentId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    act: Option<Box<Actor>>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::stated",
+        default
+    )]
+    act: Option<Box<Object<Actor>>>,
 }
 
 struct Details {
@@ -170,23 +193,24 @@ impl<'de> Deserialize<'de> for Details {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Wire {
-            r#type: String,
-            permissions: Exact,
+        struct Wire<'w> {
+            #[serde(borrow)]
+            r#type: Cow<'w, str>,
+            permissions: Direct,
+            #[serde(default, deserialize_with = "json::stated")]
             guards: Option<Exact>,
         }
-        let json::Object(wire) = json::Object::<Wire>::deserialize(deserializer)?;
+        let Object(wire) = Object::<Wire<'_>>::deserialize(deserializer)?;
         if wire.r#type != DETAILS_TYPE {
             return Err(de::Error::custom(format!(
                 "`type` must be `{DETAILS_TYPE}`"
             )));
         }
-        let permissions =
-            PermissionSet::from_json(&wire.permissions.0).map_err(de::Error::custom)?;
         let guards: Option<Constraints> = match wire.guards {
             Some(Exact(value)) => Some(json::read(&value).map_err(de::Error::custom)?),
             None => None,
         };
+        let Direct(permissions) = wire.permissions;
         Ok(Self {
             permissions,
             guards: guards.map(Arc::new),
@@ -199,17 +223,25 @@ impl<'de> Deserialize<'de> for Details {
 struct Delegation {
     d: u8,
     m: u8,
-    ch: Vec<WireHop>,
+    ch: Vec<Object<WireHop>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireHop {
-    agent: Generation,
-    grant: Generation,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<Generation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Object<Generation>,
+    grant: Object<Generation>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::stated",
+        default
+    )]
+    key: Option<Object<Generation>>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "json::stated",
+        default
+    )]
     exp: Option<Seconds>,
 }
 
@@ -247,6 +279,16 @@ struct WireMark {
     g: u64,
 }
 
+impl WireMark {
+    fn of(mark: &Mark) -> Self {
+        Self {
+            k: mark.handle.kind as u8,
+            h: HandleText(mark.handle.bytes),
+            g: mark.generation,
+        }
+    }
+}
+
 /// 16 bytes in 22 characters of base64url.
 #[derive(Clone, Copy)]
 struct HandleText([u8; 16]);
@@ -257,13 +299,19 @@ impl Serialize for HandleText {
     }
 }
 
+impl FromStr for HandleText {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        bytes(text)
+            .map(Self)
+            .ok_or("a handle is 16 bytes in base64url")
+    }
+}
+
 impl<'de> Deserialize<'de> for HandleText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-        (bytes.and_then(|bytes| bytes.try_into().ok()))
-            .map(Self)
-            .ok_or_else(|| de::Error::custom("a handle is 16 bytes in base64url"))
+        json::text(deserializer)
     }
 }
 
@@ -310,35 +358,26 @@ impl Claims {
     pub(super) fn new(made: Made<'_>, authority: &Authority, life: &Life) -> Result<Self, Failure> {
         let acting = authority.agent().zip(actors(&authority.chain));
         let (client_id, act) = acting.ok_or_else(|| Failure::malformed("the chain is empty"))?;
-        let hops = authority.chain.iter().map(|hop| WireHop {
-            agent: Generation::of(hop.agent),
-            grant: Generation::of(hop.grant),
-            key: hop.key.map(Generation::of),
-            exp: hop.expires_at.map(Seconds),
-        });
-        let marks = authority.marks.iter().map(|mark| WireMark {
-            k: mark.handle.kind as u8,
-            h: HandleText(mark.handle.bytes),
-            g: mark.generation,
-        });
+        let hops = authority.chain.iter().map(WireHop::of).map(Object);
+        let marks = authority.marks.iter().map(WireMark::of).map(Object);
         Ok(Self {
             iss: made.issuer.clone(),
             aud: made.audience.to_owned(),
             sub: authority.subject.clone(),
             client_id,
-            act,
+            act: Object(act),
             scope: made.scope,
             res: made.res,
             authorization_details: vec![Details {
                 permissions: authority.permissions.clone(),
                 guards: authority.guards.clone(),
             }],
-            cnf: made.cnf,
-            dlg: Delegation {
+            cnf: made.cnf.map(Object),
+            dlg: Object(Delegation {
                 d: u8::try_from(authority.depth()).unwrap_or(u8::MAX),
                 m: authority.max_depth,
                 ch: hops.collect(),
-            },
+            }),
             ep: authority.epoch,
             rvk: marks.collect(),
             rsn: authority.reason.clone(),
@@ -348,11 +387,12 @@ impl Claims {
         })
     }
 
-    /// The authority and the life that the claims state, each looked at by itself and all held against each other.
+    /// The issuer, the authority and the life that the claims state, each looked at by itself and all held against each other.
     ///
     /// # Errors
     /// [`Code::Malformed`], [`Code::DepthExceeded`], [`Code::OutlivesParent`].
-    pub(super) fn take(self, longest: Duration) -> Result<(Authority, Life), Failure> {
+    pub(super) fn take(self, longest: Duration) -> Result<(Issuer, Authority, Life), Failure> {
+        let Object(dlg) = self.dlg;
         let life = Life {
             id: self.jti,
             issued_at: self.iat.0,
@@ -365,15 +405,15 @@ impl Claims {
             );
             return Err(Failure::malformed(message));
         }
-        let depth = usize::from(self.dlg.d);
-        if self.dlg.d > self.dlg.m || self.dlg.m > grant::MAX_DEPTH {
+        let depth = usize::from(dlg.d);
+        if dlg.d > dlg.m || dlg.m > grant::MAX_DEPTH {
             return Err(Failure::new(
                 Code::DepthExceeded,
                 "the chain is deeper than it may be",
             ));
         }
-        let agents = self.act.agents();
-        if self.dlg.ch.len() != depth + 1
+        let agents = self.act.0.agents();
+        if dlg.ch.len() != depth + 1
             || agents.len() != depth + 1
             || agents.last() != Some(&self.client_id)
         {
@@ -381,8 +421,8 @@ impl Claims {
                 "`dlg.d`, `dlg.ch`, `act` and `client_id` do not tell the same chain",
             ));
         }
-        let chain: Vec<Hop> = (agents.into_iter().zip(self.dlg.ch))
-            .map(|(id, hop)| hop.take(id))
+        let chain: Vec<Hop> = (agents.into_iter().zip(dlg.ch))
+            .map(|(id, Object(hop))| hop.take(id))
             .collect();
         check_ends(&chain, life.expires_at)?;
         let [details] = <[Details; 1]>::try_from(self.authorization_details)
@@ -390,24 +430,33 @@ impl Claims {
         let authority = Authority {
             subject: self.sub,
             chain,
-            max_depth: self.dlg.m,
+            max_depth: dlg.m,
             permissions: details.permissions,
             guards: details.guards,
             epoch: self.ep,
             marks: take_marks(&self.rvk)?,
             reason: self.rsn,
         };
-        Ok((authority, life))
+        Ok((self.iss, authority, life))
     }
 }
 
 impl WireHop {
+    fn of(hop: &Hop) -> Self {
+        Self {
+            agent: Object(Generation::of(hop.agent)),
+            grant: Object(Generation::of(hop.grant)),
+            key: hop.key.map(Generation::of).map(Object),
+            exp: hop.expires_at.map(Seconds),
+        }
+    }
+
     fn take(self, id: AgentId) -> Hop {
         Hop {
             id,
-            agent: self.agent.mark(HandleKind::Agent),
-            grant: self.grant.mark(HandleKind::Grant),
-            key: self.key.map(|key| key.mark(HandleKind::Key)),
+            agent: self.agent.0.mark(HandleKind::Agent),
+            grant: self.grant.0.mark(HandleKind::Grant),
+            key: (self.key).map(|Object(key)| key.mark(HandleKind::Key)),
             expires_at: self.exp.map(|end| end.0),
         }
     }
@@ -419,6 +468,7 @@ impl Actor {
         let mut agents = vec![self.sub];
         let mut next = self.act;
         while let Some(actor) = next {
+            let Object(actor) = *actor;
             agents.push(actor.sub);
             next = actor.act;
         }
@@ -432,7 +482,7 @@ fn actors(chain: &[Hop]) -> Option<Actor> {
     chain.iter().fold(None, |above, hop| {
         Some(Actor {
             sub: hop.id,
-            act: above.map(Box::new),
+            act: above.map(|actor| Box::new(Object(actor))),
         })
     })
 }
@@ -457,14 +507,14 @@ fn check_ends(chain: &[Hop], end: Timestamp) -> Result<(), Failure> {
     }
 }
 
-fn take_marks(wire: &[WireMark]) -> Result<Vec<Mark>, Failure> {
+fn take_marks(wire: &[Object<WireMark>]) -> Result<Vec<Mark>, Failure> {
     if wire.len() > MAX_MARKS {
         return Err(Failure::malformed(format!(
             "`rvk` has at most {MAX_MARKS} entries"
         )));
     }
     let mut marks: Vec<Mark> = Vec::with_capacity(wire.len());
-    for mark in wire {
+    for Object(mark) in wire {
         let kind = HandleKind::try_from(i64::from(mark.k))
             .map_err(|_| Failure::malformed("`rvk` has a kind of handle that is none"))?;
         let handle = Handle {

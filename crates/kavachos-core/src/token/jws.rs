@@ -1,16 +1,17 @@
 //! Compact JSON Web Signatures (RFC 7515) with one reading: three segments of canonical base64url, a header of known
 //! members, a `typ` that says the purpose, an algorithm of the key.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::failure::{Code, Failure};
-use super::key::{Algorithm, PublicKey, SIGNATURE_BYTES, SigningKey, Thumbprint};
+use super::key::{Algorithm, PublicKey, SIGNATURE_BYTES, SigningKey, Thumbprint, bytes};
 use super::key_set::KeySet;
-use crate::json::{Exact, Object};
+use crate::json::{Exact, Object, stated};
 
 /// The longest token that is looked at, in bytes: what fits a header of common servers.
 pub const MAX_TOKEN_BYTES: usize = 8_000;
@@ -63,10 +64,14 @@ pub(crate) struct Unverified<'t> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
-    typ: String,
-    alg: String,
+struct Header<'h> {
+    #[serde(borrow)]
+    typ: Cow<'h, str>,
+    #[serde(borrow)]
+    alg: Cow<'h, str>,
+    #[serde(default, deserialize_with = "stated")]
     kid: Option<Thumbprint>,
+    #[serde(default, deserialize_with = "stated")]
     jwk: Option<Exact>,
 }
 
@@ -85,7 +90,8 @@ pub(crate) fn split(text: &str, purpose: Purpose) -> Result<Unverified<'_>, Fail
     if payload.contains('.') || [header, payload, signature].contains(&"") {
         return Err(three());
     }
-    let Header { typ, alg, kid, jwk } = object(&decode(header)?, "header")?;
+    let header = decode(header)?;
+    let Header { typ, alg, kid, jwk } = object(&header, "header")?;
     if typ != purpose.typ() {
         let message = format!("the `typ` of the token is not `{}`", purpose.typ());
         return Err(Failure::new(Code::WrongType, message));
@@ -96,8 +102,8 @@ pub(crate) fn split(text: &str, purpose: Purpose) -> Result<Unverified<'_>, Fail
             "the `alg` of the token is not accepted: use `EdDSA` or `ES256`",
         )
     })?;
-    let signature = (decode(signature)?.try_into())
-        .map_err(|_| Failure::malformed("the signature has another length than 64 bytes"))?;
+    let signature = bytes(signature)
+        .ok_or_else(|| Failure::malformed("the signature is not base64url of 64 bytes"))?;
     Ok(Unverified {
         algorithm,
         kid,
@@ -176,8 +182,11 @@ fn decode(segment: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Reads one object: derived readers refuse doubled and unknown members, and nothing may stand behind it.
-fn object<T: DeserializeOwned>(json: &[u8], what: &str) -> Result<T, Failure> {
-    let read: Result<Object<T>, _> = serde_json::from_slice(json);
+fn object<'t, T: Deserialize<'t>>(json: &'t [u8], what: &str) -> Result<T, Failure> {
+    // Checked as a whole: the reader of bytes would check each text in it by itself.
+    let json = str::from_utf8(json)
+        .map_err(|_| Failure::malformed(format!("the {what} of the token are not UTF-8")))?;
+    let read: Result<Object<T>, _> = serde_json::from_str(json);
     read.map(|Object(read)| read).map_err(|error| {
         let shown: String = (error.to_string().chars().take(SHOWN))
             .flat_map(char::escape_debug)

@@ -12,12 +12,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek as ed25519;
 use p256::ecdsa as es256;
 use p256::ecdsa::signature::{Signer, Verifier};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::invalid::Invalid;
+use crate::json;
 use crate::tool_server::TokenAlgorithm;
 
 /// How many bytes a signature has, whichever the algorithm.
@@ -91,7 +92,7 @@ impl FromStr for Thumbprint {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        bytes32(text)
+        bytes(text)
             .map(Self)
             .ok_or_else(|| Invalid::new("a thumbprint is 43 characters of base64url (RFC 7638)"))
     }
@@ -105,17 +106,16 @@ impl Serialize for Thumbprint {
 
 impl<'de> Deserialize<'de> for Thumbprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        json::text(deserializer)
     }
 }
 
-fn bytes32(text: &str) -> Option<[u8; 32]> {
-    // A longer text is not looked at: base64url of 32 bytes has 43 characters.
-    if text.len() != 43 {
-        return None;
-    }
-    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+/// So many bytes, at most 64, in canonical base64url without padding.
+pub(super) fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+    // The decoder wants room for whole groups of four characters. It refuses a text that may not fit.
+    let mut room = [0; SIGNATURE_BYTES.next_multiple_of(3)];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut room).ok()?;
+    room.get(..length)?.try_into().ok()
 }
 
 /// A key that signatures are checked with.
@@ -240,7 +240,7 @@ fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<&'m str, Inva
 }
 
 fn coordinate(members: &Map<String, Value>, name: &str) -> Result<[u8; COORDINATE_BYTES], Invalid> {
-    bytes32(text(members, name)?)
+    bytes(text(members, name)?)
         .ok_or_else(|| Invalid::at(name, format!("`{name}` is no base64url of 32 bytes")))
 }
 

@@ -8,9 +8,8 @@ use super::jws::{self, Purpose};
 use super::key::{SigningKey, Thumbprint};
 use super::key_set::KeySet;
 use super::name::Issuer;
-use crate::action::Actions;
-use crate::constraint::Constraints;
-use crate::permission::{Permission, PermissionSet};
+use crate::json::Object;
+use crate::permission::PermissionSet;
 use crate::resource::ResourcePattern;
 use crate::tool_server::{Audience, TTL_SECONDS};
 
@@ -92,10 +91,10 @@ impl Leaf {
             (claims.scope.take()).ok_or_else(|| Failure::malformed("`scope` is missing"))?;
         let bound_to = match claims.cnf.take() {
             None => None,
-            Some(Confirmation {
+            Some(Object(Confirmation {
                 jkt: Some(print),
                 jwk: None,
-            }) => Some(print),
+            })) => Some(print),
             Some(_) => {
                 return Err(Failure::malformed(
                     "`cnf` of a leaf has `jkt` and nothing else",
@@ -106,9 +105,9 @@ impl Leaf {
             return Err(Failure::malformed("a leaf has no `res`"));
         }
         let longest = Duration::from_secs(u64::from(*TTL_SECONDS.end()));
-        let (authority, life) = claims.take(longest)?;
+        let (issuer, authority, life) = claims.take(longest)?;
         Ok(Self {
-            issuer: issuer.clone(),
+            issuer,
             audience,
             scopes: read_scopes(&scope, &authority)?,
             bound_to,
@@ -142,6 +141,5 @@ fn read_scopes(text: &str, authority: &Authority) -> Result<Vec<ResourcePattern>
 
 /// Whether every action on the resources of a scope is permitted, without a condition.
 pub fn grants_all_of(permissions: &PermissionSet, scope: &ResourcePattern) -> bool {
-    let all = Permission::new(scope.clone(), Actions::any(), Constraints::default());
-    PermissionSet::new([all]).is_ok_and(|all| permissions.includes(&all))
+    permissions.grants_all_of(scope)
 }

@@ -8,6 +8,7 @@ use super::jws::{self, Purpose};
 use super::key::{PublicKey, SigningKey};
 use super::key_set::KeySet;
 use super::name::Issuer;
+use crate::json::Object;
 use crate::tool_server::Audience;
 
 /// The most tool servers that one root reaches.
@@ -77,10 +78,10 @@ impl Root {
             ));
         }
         let key = match claims.cnf.take() {
-            Some(Confirmation {
+            Some(Object(Confirmation {
                 jkt: None,
                 jwk: Some(jwk),
-            }) => PublicKey::from_jwk(&jwk)
+            })) => PublicKey::from_jwk(&jwk)
                 .map_err(|error| Failure::malformed(error.message().to_owned()))?,
             _ => {
                 return Err(Failure::malformed(
@@ -92,7 +93,7 @@ impl Root {
             return Err(Failure::malformed("a root has no `scope`"));
         }
         let reach = read_reach(&claims.res.take().unwrap_or_default())?;
-        let (authority, life) = claims.take(LONGEST)?;
+        let (issuer, authority, life) = claims.take(LONGEST)?;
         if usize::from(authority.max_depth) <= authority.depth() {
             return Err(Failure::new(
                 Code::DepthExceeded,
@@ -100,7 +101,7 @@ impl Root {
             ));
         }
         Ok(Self {
-            issuer: issuer.clone(),
+            issuer,
             reach,
             key,
             authority,

@@ -162,6 +162,15 @@ pub fn that_are_no_token() -> Vec<Value> {
         )
         .fails("malformed"),
         case(
+            "`null` for a member that is left out",
+            signed(
+                &header_text,
+                &claims_text.replacen('{', "{\"cnf\":null,", 1),
+                "issuer",
+            ),
+        )
+        .fails("malformed"),
+        case(
             "more behind the claims",
             signed(&header_text, &format!("{claims_text}{{}}"), "issuer"),
         )
@@ -419,6 +428,16 @@ pub fn with_other_claims() -> Vec<Value> {
     }
     for (name, path, value) in [
         ("a member that is not known", "/admin", json!(true)),
+        (
+            "an actor in a list",
+            "/act",
+            json!([crate::scene::agent(1), {"sub": crate::scene::agent(0)}]),
+        ),
+        (
+            "a generation in a list",
+            "/dlg/ch/0/agent",
+            json!(["AQEBAQEBAQEBAQEBAQEBAQ", 1]),
+        ),
         ("another issuer", "/iss", json!("https://auth.example.com/")),
         (
             "two audiences",

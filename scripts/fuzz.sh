@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Fuzzes every decoder of bytes from outside, so many seconds each: `scripts/fuzz.sh [short|long|SECONDS] [TARGET...]`.
+# The last line counts as tests do: one for each target.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+case ${1:-short} in
+  short) readonly SECONDS_EACH=5 ;;
+  long) readonly SECONDS_EACH=60 ;;
+  [1-9]*) readonly SECONDS_EACH=$1 ;;
+  *) echo "say \`short\`, \`long\` or a number of seconds" >&2; exit 2 ;;
+esac
+if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk); fi
+readonly LONGEST_INPUT=8192 SLOWEST_INPUT=10 MEBIBYTES=2048
+
+# What guides libFuzzer. With a target named, build scripts and macros are built without it.
+coverage=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+  -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing)
+host=$(rustc -vV | sed -n 's/^host: //p')
+target=$(realpath -m "${CARGO_TARGET_DIR:-fuzz/target}")
+RUSTFLAGS="${coverage[*]}" cargo build --manifest-path fuzz/Cargo.toml --release --locked --target "$host" \
+  --target-dir "$target/fuzz-build"
+
+# The first inputs: what the vectors hold, whole and as claims.
+python3 - "$target/fuzz" <<'PYTHON'
+import base64, json, pathlib, sys
+place = pathlib.Path(sys.argv[1])
+file = json.load(open("testdata/vectors.json"))
+def keep(target, number, data):
+    (place / target).mkdir(parents=True, exist_ok=True)
+    (place / target / f"vector-{number}").write_bytes(data)
+def claims(token):
+    part = token.split(".")[1]
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+for number, vector in enumerate(file["vectors"]):
+    for target, text in ((vector["kind"], vector.get("token")), ("proof", vector.get("proof"))):
+        if target in ("leaf", "root", "proof") and text:
+            keep(target, number, b"t" + text.encode())
+            try:
+                keep(target, f"{number}-claims", b"c" + claims(text))
+            except (IndexError, ValueError):
+                pass  # a vector that is no token
+keep("jwks", 0, json.dumps(file["jwks"]).encode())
+for number, key in enumerate(file["jwks"]["keys"]):
+    keep("jwk", number, json.dumps(key).encode())
+PYTHON
+
+failed=0
+for name in "${targets[@]}"; do
+  log="$target/fuzz/$name.log"
+  if "$target/fuzz-build/$host/release/$name" "$target/fuzz/$name" -max_total_time="$SECONDS_EACH" \
+    -max_len="$LONGEST_INPUT" -timeout="$SLOWEST_INPUT" -rss_limit_mb="$MEBIBYTES" \
+    -artifact_prefix="$target/fuzz/found-$name-" >"$log" 2>&1; then
+    echo "$name: $(tail -n 1 "$log")"
+  else
+    tail -n 60 "$log"
+    failed=$((failed + 1))
+  fi
+done
+word=ok
+if [ "$failed" -gt 0 ]; then word=FAILED; fi
+printf 'test result: %s. %d passed; %d failed; 0 ignored\n' "$word" "$((${#targets[@]} - failed))" "$failed"
+[ "$word" = ok ]
