@@ -40,6 +40,10 @@ const RESERVED_SCOPES: [&str; 5] = [
 pub struct Audience(Box<str>);
 
 impl Audience {
+    pub(crate) fn localhost() -> Self {
+        Self("http://localhost:3000".into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use kavachos_core::token::Issuer;
+
 /// The engine's limits.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
+    /// Who issues tokens: the address under which clients know this server.
+    pub issuer: Issuer,
     /// Agents of one human that are not revoked, sub-agents included.
     pub agents_per_owner: u64,
     /// Live delegations below one grant.
@@ -40,6 +44,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            issuer: Issuer::localhost(),
             agents_per_owner: 100,
             children_per_grant: 1_000,
             grants_per_agent: 256,

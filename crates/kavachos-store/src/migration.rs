@@ -177,6 +177,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0008_signing_keys.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 9,
+        name: "revocation handles",
+        sql: include_str!("../migrations/0009_revocation_handles.sql"),
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -22,6 +22,11 @@ impl Issuer {
         self.0.as_str()
     }
 
+    /// Where a server is found that was told nothing else: `http://localhost:3000`.
+    pub fn localhost() -> Self {
+        Self(Audience::localhost())
+    }
+
     /// The issuer as the one whom a token is made out to.
     pub fn as_audience(&self) -> &Audience {
         &self.0
