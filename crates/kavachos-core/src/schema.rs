@@ -22,6 +22,10 @@ use crate::ledger::Outcome;
 use crate::permission::{MAX_PERMISSIONS, Permission, PermissionSet};
 use crate::principal::{Owner, Status};
 use crate::resource::{MAX_RESOURCE_BYTES, Resource, ResourcePattern};
+use crate::revocation::{
+    HandleKind, Instance, MAX_RECORDS, MAX_SNAPSHOT_MARKS, Mark, Nonce, PollAnswer, PollRequest,
+    Record, SnapshotAnswer,
+};
 use crate::time::Timestamp;
 use crate::tool_server::{
     Audience, LEASE_SECONDS, MAX_AUDIENCE_BYTES, MAX_DESCRIPTION_BYTES, Party, Proof,
@@ -186,6 +190,87 @@ described! {
         "description": "How tokens are signed.", "type": "string", "enum": ["EdDSA", "ES256"],
     });
     TokenPolicy, "TokenPolicy" => token_policy;
+    Nonce, "Nonce" => |_| json_schema!({
+        "description": "Stands in the head of the answer. Never used twice: 16 random bytes or more.",
+        "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": Nonce::MAX_BYTES,
+    });
+    Instance, "FollowerInstance" => |_| json_schema!({
+        "description": "One run of the follower's process, which makes it up when it starts.",
+        "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 1, "maxLength": Instance::MAX_BYTES,
+    });
+    Mark, "RevokedHandle" => |_| killed(&json_schema!({}), &[]);
+    Record, "Revocation" => |_| killed(
+        &json_schema!({ "rseq": { "type": "integer", "minimum": 1, "description": "Its number, without gaps." } }),
+        &["rseq"],
+    );
+    PollRequest, "RevocationPoll" => |generator| json_schema!({
+        "description": "What the follower has applied, which it acknowledges so; all zero when it has nothing yet.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["nonce", "instance", "epoch", "rseq", "rhash"],
+        "properties": {
+            "nonce": generator.subschema_for::<Nonce>(),
+            "instance": generator.subschema_for::<Instance>(),
+            "epoch": { "type": "integer", "minimum": 0 },
+            "rseq": { "type": "integer", "minimum": 0, "description": "The last record." },
+            "rhash": { "description": "The hash of the log up to it.", "type": "string",
+                "pattern": "^[A-Za-z0-9_-]{43}$" },
+        },
+    });
+    PollAnswer, "RevocationPollAnswer" => |generator| json_schema!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["head", "records", "more"],
+        "properties": {
+            "head": signed_head(),
+            "records": { "type": "array", "maxItems": MAX_RECORDS, "items": generator.subschema_for::<Record>() },
+            "more": { "type": "boolean", "description": "Whether there are more up to the head." },
+            "snapshotNeeded": { "type": "boolean", "const": true,
+                "description": "What the follower has is not this log: it takes a snapshot." },
+        },
+    });
+    SnapshotAnswer, "RevocationSnapshot" => |generator| json_schema!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["head", "records"],
+        "properties": {
+            "head": signed_head(),
+            "records": { "type": "array", "maxItems": MAX_SNAPSHOT_MARKS, "items": generator.subschema_for::<Mark>(),
+                "description": "In the order of kind and handle." },
+        },
+    });
+}
+
+fn signed_head() -> Schema {
+    json_schema!({
+        "description": "`kvf+jwt`: where the log stands, signed for this question.",
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$",
+    })
+}
+
+/// What was killed, with what else stands beside it.
+fn killed(more: &Schema, required: &[&str]) -> Schema {
+    let kinds: Vec<u8> = HandleKind::ALL.into_iter().map(|kind| kind as u8).collect();
+    let required = [required, &["kind", "handle", "generation"]].concat();
+    let mut schema = json_schema!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": required,
+        "properties": {
+            "kind": { "type": "integer", "enum": kinds,
+                "description": "1 user, 2 session, 3 client, 4 grant, 5 agent, 6 key." },
+            "handle": { "type": "string", "pattern": "^[A-Za-z0-9_-]{22}$" },
+            "generation": { "type": "integer", "minimum": 0, "description": "The lowest that lives." },
+        },
+    });
+    let properties = schema
+        .get_mut("properties")
+        .and_then(|value| value.as_object_mut());
+    if let (Some(properties), Some(more)) = (properties, more.as_object()) {
+        properties.extend(more.clone());
+    }
+    schema
 }
 
 fn permission(generator: &mut SchemaGenerator) -> Schema {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use kavachos_core::constraint::Constraints;
 use kavachos_core::grant::Grant;
+use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent, User};
-use kavachos_core::tool_server::RegisteredScopes;
+use kavachos_core::tool_server::{RegisteredScopes, TokenPolicy};
 use kavachos_store::agent::{AgentKeyRow, AgentRow};
 use kavachos_store::grant::GrantRow;
 use kavachos_store::operator_key::OperatorKeyRow;
@@ -127,10 +128,14 @@ pub(crate) fn operator_key(row: &OperatorKeyRow) -> Result<OperatorKey> {
 
 pub(crate) fn tool_server_key(row: &ToolServerRow) -> Result<ToolServerKey> {
     let scopes: RegisteredScopes = stored("scopes", &row.scopes)?;
+    let policy: TokenPolicy = stored("policy", &row.policy)?;
+    let audience = row.audience.parse();
     Ok(ToolServerKey {
         id: row.id,
         hash: row.hash,
+        audience: audience.map_err(|error: Invalid| Error::Internal(error.to_string()))?,
         covered: scopes.covered().clone(),
+        lease_seconds: policy.lease_seconds,
         status: row.status,
         mark: row.mark,
     })

@@ -35,6 +35,11 @@ const SHARED_PERMISSIONS: usize = 1 << 16;
 
 /// The kind of the effect that leaves nothing as it was.
 const EVERYTHING: u8 = 6;
+/// The kind of the effect of every kill.
+const KILLS: u8 = 7;
+
+/// What the bell of kills rings for: any of them.
+pub(crate) const ALL_KILLS: u128 = 0;
 
 /// A thing that changed.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +54,9 @@ pub(crate) enum Changed {
     Key(SecretHash),
     /// A request for approval was answered. It is not kept here; those who wait for it hear of it.
     Approval(ApprovalId),
+    /// Something was killed. What of the things here changed with it is named besides; those who follow the log hear
+    /// of it.
+    Kills,
     /// All of it: the database was filled.
     Everything,
 }
@@ -68,6 +76,7 @@ impl From<Changed> for Effect {
             Changed::Grant(id) => (3, id.bits()),
             Changed::Key(hash) => (4, key_bits(hash)),
             Changed::Approval(id) => (5, id.bits()),
+            Changed::Kills => (KILLS, ALL_KILLS),
             Changed::Everything => (EVERYTHING, 0),
         };
         Self { kind, key }
@@ -122,6 +131,8 @@ pub struct Directory {
     changes: Mutex<Changes>,
     /// Rings when a request for approval was answered.
     answers: Bell,
+    /// Rings when something was killed.
+    kills: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +156,7 @@ impl Directory {
             permissions: empty(SHARED_PERMISSIONS),
             changes: Mutex::default(),
             answers: Bell::default(),
+            kills: Bell::default(),
         }
     }
 
@@ -166,6 +178,11 @@ impl Directory {
     /// What rings when a request for approval was answered.
     pub(crate) fn answers(&self) -> &Bell {
         &self.answers
+    }
+
+    /// What rings when something was killed.
+    pub(crate) fn kills(&self) -> &Bell {
+        &self.kills
     }
 
     /// Begins a load; call it before the query.
@@ -223,6 +240,7 @@ impl Directory {
         self.agents.clear();
         self.grants.clear();
         self.keys.clear();
+        self.kills.ring(ALL_KILLS);
     }
 
     fn forget(&self, effect: Effect) {
@@ -231,6 +249,7 @@ impl Directory {
             2 => drop(self.agents.remove(&AgentId::from_bits(effect.key))),
             3 => drop(self.grants.remove(&GrantId::from_bits(effect.key))),
             5 => self.answers.ring(effect.key),
+            KILLS => self.kills.ring(effect.key),
             _ => drop(self.keys.remove(&effect.key)),
         }
     }
@@ -279,10 +298,7 @@ impl Observer for Directory {
         let mut changes = self.changes();
         changes.count = changes.count.wrapping_add(1);
         changes.recent.clear();
-        self.users.clear();
-        self.agents.clear();
-        self.grants.clear();
-        self.keys.clear();
+        self.forget_everything();
     }
 }
 

@@ -14,9 +14,10 @@ use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Stor
 use crate::act::Act;
 use crate::actor::{Actor, Caller};
 use crate::audit_export::Seats;
-use crate::directory::Directory;
+use crate::directory::{ALL_KILLS, Changed, Directory};
 use crate::error::{Error, Result};
 use crate::events::Listeners;
+use crate::feed::Feed;
 use crate::fetch::Fetcher;
 use crate::flood::Flood;
 use crate::hooks::Hooks;
@@ -62,6 +63,7 @@ struct Shared {
     couriers: Couriers,
     keyring: Ring,
     exports: Seats,
+    feed: Feed,
     hooks: Hooks,
     plugins: Plugins,
     plugin_tasks: Arc<AtomicUsize>,
@@ -90,6 +92,13 @@ impl Background {
 pub(crate) struct Change<T> {
     pub(crate) batch: Batch,
     pub(crate) value: T,
+}
+
+/// A change that is on disk.
+pub(crate) struct Committed {
+    pub(crate) receipt: Receipt,
+    /// Whether it killed something.
+    pub(crate) stops: bool,
 }
 
 /// What a plan came to: something to commit, or an answer that changes nothing (a repeated request).
@@ -121,6 +130,7 @@ impl Engine {
                 couriers: Couriers::default(),
                 keyring: Ring::default(),
                 exports: Seats::default(),
+                feed: Feed::default(),
                 hooks: Hooks::new(plugins.hooks()),
                 plugins,
                 plugin_tasks: Arc::default(),
@@ -164,9 +174,11 @@ impl Engine {
         &self.shared.parts.settings
     }
 
-    /// Ends what would go on for ever: streams of events, the upkeep, and deliveries to webhooks after those under way.
+    /// Ends what would go on for ever: streams of events and of revocations, the upkeep, and deliveries to webhooks after
+    /// those under way.
     pub fn wind_down(&self) {
         self.shared.listeners.end();
+        self.directory().kills().ring(ALL_KILLS);
     }
 
     /// Writes what is only counted so far, commits what is queued and closes the store.
@@ -195,6 +207,10 @@ impl Engine {
 
     pub(crate) fn exports(&self) -> &Seats {
         &self.shared.exports
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.shared.feed
     }
 
     pub(crate) fn hooks(&self) -> &Hooks {
@@ -297,22 +313,41 @@ impl Engine {
         F: Future<Output = Result<Plan<T>>> + Send,
         T: Send,
     {
+        let (value, _) = self.committed(actor, act, plan).await?;
+        Ok(value)
+    }
+
+    /// As [`Engine::change`], with what was committed, if anything was.
+    pub(crate) async fn committed<T, P, F>(
+        &self,
+        actor: &Actor,
+        act: Act,
+        plan: P,
+    ) -> Result<(T, Option<Committed>)>
+    where
+        P: Fn() -> F + Send,
+        F: Future<Output = Result<Plan<T>>> + Send,
+        T: Send,
+    {
         for _ in 0..MAX_CONFLICTS {
-            let change = match plan().await {
+            let mut change = match plan().await {
                 Ok(Plan::Commit(change)) => change,
-                Ok(Plan::Done(value)) => return Ok(value),
+                Ok(Plan::Done(value)) => return Ok((value, None)),
                 Err(error) if error.is_refusal() => {
                     return Err(self.refused(actor, act, error).await?);
                 }
                 Err(error) => return Err(error),
             };
             let stops = !change.batch.kills.is_empty();
+            if stops {
+                change.batch.effects.push(Changed::Kills.into());
+            }
             match self.store().commit(change.batch).await {
-                Ok(_) => {
+                Ok(receipt) => {
                     if stops && self.hooks().any() {
                         self.tell_stopped(act.stopped());
                     }
-                    return Ok(change.value);
+                    return Ok((change.value, Some(Committed { receipt, stops })));
                 }
                 Err(CommitError::Conflict { .. }) => self.require_same_key(actor).await?,
                 Err(error) => return Err(error.into()),

@@ -517,7 +517,7 @@ impl Engine {
     /// # Errors
     /// There is none with this id, or it is not the caller's.
     pub async fn revoke_delegation(&self, actor: &Actor, id: GrantId) -> Result<Revoked> {
-        self.change(actor, Act::on_grant("delegation.revoked", id), || {
+        self.stop(actor, Act::on_grant("delegation.revoked", id), || {
             self.plan_delegation_end(actor, id)
         })
         .await

@@ -297,7 +297,7 @@ impl Engine {
     /// # Errors
     /// There is no such key, or it is stronger than the caller's.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<Revoked> {
-        self.change(actor, Act::on_key("key.revoked", id), || {
+        self.stop(actor, Act::on_key("key.revoked", id), || {
             self.plan_key_end(actor, id)
         })
         .await

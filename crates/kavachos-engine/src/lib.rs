@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod explain;
 mod facts;
+mod feed;
 mod flood;
 mod forward;
 mod grants;
@@ -65,6 +66,10 @@ pub use engine::{Engine, Parts};
 pub use error::{Error, Result};
 pub use events::{EventReader, Heard, StreamEnd};
 pub use explain::{DryRun, HopReport, PathReport, PermissionReport, Recorded};
+pub use feed::{
+    FeedAccess, FeedNews, FeedReader, MAX_FEED_WAIT, RevocationPage, RevocationSnapshot,
+    RevocationStream,
+};
 pub use flood::Stranger;
 pub use forward::ForwardedCall;
 pub use grants::{Delegation, Life, NewDelegation};

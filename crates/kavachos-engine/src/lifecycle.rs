@@ -305,7 +305,7 @@ impl Engine {
 
     async fn turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Issued<Revoked>> {
         let act = Act::on_agent(turn.kind(), id);
-        self.change(actor, act, || self.plan_turn_agent(actor, id, turn))
+        self.stop(actor, act, || self.plan_turn_agent(actor, id, turn))
             .await
     }
 
@@ -363,7 +363,7 @@ impl Engine {
         batch
             .entries
             .push(self.agent_record(actor, turn.kind(), (&row, &user, &above), None)?);
-        self.claim_once(actor, &mut batch, done.effective_by.to_string());
+        self.claim_once(actor, &mut batch, self.foreseen().to_string());
         Ok(Plan::commit(batch, done))
     }
 

@@ -179,7 +179,7 @@ impl Engine {
     /// # Errors
     /// There is none with this id, or it is not the caller's.
     pub async fn revoke_session(&self, actor: &Actor, id: SessionId) -> Result<Revoked> {
-        self.change(actor, Act::on_session("session.revoked", id), || {
+        self.stop(actor, Act::on_session("session.revoked", id), || {
             self.plan_session_end(actor, id)
         })
         .await

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use kavachos_core::token::Issuer;
 
+use crate::feed::FeedAccess;
+
 /// The engine's limits.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
     /// Who issues tokens: the address under which clients know this server.
     pub issuer: Issuer,
+    /// Who may follow the log of revocations.
+    pub feed: FeedAccess,
     /// Agents of one human that are not revoked, sub-agents included.
     pub agents_per_owner: u64,
     /// Live delegations below one grant.
@@ -45,6 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             issuer: Issuer::localhost(),
+            feed: FeedAccess::default(),
             agents_per_owner: 100,
             children_per_grant: 1_000,
             grants_per_agent: 256,

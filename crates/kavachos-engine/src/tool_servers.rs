@@ -35,8 +35,12 @@ pub struct ToolServerKey {
     pub id: ToolServerId,
     /// What is stored of the key itself.
     pub hash: SecretHash,
+    /// Whom its tokens are for.
+    pub audience: Audience,
     /// What it may ask about: its registered scopes, with every action.
     pub covered: PermissionSet,
+    /// How long it may go on without news of revocations.
+    pub lease_seconds: u32,
     /// As stored.
     pub status: Status,
     /// Its handle and generation.
@@ -325,7 +329,7 @@ impl Engine {
     /// # Errors
     /// There is no such tool server, or it lies above the caller's ceiling.
     pub async fn revoke_tool_server(&self, actor: &Actor, id: ToolServerId) -> Result<Revoked> {
-        self.change(actor, Act::on_server("resource.revoked", id), || {
+        self.stop(actor, Act::on_server("resource.revoked", id), || {
             self.plan_tool_server_end(actor, id)
         })
         .await

@@ -10,7 +10,7 @@ use kavachos_core::principal::Status;
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, MAX_WRITES, grant, handle};
 use serde::Serialize;
 
 use crate::act::Act;
@@ -23,6 +23,10 @@ use crate::issued::Issued;
 use crate::page::{Page, PageOf};
 use crate::revoked::Revoked;
 use crate::text;
+
+/// How many of a human's own grants are raised with the human, those that end last first. Tokens of others, if there are
+/// so many, end by themselves within ten minutes.
+const MAX_GRANTS_RAISED: usize = MAX_WRITES - 1;
 
 /// How someone else's identity provider names a human.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -325,26 +329,26 @@ impl Engine {
         if let Some(name) = &change.name {
             next.name.clone_from(name);
         }
-        let mut kills = Vec::new();
+        let mut is_narrower = false;
         if let Some(permissions) = &change.permissions {
             let old = compile::permissions(row.permissions.as_deref())?;
             let new = permissions
                 .clone()
                 .unwrap_or_else(PermissionSet::everything);
             actor.covers(&new)?;
-            if !new.includes(&old) {
-                kills.push(raised(row.mark));
-            }
+            is_narrower = !new.includes(&old);
             next.permissions = permissions.as_ref().map(to_text).transpose()?;
         }
-        let batch = Batch {
+        let mut batch = Batch {
             reads: actor.reads(),
-            kills,
             writes: vec![kavachos_store::user::update(next.clone())],
             entries: vec![self.user_record(actor, "user.updated", &next)?],
             effects: vec![Changed::User(id).into()],
             ..Batch::default()
         };
+        if is_narrower {
+            self.kill_human(&mut batch, &row).await?;
+        }
         Ok(Plan::commit(batch, User::of(next)?))
     }
 
@@ -375,7 +379,7 @@ impl Engine {
 
     async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Issued<Revoked>> {
         let act = Act::on_user(turn.kind(), id);
-        self.change(actor, act, || self.plan_turn(actor, id, turn))
+        self.stop(actor, act, || self.plan_turn(actor, id, turn))
             .await
     }
 
@@ -418,7 +422,7 @@ impl Engine {
         };
         if turn != Turn::Unban {
             next.kills = row.kills.saturating_add(1);
-            batch.kills.push(raised(row.mark));
+            self.kill_human(&mut batch, &row).await?;
         }
         if turn == Turn::Delete {
             next.email = None;
@@ -428,8 +432,28 @@ impl Engine {
             .entries
             .push(self.user_record(actor, turn.kind(), &row)?);
         batch.writes.push(kavachos_store::user::update(next));
-        self.claim_once(actor, &mut batch, done.effective_by.to_string());
+        self.claim_once(actor, &mut batch, self.foreseen().to_string());
         Ok(Plan::commit(batch, done))
+    }
+}
+
+impl Engine {
+    /// Kills a human's mark, and those of the live grants that they gave: a token for a tool server that others run
+    /// carries no handle of the human, and one of its root grant. The grants themselves stay as they are.
+    async fn kill_human(&self, batch: &mut Batch, human: &UserRow) -> Result<()> {
+        let now = self.now();
+        let (given, count) = grant::given_by(human.id, now, MAX_GRANTS_RAISED);
+        let given = self.store().list(given).await?;
+        let (count,) = self.store().find(count).await?.unwrap_or_default();
+        batch.kills.push(raised(human.mark));
+        batch
+            .kills
+            .extend(given.iter().map(|grant| raised(grant.mark)));
+        let changed = |grant: &grant::GivenGrant| Changed::grant(grant.id, grant.receiver);
+        batch.effects.extend(given.iter().flat_map(changed));
+        // One that is given meanwhile is to be read too.
+        batch.writes.push(grant::still_given(human.id, now, count));
+        Ok(())
     }
 }
 

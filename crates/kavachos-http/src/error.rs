@@ -73,6 +73,7 @@ refusals! {
     AgentLimitExceeded = 422 "agent_limit_exceeded", "The human has as many agents as allowed.";
     GrantLimitExceeded = 422 "grant_limit_exceeded", "There are as many delegations as allowed.";
     SessionLimitExceeded = 422 "session_limit_exceeded", "The human has as many sessions as allowed.";
+    FollowerLimitExceeded = 422 "follower_limit_exceeded", "As many processes follow with this key as may.";
     WebhookLimitExceeded = 422 "webhook_limit_exceeded", "There are as many webhooks as allowed.";
     DepthExceeded = 422 "depth_exceeded", "The chain would become too deep.";
     TooManyRequests = 429 "too_many_requests", "The caller was refused too often; see `Retry-After`.";

@@ -220,6 +220,68 @@ pub fn received(agent: AgentId, now: Timestamp) -> [Select<GrantRow>; 2] {
     ]
 }
 
+/// Which of the live grants are meant that a human gave themselves: the roots of everything that is done for them.
+const GIVEN_BY: &str = "g.giver_user = ?1 AND g.parent IS NULL AND g.status = 'active' \
+    AND (g.expires_at IS NULL OR g.expires_at > ?2)";
+
+/// A live grant that a human gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenGrant {
+    /// Its id.
+    pub id: GrantId,
+    /// The agent that has it.
+    pub receiver: AgentId,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+}
+
+impl FromRow for GivenGrant {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (id, receiver, handle, generation) = row.decode()?;
+        Ok(Self {
+            id,
+            receiver,
+            mark: Mark { handle, generation },
+        })
+    }
+}
+
+/// The grants that a human gave and that are live at `now`, at most `limit`, those that end last first; and how many
+/// there are.
+pub fn given_by(
+    user: UserId,
+    now: Timestamp,
+    limit: usize,
+) -> (Select<GivenGrant>, Select<(u64,)>) {
+    let rows = format!(
+        "SELECT g.id, g.receiver, g.handle, h.generation FROM grants g JOIN handles h ON h.handle = g.handle \
+         WHERE {GIVEN_BY} ORDER BY COALESCE(g.expires_at, {}) DESC, g.id DESC LIMIT ?3",
+        i64::MAX
+    );
+    let rows = Query::new(limit, rows).bind(user).bind(now);
+    let count = format!("SELECT COUNT(*) FROM grants g WHERE {GIVEN_BY}");
+    let count = Query::new(1, count).bind(user).bind(now);
+    (
+        rows.bind(u32::try_from(limit).unwrap_or(u32::MAX)).of(),
+        count.of(),
+    )
+}
+
+/// Changes nothing, and holds only if a human has given exactly so many grants that are live at `now`: none was given
+/// since they were counted.
+pub fn still_given(user: UserId, now: Timestamp, count: u64) -> Write {
+    Write::exactly(
+        1,
+        format!(
+            "UPDATE users SET version = version WHERE id = ?1 \
+             AND (SELECT COUNT(*) FROM grants g WHERE {GIVEN_BY}) = ?3"
+        ),
+    )
+    .bind(user)
+    .bind(now)
+    .bind(count)
+}
+
 /// The grants with these ids and every grant above them.
 pub fn with_parents(ids: &[GrantId]) -> Select<GrantRow> {
     const MAX_ABOVE: usize = 4_096;

@@ -180,8 +180,15 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         owner: CORE,
         number: 9,
+        name: "revocation handles",
+        sql: include_str!("../migrations/0009_revocation_handles.sql"),
+        min_binary: 2,
+    },
+    Migration {
+        owner: CORE,
+        number: 10,
         name: "used proofs",
-        sql: include_str!("../migrations/0009_used_proofs.sql"),
+        sql: include_str!("../migrations/0010_used_proofs.sql"),
         min_binary: 2,
     },
 ];

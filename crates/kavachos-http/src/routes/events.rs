@@ -27,7 +27,7 @@ use crate::state::State;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells nginx to hand on every message at once.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// The first lines: how long a client waits before it comes back, in milliseconds.
 const GREETING: &str = "retry: 1000\n: records as they come\n\n";
 
@@ -48,7 +48,7 @@ impl Kind for Stream {
     }
 }
 
-const EVENT_STREAM: &str = "text/event-stream";
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 pub(crate) fn operation() -> Operation {
     const ABOUT: About = About {
@@ -78,7 +78,7 @@ pub(crate) async fn handle(
     let given: Option<String> = params.take("after")?;
     params.end()?;
     // A browser that comes back repeats its URL: what it saw last counts, not where it began.
-    let after = match last_event_id(&headers)? {
+    let after = match last_event_id(&headers, number)? {
         Some(seen) => Some(seen),
         None => given.map(|text| number("after", &text)).transpose()?,
     };
@@ -88,7 +88,11 @@ pub(crate) async fn handle(
     Ok(Answered::of(response.into_response()))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Invalid> {
+/// The number in `Last-Event-ID`, as the route reads its numbers.
+pub(super) fn last_event_id(
+    headers: &HeaderMap,
+    number: impl Fn(&str, &str) -> Result<u64, Invalid>,
+) -> Result<Option<u64>, Invalid> {
     let mut values = headers.get_all(LAST_EVENT_ID).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

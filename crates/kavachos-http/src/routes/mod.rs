@@ -15,6 +15,7 @@ mod keys;
 mod operations;
 mod reference;
 mod resources;
+mod revocations;
 mod sessions;
 mod signing_keys;
 mod tenant;
@@ -178,7 +179,7 @@ fn telling() -> Vec<Operation> {
     ]
 }
 
-/// The keys that sign, and what is signed.
+/// The keys that sign, and what is signed: the feed of revocations.
 fn tokens() -> Vec<Operation> {
     let mut all = key_sets::operations();
     all.extend([
@@ -186,6 +187,10 @@ fn tokens() -> Vec<Operation> {
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),
         signing_keys::retire::operation(),
+        revocations::head::operation(),
+        revocations::list::operation(),
+        revocations::stream::operation(),
+        revocations::snapshot::operation(),
     ]);
     all
 }

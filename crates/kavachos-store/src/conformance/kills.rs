@@ -1,11 +1,11 @@
 //! Kills: what relied on a generation that was raised is a conflict from then on.
 
-use kavachos_core::revocation::{LogHead, Mark};
+use kavachos_core::revocation::{HandleKind, LogHead, Mark, Record};
 
 use super::world::{Failure, World, conflicts_at, mark, turn};
 use crate::answer::CommitError;
-use crate::handle;
 use crate::row::Query;
+use crate::{handle, revocation};
 
 /// How often a race is run.
 const ROUNDS: u64 = 64;
@@ -19,6 +19,7 @@ super::list_cases![
     an_undone_kill_leaves_no_trace,
     the_revocation_log_is_dense_and_linked,
     kills_outlive_a_restart,
+    what_was_killed_is_read_as_of_any_record,
 ];
 
 async fn a_read_must_be_current_and_known(world: World) -> Result<(), Failure> {
@@ -160,5 +161,50 @@ async fn kills_outlive_a_restart(world: World) -> Result<(), Failure> {
     let receipt = world.store.commit(world.killing(vec![mark(1, 3)])?).await?;
     let expected = before.revocation.append(mark(1, 3));
     assert_eq!(receipt.head.revocation, expected);
+    Ok(())
+}
+
+async fn what_was_killed_is_read_as_of_any_record(world: World) -> Result<(), Failure> {
+    let store = &*world.store;
+    let of_kind = |kind, byte, generation| {
+        let mut mark = mark(byte, generation);
+        mark.handle.kind = kind;
+        mark
+    };
+    let kills = [
+        of_kind(HandleKind::Key, 1, 2),
+        of_kind(HandleKind::Agent, 200, 2),
+        of_kind(HandleKind::User, 9, 1),
+        of_kind(HandleKind::Agent, 200, 7),
+    ];
+    for kill in kills {
+        store.commit(world.killing(vec![kill])?).await?;
+    }
+    let head = store.head();
+    let state = store.find(revocation::state()).await?;
+    assert_eq!(
+        state.map(|state| (state.epoch, state.head)),
+        Some((head.epoch, head.revocation))
+    );
+    let hash = store.find(revocation::hash_at(4)).await?;
+    assert_eq!(hash, Some((head.revocation.rhash,)));
+    assert_eq!(store.find(revocation::hash_at(u64::MAX)).await?, None);
+
+    let records: Vec<Record> = (1..)
+        .zip(kills)
+        .map(|(rseq, kill)| Record { rseq, kill })
+        .collect();
+    assert_eq!(store.list(revocation::after(0, 10)).await?, records);
+    let two: Vec<Record> = records.iter().skip(1).take(2).copied().collect();
+    assert_eq!(store.list(revocation::after(1, 2)).await?, two);
+    assert_eq!(store.list(revocation::after(u64::MAX, 2)).await?, []);
+
+    // In the order of kind and handle, each once; and earlier, as it was then.
+    let [key, early, user, late] = kills;
+    let killed = |up_to, after| store.list(revocation::killed(up_to, after, 2));
+    assert_eq!(killed(4, None).await?, [user, late]);
+    assert_eq!(killed(4, Some(late.handle)).await?, [key]);
+    assert_eq!(killed(3, Some(user.handle)).await?, [early, key]);
+    assert_eq!(killed(0, None).await?, []);
     Ok(())
 }

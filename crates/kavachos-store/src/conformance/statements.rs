@@ -283,8 +283,23 @@ async fn grants_are_stored_within_their_quota_changed_and_found(
         let oldest = grant::page(&filter, Some(child.id), 10);
         assert_eq!(only(store.list(oldest).await?).as_ref(), Some(&parent));
     }
+    let human = parent.root;
+    let given = grant::GivenGrant {
+        id: parent.id,
+        receiver: top.id,
+        mark: parent.mark,
+    };
+    let (rows, count) = grant::given_by(human, NOW, 10);
+    assert_eq!(store.list(rows).await?, [given]);
+    assert_eq!(store.find(count).await?, Some((1,)));
+    apply(&world, vec![grant::still_given(human, NOW, 1)]).await?;
+    let wrong = vec![grant::still_given(human, NOW, 2)];
+    assert!(apply(&world, wrong).await.is_err());
     parent.status = Status::Revoked;
     apply(&world, vec![grant::update(parent.clone())]).await?;
+    let (rows, count) = grant::given_by(human, NOW, 10);
+    assert_eq!(store.list(rows).await?, []);
+    assert_eq!(store.find(count).await?, Some((0,)));
     let [live, ended] = grant::received(top.id, NOW);
     assert_eq!(store.list(live).await?, [child]);
     assert_eq!(store.list(ended).await?.len(), 1);

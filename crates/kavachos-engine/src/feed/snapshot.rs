@@ -1,0 +1,99 @@
+//! Everything that was killed, for a follower that begins, or cannot go on from what it has.
+
+use std::ops::Deref;
+
+use kavachos_core::revocation::{
+    FeedHead, LogHead, MAX_SNAPSHOT_MARKS, Mark, SnapshotAnswer, SnapshotRequest, digest_of,
+};
+use kavachos_store::revocation::{self, LogState};
+
+use super::MAX_SNAPSHOTS;
+use super::reader::FeedReader;
+use crate::audit_export::Seat;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// How many handles are read at a time.
+const PAGE: usize = 5_000;
+
+/// A snapshot, and its place among those that are given out.
+pub struct RevocationSnapshot {
+    answer: SnapshotAnswer,
+    _seat: Seat,
+}
+
+impl Deref for RevocationSnapshot {
+    type Target = SnapshotAnswer;
+
+    fn deref(&self) -> &SnapshotAnswer {
+        &self.answer
+    }
+}
+
+impl Engine {
+    /// Answers a follower that asks for everything, with a head that is good for its lease.
+    ///
+    /// # Errors
+    /// The caller may not read the feed, there is no master key, too many follow or ask at the same time, or those of
+    /// the store.
+    pub async fn revocation_snapshot(
+        &self,
+        reader: &FeedReader,
+        question: &SnapshotRequest,
+    ) -> Result<RevocationSnapshot> {
+        reader.check(self)?;
+        let seat = self.feed().snapshots.take(MAX_SNAPSHOTS)?;
+        let key = self.feed_key().await?;
+        let (name, lease) = (reader.name()?, reader.lease()?);
+        let which = (name.clone(), question.instance.clone());
+        self.feed().followers.expect(which, lease, self.now())?;
+        let state = self.seen_after(LogHead::EMPTY.rseq).await?.state;
+        let time = self.now();
+        let records = self.killed_up_to(&state).await?;
+        let head = FeedHead {
+            issuer: self.settings().issuer.clone(),
+            epoch: state.epoch,
+            head: state.head,
+            time,
+            lease_max: lease,
+            nonce: question.nonce.clone(),
+            follower: name,
+            set: Some(digest_of(&records)),
+        };
+        let answer = SnapshotAnswer {
+            head: head.sign(&key),
+            records,
+        };
+        Ok(RevocationSnapshot {
+            answer,
+            _seat: seat,
+        })
+    }
+
+    /// What was killed up to this state. It is read in pages: what is added meanwhile lies beyond it.
+    async fn killed_up_to(&self, state: &LogState) -> Result<Vec<Mark>> {
+        let up_to = state.head.rseq;
+        let mut killed: Vec<Mark> = Vec::new();
+        loop {
+            let after = killed.last().map(|mark| mark.handle);
+            let page = self.store().list(revocation::killed(up_to, after, PAGE));
+            let page = page.await?;
+            let is_last = page.len() < PAGE;
+            killed.extend(page);
+            if killed.len() > MAX_SNAPSHOT_MARKS {
+                return Err(Error::WrongState(format!(
+                    "more than {MAX_SNAPSHOT_MARKS} things were killed, which is more than a snapshot holds"
+                )));
+            }
+            if is_last {
+                break;
+            }
+        }
+        let now = self.seen_after(up_to).await?;
+        if now.is_after(state) {
+            return Ok(killed);
+        }
+        // The database was filled with another tenant meanwhile.
+        Err(Error::Busy)
+    }
+}
