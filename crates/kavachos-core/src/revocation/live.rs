@@ -1,13 +1,22 @@
 //! What was killed, for look-ups by the millisecond: the generation of each handle that was ever killed.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use sha2::{Digest, Sha256};
 
 use super::{Handle, HandleKind, LogHead, Mark};
 use crate::token::{Authority, Code, Failure};
 
-/// A handle's bytes and kind beside its generation: 25 bytes, so that a million take little.
+/// In how many tables the handles of one kind lie. A table that grows is held twice for a moment, and is copied while
+/// nobody can look things up: of sixteen small ones neither is noticed.
+const SHELVES: usize = 16;
+
+/// What the digest of a set begins with, so that it is the digest of nothing else.
+const DOMAIN: &[u8] = b"kavachos revocation set 1\n";
+
+/// A handle's bytes beside its generation: 24 bytes, so that a million take little.
 type Generations = HashMap<[u8; 16], Packed, RandomState>;
 
 /// A generation without the alignment of a `u64`, which would pad every entry.
@@ -29,8 +38,8 @@ impl Packed {
 pub struct LiveSet {
     epoch: u64,
     head: LogHead,
-    /// By kind, in the order of its numbers: handles are random, and of one kind each.
-    generations: [Generations; 6],
+    /// By kind, in the order of its numbers, then by a byte of the handle, which is random.
+    generations: [[Generations; SHELVES]; HandleKind::ALL.len()],
 }
 
 impl LiveSet {
@@ -64,12 +73,31 @@ impl LiveSet {
 
     /// How many handles were killed.
     pub fn len(&self) -> usize {
-        self.generations.iter().map(HashMap::len).sum()
+        self.generations.iter().flatten().map(HashMap::len).sum()
     }
 
     /// Whether nothing was killed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Every handle that was killed, with the lowest generation of it that lives, in no order.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> {
+        let kinds = HandleKind::ALL.into_iter().zip(&self.generations);
+        kinds.flat_map(|(kind, shelves)| {
+            shelves.iter().flatten().map(move |(bytes, lowest)| Mark {
+                handle: Handle {
+                    kind,
+                    bytes: *bytes,
+                },
+                generation: lowest.get(),
+            })
+        })
+    }
+
+    /// The digest of what is in the set, which a snapshot's head carries: see [`digest_of`].
+    pub fn digest(&self) -> [u8; 32] {
+        digest_of(&self.marks().collect::<Vec<_>>())
     }
 
     /// Takes the next record of the log in.
@@ -78,19 +106,41 @@ impl LiveSet {
         self.head = self.head.append(kill);
     }
 
-    fn raise(&mut self, mark: Mark) {
-        if let Some(known) = self.generations.get_mut(place(mark.handle.kind)) {
-            let lowest = known.entry(mark.handle.bytes).or_default();
-            *lowest = Packed::of(lowest.get().max(mark.generation));
+    /// Raises a generation without a record of the log, and returns what it was.
+    pub(super) fn raise(&mut self, mark: Mark) -> u64 {
+        let Some(shelf) = self.shelf(&mark.handle) else {
+            return 0;
+        };
+        let lowest = shelf.entry(mark.handle.bytes).or_default();
+        let before = lowest.get();
+        *lowest = Packed::of(before.max(mark.generation));
+        before
+    }
+
+    /// Takes the last record back: what the generation was before it, and which head.
+    pub(super) fn take_back(&mut self, before: Mark, head: LogHead) {
+        self.head = head;
+        let Some(shelf) = self.shelf(&before.handle) else {
+            return;
+        };
+        if before.generation == 0 {
+            shelf.remove(&before.handle.bytes);
+        } else {
+            shelf.insert(before.handle.bytes, Packed::of(before.generation));
         }
+    }
+
+    fn shelf(&mut self, handle: &Handle) -> Option<&mut Generations> {
+        let (kind, shelf) = place(handle);
+        self.generations.get_mut(kind)?.get_mut(shelf)
     }
 
     /// The lowest generation of a handle that lives.
     #[inline]
     pub fn generation(&self, handle: &Handle) -> u64 {
-        let known = self.generations.get(place(handle.kind));
-        known
-            .and_then(|known| known.get(&handle.bytes))
+        let (kind, shelf) = place(handle);
+        (self.generations.get(kind))
+            .and_then(|shelves| shelves.get(shelf)?.get(&handle.bytes))
             .map_or(0, |lowest| lowest.get())
     }
 
@@ -121,9 +171,30 @@ impl LiveSet {
     }
 }
 
-const fn place(kind: HandleKind) -> usize {
+/// The digest of a set of marks: SHA-256 over a text that no other digest begins with, then for each mark, in the order
+/// of kind and handle, the kind in one byte, the 16 bytes of the handle and the generation in 8, big-endian.
+///
+/// Marks in another order are sorted first; a snapshot is best sent in order.
+pub fn digest_of(marks: &[Mark]) -> [u8; 32] {
+    let mut sorted = Cow::Borrowed(marks);
+    if !marks.is_sorted() {
+        sorted.to_mut().sort_unstable();
+    }
+    let mut hash = Sha256::new();
+    hash.update(DOMAIN);
+    for mark in sorted.iter() {
+        hash.update([mark.handle.kind as u8]);
+        hash.update(mark.handle.bytes);
+        hash.update(mark.generation.to_be_bytes());
+    }
+    hash.finalize().into()
+}
+
+const fn place(handle: &Handle) -> (usize, usize) {
     // The numbers of the kinds are 1 to 6.
-    (kind as usize).saturating_sub(1)
+    let kind = (handle.kind as usize).saturating_sub(1);
+    let [.., last] = handle.bytes;
+    (kind, last as usize % SHELVES)
 }
 
 #[cfg(test)]
@@ -175,5 +246,49 @@ mod tests {
                 .iter()
                 .all(|kill| taken.generation(&kill.handle) == kill.generation)
         );
+    }
+
+    #[test]
+    fn the_digest_is_of_the_content_whatever_the_order() {
+        let marks = [
+            mark(HandleKind::Key, 1, 1),
+            mark(HandleKind::Grant, 2, 7),
+            mark(HandleKind::Grant, 1, 7),
+        ];
+        let set = LiveSet::from_snapshot(3, LogHead::EMPTY, marks);
+        let mut sorted = marks;
+        sorted.sort_unstable();
+        assert_eq!(set.digest(), digest_of(&marks));
+        assert_eq!(set.digest(), digest_of(&sorted));
+    }
+
+    #[test]
+    fn every_part_of_every_mark_is_in_the_digest() {
+        let marks = [mark(HandleKind::Grant, 1, 1), mark(HandleKind::Key, 1, 1)];
+        let digests = [
+            digest_of(&marks),
+            digest_of(&marks[..1]),
+            digest_of(&[marks[0], mark(HandleKind::Key, 1, 2)]),
+            digest_of(&[marks[0], mark(HandleKind::Key, 2, 1)]),
+            digest_of(&[marks[0], mark(HandleKind::Agent, 1, 1)]),
+            digest_of(&[]),
+        ];
+        let different: std::collections::HashSet<_> = digests.into_iter().collect();
+        assert_eq!(different.len(), digests.len());
+    }
+
+    #[test]
+    fn a_record_that_is_taken_back_leaves_no_trace() {
+        let mut set = LiveSet::new(1);
+        set.apply(mark(HandleKind::Agent, 1, 3));
+        let (digest, head) = (set.digest(), set.head());
+        for kill in [mark(HandleKind::Agent, 1, 9), mark(HandleKind::Agent, 2, 1)] {
+            let generation = set.generation(&kill.handle);
+            set.apply(kill);
+            assert_ne!(set.digest(), digest);
+            let before = Mark { generation, ..kill };
+            set.take_back(before, head);
+            assert_eq!((set.digest(), set.head()), (digest, head));
+        }
     }
 }

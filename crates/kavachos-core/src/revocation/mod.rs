@@ -3,13 +3,35 @@
 //! Everything that can be killed has a random *handle* and a *generation*. What is derived from it (a decision, a
 //! token) carries both; a kill raises the generation, and whatever carries a lower one is dead. No clock is compared.
 //! The log of kills is dense and linked, so that a follower notices a dropped, reordered or forged record.
+//!
+//! A [`Follower`] is whoever keeps a copy of the log and accepts tokens by it: a tool server, a peer process. It accepts
+//! for as long as its [`Lease`] runs, which only the issuer's signed [`FeedHead`] renews: what was killed and
+//! acknowledged at T is accepted by no follower with lease S after T + S, whatever the network does. The forms in which
+//! issuer and followers talk are [`PollRequest`], [`PollAnswer`], [`SnapshotRequest`], [`SnapshotAnswer`] and [`Record`].
 
+mod fault;
+mod followed;
+mod follower;
+mod head;
+mod lease;
 mod live;
+mod wire;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::invalid::Invalid;
-pub use live::LiveSet;
+use crate::json::Object;
+pub use fault::Fault;
+pub use followed::{MAX_AHEAD, Pushed};
+pub use follower::{Follower, Need, Progress};
+pub use head::FeedHead;
+pub use lease::{Lease, Reading};
+pub use live::{LiveSet, digest_of};
+pub use wire::{
+    FollowerName, Instance, MAX_RECORDS, MAX_SNAPSHOT_MARKS, Nonce, PollAnswer, PollRequest,
+    Record, SnapshotAnswer, SnapshotRequest,
+};
 
 /// What a handle belongs to; the number is part of the log's hash and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,21 +51,25 @@ pub enum HandleKind {
     Key = 6,
 }
 
+impl HandleKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::User,
+        Self::Session,
+        Self::Client,
+        Self::Grant,
+        Self::Agent,
+        Self::Key,
+    ];
+}
+
 impl TryFrom<i64> for HandleKind {
     type Error = Invalid;
 
     fn try_from(number: i64) -> Result<Self, Invalid> {
-        [
-            Self::User,
-            Self::Session,
-            Self::Client,
-            Self::Grant,
-            Self::Agent,
-            Self::Key,
-        ]
-        .into_iter()
-        .find(|kind| i64::from(*kind as u8) == number)
-        .ok_or_else(|| Invalid::new(format!("`{number}` is no kind of handle")))
+        (Self::ALL.into_iter())
+            .find(|kind| i64::from(*kind as u8) == number)
+            .ok_or_else(|| Invalid::new(format!("`{number}` is no kind of handle")))
     }
 }
 
@@ -57,7 +83,10 @@ pub struct Handle {
 }
 
 /// A handle at a generation: what a decision relied on, what a token carries, what a kill raises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// On the wire `{"kind": 5, "handle": "AQEBAQEBAQEBAQEBAQEBAQ", "generation": 3}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "wire::WireMark", try_from = "Object<wire::WireMark>")]
 pub struct Mark {
     /// Which thing.
     pub handle: Handle,

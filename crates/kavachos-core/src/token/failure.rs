@@ -102,7 +102,7 @@ impl Failure {
         &self.message
     }
 
-    pub(super) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Malformed, message)
     }
 }

@@ -11,7 +11,7 @@
 
 mod claims;
 mod failure;
-mod jws;
+pub(crate) mod jws;
 mod key;
 mod key_set;
 mod leaf;
