@@ -62,6 +62,17 @@ impl fmt::Display for FeedError {
     }
 }
 
+impl FeedError {
+    /// Whether other keys might help.
+    fn is_about_keys(&self) -> bool {
+        match self {
+            Self::Fault(Fault::BadHead(failure)) => failure.code == Code::UnknownKey,
+            Self::KeysForgotten => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<CallError> for FeedError {
     fn from(error: CallError) -> Self {
         Self::Call(error)
@@ -107,9 +118,7 @@ impl Feed {
                 self.ask_for_new(client, clock, nonce, time).await
             }
         };
-        if let Err(FeedError::Fault(Fault::BadHead(failure))) = &progress
-            && failure.code == Code::UnknownKey
-        {
+        if progress.as_ref().is_err_and(FeedError::is_about_keys) {
             self.keys.refresh(client, clock.read().boot).await?;
         }
         progress

@@ -14,8 +14,6 @@ use kavachos_core::token::{Code, body_digest};
 use kavachos_core::tool_server::Proof;
 use tower::{Layer, Service};
 
-use crate::credentials::Credentials;
-use crate::principal::Principal;
 use crate::rejection::{Cause, Rejection};
 use crate::tokens::Held;
 use crate::verifier::Verifier;
@@ -71,50 +69,39 @@ where
         let verifier = self.verifier.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
+            if let Some(answer) = answered(&verifier, &parts) {
+                return Ok(answer);
+            }
             match admit(&verifier, parts, body).await {
-                Ok(Admitted::Call(request)) => inner.call(request).await,
-                Ok(Admitted::Metadata(parts)) => Ok(verifier.metadata().answer(&parts.method)),
+                Ok(request) => inner.call(request).await,
                 Err(rejection) => Ok(rejection.to_response()),
             }
         })
     }
 }
 
-/// A request that may go on.
-enum Admitted<B> {
-    Call(Request<B>),
-    /// To what is open to everybody.
-    Metadata(Box<Parts>),
+/// The answer to a request that no token matters for: it is for another host, or for what is open to everybody.
+fn answered<R: From<Bytes>>(verifier: &Verifier, parts: &Parts) -> Option<Response<R>> {
+    let hosts = verifier.settings().hosts.as_ref();
+    if let Some(Err(rejection)) = hosts.map(|hosts| hosts.check(parts)) {
+        return Some(rejection.to_response());
+    }
+    let metadata = verifier.metadata();
+    (metadata.is_at(parts.uri.path())).then(|| metadata.answer(&parts.method))
 }
 
-async fn admit<B>(verifier: &Verifier, mut parts: Parts, body: B) -> Result<Admitted<B>, Rejection>
+async fn admit<B>(verifier: &Verifier, mut parts: Parts, body: B) -> Result<Request<B>, Rejection>
 where
     B: Body<Data = Bytes> + From<Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if let Some(hosts) = &verifier.settings().hosts {
-        hosts.check(&parts)?;
-    }
-    if verifier.metadata().is_at(parts.uri.path()) {
-        return Ok(Admitted::Metadata(Box::new(parts)));
-    }
     let credentials = verifier.credentials(&parts)?;
     // Before the body: nobody without a good token makes us keep one.
     let held = hold(verifier, credentials.token).await?;
     let (body, digest) = read(verifier, &held, body).await?;
-    let principal = principal(verifier, held, &parts, &credentials, digest)?;
+    let principal = verifier.admit_request(held, &parts, &credentials, digest)?;
     parts.extensions.insert(principal);
-    Ok(Admitted::Call(Request::from_parts(parts, body)))
-}
-
-fn principal(
-    verifier: &Verifier,
-    held: Arc<Held>,
-    parts: &Parts,
-    credentials: &Credentials<'_>,
-    digest: Option<[u8; 32]>,
-) -> Result<Principal, Rejection> {
-    verifier.admit_request(held, parts, credentials, digest)
+    Ok(Request::from_parts(parts, body))
 }
 
 /// The token as it was read; where its key is not known, after another look at the issuer's keys.

@@ -79,9 +79,7 @@ impl Replays {
         if of_key >= self.per_key || self.len() >= self.most {
             return Err(Unusable::TooMany);
         }
-        let bucket = self.bucket(number);
-        bucket.seen.insert(name);
-        *bucket.by_key.entry(proof.key).or_default() += 1;
+        self.remember(number, name, proof.key);
         Ok(())
     }
 
@@ -93,17 +91,18 @@ impl Replays {
         }
     }
 
-    fn bucket(&mut self, number: u64) -> &mut Bucket {
+    fn remember(&mut self, number: u64, name: Seen, key: Thumbprint) {
         let place = (self.buckets).partition_point(|bucket| bucket.number < number);
-        let missing = (self.buckets.get(place)).is_none_or(|bucket| bucket.number != number);
+        let known = (self.buckets.get_mut(place)).filter(|bucket| bucket.number == number);
+        let mut new = Bucket::default();
+        let missing = known.is_none();
+        let bucket = known.unwrap_or(&mut new);
+        bucket.seen.insert(name);
+        *bucket.by_key.entry(key).or_default() += 1;
         if missing {
-            let bucket = Bucket {
-                number,
-                ..Bucket::default()
-            };
-            self.buckets.insert(place, bucket);
+            new.number = number;
+            self.buckets.insert(place, new);
         }
-        &mut self.buckets[place]
     }
 }
 

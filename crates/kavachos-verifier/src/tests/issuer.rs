@@ -143,9 +143,9 @@ impl FakeIssuer {
     }
 
     /// Says something to all who listen.
-    pub(super) fn push(&self, text: String) {
+    pub(super) fn push(&self, text: &str) {
         let listeners = &mut self.state().listeners;
-        listeners.retain(|listener| listener.send(text.clone()).is_ok());
+        listeners.retain(|listener| listener.send(text.to_owned()).is_ok());
     }
 
     pub(super) fn listeners(&self) -> usize {

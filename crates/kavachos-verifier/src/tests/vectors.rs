@@ -19,25 +19,45 @@ use crate::verifier::Verifier;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/vectors.json");
 
 /// A vector with its defaults.
-struct Vector<'v> {
+pub(super) struct Vector<'v> {
     defaults: &'v Value,
     vector: &'v Value,
 }
 
 impl<'v> Vector<'v> {
-    fn get(&self, member: &str) -> &'v Value {
+    pub(super) fn of(document: &'v Value, vector: &'v Value) -> Self {
+        Self {
+            defaults: &document["defaults"],
+            vector,
+        }
+    }
+
+    /// Whether the vector itself says this.
+    pub(super) fn has(&self, member: &str) -> bool {
+        self.vector.get(member).is_some()
+    }
+
+    pub(super) fn token(&self) -> &'v str {
+        self.get("token").as_str().unwrap_or_default()
+    }
+
+    pub(super) fn proof(&self) -> Option<&'v str> {
+        self.get("proof").as_str()
+    }
+
+    pub(super) fn get(&self, member: &str) -> &'v Value {
         self.vector.get(member).unwrap_or(&self.defaults[member])
     }
 
-    fn text(&self, member: &str) -> &'v str {
+    pub(super) fn text(&self, member: &str) -> &'v str {
         self.get(member).as_str().unwrap()
     }
 
-    fn name(&self) -> &'v str {
+    pub(super) fn name(&self) -> &'v str {
         self.text("name")
     }
 
-    async fn scene(&self) -> Scene {
+    pub(super) async fn scene(&self) -> Scene {
         let issuer = FakeIssuer::new();
         let now = self.get("now").as_i64().unwrap();
         {
@@ -65,10 +85,10 @@ impl<'v> Vector<'v> {
         scene
     }
 
-    fn shown<'a>(&'a self, proof: Option<&'a str>) -> Presented<'a> {
+    pub(super) fn shown<'a>(&'a self, proof: Option<&'a str>) -> Presented<'a> {
         let body = self.get("body").as_str();
         Presented {
-            token: self.get("token").as_str().unwrap_or_default(),
+            token: self.token(),
             scheme: match self.text("scheme") {
                 "DPoP" => Scheme::Dpop,
                 _ => Scheme::Bearer,
@@ -89,7 +109,7 @@ impl<'v> Vector<'v> {
             let shown = self.shown(seen.as_str());
             drop(verifier.verify(&shown));
         }
-        let verified = verifier.verify(&self.shown(self.get("proof").as_str()));
+        let verified = verifier.verify(&self.shown(self.proof()));
         let asked = match verified {
             Ok(principal) => self.ask(&principal).await.map(|()| principal),
             Err(rejection) => Err(rejection),
@@ -134,7 +154,7 @@ fn mark(mark: &Value) -> Mark {
     }
 }
 
-fn document() -> Value {
+pub(super) fn document() -> Value {
     serde_json::from_str(&std::fs::read_to_string(FILE).unwrap()).unwrap()
 }
 
@@ -144,10 +164,7 @@ async fn every_vector_of_a_leaf_gives_what_it_says_the_second_time_too() {
     let mut wrong = Vec::new();
     let mut judged = 0;
     for vector in document["vectors"].as_array().unwrap() {
-        let vector = Vector {
-            defaults: &document["defaults"],
-            vector,
-        };
+        let vector = Vector::of(&document, vector);
         if vector.text("kind") != "leaf" {
             continue;
         }
@@ -162,7 +179,7 @@ async fn every_vector_of_a_leaf_gives_what_it_says_the_second_time_too() {
             ));
         }
         // From the cache; a proof cannot be shown again.
-        if vector.get("proof").is_null() {
+        if vector.proof().is_none() {
             let again = vector.outcome(&scene.verifier).await;
             if again != first {
                 wrong.push(format!(
@@ -180,16 +197,18 @@ async fn every_vector_of_a_leaf_gives_what_it_says_the_second_time_too() {
 async fn what_is_for_the_issuer_alone_is_refused() {
     let document = document();
     for vector in document["vectors"].as_array().unwrap() {
-        let vector = Vector {
-            defaults: &document["defaults"],
-            vector,
-        };
+        let vector = Vector::of(&document, vector);
         if vector.text("kind") == "leaf" {
             continue;
         }
         let scene = vector.scene().await;
         let outcome = vector.outcome(&scene.verifier).await;
-        let refused = ["wrong_type", "malformed", "alg_not_allowed"];
+        let refused = [
+            "wrong_type",
+            "malformed",
+            "alg_not_allowed",
+            "audience_mismatch",
+        ];
         assert!(
             refused.iter().any(|code| outcome["code"] == *code),
             "{}: {outcome}",
