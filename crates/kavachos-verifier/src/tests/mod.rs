@@ -6,6 +6,7 @@ mod cached;
 mod following;
 mod issuer;
 mod layer;
+mod network;
 mod proofs;
 mod scene;
 mod vectors;
