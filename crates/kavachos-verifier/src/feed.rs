@@ -168,12 +168,10 @@ impl Feed {
         &self,
         client: &IssuerClient,
         counters: &Counters,
-        connected: impl FnOnce(),
     ) -> Result<(), FeedError> {
         let since = self.follower().head().rseq;
         let path = format!("/api/v1/revocations/stream?since={since}");
         let mut chunks: Chunks = client.stream(&path).await?;
-        connected();
         let mut lines = Lines::default();
         loop {
             let broken = |reason: &str| CallError::Unreadable(reason.to_owned());

@@ -81,9 +81,9 @@ impl Principal {
         &self.authority().subject
     }
 
-    /// The agent that acts. `None` never happens: a token without one is refused.
-    pub fn agent(&self) -> Option<AgentId> {
-        self.authority().agent()
+    /// The agent that acts.
+    pub fn agent(&self) -> AgentId {
+        self.held.agent
     }
 
     /// The grants from the human down; the last one is the acting agent's.

@@ -13,11 +13,9 @@ use crate::verifier::Core;
 
 /// Between two polls, whatever is wanted.
 const PAUSE: Duration = Duration::from_millis(50);
-/// After a poll that failed.
-const RETRY: Duration = Duration::from_millis(500);
-/// Before the stream is opened again for the first time; then twice as long each time.
+/// Before what failed is tried again for the first time; then twice as long each time.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// The longest wait before the stream is opened again.
+/// The longest wait before what failed is tried again.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);
 
 /// The tasks of a verifier; they end when this is dropped.
@@ -49,66 +47,77 @@ impl Drop for Tasks {
 
 /// Asks every third of the lease, and at once when something is wanted.
 async fn keep_asking(core: Arc<Core>) {
+    let mut failures: u32 = 0;
     loop {
         let started = Instant::now();
-        let wait = ask(&core).await;
+        let answered = ask(&core).await;
+        failures = if answered.is_some() {
+            0
+        } else {
+            failures.saturating_add(1)
+        };
         sleep(PAUSE).await;
+        let Some(wait) = answered else {
+            let third = core.settings.lease.duration() / 3;
+            sleep(back_off(failures).min(third)).await;
+            continue;
+        };
         // A wish that comes before the time is up is granted; that none came is no error.
         let _ = timeout_at(started + wait, core.feed.wanted.notified()).await;
     }
 }
 
-/// Asks once; gives when to ask again.
-pub(crate) async fn ask(core: &Core) -> Duration {
+/// Asks once; gives when to ask again, or `None` when there was no answer of use.
+pub(crate) async fn ask(core: &Core) -> Option<Duration> {
     let settings = &core.settings;
     let asked = core
         .feed
         .ask(&core.client, core.clock.as_ref(), settings.lease);
-    match asked.await {
+    let trouble = match asked.await {
         Ok(Progress::Fresh) => {
             core.counters.polls.count();
             core.note(None);
-            let follower = core.feed.follower();
-            if follower.need() != Need::Nothing {
-                return Duration::ZERO;
-            }
-            // The lease that runs may be shorter than the one that was asked for.
-            let now = core.clock.read();
-            let age = follower.age(&now).unwrap_or_default();
-            ((follower.left(&now) + age) / 3).max(PAUSE)
+            return Some(next_poll(core));
         }
-        Ok(Progress::Behind | Progress::SnapshotNeeded) => Duration::ZERO,
-        Ok(Progress::Late) => {
-            core.counters.poll_failures.count();
-            core.note(Some(
-                "the issuer's answers take longer than the lease".to_owned(),
-            ));
-            Duration::ZERO
-        }
-        Err(error) => {
-            core.counters.poll_failures.count();
-            core.note(Some(format!("the revocation feed: {error}")));
-            RETRY
-        }
+        Ok(Progress::Behind | Progress::SnapshotNeeded) => return Some(Duration::ZERO),
+        Ok(Progress::Late) => "the issuer's answers take longer than the lease".to_owned(),
+        Err(error) => format!("the revocation feed: {error}"),
+    };
+    core.counters.poll_failures.count();
+    core.note(Some(trouble));
+    None
+}
+
+/// A third of the lease that runs, which may be shorter than the one that was asked for.
+fn next_poll(core: &Core) -> Duration {
+    let follower = core.feed.follower();
+    if follower.need() != Need::Nothing {
+        return Duration::ZERO;
     }
+    let now = core.clock.read();
+    let age = follower.age(&now).unwrap_or_default();
+    (follower.left(&now) + age) / 3
 }
 
 /// Listens, and opens the stream again whenever it ends.
 async fn keep_listening(core: Arc<Core>) {
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     loop {
         let feed = &core.feed;
-        let mut connected = false;
-        let ended = feed
-            .listen(&core.client, &core.counters, || connected = true)
-            .await;
+        let started = Instant::now();
+        let ended = feed.listen(&core.client, &core.counters).await;
         core.counters.stream_ends.count();
         if let Err(error) = ended {
             core.note(Some(format!("the stream of revocations: {error}")));
         }
         // What was pushed meanwhile is asked for.
         feed.wanted.notify_one();
-        failures = if connected { 0 } else { failures + 1 };
+        let lasted = started.elapsed() > LONGEST_BACK_OFF;
+        failures = if lasted {
+            0
+        } else {
+            failures.saturating_add(1)
+        };
         sleep(back_off(failures)).await;
     }
 }

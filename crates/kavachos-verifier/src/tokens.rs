@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use kavachos_core::id::AgentId;
 use kavachos_core::token::Leaf;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -17,6 +18,8 @@ pub(crate) struct Held {
     pub(crate) text: Box<str>,
     /// What it says.
     pub(crate) leaf: Leaf,
+    /// The agent that acts.
+    pub(crate) agent: AgentId,
     /// The set of keys with which it was read.
     pub(crate) keys: u64,
 }

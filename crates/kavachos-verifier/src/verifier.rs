@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use kavachos_core::resource::Resource;
-use kavachos_core::revocation::Fault;
+use kavachos_core::revocation::{Fault, Reading};
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{
     Code, Failure, Leaf, Presented, Proof, ProofRequest, Thumbprint, Verification,
@@ -302,26 +302,30 @@ impl Verifier {
 }
 
 impl Core {
-    /// The token as it was read, now or before.
+    /// The token as it was read, now or before. Whoever uses it asks next whether it stands.
     fn hold(&self, token: &str) -> Result<Arc<Held>, Failure> {
-        let keys = self.current_keys()?;
-        if let Some(held) = self.tokens.get(token, keys.version) {
+        if let Some(held) = self.tokens.get(token, self.keys.version()) {
             self.counters.cache_hits.count();
             return Ok(held);
         }
+        let keys = self.current_keys(self.clock.read())?;
+        let leaf = Leaf::open(token, &self.settings.issuer, &keys.set)?;
+        // What does not stand takes no space.
+        self.stands(&leaf)?;
+        let agent = leaf.authority.agent();
         let held = Arc::new(Held {
             text: token.into(),
-            leaf: Leaf::open(token, &self.settings.issuer, &keys.set)?,
+            // No leaf is read without one.
+            agent: agent.ok_or_else(|| Failure::new(Code::Malformed, "the chain is empty"))?,
+            leaf,
             keys: keys.version,
         });
-        // What does not stand takes no space.
-        self.stands(&held.leaf)?;
         self.tokens.put(&held);
         Ok(held)
     }
 
-    fn current_keys(&self) -> Result<Keys, Failure> {
-        self.keys.current(self.clock.read().boot).ok_or_else(|| {
+    fn current_keys(&self, now: Reading) -> Result<Keys, Failure> {
+        self.keys.current(now.boot).ok_or_else(|| {
             Failure::new(
                 Code::RevocationStale,
                 "the issuer's keys have not been seen for an hour",
@@ -348,9 +352,9 @@ impl Core {
         &self,
         judge: impl FnOnce(&Verification<'_>, Timestamp) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let keys = self.current_keys()?;
         let follower = self.feed.follower();
         let reading = self.clock.read();
+        let keys = self.current_keys(reading)?;
         let verification = Verification {
             issuer: &self.settings.issuer,
             keys: &keys.set,

@@ -95,7 +95,7 @@ async fn a_verifier_that_is_cut_off_accepts_nothing_after_its_lease_and_recovers
     let trouble = verifier.trouble().unwrap();
     assert!(trouble.contains("connection refused"), "{trouble}");
     issuer.state().down = None;
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(4)).await;
     assert_eq!(code(&verifier, &token), "accepted");
     // The twin: the same time passes, with the issuer in reach.
     for _ in 0..5 {
@@ -113,7 +113,11 @@ async fn the_issuer_may_shorten_the_lease_and_a_clock_that_is_set_back_does_not_
     let scene = Scene::of(issuer, clock, |builder| builder).await;
     assert_eq!(scene.verifier.stats().lease, Duration::from_secs(2));
     let third = Duration::from_secs(2) / 3;
-    assert_eq!(ask(&scene.core).await, third, "so it is asked for sooner");
+    assert_eq!(
+        ask(&scene.core).await,
+        Some(third),
+        "so it is asked for sooner"
+    );
     scene.clock.set_back(Duration::from_secs(3_600));
     scene.clock.advance(Duration::from_secs(2));
     assert_eq!(code(&scene.verifier, &token(&leaf())), "revocation_stale");

@@ -80,10 +80,11 @@ async fn server(issuer: &FakeIssuer, tls: Option<TlsAcceptor>) -> (u16, JoinSet<
             connections.spawn(async move {
                 match tls {
                     None => serve(stream, issuer).await,
-                    Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => serve(stream, issuer).await,
-                        Err(_) => {}
-                    },
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve(stream, issuer).await;
+                        }
+                    }
                 }
             });
         }
