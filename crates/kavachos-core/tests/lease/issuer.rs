@@ -205,12 +205,12 @@ impl Feed {
     }
 
     /// What somebody in between makes up: that there is nothing new. Signed with a key of their own.
-    pub fn made_up(&self, follower: usize, asked: &PollRequest, now: u64) -> PollAnswer {
+    pub fn made_up(&self, follower: usize, asked: &PollRequest, now: Timestamp) -> PollAnswer {
         let head = FeedHead {
             issuer: issuer(),
             epoch: asked.epoch,
             head: asked.applied(),
-            time: time(now),
+            time: now,
             lease_max: Lease::LONGEST,
             nonce: asked.nonce.clone(),
             follower: name(follower),

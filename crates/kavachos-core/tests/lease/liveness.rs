@@ -14,7 +14,7 @@ const LOOK: u64 = 100;
 fn drive(kills: &[(u64, u8)], restore_at: Option<u64>) -> Result<(), TestCaseError> {
     let mut world = World::new(&[(1, Faulty::Neither), (10, Faulty::Neither)], None);
     for look in 0..300 {
-        world.wait(LOOK).map_err(TestCaseError::fail)?;
+        (world.wait(LOOK)).map_err(|broken| TestCaseError::fail(broken.story))?;
         (kills.iter())
             .filter(|(at, _)| *at == look)
             .for_each(|(_, which)| world.kill(*which));

@@ -2,12 +2,13 @@
 //! schedule in which it accepts what it should not.
 
 use kavachos_core::revocation::{
-    Fault, Follower, Lease, LiveSet, LogHead, Need, PollAnswer, PollRequest, Progress, Reading,
-    Record, SnapshotAnswer, SnapshotRequest, digest_of,
+    Fault, Follower, Lease, LiveSet, LogHead, Need, PollAnswer, PollRequest, Progress, Pushed,
+    Reading, Record, SnapshotAnswer, SnapshotRequest, digest_of,
 };
 use kavachos_core::time::Timestamp;
 
 use crate::issuer::{Feed, issuer, name};
+use crate::world::Promise;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
@@ -17,6 +18,8 @@ pub enum Mutation {
     AnyNonce,
     /// A head that is pushed renews the lease.
     PushedHeads,
+    /// A record that is pushed renews the lease.
+    PushedRecords,
     /// A signature by anybody will do.
     AnyKey,
     /// What is here is not held against the head.
@@ -38,10 +41,11 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::FromReceipt,
         Self::AnyNonce,
         Self::PushedHeads,
+        Self::PushedRecords,
         Self::AnyKey,
         Self::AnyHash,
         Self::AnyEpoch,
@@ -52,6 +56,14 @@ impl Mutation {
         Self::NoBoot,
         Self::OwnClock,
     ];
+
+    /// What it breaks.
+    pub fn breaks(self) -> Promise {
+        match self {
+            Self::OwnClock => Promise::Expiry,
+            _ => Promise::Kill,
+        }
+    }
 }
 
 pub enum Question {
@@ -94,7 +106,7 @@ impl Subject {
         if self.is(Mutation::OwnClock) {
             now.wall
         } else {
-            self.follower.now(&self.seen(now))
+            self.follower.now(now)
         }
     }
 
@@ -133,8 +145,14 @@ impl Subject {
         }
     }
 
-    pub fn pushed(&mut self, record: &Record) {
-        self.follower.pushed(record);
+    pub fn pushed(&mut self, record: &Record, feed: &Feed, now: &Reading) {
+        let pushed = self.follower.pushed(record);
+        if self.is(Mutation::PushedRecords) && pushed == Pushed::Applied {
+            let asked = self.follower.begin("pushed".parse().unwrap(), *now);
+            let mut answer = feed.made_up(self.number, &asked, now.wall);
+            answer.head = feed.rewritten(&answer.head, |_| ());
+            self.follower.answer(&answer, &feed.keys(), now).ok();
+        }
     }
 
     pub fn heartbeat(&mut self, head: &str, feed: &Feed, now: &Reading) {

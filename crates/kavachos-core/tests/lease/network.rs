@@ -2,7 +2,7 @@
 
 use kavachos_core::revocation::{PollAnswer, PollRequest, Record, SnapshotAnswer, SnapshotRequest};
 
-use crate::issuer::Feed;
+use crate::issuer::{Feed, time};
 
 /// How many delivered messages can be played back.
 const REMEMBERED: usize = 64;
@@ -92,7 +92,7 @@ impl Network {
         let follower = message.follower;
         match (&mut message.content, forgery) {
             (Content::Poll(asked), Forgery::MakeUp) => {
-                message.content = Content::PollAnswer(feed.made_up(follower, asked, now));
+                message.content = Content::PollAnswer(feed.made_up(follower, asked, time(now)));
             }
             (Content::PollAnswer(answer), Forgery::Behead(_)) => {
                 if let Some(Content::PollAnswer(old)) = old.map(|old| old.content) {

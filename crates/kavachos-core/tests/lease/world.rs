@@ -18,8 +18,23 @@ pub struct World {
     pub now: u64,
 }
 
-/// What was accepted that should not have been.
-pub type Kept = Result<(), String>;
+/// What a follower promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// To accept nothing that was killed once the lease is over, or it was known.
+    Kill,
+    /// To accept nothing that has expired by the issuer's clock.
+    Expiry,
+}
+
+/// A promise that was broken, and where.
+#[derive(Debug)]
+pub struct Broken {
+    pub promise: Promise,
+    pub story: String,
+}
+
+pub type Kept = Result<(), Broken>;
 
 impl World {
     /// Followers that have just taken everything in.
@@ -39,10 +54,13 @@ impl World {
     }
 
     /// Runs a schedule, and looks after each step whether the promise is kept.
-    pub fn run(schedule: &Schedule, mutation: Option<Mutation>) -> Result<Self, String> {
+    pub fn run(schedule: &Schedule, mutation: Option<Mutation>) -> Result<Self, Broken> {
         let mut world = Self::new(&schedule.sites, mutation);
         for (number, step) in schedule.steps.iter().enumerate() {
-            (world.step(step)).map_err(|broken| format!("step {number}, {step:?}: {broken}"))?;
+            (world.step(step)).map_err(|broken| Broken {
+                story: format!("step {number}, {step:?}: {}", broken.story),
+                ..broken
+            })?;
         }
         Ok(world)
     }
@@ -175,7 +193,7 @@ impl World {
                 let progress = machine.subject.snapshot(answer, &self.feed, &reading);
                 (progress, &answer.head)
             }
-            Content::Push(record) => return machine.subject.pushed(record),
+            Content::Push(record) => return machine.subject.pushed(record, &self.feed, &reading),
             Content::Heartbeat(head) => {
                 return machine.subject.heartbeat(head, &self.feed, &reading);
             }
@@ -188,26 +206,26 @@ impl World {
 
     /// Whether no follower accepts what it should not.
     fn check(&self) -> Kept {
+        let broken = |promise, (number, what): (usize, String)| {
+            let story = format!("follower {number} accepts {what}");
+            Err(Broken { promise, story })
+        };
         for (number, machine) in self.machines.iter().enumerate() {
             let reading = machine.reading();
             let Some(revocations) = machine.subject.revocations(&reading) else {
                 continue;
             };
             if machine.subject.now(&reading) < time(self.now) {
-                return Err(format!("follower {number} accepts what has expired"));
+                return broken(Promise::Expiry, (number, "what has expired".to_owned()));
             }
-            for (kill, known) in (self.feed.kills.iter().enumerate())
-                .map(|(kill, told)| (told, machine.known.contains(&kill)))
-            {
+            for (which, kill) in self.feed.kills.iter().enumerate() {
                 // An authority of an earlier epoch is dead, and one of a later epoch is refused for now.
                 let accepts =
                     kill.epoch == revocations.epoch() && !revocations.is_dead(&kill.ended);
                 let is_over = !kill.lost && self.now >= kill.at + machine.lease;
-                if accepts && (known || is_over) {
-                    let ago = self.now - kill.at;
-                    return Err(format!(
-                        "follower {number} accepts what was killed {ago} ms ago"
-                    ));
+                if accepts && (is_over || machine.known.contains(&which)) {
+                    let what = format!("what was killed {} ms ago", self.now - kill.at);
+                    return broken(Promise::Kill, (number, what));
                 }
             }
         }
