@@ -445,6 +445,7 @@ fn an_issuer_that_goes_back_closes_the_follower_for_good() {
             assert_eq!((fault.code(), ends(&follower)), (code, 0));
             assert_eq!(poll(&mut follower, &now, 2), Err(fault.clone()));
             assert_eq!(resnap(&mut follower, &now, 3), Err(fault.clone()));
+            follower.pushed(&now.records(0)[2]);
             assert_eq!(
                 (follower.alarm(), follower.need()),
                 (Some(&fault), Need::Nothing)
