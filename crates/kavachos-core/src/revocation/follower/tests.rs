@@ -326,6 +326,28 @@ fn a_state_that_the_issuer_contradicts_ends_the_lease_and_needs_a_snapshot() {
 }
 
 #[test]
+fn who_is_told_to_start_over_goes_on_meanwhile_only_if_nothing_contradicts_it() {
+    let cannot = |answer: &mut PollAnswer| {
+        answer.records.clear();
+        answer.snapshot_needed = true;
+    };
+    let feed = Feed::new(1..=4);
+    for (forged, answered, end) in [
+        (vec![], Ok(Progress::SnapshotNeeded), S),
+        (vec![66], Err(Fault::Forked), 0),
+        (vec![66, 67], Err(Fault::Forked), 0),
+    ] {
+        let mut follower = following(&Feed::new(1..=3));
+        for (rseq, byte) in (4..).zip(forged) {
+            let kill = kill(byte);
+            assert_eq!(follower.pushed(&Record { rseq, kill }), Pushed::Applied);
+        }
+        assert_eq!(tampered(&mut follower, &feed, 5, cannot), answered);
+        assert_eq!((ends(&follower), follower.need()), (end, Need::Snapshot));
+    }
+}
+
+#[test]
 fn an_issuer_that_cannot_continue_is_asked_for_a_snapshot() {
     let feed = Feed::new(1..=6);
     let cannot = |answer: &mut PollAnswer| {
