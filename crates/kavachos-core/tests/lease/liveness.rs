@@ -9,8 +9,8 @@ use crate::world::World;
 /// How often the driver looks, in milliseconds.
 const LOOK: u64 = 100;
 
-/// Drives followers as they ask to be, with every message arriving at the next look; `restores` restores a backup in a
-/// new epoch there.
+/// Drives followers as they ask to be, with every message arriving at the next look, and restores a backup in a new
+/// epoch at one of them, if any.
 fn drive(kills: &[(u64, u8)], restore_at: Option<u64>) -> Result<(), TestCaseError> {
     let mut world = World::new(&[(1, Faulty::Neither), (10, Faulty::Neither)], None);
     for look in 0..300 {

@@ -53,7 +53,7 @@ fn nothing_that_was_killed_is_accepted_after_the_lease() {
 #[ignore = "minutes long"]
 fn nothing_that_was_killed_is_accepted_after_the_lease_long() {
     let config = Config {
-        cases: 100_000,
+        cases: 20_000,
         failure_persistence: None,
         ..Config::default()
     };
