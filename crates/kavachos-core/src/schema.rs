@@ -22,7 +22,12 @@ use crate::ledger::Outcome;
 use crate::permission::{MAX_PERMISSIONS, Permission, PermissionSet};
 use crate::principal::{Owner, Status};
 use crate::resource::{MAX_RESOURCE_BYTES, Resource, ResourcePattern};
+use crate::revocation::{
+    HandleKind, Instance, MAX_RECORDS, MAX_SNAPSHOT_MARKS, Mark, Nonce, PollAnswer, PollRequest,
+    Record, SnapshotAnswer, SnapshotRequest,
+};
 use crate::time::Timestamp;
+use crate::token::MAX_TOKEN_BYTES;
 use crate::tool_server::{
     Audience, LEASE_SECONDS, MAX_AUDIENCE_BYTES, MAX_DESCRIPTION_BYTES, Party, Proof,
     RegisteredScope, TTL_SECONDS, TokenAlgorithm, TokenPolicy, Verification,
@@ -186,6 +191,64 @@ described! {
         "description": "How tokens are signed.", "type": "string", "enum": ["EdDSA", "ES256"],
     });
     TokenPolicy, "TokenPolicy" => token_policy;
+    Nonce, "Nonce" => |_| json_schema!({
+        "description": "Made up for this question and never used twice.",
+        "type": "string",
+        "pattern": format!("^[!-~]{{1,{}}}$", Nonce::MAX_BYTES),
+    });
+    Instance, "Instance" => |_| json_schema!({
+        "description": "Made up by a process of a follower when it starts.",
+        "type": "string",
+        "pattern": format!("^[A-Za-z0-9_-]{{1,{}}}$", Instance::MAX_BYTES),
+    });
+    Record, "RevocationRecord" => |_| revocation(&["rseq", "kind", "handle", "generation"]);
+    Mark, "RevocationMark" => |_| revocation(&["kind", "handle", "generation"]);
+    PollRequest, "RevocationPoll" => |generator| json_schema!({
+        "description": "What is new after the state that a follower has? It also acknowledges that state.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["nonce", "instance", "epoch", "rseq", "rhash"],
+        "properties": {
+            "nonce": generator.subschema_for::<Nonce>(),
+            "instance": generator.subschema_for::<Instance>(),
+            "epoch": { "type": "integer", "minimum": 0, "description": "0 when it has nothing yet." },
+            "rseq": { "type": "integer", "minimum": 0, "description": "The last record that it has applied." },
+            "rhash": { "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$",
+                "description": "The hash of the log up to that record." },
+        },
+    });
+    PollAnswer, "RevocationPollAnswer" => |generator| json_schema!({
+        "description": "What is new.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["head", "records", "more"],
+        "properties": {
+            "head": head(),
+            "records": { "type": "array", "maxItems": MAX_RECORDS, "items": generator.subschema_for::<Record>() },
+            "more": { "type": "boolean", "description": "Whether more records follow up to the head: ask again." },
+            "snapshotNeeded": { "type": "boolean", "description": "Whether only a snapshot helps." },
+        },
+    });
+    SnapshotRequest, "RevocationSnapshotRequest" => |generator| json_schema!({
+        "description": "What was killed?",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["nonce", "instance"],
+        "properties": {
+            "nonce": generator.subschema_for::<Nonce>(),
+            "instance": generator.subschema_for::<Instance>(),
+        },
+    });
+    SnapshotAnswer, "RevocationSnapshot" => |generator| json_schema!({
+        "description": "The highest generation of each handle that was killed.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["head", "records"],
+        "properties": {
+            "head": head(),
+            "records": { "type": "array", "maxItems": MAX_SNAPSHOT_MARKS, "items": generator.subschema_for::<Mark>() },
+        },
+    });
 }
 
 fn permission(generator: &mut SchemaGenerator) -> Schema {
@@ -200,6 +263,40 @@ fn permission(generator: &mut SchemaGenerator) -> Schema {
             "constraints": generator.subschema_for::<Constraints>(),
         },
         "examples": [{ "resource": "mcp:github:*", "actions": ["read"] }],
+    })
+}
+
+fn head() -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": MAX_TOKEN_BYTES,
+        "description": "A `kvf+jwt`, signed with a feed key of the issuer after the question came.",
+    })
+}
+
+/// A kill with or without its number.
+fn revocation(members: &[&str]) -> Schema {
+    let mut properties = serde_json::Map::new();
+    for name in members {
+        let schema = match *name {
+            "rseq" => json_schema!({ "type": "integer", "minimum": 1,
+                "description": "Its number in the log, without gaps." }),
+            "kind" => {
+                json_schema!({ "type": "integer", "minimum": 1, "maximum": HandleKind::ALL.len(),
+                "description": "What the handle belongs to: 1 user, 2 session, 3 client, 4 grant, 5 agent, 6 key." })
+            }
+            "handle" => json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{22}$" }),
+            _ => json_schema!({ "type": "integer", "minimum": 0,
+                "description": "The lowest generation of the handle that lives." }),
+        };
+        properties.insert((*name).to_owned(), schema.to_value());
+    }
+    json_schema!({
+        "description": "What was killed.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": members,
+        "properties": properties,
     })
 }
 
