@@ -209,7 +209,7 @@ impl Builder {
         let keys = fetch_keys(&client, keys_url, clock.as_ref()).await?;
         let feed_url = client.url("/.well-known/kavach-feed-keys.json");
         let feed_keys = fetch_keys(&client, feed_url, clock.as_ref()).await?;
-        let feed = Feed::new(&settings, feed_keys).ok_or(BuildError::NoRandomness)?;
+        let feed = Feed::new(&settings, &client, feed_keys).ok_or(BuildError::NoRandomness)?;
         first_answer(&feed, &client, clock.as_ref(), settings.lease).await?;
         let nonces = match self.demand {
             NonceDemand::No => None,

@@ -24,6 +24,8 @@ use crate::sse::Lines;
 use crate::stats::Counters;
 use crate::system::{Clock, random};
 
+/// What an issuer calls a follower without a key; one with a key it calls by its audience.
+const ANYONE: &str = "anonymous";
 /// A snapshot may be long: so many bytes for each mark.
 const MARK_BYTES: usize = 96;
 /// For a snapshot to come.
@@ -81,8 +83,13 @@ impl From<CallError> for FeedError {
 
 impl Feed {
     /// A feed that knows nothing yet; `None` when there is no randomness.
-    pub(crate) fn new(settings: &Settings, keys: KeyRing) -> Option<Self> {
-        let name = settings.audience.as_str().parse().ok()?;
+    pub(crate) fn new(settings: &Settings, client: &IssuerClient, keys: KeyRing) -> Option<Self> {
+        let name = if client.is_known() {
+            settings.audience.as_str()
+        } else {
+            ANYONE
+        };
+        let name = name.parse().ok()?;
         let instance: Instance = URL_SAFE_NO_PAD.encode(random::<16>()?).parse().ok()?;
         let follower = Follower::new(settings.issuer.clone(), name, instance, settings.lease);
         Some(Self {

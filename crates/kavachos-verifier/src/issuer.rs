@@ -74,6 +74,11 @@ impl IssuerClient {
         }
     }
 
+    /// Whether the issuer is told who asks.
+    pub(crate) fn is_known(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// The URL of something that the issuer serves.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)

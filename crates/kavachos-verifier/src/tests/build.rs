@@ -80,6 +80,7 @@ async fn an_issuer_without_tls_is_taken_on_this_machine_only() {
     assert_eq!(issuer.count("/"), 0, "nothing is sent");
     // The twin, with the same answers.
     issuer.state().issuer = "http://localhost:3000".to_owned();
+    issuer.state().follower = "anonymous".to_owned();
     let local = Verifier::builder("http://localhost:3000", TOOLS).http(http);
     let clock = FixedClock::at(seconds(NOW));
     assert!(local.clock(clock).prepare().await.is_ok());

@@ -121,6 +121,7 @@ async fn a_kill_reaches_a_verifier_over_the_network() {
     let (port, _server) = server(&issuer, None).await;
     let name = format!("http://127.0.0.1:{port}");
     issuer.state().issuer.clone_from(&name);
+    issuer.state().follower = "anonymous".to_owned();
     issuer.state().time = SystemClock.read().wall;
     let verifier = Verifier::builder(&name, TOOLS).build().await.unwrap();
     let token = fresh(&name);
@@ -150,6 +151,7 @@ async fn the_certificate_of_the_issuer_and_its_name_are_checked() {
     ] {
         let name = format!("https://{host}:{port}");
         issuer.state().issuer.clone_from(&name);
+        issuer.state().follower = "anonymous".to_owned();
         issuer.state().time = SystemClock.read().wall;
         let builder = Verifier::builder(&name, TOOLS).http(Arc::new(client));
         match builder.build().await {
