@@ -4,21 +4,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavachos_core::invalid::Invalid;
-use kavachos_core::json;
 use kavachos_core::resource::ResourcePattern;
-use kavachos_core::revocation::{Lease, Progress};
+use kavachos_core::revocation::Lease;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::Issuer;
 use kavachos_core::tool_server::{Audience, Proof};
-use serde_json::Value;
 
 use crate::challenge::Challenger;
+use crate::contact::{discover, fetch_keys, first_answer, secure};
 use crate::error::BuildError;
-use crate::feed::{Feed, FeedError};
+use crate::feed::Feed;
 use crate::hosts::Hosts;
 use crate::http::Http;
 use crate::issuer::IssuerClient;
-use crate::keys::KeyRing;
+use crate::judgement::Core;
 use crate::metadata::{Metadata, origin};
 use crate::net::Client;
 use crate::nonces::Nonces;
@@ -29,12 +28,10 @@ use crate::stats::Counters;
 use crate::system::{Clock, SystemClock, random};
 use crate::tasks::Tasks;
 use crate::tokens::Tokens;
-use crate::verifier::{Core, Verifier};
+use crate::verifier::Verifier;
 
 /// How long the server may take for a decision, unless it is said otherwise.
 const ASK_TIME: Duration = Duration::from_secs(5);
-/// How often the feed is asked before the first token can be accepted.
-const FIRST_ATTEMPTS: usize = 3;
 /// The most scopes and hosts.
 const MAX_NAMES: usize = 100;
 
@@ -331,111 +328,9 @@ fn limited(names: &[String]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// TLS, or the machine itself.
-fn secure(url: &str) -> Result<(), BuildError> {
-    if url.starts_with("https://") || url.strip_prefix("http://").is_some_and(is_loopback) {
-        return Ok(());
-    }
-    Err(BuildError::Insecure {
-        url: url.to_owned(),
-    })
-}
-
-/// Whether what follows the scheme of a URL begins with this machine.
-fn is_loopback(rest: &str) -> bool {
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port),
-        _ => (authority, ""),
-    };
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
-    is_port && ["127.0.0.1", "[::1]", "localhost"].contains(&host)
-}
-
-/// Reads the issuer's metadata (RFC 8414); gives where its keys are.
-async fn discover(client: &IssuerClient, issuer: &Issuer) -> Result<String, BuildError> {
-    let url = client.url("/.well-known/oauth-authorization-server");
-    let document = client.document(&url).await;
-    let document = document.map_err(BuildError::document(&url))?;
-    let unusable = |reason: String| BuildError::Unusable {
-        url: url.clone(),
-        reason,
-    };
-    let document = json::parse(&document).map_err(|error| unusable(error.to_string()))?;
-    let member = |name: &str| {
-        let value = document.get(name).and_then(Value::as_str);
-        value.ok_or_else(|| unusable(format!("`{name}` is missing")))
-    };
-    let told = member("issuer")?;
-    if told != issuer.as_str() {
-        return Err(BuildError::OtherIssuer {
-            asked: issuer.as_str().to_owned(),
-            told: told.chars().take(200).collect(),
-        });
-    }
-    let keys = member("jwks_uri")?;
-    secure(keys)?;
-    Ok(keys.to_owned())
-}
-
-async fn fetch_keys(
-    client: &IssuerClient,
-    url: String,
-    clock: &dyn Clock,
-) -> Result<KeyRing, BuildError> {
-    let wrong = BuildError::document(&url);
-    KeyRing::fetch(client, url, clock.read().boot)
-        .await
-        .map_err(wrong)
-}
-
-/// Follows the feed up to its head, so that tokens can be accepted at once.
-async fn first_answer(
-    feed: &Feed,
-    client: &IssuerClient,
-    clock: &dyn Clock,
-    lease: Lease,
-) -> Result<(), BuildError> {
-    for _ in 0..FIRST_ATTEMPTS {
-        match feed.ask(client, clock, lease).await {
-            Ok(Progress::Fresh) => return Ok(()),
-            Ok(Progress::Late | Progress::Behind | Progress::SnapshotNeeded) => {}
-            Err(error) => return Err(BuildError::feed(&error)),
-        }
-    }
-    let reason = "the issuer's answers take longer than the lease".to_owned();
-    Err(BuildError::feed(&FeedError::Call(
-        crate::issuer::CallError::Unreachable(reason),
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_this_machine_may_do_without_tls() {
-        for url in [
-            "https://auth.example.com",
-            "http://localhost:3000",
-            "http://127.0.0.1/tenant",
-            "http://[::1]",
-            "http://[::1]:3000",
-        ] {
-            assert!(secure(url).is_ok(), "{url}");
-        }
-        for url in [
-            "http://auth.example.com",
-            "http://localhost.example.com",
-            "http://127.0.0.1.example.com",
-            "http://localhost:3000@example.com",
-            "http://localhost:x@example.com/",
-            "http://[::1]x",
-            "ftp://localhost",
-        ] {
-            assert!(secure(url).is_err(), "{url}");
-        }
-    }
 
     #[test]
     fn keys_leases_and_hosts_are_held_against_their_rules() {

@@ -3,12 +3,14 @@
 mod authorize;
 mod builder;
 mod challenge;
+mod contact;
 mod credentials;
 mod error;
 mod feed;
 mod hosts;
 mod http;
 mod issuer;
+mod judgement;
 mod keys;
 mod layer;
 mod metadata;

@@ -101,14 +101,14 @@ impl Carrier {
         }
     }
 
-    async fn send(&self, batch: &[Report]) {
+    async fn send(&self, decisions: &[Report]) {
+        let batch = Batch { decisions };
         for attempt in 0..ATTEMPTS {
-            let batch_ = Batch { decisions: batch };
-            let sent = self.client.post::<Taken>("/api/v1/reports", &batch_, SEND);
+            let sent = self.client.post::<Taken>("/api/v1/reports", &batch, SEND);
             match sent.await {
                 // An answer that is not understood is an answer.
                 Ok(_) | Err(CallError::Unreadable(_)) => {
-                    return self.counters.reported.add(batch.len());
+                    return self.counters.reported.add(decisions.len());
                 }
                 Err(CallError::Status { status, .. })
                     if (400..500).contains(&status) && status != 429 =>
@@ -118,7 +118,7 @@ impl Carrier {
                 Err(_) => sleep(BACK_OFF * 2_u32.pow(attempt)).await,
             }
         }
-        self.counters.reports_dropped.add(batch.len());
+        self.counters.reports_dropped.add(decisions.len());
     }
 }
 

@@ -7,9 +7,9 @@ use kavachos_core::revocation::{Need, Progress};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::judgement::Core;
 use crate::keys::{REFRESH, SPACING};
 use crate::system::random;
-use crate::verifier::Core;
 
 /// Between two polls, whatever is wanted.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::issuer::{FakeIssuer, FixedClock, ISSUER, NOW, TOOLS, key, seconds};
 use crate::builder::Builder;
+use crate::judgement::Core;
 use crate::system::Clock;
 use crate::tasks::Tasks;
-use crate::verifier::{Core, Verifier};
+use crate::verifier::Verifier;
 
 pub(super) fn mark(kind: HandleKind, byte: u8, generation: u64) -> Mark {
     let handle = Handle {
