@@ -50,6 +50,8 @@ mod routes;
 mod sessions;
 #[cfg(test)]
 mod signing_keys;
+#[cfg(test)]
+mod tokens;
 mod upkeep;
 #[cfg(test)]
 mod webhooks;

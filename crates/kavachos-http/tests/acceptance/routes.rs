@@ -449,6 +449,9 @@ pub(crate) const OPEN: [&str; 10] = [
 /// The routes that only a proxy with its own key may call; see `forward_auth`.
 const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
+/// The routes that no operator may call: a token is made for whoever will show it; see `tokens`.
+const OF_AGENTS_AND_HUMANS: [&str; 1] = ["/api/v1/delegate"];
+
 /// The routes that need every scope, and take no JSON; see `moving`.
 const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];
 
@@ -462,7 +465,8 @@ fn document() -> Value {
 fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
     let others = OPEN.into_iter().chain(OF_PROXIES);
-    let others = others.chain(OF_WHOEVER_MAY_DO_ALL).map(str::to_owned);
+    let others = others.chain(OF_WHOEVER_MAY_DO_ALL);
+    let others = others.chain(OF_AGENTS_AND_HUMANS).map(str::to_owned);
     let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
     let document = document();
     let paths = document["paths"].as_object().expect("paths").keys();

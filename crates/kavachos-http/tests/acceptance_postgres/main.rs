@@ -78,6 +78,12 @@ mod routes;
 #[path = "../acceptance/sessions.rs"]
 mod sessions;
 #[cfg(test)]
+#[path = "../acceptance/signing_keys.rs"]
+mod signing_keys;
+#[cfg(test)]
+#[path = "../acceptance/tokens.rs"]
+mod tokens;
+#[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
 #[cfg(test)]

@@ -1,0 +1,460 @@
+//! Tokens: made of what the caller holds, for one tool server, for minutes, on record, and checked by whoever has the
+//! published keys.
+
+use std::time::Duration;
+
+use kavachos_core::revocation::LiveSet;
+use kavachos_core::time::Timestamp;
+use kavachos_core::token::{
+    Algorithm, Code, Failure, KeySet, Leaf, Presented, Proof, ProofRequest, Scheme, SigningKey,
+    Verification,
+};
+use kavachos_core::tool_server;
+use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
+use serde_json::{Value, json};
+
+const DELEGATE: &str = "/api/v1/delegate";
+const TOOLS: &str = "https://tools.example.com/mcp";
+
+async fn register(app: &TestApp, policy: Value) {
+    let mut server = json!({
+        "audience": TOOLS, "name": "tools", "party": "first", "kind": "kavach",
+        "scopes": [{ "name": "tools:call:*", "description": "call tools" }],
+    });
+    for (name, value) in policy.as_object().unwrap() {
+        server[name] = value.clone();
+    }
+    app.operator()
+        .post("/api/v1/resources", server)
+        .await
+        .expect(201);
+}
+
+/// A tool server, a human, an orchestrator that may call every tool, and a researcher that may search.
+async fn world(policy: Value) -> (TestApp, TestAgent, TestAgent, String) {
+    let app = crate::start().await;
+    register(&app, policy).await;
+    let user = app.user().await;
+    let orchestrator = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let researcher = app.agent(&user, may(&["*"], "other:thing")).await;
+    app.delegate(
+        &orchestrator.id,
+        &researcher.id,
+        may(&["*"], "tools:call:search"),
+    )
+    .await
+    .expect(201);
+    (app, orchestrator, researcher, user)
+}
+
+fn search() -> Value {
+    json!({ "audience": TOOLS, "scopes": ["tools:call:search"], "reason": "find sources" })
+}
+
+/// For the agent itself.
+fn own(agent: &TestAgent) -> Value {
+    let mut body = search();
+    body["agent"] = json!(agent.id);
+    body
+}
+
+async fn ask(app: &TestApp, key: &str, body: Value) -> Reply {
+    app.call(key).post(DELEGATE, body).await
+}
+
+async fn keys(app: &TestApp) -> KeySet {
+    let reply = app
+        .anonymous()
+        .get("/.well-known/jwks.json")
+        .await
+        .expect(200);
+    KeySet::from_jwks(reply.text.as_bytes()).unwrap()
+}
+
+fn issuer(app: &TestApp) -> kavachos_core::token::Issuer {
+    app.kavach().engine().settings().issuer.clone()
+}
+
+async fn opened(app: &TestApp, token: &str) -> Leaf {
+    Leaf::open(token, &issuer(app), &keys(app).await).unwrap()
+}
+
+/// What a tool server makes of a token now, with all that was killed in its set.
+async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
+    let mut live = LiveSet::new(app.head().epoch);
+    let records = app
+        .operator()
+        .get("/api/v1/revocations?since=0")
+        .await
+        .expect(200);
+    for record in records.at("/data/records").as_array().unwrap() {
+        live.apply(
+            serde_json::from_value::<kavachos_core::revocation::Record>(record.clone())
+                .unwrap()
+                .kill,
+        );
+    }
+    let verification = Verification {
+        issuer: &issuer(app),
+        keys: &keys(app).await,
+        audience: &TOOLS.parse().unwrap(),
+        proof: tool_server::Proof::Optional,
+        revocations: Some(&live),
+    };
+    let shown = Presented {
+        token,
+        scheme: Scheme::Bearer,
+        proof: None,
+        request: ProofRequest::default(),
+    };
+    verification.verify(&shown, now(app)).map(drop)
+}
+
+fn now(app: &TestApp) -> Timestamp {
+    app.kavach().engine().now()
+}
+
+#[tokio::test]
+async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
+    let (app, orchestrator, researcher, user) = world(json!({})).await;
+    let reply = ask(&app, &researcher.token, own(&researcher))
+        .await
+        .expect(200);
+    let token = reply.text_at("/data/token").to_owned();
+    judged(&app, &token).await.unwrap();
+    let leaf = opened(&app, &token).await;
+    assert_eq!(leaf.audience.as_str(), TOOLS);
+    assert_eq!(leaf.authority.subject.as_str(), user);
+    let chain: Vec<String> = leaf
+        .authority
+        .chain
+        .iter()
+        .map(|hop| hop.id.to_string())
+        .collect();
+    assert_eq!(chain, [orchestrator.id.clone(), researcher.id.clone()]);
+    assert_eq!(leaf.authority.reason, "find sources");
+    assert_eq!(
+        leaf.life.expires_at.since(leaf.life.issued_at),
+        Duration::from_secs(300)
+    );
+    assert_eq!(reply.text_at("/data/agent"), researcher.id);
+    assert_eq!(reply.text_at("/data/tokenType"), "Bearer");
+    // The registered scope is wider, so a server that looks at scopes alone is told nothing.
+    assert_eq!(reply.text_at("/data/scope"), "kavach:limited");
+}
+
+/// The six signals of a healthy token, each on record.
+#[tokio::test]
+async fn the_six_signals_of_a_token_are_on_record() {
+    let (app, orchestrator, researcher, _) = world(json!({})).await;
+    let reply = ask(&app, &researcher.token, own(&researcher))
+        .await
+        .expect(200);
+    let record = app.audit("kind=token.issued").await.remove(0);
+    assert_eq!(record["details"]["token"], reply.text_at("/data/id"));
+    // Parent subject, and chain.
+    assert!(record["subject"].as_str().is_some());
+    assert_eq!(record["agent"], researcher.id.as_str());
+    assert_eq!(record["chain"], json!([orchestrator.id]));
+    assert_eq!(record["grantPath"].as_array().unwrap().len(), 2);
+    // Scope subset.
+    assert_eq!(
+        record["scopeDelta"],
+        json!({ "held": ["tools:call:search"], "given": ["tools:call:search"] })
+    );
+    // Audience bound, short life.
+    assert_eq!(record["details"]["audience"], TOOLS);
+    assert_eq!(
+        record["details"]["expiresAt"],
+        reply.text_at("/data/expiresAt")
+    );
+    // Every hop with a reason.
+    assert_eq!(record["reason"], "find sources");
+    let hop = app.audit("kind=delegation.created").await.remove(0);
+    assert!(hop["reason"].as_str().is_some());
+    // Kill the parent.
+    let token = reply.text_at("/data/token").to_owned();
+    judged(&app, &token).await.unwrap();
+    app.operator()
+        .delete(&format!("/api/v1/agents/{}", orchestrator.id))
+        .await
+        .expect(200);
+    assert_eq!(judged(&app, &token).await.unwrap_err().code, Code::Revoked);
+}
+
+#[tokio::test]
+async fn whatever_a_token_comes_from_kills_it() {
+    for kill in ["user", "grant", "agent", "key", "session", "narrow"] {
+        let (app, orchestrator, _, user) = world(json!({})).await;
+        let session = app.session(&user).await;
+        let body = json!({ "audience": TOOLS, "scopes": ["tools:call:search"], "reason": "r", "agent": orchestrator.id });
+        let caller = if kill == "session" {
+            &session.token
+        } else {
+            &orchestrator.token
+        };
+        let reply = ask(&app, caller, body).await.expect(200);
+        let token = reply.text_at("/data/token").to_owned();
+        judged(&app, &token).await.unwrap();
+        let agent = format!("/api/v1/agents/{}", orchestrator.id);
+        let operator = app.operator();
+        match kill {
+            "user" => operator
+                .post(&format!("/api/v1/users/{user}/ban"), json!({}))
+                .await
+                .expect(200),
+            "grant" | "narrow" => {
+                let less = json!({ "permissions": may(&["*"], "tools:call:fetch") });
+                operator.patch(&agent, less).await.expect(200)
+            }
+            "agent" => operator
+                .post(&format!("{agent}/suspend"), json!({}))
+                .await
+                .expect(200),
+            "key" => operator
+                .post(&format!("{agent}/rotate"), json!({}))
+                .await
+                .expect(200),
+            _ => operator
+                .delete(&format!("/api/v1/sessions/{}", session.id))
+                .await
+                .expect(200),
+        };
+        let failure = judged(&app, &token).await.unwrap_err();
+        assert_eq!(failure.code, Code::Revoked, "{kill}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_permits_no_more_than_its_chain_and_its_tool_server() {
+    let (app, orchestrator, researcher, _) = world(json!({})).await;
+    let with = |member: &str, value: Value| {
+        let mut body = own(&orchestrator);
+        body[member] = value;
+        body
+    };
+    let mut wide = own(&researcher);
+    wide["scopes"] = json!(["tools:call:*"]);
+    let wide = ask(&app, &researcher.token, wide).await;
+    assert_eq!((wide.status, wide.code()), (403, "not_narrower"));
+    // The twin: whoever holds it gets it.
+    ask(
+        &app,
+        &orchestrator.token,
+        with("scopes", json!(["tools:call:*"])),
+    )
+    .await
+    .expect(200);
+    let outside = ask(
+        &app,
+        &orchestrator.token,
+        with("scopes", json!(["mail:send"])),
+    )
+    .await;
+    assert_eq!((outside.status, outside.code()), (403, "not_narrower"));
+    let unknown = ask(
+        &app,
+        &orchestrator.token,
+        with("audience", json!("https://other.example.com")),
+    )
+    .await;
+    assert_eq!((unknown.status, unknown.code()), (404, "not_found"));
+    for (member, value) in [
+        ("reason", json!("")),
+        ("audience", json!("tools")),
+        ("scopes", json!([])),
+        ("scopes", json!(["**"])),
+        ("ttlSeconds", json!(0)),
+        (
+            "permissions",
+            json!([{ "resource": "a", "actions": ["b"] }]),
+        ),
+        ("parent", json!(researcher.id)),
+        ("admin", json!(true)),
+    ] {
+        let reply = ask(&app, &orchestrator.token, with(member, value)).await;
+        assert_eq!(reply.status, 400, "{member}: {reply}");
+    }
+    let refused = app.audit("kind=token.issued&outcome=denied").await;
+    assert_eq!(refused.len(), 3);
+}
+
+#[tokio::test]
+async fn a_token_lives_no_longer_than_anything_that_it_comes_from() {
+    let (app, orchestrator, _, user) = world(json!({ "maxTtlSeconds": 600 })).await;
+    let lives = async |agent: &TestAgent, ttl: u64| {
+        let mut body = own(agent);
+        body["ttlSeconds"] = json!(ttl);
+        let reply = ask(&app, &agent.token, body).await.expect(200);
+        let leaf = opened(&app, reply.text_at("/data/token")).await;
+        leaf.life.expires_at.since(leaf.life.issued_at).as_secs()
+    };
+    assert_eq!(lives(&orchestrator, 60).await, 60);
+    assert_eq!(lives(&orchestrator, 86_400).await, 600);
+    let short = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let end = now(&app).plus(Duration::from_secs(120));
+    let path = format!("/api/v1/agents/{}", short.id);
+    app.operator()
+        .patch(&path, json!({ "expiresAt": end }))
+        .await
+        .expect(200);
+    assert_eq!(lives(&short, 600).await, 120);
+}
+
+#[tokio::test]
+async fn a_human_gets_a_token_for_an_agent_that_exists_for_such_tokens_alone() {
+    let (app, _, _, user) = world(json!({})).await;
+    let session = app.session(&user).await;
+    let first = ask(&app, &session.token, search()).await.expect(200);
+    let second = ask(&app, &session.token, search()).await.expect(200);
+    assert_eq!(first.text_at("/data/agent"), second.text_at("/data/agent"));
+    let leaf = opened(&app, second.text_at("/data/token")).await;
+    assert_eq!(
+        (leaf.authority.depth(), leaf.authority.subject.as_str()),
+        (0, user.as_str())
+    );
+    // Each token has a grant of its own, with its reason.
+    assert_eq!(
+        app.audit("kind=delegation.created").await[0]["reason"],
+        "find sources"
+    );
+    judged(&app, second.text_at("/data/token")).await.unwrap();
+    // A human who was here long ago may be somebody else by now.
+    app.clock().advance(Duration::from_secs(601));
+    let late = ask(&app, &session.token, search()).await;
+    assert_eq!((late.status, late.code()), (403, "forbidden"));
+}
+
+#[tokio::test]
+async fn an_agent_gets_tokens_for_what_it_owns_and_none_of_anothers() {
+    let (app, orchestrator, researcher, user) = world(json!({})).await;
+    // Without `agent` it is one that exists for such tokens alone, below the caller.
+    let anew = ask(&app, &orchestrator.token, search()).await.expect(200);
+    assert_ne!(anew.text_at("/data/agent"), orchestrator.id);
+    let leaf = opened(&app, anew.text_at("/data/token")).await;
+    assert_eq!(leaf.authority.depth(), 1);
+    for (key, agent, status) in [
+        (&orchestrator.token, &researcher.id, 404),
+        (&researcher.token, &orchestrator.id, 404),
+        (&researcher.token, &researcher.id, 200),
+    ] {
+        let mut body = search();
+        body["agent"] = json!(agent);
+        assert_eq!(ask(&app, key, body).await.status, status);
+    }
+    let stranger = app.session(&app.user().await).await;
+    let mut body = search();
+    body["agent"] = json!(orchestrator.id);
+    assert_eq!(ask(&app, &stranger.token, body.clone()).await.status, 404);
+    let own = app.session(&user).await;
+    ask(&app, &own.token, body.clone()).await.expect(200);
+    let operator = app.operator();
+    assert_eq!(operator.post(DELEGATE, body).await.code(), "forbidden");
+}
+
+#[tokio::test]
+async fn a_third_party_learns_a_name_of_its_own_for_the_human_and_no_handle() {
+    let (app, orchestrator, _, user) = world(json!({ "party": "third" })).await;
+    let token = ask(&app, &orchestrator.token, own(&orchestrator))
+        .await
+        .expect(200);
+    let leaf = opened(&app, token.text_at("/data/token")).await;
+    assert!(leaf.authority.subject.as_str().starts_with("pair_"));
+    assert!(leaf.authority.reason.starts_with("audit_"));
+    let human = |mark: &kavachos_core::revocation::Mark| {
+        mark.handle.kind == kavachos_core::revocation::HandleKind::User
+    };
+    assert!(!leaf.authority.all_marks().any(|mark| human(&mark)));
+    // A ban reaches it all the same.
+    let token = token.text_at("/data/token").to_owned();
+    judged(&app, &token).await.unwrap();
+    app.operator()
+        .post(&format!("/api/v1/users/{user}/ban"), json!({}))
+        .await
+        .expect(200);
+    assert_eq!(judged(&app, &token).await.unwrap_err().code, Code::Revoked);
+}
+
+#[tokio::test]
+async fn a_server_that_looks_at_scopes_alone_gets_only_what_scopes_say_exactly() {
+    let (app, orchestrator, researcher, user) = world(json!({ "kind": "plain" })).await;
+    let narrow = ask(&app, &researcher.token, own(&researcher)).await;
+    assert_eq!((narrow.status, narrow.code()), (403, "not_narrower"));
+    let whole = |agent: &TestAgent| json!({ "audience": TOOLS, "scopes": ["tools:call:*"], "reason": "r", "agent": agent.id });
+    let reply = ask(&app, &orchestrator.token, whole(&orchestrator))
+        .await
+        .expect(200);
+    assert_eq!(reply.text_at("/data/scope"), "tools:call:*");
+    let local = json!({ "ipAllowlist": ["10.0.0.0/8"] });
+    let bound = app
+        .agent(&user, may_under(&["*"], "tools:call:*", local))
+        .await;
+    assert_eq!(
+        ask(&app, &bound.token, whole(&bound)).await.code(),
+        "not_narrower"
+    );
+}
+
+fn proof(app: &TestApp, id: &str) -> (String, SigningKey) {
+    let key = SigningKey::from_seed(Algorithm::Ed25519, &[7; 32]).unwrap();
+    let uri = format!("{}{DELEGATE}", issuer(app));
+    let request = ProofRequest {
+        method: "POST",
+        uri: &uri,
+        ..ProofRequest::default()
+    };
+    (Proof::sign(&request, id, None, now(app), &key), key)
+}
+
+#[tokio::test]
+async fn a_proof_binds_the_token_to_its_key_and_is_good_once() {
+    let (app, orchestrator, _, _) = world(json!({ "proof": "dpop" })).await;
+    let bare = ask(&app, &orchestrator.token, own(&orchestrator)).await;
+    assert_eq!((bare.status, bare.code()), (409, "conflict"));
+    let (text, key) = proof(&app, "one");
+    let call = app.call(&orchestrator.token).header("dpop", &text);
+    let reply = call.post(DELEGATE, own(&orchestrator)).await.expect(200);
+    assert_eq!(reply.text_at("/data/tokenType"), "DPoP");
+    let leaf = opened(&app, reply.text_at("/data/token")).await;
+    assert_eq!(leaf.bound_to, Some(key.thumbprint()));
+    let again = call.post(DELEGATE, own(&orchestrator)).await;
+    assert_eq!((again.status, again.code()), (403, "forbidden"));
+    // The twin: another proof is another one.
+    let (other, _) = proof(&app, "two");
+    app.call(&orchestrator.token)
+        .header("dpop", &other)
+        .post(DELEGATE, own(&orchestrator))
+        .await
+        .expect(200);
+    let wrong = app
+        .call(&orchestrator.token)
+        .header("dpop", "a.b.c")
+        .post(DELEGATE, own(&orchestrator))
+        .await;
+    assert_eq!((wrong.status, wrong.field()), (400, "DPoP"));
+}
+
+/// Sixty-four at once use one proof: one token.
+#[tokio::test]
+async fn a_proof_that_is_used_by_many_at_once_makes_one_token() {
+    let (app, orchestrator, _, _) = world(json!({})).await;
+    let (text, _) = proof(&app, "one");
+    let call = app.call(&orchestrator.token).header("dpop", &text);
+    let replies =
+        futures_util::future::join_all((0..64).map(|_| call.post(DELEGATE, own(&orchestrator))))
+            .await;
+    let made = replies.iter().filter(|reply| reply.status == 200).count();
+    assert_eq!(made, 1);
+}
+
+#[tokio::test]
+async fn without_a_master_key_no_token_is_made_and_the_answer_says_why() {
+    let app = crate::setup().without_master_key().start().await;
+    register(&app, json!({})).await;
+    let agent = app
+        .agent(&app.user().await, may(&["*"], "tools:call:*"))
+        .await;
+    let reply = ask(&app, &agent.token, own(&agent)).await;
+    assert_eq!((reply.status, reply.code()), (409, "conflict"));
+    assert!(reply.text.contains("kavach init"), "{reply}");
+}

@@ -1,0 +1,305 @@
+//! One call of a tool: decided by what the token says, and where that is not enough by the server.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kavachos_core::action::Action;
+use kavachos_core::constraint::{Call, Cost};
+use kavachos_core::decide::Code as Decided;
+use kavachos_core::invalid::Invalid;
+use kavachos_core::json;
+use kavachos_core::resource::Resource;
+use kavachos_core::token::{Code, Offline};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::issuer::CallError;
+use crate::principal::{Principal, ToolCall};
+use crate::rejection::{Cause, Rejection};
+use crate::reports::Report;
+use crate::settings::Asking;
+use crate::verifier::Verifier;
+
+/// When to try again where the server did not say.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A call that may be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowed {
+    /// The server's record of the decision; `None` when the token alone decided.
+    pub audit_id: Option<String>,
+}
+
+/// A call whose names could be read.
+struct Question<'a> {
+    action: Action,
+    resource: Resource,
+    call: &'a ToolCall<'a>,
+}
+
+/// Decides a call, and reports what was decided here. What the server decided it has on record.
+pub(crate) async fn authorize(
+    verifier: &Verifier,
+    principal: &Principal,
+    call: &ToolCall<'_>,
+) -> Result<Allowed, Rejection> {
+    let question = read(call)?;
+    let here = decide(verifier, principal, &question);
+    let decided = match here {
+        Err(Undecided::AskServer(code)) => ask(verifier, principal, &question, code).await,
+        Err(Undecided::Refused(rejection)) => {
+            report(verifier, principal, &question, rejection.cause().as_str());
+            Err(rejection)
+        }
+        Ok(allowed) => {
+            report(verifier, principal, &question, Decided::Allowed.as_str());
+            Ok(allowed)
+        }
+    };
+    verifier.count(&decided);
+    decided
+}
+
+/// Why a call is not allowed by the token alone.
+enum Undecided {
+    AskServer(Code),
+    Refused(Rejection),
+}
+
+fn read<'a>(call: &'a ToolCall<'a>) -> Result<Question<'a>, Rejection> {
+    // A name that is none is permitted by no token, whoever made it up.
+    let unknown =
+        |error: Invalid| Rejection::new(Cause::Token(Code::InsufficientScope), error.to_string());
+    let arguments = call.arguments.map_or(Ok(()), json::check_member);
+    arguments.map_err(|error| {
+        let message = format!("the arguments are not plain JSON: {error}");
+        Rejection::new(Cause::MalformedRequest, message)
+    })?;
+    Ok(Question {
+        action: call.action.parse().map_err(unknown)?,
+        resource: call.resource.parse().map_err(unknown)?,
+        call,
+    })
+}
+
+fn decide(
+    verifier: &Verifier,
+    principal: &Principal,
+    question: &Question<'_>,
+) -> Result<Allowed, Undecided> {
+    let now = (verifier.stands(principal.held())).map_err(Undecided::Refused)?;
+    if !verifier.has(&question.resource) {
+        let message = format!(
+            "`{}` is not of this tool server",
+            question.resource.as_str()
+        );
+        let rejection = insufficient(verifier, principal, question, message);
+        return Err(Undecided::Refused(rejection));
+    }
+    let call = Call {
+        arguments: question.call.arguments,
+        ip: question.call.ip,
+        cost: question.call.cost,
+    };
+    let authority = principal.authority();
+    match authority.permits(&question.action, &question.resource, &call, now) {
+        Offline::Allowed => Ok(Allowed { audit_id: None }),
+        Offline::AskServer(code) => Err(Undecided::AskServer(code)),
+        Offline::Denied(code) => Err(Undecided::Refused(denied(
+            verifier, principal, question, code,
+        ))),
+    }
+}
+
+fn denied(
+    verifier: &Verifier,
+    principal: &Principal,
+    question: &Question<'_>,
+    code: Code,
+) -> Rejection {
+    let (action, resource) = (question.action.as_str(), question.resource.as_str());
+    match code {
+        Code::InsufficientScope => {
+            let message = format!("the token does not permit `{action}` on `{resource}`");
+            insufficient(verifier, principal, question, message)
+        }
+        Code::RateLimited => {
+            let message = format!("`{action}` on `{resource}` is limited to no calls at all");
+            Rejection::new(Cause::Token(code), message).retried_after(RETRY)
+        }
+        _ => {
+            let message = format!(
+                "the token permits `{action}` on `{resource}`, but not with these arguments, from this address, or now"
+            );
+            Rejection::new(Cause::Token(code), message)
+        }
+    }
+}
+
+fn insufficient(
+    verifier: &Verifier,
+    principal: &Principal,
+    question: &Question<'_>,
+    message: String,
+) -> Rejection {
+    let scopes = principal.scopes();
+    let wanted = Some(&question.resource);
+    let challenge = (verifier.challenger()).insufficient(wanted, scopes, &message);
+    Rejection::new(Cause::Token(Code::InsufficientScope), message).challenged(challenge)
+}
+
+fn report(verifier: &Verifier, principal: &Principal, question: &Question<'_>, code: &'static str) {
+    verifier.report(|time| Report {
+        token_id: principal.token_id(),
+        action: question.action.clone(),
+        resource: question.resource.clone(),
+        allowed: code == Decided::Allowed.as_str(),
+        code,
+        time,
+        proven: principal.proven_key().is_some(),
+    });
+}
+
+/// The question as the server reads it.
+#[derive(Serialize)]
+struct Asked<'a> {
+    token: &'a str,
+    action: &'a str,
+    resource: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Context::is_empty")]
+    context: Context<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<&'a Cost>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Context<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+}
+
+impl Context<'_> {
+    fn is_empty(&self) -> bool {
+        self.ip.is_none() && self.user_agent.is_none()
+    }
+}
+
+/// The decision as the server writes it. It may say more one day.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    allowed: bool,
+    code: String,
+    reason: String,
+    audit_id: String,
+    approval_id: Option<String>,
+    retry_after: Option<u64>,
+}
+
+async fn ask(
+    verifier: &Verifier,
+    principal: &Principal,
+    question: &Question<'_>,
+    code: Code,
+) -> Result<Allowed, Rejection> {
+    let Asking::Within(time) = verifier.settings().asking else {
+        let message = "only the server can decide this, and it is not asked here";
+        return Err(unasked(code, message.into(), None));
+    };
+    let asked = Asked {
+        token: &principal.held().text,
+        action: question.action.as_str(),
+        resource: question.resource.as_str(),
+        arguments: question.call.arguments,
+        context: Context {
+            ip: question.call.ip,
+            user_agent: question.call.user_agent,
+        },
+        cost: question.call.cost,
+    };
+    verifier.counters().asked.count();
+    let client = verifier.client();
+    match client.post("/api/v1/authorize", &asked, time).await {
+        Ok(answer) => judge(verifier, principal, question, answer),
+        Err(error) => {
+            verifier.counters().ask_failures.count();
+            let retry_after = match &error {
+                CallError::Status { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            let message =
+                format!("only the server can decide this, and it cannot be asked: {error}");
+            Err(unasked(code, message.into(), retry_after))
+        }
+    }
+}
+
+fn unasked(code: Code, message: Cow<'static, str>, retry_after: Option<Duration>) -> Rejection {
+    let rejection = Rejection::new(Cause::Token(code), message);
+    match code {
+        Code::RateLimited => rejection.retried_after(retry_after.unwrap_or(RETRY)),
+        _ => rejection,
+    }
+}
+
+fn judge(
+    verifier: &Verifier,
+    principal: &Principal,
+    question: &Question<'_>,
+    answer: Answer,
+) -> Result<Allowed, Rejection> {
+    let decided: Option<Decided> = answer.code.parse().ok();
+    if answer.allowed && decided == Some(Decided::Allowed) {
+        return Ok(Allowed {
+            audit_id: Some(answer.audit_id),
+        });
+    }
+    let code = decided.map_or(Code::ConstraintFailed, meaning);
+    let mut rejection = match code {
+        Code::InsufficientScope => insufficient(verifier, principal, question, answer.reason),
+        Code::Revoked => verifier.refuse(Cause::Token(code), answer.reason),
+        _ => Rejection::new(Cause::Token(code), answer.reason),
+    };
+    if code == Code::RateLimited {
+        let after = answer.retry_after.map_or(RETRY, Duration::from_secs);
+        rejection = rejection.retried_after(after);
+    }
+    Err(match decided {
+        Some(decided) => rejection.decided(decided, answer.approval_id),
+        None => rejection,
+    })
+}
+
+/// What a denial by the server means for the caller of a tool.
+fn meaning(decided: Decided) -> Code {
+    match decided {
+        Decided::PermissionDenied => Code::InsufficientScope,
+        Decided::ApprovalRequired | Decided::ApprovalPending | Decided::ApprovalDenied => {
+            Code::ApprovalRequired
+        }
+        Decided::RateLimited | Decided::BudgetExhausted => Code::RateLimited,
+        Decided::Allowed
+        | Decided::ArgumentNotAllowed
+        | Decided::IpNotAllowed
+        | Decided::OutsideTimeWindow
+        | Decided::GrantExpired
+        | Decided::CostRequired
+        | Decided::SubjectRequired
+        | Decided::DeniedByHook => Code::ConstraintFailed,
+        Decided::AncestorNotActive
+        | Decided::UnknownAgent
+        | Decided::KeyExpired
+        | Decided::KeyRevoked
+        | Decided::AgentRevoked
+        | Decided::AgentSuspended
+        | Decided::AgentExpired
+        | Decided::OwnerNotActive => Code::Revoked,
+    }
+}

@@ -1,0 +1,351 @@
+//! Building a verifier: what it is told, and what it finds out before it starts.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kavachos_core::invalid::Invalid;
+use kavachos_core::resource::ResourcePattern;
+use kavachos_core::revocation::Lease;
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::token::Issuer;
+use kavachos_core::tool_server::{Audience, Proof};
+
+use crate::challenge::Challenger;
+use crate::contact::{discover, fetch_keys, first_answer, secure};
+use crate::error::BuildError;
+use crate::feed::Feed;
+use crate::hosts::Hosts;
+use crate::http::Http;
+use crate::issuer::IssuerClient;
+use crate::judgement::Core;
+use crate::metadata::{Metadata, origin};
+use crate::net::Client;
+use crate::nonces::Nonces;
+use crate::replay::Replays;
+use crate::reports::Reports;
+use crate::settings::{Asking, Settings, Sizes};
+use crate::stats::Counters;
+use crate::system::{Clock, SystemClock, random};
+use crate::tasks::Tasks;
+use crate::tokens::Tokens;
+use crate::verifier::Verifier;
+
+/// How long the server may take for a decision, unless it is said otherwise.
+const ASK_TIME: Duration = Duration::from_secs(5);
+/// The most scopes and hosts.
+const MAX_NAMES: usize = 100;
+
+/// What a verifier is told before it is built.
+#[must_use = "nothing happens before `build`"]
+pub struct Builder {
+    issuer: String,
+    audience: String,
+    key: Option<String>,
+    proof: Proof,
+    lease: Duration,
+    scopes: Vec<String>,
+    hosts: Option<Vec<String>>,
+    base: Option<String>,
+    asking: Asking,
+    reporting: Reporting,
+    demand: NonceDemand,
+    sizes: Sizes,
+    http: Option<Arc<dyn Http>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reporting {
+    Off,
+    On,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NonceDemand {
+    No,
+    Yes,
+}
+
+impl Builder {
+    pub(crate) fn new(issuer: String, audience: String) -> Self {
+        Self {
+            issuer,
+            audience,
+            key: None,
+            proof: Proof::Optional,
+            lease: Duration::from_secs(10),
+            scopes: Vec::new(),
+            hosts: None,
+            base: None,
+            asking: Asking::Within(ASK_TIME),
+            reporting: Reporting::Off,
+            demand: NonceDemand::No,
+            sizes: Sizes::default(),
+            http: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The tool server's own key (`kv_res_...`), with which it follows revocations, asks and reports. Only an issuer
+    /// whose feed is open to everybody can do without.
+    pub fn resource_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Whether callers prove that a token is theirs; [`Proof::Optional`] (where the token is bound) if nothing is said.
+    /// It should be what the tool server is registered with.
+    pub fn proof(mut self, policy: Proof) -> Self {
+        self.proof = policy;
+        self
+    }
+
+    /// For how long tokens are accepted without news of revocations: 1 to 60 whole seconds, 10 if nothing is said. The
+    /// issuer may shorten it.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// The scopes that the tool server is registered with. Callers are told to ask for them, and a call on a resource
+    /// outside of them is refused.
+    pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The hosts that the layer answers for, as they stand in a URL (`tools.example.com`, `localhost:3000`). Requests
+    /// for others, and from pages of others, are refused. If nothing is said every host is answered for.
+    pub fn hosts<S: Into<String>>(mut self, hosts: impl IntoIterator<Item = S>) -> Self {
+        self.hosts = Some(hosts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// What callers have in the URL before the path that the layer sees; if nothing is said the scheme and the host of
+    /// the audience. Proofs name the whole URL.
+    pub fn base(mut self, base: impl Into<String>) -> Self {
+        self.base = Some(base.into());
+        self
+    }
+
+    /// Never asks the server: calls under a rate, a budget or an approval are refused.
+    pub fn never_ask(mut self) -> Self {
+        self.asking = Asking::Never;
+        self
+    }
+
+    /// How long the server may take for a decision that only it can make; 5 seconds if nothing is said.
+    pub fn ask_within(mut self, time: Duration) -> Self {
+        self.asking = Asking::Within(time);
+        self
+    }
+
+    /// Reports the decisions that are made here to the issuer, for its record.
+    pub fn report(mut self) -> Self {
+        self.reporting = Reporting::On;
+        self
+    }
+
+    /// Wants a nonce of this process in every proof (RFC 9449, section 9): proofs cannot be made ahead of time.
+    pub fn demand_nonces(mut self) -> Self {
+        self.demand = NonceDemand::Yes;
+        self
+    }
+
+    /// How many tokens are remembered that were read; 10,000 if nothing is said, each of some kilobytes.
+    pub fn cached_tokens(mut self, most: usize) -> Self {
+        self.sizes.tokens = most.max(1);
+        self
+    }
+
+    /// How many used proofs are remembered, of one key and in all; who uses more within a minute is refused for a while.
+    pub fn remembered_proofs(mut self, of_one_key: usize, in_all: usize) -> Self {
+        self.sizes.proofs_per_key = of_one_key;
+        self.sizes.proofs = in_all;
+        self
+    }
+
+    /// The longest body, in bytes, that the layer reads to hold a proof against it; 4 MiB if nothing is said.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.sizes.body = bytes;
+        self
+    }
+
+    /// Another way to send requests than a [`Client`] with the public authorities.
+    pub fn http(mut self, http: Arc<dyn Http>) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// Another clock than the machine's, for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Finds the issuer, its keys and its revocations, and starts to follow them. Call it inside of a tokio runtime.
+    ///
+    /// # Errors
+    /// What it was told cannot be read, or the issuer is not reachable, not secure, not itself, or gives no feed: a
+    /// tool server that starts can accept tokens.
+    pub async fn build(self) -> Result<Verifier, BuildError> {
+        let reporting = self.reporting;
+        let core = Arc::new(self.prepare().await?);
+        let reports = (reporting == Reporting::On)
+            .then(|| Reports::start(core.client.clone(), Arc::clone(&core.counters)));
+        let tasks = Tasks::start(&core);
+        Ok(Verifier::new(core, reports, tasks))
+    }
+
+    /// Everything but the tasks.
+    pub(crate) async fn prepare(self) -> Result<Core, BuildError> {
+        let settings = self.settings()?;
+        let client = self.client(&settings.issuer)?;
+        let clock = Arc::clone(&self.clock);
+        let keys_url = discover(&client, &settings.issuer).await?;
+        let keys = fetch_keys(&client, keys_url, clock.as_ref()).await?;
+        let feed_url = client.url("/.well-known/kavach-feed-keys.json");
+        let feed_keys = fetch_keys(&client, feed_url, clock.as_ref()).await?;
+        let feed = Feed::new(&settings, &client, feed_keys).ok_or(BuildError::NoRandomness)?;
+        first_answer(&feed, &client, clock.as_ref(), settings.lease).await?;
+        let nonces = match self.demand {
+            NonceDemand::No => None,
+            NonceDemand::Yes => Some(Nonces::new(random().ok_or(BuildError::NoRandomness)?)),
+        };
+        let metadata = Metadata::new(
+            &settings.issuer,
+            &settings.audience,
+            &settings.scopes,
+            settings.proof,
+        );
+        let scopes = settings.scopes.clone();
+        let challenger = Challenger::new(metadata.url().to_owned(), scopes, settings.proof);
+        Ok(Core {
+            tokens: Tokens::new(settings.sizes.tokens),
+            replays: Mutex::new(Replays::new(
+                settings.sizes.proofs_per_key,
+                settings.sizes.proofs,
+            )),
+            counters: Arc::new(Counters::default()),
+            trouble: Mutex::new(None),
+            settings,
+            clock,
+            client,
+            keys,
+            feed,
+            nonces,
+            challenger,
+            metadata,
+        })
+    }
+
+    fn settings(&self) -> Result<Settings, BuildError> {
+        let issuer: Issuer = (self.issuer.parse()).map_err(BuildError::invalid("the issuer"))?;
+        secure(issuer.as_str())?;
+        let audience: Audience =
+            (self.audience.parse()).map_err(BuildError::invalid("the audience"))?;
+        let base = match &self.base {
+            Some(base) => base.trim_end_matches('/').to_owned(),
+            None => origin(&audience).to_owned(),
+        };
+        Ok(Settings {
+            lease: lease(self.lease).map_err(BuildError::invalid("`lease`"))?,
+            scopes: scopes(&self.scopes).map_err(BuildError::invalid("`scopes`"))?,
+            hosts: hosts(self.hosts.as_deref()).map_err(BuildError::invalid("`hosts`"))?,
+            proof: self.proof,
+            asking: self.asking,
+            sizes: self.sizes,
+            issuer,
+            audience,
+            base,
+        })
+    }
+
+    fn client(&self, issuer: &Issuer) -> Result<IssuerClient, BuildError> {
+        let key = match &self.key {
+            None => None,
+            Some(text) => Some(resource_key(text).map_err(BuildError::invalid("`resource_key`"))?),
+        };
+        let http = match &self.http {
+            Some(http) => Arc::clone(http),
+            None => Arc::new(Client::new().map_err(BuildError::Client)?),
+        };
+        Ok(IssuerClient::new(http, issuer, key.as_ref()))
+    }
+}
+
+fn resource_key(text: &str) -> Result<Secret, Invalid> {
+    let key = Secret::parse(text)?;
+    if key.kind() == SecretKind::Resource {
+        Ok(key)
+    } else {
+        Err(Invalid::new(
+            "this is another kind of key: a tool server's begins with `kv_res_`",
+        ))
+    }
+}
+
+fn lease(lease: Duration) -> Result<Lease, Invalid> {
+    if lease.subsec_nanos() == 0 {
+        Lease::from_seconds(lease.as_secs())
+    } else {
+        Err(Invalid::new("a lease is a number of whole seconds"))
+    }
+}
+
+fn scopes(names: &[String]) -> Result<Vec<ResourcePattern>, Invalid> {
+    limited(names)?;
+    let read = |(place, name): (usize, &String)| {
+        name.parse()
+            .map_err(|error: Invalid| error.within(&format!("[{place}]")))
+    };
+    names.iter().enumerate().map(read).collect()
+}
+
+fn hosts(names: Option<&[String]>) -> Result<Option<Hosts>, Invalid> {
+    let Some(names) = names else { return Ok(None) };
+    limited(names)?;
+    if names.is_empty() {
+        return Err(Invalid::new(
+            "a tool server that answers for no host answers nothing",
+        ));
+    }
+    match names
+        .iter()
+        .find(|name| name.is_empty() || name.contains(['/', '@', ' ']))
+    {
+        Some(_) => Err(Invalid::new(
+            "write hosts as they stand in a URL, like `tools.example.com` or `localhost:3000`",
+        )),
+        None => Ok(Some(Hosts::new(names.iter().cloned()))),
+    }
+}
+
+fn limited(names: &[String]) -> Result<(), Invalid> {
+    if names.len() > MAX_NAMES {
+        return Err(Invalid::new(format!("there are at most {MAX_NAMES}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_leases_and_hosts_are_held_against_their_rules() {
+        let resource = Secret::new(SecretKind::Resource, [1; 32]);
+        assert!(resource_key(resource.reveal()).is_ok());
+        let agent = Secret::new(SecretKind::Agent, [1; 32]);
+        assert!(resource_key(agent.reveal()).is_err());
+        assert!(lease(Duration::from_secs(2)).is_ok());
+        assert!(lease(Duration::from_millis(2_500)).is_err());
+        assert!(lease(Duration::from_secs(61)).is_err());
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            hosts(Some(&names)).is_ok()
+        };
+        assert!(named(&["tools.example.com", "localhost:3000"]));
+        assert!(!named(&[]) && !named(&["https://tools.example.com"]) && !named(&[""]));
+    }
+}

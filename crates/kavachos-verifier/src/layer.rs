@@ -1,0 +1,154 @@
+//! The verifier before a service: requests with a good token pass, with their principal; all others are answered here.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use kavachos_core::token::{Code, body_digest};
+use kavachos_core::tool_server::Proof;
+use tower::{Layer, Service};
+
+use crate::rejection::{Cause, Rejection};
+use crate::tokens::Held;
+use crate::verifier::Verifier;
+
+/// Puts a [`Verifier`] before a service. It answers requests for the tool server's metadata by itself.
+#[derive(Debug, Clone)]
+pub struct VerifierLayer(Verifier);
+
+impl VerifierLayer {
+    pub(crate) fn new(verifier: Verifier) -> Self {
+        Self(verifier)
+    }
+}
+
+impl<S> Layer<S> for VerifierLayer {
+    type Service = VerifierService<S>;
+
+    fn layer(&self, inner: S) -> VerifierService<S> {
+        VerifierService {
+            verifier: self.0.clone(),
+            inner,
+        }
+    }
+}
+
+/// A service behind a [`VerifierLayer`].
+#[derive(Debug, Clone)]
+pub struct VerifierService<S> {
+    verifier: Verifier,
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for VerifierService<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    R: From<Bytes>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<R>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The one that is ready is the one that is called.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let verifier = self.verifier.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            if let Some(answer) = answered(&verifier, &parts) {
+                return Ok(answer);
+            }
+            match admit(&verifier, parts, body).await {
+                Ok(request) => inner.call(request).await,
+                Err(rejection) => Ok(rejection.to_response()),
+            }
+        })
+    }
+}
+
+/// The answer to a request that no token matters for: it is for another host, or for what is open to everybody.
+fn answered<R: From<Bytes>>(verifier: &Verifier, parts: &Parts) -> Option<Response<R>> {
+    let hosts = verifier.settings().hosts.as_ref();
+    if let Some(Err(rejection)) = hosts.map(|hosts| hosts.check(parts)) {
+        return Some(rejection.to_response());
+    }
+    let metadata = verifier.metadata();
+    (metadata.is_at(parts.uri.path())).then(|| metadata.answer(&parts.method))
+}
+
+async fn admit<B>(verifier: &Verifier, mut parts: Parts, body: B) -> Result<Request<B>, Rejection>
+where
+    B: Body<Data = Bytes> + From<Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let credentials = verifier.credentials(&parts)?;
+    // Before the body: nobody without a good token makes us keep one.
+    let held = hold(verifier, credentials.token).await?;
+    let (body, digest) = read(verifier, &held, body).await?;
+    let principal = verifier.admit_request(held, &parts, &credentials, digest)?;
+    parts.extensions.insert(principal);
+    Ok(Request::from_parts(parts, body))
+}
+
+/// The token as it was read; where its key is not known, after another look at the issuer's keys.
+async fn hold(verifier: &Verifier, token: &str) -> Result<Arc<Held>, Rejection> {
+    let held = verifier.hold(token);
+    match held {
+        Err(rejection) if rejection.cause() == Cause::Token(Code::UnknownKey) => {
+            if verifier.learn_keys().await {
+                verifier.hold(token)
+            } else {
+                Err(rejection)
+            }
+        }
+        held => held,
+    }
+}
+
+/// The body, with its digest where a proof must name it.
+async fn read<B>(
+    verifier: &Verifier,
+    held: &Held,
+    body: B,
+) -> Result<(B, Option<[u8; 32]>), Rejection>
+where
+    B: Body<Data = Bytes> + From<Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if verifier.settings().proof != Proof::DpopBody || held.leaf.bound_to.is_none() {
+        return Ok((body, None));
+    }
+    let most = verifier.settings().sizes.body;
+    match Limited::new(body, most).collect().await {
+        Ok(body) => {
+            let body = body.to_bytes();
+            let digest = body_digest(&body);
+            Ok((B::from(body), Some(digest)))
+        }
+        Err(error) => Err(unread(error.as_ref(), most)),
+    }
+}
+
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static), most: usize) -> Rejection {
+    if error.is::<LengthLimitError>() {
+        let message = format!("the body is longer than {most} bytes");
+        return Rejection::new(Cause::TooLarge, message);
+    }
+    let error: &dyn Display = error;
+    let message = format!("the body did not come whole: {error}");
+    Rejection::new(Cause::MalformedRequest, message)
+}

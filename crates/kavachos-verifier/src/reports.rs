@@ -1,0 +1,141 @@
+//! Decisions that were made here, told to the server for its record: in batches, never waited for. What finds no room
+//! is counted and dropped: a record that is late must not stop a tool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::action::Action;
+use kavachos_core::id::TokenId;
+use kavachos_core::resource::Resource;
+use kavachos_core::time::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{sleep, timeout};
+
+use crate::issuer::{CallError, IssuerClient};
+use crate::stats::Counters;
+
+/// The most decisions that wait.
+const QUEUE: usize = 10_000;
+/// The most decisions of one request.
+const BATCH: usize = 100;
+/// How long a decision waits for others to go with it.
+const GATHER: Duration = Duration::from_secs(1);
+/// How long the server has to take a batch.
+const SEND: Duration = Duration::from_secs(10);
+/// How often a batch is sent again.
+const ATTEMPTS: u32 = 5;
+/// Before it is sent again for the first time; then twice as long each time.
+const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// A decision that was made here.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    pub(crate) token_id: TokenId,
+    #[serde(serialize_with = "action")]
+    pub(crate) action: Action,
+    #[serde(serialize_with = "resource")]
+    pub(crate) resource: Resource,
+    pub(crate) allowed: bool,
+    pub(crate) code: &'static str,
+    pub(crate) time: Timestamp,
+    /// Whether the sender proved to hold the token's key.
+    pub(crate) proven: bool,
+}
+
+fn action<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(action.as_str())
+}
+
+fn resource<S: Serializer>(resource: &Resource, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(resource.as_str())
+}
+
+/// Takes decisions to be reported.
+pub(crate) struct Reports {
+    queue: Sender<Report>,
+    counters: Arc<Counters>,
+}
+
+impl Reports {
+    /// Starts to report to an issuer. It goes on until what was taken is sent, also after this value is gone.
+    pub(crate) fn start(client: IssuerClient, counters: Arc<Counters>) -> Self {
+        let (queue, waiting) = channel(QUEUE);
+        let carrier = Carrier {
+            client,
+            counters: Arc::clone(&counters),
+        };
+        tokio::spawn(carrier.run(waiting));
+        Self { queue, counters }
+    }
+
+    /// Takes a decision, if there is room. Never waits.
+    pub(crate) fn take(&self, report: Report) {
+        if self.queue.try_send(report).is_err() {
+            self.counters.reports_dropped.count();
+        }
+    }
+}
+
+struct Carrier {
+    client: IssuerClient,
+    counters: Arc<Counters>,
+}
+
+#[derive(Serialize)]
+struct Batch<'a> {
+    decisions: &'a [Report],
+}
+
+/// Whatever the server says, it has taken them.
+#[derive(Deserialize)]
+struct Taken {}
+
+impl Carrier {
+    async fn run(self, mut waiting: Receiver<Report>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while gather(&mut waiting, &mut batch).await {
+            self.send(&batch).await;
+            batch.clear();
+        }
+    }
+
+    async fn send(&self, decisions: &[Report]) {
+        let batch = Batch { decisions };
+        for attempt in 0..ATTEMPTS {
+            let sent = self.client.post::<Taken>("/api/v1/reports", &batch, SEND);
+            match sent.await {
+                // An answer that is not understood is an answer.
+                Ok(_) | Err(CallError::Unreadable(_)) => {
+                    return self.counters.reported.add(decisions.len());
+                }
+                Err(CallError::Status { status, .. })
+                    if (400..500).contains(&status) && status != 429 =>
+                {
+                    break;
+                }
+                Err(_) => sleep(BACK_OFF * 2_u32.pow(attempt)).await,
+            }
+        }
+        self.counters.reports_dropped.add(decisions.len());
+    }
+}
+
+/// Waits for the first decision, then a while for others; `false` when there will be none any more.
+async fn gather(waiting: &mut Receiver<Report>, batch: &mut Vec<Report>) -> bool {
+    if waiting.recv_many(batch, BATCH).await == 0 {
+        return false;
+    }
+    let more = async {
+        while batch.len() < BATCH {
+            let room = BATCH - batch.len();
+            if waiting.recv_many(batch, room).await == 0 {
+                break;
+            }
+        }
+    };
+    // What has come by then goes; nothing is lost when the wait is given up.
+    let _ = timeout(GATHER, more).await;
+    true
+}

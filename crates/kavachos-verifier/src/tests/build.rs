@@ -1,0 +1,129 @@
+//! What stops a verifier from being built, and what it says then.
+
+use kavachos_core::secret::{Secret, SecretKind};
+
+use super::issuer::{FakeIssuer, FixedClock, ISSUER, NOW, TOOLS, seconds};
+use super::scene::{Scene, bearer, builder, leaf, token};
+use crate::builder::Builder;
+use crate::error::BuildError;
+use crate::verifier::Verifier;
+
+async fn error(issuer: &FakeIssuer, told: impl FnOnce(Builder) -> Builder) -> BuildError {
+    let clock = FixedClock::at(seconds(NOW));
+    match told(builder(issuer, &clock)).prepare().await {
+        Ok(_) => panic!("it was built"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn a_verifier_that_is_built_accepts_tokens_at_once() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.code(&bearer(&token(&leaf()))), "accepted");
+    assert!(scene.verifier.stats().lease.as_secs() == 10 && scene.verifier.trouble().is_none());
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_out_of_reach_is_named() {
+    for (down, url) in [
+        (
+            "/",
+            "https://auth.example.com/.well-known/oauth-authorization-server",
+        ),
+        (
+            "/.well-known/jwks.json",
+            "https://auth.example.com/.well-known/jwks.json",
+        ),
+        (
+            "/.well-known/kavach-feed",
+            "https://auth.example.com/.well-known/kavach-feed-keys.json",
+        ),
+    ] {
+        let issuer = FakeIssuer::new();
+        issuer.state().down = Some(down);
+        let error = error(&issuer, |builder| builder).await;
+        let BuildError::Unreachable { url: named, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(named, url);
+        assert!(
+            error
+                .to_string()
+                .ends_with("is the issuer running, and reachable from here?")
+        );
+    }
+    let issuer = FakeIssuer::new();
+    issuer.state().down = Some("/api/v1/revocations/snapshot");
+    let error = error(&issuer, |builder| builder).await;
+    assert!(matches!(error, BuildError::Feed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_issuer_with_another_name_is_refused() {
+    let issuer = FakeIssuer::new();
+    issuer.state().issuer = "https://auth.example.com/".to_owned();
+    let error = error(&issuer, |builder| builder).await;
+    assert_eq!(
+        error.to_string(),
+        "the issuer at `https://auth.example.com` calls itself `https://auth.example.com/`: write its name as it does, \
+         byte for byte"
+    );
+}
+
+#[tokio::test]
+async fn an_issuer_without_tls_is_taken_on_this_machine_only() {
+    let issuer = FakeIssuer::new();
+    let http = std::sync::Arc::new(issuer.clone());
+    let insecure = Verifier::builder("http://auth.example.com", TOOLS).http(http.clone());
+    let error = insecure.prepare().await.err().unwrap();
+    assert!(matches!(&error, BuildError::Insecure { .. }), "{error}");
+    assert_eq!(issuer.count("/"), 0, "nothing is sent");
+    // The twin, with the same answers.
+    issuer.state().issuer = "http://localhost:3000".to_owned();
+    issuer.state().follower = "anonymous".to_owned();
+    let local = Verifier::builder("http://localhost:3000", TOOLS).http(http);
+    let clock = FixedClock::at(seconds(NOW));
+    assert!(local.clock(clock).prepare().await.is_ok());
+}
+
+#[tokio::test]
+async fn what_the_builder_is_told_is_checked() {
+    let issuer = FakeIssuer::new();
+    let agent = Secret::new(SecretKind::Agent, [5; 32]);
+    let said = error(&issuer, |builder| builder.resource_key(agent.reveal()))
+        .await
+        .to_string();
+    assert!(said.starts_with("`resource_key`: "), "{said}");
+    assert!(!said.contains(agent.reveal()));
+    let said = error(&issuer, |builder| builder.scopes(["a b"]))
+        .await
+        .to_string();
+    assert!(said.starts_with("`scopes`: "), "{said}");
+    let said = error(&issuer, |builder| builder.lease(std::time::Duration::ZERO))
+        .await
+        .to_string();
+    assert!(said.starts_with("`lease`: "), "{said}");
+    for (issuer, audience, start) in [
+        ("auth", TOOLS, "the issuer: "),
+        (ISSUER, "tools", "the audience: "),
+    ] {
+        let error = Verifier::builder(issuer, audience)
+            .prepare()
+            .await
+            .err()
+            .unwrap();
+        assert!(error.to_string().starts_with(start), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_is_shown_to_the_feed_and_to_nothing_that_is_public() {
+    let scene = Scene::new().await;
+    let state = scene.issuer.state();
+    for ((path, _), key) in state.asked.iter().zip(&state.authorization) {
+        let shown = key
+            .as_ref()
+            .is_some_and(|key| key.starts_with("Bearer kv_res_"));
+        assert_eq!(shown, path.starts_with("/api/"), "{path}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Tests of the whole: an issuer in memory, and a clock that stands still until it is moved.
+
+mod asking;
+mod build;
+mod cached;
+mod following;
+mod issuer;
+mod layer;
+mod network;
+mod proofs;
+mod scene;
+mod vectors;
