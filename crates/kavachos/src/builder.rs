@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::Secret;
 use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::hooks::Hook;
 use kavachos_engine::plugin::{Plugin, PluginError, Plugins};
-use kavachos_engine::{Directory, Engine, Parts, Runtime, Settings};
+use kavachos_engine::{Directory, Engine, FeedAccess, Parts, Runtime, Settings};
 use kavachos_store::migration::{Migration, Pending};
 #[cfg(feature = "postgres")]
 use kavachos_store::postgres::{self, PostgresStore};
@@ -34,6 +35,9 @@ pub enum BuildError {
     /// A plugin is wrong; says which and how.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The address under which clients know it is none.
+    #[error("`public_url`: {0}")]
+    PublicUrl(Invalid),
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
@@ -172,7 +176,8 @@ impl Builder {
         self
     }
 
-    /// Under which address clients know the HTTP API; `http://localhost:3000` unless said.
+    /// Under which address clients know the HTTP API, which is also the issuer of tokens and of the feed of revocations;
+    /// `http://localhost:3000` unless said.
     pub fn public_url(mut self, url: &str) -> Self {
         url.trim_end_matches('/')
             .clone_into(&mut self.http.public_url);
@@ -237,15 +242,23 @@ impl Builder {
         self
     }
 
+    /// Who may follow the log of revocations; whoever has a key for it unless said.
+    pub fn feed(mut self, access: FeedAccess) -> Self {
+        self.settings.feed = access;
+        self
+    }
+
     /// Opens the database and starts.
     ///
     /// # Errors
-    /// The database cannot be used, or no tokio runtime is running.
+    /// The database cannot be used, the public address is none, or no tokio runtime is running.
     pub async fn build(self) -> Result<Kavach, BuildError> {
         let runtime = TokioRuntime::current().ok_or(BuildError::NoRuntime)?;
+        let mut settings = self.settings;
+        settings.issuer = (self.http.public_url.parse()).map_err(BuildError::PublicUrl)?;
         let fetcher = GuardedFetcher::new(self.loopback)
             .map_err(|error| BuildError::Tls(error.to_string()))?;
-        let directory = Arc::new(Directory::new(self.settings.directory_entries));
+        let directory = Arc::new(Directory::new(settings.directory_entries));
         let host = Host {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
@@ -264,9 +277,10 @@ impl Builder {
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
             fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
             master_key: self.master_key,
-            settings: self.settings,
+            settings,
         };
         let engine = Engine::with(parts, plugins);
+        engine.expect_followers_of_before().await;
         engine.start_upkeep();
         if self.couriers == Couriers::Sent {
             engine.start_webhooks();

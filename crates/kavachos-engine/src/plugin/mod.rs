@@ -65,6 +65,8 @@ const RESERVED: [&str; 42] = [
     "request",
     "resource",
     "resources",
+    "revocation",
+    "revocations",
     "server",
     "session",
     "sessions",

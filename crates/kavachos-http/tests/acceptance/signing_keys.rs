@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos::core::token::KeySet;
+use kavachos_core::token::KeySet;
 use kavachos_test::TestApp;
 use serde_json::{Value, json};
 
