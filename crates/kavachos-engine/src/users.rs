@@ -12,6 +12,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, MAX_WRITES, grant, handle};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::act::Act;
 use crate::actor::{Actor, Scope};
@@ -231,7 +232,7 @@ impl Engine {
 
     /// The batch that creates a human, with its record.
     pub(crate) fn user_born(&self, actor: &Actor, row: &UserRow) -> Result<Batch> {
-        let entry = self.user_record(actor, "user.created", row)?;
+        let entry = self.user_record(actor, "user.created", (row, 0))?;
         Ok(Batch {
             reads: actor.reads(),
             writes: vec![
@@ -248,11 +249,14 @@ impl Engine {
         &self,
         actor: &Actor,
         kind: &'static str,
-        row: &UserRow,
+        (row, revocations): (&UserRow, usize),
     ) -> Result<kavachos_core::ledger::Entry> {
+        let details = json!({ "revocations": revocations });
         let origin = actor.origin();
         let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
         record.subject = Some(row.pseudonym);
+        // How long the log of revocations must be at least, for whoever is given both.
+        record.details = (revocations > 0).then_some(&details);
         record.personal.email = row.email.as_deref();
         record.personal.name = row.name.as_deref();
         self.seal(&record)
@@ -342,13 +346,16 @@ impl Engine {
         let mut batch = Batch {
             reads: actor.reads(),
             writes: vec![kavachos_store::user::update(next.clone())],
-            entries: vec![self.user_record(actor, "user.updated", &next)?],
             effects: vec![Changed::User(id).into()],
             ..Batch::default()
         };
         if is_narrower {
             self.kill_human(&mut batch, &row).await?;
         }
+        let about = (&next, batch.kills.len());
+        batch
+            .entries
+            .push(self.user_record(actor, "user.updated", about)?);
         Ok(Plan::commit(batch, User::of(next)?))
     }
 
@@ -428,9 +435,10 @@ impl Engine {
             next.email = None;
             next.name = None;
         }
+        let about = (&row, batch.kills.len());
         batch
             .entries
-            .push(self.user_record(actor, turn.kind(), &row)?);
+            .push(self.user_record(actor, turn.kind(), about)?);
         batch.writes.push(kavachos_store::user::update(next));
         self.claim_once(actor, &mut batch, self.foreseen().to_string());
         Ok(Plan::commit(batch, done))

@@ -334,6 +334,11 @@ impl Reply {
         self.at("/error/field").as_str().unwrap_or("")
     }
 
+    /// What an error says.
+    pub fn message(&self) -> &str {
+        self.at("/error/message").as_str().unwrap_or("")
+    }
+
     /// A header; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers

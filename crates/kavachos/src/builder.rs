@@ -10,7 +10,7 @@ use kavachos_core::secret::Secret;
 use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::hooks::Hook;
 use kavachos_engine::plugin::{Plugin, PluginError, Plugins};
-use kavachos_engine::{Directory, Engine, Parts, Runtime, Settings};
+use kavachos_engine::{Directory, Engine, FeedAccess, Parts, Runtime, Settings};
 use kavachos_store::migration::{Migration, Pending};
 #[cfg(feature = "postgres")]
 use kavachos_store::postgres::{self, PostgresStore};
@@ -176,7 +176,8 @@ impl Builder {
         self
     }
 
-    /// Under which address clients know the HTTP API; `http://localhost:3000` unless said.
+    /// Under which address clients know the HTTP API, which is also the issuer of tokens and of the feed of revocations;
+    /// `http://localhost:3000` unless said.
     pub fn public_url(mut self, url: &str) -> Self {
         url.trim_end_matches('/')
             .clone_into(&mut self.http.public_url);
@@ -241,10 +242,16 @@ impl Builder {
         self
     }
 
+    /// Who may follow the log of revocations; whoever has a key for it unless said.
+    pub fn feed(mut self, access: FeedAccess) -> Self {
+        self.settings.feed = access;
+        self
+    }
+
     /// Opens the database and starts.
     ///
     /// # Errors
-    /// The database cannot be used, or no tokio runtime is running.
+    /// The database cannot be used, the public address is none, or no tokio runtime is running.
     pub async fn build(self) -> Result<Kavach, BuildError> {
         let runtime = TokioRuntime::current().ok_or(BuildError::NoRuntime)?;
         let mut settings = self.settings;
@@ -273,6 +280,7 @@ impl Builder {
             settings,
         };
         let engine = Engine::with(parts, plugins);
+        engine.expect_followers_of_before().await;
         engine.start_upkeep();
         if self.couriers == Couriers::Sent {
             engine.start_webhooks();

@@ -36,9 +36,9 @@ pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport, AuditFilter,
     AuditFormat, AuditRecord, Authority, Decision, Delegation, Denials, DryRun, Error, External,
-    GrantFilter, Imported, Issued, Key, KeyChange, Kinds, LedgerRoot, MadeWebhook, NewToolServer,
-    NewWebhook, PathKey, PolicyChange, Recorded, Redelivery, Result, Revoked, RotatedSecret,
-    Session, Settings, SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange,
-    User, UserChange, Webhook, WebhookChange, WebhookState,
+    FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange, Kinds, LedgerRoot, MadeWebhook,
+    NewToolServer, NewWebhook, PathKey, PolicyChange, Recorded, Redelivery, Result, Revoked,
+    RotatedSecret, Session, Settings, SigningSecret, Stage, TenantExport, Tested, ToolServer,
+    ToolServerChange, User, UserChange, Webhook, WebhookChange, WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

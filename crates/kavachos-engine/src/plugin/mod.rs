@@ -31,7 +31,7 @@ const MAX_ID_BYTES: usize = 32;
 /// The longest kind of a record.
 const MAX_KIND_BYTES: usize = 64;
 /// Ids under which the server's own routes, records or tables would stand, or might one day.
-const RESERVED: [&str; 42] = [
+const RESERVED: [&str; 44] = [
     "agent",
     "agents",
     "approval",
@@ -65,6 +65,8 @@ const RESERVED: [&str; 42] = [
     "request",
     "resource",
     "resources",
+    "revocation",
+    "revocations",
     "server",
     "session",
     "sessions",

@@ -261,13 +261,13 @@ impl Engine {
         if self.master_key().is_none() {
             return Ok(());
         }
-        let actor = Actor::local(self.id());
         let ring = self.renew_ring().await?;
         let oldest = self.now().minus(self.settings().signing_key_life);
         for purpose in KeyPurpose::ALL {
             let mut keys = ring.of(purpose);
             let is_old = |since: Option<Timestamp>| since.is_some_and(|since| since <= oldest);
             if keys.any(|key| key.state == KeyState::Current && is_old(key.row.signs_since)) {
+                let actor = Actor::local(self.id());
                 self.rotate_signing_keys(&actor, purpose).await?;
             }
         }

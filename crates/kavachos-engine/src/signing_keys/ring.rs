@@ -82,7 +82,9 @@ pub(super) fn secret_of(
 impl Engine {
     /// The keys; the first ones are made here.
     pub(crate) async fn ring(&self) -> Result<Arc<Keys>> {
-        if let Some(keys) = self.keyring().held().clone() {
+        // The upkeep may have read them before there were any.
+        let held = self.keyring().held().clone();
+        if let Some(keys) = held.filter(|keys| keys.is_complete()) {
             return Ok(keys);
         }
         for _ in 0..MAX_CONFLICTS {

@@ -108,7 +108,7 @@ pub(super) const COMPARED: [Table; 6] = [
 /// The tables of which every row was made by an act on record, which names it.
 pub(super) const BORN_ON_RECORD: [Table; 4] = [OPERATOR_KEYS, TOOL_SERVERS, SESSIONS, APPROVALS];
 
-/// Acts that each revoke something at least once.
+/// Acts that each revoke something at least once; those that revoke more than that say how many.
 const REVOKING: [&str; 12] = [
     "agent.revoked",
     "agent.suspended",
@@ -153,10 +153,12 @@ impl Testimony {
             });
         }
         let kind = text("kind");
+        let details = body.get("details");
+        let said = details.and_then(|details| details.get("revocations")?.as_u64());
         Ok(Self {
-            fate: fate(kind, body.get("details")),
+            fate: fate(kind, details),
             knew,
-            revocations: u64::from(REVOKING.contains(&kind)),
+            revocations: said.unwrap_or(u64::from(REVOKING.contains(&kind))),
         })
     }
 }

@@ -114,7 +114,8 @@ async fn every_route_refuses_parameters_that_it_does_not_know() {
     let app = crate::start().await;
     let world = World::new(&app).await;
     for mut route in routes() {
-        let path = format!("{}?extra=1", route.path);
+        let joint = if route.path.contains('?') { '&' } else { '?' };
+        let path = format!("{}{joint}extra=1", route.path);
         route.path = path.leak();
         let reply = route.call(&app.operator(), &world).await;
         route.malformed(&reply, "extra");

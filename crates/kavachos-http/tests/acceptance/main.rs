@@ -46,6 +46,8 @@ mod refusals;
 #[cfg(test)]
 mod resources;
 mod restart;
+#[cfg(test)]
+mod revocations;
 mod routes;
 mod sessions;
 #[cfg(test)]

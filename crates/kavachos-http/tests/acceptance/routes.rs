@@ -153,6 +153,12 @@ impl Route {
             || self.is_authzen()
             || self.path == "/api/v1/explain"
             || self.path == "/api/v1/export"
+            || self.is_feed()
+    }
+
+    /// Whether it is for those who follow revocations: tool servers too.
+    pub(crate) fn is_feed(&self) -> bool {
+        self.path.starts_with("/api/v1/revocations")
     }
 
     /// Whether it asks for decisions, for which a dead key of an agent is answered with one.
@@ -201,7 +207,8 @@ impl Route {
             true => "{id}".to_owned(),
             false => segment.to_owned(),
         };
-        let segments: Vec<_> = self.path.split('/').map(segment).collect();
+        let path = self.path.split('?').next().unwrap_or_default();
+        let segments: Vec<_> = path.split('/').map(segment).collect();
         segments.join("/")
     }
 }
@@ -220,6 +227,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(tool_servers());
     all.extend(signing_keys());
     all.extend(exports());
+    all.extend(feed());
     all
 }
 
@@ -419,6 +427,20 @@ fn signing_keys() -> Vec<Route> {
         keeps(Method::GET, "/api/v1/signing-keys", Value::Null),
         keeps(Method::POST, rotate, json!({ "purpose": "feed" })),
         keeps(Method::POST, retire, json!({ "kid": "{kid}" })),
+    ]
+}
+
+/// What followers of revocations ask.
+fn feed() -> Vec<Route> {
+    let follows = asking("audit:read", AgentKey::Refused);
+    let poll =
+        json!({ "nonce": "n", "instance": "i", "epoch": 0, "rseq": 0, "rhash": "A".repeat(43) });
+    let snapshot = "/api/v1/revocations/snapshot?nonce=n&instance=i";
+    vec![
+        follows(Method::POST, "/api/v1/revocations/head", poll),
+        follows(Method::GET, "/api/v1/revocations", Value::Null),
+        follows(Method::GET, "/api/v1/revocations/stream", Value::Null),
+        follows(Method::GET, snapshot, Value::Null),
     ]
 }
 

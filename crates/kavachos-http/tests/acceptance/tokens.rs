@@ -117,7 +117,7 @@ fn now(app: &TestApp) -> Timestamp {
 #[tokio::test]
 async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
     let (app, orchestrator, researcher, user) = world(json!({})).await;
-    let reply = ask(&app, &researcher.token, own(&researcher))
+    let reply = ask(&app, &researcher.key, own(&researcher))
         .await
         .expect(200);
     let token = reply.text_at("/data/token").to_owned();
@@ -147,7 +147,7 @@ async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
 #[tokio::test]
 async fn the_six_signals_of_a_token_are_on_record() {
     let (app, orchestrator, researcher, _) = world(json!({})).await;
-    let reply = ask(&app, &researcher.token, own(&researcher))
+    let reply = ask(&app, &researcher.key, own(&researcher))
         .await
         .expect(200);
     let record = app.audit("kind=token.issued").await.remove(0);
@@ -191,7 +191,7 @@ async fn whatever_a_token_comes_from_kills_it() {
         let caller = if kill == "session" {
             &session.token
         } else {
-            &orchestrator.token
+            &orchestrator.key
         };
         let reply = ask(&app, caller, body).await.expect(200);
         let token = reply.text_at("/data/token").to_owned();
@@ -235,26 +235,26 @@ async fn a_token_permits_no_more_than_its_chain_and_its_tool_server() {
     };
     let mut wide = own(&researcher);
     wide["scopes"] = json!(["tools:call:*"]);
-    let wide = ask(&app, &researcher.token, wide).await;
+    let wide = ask(&app, &researcher.key, wide).await;
     assert_eq!((wide.status, wide.code()), (403, "not_narrower"));
     // The twin: whoever holds it gets it.
     ask(
         &app,
-        &orchestrator.token,
+        &orchestrator.key,
         with("scopes", json!(["tools:call:*"])),
     )
     .await
     .expect(200);
     let outside = ask(
         &app,
-        &orchestrator.token,
+        &orchestrator.key,
         with("scopes", json!(["mail:send"])),
     )
     .await;
     assert_eq!((outside.status, outside.code()), (403, "not_narrower"));
     let unknown = ask(
         &app,
-        &orchestrator.token,
+        &orchestrator.key,
         with("audience", json!("https://other.example.com")),
     )
     .await;
@@ -272,7 +272,7 @@ async fn a_token_permits_no_more_than_its_chain_and_its_tool_server() {
         ("parent", json!(researcher.id)),
         ("admin", json!(true)),
     ] {
-        let reply = ask(&app, &orchestrator.token, with(member, value)).await;
+        let reply = ask(&app, &orchestrator.key, with(member, value)).await;
         assert_eq!(reply.status, 400, "{member}: {reply}");
     }
     let refused = app.audit("kind=token.issued&outcome=denied").await;
@@ -285,7 +285,7 @@ async fn a_token_lives_no_longer_than_anything_that_it_comes_from() {
     let lives = async |agent: &TestAgent, ttl: u64| {
         let mut body = own(agent);
         body["ttlSeconds"] = json!(ttl);
-        let reply = ask(&app, &agent.token, body).await.expect(200);
+        let reply = ask(&app, &agent.key, body).await.expect(200);
         let leaf = opened(&app, reply.text_at("/data/token")).await;
         leaf.life.expires_at.since(leaf.life.issued_at).as_secs()
     };
@@ -329,14 +329,14 @@ async fn a_human_gets_a_token_for_an_agent_that_exists_for_such_tokens_alone() {
 async fn an_agent_gets_tokens_for_what_it_owns_and_none_of_anothers() {
     let (app, orchestrator, researcher, user) = world(json!({})).await;
     // Without `agent` it is one that exists for such tokens alone, below the caller.
-    let anew = ask(&app, &orchestrator.token, search()).await.expect(200);
+    let anew = ask(&app, &orchestrator.key, search()).await.expect(200);
     assert_ne!(anew.text_at("/data/agent"), orchestrator.id);
     let leaf = opened(&app, anew.text_at("/data/token")).await;
     assert_eq!(leaf.authority.depth(), 1);
     for (key, agent, status) in [
-        (&orchestrator.token, &researcher.id, 404),
-        (&researcher.token, &orchestrator.id, 404),
-        (&researcher.token, &researcher.id, 200),
+        (&orchestrator.key, &researcher.id, 404),
+        (&researcher.key, &orchestrator.id, 404),
+        (&researcher.key, &researcher.id, 200),
     ] {
         let mut body = search();
         body["agent"] = json!(agent);
@@ -355,7 +355,7 @@ async fn an_agent_gets_tokens_for_what_it_owns_and_none_of_anothers() {
 #[tokio::test]
 async fn a_third_party_learns_a_name_of_its_own_for_the_human_and_no_handle() {
     let (app, orchestrator, _, user) = world(json!({ "party": "third" })).await;
-    let token = ask(&app, &orchestrator.token, own(&orchestrator))
+    let token = ask(&app, &orchestrator.key, own(&orchestrator))
         .await
         .expect(200);
     let leaf = opened(&app, token.text_at("/data/token")).await;
@@ -378,10 +378,10 @@ async fn a_third_party_learns_a_name_of_its_own_for_the_human_and_no_handle() {
 #[tokio::test]
 async fn a_server_that_looks_at_scopes_alone_gets_only_what_scopes_say_exactly() {
     let (app, orchestrator, researcher, user) = world(json!({ "kind": "plain" })).await;
-    let narrow = ask(&app, &researcher.token, own(&researcher)).await;
+    let narrow = ask(&app, &researcher.key, own(&researcher)).await;
     assert_eq!((narrow.status, narrow.code()), (403, "not_narrower"));
     let whole = |agent: &TestAgent| json!({ "audience": TOOLS, "scopes": ["tools:call:*"], "reason": "r", "agent": agent.id });
-    let reply = ask(&app, &orchestrator.token, whole(&orchestrator))
+    let reply = ask(&app, &orchestrator.key, whole(&orchestrator))
         .await
         .expect(200);
     assert_eq!(reply.text_at("/data/scope"), "tools:call:*");
@@ -390,7 +390,7 @@ async fn a_server_that_looks_at_scopes_alone_gets_only_what_scopes_say_exactly()
         .agent(&user, may_under(&["*"], "tools:call:*", local))
         .await;
     assert_eq!(
-        ask(&app, &bound.token, whole(&bound)).await.code(),
+        ask(&app, &bound.key, whole(&bound)).await.code(),
         "not_narrower"
     );
 }
@@ -409,10 +409,10 @@ fn proof(app: &TestApp, id: &str) -> (String, SigningKey) {
 #[tokio::test]
 async fn a_proof_binds_the_token_to_its_key_and_is_good_once() {
     let (app, orchestrator, _, _) = world(json!({ "proof": "dpop" })).await;
-    let bare = ask(&app, &orchestrator.token, own(&orchestrator)).await;
+    let bare = ask(&app, &orchestrator.key, own(&orchestrator)).await;
     assert_eq!((bare.status, bare.code()), (409, "conflict"));
     let (text, key) = proof(&app, "one");
-    let call = app.call(&orchestrator.token).header("dpop", &text);
+    let call = app.call(&orchestrator.key).header("dpop", &text);
     let reply = call.post(DELEGATE, own(&orchestrator)).await.expect(200);
     assert_eq!(reply.text_at("/data/tokenType"), "DPoP");
     let leaf = opened(&app, reply.text_at("/data/token")).await;
@@ -421,13 +421,13 @@ async fn a_proof_binds_the_token_to_its_key_and_is_good_once() {
     assert_eq!((again.status, again.code()), (403, "forbidden"));
     // The twin: another proof is another one.
     let (other, _) = proof(&app, "two");
-    app.call(&orchestrator.token)
+    app.call(&orchestrator.key)
         .header("dpop", &other)
         .post(DELEGATE, own(&orchestrator))
         .await
         .expect(200);
     let wrong = app
-        .call(&orchestrator.token)
+        .call(&orchestrator.key)
         .header("dpop", "a.b.c")
         .post(DELEGATE, own(&orchestrator))
         .await;
@@ -439,7 +439,7 @@ async fn a_proof_binds_the_token_to_its_key_and_is_good_once() {
 async fn a_proof_that_is_used_by_many_at_once_makes_one_token() {
     let (app, orchestrator, _, _) = world(json!({})).await;
     let (text, _) = proof(&app, "one");
-    let call = app.call(&orchestrator.token).header("dpop", &text);
+    let call = app.call(&orchestrator.key).header("dpop", &text);
     let replies =
         futures_util::future::join_all((0..64).map(|_| call.post(DELEGATE, own(&orchestrator))))
             .await;
@@ -454,7 +454,7 @@ async fn without_a_master_key_no_token_is_made_and_the_answer_says_why() {
     let agent = app
         .agent(&app.user().await, may(&["*"], "tools:call:*"))
         .await;
-    let reply = ask(&app, &agent.token, own(&agent)).await;
+    let reply = ask(&app, &agent.key, own(&agent)).await;
     assert_eq!((reply.status, reply.code()), (409, "conflict"));
     assert!(reply.text.contains("kavach init"), "{reply}");
 }

@@ -73,6 +73,9 @@ mod refusals;
 mod resources;
 #[path = "../acceptance/restart.rs"]
 mod restart;
+#[cfg(test)]
+#[path = "../acceptance/revocations.rs"]
+mod revocations;
 #[path = "../acceptance/routes.rs"]
 mod routes;
 #[path = "../acceptance/sessions.rs"]

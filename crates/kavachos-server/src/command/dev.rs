@@ -1,5 +1,7 @@
 //! `kavach dev`: a server for development, ready to use at once, and what to type next.
 
+use kavachos::FeedAccess;
+
 use super::Outcome;
 use super::serve::configure_key;
 use crate::config::{self, DEFAULT_URL, Environment, Listen};
@@ -12,7 +14,7 @@ use crate::server::Server;
 use crate::tenant::{self, Missing};
 
 pub(crate) async fn run(
-    config: config::Server,
+    mut config: config::Server,
     environment: &Environment,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
@@ -21,6 +23,8 @@ pub(crate) async fn run(
             "others can reach {address}, and `dev` is for this machine alone: use `kavach serve`, or listen on 127.0.0.1"
         )));
     }
+    // What is revoked here tells nobody anything: a verifier under development needs no key.
+    config.settings.feed = FeedAccess::Everyone;
     log::start(&config.log);
     // Before anything is made: who cannot listen changes nothing.
     let server = Server::bind(&config).await?;

@@ -153,6 +153,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     .of(Form::Choice(|| value::names(&value::LOOPBACKS)))
     .or(|| value::name_of(&value::LOOPBACKS, kavachos::Loopback::default())),
     Setting::new(
+        "feed.open",
+        "KAVACH_FEED_OPEN",
+        "`yes` lets everyone follow what is revoked, without a key, as `dev` does; else `no`",
+    )
+    .of(Form::Choice(|| value::names(&value::FEEDS)))
+    .or(|| value::name_of(&value::FEEDS, kavachos::FeedAccess::default())),
+    Setting::new(
         "trusted_proxies",
         "KAVACH_TRUSTED_PROXIES",
         "networks whose X-Forwarded-For counts",

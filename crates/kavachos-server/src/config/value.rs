@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 use ipnet::IpNet;
-use kavachos::Loopback;
+use kavachos::{FeedAccess, Loopback};
 use kavachos_core::secret::{Secret, SecretKind};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -219,6 +219,9 @@ pub(super) fn master_key(text: &str) -> Result<Secret, String> {
 /// Whether webhooks may go to this machine, by name.
 pub(super) const LOOPBACKS: [(&str, Loopback); 2] =
     [("refuse", Loopback::Refused), ("allow", Loopback::Allowed)];
+/// Who may follow revocations: whether the feed is open.
+pub(super) const FEEDS: [(&str, FeedAccess); 2] =
+    [("no", FeedAccess::Keys), ("yes", FeedAccess::Everyone)];
 /// The forms of log lines by name.
 pub(super) const LOG_FORMS: [(&str, LogForm); 2] =
     [("plain", LogForm::Plain), ("json", LogForm::Json)];

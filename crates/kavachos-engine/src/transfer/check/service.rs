@@ -26,10 +26,10 @@ const ORIGINS: [&str; 3] = ["created", "init", "env"];
 const MAX_PROBLEM_BYTES: usize = 4096;
 
 pub(super) fn tool_server(row: &ToolServerRow) -> Result<(), Wrong> {
+    row.audience.parse::<Audience>().map_err(of("audience"))?;
     compile::tool_server_key(row).map_err(told)?;
     name("name", &row.name)?;
     shown(&row.shown, SecretKind::Resource)?;
-    row.audience.parse::<Audience>().map_err(of("audience"))?;
     let scopes: RegisteredScopes = compile::stored("scopes", &row.scopes).map_err(told)?;
     let policy: TokenPolicy = compile::stored("policy", &row.policy).map_err(told)?;
     policy.check(&scopes).map_err(of("policy"))?;
