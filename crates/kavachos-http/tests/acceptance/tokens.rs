@@ -214,7 +214,7 @@ async fn whatever_a_token_comes_from_kills_it() {
             "key" => operator
                 .post(&format!("{agent}/rotate"), json!({}))
                 .await
-                .expect(200),
+                .expect(201),
             _ => operator
                 .delete(&format!("/api/v1/sessions/{}", session.id))
                 .await
