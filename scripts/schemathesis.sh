@@ -66,6 +66,11 @@ for name, token in tokens.items():
 PYTHON
 
 cd "$place" # what it remembers of a run stays out of the tree
+# A list that is too long may make the body too long, which is found out first.
+cat >schemathesis.toml <<'TOML'
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "409", "413", "422", "429"]
+TOML
 echo "left out: GET /api/v1/events answers without an end; the acceptance suite reads it"
 echo "left out: POST /api/v1/import takes a file that schemathesis cannot write; the acceptance suite edits one in every way"
 passed=0 failed=0

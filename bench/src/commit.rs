@@ -1,6 +1,6 @@
-//! P6 (in process): durable decisions and durable batches a second against what bare SQLite can group-commit.
+//! P6 (in process): durable decisions and durable batches a second against what the bare database can group-commit,
+//! SQLite or PostgreSQL.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -9,13 +9,14 @@ use kavachos::core::id::AuditId;
 use kavachos::core::ledger::{self, Blinding, Entry, Outcome, Record};
 use kavachos::engine::Question;
 use kavachos::engine::actor::Actor;
-use kavachos::store::{Batch, Store};
+use kavachos::store::Batch;
+use kavachos_test::postgres::Cluster;
 
-use crate::Length;
 use crate::report::{Bound, Figure, Rounds};
-use crate::rows::{Bare, Look};
+use crate::rows::{Bare, Beside, BesideFile, Look};
 use crate::tenant::{self, Tenant};
 use crate::world::{Ask, World, bytes};
+use crate::{Length, postgres};
 
 const WORLD: World = World {
     agents: 1_000,
@@ -25,30 +26,47 @@ const WORLD: World = World {
 /// How many callers wait for an answer at the same time.
 const CALLERS: u32 = 1_024;
 
+/// A must and an aim of P6.
+const DECISIONS: (Bound, Bound) = (Bound::AtLeast(0.7), Bound::AtLeast(0.85));
+/// What is told beside it.
+const BATCHES: (Bound, Bound) = (Bound::None, Bound::None);
+
 pub(crate) fn run(length: Length) -> Vec<Figure> {
-    let (rounds, requests) = length.pick((3, 40_000), (9, 100_000));
-    let runtime = crate::runtime();
-    runtime.block_on(async {
-        let mut place = Place::new().await;
-        let (mut decisions, mut batches) = (Line::default(), Line::default());
-        for round in 0..rounds {
-            let asks = Arc::new(WORLD.asks(requests, 100 + round));
-            place.decisions(&asks, &mut decisions).await;
-            place.batches(&asks, &mut batches).await;
-        }
-        place.tenant.engine.close().await;
-        vec![
-            decisions.figure("P6", "durable decisions in process"),
-            batches.figure("P6s", "durable batches of one record at the store alone"),
-        ]
+    crate::runtime().block_on(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("kavach.db");
+        tenant::create(&path, &WORLD).await;
+        let tenant = Tenant::open(&path, WORLD.agents);
+        let bare = Bare::create(&directory.path().join("bare.db")).await;
+        let bare = BesideFile::new(Look::at(&path), bare);
+        Place::new(tenant, bare)
+            .await
+            .measure(["P6", "P6s"], length)
+            .await
     })
 }
 
-struct Place {
-    _directory: tempfile::TempDir,
-    path: PathBuf,
+/// The same on a PostgreSQL server of its own, where one is installed.
+pub(crate) fn run_on_postgres(length: Length) -> Vec<Figure> {
+    let Some(cluster) = Cluster::start() else {
+        return Vec::new();
+    };
+    crate::runtime().block_on(async {
+        let url = cluster.database();
+        tenant::create_on_postgres(&url, &WORLD).await;
+        let tenant = Tenant::open_on_postgres(&url, WORLD.agents);
+        let bare = postgres::Bare::create(&cluster, &url).await;
+        Place::new(tenant, bare)
+            .await
+            .measure(["P6p", "P6ps"], length)
+            .await
+    })
+}
+
+/// A tenant, and a bare database of the same kind.
+struct Place<B> {
     tenant: Tenant,
-    bare: Bare,
+    bare: B,
 }
 
 /// One figure as it is measured.
@@ -59,20 +77,26 @@ struct Line {
     group: Rounds,
 }
 
-impl Place {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("kavach.db");
-        tenant::create(&path, &WORLD).await;
-        let tenant = Tenant::open(&path, WORLD.agents);
+impl<B: Beside> Place<B> {
+    async fn new(tenant: Tenant, bare: B) -> Self {
         tenant.warm(0..WORLD.agents).await;
-        let bare = Bare::create(&directory.path().join("bare.db")).await;
-        Self {
-            _directory: directory,
-            path,
-            tenant,
-            bare,
+        Self { tenant, bare }
+    }
+
+    async fn measure(mut self, ids: [&'static str; 2], length: Length) -> Vec<Figure> {
+        let (rounds, requests) = length.pick((3, 40_000), (9, 100_000));
+        let (mut decisions, mut batches) = (Line::default(), Line::default());
+        for round in 0..rounds {
+            let asks = Arc::new(WORLD.asks(requests, 100 + round));
+            self.decisions(&asks, &mut decisions).await;
+            self.batches(&asks, &mut batches).await;
         }
+        self.tenant.engine.close().await;
+        let [of_decisions, of_batches] = ids;
+        let what = "durable decisions in process";
+        let decisions = decisions.figure::<B>(of_decisions, what, DECISIONS);
+        let what = "durable batches of one record at the store alone";
+        vec![decisions, batches.figure::<B>(of_batches, what, BATCHES)]
     }
 
     async fn decisions(&mut self, asks: &Arc<Vec<Ask>>, line: &mut Line) {
@@ -117,42 +141,37 @@ impl Place {
         F: Fn(&Ask) -> R + Send + Sync + 'static,
         R: Future<Output = bool> + Send,
     {
-        let look = Look::at(&self.path);
-        let (commits, records) = look.counts();
+        let (commits, records) = self.bare.counts().await;
         let begun = Instant::now();
         race(asks, ask).await;
         let took = begun.elapsed().as_secs_f64();
-        let (commits, rows) = (look.counts().0 - commits, look.rows(records));
-        assert_eq!(rows.len(), asks.len(), "a record for each request");
-        let group = rows.len() as f64 / commits as f64;
-        let bare = self.bare.insert(&rows, group.round() as usize);
-        line.ours.0.push(rows.len() as f64 / took);
-        line.bare.0.push(rows.len() as f64 / bare.wall);
+        let commits = self.bare.counts().await.0 - commits;
+        let count = asks.len() as f64;
+        let group = count / commits as f64;
+        let again = self.bare.again(records, group.round() as usize).await;
+        assert_eq!(again.rows, asks.len(), "a record for each request");
+        line.ours.0.push(count / took);
+        line.bare.0.push(count / again.wall);
         line.group.0.push(group);
     }
 }
 
 impl Line {
-    fn figure(self, id: &'static str, what: &str) -> Figure {
-        let bound = |must| {
-            if id == "P6" {
-                Bound::AtLeast(must)
-            } else {
-                Bound::None
-            }
-        };
+    fn figure<B: Beside>(self, id: &'static str, what: &str, bounds: (Bound, Bound)) -> Figure {
+        let (must, aim) = bounds;
         Figure {
             id,
             what: format!("{what}, {CALLERS} callers"),
             ours: format!("{:.0}/s", self.ours.median()),
             reference: format!(
-                "{:.0}/s by bare SQLite, {:.0} rows a commit",
+                "{:.0}/s by bare {}, {:.0} rows a commit",
                 self.bare.median(),
+                B::NAME,
                 self.group.median()
             ),
             ratio: self.ours.by(&self.bare),
-            must: bound(0.7),
-            aim: bound(0.85),
+            must,
+            aim,
         }
     }
 }

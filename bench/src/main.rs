@@ -9,6 +9,7 @@ mod http;
 mod idle;
 mod machine;
 mod memory;
+mod postgres;
 mod report;
 mod rows;
 mod tenant;
@@ -23,7 +24,8 @@ use report::Figure;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: kavachos-bench all|decide|growth|memory|commit|http|idle [--short]";
+const USAGE: &str =
+    "usage: kavachos-bench all|decide|growth|memory|commit|postgres|http|idle [--short]";
 
 /// How long to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +46,12 @@ impl Length {
 /// One measurement.
 type Bench = fn(Length) -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 7] = [
     ("decide", decide::run),
     ("growth", growth::run),
     ("memory", memory::run),
     ("commit", commit::run),
+    ("postgres", commit::run_on_postgres),
     ("http", http::run),
     ("idle", idle::run),
 ];

@@ -18,6 +18,24 @@ const COLUMNS: &str = "seq, time, id, kind, outcome, code, actor, subject, agent
     salt, personal, leaf";
 const COLUMN_COUNT: usize = 16;
 
+/// A bare database beside ours, which gets the rows that ours just wrote.
+pub(crate) trait Beside {
+    /// Whose database it is.
+    const NAME: &str;
+
+    /// How many groups ours has committed, and how many records it has.
+    async fn counts(&self) -> (u64, u64);
+
+    /// Inserts the records of ours from this number on, so many for each commit.
+    async fn again(&mut self, first: u64, group: usize) -> Again;
+}
+
+/// The rows that were inserted again, and how long that took in seconds.
+pub(crate) struct Again {
+    pub(crate) rows: usize,
+    pub(crate) wall: f64,
+}
+
 /// One row of a ledger, as it is stored.
 pub(crate) type Row = [Value; COLUMN_COUNT];
 
@@ -29,6 +47,12 @@ pub(crate) struct Look(Connection);
 pub(crate) struct Took {
     pub(crate) wall: f64,
     pub(crate) cpu: f64,
+}
+
+/// Bare SQLite beside a tenant that runs.
+pub(crate) struct BesideFile {
+    ours: Look,
+    bare: Bare,
 }
 
 /// An SQLite database with the tables of a tenant and nobody else at it.
@@ -59,6 +83,28 @@ impl Look {
             Ok(Row::try_from(cells?).expect("16 columns"))
         });
         rows.expect("rows").map(|row| row.expect("a row")).collect()
+    }
+}
+
+impl BesideFile {
+    pub(crate) fn new(ours: Look, bare: Bare) -> Self {
+        Self { ours, bare }
+    }
+}
+
+impl Beside for BesideFile {
+    const NAME: &str = "SQLite";
+
+    async fn counts(&self) -> (u64, u64) {
+        self.ours.counts()
+    }
+
+    async fn again(&mut self, first: u64, group: usize) -> Again {
+        let rows = self.ours.rows(first);
+        Again {
+            rows: rows.len(),
+            wall: self.bare.insert(&rows, group).wall,
+        }
     }
 }
 

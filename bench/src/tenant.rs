@@ -12,9 +12,10 @@ use kavachos::engine::page::PageOf;
 use kavachos::engine::{Directory, Engine, Parts, Settings};
 use kavachos::store::agent::{AgentKeyRow, AgentRow};
 use kavachos::store::grant::{GrantRow, Quota};
+use kavachos::store::postgres::PostgresStore;
 use kavachos::store::sqlite::{Host, Options, SqliteStore};
 use kavachos::store::user::UserRow;
-use kavachos::store::{Batch, Observer, Store, Write, handle};
+use kavachos::store::{Batch, Observer, Store, Write, handle, postgres};
 use kavachos::{GrantId, SystemClock, SystemRng, Timestamp, TokioRuntime};
 
 use crate::world::{AGENTS_PER_USER, World, bytes};
@@ -29,19 +30,27 @@ const ENDS: Timestamp = Timestamp::from_micros(4_102_444_800_000_000);
 
 /// An open tenant.
 pub(crate) struct Tenant {
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Engine,
     pub(crate) directory: Arc<Directory>,
 }
 
 impl Tenant {
     pub(crate) fn open(path: &Path, agents: u32) -> Self {
+        Self::with(agents, |observer| Arc::new(open(path, observer)))
+    }
+
+    pub(crate) fn open_on_postgres(url: &str, agents: u32) -> Self {
+        Self::with(agents, |observer| Arc::new(open_on_postgres(url, observer)))
+    }
+
+    fn with(agents: u32, open: impl FnOnce(Arc<dyn Observer>) -> Arc<dyn Store>) -> Self {
         // A heavy agent counts as many entries: there is room for a thousand permissions each of a few agents.
         let entries = (agents as usize * 2 + 1_000).max(100_000);
         let directory = Arc::new(Directory::new(entries));
-        let store = Arc::new(open(path, Arc::clone(&directory) as Arc<dyn Observer>));
+        let store = open(Arc::clone(&directory) as Arc<dyn Observer>);
         let engine = Engine::new(Parts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
@@ -83,7 +92,15 @@ impl Tenant {
 
 /// Makes a database with a world in it.
 pub(crate) async fn create(path: &Path, world: &World) {
-    let store = open(path, Arc::new(()));
+    fill(&open(path, Arc::new(())), world).await;
+}
+
+/// The same on PostgreSQL.
+pub(crate) async fn create_on_postgres(url: &str, world: &World) {
+    fill(&open_on_postgres(url, Arc::new(())), world).await;
+}
+
+async fn fill(store: &dyn Store, world: &World) {
     let mut waiting = Vec::new();
     for first in (0..world.agents).step_by(AGENTS_PER_BATCH as usize) {
         let last = (first + AGENTS_PER_BATCH).min(world.agents);
@@ -107,12 +124,19 @@ pub(crate) async fn create(path: &Path, world: &World) {
 }
 
 fn open(path: &Path, observer: Arc<dyn Observer>) -> SqliteStore {
-    let host = Host {
+    SqliteStore::open(&Options::file(path), host(observer)).expect("a database")
+}
+
+pub(crate) fn open_on_postgres(url: &str, observer: Arc<dyn Observer>) -> PostgresStore {
+    PostgresStore::open(&postgres::Options::url(url), host(observer)).expect("a database")
+}
+
+fn host(observer: Arc<dyn Observer>) -> Host {
+    Host {
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRng),
         observer,
-    };
-    SqliteStore::open(&Options::file(path), host).expect("a database")
+    }
 }
 
 fn mark(kind: HandleKind, index: u32) -> Mark {

@@ -88,6 +88,17 @@ pub fn take(
     }
 }
 
+/// Whether a state is that of a rate none of whose calls lies in a period that is still open at this time: from then on,
+/// taking from it comes to the same as taking from a counter that was never used. Never that of a budget, and never
+/// what is no state.
+pub fn is_spent(state: &[u8], now: Timestamp) -> bool {
+    let (Some(slices), Ok(now)) = (Slices::read(state), u64::try_from(now.as_micros())) else {
+        return false;
+    };
+    // As `advance` lets go: all that are kept have gone by since the newest one.
+    (now / slices.length()).saturating_sub(slices.newest) > SLICES
+}
+
 /// The calls of one rate, slice by slice.
 ///
 /// Slices lie on a fixed grid: number `k` is `[k * length, (k + 1) * length)` in microseconds since the epoch. A period
@@ -110,8 +121,13 @@ impl Slices {
                 counts: Vec::new(),
             });
         };
+        Self::read(state).filter(|slices| slices.per_seconds == per_seconds)
+    }
+
+    /// `None` when the bytes are no state of a rate.
+    fn read(state: &[u8]) -> Option<Self> {
         let mut rest = state.strip_prefix(&[VERSION, KIND_RATE])?;
-        let stored_period = pop_number(&mut rest)?;
+        let per_seconds = u32::try_from(pop_number(&mut rest)?).ok()?;
         let newest = pop_number(&mut rest)?;
         let mut counts = Vec::new();
         while !rest.is_empty() {
@@ -120,7 +136,7 @@ impl Slices {
             }
             counts.push(pop_number(&mut rest)?);
         }
-        (stored_period == u64::from(per_seconds)).then_some(Self {
+        Some(Self {
             per_seconds,
             newest,
             counts,
@@ -389,7 +405,53 @@ mod tests {
         assert!(take(None, &HOURLY, 1, at(0)).unwrap().len() <= 12);
     }
 
+    #[test]
+    fn a_rate_is_spent_when_its_last_slice_is_let_go_and_a_budget_never() {
+        let full = take(None, &HOURLY, 5, at(0)).unwrap();
+        let Err(TakeError::Refused(Refusal::RetryAfter(wait))) =
+            take(Some(&full), &HOURLY, 1, at(0))
+        else {
+            panic!("it is full")
+        };
+        let free = at(0).plus(wait);
+        assert!(is_spent(&full, free));
+        assert!(!is_spent(&full, free.minus(Duration::from_micros(1))));
+        assert!(!is_spent(&full, at(-10_000)));
+        let budget = take(None, &Rule::Budget { amount: 9 }, 1, at(0)).unwrap();
+        for never in [&budget[..], &[], &[VERSION, KIND_RATE], &full[..3]] {
+            assert!(!is_spent(never, Timestamp::from_micros(i64::MAX)));
+        }
+        assert!(!is_spent(&full, Timestamp::MIN));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_spent_is_as_if_it_had_never_been_and_what_is_not_still_limits(
+            per_seconds in prop_oneof![Just(1_u32), Just(7), Just(60), Just(3600), Just(86_400)],
+            gaps in prop::collection::vec(0_u64..90, 1..40),
+            later in 0_u64..200,
+            n in 0_u64..9,
+            limit in 0_u64..9,
+        ) {
+            let slice = u64::from(per_seconds) * 1_000_000 / 60;
+            let wide = Rule::Rate { limit: 1_000, per_seconds };
+            let (mut now, mut state) = (at(0), None);
+            for gap in gaps {
+                now = now.plus(Duration::from_micros(slice * gap));
+                state = Some(take(state.as_deref(), &wide, 1, now).unwrap());
+            }
+            let state = state.unwrap();
+            let later = now.plus(Duration::from_micros(slice * later));
+            let rule = Rule::Rate { limit, per_seconds };
+            if is_spent(&state, later) {
+                prop_assert_eq!(take(Some(&state), &rule, n, later), take(None, &rule, n, later));
+            } else {
+                let once = Rule::Rate { limit: 1, per_seconds };
+                prop_assert!(take(Some(&state), &once, 1, later).is_err());
+                prop_assert!(take(None, &once, 1, later).is_ok());
+            }
+        }
+
         #[test]
         fn no_period_ever_holds_more_than_the_limit(
             limit in 1_u64..6,

@@ -9,6 +9,7 @@ pub mod constraint;
 pub mod counter;
 pub mod decide;
 pub mod grant;
+pub mod hex;
 pub mod id;
 pub mod invalid;
 pub mod json;

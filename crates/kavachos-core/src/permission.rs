@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::action::{Action, Actions};
 use crate::constraint::Constraints;
+use crate::hex;
 use crate::invalid::Invalid;
 use crate::json;
 use crate::resource::{Keys, Resource, ResourcePattern, Shape};
@@ -35,7 +36,7 @@ pub struct PermissionId(pub [u8; 8]);
 
 impl fmt::Display for PermissionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 

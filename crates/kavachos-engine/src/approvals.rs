@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use kavachos_core::decide::Binding;
+use kavachos_core::hex;
 use kavachos_core::id::{AgentId, ApprovalId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Outcome};
@@ -211,7 +212,7 @@ impl Engine {
         refuse_answered(&row, now)?;
         let mut reads = actor.reads();
         if let Reply::Approve(digest) = reply {
-            if digest != hex(&row.digest) {
+            if digest != hex::encode(&row.digest) {
                 return Err(Error::WrongState(
                     "this is not the digest of the request's document; read it again, and give its digest"
                         .to_owned(),
@@ -356,8 +357,11 @@ impl Engine {
             action: row.action,
             resource: row.resource,
             document: row.document,
-            digest: hex(&row.digest),
-            arguments_digest: row.arguments_digest.as_ref().map(|digest| hex(digest)),
+            digest: hex::encode(&row.digest),
+            arguments_digest: row
+                .arguments_digest
+                .as_ref()
+                .map(|digest| hex::encode(digest)),
             decided_by: row.decided_by,
             decided_at: row.decided_at,
             expires_at: row.expires_at,
@@ -398,8 +402,4 @@ fn damaged(invalid: &Invalid) -> Error {
     Error::Internal(format!(
         "a stored request for approval cannot be read: {invalid}"
     ))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

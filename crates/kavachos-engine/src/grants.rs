@@ -7,6 +7,7 @@ use std::time::Duration;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
 use kavachos_core::grant::{NewGrant, Path, Reach, Refusal, Source, Terms, choose_parent, derive};
+use kavachos_core::hex;
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Outcome, Pseudonym};
@@ -617,7 +618,6 @@ pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
     let (permissions, guards) = contents(terms)?;
     let digest: [u8; 32] =
         Sha256::digest(format!("{permissions}\n{}", guards.unwrap_or_default())).into();
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(json!({
         "grant": id,
         "depth": terms.depth,
@@ -625,7 +625,7 @@ pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
         "expiresAt": terms.expires_at,
         "permissions": terms.permissions.iter().count(),
         "resources": first_resources(terms),
-        "contentsDigest": digest,
+        "contentsDigest": hex::encode(&digest),
     }))
 }
 

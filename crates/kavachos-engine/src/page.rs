@@ -1,5 +1,6 @@
 //! Pages of lists, with an opaque cursor; bounded in things, and in bytes: a page of heavy things ends early.
 
+use kavachos_core::hex;
 use kavachos_core::id::{Id, Named};
 use kavachos_core::invalid::Invalid;
 use kavachos_store::Listed;
@@ -11,6 +12,8 @@ use crate::error::Result;
 pub const DEFAULT_LIMIT: usize = 100;
 /// How many things a page has at the most.
 pub const MAX_LIMIT: usize = 1_000;
+/// How much of the hash of its filters a cursor carries.
+const FILTER_DIGITS: usize = 16;
 
 /// Which page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,10 +128,7 @@ pub fn decode_cursor<T: CursorKey>(text: &str, filter: &str) -> std::result::Res
 
 fn filter_hash(filter: &str) -> String {
     let hash = Sha256::digest(filter);
-    hash.iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::digits(&hash).take(FILTER_DIGITS).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_store::{Batch, agent, approval, idempotency, session, webhook};
+use kavachos_store::{Batch, agent, approval, counter, idempotency, session, webhook};
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
 use crate::engine::Engine;
@@ -17,35 +17,74 @@ const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
 /// tried again.
 const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How many pages of counters are looked through at once. What is left waits for the next summary, so that a million
+/// counters take ten minutes and hold up nobody.
+const PAGES_AT_ONCE: usize = 64;
+
+/// Where the upkeep is.
+#[derive(Default)]
+struct Rounds {
+    /// How many summaries were written.
+    summaries: u32,
+    /// Up to which counter they were looked through, while some are left.
+    reached: Option<Reached>,
+}
+
+/// The key of a counter; the empty one is before all.
+type Reached = Vec<u8>;
+
+impl Rounds {
+    async fn turn(&mut self, engine: &Engine) {
+        if self.summaries > 0 {
+            engine.flush_refusals().await;
+        }
+        if let Err(error) = self.forget(engine).await {
+            tracing::warn!(%error, "what is no longer needed could not be removed");
+        }
+        self.summaries = self.summaries.wrapping_add(1);
+    }
+
+    async fn forget(&mut self, engine: &Engine) -> Result<()> {
+        if self.summaries.is_multiple_of(SUMMARIES_PER_ROUND) {
+            // A walk through more counters than an hour lets it see goes on where it is.
+            self.reached.get_or_insert_default();
+            engine.forget_ended().await?;
+        }
+        if let Some(reached) = self.reached.take() {
+            self.reached = engine.forget_counters(reached).await?;
+        }
+        Ok(())
+    }
+}
 
 impl Engine {
     /// Starts the upkeep, which ends with the engine or with [`Engine::wind_down`].
     pub fn start_upkeep(&self) {
         let background = self.background();
         self.spawn(async move {
-            let mut round: u32 = 0;
+            let mut rounds = Rounds::default();
             let mut pause = Duration::ZERO;
             while let Some(engine) = background.after(pause).await {
-                if round > 0 {
-                    engine.flush_refusals().await;
-                }
-                if round.is_multiple_of(SUMMARIES_PER_ROUND)
-                    && let Err(error) = engine.forget().await
-                {
-                    tracing::warn!(%error, "what is no longer needed could not be removed");
-                }
-                round = round.wrapping_add(1);
+                rounds.turn(&engine).await;
                 pause = SUMMARY_EVERY;
             }
         });
     }
 
-    /// Removes `Idempotency-Key`s of yesterday, and agent keys, sessions, requests for approval and deliveries that have
-    /// been over for 30 days.
+    /// Removes `Idempotency-Key`s of yesterday; agent keys, sessions, requests for approval and deliveries that have
+    /// been over for 30 days; and counters of rates, also of plugins' limits, none of whose calls counts any more. Of
+    /// counters it looks through the first 16,384, and those of budgets stay.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn forget(&self) -> Result<()> {
+        self.forget_ended().await?;
+        self.forget_counters(Reached::new()).await?;
+        Ok(())
+    }
+
+    /// Removes rows by their time. It moves the time of the log too, on which it depends which counters are over.
+    async fn forget_ended(&self) -> Result<()> {
         let now = self.now();
         let batch = Batch {
             writes: vec![
@@ -59,5 +98,28 @@ impl Engine {
         };
         self.store().commit(batch).await?;
         Ok(())
+    }
+
+    /// Removes counters that limit nobody any more, after this one. Returns up to where it looked, if some are left.
+    async fn forget_counters(&self, mut reached: Reached) -> Result<Option<Reached>> {
+        for _ in 0..PAGES_AT_ONCE {
+            let page = self.store().list(counter::page(&reached)).await?;
+            let is_last = page.len() < counter::COUNTERS_PER_PAGE;
+            if let Some(last) = page.last() {
+                reached.clone_from(&last.key);
+            }
+            let writes: Vec<_> = page.into_iter().filter_map(counter::forget).collect();
+            if !writes.is_empty() {
+                let batch = Batch {
+                    writes,
+                    ..Batch::default()
+                };
+                self.store().commit(batch).await?;
+            }
+            if is_last {
+                return Ok(None);
+            }
+        }
+        Ok(Some(reached))
     }
 }

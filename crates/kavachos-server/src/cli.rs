@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::command::{self, Outcome};
 use crate::config::{self, Config, Environment, Flag};
 use crate::failure::Failure;
+use crate::only::Only;
 use crate::output::{Form, Output};
 use crate::tenant;
 use crate::transport::{http::Http, local::Local};
@@ -57,9 +58,12 @@ struct Global {
     /// The configuration file [env: KAVACH_CONFIG] [default: kavach.toml if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// Print the answer's JSON as it is
+    /// Print the answer's JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Print one member of the answer's `data`, as in `token`: a text as it is, anything else as JSON
+    #[arg(long, global = true, value_name = "MEMBER")]
+    only: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +96,8 @@ enum HostCommand {
     #[command(after_help = config::reference())]
     Serve(Listening),
     /// Check configuration, database, addresses, files and clock, and say what to do
+    ///
+    /// It knows the server's own migrations; a plugin's are in the binary that the plugin is compiled into.
     Doctor,
     /// Copy a database in a file, while a server runs on it or not
     Backup(command::backup::Backup),
@@ -170,7 +176,8 @@ pub(crate) fn run() -> ExitCode {
     } else {
         Form::Text
     };
-    let mut output = Output::of_process(form);
+    let only = cli.global.only.clone().map(Only::new);
+    let mut output = Output::of_process(form).only(only);
     let code = match started(cli, &mut output) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Refused) => 1,
@@ -179,14 +186,17 @@ pub(crate) fn run() -> ExitCode {
             failure.exit_code()
         }
     };
-    ExitCode::from(if code == 0 && output.has_failed() {
-        1
-    } else {
-        code
-    })
+    ExitCode::from(output.exit_code(code))
 }
 
 fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
+    if cli.global.json && cli.global.only.is_some() {
+        let message = "give `--json` for all of the answer or `--only` for a member, not both";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    if !cli.command.answers() {
+        output.refuse_only()?;
+    }
     let environment = Environment::of_process();
     let listen = match &cli.command {
         Command::Host(HostCommand::Dev(listening) | HostCommand::Serve(listening)) => {
@@ -205,7 +215,7 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             Ok(Outcome::Done)
         }
         Command::Completions { shell } => {
-            output.json(&completions(shell));
+            output.own(&completions(shell));
             Ok(Outcome::Done)
         }
         Command::Host(HostCommand::Doctor) => block_on(
@@ -228,6 +238,17 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Api(command) => {
             let config = loaded(&environment, &flags, output)?;
             block_on(Threads::One, ask(command, &cli.global, &config, output))
+        }
+    }
+}
+
+impl Command {
+    /// Whether it prints what it did or found as an answer.
+    fn answers(&self) -> bool {
+        match self {
+            Self::Host(HostCommand::Dev(_) | HostCommand::Serve(_)) => false,
+            Self::Host(_) | Self::Api(_) => true,
+            Self::Openapi | Self::Completions { .. } | Self::Reference => false,
         }
     }
 }
@@ -298,8 +319,9 @@ async fn ask(
             ));
         }
         (Some(_), None) => Client::new(Local::new(tenant::of_command(&config.server()?).await?)),
-        (None, _) => return ask_server(command, config.client()?, output).await,
+        (None, _) => return ask_server(command, global, config.client()?, output).await,
     };
+    let client = client.only(global.only.clone().map(Only::new));
     let outcome = answer(command, &client, output).await;
     client.close().await;
     outcome
@@ -308,6 +330,7 @@ async fn ask(
 /// Asks over HTTP, and says where the credential came from if the server does not know it.
 async fn ask_server(
     command: ApiCommand,
+    global: &Global,
     config: config::Client,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
@@ -318,7 +341,7 @@ async fn ask_server(
     {
         output.note("warning: the credential travels in clear text; use https");
     }
-    let client = Client::new(Http::new(config)?);
+    let client = Client::new(Http::new(config)?).only(global.only.clone().map(Only::new));
     let outcome = answer(command, &client, output).await;
     if let Err(Failure::Refused(refusal)) = &outcome
         && refusal.code == "unauthenticated"

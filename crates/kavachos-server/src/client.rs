@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::failure::Failure;
+use crate::only::Only;
 use crate::transport::Transport;
 
 /// The longest refusal, or summary of what was done.
@@ -16,6 +17,8 @@ const MAX_REFUSAL_BYTES: usize = 1 << 20;
 /// Something that answers requests to the API.
 pub(crate) struct Client {
     transport: Box<dyn Transport>,
+    /// The member of an answer that is printed: one that it cannot have is refused before the request is sent.
+    only: Option<Only>,
 }
 
 /// The parameters of a list.
@@ -47,7 +50,18 @@ impl Client {
     pub(crate) fn new(transport: impl Transport + 'static) -> Self {
         Self {
             transport: Box::new(transport),
+            only: None,
         }
+    }
+
+    /// Sends no request whose answer cannot have this member.
+    pub(crate) fn only(self, only: Option<Only>) -> Self {
+        Self { only, ..self }
+    }
+
+    fn check(&self, method: &Method, path: &str) -> Result<(), Failure> {
+        let check = |only: &Only| only.check_request(method, path);
+        self.only.as_ref().map_or(Ok(()), check)
     }
 
     /// Reads a thing or a list.
@@ -99,6 +113,7 @@ impl Client {
         query: &Query,
         lines: Body,
     ) -> Result<Answer, Failure> {
+        self.check(&Method::POST, path)?;
         let request = Request::post(query.on(path))
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-ndjson");
@@ -153,6 +168,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
+        self.check(&method, path)?;
         let mut request = Request::builder()
             .method(method)
             .uri(path)

@@ -19,6 +19,7 @@ mod failure;
 mod log;
 mod master_key;
 mod names;
+mod only;
 mod output;
 mod overdue;
 mod patient;

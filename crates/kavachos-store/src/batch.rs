@@ -61,7 +61,7 @@ pub struct Batch {
 /// One INSERT, UPDATE or DELETE.
 ///
 /// The tables of the log (`log`, `ledger`, `ledger_member`, `revocation_log`, `counters`) are the writer's own: no
-/// write may touch them. `handles` only grows here, through [`crate::handle::born`]; generations are raised by
+/// write may touch them, but for [`crate::counter::forget`]. `handles` only grows here, through [`crate::handle::born`]; generations are raised by
 /// [`Batch::kills`] alone, since the writer remembers them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {

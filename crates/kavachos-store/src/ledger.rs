@@ -68,7 +68,7 @@ pub struct LedgerFilter {
 
 /// How many records one look goes through for those that the filters leave. They may lie far apart: then each costs some
 /// two microseconds, whatever the size of the ledger.
-pub const LOOK: usize = 500;
+pub const LOOK: usize = 400;
 
 /// One look for at most `limit` records of this span of numbers, newest first; and how far it goes.
 ///

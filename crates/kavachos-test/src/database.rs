@@ -1,6 +1,7 @@
 //! The ledger in a database that no server holds, seen as an auditor sees it: every leaf computed again from its row.
 
 use kavachos::Timestamp;
+use kavachos::core::hex;
 use kavachos::core::ledger::{Frontier, LogId, leaf};
 use kavachos::core::revocation::LogHead;
 use kavachos::store::Head;
@@ -116,7 +117,7 @@ fn fault(row: &Row, head: &Head, expected: u64) -> Option<String> {
     }
     let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
     let personal = Sha256::digest([row.salt.as_slice(), row.personal.as_bytes()].concat());
-    let personal: String = personal.iter().map(|byte| format!("{byte:02x}")).collect();
+    let personal = hex::encode(&personal);
     if body.get("priv").and_then(Value::as_str) != Some(&personal) {
         return Some("its personal part is not what was recorded".to_owned());
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::constraint::{Budget, Constraints, Cost, Rate};
 use crate::counter::{Refusal, Rule};
+use crate::hex;
 use crate::id::{GrantId, UserId};
 use crate::permission::PermissionId;
 
@@ -33,7 +34,7 @@ impl CounterKey {
 
 impl fmt::Debug for CounterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 

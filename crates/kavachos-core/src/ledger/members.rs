@@ -7,6 +7,7 @@ use std::fmt::{Display, Write};
 
 use serde_json::Value;
 
+use crate::hex;
 use crate::json;
 
 /// A JSON object that is being written.
@@ -75,13 +76,9 @@ impl Members {
 
     /// Bytes in lower-case hex.
     pub(super) fn hex(&mut self, name: &'static str, bytes: &[u8]) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.name(name);
         self.out.push('"');
-        for half in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
-            let digit = DIGITS.get(usize::from(half)).copied().unwrap_or(b'0');
-            self.out.push(char::from(digit));
-        }
+        self.out.extend(hex::digits(bytes));
         self.out.push('"');
     }
 

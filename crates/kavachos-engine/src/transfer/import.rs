@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::stream::Stream;
+use kavachos_core::hex;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Hash, Outcome};
 use kavachos_core::time::Timestamp;
@@ -20,12 +21,10 @@ use kavachos_store::transfer;
 use serde::Serialize;
 use serde_json::json;
 
-use super::line;
 use super::loader::{Loader, wrong};
 use super::pace::{self, Pace, TooSlow};
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Scopes};
-use crate::approvals::hex;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -58,7 +57,7 @@ pub struct LedgerRoot(pub(super) Hash);
 
 impl fmt::Display for LedgerRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -66,9 +65,8 @@ impl FromStr for LedgerRoot {
     type Err = Invalid;
 
     fn from_str(text: &str) -> std::result::Result<Self, Invalid> {
-        let bytes = line::unhex(&text.to_ascii_lowercase());
-        let root = bytes.and_then(|bytes| bytes.try_into().ok());
-        root.map(Self)
+        hex::decode_exact(&text.to_ascii_lowercase())
+            .map(Self)
             .ok_or_else(|| Invalid::new("must be 64 hex digits, as `kavach export` prints them"))
     }
 }
@@ -128,10 +126,10 @@ impl Engine {
         loader.check_whole().await?;
         let details = json!({
             "records": stand.records,
-            "root": hex(&stand.root),
-            "replacedLog": hex(&before.log.0),
+            "root": hex::encode(&stand.root),
+            "replacedLog": hex::encode(&before.log.0),
             "replacedRecords": before.size,
-            "replacedRoot": hex(&before.root),
+            "replacedRoot": hex::encode(&before.root),
         });
         let origin = actor.origin();
         let mut record = origin.record(self.id(), "tenant.imported", Outcome::Allowed, "done");

@@ -1,5 +1,6 @@
 //! One line: a row as a JSON object, in the one way in which it can be written.
 
+use kavachos_core::hex;
 use kavachos_core::ledger::{Frontier, LogId};
 use kavachos_core::revocation::LogHead;
 use kavachos_core::time::Timestamp;
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{FORM, VERSION};
-use crate::approvals::hex;
 
 /// What is wrong with a line, in words that follow its number.
 pub(super) type Wrong = String;
@@ -64,13 +64,13 @@ impl Head {
             version: VERSION,
             product: env!("CARGO_PKG_VERSION").to_owned(),
             created_at: now,
-            log: hex(&log.log),
+            log: hex::encode(&log.log),
             epoch: log.epoch,
             records: frontier.size(),
-            root: hex(&frontier.root()),
+            root: hex::encode(&frontier.root()),
             last_time: log.last_time.as_micros(),
             revocations: log.rseq,
-            rhash: hex(&log.rhash),
+            rhash: hex::encode(&log.rhash),
         }
     }
 
@@ -119,7 +119,7 @@ impl End {
         Self {
             kind: "end".to_owned(),
             lines,
-            sha256: hex(sha256),
+            sha256: hex::encode(sha256),
         }
     }
 
@@ -158,7 +158,7 @@ pub(super) fn encode(table: &Table, cells: &[Cell]) -> String {
             Cell::Null => continue,
             Cell::Integer(number) => Value::from(*number),
             Cell::Text(text) => Value::from(text.as_str()),
-            Cell::Blob(bytes) => Value::from(hex(bytes)),
+            Cell::Blob(bytes) => Value::from(hex::encode(bytes)),
         };
         out.push_str(",\"");
         out.push_str(column.member);
@@ -206,7 +206,7 @@ fn cell(column: &Column, value: Option<Value>) -> Result<Cell, Wrong> {
         (_, None) if column.optional => Ok(Cell::Null),
         (_, None) => Err(format!("`{member}` is missing")),
         (Form::Text, Some(Value::String(text))) => Ok(Cell::Text(text)),
-        (Form::Bytes, Some(Value::String(text))) => unhex(&text)
+        (Form::Bytes, Some(Value::String(text))) => hex::decode(&text)
             .map(Cell::Blob)
             .ok_or_else(|| format!("`{member}` is not in lower-case hex")),
         (Form::Number, Some(Value::Number(number))) => number
@@ -220,22 +220,8 @@ fn cell(column: &Column, value: Option<Value>) -> Result<Cell, Wrong> {
 }
 
 fn sized<const N: usize>(text: &str) -> Result<[u8; N], Wrong> {
-    unhex(text)
-        .and_then(|bytes| bytes.try_into().ok())
+    hex::decode_exact(text)
         .ok_or_else(|| format!("a hash or name in it is not {N} bytes in lower-case hex"))
-}
-
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    rest.is_empty().then(|| bytes.collect()).flatten()
 }
 
 #[cfg(test)]

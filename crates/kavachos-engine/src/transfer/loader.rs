@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use kavachos_core::hex;
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Frontier, leaf};
@@ -19,7 +20,6 @@ use super::check::{self, Place};
 use super::import::{Imported, LedgerRoot};
 use super::line::{self, End, Head, Stand, Wrong};
 use super::testimony::{self, Fate, RevocationWitness, Testimony};
-use crate::approvals::hex;
 use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -392,7 +392,7 @@ impl<'a> Loader<'a> {
                 ),
             ));
         }
-        if end.sha256 != hex(&digest) {
+        if end.sha256 != hex::encode(&digest) {
             return Err(wrong(
                 number,
                 "its digest is not that of the lines before it: one was edited",
@@ -470,7 +470,7 @@ impl<'a> Loader<'a> {
     /// What came in, with what is to be seen to.
     pub(super) fn imported(&self, stand: &Stand, records: u64) -> Imported {
         Imported {
-            log: hex(&stand.log.0),
+            log: hex::encode(&stand.log.0),
             records,
             root: LedgerRoot(stand.root).to_string(),
             rows: self.rows.clone(),

@@ -49,6 +49,8 @@ mod restart;
 mod routes;
 mod sessions;
 #[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod webhooks;
 
 use kavachos_test::{Setup, TestApp};

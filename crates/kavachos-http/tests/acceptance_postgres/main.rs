@@ -78,6 +78,9 @@ mod routes;
 #[path = "../acceptance/sessions.rs"]
 mod sessions;
 #[cfg(test)]
+#[path = "../acceptance/upkeep.rs"]
+mod upkeep;
+#[cfg(test)]
 #[path = "../acceptance/webhooks.rs"]
 mod webhooks;
 

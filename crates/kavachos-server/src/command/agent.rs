@@ -298,7 +298,7 @@ fn show_new(output: &mut Output, answer: &Answer) {
 
 fn show_authority(output: &mut Output, answer: &Answer) {
     if output.form() == Form::Json {
-        return output.json(&answer.body);
+        return output.answer(answer);
     }
     if answer.items().is_empty() {
         return output.line("nothing found");

@@ -1,5 +1,9 @@
 //! `kavach approval`: what agents ask humans for, and the answers.
 
+mod consent;
+
+use std::io::stdin;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -32,8 +36,11 @@ const COLUMNS: [&str; 6] = ["id", "status", "agentId", "action", "resource", "ex
 const EXAMPLES: &str = "\
 Examples:
   kavach approval list --status pending
-  kavach approval show approval_01h455vb4pex5vsknk084sn02q
-  kavach approval approve approval_01h455vb4pex5vsknk084sn02q --digest DIGEST";
+  kavach approval approve approval_01h455vb4pex5vsknk084sn02q
+  kavach approval approve approval_01h455vb4pex5vsknk084sn02q --digest DIGEST
+
+`approve` without `--digest` shows the call and asks, at a terminal. A program reads the document with `show`, and approves with the \
+digest that stands there.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -42,7 +49,7 @@ pub(crate) enum Approval {
     List(List),
     /// Show one request with the document that would be approved, and its digest
     Show(One),
-    /// Allow exactly the call with this digest, once
+    /// Allow exactly one call, once: the one that is shown and asked about, or the one with this digest
     Approve(Approve),
     /// Refuse the call until the request is over
     Deny(One),
@@ -84,9 +91,9 @@ pub(crate) struct List {
 pub(crate) struct Approve {
     #[command(flatten)]
     one: One,
-    /// The digest that `kavach approval show` printed
+    /// The digest that `kavach approval show` printed; without it the call is shown, and a terminal is asked for a yes
     #[arg(long)]
-    digest: String,
+    digest: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -115,12 +122,10 @@ impl Approval {
                 return Ok(outcome(&answer));
             }
             Self::Show(one) => client.get(&one.path(""), &Query::default()).await?,
-            Self::Approve(approve) => {
-                let body = json!({ "digest": approve.digest });
-                client
-                    .post(&approve.one.path("/approve"), Some(&body))
-                    .await?
-            }
+            Self::Approve(approve) => match approve.send(client, output).await? {
+                Some(answer) => answer,
+                None => return Ok(Outcome::Refused),
+            },
             Self::Deny(one) => client.post(&one.path("/deny"), None).await?,
         };
         output.record(&shown, &MEMBERS);
@@ -152,6 +157,31 @@ impl List {
             .with("userId", user)
             .with("status", status);
         client.get("/api/v1/approvals", &self.page.on(query)).await
+    }
+}
+
+impl Approve {
+    /// The answered request; nothing when the human at the terminal said no.
+    async fn send(self, client: &Client, output: &mut Output) -> Result<Option<Answer>, Failure> {
+        let digest = match self.digest {
+            Some(digest) => digest,
+            None if !consent::can_be_asked() => {
+                return Err(Failure::Usage(
+                    "give `--digest`, as `kavach approval show` prints it: without a terminal nobody can be asked"
+                        .to_owned(),
+                ));
+            }
+            None => {
+                let request = client.get(&self.one.path(""), &Query::default()).await?;
+                let call = consent::Call::of(&request)?;
+                if !call.is_approved(&mut stdin().lock(), output) {
+                    return Ok(None);
+                }
+                call.digest
+            }
+        };
+        let (path, body) = (self.one.path("/approve"), json!({ "digest": digest }));
+        client.post(&path, Some(&body)).await.map(Some)
     }
 }
 

@@ -192,6 +192,6 @@ async fn human(client: &Client, given: Option<&str>) -> Result<Option<String>, F
 fn show(output: &mut Output, answer: &Answer) {
     match (output.form(), answer.data()) {
         (Form::Text, Value::Object(record)) => output.lines(view::whole(record)),
-        _ => output.json(&answer.body),
+        _ => output.answer(answer),
     }
 }

@@ -94,7 +94,7 @@ impl Authorize {
 
 fn show(output: &mut Output, answer: &Answer, allowed: bool) {
     if output.form() == Form::Json {
-        return output.json(&answer.body);
+        return output.answer(answer);
     }
     let text = |member: &str| {
         answer

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
+use kavachos_core::hex;
 use kavachos_store::sqlite::{self, Copied, Copying, Existing};
 use serde_json::json;
 
@@ -32,6 +33,7 @@ impl Backup {
         let Database::File(from) = database else {
             return Err(Failure::Database(OF_POSTGRES.to_owned()));
         };
+        output.check_member(&["file", "bytes", "records", "root"])?;
         if !from.exists() {
             return Err(Failure::Database(tenant::not_there(database)));
         }
@@ -56,17 +58,12 @@ impl Backup {
     }
 
     fn show(&self, copied: &Copied, output: &mut Output) {
-        let root: String = copied
-            .head
-            .root
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let root = hex::encode(&copied.head.root);
         let file = self.output.display().to_string();
         let (bytes, records) = (copied.bytes, copied.head.size);
         if output.form() == Form::Json {
             let data = json!({ "file": file, "bytes": bytes, "records": records, "root": root });
-            return output.json(json!({ "data": data }).to_string().as_bytes());
+            return output.data(&data);
         }
         output.line(&format!("file     {file}"));
         output.line(&format!("bytes    {bytes}"));

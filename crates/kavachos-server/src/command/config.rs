@@ -56,10 +56,12 @@ impl Command {
             Self::Check(listening) => Ok(check(&with(listening), output)),
             Self::Print(print) => show(&with(print.listening), output),
             Self::Schema => {
+                output.refuse_only()?;
                 output.json(format!("{:#}", config::schema()).as_bytes());
                 Ok(Outcome::Done)
             }
             Self::Example => {
+                output.refuse_only()?;
                 output.lines(config::example().lines().map(str::to_owned));
                 Ok(Outcome::Done)
             }
@@ -72,8 +74,7 @@ fn check(config: &Config, output: &mut Output) -> Outcome {
     match output.form() {
         Form::Json => {
             let told: Vec<Value> = problems.iter().map(problem).collect();
-            let answer = json!({ "data": { "problems": told, "warnings": config.warnings } });
-            output.json(answer.to_string().as_bytes());
+            output.data(&json!({ "problems": told, "warnings": config.warnings }));
         }
         Form::Text => {
             for warning in &config.warnings {
@@ -109,8 +110,7 @@ fn show(config: &Config, output: &mut Output) -> Result<Outcome, Failure> {
     let effective = config.effective();
     match output.form() {
         Form::Json => {
-            let settings: Vec<Value> = effective.iter().map(Effective::json).collect();
-            output.json(json!({ "data": settings }).to_string().as_bytes());
+            output.data(&effective.iter().map(Effective::json).collect());
         }
         Form::Text => {
             let row = |one: &Effective| {

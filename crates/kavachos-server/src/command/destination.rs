@@ -37,6 +37,7 @@ pub(crate) struct Sink<'a> {
 impl Destination {
     /// Begins to write. A file that is there is an error unless it may be replaced.
     pub(crate) fn begin(self, output: &mut Output) -> Result<Sink<'_>, Failure> {
+        output.refuse_only()?;
         let file = match self.output {
             None => None,
             Some(path) if path.exists() && !self.force => {

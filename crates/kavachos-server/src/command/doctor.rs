@@ -101,11 +101,7 @@ pub(crate) async fn run(
 ) -> Result<Outcome, Failure> {
     let findings = look(environment, flags).await;
     match output.form() {
-        Form::Json => output.json(
-            json!({ "data": findings.iter().map(Finding::json).collect::<Vec<_>>() })
-                .to_string()
-                .as_bytes(),
-        ),
+        Form::Json => output.data(&findings.iter().map(Finding::json).collect()),
         Form::Text => {
             output.lines(findings.iter().flat_map(Finding::lines));
             output.line(&summary(&findings));

@@ -54,6 +54,7 @@ impl Events {
         client: &Client,
         output: &mut Output,
     ) -> Result<Outcome, Failure> {
+        output.refuse_only()?;
         let signals = Signals::new()?;
         tokio::select! {
             () = signals.received(1) => Ok(Outcome::Done),

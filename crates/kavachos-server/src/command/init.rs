@@ -13,6 +13,7 @@ use crate::output::{Form, Output};
 use crate::tenant::{self, Missing};
 
 pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<Outcome, Failure> {
+    output.check_member(&["database", "token", "masterKeyFile"])?;
     let kavach = tenant::of_server(&config, Missing::Create).await?;
     let made = first_key(&kavach).await;
     kavach.close().await;
@@ -27,11 +28,7 @@ pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<O
     }
     let master_key = master_key.map(|path| path.display().to_string());
     if output.form() == Form::Json {
-        output.json(
-            json!({ "data": { "database": database, "token": token, "masterKeyFile": master_key } })
-                .to_string()
-                .as_bytes(),
-        );
+        output.data(&json!({ "database": database, "token": token, "masterKeyFile": master_key }));
         return Ok(Outcome::Done);
     }
     output.line(&format!("database      {database}"));

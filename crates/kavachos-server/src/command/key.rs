@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Outcome, REVOKED};
 use crate::answer::Answer;
-use crate::args::{Members, Page, Permissions};
+use crate::args::{self, Members, Page};
 use crate::client::{Client, Query, path};
 use crate::failure::Failure;
 use crate::output::{Form, Output};
@@ -24,7 +24,14 @@ const MEMBERS: [&str; 10] = [
 ];
 const COLUMNS: [&str; 6] = ["id", "name", "shown", "origin", "status", "scopes"];
 
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach key create --name backend --scope agents:write --ceiling 'read mcp:github:*'
+  kavach key create --name auditor --scope audit:read --only token > auditor.key";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Key {
     /// Make an operator key, no stronger than the one it is made with; it is printed once
     Create(Create),
@@ -55,8 +62,13 @@ pub(crate) struct Create {
         value_delimiter = ','
     )]
     scopes: Vec<String>,
-    #[command(flatten)]
-    ceiling: Permissions,
+    /// The most that anything asked or made with it may do, whatever its scopes: actions and a resource, as in
+    /// 'read,list mcp:github:*'; may be given several times [default: no bound]
+    #[arg(long, alias = "allow", value_name = "ACTIONS RESOURCE", value_parser = args::allow)]
+    ceiling: Vec<Value>,
+    /// A part of the ceiling as JSON. A ceiling has no constraints, so `--ceiling` says as much.
+    #[arg(long = "permission", value_name = "JSON", value_parser = args::json_value, hide = true)]
+    ceiling_json: Vec<Value>,
     /// When it stops working (RFC 3339)
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
@@ -93,10 +105,11 @@ impl One {
 
 impl Create {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
+        let ceiling = [self.ceiling, self.ceiling_json].concat();
         let body = Members::default()
             .with("name", Some(self.name))
             .with("scopes", Some(self.scopes))
-            .with("ceiling", self.ceiling.list())
+            .with("ceiling", (!ceiling.is_empty()).then_some(ceiling))
             .with("expiresAt", self.expires_at);
         client.post("/api/v1/keys", Some(&body.object())).await
     }

@@ -2,6 +2,7 @@
 //! starts.
 
 use clap::Subcommand;
+use kavachos_core::hex;
 use kavachos_store::migration::{Progress, Told};
 use serde_json::{Value, json};
 
@@ -17,15 +18,19 @@ const EXIT: &str = "\
 Exit codes: 0 this binary can use the database, also while migrations are pending; 1 it cannot: one was edited, the \
 database is newer than the binary, is another program's, or cannot be read; 2 usage.";
 
-/// How many bytes of a hash stand in a table.
-const SHOWN_HASH_BYTES: usize = 6;
+/// How many digits of a hash stand in a table.
+const SHOWN_DIGITS: usize = 12;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Migrate {
     /// List migrations and whether they were applied; makes and changes nothing
+    ///
+    /// They are the server's own; a plugin's are in the binary that the plugin is compiled into.
     #[command(after_help = EXIT)]
     Plan,
     /// Apply those that are pending; makes the database if it is not there
+    ///
+    /// They are the server's own; a plugin's are applied by the binary that the plugin is compiled into.
     #[command(after_help = EXIT)]
     Apply,
 }
@@ -49,13 +54,12 @@ fn plan(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure
     let obstacle = history.obstacle.map(|obstacle| obstacle.to_string());
     match output.form() {
         Form::Json => {
-            let answer = json!({ "data": {
+            output.data(&json!({
                 "database": config.database.to_string(),
                 "migrations": history.migrations.iter().map(told).collect::<Vec<_>>(),
                 "pending": pending,
                 "obstacle": obstacle,
-            } });
-            output.json(answer.to_string().as_bytes());
+            }));
         }
         Form::Text => {
             let rows: Vec<Value> = history.migrations.iter().map(row).collect();
@@ -80,6 +84,7 @@ fn plan(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure
 }
 
 async fn apply(config: &config::Server, output: &mut Output) -> Result<Outcome, Failure> {
+    output.check_member(&["database", "applied"])?;
     let history = tenant::history(&config.database)?;
     if let Some(obstacle) = history.obstacle {
         return Err(Failure::Database(obstacle.to_string()));
@@ -92,8 +97,7 @@ async fn apply(config: &config::Server, output: &mut Output) -> Result<Outcome, 
     match output.form() {
         Form::Json => {
             let applied: Vec<String> = steps.into_iter().map(id).collect();
-            let answer = json!({ "data": { "database": database, "applied": applied } });
-            output.json(answer.to_string().as_bytes());
+            output.data(&json!({ "database": database, "applied": applied }));
         }
         Form::Text if steps.is_empty() => {
             output.line(&format!("nothing is pending in `{database}`"));
@@ -129,29 +133,24 @@ fn told(migration: &Told) -> Value {
         "id": id(migration),
         "name": migration.name,
         "state": state(migration.progress),
-        "sha256": hex(&migration.checksum),
+        "sha256": hex::encode(&migration.checksum),
         "appliedAt": applied_at(migration),
     })
 }
 
 fn row(migration: &Told) -> Value {
-    let beginning = migration.checksum.iter().take(SHOWN_HASH_BYTES);
+    let beginning: String = hex::digits(&migration.checksum)
+        .take(SHOWN_DIGITS)
+        .collect();
     json!({
         "id": id(migration),
         "name": migration.name,
         "state": state(migration.progress),
-        "hash": hex(beginning),
+        "hash": beginning,
         "appliedAt": applied_at(migration),
     })
 }
 
 fn applied_at(migration: &Told) -> Option<String> {
     migration.time.map(|time| time.to_string())
-}
-
-fn hex<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> String {
-    bytes
-        .into_iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

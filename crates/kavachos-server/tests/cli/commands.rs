@@ -34,15 +34,15 @@ fn on_a_database() -> Way {
     }
 }
 
-fn both_ways(test: impl Fn(&Place)) {
+pub(crate) fn both_ways(test: impl Fn(&Place)) {
     for way in [over_http(), on_a_database()] {
         test(&way.place);
     }
 }
 
-const ADA: &str = "--owner-external demo:ada";
+pub(crate) const ADA: &str = "--owner-external demo:ada";
 
-fn create(place: &Place, name: &str, owner: &str, allow: &str) -> Ran {
+pub(crate) fn create(place: &Place, name: &str, owner: &str, allow: &str) -> Ran {
     place.done(format!(
         "agent create --json --name {name} {owner} --allow '{allow}'"
     ))
@@ -205,6 +205,21 @@ fn operator_keys_are_made_shown_once_and_revoked() {
             shown.contains("agents:read, audit:read") && !shown.contains(&made.member("token"))
         );
         place.done(format!("key revoke {}", made.member("id")));
+        let bounded = |flag: &str| {
+            let line = format!("key create --name x --scope agents:write {flag} --only ceiling");
+            place.run(line)
+        };
+        let ceiling = bounded("--ceiling 'read mcp:github:*'").out;
+        assert!(ceiling.contains("mcp:github:*"), "{ceiling}");
+        assert_eq!(bounded("--allow 'read mcp:github:*'").out, ceiling);
+        let json = r#"--permission '{"resource":"mcp:github:*","actions":["read"]}'"#;
+        assert_eq!(bounded(json).out, ceiling);
+        assert_eq!(bounded("").out, "null\n");
+        let wrong = bounded("--allow read");
+        assert!(
+            wrong.code == 2 && wrong.err.contains("'--ceiling <"),
+            "{wrong:?}"
+        );
         assert!(place.done("key list").out.contains("revoked"));
         assert_eq!(place.run("key create --name x --scope everything").code, 1);
     });

@@ -31,8 +31,12 @@ mod ledger_of_many;
 mod migrations;
 #[cfg(test)]
 mod moving;
+#[cfg(test)]
+mod only;
 mod server;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod terminal;
 #[cfg(test)]
 mod webhooks;

@@ -7,7 +7,7 @@ use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
-use super::world::{Failure, World};
+use super::world::{Failure, World, insert};
 use crate::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
 use crate::answer::ReadError;
 use crate::batch::Write;
@@ -16,6 +16,7 @@ use crate::grant::{self, GrantFilter, GrantRow, Quota};
 use crate::ledger::{self, LedgerFilter};
 use crate::operator_key::{self, OperatorKeyRow};
 use crate::page::Listed;
+use crate::row::Query;
 use crate::user::{self, UserRow};
 use crate::{handle, idempotency};
 
@@ -27,6 +28,7 @@ super::list_cases![
     a_slot_is_claimed_once_and_forgotten,
     records_are_found_by_every_filter,
     the_end_of_the_ledger_is_compared,
+    what_stands_in_texts_names_and_comments_is_no_placeholder,
 ];
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -407,5 +409,20 @@ async fn the_end_of_the_ledger_is_compared(world: World) -> Result<(), Failure> 
     };
     assert_eq!((found.records, found.ledger), (3, Ok(all)));
     assert_eq!((found.has_keys, found.webhooks), (false, Vec::new()));
+    Ok(())
+}
+
+async fn what_stands_in_texts_names_and_comments_is_no_placeholder(
+    world: World,
+) -> Result<(), Failure> {
+    apply(&world, vec![insert("a", 1)]).await?;
+    let sql = "-- it's ?3\n/* and \" ?4 */ UPDATE probe SET value = ?2 -- ?5\n \
+               WHERE name = ?1 AND '?6' || '--' <> 'it''s ?7' /*?8*/";
+    let change = Write::exactly(1, sql).bind("a").bind(7_i64);
+    apply(&world, vec![change]).await?;
+    let sql = "/* ?2 */ SELECT p.value AS \"?3\", '?4 -- ' || p.name FROM probe p WHERE p.name = ?1 -- ?5";
+    let query = Query::new(1, sql).bind("a").of::<(i64, String)>();
+    let found = world.store.find(query).await?;
+    assert_eq!(found, Some((7, "?4 -- a".to_owned())));
     Ok(())
 }

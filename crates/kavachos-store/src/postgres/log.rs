@@ -5,7 +5,7 @@ use kavachos_core::revocation::LogHead;
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::error::OpenError;
-use super::statement::rewrite;
+use super::rewrite::own;
 use crate::host::Rng;
 use crate::writer::log::{Log, StoredLog};
 use crate::writer::statement::{CREATE, INSERT_KILL, LOAD, RAISE};
@@ -43,8 +43,8 @@ impl Own {
     /// Prepares them; the tables must be there.
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
         Ok(Self {
-            raise: client.prepare(&rewrite(RAISE)).await?,
-            insert_kill: client.prepare(&rewrite(INSERT_KILL)).await?,
+            raise: client.prepare(&own(RAISE)).await?,
+            insert_kill: client.prepare(&own(INSERT_KILL)).await?,
             insert_entries: client.prepare(INSERT_ENTRIES).await?,
             insert_members: client.prepare(INSERT_MEMBERS).await?,
             store_counters: client.prepare(STORE_COUNTERS).await?,
@@ -72,7 +72,7 @@ pub(super) async fn create(client: &Client, rng: &dyn Rng) -> Result<(), Error> 
     let empty = LogHead::EMPTY.rhash;
     client
         .execute(
-            &rewrite(CREATE),
+            &own(CREATE),
             &[&id.as_slice(), &frontier, &empty.as_slice()],
         )
         .await?;

@@ -4,7 +4,7 @@ use kavachos_core::time::Timestamp;
 use tokio_postgres::{Client, Error};
 
 use super::error::{OpenError, reason};
-use super::statement::rewrite;
+use super::rewrite::own;
 use crate::migration::{BOOTSTRAP, Dialect, Migration, SchemaError};
 use crate::writer::schema::{APPLICATION_NAME, Applied, Schema, Step};
 use crate::writer::statement::{APPLICATION, APPLIED, INSERT_APPLICATION, INSERT_MIGRATION};
@@ -97,7 +97,7 @@ async fn take_step(client: &Client, step: &Migration, now: Timestamp) -> Result<
     let (number, min_binary) = (i64::from(step.number), i64::from(step.min_binary));
     client
         .execute(
-            &rewrite(INSERT_MIGRATION),
+            &own(INSERT_MIGRATION),
             &[
                 &step.owner,
                 &number,

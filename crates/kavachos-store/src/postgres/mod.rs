@@ -20,6 +20,7 @@ mod passage;
 mod pipeline;
 mod reader;
 mod records;
+mod rewrite;
 mod session;
 mod statement;
 mod tls;

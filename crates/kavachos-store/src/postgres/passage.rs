@@ -13,8 +13,8 @@ use super::lock::{self, Key};
 use super::pipeline::Pipeline;
 use super::reader::Reader;
 use super::records;
+use super::rewrite::own;
 use super::session::Session;
-use super::statement::rewrite;
 use super::value::{Bound, misfit};
 use crate::answer::{CommitError, ReadError};
 use crate::batch::{Rows, Write};
@@ -202,7 +202,7 @@ async fn replace_log(session: &mut Session, filled: &Filled) -> Result<(), Commi
     let commits = session.log.commits;
     let changed = client
         .execute(
-            &rewrite(REPLACE_LOG),
+            &own(REPLACE_LOG),
             &[
                 &filled.log.0.as_slice(),
                 &number(filled.epoch),

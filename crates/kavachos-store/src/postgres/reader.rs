@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Error, RowStream, Statement};
 use super::connect::Target;
 use super::error::Fault;
 use super::pipeline::Pipeline;
-use super::statement::{Prepared, begins_with};
+use super::statement::{Prepared, Purpose, Unprepared};
 use super::value::{Bound, Read, misfit};
 use crate::answer::ReadError;
 use crate::row::{Query, Row};
@@ -92,7 +92,7 @@ impl Reader {
     pub(super) fn new(client: Arc<Client>) -> Self {
         Self {
             client,
-            prepared: Prepared::new(),
+            prepared: Prepared::new(Purpose::Read),
         }
     }
 
@@ -132,12 +132,11 @@ impl Reader {
     }
 
     async fn statement(&mut self, query: &Query) -> Result<Statement, ReadError> {
-        if !begins_with(&query.sql, &["SELECT", "WITH"]) {
-            let reason = "it changes something: that is what `commit` is for";
-            return Err(ReadError::Rejected(reason.to_owned()));
-        }
         let statement = self.prepared.statement(&self.client, &query.sql).await;
-        let statement = statement.map_err(|error| judge(&error))?;
+        let statement = statement.map_err(|error| match error {
+            Unprepared::Refused(reason) => ReadError::Rejected(reason),
+            Unprepared::Failed(error) => judge(&error),
+        })?;
         match misfit(&query.params, statement.params()) {
             Some(reason) => Err(ReadError::Rejected(reason)),
             None => Ok(statement),

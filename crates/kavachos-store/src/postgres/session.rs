@@ -15,7 +15,7 @@ use super::lock::{self, Key};
 use super::log::{self, Own};
 use super::migrate;
 use super::open::Options;
-use super::statement::{Prepared, begins_with};
+use super::statement::{Prepared, Purpose, Unprepared};
 use crate::batch::Batch;
 use crate::handle;
 use crate::host::Host;
@@ -86,7 +86,7 @@ impl Session {
         Ok(Self {
             own: Own::prepare(&client).await?,
             log: load(&client).await?,
-            prepared: Prepared::new(),
+            prepared: Prepared::new(Purpose::Change),
             client: Arc::new(client),
             pid,
         })
@@ -135,13 +135,11 @@ impl Session {
         &mut self,
         sql: &str,
     ) -> Result<Result<Statement, String>, Fault> {
-        if !begins_with(sql, &["INSERT", "UPDATE", "DELETE", "WITH"]) {
-            return Ok(Err("the statement changes no rows".to_owned()));
-        }
         match self.prepared.statement(&self.client, sql).await {
             Ok(statement) if statement.columns().is_empty() => Ok(Ok(statement)),
             Ok(_) => Ok(Err("the statement returns rows".to_owned())),
-            Err(error) => match Fault::of(&error) {
+            Err(Unprepared::Refused(reason)) => Ok(Err(reason)),
+            Err(Unprepared::Failed(error)) => match Fault::of(&error) {
                 Fault::Data(_) => Ok(Err(reason(&error))),
                 fault => Err(fault),
             },

@@ -1,7 +1,9 @@
-//! How SQLite finds the records that a filter leaves: never by going through the ledger.
+//! How SQLite finds the records that a filter leaves: never by going through the ledger. And a page of counters: never by
+//! going through those before it.
 
 use kavachos_core::id::Id;
 use kavachos_core::ledger::Outcome;
+use kavachos_store::counter;
 use kavachos_store::ledger::{LedgerFilter, look};
 use kavachos_store::migration::{BOOTSTRAP, Dialect, MIGRATIONS};
 use rusqlite::types::Null;
@@ -95,4 +97,17 @@ fn the_index_is_the_one_that_leaves_the_fewest() {
         ..kind("agent.created")
     };
     assert!(uses(&agent).contains("ledger_agent"));
+}
+
+#[test]
+fn a_page_of_counters_begins_where_the_last_one_ended_and_sorts_nothing() {
+    let steps = plan(&database(), &counter::page(&[]).into_query().sql);
+    assert_eq!(
+        steps.first().unwrap(),
+        "SEARCH c USING PRIMARY KEY (counter>?)"
+    );
+    assert!(
+        !steps.iter().any(|step| step.contains("TEMP B-TREE")),
+        "{steps:?}"
+    );
 }

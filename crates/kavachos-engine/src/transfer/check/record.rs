@@ -1,6 +1,7 @@
 //! A record: that it follows the one before it, that its personal part is the one that was recorded, and what filters
 //! ask for.
 
+use kavachos_core::hex;
 use kavachos_core::id::AuditId;
 use kavachos_core::json;
 use kavachos_core::ledger::{Hash, LogId, MAX_RECORD_BYTES, leaf};
@@ -11,7 +12,6 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::one_of;
-use crate::approvals::hex;
 use crate::transfer::line::Wrong;
 use crate::transfer::testimony::Testimony;
 
@@ -98,7 +98,7 @@ fn check_personal(
         .chain_update(personal)
         .finalize()
         .into();
-    let is_same = body.get("priv").and_then(Value::as_str) == Some(hex(&hash).as_str());
+    let is_same = body.get("priv").and_then(Value::as_str) == Some(hex::encode(&hash).as_str());
     let is_object = matches!(serde_json::from_str(personal), Ok(Value::Object(_)));
     if is_same && is_object {
         return Ok(());

@@ -1,7 +1,8 @@
 //! Records as comma-separated values (RFC 4180), in which no cell is a formula.
 //!
-//! Spreadsheets run a cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return. What a record holds was
-//! chosen by others, so such a cell gets an apostrophe before it: a spreadsheet shows the rest as text.
+//! Spreadsheets run a cell that begins with `=`, `+`, `-` or `@`; some take the wide forms of these signs for them, and
+//! pass over what is not seen before a sign. What a record holds was chosen by others, so such a cell gets an apostrophe
+//! before it: a spreadsheet shows the rest as text.
 
 use kavachos_core::json;
 use kavachos_engine::AuditRecord;
@@ -70,8 +71,30 @@ fn text(value: Option<&Value>) -> String {
     }
 }
 
+/// Whether a spreadsheet might run it: it begins with a sign, whatever is not seen before that, or with what ends cells and
+/// lines.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['\t', '\r', '\n']) || text.trim_start_matches(is_unseen).starts_with(is_sign)
+}
+
+/// The signs that formulas begin with, and their small and full-width forms.
+fn is_sign(c: char) -> bool {
+    matches!(c, '=' | '+' | '-' | '@')
+        || matches!(c, '\u{fe66}' | '\u{fe62}' | '\u{fe63}' | '\u{fe6b}')
+        || matches!(c, '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}')
+}
+
+/// Blanks of every width, control characters, and characters without a width.
+fn is_unseen(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 fn cell(text: &str, out: &mut String) {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let formula = is_formula(text);
     let quoted = text.contains([',', '"', '\r', '\n']);
     if quoted {
         out.push('"');
@@ -117,6 +140,35 @@ mod tests {
         for text in ["a=b", "1-1", "user@example.com", "mcp:github:*", "'=1"] {
             assert_eq!(written(text), text);
         }
+    }
+
+    #[test]
+    fn wide_signs_and_signs_behind_what_is_not_seen_are_text_too() {
+        let signs = "=+-@\u{ff1d}\u{ff0b}\u{ff0d}\u{ff20}\u{fe66}\u{fe62}\u{fe63}\u{fe6b}";
+        let unseen = [
+            "",
+            " ",
+            "  ",
+            "\u{a0}",
+            "\u{3000}",
+            "\u{200b}",
+            "\u{feff} ",
+            "\u{202e}",
+        ];
+        for before in unseen {
+            for sign in signs.chars() {
+                let text = format!("{before}{sign}1");
+                assert_eq!(written(&text), format!("'{text}"), "{text:?}");
+            }
+            // The twin: with no sign behind it, it is no formula.
+            let text = format!("{before}1");
+            assert_eq!(written(&text), text, "{text:?}");
+        }
+        assert_eq!(written("\nx"), "\"'\nx\"");
+        assert_eq!(written(" \n=1"), "\"' \n=1\"");
+        assert_eq!(written("x\u{ff1d}1"), "x\u{ff1d}1");
+        // Full-width letters are words.
+        assert_eq!(written("\u{ff21}\u{ff22}"), "\u{ff21}\u{ff22}");
     }
 
     #[test]
