@@ -14,6 +14,7 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
 
 /// Writes a file whole: a crash leaves the old one or the new one.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    refuse_device(path)?;
     let beside = beside(path);
     let written = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
@@ -48,6 +49,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// Begins a file that is to have this name.
     pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+        refuse_device(path)?;
         let beside = beside(path);
         Ok(Self {
             file: open_new(&beside)?,
@@ -77,6 +79,17 @@ impl Drop for Draft {
             // What is left of it is no use to anybody.
             let _ = fs::remove_file(&self.beside);
         }
+    }
+}
+
+/// The new file takes the place of the old one, and must not take that of `/dev/null`.
+fn refuse_device(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "what is there is no ordinary file; name another one, or write to standard output",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -117,6 +130,18 @@ pub(crate) fn rights_of_others(path: &Path) -> Option<u32> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_but_an_ordinary_file_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let to_device = directory.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &to_device).unwrap();
+        for path in [directory.path(), &to_device] {
+            assert!(Draft::begin(path).is_err());
+            assert!(write(path, b"new").is_err());
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn what_is_written_is_whole_and_private() {

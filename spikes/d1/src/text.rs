@@ -5,7 +5,13 @@
 enum Place {
     Code,
     Quoted(char),
+    /// To the end of the line.
     Comment,
+    /// Before the star that begins one with an end.
+    Opening,
+    Block,
+    /// Behind a star in it.
+    Closing,
 }
 
 /// The letters with their offsets, each marked with whether it is code rather than quoted or a comment.
@@ -20,6 +26,12 @@ fn letters(sql: &str) -> impl Iterator<Item = (usize, char, bool)> {
             (Place::Code, '-') if letters.peek().is_some_and(|(_, next)| *next == '-') => {
                 Place::Comment
             }
+            (Place::Code, '/') if letters.peek().is_some_and(|(_, next)| *next == '*') => {
+                Place::Opening
+            }
+            (Place::Closing, '/') => Place::Code,
+            (Place::Block | Place::Closing, '*') => Place::Closing,
+            (Place::Opening | Place::Closing, _) => Place::Block,
             (Place::Quoted(quote), _) if quote == letter => Place::Code,
             (Place::Comment, '\n') => Place::Code,
             (place, _) => place,
@@ -114,6 +126,7 @@ mod tests {
     fn only_a_single_change_without_rows_is_a_write() {
         for change in [
             " update t SET a = ';'",
+            "/*/ SELECT; **/ UPDATE t SET a = 1 /* ; */",
             "INSERT INTO t VALUES ('RETURNING')",
             "DELETE FROM t",
         ] {
@@ -124,6 +137,7 @@ mod tests {
             "DELETE FROM t; DELETE FROM t",
             "UPDATE t SET a = 1 returning a",
             "COMMIT",
+            "/* UPDATE t */ SELECT 1",
             "",
         ] {
             assert!(!is_change(other), "{other}");

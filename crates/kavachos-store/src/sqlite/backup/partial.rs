@@ -24,6 +24,12 @@ pub(super) struct Partial {
 impl Partial {
     /// Makes the file anew, for its owner alone.
     pub(super) fn begin(target: &Path) -> Result<Self, BackupError> {
+        // What replaces an old copy must not take the place of `/dev/null`.
+        if fs::metadata(target).is_ok_and(|there| !there.is_file()) {
+            let error =
+                io::Error::new(ErrorKind::InvalidInput, "what is there is no ordinary file");
+            return Err(BackupError::io("replace", target, &error));
+        }
         let path = with_end(target, ".partial");
         let running = || BackupError::Running { path: path.clone() };
         for _ in 0..TRIES {
