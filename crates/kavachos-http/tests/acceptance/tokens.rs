@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 const DELEGATE: &str = "/api/v1/delegate";
 const TOOLS: &str = "https://tools.example.com/mcp";
 
-async fn register(app: &TestApp, policy: Value) {
+/// Registers a tool server; its key.
+async fn register(app: &TestApp, policy: Value) -> String {
     let mut server = json!({
         "audience": TOOLS, "name": "tools", "party": "first", "kind": "kavach",
         "scopes": [{ "name": "tools:call:*", "description": "call tools" }],
@@ -24,10 +25,12 @@ async fn register(app: &TestApp, policy: Value) {
     for (name, value) in policy.as_object().unwrap() {
         server[name] = value.clone();
     }
-    app.operator()
+    let made = app
+        .operator()
         .post("/api/v1/resources", server)
         .await
         .expect(201);
+    made.text_at("/data/token").to_owned()
 }
 
 /// A tool server, a human, an orchestrator that may call every tool, and a researcher that may search.
@@ -141,6 +144,101 @@ async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
     assert_eq!(reply.text_at("/data/tokenType"), "Bearer");
     // The registered scope is wider, so a server that looks at scopes alone is told nothing.
     assert_eq!(reply.text_at("/data/scope"), "kavach:limited");
+}
+
+/// A tool server's own question about a call that came with a token.
+async fn decide(app: &TestApp, key: &str, token: &str, tool: &str) -> Reply {
+    let resource = format!("tools:call:{tool}");
+    let question = json!({ "token": token, "action": "call", "resource": resource });
+    app.call(key).post("/api/v1/authorize", question).await
+}
+
+#[tokio::test]
+async fn a_tool_server_asks_about_a_token_and_only_what_the_token_carries_counts() {
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    let user = app.user().await;
+    let limited = may_under(&["*"], "tools:call:*", json!({ "maxCallsPerHour": 2 }));
+    let agent = app.agent(&user, limited).await;
+    let token = ask(&app, &agent.key, own(&agent)).await.expect(200);
+    let token = token.text_at("/data/token");
+    decide(&app, &server, token, "search")
+        .await
+        .decided("allowed");
+    // What the agent may do, and this token not.
+    decide(&app, &server, token, "fetch")
+        .await
+        .decided("permission_denied");
+    app.decide(&agent.id, "call", "tools:call:fetch")
+        .await
+        .decided("allowed");
+    // The rate of the grant counts over all its tokens and calls.
+    decide(&app, &server, token, "search")
+        .await
+        .decided("rate_limited");
+    let records = app.audit("kind=decision").await;
+    assert_eq!(records.len(), 4);
+    app.operator()
+        .post(&format!("/api/v1/agents/{}/rotate", agent.id), json!({}))
+        .await
+        .expect(201);
+    decide(&app, &server, token, "search")
+        .await
+        .decided("key_revoked");
+}
+
+#[tokio::test]
+async fn nobody_but_its_tool_server_asks_about_a_token_and_none_about_another_agent() {
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    let agent = app
+        .agent(&app.user().await, may(&["*"], "tools:call:*"))
+        .await;
+    let token = ask(&app, &agent.key, own(&agent)).await.expect(200);
+    let token = token.text_at("/data/token").to_owned();
+    let other = register(&app, json!({ "audience": "https://other.example.com" })).await;
+    assert_eq!(
+        decide(&app, &other, &token, "search").await.field(),
+        "token"
+    );
+    assert_eq!(
+        decide(&app, &agent.key, &token, "search").await.code(),
+        "forbidden"
+    );
+    assert_eq!(
+        decide(&app, app.operator_key(), &token, "search")
+            .await
+            .code(),
+        "forbidden"
+    );
+    let mut forged = token.clone();
+    forged.replace_range(60..61, if &token[60..61] == "A" { "B" } else { "A" });
+    assert_eq!(
+        decide(&app, &server, &forged, "search").await.field(),
+        "token"
+    );
+    let both = json!({ "token": token, "agentId": agent.id, "action": "call", "resource": "tools:call:search" });
+    assert_eq!(
+        app.call(&server)
+            .post("/api/v1/authorize", both.clone())
+            .await
+            .field(),
+        "token"
+    );
+    let batch = json!({ "requests": [{ "token": token, "action": "call", "resource": "tools:call:search" }] });
+    let batch = app
+        .call(&server)
+        .post("/api/v1/authorize/batch", batch)
+        .await;
+    assert_eq!(batch.field(), "requests[0].token");
+    // The twin, and the end of its time.
+    decide(&app, &server, &token, "search")
+        .await
+        .decided("allowed");
+    app.clock().advance(Duration::from_secs(300));
+    decide(&app, &server, &token, "search")
+        .await
+        .decided("key_expired");
 }
 
 #[tokio::test]
