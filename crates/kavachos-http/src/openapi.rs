@@ -31,6 +31,14 @@ const TAGS: [(&str, &str); 12] = [
         "Tool servers",
         "What agents call, and who may ask about it.",
     ),
+    (
+        "Signing keys",
+        "What tokens, heads of the log of revocations and checkpoints are signed with.",
+    ),
+    (
+        "Revocations",
+        "What was stopped, for those who accept tokens by themselves.",
+    ),
     ("Audit", "The record of all that happened."),
     ("Webhooks", "Addresses that are told of records."),
     ("Tenant", "All of it, on its way to another server."),
