@@ -135,17 +135,11 @@ impl Followed {
     pub(super) fn replace(&mut self, epoch: u64, head: LogHead, marks: &[Mark]) {
         let signed = self.signed;
         self.take_back_to(&signed);
-        let mut set = LiveSet::from_snapshot(epoch, head, marks.iter().copied());
-        if self.set.epoch() == epoch {
-            for mark in self.set.marks() {
-                set.raise(mark);
-            }
+        if self.set.epoch() != epoch {
+            self.set = LiveSet::new(epoch);
         }
-        *self = Self {
-            set,
-            signed: head,
-            ahead: VecDeque::new(),
-        };
+        self.set.merge(head, marks.iter().copied());
+        self.signed = head;
     }
 }
 

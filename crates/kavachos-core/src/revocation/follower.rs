@@ -164,6 +164,9 @@ impl Follower {
 
     /// What to ask for now; regular polls go on besides.
     pub fn need(&self) -> Need {
+        if self.alarm.is_some() {
+            return Need::Nothing;
+        }
         self.need
     }
 
@@ -306,7 +309,6 @@ impl Follower {
         };
         if let Some(alarm) = alarm {
             self.running = None;
-            self.need = Need::Nothing;
             self.alarm = Some(alarm.clone());
             return Err(alarm);
         }

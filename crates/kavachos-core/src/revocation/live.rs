@@ -54,10 +54,7 @@ impl LiveSet {
     /// A set as it was taken from an issuer: the highest generation of each handle, and the head that it goes with.
     pub fn from_snapshot(epoch: u64, head: LogHead, marks: impl IntoIterator<Item = Mark>) -> Self {
         let mut set = Self::new(epoch);
-        for mark in marks {
-            set.raise(mark);
-        }
-        set.head = head;
+        set.merge(head, marks);
         set
     }
 
@@ -106,15 +103,19 @@ impl LiveSet {
         self.head = self.head.append(kill);
     }
 
-    /// Raises a generation without a record of the log, and returns what it was.
-    pub(super) fn raise(&mut self, mark: Mark) -> u64 {
-        let Some(shelf) = self.shelf(&mark.handle) else {
-            return 0;
-        };
-        let lowest = shelf.entry(mark.handle.bytes).or_default();
-        let before = lowest.get();
-        *lowest = Packed::of(before.max(mark.generation));
-        before
+    /// Takes a snapshot in, and forgets nothing.
+    pub(super) fn merge(&mut self, head: LogHead, marks: impl IntoIterator<Item = Mark>) {
+        for mark in marks {
+            self.raise(mark);
+        }
+        self.head = head;
+    }
+
+    fn raise(&mut self, mark: Mark) {
+        if let Some(shelf) = self.shelf(&mark.handle) {
+            let lowest = shelf.entry(mark.handle.bytes).or_default();
+            *lowest = Packed::of(lowest.get().max(mark.generation));
+        }
     }
 
     /// Takes the last record back: what the generation was before it, and which head.

@@ -259,9 +259,13 @@ fn only_a_feed_key_of_the_issuer_signs_heads() {
 fn records_that_do_not_lead_to_the_head_renew_nothing() {
     type Tamper = fn(&mut PollAnswer);
     let cases: [(Tamper, &str, u64); 8] = [
-        (|answer| drop(answer.records.pop()), "missing_records", S),
+        (|answer| answer.records.truncate(2), "missing_records", S),
         (|answer| answer.records.clear(), "missing_records", S),
-        (|answer| drop(answer.records.remove(0)), "bad_records", S),
+        (
+            |answer| answer.records = answer.records[1..].to_vec(),
+            "bad_records",
+            S,
+        ),
         (|answer| answer.records.swap(0, 1), "bad_records", S),
         (
             |answer| answer.records[1] = answer.records[0],
@@ -273,7 +277,7 @@ fn records_that_do_not_lead_to_the_head_renew_nothing() {
                 answer.records.push(Record {
                     rseq: 7,
                     kill: kill(7),
-                })
+                });
             },
             "bad_records",
             S,
@@ -318,6 +322,28 @@ fn a_state_that_the_issuer_contradicts_ends_the_lease_and_needs_a_snapshot() {
         assert_eq!(follower.need(), Need::Snapshot);
         assert_eq!(resnap(&mut follower, &feed, 6), Ok(Progress::Fresh));
         assert!(!follower.revocations(&at(6)).unwrap().is_dead(&killed(66)));
+    }
+}
+
+#[test]
+fn who_is_told_to_start_over_goes_on_meanwhile_only_if_nothing_contradicts_it() {
+    let cannot = |answer: &mut PollAnswer| {
+        answer.records.clear();
+        answer.snapshot_needed = true;
+    };
+    let feed = Feed::new(1..=4);
+    for (forged, answered, end) in [
+        (vec![], Ok(Progress::SnapshotNeeded), S),
+        (vec![66], Err(Fault::Forked), 0),
+        (vec![66, 67], Err(Fault::Forked), 0),
+    ] {
+        let mut follower = following(&Feed::new(1..=3));
+        for (rseq, byte) in (4..).zip(forged) {
+            let kill = kill(byte);
+            assert_eq!(follower.pushed(&Record { rseq, kill }), Pushed::Applied);
+        }
+        assert_eq!(tampered(&mut follower, &feed, 5, cannot), answered);
+        assert_eq!((ends(&follower), follower.need()), (end, Need::Snapshot));
     }
 }
 
@@ -441,6 +467,7 @@ fn an_issuer_that_goes_back_closes_the_follower_for_good() {
             assert_eq!((fault.code(), ends(&follower)), (code, 0));
             assert_eq!(poll(&mut follower, &now, 2), Err(fault.clone()));
             assert_eq!(resnap(&mut follower, &now, 3), Err(fault.clone()));
+            follower.pushed(&now.records(0)[2]);
             assert_eq!(
                 (follower.alarm(), follower.need()),
                 (Some(&fault), Need::Nothing)
@@ -495,7 +522,7 @@ fn a_snapshot_is_taken_only_as_it_was_signed() {
     let cases: [(Tamper, bool); 5] = [
         (|_| (), true),
         (|answer| answer.records.reverse(), true),
-        (|answer| drop(answer.records.pop()), false),
+        (|answer| answer.records.truncate(3), false),
         (|answer| answer.records[0].generation = 0, false),
         (|answer| answer.records.push(kill(66)), false),
     ];
