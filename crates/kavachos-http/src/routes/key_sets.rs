@@ -76,7 +76,7 @@ async fn keys(state: &State, params: Params, purpose: KeyPurpose) -> Reply<Bare<
     json(
         StatusCode::OK,
         &Set {
-            keys: set["keys"].take(),
+            keys: set.get_mut("keys").map(Value::take).unwrap_or_default(),
         },
     )
 }
