@@ -212,7 +212,12 @@ async fn nobody_but_its_tool_server_asks_about_a_token_and_none_about_another_ag
         "forbidden"
     );
     let mut forged = token.clone();
-    forged.replace_range(60..61, if &token[60..61] == "A" { "B" } else { "A" });
+    let other_digit = if token.as_bytes()[60] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
+    forged.replace_range(60..61, other_digit);
     assert_eq!(
         decide(&app, &server, &forged, "search").await.field(),
         "token"
