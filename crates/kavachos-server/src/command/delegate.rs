@@ -63,8 +63,8 @@ pub(crate) struct Delegate {
     /// server's own default]
     #[arg(long = "scope", value_name = "SCOPE", requires = "audience", value_delimiter = ',', conflicts_with_all = ["allow", "permission"])]
     scopes: Vec<String>,
-    /// Of a token: which of the caller's agents will show it, by id or name [default: the caller, or for a human an agent
-    /// for this token alone]
+    /// Of a token: which of the caller's agents will show it, by id or name [default: an agent that
+    /// exists for such tokens alone]
     #[arg(long, value_name = "AGENT", requires = "audience")]
     agent: Option<String>,
     #[command(flatten)]

@@ -47,7 +47,7 @@ pub(crate) enum Token {
 #[derive(Debug, Args)]
 struct Given {
     /// The token, or `-` for standard input, which keeps it out of the shell's history
-    #[arg(default_value = "-", hide_default_value = false)]
+    #[arg(default_value = "-")]
     token: String,
 }
 
@@ -73,10 +73,10 @@ impl Token {
 
 impl Given {
     /// The text without blanks around it.
-    fn read(self) -> Result<String, Failure> {
+    fn read(&self) -> Result<String, Failure> {
         let text = match self.token.as_str() {
             "-" => standard_input()?,
-            _ => self.token,
+            typed => typed.to_owned(),
         };
         match text.trim() {
             "" => Err(Failure::Token("there is no token in the input".to_owned())),

@@ -75,31 +75,36 @@ impl Verify {
         let members: Vec<&str> = MEMBERS.into_iter().chain(facts::MEMBERS).collect();
         output.check_member(&members)?;
         let issuer = self.issuer()?;
-        let keys = self.keys(client).await?;
-        let has_file = self.jwks.is_some();
         let text = self.given.read()?;
         if text.starts_with("kv_") {
             let message = "this is a key, not a token: only its server knows whether it works; `kavach token inspect` says \
                            what it is";
             return Err(Failure::Token(message.to_owned()));
         }
-        let verdict = match Leaf::open(&text, &issuer, &keys) {
-            Err(failure) => Verdict::refused(failure),
-            Ok(leaf) => {
-                let revocations = if has_file {
-                    Revocations::Unknown("no server was asked".to_owned())
-                } else {
-                    Revocations::of(client, &leaf).await?
-                };
-                let audience = self.audience.as_ref().unwrap_or(&leaf.audience);
-                Verdict::of(&leaf, (&issuer, &keys, audience), revocations)
-            }
-        };
-        let named = self.audience.is_some();
-        if !named && verdict.refused.is_none() {
+        let verdict = self.judge(client, &text, &issuer).await?;
+        if self.audience.is_none() && verdict.refused.is_none() {
             output.note("note: `--audience` was not given, so whichever tool server the token names was taken");
         }
         show(&verdict, &text, &issuer, output)
+    }
+
+    async fn judge(
+        &self,
+        client: &Client,
+        text: &str,
+        issuer: &Issuer,
+    ) -> Result<Verdict, Failure> {
+        let keys = self.keys(client).await?;
+        let leaf = match Leaf::open(text, issuer, &keys) {
+            Ok(leaf) => leaf,
+            Err(failure) => return Ok(Verdict::refused(failure)),
+        };
+        let revocations = match self.jwks {
+            Some(_) => Revocations::Unknown("no server was asked".to_owned()),
+            None => Revocations::of(client, &leaf).await?,
+        };
+        let audience = self.audience.as_ref().unwrap_or(&leaf.audience);
+        Ok(Verdict::of(&leaf, (issuer, &keys, audience), revocations))
     }
 
     fn issuer(&self) -> Result<Issuer, Failure> {
@@ -124,7 +129,7 @@ impl Verify {
             let message = format!("the key set is longer than {MAX_KEYS_BYTES} bytes");
             return Err(Failure::Token(message));
         }
-        let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
+        let bytes = std::fs::read(path).map_err(unreadable)?;
         KeySet::from_jwks(&bytes).map_err(unusable)
     }
 }
