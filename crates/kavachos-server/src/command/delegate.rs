@@ -61,11 +61,11 @@ pub(crate) struct Delegate {
     audience: Option<String>,
     /// Of a token: a scope of the tool server, as in `mcp:github:*`; may be given several times [default: the tool
     /// server's own default]
-    #[arg(long = "scope", value_name = "SCOPE", requires = "audience", value_delimiter = ',', conflicts_with_all = ["allow", "permission"])]
+    #[arg(long = "scope", value_name = "SCOPE", requires = "audience", value_delimiter = ',', conflicts_with_all = ["from", "to", "allow", "permission"])]
     scopes: Vec<String>,
     /// Of a token: which of the caller's agents will show it, by id or name [default: an agent that
     /// exists for such tokens alone]
-    #[arg(long, value_name = "AGENT", requires = "audience")]
+    #[arg(long, value_name = "AGENT", requires = "audience", conflicts_with_all = ["from", "to"])]
     agent: Option<String>,
     #[command(flatten)]
     permissions: Permissions,

@@ -23,7 +23,7 @@ const COLUMNS: [&str; 7] = [
 
 /// What the help says at its end.
 const EXAMPLES: &str = "\
-These keys never leave the server: their public halves are at /.well-known/jwks.json, for whoever verifies tokens. A key
+These keys never leave the server: their public halves are at /.well-known/jwks.json, for whoever verifies tokens. A key \
 of a program or a person, which begins with kv_key_, is a matter of `kavach key`.
 
 Examples:

@@ -15,7 +15,7 @@ const ISSUER: &str = "--issuer http://localhost:3000";
 /// A tool server, an orchestrator that may call every tool, and a researcher that may search; the researcher's id and key.
 fn world(place: &Place) -> (String, String) {
     place.done(format!(
-        "resource create --audience {TOOLS} --name tools --party first --scope 'tools:call:* call tools'"
+        "resource create --audience {TOOLS} --name tools --party first --scope 'tools:call:search search'"
     ));
     create(place, "orchestrator", ADA, "* tools:call:*");
     let researcher = create(place, "researcher", ADA, "read notes:*");
@@ -101,7 +101,11 @@ fn a_token_is_read_without_a_server_and_nothing_is_believed() {
     assert_eq!(read.code, 0, "{read:?}");
     assert!(read.out.starts_with("NOT VERIFIED"), "{read:?}");
     assert!(
-        !read.out.contains(token.trim_end()) && read.out.contains("depth       1 of at most"),
+        !read.out.contains(token.trim_end())
+            && read.out.contains(
+                " 1 of at most 3
+"
+            ),
         "{read:?}"
     );
     let json = fed(&place, "token inspect - --json", &token).json();
@@ -119,6 +123,10 @@ fn a_token_is_read_without_a_server_and_nothing_is_believed() {
             &TOOLS.into(),
             &"tools:call:search".into()
         )
+    );
+    assert_eq!(
+        (&data["depth"], &data["boundTo"]),
+        (&1.into(), &Value::Null)
     );
     assert_eq!(data["chain"].as_array().map(Vec::len), Some(2));
     assert_eq!(data["agent"], data["chain"][1]["agent"]);

@@ -142,55 +142,52 @@ fn time(seconds: &Value) -> Value {
     })
 }
 
+/// A label and its lines.
+type Row = (String, Vec<String>);
+
 /// The same for people.
 pub(super) fn lines(jwt: &Jwt, facts: &Map<String, Value>, now: Timestamp) -> Vec<String> {
     let (name, about) = kind(jwt.purpose);
-    let fact = |name: &str| facts.get(name).unwrap_or(&Value::Null);
-    let signed = format!(
-        "{} with the key {}",
-        word(fact("algorithm")),
-        word(fact("kid"))
-    );
-    let mut rows = vec![
+    let fact = |name: &str| word(facts.get(name).unwrap_or(&Value::Null));
+    let mut rows: Vec<Row> = vec![
         ("kind".to_owned(), vec![format!("{name}: {about}")]),
-        ("signed".to_owned(), vec![signed]),
+        (
+            "signed".to_owned(),
+            vec![format!(
+                "{} with the key {}",
+                fact("algorithm"),
+                fact("kid")
+            )],
+        ),
     ];
-    if let Some(Value::Object(claims)) = facts.get("claims") {
-        rows.extend(
-            claims
-                .iter()
-                .map(|(name, value)| (name.clone(), view::lines(value))),
-        );
-        return view::pairs(&rows);
-    }
-    let mut row = |label: &str, values: Vec<String>| rows.push((label.to_owned(), values));
-    for name in ["id", "issuer", "audience", "human", "agent"] {
-        row(name, view::lines(fact(name)));
-    }
-    row(
-        "chain",
-        fact("chain")
-            .as_array()
-            .map_or_else(Vec::new, |hops| hops.iter().map(hop).collect()),
-    );
-    row(
-        "depth",
-        vec![format!(
-            "{} of at most {}",
-            word(fact("depth")),
-            word(fact("maxDepth"))
-        )],
-    );
-    for name in ["scopes", "resources", "permissions", "guards"] {
-        if !fact(name).is_null() {
-            row(name, view::lines(fact(name)));
+    match facts.get("claims") {
+        Some(Value::Object(claims)) => {
+            let named = claims.iter();
+            rows.extend(named.map(|(name, value)| (name.clone(), view::lines(value))));
         }
+        _ => rows.extend(authority_rows(facts, now)),
     }
-    row("reason", view::lines(fact("reason")));
-    row("issued at", vec![away(fact("issuedAt"), now)]);
-    row("expires at", vec![away(fact("expiresAt"), now)]);
-    row("bound", vec![bound(fact("boundTo"))]);
     view::pairs(&rows)
+}
+
+fn authority_rows(facts: &Map<String, Value>, now: Timestamp) -> Vec<Row> {
+    let fact = |name: &str| facts.get(name).unwrap_or(&Value::Null);
+    let plain = |name: &&str| ((*name).to_owned(), view::lines(fact(name)));
+    let row = |label: &str, value: String| (label.to_owned(), vec![value]);
+    let hops = fact("chain").as_array().map_or(&[][..], Vec::as_slice);
+    let (depth, most) = (word(fact("depth")), word(fact("maxDepth")));
+    let limits = ["scopes", "resources", "permissions", "guards"];
+    let limits = limits.iter().filter(|name| !fact(name).is_null());
+    let names = ["id", "issuer", "audience", "human", "agent"];
+    let mut rows: Vec<Row> = names.iter().map(plain).collect();
+    rows.push(("chain".to_owned(), hops.iter().map(hop).collect()));
+    rows.push(row("depth", format!("{depth} of at most {most}")));
+    rows.extend(limits.map(plain));
+    rows.push(row("reason", word(fact("reason"))));
+    rows.push(row("issued at", away(fact("issuedAt"), now)));
+    rows.push(row("expires at", away(fact("expiresAt"), now)));
+    rows.push(row("bound", bound(fact("boundTo"))));
+    rows
 }
 
 fn hop(hop: &Value) -> String {
