@@ -16,6 +16,7 @@ mod operations;
 mod reference;
 mod resources;
 mod revocations;
+mod server_metadata;
 mod sessions;
 mod signing_keys;
 mod tenant;
@@ -184,6 +185,7 @@ fn tokens() -> Vec<Operation> {
     let mut all = key_sets::operations();
     all.extend([
         delegate::operation(),
+        server_metadata::operation(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),
         signing_keys::retire::operation(),

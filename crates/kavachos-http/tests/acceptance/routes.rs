@@ -455,7 +455,7 @@ fn exports() -> Vec<Route> {
 }
 
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 10] = [
+pub(crate) const OPEN: [&str; 11] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -464,6 +464,7 @@ pub(crate) const OPEN: [&str; 10] = [
     "/docs",
     "/.well-known/authzen-configuration",
     "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
     "/.well-known/kavach-feed-keys.json",
     "/.well-known/kavach-checkpoint-keys.json",
 ];

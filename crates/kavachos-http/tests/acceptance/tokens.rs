@@ -143,6 +143,20 @@ async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
     assert_eq!(reply.text_at("/data/scope"), "kavach:limited");
 }
 
+#[tokio::test]
+async fn the_metadata_names_the_issuer_of_the_tokens_and_its_keys() {
+    let (app, _, researcher, _) = world(json!({})).await;
+    let path = "/.well-known/oauth-authorization-server";
+    let metadata = app.anonymous().get(path).await.expect(200);
+    let token = ask(&app, &researcher.key, own(&researcher))
+        .await
+        .expect(200);
+    let leaf = opened(&app, token.text_at("/data/token")).await;
+    assert_eq!(metadata.text_at("/issuer"), leaf.issuer.as_str());
+    let keys = format!("{}/.well-known/jwks.json", leaf.issuer);
+    assert_eq!(metadata.text_at("/jwks_uri"), keys);
+}
+
 /// The six signals of a healthy token, each on record.
 #[tokio::test]
 async fn the_six_signals_of_a_token_are_on_record() {
