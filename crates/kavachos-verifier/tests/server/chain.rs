@@ -80,7 +80,7 @@ async fn without_a_token_or_with_one_for_another_tool_server_nothing_passes() {
 
     world.register(OTHERS).await;
     let token = world.token_for(OTHERS).await;
-    tool.search(&token).await.refused(401, "wrong_audience");
+    tool.search(&token).await.refused(401, "audience_mismatch");
     // The twin: the same agent's token that is for this one.
     tool.search(&world.token().await).await.expect(200);
 }
