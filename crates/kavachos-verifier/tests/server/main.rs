@@ -1,0 +1,15 @@
+//! The verifier against a running server, over the network: tokens that the server makes, revocations that it pushes,
+//! and tool servers that only the verifier's layer protects.
+
+#[cfg(test)]
+mod chain;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod mcp;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod tool;
+#[cfg(test)]
+mod world;

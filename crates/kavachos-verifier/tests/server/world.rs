@@ -1,0 +1,153 @@
+//! A server in a process of its own, and in it a human, an orchestrator, a researcher and a tool server.
+
+use std::net::{SocketAddr, TcpListener as Port};
+
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_test::kavachos::{Kavach, NewKey};
+use kavachos_test::{Call, Client, Reply, TestAgent, may};
+use kavachos_verifier::{Builder, Verifier};
+use serde_json::{Value, json};
+
+use crate::process::Process;
+
+/// The tool server, as callers know it.
+pub(crate) const TOOLS: &str = "https://tools.example.com/mcp";
+
+/// A running server with the system's clock.
+pub(crate) struct World {
+    process: Process,
+    address: SocketAddr,
+    operator: String,
+    /// The human.
+    pub(crate) user: String,
+    /// May call every tool, by the human's grant.
+    pub(crate) orchestrator: TestAgent,
+    /// Belongs to the orchestrator, and may search.
+    pub(crate) researcher: TestAgent,
+    /// The tool server's own.
+    resource_key: String,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let process = Process::start();
+        let port = Port::bind(("127.0.0.1", 0)).unwrap();
+        let address = port.local_addr().unwrap();
+        let operator = process.run(serve(port)).await;
+        let call = Client::under_contract(address).call(&operator);
+        let resource_key = register(&call, TOOLS).await;
+        let user = human(&call).await;
+        let orchestrator = agent(&call, &user, "tools:call:*").await;
+        let researcher = agent(&call, &orchestrator.id, "tools:call:search").await;
+        Self {
+            process,
+            address,
+            operator,
+            user,
+            orchestrator,
+            researcher,
+            resource_key,
+        }
+    }
+
+    /// A verifier of the tool server is about to be built.
+    pub(crate) fn verifier(&self) -> Builder {
+        Verifier::builder(self.issuer(), TOOLS)
+            .resource_key(&self.resource_key)
+            .scopes(["tools:call:*"])
+    }
+
+    pub(crate) fn issuer(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Whoever has this credential.
+    pub(crate) fn call(&self, credential: &str) -> Call {
+        Client::under_contract(self.address).call(credential)
+    }
+
+    /// An operator that may do everything.
+    pub(crate) fn operator(&self) -> Call {
+        self.call(&self.operator)
+    }
+
+    /// One more tool server.
+    pub(crate) async fn register(&self, audience: &str) {
+        register(&self.operator(), audience).await;
+    }
+
+    /// One more agent of the human, which has nothing to do with the others.
+    pub(crate) async fn stranger(&self) -> TestAgent {
+        agent(&self.operator(), &self.user, "other:thing").await
+    }
+
+    /// One more human.
+    pub(crate) async fn another_user(&self) -> String {
+        human(&self.operator()).await
+    }
+
+    /// The researcher's token to search.
+    pub(crate) async fn token(&self) -> String {
+        self.token_for(TOOLS).await
+    }
+
+    /// The same for another tool server.
+    pub(crate) async fn token_for(&self, audience: &str) -> String {
+        let wanted = json!({
+            "agent": self.researcher.id, "audience": audience, "reason": "find sources",
+            "permissions": may(&["call"], "tools:call:search"),
+        });
+        let researcher = self.call(&self.researcher.key);
+        let reply: Reply = researcher.post("/api/v1/delegate", wanted).await;
+        reply.expect(200).text_at("/data/token").to_owned()
+    }
+
+    /// Takes an agent's authority away, for good.
+    pub(crate) async fn kill(&self, agent: &TestAgent) {
+        let path = format!("/api/v1/agents/{}", agent.id);
+        self.operator().delete(&path).await.expect(200);
+    }
+
+    /// Stops the server.
+    pub(crate) async fn end(self) {
+        self.process.stop().await;
+    }
+}
+
+/// Serves a tenant here, under the address of this port; gives an operator's key.
+async fn serve(port: Port) -> String {
+    port.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(port).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let kavach = Kavach::builder()
+        .master_key(Some(Secret::new(SecretKind::Master, [7; 32])))
+        .public_url(&url);
+    let kavach = kavach.build().await.unwrap();
+    let key = kavach.keys().create(NewKey::new("tests", &["*"])).await;
+    let operator = key.unwrap().token.unwrap().reveal().to_owned();
+    let service = (kavach.service()).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    operator
+}
+
+async fn register(operator: &Call, audience: &str) -> String {
+    let server = json!({
+        "audience": audience, "name": "tools", "party": "first", "kind": "kavach",
+        "scopes": [{ "name": "tools:call:*", "description": "call tools" }],
+    });
+    let reply = operator.post("/api/v1/resources", server).await.expect(201);
+    reply.text_at("/data/token").to_owned()
+}
+
+async fn human(operator: &Call) -> String {
+    let new = json!({ "name": "Ada" });
+    let reply = operator.post("/api/v1/users", new).await.expect(201);
+    reply.id().to_owned()
+}
+
+async fn agent(operator: &Call, owner: &str, resource: &str) -> TestAgent {
+    let new: Value = json!({
+        "ownerId": owner, "name": "agent", "type": "autonomous", "permissions": may(&["*"], resource),
+    });
+    TestAgent::of(&operator.post("/api/v1/agents", new).await.expect(201))
+}
