@@ -32,6 +32,7 @@ const TAGS: [(&str, &str); 14] = [
         "What agents call, and who may ask about it.",
     ),
     (
+        "Tokens",
         "Signing keys",
         "What tokens, heads of the log of revocations and checkpoints are signed with.",
     ),

@@ -575,3 +575,43 @@ async fn without_a_master_key_no_token_is_made_and_the_answer_says_why() {
     assert_eq!((reply.status, reply.code()), (409, "conflict"));
     assert!(reply.text.contains("kavach init"), "{reply}");
 }
+
+#[tokio::test]
+async fn agents_and_grants_for_tokens_count_like_all_others() {
+    let few_agents = crate::setup()
+        .settings(|settings| settings.agents_per_owner = 0)
+        .start()
+        .await;
+    let few_grants = crate::setup()
+        .settings(|settings| settings.grants_per_agent = 1)
+        .start()
+        .await;
+    for (app, earlier, code) in [
+        (few_agents, 0, "agent_limit_exceeded"),
+        (few_grants, 1, "grant_limit_exceeded"),
+    ] {
+        register(&app, json!({})).await;
+        let session = app.session(&app.user().await).await;
+        for _ in 0..earlier {
+            ask(&app, &session.token, search()).await.expect(200);
+        }
+        let reply = ask(&app, &session.token, search()).await;
+        assert_eq!((reply.status, reply.code()), (422, code));
+    }
+}
+
+#[tokio::test]
+async fn below_the_deepest_grant_there_is_no_agent_for_tokens_but_a_token_for_the_agent_itself() {
+    let app = crate::start().await;
+    register(&app, json!({})).await;
+    let user = app.user().await;
+    let flat = json!({ "maxDepth": 0 });
+    let agent = app
+        .agent_with(&user, may(&["*"], "tools:call:*"), flat)
+        .await;
+    let reply = ask(&app, &agent.key, search()).await;
+    assert_eq!((reply.status, reply.code()), (422, "depth_exceeded"));
+    ask(&app, &agent.key, own(&agent)).await.expect(200);
+    let stranger = app.anonymous().post(DELEGATE, search()).await;
+    assert_eq!((stranger.status, stranger.code()), (401, "unauthenticated"));
+}
