@@ -129,7 +129,7 @@ enum ApiCommand {
     #[command(subcommand)]
     Approval(command::approval::Approval),
     /// Give an agent part of a human's or another agent's authority, or make a token of one's own for a tool server
-    Delegate(command::delegate::Delegate),
+    Delegate(Box<command::delegate::Delegate>),
     /// Read and revoke delegations
     #[command(subcommand)]
     Delegation(command::delegate::Delegation),

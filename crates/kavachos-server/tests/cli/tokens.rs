@@ -202,6 +202,26 @@ fn a_token_holds_until_something_that_it_comes_from_is_killed() {
 }
 
 #[test]
+fn on_a_database_that_no_server_holds_a_token_is_made_and_verified_too() {
+    let mut place = Place::new();
+    place.init();
+    place.flags = ["--database", "kavach.db"].map(str::to_owned).to_vec();
+    let (id, _) = world(&place);
+    let made = place.done(format!(
+        "delegate --audience {TOOLS} --agent {id} --scope tools:call:search --reason x --only token"
+    ));
+    // Its issuer is the configured one, so none has to be said.
+    let verify = format!("token verify --json --audience {TOOLS}");
+    let held = fed(&place, &verify, &made.out);
+    assert_eq!(
+        (held.code, held.member("revocation")),
+        (0, "checked".to_owned())
+    );
+    place.done("agent revoke orchestrator");
+    assert_eq!(code(&fed(&place, &verify, &made.out)), "revoked");
+}
+
+#[test]
 fn without_the_feed_all_but_revocation_is_verified_and_that_is_told() {
     let (mut place, server, token) = with_token();
     place.done("agent revoke orchestrator");

@@ -49,7 +49,7 @@ pub(crate) struct Verify {
 
 /// What is known of revocations.
 enum Revocations {
-    Known(LiveSet),
+    Known(Box<LiveSet>),
     /// Why they are not.
     Unknown(String),
 }
@@ -138,7 +138,7 @@ impl Revocations {
     /// Everything that the server has revoked, if the credential may see it.
     async fn of(client: &Client, leaf: &Leaf) -> Result<Self, Failure> {
         match whole_log(client, leaf.authority.epoch).await {
-            Ok(set) => Ok(Self::Known(set)),
+            Ok(set) => Ok(Self::Known(Box::new(set))),
             Err(Failure::Refused(refusal)) if NOT_SHOWN.contains(&refusal.code.as_str()) => {
                 Ok(Self::Unknown(format!(
                     "the server does not show what was revoked ({}); give the key of a tool server, or of an operator with \
