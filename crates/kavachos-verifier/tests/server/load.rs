@@ -13,15 +13,13 @@ use futures_util::TryStreamExt;
 use kavachos_test::{Call, Server};
 use kavachos_verifier::{Client, Http, Principal, Verifier};
 use serde_json::json;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::process::Process;
+use crate::process::{LONGEST, Process, until};
 use crate::world::World;
 
 const TOOL_SERVERS: usize = 3;
-/// What takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(120);
 
 /// Who calls, and what a call costs.
 #[derive(Clone, Copy)]
@@ -136,16 +134,6 @@ async fn ban(user: &str, operator: Call) -> Instant {
         Instant::now()
     };
     Process::start().run(kill).await
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let wait = async {
-        while !holds() {
-            yield_now().await;
-        }
-    };
-    let waited = timeout(LONGEST, wait).await;
-    waited.unwrap_or_else(|_| panic!("{what}: not within {LONGEST:?}"));
 }
 
 async fn tools(world: &World, work: &Work) -> Vec<Tool> {
