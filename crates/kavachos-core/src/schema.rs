@@ -24,9 +24,10 @@ use crate::principal::{Owner, Status};
 use crate::resource::{MAX_RESOURCE_BYTES, Resource, ResourcePattern};
 use crate::revocation::{
     HandleKind, Instance, MAX_RECORDS, MAX_SNAPSHOT_MARKS, Mark, Nonce, PollAnswer, PollRequest,
-    Record, SnapshotAnswer,
+    Record, SnapshotAnswer, SnapshotRequest,
 };
 use crate::time::Timestamp;
+use crate::token::MAX_TOKEN_BYTES;
 use crate::tool_server::{
     Audience, LEASE_SECONDS, MAX_AUDIENCE_BYTES, MAX_DESCRIPTION_BYTES, Party, Proof,
     RegisteredScope, TTL_SECONDS, TokenAlgorithm, TokenPolicy, Verification,
@@ -191,86 +192,63 @@ described! {
     });
     TokenPolicy, "TokenPolicy" => token_policy;
     Nonce, "Nonce" => |_| json_schema!({
-        "description": "Stands in the head of the answer. Never used twice: 16 random bytes or more.",
-        "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": Nonce::MAX_BYTES,
+        "description": "Made up for this question and never used twice.",
+        "type": "string",
+        "pattern": format!("^[!-~]{{1,{}}}$", Nonce::MAX_BYTES),
     });
-    Instance, "FollowerInstance" => |_| json_schema!({
-        "description": "One run of the follower's process, which makes it up when it starts.",
-        "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 1, "maxLength": Instance::MAX_BYTES,
+    Instance, "Instance" => |_| json_schema!({
+        "description": "Made up by a process of a follower when it starts.",
+        "type": "string",
+        "pattern": format!("^[A-Za-z0-9_-]{{1,{}}}$", Instance::MAX_BYTES),
     });
-    Mark, "RevokedHandle" => |_| killed(&json_schema!({}), &[]);
-    Record, "Revocation" => |_| killed(
-        &json_schema!({ "rseq": { "type": "integer", "minimum": 1, "description": "Its number, without gaps." } }),
-        &["rseq"],
-    );
+    Record, "RevocationRecord" => |_| revocation(&["rseq", "kind", "handle", "generation"]);
+    Mark, "RevocationMark" => |_| revocation(&["kind", "handle", "generation"]);
     PollRequest, "RevocationPoll" => |generator| json_schema!({
-        "description": "What the follower has applied, which it acknowledges so; all zero when it has nothing yet.",
+        "description": "What is new after the state that a follower has? It also acknowledges that state.",
         "type": "object",
         "additionalProperties": false,
         "required": ["nonce", "instance", "epoch", "rseq", "rhash"],
         "properties": {
             "nonce": generator.subschema_for::<Nonce>(),
             "instance": generator.subschema_for::<Instance>(),
-            "epoch": { "type": "integer", "minimum": 0 },
-            "rseq": { "type": "integer", "minimum": 0, "description": "The last record." },
-            "rhash": { "description": "The hash of the log up to it.", "type": "string",
-                "pattern": "^[A-Za-z0-9_-]{43}$" },
+            "epoch": { "type": "integer", "minimum": 0, "description": "0 when it has nothing yet." },
+            "rseq": { "type": "integer", "minimum": 0, "description": "The last record that it has applied." },
+            "rhash": { "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$",
+                "description": "The hash of the log up to that record." },
         },
     });
     PollAnswer, "RevocationPollAnswer" => |generator| json_schema!({
+        "description": "What is new.",
         "type": "object",
         "additionalProperties": false,
         "required": ["head", "records", "more"],
         "properties": {
-            "head": signed_head(),
+            "head": head(),
             "records": { "type": "array", "maxItems": MAX_RECORDS, "items": generator.subschema_for::<Record>() },
-            "more": { "type": "boolean", "description": "Whether there are more up to the head." },
-            "snapshotNeeded": { "type": "boolean", "const": true,
-                "description": "What the follower has is not this log: it takes a snapshot." },
+            "more": { "type": "boolean", "description": "Whether more records follow up to the head: ask again." },
+            "snapshotNeeded": { "type": "boolean", "description": "Whether only a snapshot helps." },
+        },
+    });
+    SnapshotRequest, "RevocationSnapshotRequest" => |generator| json_schema!({
+        "description": "What was killed?",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["nonce", "instance"],
+        "properties": {
+            "nonce": generator.subschema_for::<Nonce>(),
+            "instance": generator.subschema_for::<Instance>(),
         },
     });
     SnapshotAnswer, "RevocationSnapshot" => |generator| json_schema!({
+        "description": "The highest generation of each handle that was killed.",
         "type": "object",
         "additionalProperties": false,
         "required": ["head", "records"],
         "properties": {
-            "head": signed_head(),
-            "records": { "type": "array", "maxItems": MAX_SNAPSHOT_MARKS, "items": generator.subschema_for::<Mark>(),
-                "description": "In the order of kind and handle." },
+            "head": head(),
+            "records": { "type": "array", "maxItems": MAX_SNAPSHOT_MARKS, "items": generator.subschema_for::<Mark>() },
         },
     });
-}
-
-fn signed_head() -> Schema {
-    json_schema!({
-        "description": "`kvf+jwt`: where the log stands, signed for this question.",
-        "type": "string",
-        "pattern": "^[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$",
-    })
-}
-
-/// What was killed, with what else stands beside it.
-fn killed(more: &Schema, required: &[&str]) -> Schema {
-    let kinds: Vec<u8> = HandleKind::ALL.into_iter().map(|kind| kind as u8).collect();
-    let required = [required, &["kind", "handle", "generation"]].concat();
-    let mut schema = json_schema!({
-        "type": "object",
-        "additionalProperties": false,
-        "required": required,
-        "properties": {
-            "kind": { "type": "integer", "enum": kinds,
-                "description": "1 user, 2 session, 3 client, 4 grant, 5 agent, 6 key." },
-            "handle": { "type": "string", "pattern": "^[A-Za-z0-9_-]{22}$" },
-            "generation": { "type": "integer", "minimum": 0, "description": "The lowest that lives." },
-        },
-    });
-    let properties = schema
-        .get_mut("properties")
-        .and_then(|value| value.as_object_mut());
-    if let (Some(properties), Some(more)) = (properties, more.as_object()) {
-        properties.extend(more.clone());
-    }
-    schema
 }
 
 fn permission(generator: &mut SchemaGenerator) -> Schema {
@@ -285,6 +263,40 @@ fn permission(generator: &mut SchemaGenerator) -> Schema {
             "constraints": generator.subschema_for::<Constraints>(),
         },
         "examples": [{ "resource": "mcp:github:*", "actions": ["read"] }],
+    })
+}
+
+fn head() -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": MAX_TOKEN_BYTES,
+        "description": "A `kvf+jwt`, signed with a feed key of the issuer after the question came.",
+    })
+}
+
+/// A kill with or without its number.
+fn revocation(members: &[&str]) -> Schema {
+    let mut properties = serde_json::Map::new();
+    for name in members {
+        let schema = match *name {
+            "rseq" => json_schema!({ "type": "integer", "minimum": 1,
+                "description": "Its number in the log, without gaps." }),
+            "kind" => {
+                json_schema!({ "type": "integer", "minimum": 1, "maximum": HandleKind::ALL.len(),
+                "description": "What the handle belongs to: 1 user, 2 session, 3 client, 4 grant, 5 agent, 6 key." })
+            }
+            "handle" => json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{22}$" }),
+            _ => json_schema!({ "type": "integer", "minimum": 0,
+                "description": "The lowest generation of the handle that lives." }),
+        };
+        properties.insert((*name).to_owned(), schema.to_value());
+    }
+    json_schema!({
+        "description": "What was killed.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": members,
+        "properties": properties,
     })
 }
 

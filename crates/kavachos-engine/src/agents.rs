@@ -531,7 +531,7 @@ impl Engine {
     }
 
     /// Whoever owns an agent is looked at in each of its decisions, so there is a bound on how many do.
-    async fn refuse_too_many_owners(&self, owner: AgentId) -> Result<()> {
+    pub(crate) async fn refuse_too_many_owners(&self, owner: AgentId) -> Result<()> {
         let above = self.facts(owner).await?.owners.len();
         if above < MAX_OWNERS {
             return Ok(());
@@ -541,7 +541,7 @@ impl Engine {
         )))
     }
 
-    fn agent_limit(&self) -> Error {
+    pub(crate) fn agent_limit(&self) -> Error {
         let limit = self.settings().agents_per_owner;
         Error::LimitExceeded {
             code: "agent_limit_exceeded",

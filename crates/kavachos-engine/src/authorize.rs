@@ -14,6 +14,7 @@ use kavachos_core::json;
 use kavachos_core::ledger::{self, Entry, Outcome, Record, RevocationPoint};
 use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::Leaf;
 use kavachos_store::{Batch, CommitError, Take};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -41,6 +42,8 @@ pub struct Question {
     pub request: Request,
     /// The agent's own key, where it showed one to the asker: a dead one denies.
     pub presented: Option<Arc<AgentKey>>,
+    /// The token that it showed to the asker: only what it carries counts.
+    pub shown: Option<Arc<Leaf>>,
 }
 
 /// The answer, already on record.
@@ -139,6 +142,10 @@ impl Engine {
         facts.subject = asked.question.on_behalf_of;
         if let Some(key) = asked.key() {
             facts.credential = credential(key, &facts, self.now());
+        }
+        if let Some(leaf) = &asked.question.shown {
+            self.narrow_to(&mut facts, leaf, &asked.question.request)
+                .await?;
         }
         Ok(facts)
     }
@@ -313,6 +320,10 @@ fn batch(asked: &Asked<'_>, judged: &Judged, entry: Entry) -> Batch {
         batch.reads.extend(asked.actor.reads());
         let presented = asked.question.presented.as_ref();
         batch.reads.extend(presented.map(|key| key.mark));
+        let shown = asked.question.shown.iter();
+        batch
+            .reads
+            .extend(shown.flat_map(|leaf| leaf.authority.all_marks()));
         let take = |take: &decide::Take| Take {
             counter: take.key.to_bytes().into(),
             rule: take.rule,

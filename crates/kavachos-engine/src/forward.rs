@@ -49,6 +49,7 @@ impl Engine {
             on_behalf_of: None,
             request,
             presented: Some(call.key),
+            shown: None,
         };
         self.authorize(proxy, &question).await
     }

@@ -19,7 +19,7 @@ const ABOUT: &str = "An authorization server for AI agents: who they are, what t
     `method_not_allowed`.";
 
 /// The chapters, in the order in which one reads them.
-const TAGS: [(&str, &str); 12] = [
+const TAGS: [(&str, &str); 15] = [
     ("Decisions", "May this agent do this now, and why."),
     ("Agents", "Programs that act for humans, with a key each."),
     ("Delegations", "What one gives on to an agent, for a while."),
@@ -30,6 +30,15 @@ const TAGS: [(&str, &str); 12] = [
     (
         "Tool servers",
         "What agents call, and who may ask about it.",
+    ),
+    ("Tokens", "What an agent shows to a tool server."),
+    (
+        "Signing keys",
+        "What tokens, heads of the log of revocations and checkpoints are signed with.",
+    ),
+    (
+        "Revocations",
+        "What was stopped, for those who accept tokens by themselves.",
     ),
     ("Audit", "The record of all that happened."),
     ("Webhooks", "Addresses that are told of records."),

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::client::Client;
+use crate::command::token::Token;
 use crate::command::{self, Outcome};
 use crate::config::{self, Config, Environment, Flag};
 use crate::failure::Failure;
@@ -19,7 +20,7 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, approvals, delegations, users, sessions, keys, webhooks, resources, the audit trail or a whole tenant goes to a server \
+A command about agents, approvals, delegations, users, sessions, keys, tokens, webhooks, resources, the audit trail or a whole tenant goes to a server \
 (--url, or KAVACH_URL, else http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
@@ -127,7 +128,7 @@ enum ApiCommand {
     /// See, approve and deny what agents ask humans for
     #[command(subcommand)]
     Approval(command::approval::Approval),
-    /// Give an agent part of a human's or another agent's authority
+    /// Give an agent part of a human's or another agent's authority, or make a token of one's own for a tool server
     Delegate(command::delegate::Delegate),
     /// Read and revoke delegations
     #[command(subcommand)]
@@ -138,9 +139,15 @@ enum ApiCommand {
     /// Open, list and end sessions of humans
     #[command(subcommand)]
     Session(command::session::Session),
-    /// Create, read and revoke operator keys
+    /// Create, read and revoke operator keys, with which programs call the API (the keys that sign tokens: `keys`)
     #[command(subcommand)]
     Key(command::key::Key),
+    /// List, rotate and retire the keys that this server signs tokens with (operators' own keys: `key`)
+    #[command(subcommand)]
+    Keys(command::signing_keys::Keys),
+    /// Look at a token, or verify it as a tool server does
+    #[command(subcommand)]
+    Token(Token),
     /// Make, test, change and delete addresses that are told of records
     #[command(subcommand)]
     Webhook(command::webhook::Webhook),
@@ -235,6 +242,7 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             let config = loaded(&environment, &flags, output)?;
             host(&command, &config, &environment, output)
         }
+        Command::Api(ApiCommand::Token(Token::Inspect(inspect))) => inspect.run(output),
         Command::Api(command) => {
             let config = loaded(&environment, &flags, output)?;
             block_on(Threads::One, ask(command, &cli.global, &config, output))
@@ -302,11 +310,18 @@ fn host(
 }
 
 async fn ask(
-    command: ApiCommand,
+    mut command: ApiCommand,
     global: &Global,
     config: &Config,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    if let ApiCommand::Token(token) = &mut command {
+        let issuer = match global.database {
+            Some(_) => config.server()?.issuer,
+            None => config.client()?.url,
+        };
+        token.expect_issuer(&issuer);
+    }
     if matches!(command, ApiCommand::Events(_)) && global.database.is_some() {
         let message = "nothing happens in a database that no server holds: leave `--database` out, or read what is on \
                        record with `kavach audit query`";
@@ -368,6 +383,8 @@ async fn answer(
         ApiCommand::User(command) => command.run(client, output).await,
         ApiCommand::Session(command) => command.run(client, output).await,
         ApiCommand::Key(command) => command.run(client, output).await,
+        ApiCommand::Keys(command) => command.run(client, output).await,
+        ApiCommand::Token(command) => command.run(client, output).await,
         ApiCommand::Webhook(command) => command.run(client, output).await,
         ApiCommand::Resource(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,

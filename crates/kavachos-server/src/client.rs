@@ -69,6 +69,11 @@ impl Client {
         self.send(Method::GET, &query.on(path), None).await
     }
 
+    /// Reads what a command needs for its answer and does not print, so that any member may be asked for.
+    pub(crate) async fn look_up(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
+        self.sent(Method::GET, &query.on(path), None).await
+    }
+
     /// Creates a thing, or does something to one.
     pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
         self.send(Method::POST, path, body).await
@@ -169,6 +174,15 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
         self.check(&method, path)?;
+        self.sent(method, path, body).await
+    }
+
+    async fn sent(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)

@@ -19,6 +19,8 @@ pub(crate) mod moving;
 pub(crate) mod resource;
 pub(crate) mod serve;
 pub(crate) mod session;
+pub(crate) mod signing_keys;
+pub(crate) mod token;
 pub(crate) mod user;
 pub(crate) mod webhook;
 

@@ -306,6 +306,7 @@ fn settings(reading: &mut Reading<'_>) -> Settings {
     reading.count("delegations.max_children", &mut settings.children_per_grant);
     reading.seconds("delegations.ttl_seconds", &mut settings.delegation_ttl);
     reading.count("directory.max_entries", &mut settings.directory_entries);
+    reading.days("signing_keys.life_days", &mut settings.signing_key_life);
     settings.feed = reading
         .choice("feed.open", &value::FEEDS)
         .unwrap_or_default();

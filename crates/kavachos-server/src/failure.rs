@@ -38,6 +38,9 @@ pub(crate) enum Failure {
     /// A name stands for no thing, or for several.
     #[error("{0}")]
     Name(String),
+    /// A text is no token, or not one that this can be asked about. It is never repeated.
+    #[error("{0}")]
+    Token(String),
     /// The database cannot be used.
     #[error("{0}")]
     Database(String),

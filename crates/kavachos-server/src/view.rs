@@ -27,7 +27,8 @@ pub(crate) fn whole(thing: &Map<String, Value>) -> Vec<String> {
     pairs(&rows)
 }
 
-fn pairs(rows: &[(String, Vec<String>)]) -> Vec<String> {
+/// A line for each label and its value, further lines for values of several lines.
+pub(crate) fn pairs(rows: &[(String, Vec<String>)]) -> Vec<String> {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     let mut out = Vec::new();
     for (label, values) in rows {

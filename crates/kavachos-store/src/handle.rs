@@ -4,7 +4,8 @@ use kavachos_core::revocation::{Handle, HandleKind, Mark};
 
 #[cfg(feature = "postgres")]
 use crate::batch::Param;
-use crate::batch::Write;
+use crate::batch::{MAX_PARAMS, Write};
+use crate::row::{Query, Select};
 
 /// How long a stored handle is: its kind and 16 random bytes.
 pub(crate) const HANDLE_BYTES: usize = 17;
@@ -28,6 +29,22 @@ pub(crate) fn birth(write: &Write) -> Option<Mark> {
         }),
         _ => None,
     }
+}
+
+/// The generations at which these handles are; at most [`MAX_PARAMS`] of them.
+pub fn current(handles: &[Handle]) -> Select<(Handle, u64)> {
+    let names: Vec<String> = (1..=handles.len())
+        .map(|number| format!("?{number}"))
+        .collect();
+    let sql = format!(
+        "SELECT h.handle, h.generation FROM handles h WHERE h.handle IN ({})",
+        names.join(", ")
+    );
+    let query = Query::new(MAX_PARAMS, sql);
+    handles
+        .iter()
+        .fold(query, |query, handle| query.bind(*handle))
+        .of()
 }
 
 /// The bytes of a handle as they are stored: the kind, then the random part.

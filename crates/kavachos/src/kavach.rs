@@ -167,6 +167,7 @@ fn question(agent: &AgentId, request: Request) -> Result<Question> {
         on_behalf_of,
         request,
         presented: None,
+        shown: None,
     })
 }
 

@@ -281,6 +281,7 @@ async fn a_question_that_may_not_be_asked_leaves_a_record() -> Done {
     let spy = caller(&kavach, &key).await?;
     let question = Question {
         presented: None,
+        shown: None,
         agent: Some(other.id),
         on_behalf_of: None,
         request: kavachos::core::decide::Request {

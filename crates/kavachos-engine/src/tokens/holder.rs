@@ -114,6 +114,12 @@ impl Engine {
             .find(agent::delegate_of(giver, root, DELEGATE))
             .await?;
         let is_new = found.is_none();
+        if is_new && user.agents >= self.settings().agents_per_owner {
+            return Err(self.agent_limit());
+        }
+        if let (true, Owner::Agent(owner)) = (is_new, giver) {
+            self.refuse_too_many_owners(owner).await?;
+        }
         let id = found.as_ref().map_or_else(|| self.id(), |row| row.id);
         let life = self.life_of(ask, target);
         let grant = Ask {

@@ -7,6 +7,7 @@
 
 mod holder;
 mod mint;
+mod shown;
 mod target;
 
 use std::time::Duration;

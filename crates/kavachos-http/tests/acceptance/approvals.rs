@@ -150,6 +150,7 @@ async fn b24_of_64_calls_at_once_exactly_one_uses_the_approval() {
             cost: None,
         },
         presented: None,
+        shown: None,
     };
     let decided = join_all((0..64).map(|_| engine.authorize(&actor, &same))).await;
     let decided = decided

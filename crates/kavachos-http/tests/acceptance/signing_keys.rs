@@ -7,6 +7,7 @@ use kavachos_test::TestApp;
 use serde_json::{Value, json};
 
 const KEYS: &str = "/api/v1/signing-keys";
+const PUBLIC: [&str; 3] = ["jwks", "kavach-feed-keys", "kavach-checkpoint-keys"];
 
 async fn set(app: &TestApp, name: &str) -> Value {
     let reply = app
@@ -133,9 +134,53 @@ async fn keys_are_rotated_by_age() {
 #[tokio::test]
 async fn without_a_master_key_there_are_no_keys_and_the_answer_says_how_to_get_one() {
     let app = crate::setup().without_master_key().start().await;
-    let reply = app.anonymous().get("/.well-known/jwks.json").await;
-    assert_eq!((reply.status, reply.code()), (409, "conflict"));
-    assert!(reply.text.contains("kavach init"), "{reply}");
+    for path in PUBLIC.map(|name| format!("/.well-known/{name}.json")) {
+        let reply = app.anonymous().get(&path).await;
+        assert_eq!((reply.status, reply.code()), (409, "conflict"));
+        assert!(reply.text.contains("kavach init"), "{reply}");
+    }
+    let operator = app.operator();
+    assert_eq!(operator.get(KEYS).await.code(), "conflict");
+    for (act, body) in [
+        ("rotate", json!({ "purpose": "token" })),
+        ("retire", json!({ "kid": "A".repeat(43) })),
+    ] {
+        let reply = operator.post(&format!("{KEYS}/{act}"), body).await;
+        assert_eq!(reply.code(), "conflict", "{act}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_of_public_keys() {
+    let app = crate::start().await;
+    for path in PUBLIC.map(|name| format!("/.well-known/{name}.json?a=b")) {
+        assert_eq!(app.anonymous().get(&path).await.field(), "a");
+    }
+    let metadata = "/.well-known/oauth-authorization-server?a=b";
+    assert_eq!(app.anonymous().get(metadata).await.field(), "a");
+}
+
+#[tokio::test]
+async fn another_request_under_the_same_key_is_told() {
+    let app = crate::start().await;
+    let once = app.operator().header("Idempotency-Key", "k");
+    let kid = one(&app, "EdDSA", "next").await;
+    let other = one(&app, "ES256", "next").await;
+    for (act, first, second) in [
+        (
+            "rotate",
+            json!({ "purpose": "token" }),
+            json!({ "purpose": "feed" }),
+        ),
+        ("retire", json!({ "kid": kid }), json!({ "kid": other })),
+    ] {
+        let path = format!("{KEYS}/{act}");
+        once.post(&path, first).await.expect(200);
+        assert_eq!(
+            once.post(&path, second).await.code(),
+            "idempotency_mismatch"
+        );
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 const DELEGATE: &str = "/api/v1/delegate";
 const TOOLS: &str = "https://tools.example.com/mcp";
 
-async fn register(app: &TestApp, policy: Value) {
+/// Registers a tool server; its key.
+async fn register(app: &TestApp, policy: Value) -> String {
     let mut server = json!({
         "audience": TOOLS, "name": "tools", "party": "first", "kind": "kavach",
         "scopes": [{ "name": "tools:call:*", "description": "call tools" }],
@@ -24,10 +25,12 @@ async fn register(app: &TestApp, policy: Value) {
     for (name, value) in policy.as_object().unwrap() {
         server[name] = value.clone();
     }
-    app.operator()
+    let made = app
+        .operator()
         .post("/api/v1/resources", server)
         .await
         .expect(201);
+    made.text_at("/data/token").to_owned()
 }
 
 /// A tool server, a human, an orchestrator that may call every tool, and a researcher that may search.
@@ -141,6 +144,106 @@ async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
     assert_eq!(reply.text_at("/data/tokenType"), "Bearer");
     // The registered scope is wider, so a server that looks at scopes alone is told nothing.
     assert_eq!(reply.text_at("/data/scope"), "kavach:limited");
+}
+
+/// A tool server's own question about a call that came with a token.
+async fn decide(app: &TestApp, key: &str, token: &str, tool: &str) -> Reply {
+    let resource = format!("tools:call:{tool}");
+    let question = json!({ "token": token, "action": "call", "resource": resource });
+    app.call(key).post("/api/v1/authorize", question).await
+}
+
+#[tokio::test]
+async fn a_tool_server_asks_about_a_token_and_only_what_the_token_carries_counts() {
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    let user = app.user().await;
+    let limited = may_under(&["*"], "tools:call:*", json!({ "maxCallsPerHour": 2 }));
+    let agent = app.agent(&user, limited).await;
+    let token = ask(&app, &agent.key, own(&agent)).await.expect(200);
+    let token = token.text_at("/data/token");
+    decide(&app, &server, token, "search")
+        .await
+        .decided("allowed");
+    // What the agent may do, and this token not.
+    decide(&app, &server, token, "fetch")
+        .await
+        .decided("permission_denied");
+    app.decide(&agent.id, "call", "tools:call:fetch")
+        .await
+        .decided("allowed");
+    // The rate of the grant counts over all its tokens and calls.
+    decide(&app, &server, token, "search")
+        .await
+        .decided("rate_limited");
+    let records = app.audit("kind=decision").await;
+    assert_eq!(records.len(), 4);
+    app.operator()
+        .post(&format!("/api/v1/agents/{}/rotate", agent.id), json!({}))
+        .await
+        .expect(201);
+    decide(&app, &server, token, "search")
+        .await
+        .decided("key_revoked");
+}
+
+#[tokio::test]
+async fn nobody_but_its_tool_server_asks_about_a_token_and_none_about_another_agent() {
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    let agent = app
+        .agent(&app.user().await, may(&["*"], "tools:call:*"))
+        .await;
+    let token = ask(&app, &agent.key, own(&agent)).await.expect(200);
+    let token = token.text_at("/data/token").to_owned();
+    let other = register(&app, json!({ "audience": "https://other.example.com" })).await;
+    assert_eq!(
+        decide(&app, &other, &token, "search").await.field(),
+        "token"
+    );
+    assert_eq!(
+        decide(&app, &agent.key, &token, "search").await.code(),
+        "forbidden"
+    );
+    assert_eq!(
+        decide(&app, app.operator_key(), &token, "search")
+            .await
+            .code(),
+        "forbidden"
+    );
+    let mut forged = token.clone();
+    let other_digit = if token.as_bytes()[60] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
+    forged.replace_range(60..61, other_digit);
+    assert_eq!(
+        decide(&app, &server, &forged, "search").await.field(),
+        "token"
+    );
+    let both = json!({ "token": token, "agentId": agent.id, "action": "call", "resource": "tools:call:search" });
+    assert_eq!(
+        app.call(&server)
+            .post("/api/v1/authorize", both.clone())
+            .await
+            .field(),
+        "token"
+    );
+    let batch = json!({ "requests": [{ "token": token, "action": "call", "resource": "tools:call:search" }] });
+    let batch = app
+        .call(&server)
+        .post("/api/v1/authorize/batch", batch)
+        .await;
+    assert_eq!(batch.field(), "requests[0].token");
+    // The twin, and the end of its time.
+    decide(&app, &server, &token, "search")
+        .await
+        .decided("allowed");
+    app.clock().advance(Duration::from_secs(300));
+    decide(&app, &server, &token, "search")
+        .await
+        .decided("key_expired");
 }
 
 #[tokio::test]
@@ -471,4 +574,44 @@ async fn without_a_master_key_no_token_is_made_and_the_answer_says_why() {
     let reply = ask(&app, &agent.key, own(&agent)).await;
     assert_eq!((reply.status, reply.code()), (409, "conflict"));
     assert!(reply.text.contains("kavach init"), "{reply}");
+}
+
+#[tokio::test]
+async fn agents_and_grants_for_tokens_count_like_all_others() {
+    let few_agents = crate::setup()
+        .settings(|settings| settings.agents_per_owner = 0)
+        .start()
+        .await;
+    let few_grants = crate::setup()
+        .settings(|settings| settings.grants_per_agent = 1)
+        .start()
+        .await;
+    for (app, earlier, code) in [
+        (few_agents, 0, "agent_limit_exceeded"),
+        (few_grants, 1, "grant_limit_exceeded"),
+    ] {
+        register(&app, json!({})).await;
+        let session = app.session(&app.user().await).await;
+        for _ in 0..earlier {
+            ask(&app, &session.token, search()).await.expect(200);
+        }
+        let reply = ask(&app, &session.token, search()).await;
+        assert_eq!((reply.status, reply.code()), (422, code));
+    }
+}
+
+#[tokio::test]
+async fn below_the_deepest_grant_there_is_no_agent_for_tokens_but_a_token_for_the_agent_itself() {
+    let app = crate::start().await;
+    register(&app, json!({})).await;
+    let user = app.user().await;
+    let flat = json!({ "maxDepth": 0 });
+    let agent = app
+        .agent_with(&user, may(&["*"], "tools:call:*"), flat)
+        .await;
+    let reply = ask(&app, &agent.key, search()).await;
+    assert_eq!((reply.status, reply.code()), (422, "depth_exceeded"));
+    ask(&app, &agent.key, own(&agent)).await.expect(200);
+    let stranger = app.anonymous().post(DELEGATE, search()).await;
+    assert_eq!((stranger.status, stranger.code()), (401, "unauthenticated"));
 }

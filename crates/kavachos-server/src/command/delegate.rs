@@ -1,4 +1,6 @@
 //! `kavach delegate` and `kavach delegation`: authority handed on, read and taken back.
+//!
+//! With `--audience`, authority is handed on as a token for one tool server, which has a route of its own.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -28,14 +30,43 @@ const MEMBERS: [&str; 13] = [
 ];
 const COLUMNS: [&str; 6] = ["id", "from", "to", "status", "permissions", "expiresAt"];
 
+const TOKEN_MEMBERS: [&str; 7] = [
+    "id",
+    "agent",
+    "audience",
+    "scope",
+    "expiresAt",
+    "tokenType",
+    "token",
+];
+
+/// What the help says at its end.
+const EXAMPLES: &str = "\
+Examples:
+  kavach delegate --from orchestrator --to researcher --allow 'call tools:call:search' --reason 'find sources' --ttl 10m
+  KAVACH_KEY_FILE=agent.key kavach delegate --audience https://tools.example.com --reason 'find sources' --only token";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Delegate {
     /// Who gives: a human or an agent, by id, e-mail address, `provider:id` or an agent's name
-    #[arg(long, value_name = "GIVER")]
-    from: String,
+    #[arg(long, value_name = "GIVER", required_unless_present = "audience")]
+    from: Option<String>,
     /// The agent that receives, by id or name
-    #[arg(long, value_name = "AGENT")]
-    to: String,
+    #[arg(long, value_name = "AGENT", required_unless_present = "audience")]
+    to: Option<String>,
+    /// Make a token for this tool server of what the caller itself holds, instead of a delegation; KAVACH_KEY is then the
+    /// key of an agent, or a human's session
+    #[arg(long, value_name = "URL", conflicts_with_all = ["from", "to", "expires_at", "max_depth", "guards", "parent"])]
+    audience: Option<String>,
+    /// Of a token: a scope of the tool server, as in `mcp:github:*`; may be given several times [default: the tool
+    /// server's own default]
+    #[arg(long = "scope", value_name = "SCOPE", requires = "audience", value_delimiter = ',', conflicts_with_all = ["from", "to", "allow", "permission"])]
+    scopes: Vec<String>,
+    /// Of a token: which of the caller's agents will show it, by id or name [default: an agent that
+    /// exists for such tokens alone]
+    #[arg(long, value_name = "AGENT", requires = "audience", conflicts_with_all = ["from", "to"])]
+    agent: Option<String>,
     #[command(flatten)]
     permissions: Permissions,
     /// How long it lasts, as in `15m`
@@ -92,15 +123,49 @@ impl Delegate {
         client: &Client,
         output: &mut Output,
     ) -> Result<Outcome, Failure> {
-        output.record(&self.send(client).await?, &MEMBERS);
+        match (&self.audience, &self.from, &self.to) {
+            (Some(_), ..) => output.record(&self.token(client).await?, &TOKEN_MEMBERS),
+            (None, Some(from), Some(to)) => {
+                let from = names::owner(client, from).await?;
+                let to = names::agent(client, to).await?;
+                output.record(&self.delegation(client, from, to).await?, &MEMBERS);
+            }
+            (None, ..) => {
+                let message = "say who gives and who receives, with `--from` and `--to`, or for which tool server a token \
+                               is, with `--audience`";
+                return Err(Failure::Usage(message.to_owned()));
+            }
+        }
         Ok(Outcome::Done)
     }
 
-    async fn send(self, client: &Client) -> Result<Answer, Failure> {
+    /// A token for one tool server.
+    async fn token(self, client: &Client) -> Result<Answer, Failure> {
+        let agent = match &self.agent {
+            Some(agent) => Some(names::agent(client, agent).await?),
+            None => None,
+        };
+        let scopes = (!self.scopes.is_empty()).then_some(self.scopes);
+        let body = Members::default()
+            .with("audience", self.audience)
+            .with("agent", agent)
+            .with("scopes", scopes)
+            .with("permissions", self.permissions.list())
+            .with("ttlSeconds", self.ttl)
+            .with("reason", Some(self.reason));
+        client.post("/api/v1/delegate", Some(&body.object())).await
+    }
+
+    async fn delegation(
+        self,
+        client: &Client,
+        from: String,
+        to: String,
+    ) -> Result<Answer, Failure> {
         let permissions = self.permissions.required()?;
         let body = Members::default()
-            .with("from", Some(names::owner(client, &self.from).await?))
-            .with("to", Some(names::agent(client, &self.to).await?))
+            .with("from", Some(from))
+            .with("to", Some(to))
             .with("permissions", Some(permissions))
             .with("ttlSeconds", self.ttl)
             .with("expiresAt", self.expires_at)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::layer::Layers;
 use super::problem::Problem;
-use super::setting::{Form, find};
+use super::setting::{DAY_SECONDS, Form, find};
 use super::value;
 
 /// Reads settings and gathers what is wrong with them.
@@ -71,6 +71,13 @@ impl<'a> Reading<'a> {
         let mut seconds = place.as_secs();
         self.count(key, &mut seconds);
         *place = Duration::from_secs(seconds);
+    }
+
+    /// The same for a length of time in days.
+    pub(super) fn days(&mut self, key: &'static str, place: &mut Duration) {
+        let mut days = place.as_secs() / DAY_SECONDS;
+        self.count(key, &mut days);
+        *place = Duration::from_secs(days.saturating_mul(DAY_SECONDS));
     }
 
     fn noted<T>(&mut self, read: Result<Option<T>, Problem>) -> Option<T> {

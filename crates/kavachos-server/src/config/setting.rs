@@ -8,6 +8,8 @@ use kavachos_http::Options;
 use super::value::{self, Connections, Listen};
 use super::{DATABASE, DEFAULT_URL};
 
+/// How many seconds a day has.
+pub(super) const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// What the names of our variables begin with.
 pub(super) const PREFIX: &str = "KAVACH_";
 /// How many characters may differ for a name to be taken for a misspelt one.
@@ -22,6 +24,8 @@ const MAX_CONNECTIONS: u64 = 1_000_000;
 const MAX_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest life of a delegation that may be set as the usual one: ten years.
 const MAX_DELEGATION_TTL: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+/// The longest that a key may be told to sign before the next one does, in days: a year.
+const MAX_SIGNING_KEY_DAYS: u64 = 365;
 /// How the address of a server begins.
 const HTTP: &str = "^[Hh][Tt][Tt][Pp][Ss]?://";
 
@@ -235,6 +239,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     .up_to(MAX_DELEGATION_TTL.as_secs())
     .or(|| seconds(Settings::default().delegation_ttl)),
     Setting::new(
+        "signing_keys.life_days",
+        "KAVACH_SIGNING_KEY_LIFE_DAYS",
+        "how long a key signs before the next one does by itself",
+    )
+    .up_to(MAX_SIGNING_KEY_DAYS)
+    .or(|| days(Settings::default().signing_key_life)),
+    Setting::new(
         "import.max_bytes",
         "KAVACH_IMPORT_MAX_BYTES",
         "the largest file that `POST /api/v1/import` takes",
@@ -268,6 +279,10 @@ pub(super) static SETTINGS: &[Setting] = &[
 
 fn seconds(time: Duration) -> String {
     time.as_secs().to_string()
+}
+
+fn days(time: Duration) -> String {
+    (time.as_secs() / DAY_SECONDS).to_string()
 }
 
 /// The setting with this key.

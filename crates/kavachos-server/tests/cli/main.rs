@@ -39,4 +39,6 @@ mod support;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod webhooks;

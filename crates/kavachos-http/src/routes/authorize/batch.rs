@@ -13,7 +13,7 @@ use crate::body;
 use crate::call::AnyKeyCall;
 use crate::operation::{About, Caller, Operation};
 use crate::reply::{Data, Reply, json};
-use crate::routes::authorize::{Answer, Ask, answer, question};
+use crate::routes::authorize::{Answer, Ask, answer, plain};
 use crate::state::State;
 
 #[derive(Deserialize, JsonSchema)]
@@ -59,7 +59,7 @@ fn questions(asks: Vec<Object<Ask>>, actor: &Actor) -> Result<Vec<(Actor, Questi
     // One more than there may be, for the engine to refuse.
     let asks = asks.into_iter().take(MAX_QUESTIONS + 1).enumerate();
     asks.map(|(index, Object(ask))| {
-        let (question, actor) = question(ask, actor.clone())
+        let (question, actor) = plain(ask, actor.clone())
             .map_err(|error| error.within(&format!("requests[{index}]")))?;
         Ok((actor, question))
     })

@@ -13,7 +13,7 @@ use kavachos_core::invalid::Invalid;
 use kavachos_core::json::Object;
 use kavachos_core::resource::Resource;
 use kavachos_engine::actor::{Actor, Caller, Scope};
-use kavachos_engine::{Decision, Question};
+use kavachos_engine::{Decision, Engine, Error, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,6 +38,10 @@ pub(crate) struct Ask {
     /// The human for whom, where the agent acts for several.
     #[serde(rename = "for")]
     pub(crate) on_behalf_of: Option<UserId>,
+    /// The token that the call came with, from the tool server that it is for: agent and human come from it, and only its
+    /// grants count.
+    #[schemars(length(min = 1, max = kavachos_core::token::MAX_TOKEN_BYTES))]
+    pub(crate) token: Option<String>,
     /// To do what.
     pub(crate) action: Action,
     /// To what.
@@ -124,7 +128,7 @@ pub(crate) async fn handle(
     AnyKeyCall(actor): AnyKeyCall,
     body::Question(ask): body::Question<Ask>,
 ) -> Reply<Decided> {
-    let (question, actor) = question(ask, actor)?;
+    let (question, actor) = question(&state.engine, ask, actor).await?;
     let decision = state.engine.authorize(&actor, &question).await?;
     state.metrics.decided(&decision);
     let mut response = json(StatusCode::OK, &Data::of(answer(&decision)))?;
@@ -135,7 +139,33 @@ pub(crate) async fn handle(
 
 /// An agent states nothing about its own call but what it wants to do: the address is the peer's, a cost is not its
 /// to name. Operators and tool servers speak of a call that somebody else made, so their own address says nothing.
-pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
+pub(crate) async fn question(
+    engine: &Engine,
+    mut ask: Ask,
+    actor: Actor,
+) -> Result<(Question, Actor), Error> {
+    let Some(token) = ask.token.take() else {
+        return Ok(plain(ask, actor)?);
+    };
+    if ask.agent_id.is_some() || ask.on_behalf_of.is_some() {
+        let message = "says agent and human itself; leave out `agentId` and `for`";
+        return Err(Invalid::at("token", message).into());
+    }
+    let leaf = engine.shown_token(&actor, &token).await?;
+    ask.agent_id = leaf.authority.agent();
+    let (question, actor) = plain(ask, actor)?;
+    let shown = Some(leaf);
+    Ok((Question { shown, ..question }, actor))
+}
+
+/// A question without a token.
+pub(crate) fn plain(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Invalid> {
+    if ask.token.is_some() {
+        return Err(Invalid::at(
+            "token",
+            "is asked about one at a time, with `POST /api/v1/authorize`",
+        ));
+    }
     let ip = match &actor.caller {
         Caller::Agent(_) => {
             if ask.context.is_some() {
@@ -176,6 +206,7 @@ pub(crate) fn question(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), 
             on_behalf_of: ask.on_behalf_of,
             request,
             presented: None,
+            shown: None,
         },
         actor,
     ))

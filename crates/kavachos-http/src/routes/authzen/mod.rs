@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::routes::authorize::{Ask, Context, Why, question, why};
+use crate::routes::authorize::{Ask, Context, Why, plain, why};
 
 /// The members of one evaluation. They are read one by one, so that those of a list can have defaults.
 pub(crate) const MEMBERS: [&str; 4] = ["subject", "action", "resource", "context"];
@@ -110,6 +110,7 @@ fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> 
         .parse()
         .map_err(|error: Invalid| Invalid::at("resource", error.message()))?;
     let ask = Ask {
+        token: None,
         agent_id: Some(subject.id),
         on_behalf_of: subject.properties.0.on_behalf_of,
         action: action.name,
@@ -121,6 +122,6 @@ fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> 
             user_agent: context.user_agent,
         })),
     };
-    let (question, actor) = question(ask, actor)?;
+    let (question, actor) = plain(ask, actor)?;
     Ok((actor, question))
 }

@@ -8,7 +8,7 @@ use crate::body;
 use crate::call::Call;
 use crate::operation::{About, Caller, Operation};
 use crate::reply::{Data, Reply, data};
-use crate::routes::authorize::{Ask, question};
+use crate::routes::authorize::{Ask, plain};
 use crate::state::State;
 
 pub(crate) fn operation() -> Operation {
@@ -27,6 +27,6 @@ pub(crate) async fn handle(
     Call(actor): Call,
     body::Question(ask): body::Question<Ask>,
 ) -> Reply<Data<DryRun>> {
-    let (question, actor) = question(ask, actor)?;
+    let (question, actor) = plain(ask, actor)?;
     data(&state.engine.dry_run(&actor, &question).await?)
 }

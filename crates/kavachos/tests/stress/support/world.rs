@@ -197,6 +197,7 @@ impl World {
     pub(crate) fn decide(&self, agent: &str, resource: &str) -> Result<Decision> {
         let question = Question {
             presented: None,
+            shown: None,
             agent: Some(agent.parse().unwrap()),
             on_behalf_of: None,
             request: kavachos::core::decide::Request {
