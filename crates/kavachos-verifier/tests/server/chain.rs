@@ -8,25 +8,12 @@ use kavachos_test::Reply;
 use kavachos_verifier::{Clock, Reading, SystemClock};
 use tokio::time::timeout;
 
+use crate::process::{LONGEST, until};
 use crate::tool::Tool;
 use crate::world::{TOOLS, World};
 
-/// What takes longer hangs. No promise is measured by it.
-const LONGEST: Duration = Duration::from_secs(30);
-
 async fn tool(world: &World) -> Tool {
     Tool::of(world.verifier().build().await.unwrap()).await
-}
-
-/// Waits until this holds; each look lets others go on.
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let wait = async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let waited = timeout(LONGEST, wait).await;
-    waited.unwrap_or_else(|_| panic!("{what} did not come within {LONGEST:?}"));
 }
 
 /// Calls until the answer has this status.

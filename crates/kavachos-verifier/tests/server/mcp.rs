@@ -3,6 +3,7 @@
 use kavachos_test::{Call, Client, Reply, Server};
 use serde_json::{Value, json};
 
+use crate::process::LONGEST;
 use crate::world::{TOOLS, World};
 
 #[expect(dead_code, reason = "its `main` is for whoever runs it")]
@@ -107,7 +108,6 @@ async fn a_killed_agent_is_not_even_told_which_tools_there_are() {
             }
         }
     };
-    let longest = std::time::Duration::from_secs(30);
-    let refused = tokio::time::timeout(longest, refused).await.unwrap();
+    let refused = tokio::time::timeout(LONGEST, refused).await.unwrap();
     refused.refused(401, "revoked");
 }
