@@ -26,7 +26,7 @@ pub(crate) fn operation() -> Operation {
         id: "rotateSigningKeys",
         tag: "Signing keys",
         summary: "Have the next keys of a purpose sign",
-        text: "Those before them stay published for 20 minutes, until everything that they signed is over. It happens by itself every 30 days. Answers with the keys of this purpose that are published.",
+        text: "Those before them stay published for 20 minutes, until everything that they signed is over. It happens by itself every 30 days, unless set otherwise. Answers with the keys of this purpose that are published.",
         callers: &[Caller::Operator(Scope::ConfigWrite)],
     };
     Operation::post("/api/v1/signing-keys/rotate", ABOUT, handle).refusing(&[Refusal::Conflict])
