@@ -73,6 +73,24 @@ async fn without_a_token_or_with_one_for_another_tool_server_nothing_passes() {
 }
 
 #[tokio::test]
+async fn a_rate_is_counted_by_the_server_which_is_asked_about_it_alone() {
+    let world = World::start().await;
+    let tool = tool(&world).await;
+    let token = world.token_for_one_call().await;
+    tool.call(&token, "fetch").await.expect(200);
+    let second = tool.call(&token, "fetch").await;
+    let second = second.refused(429, "rate_limited");
+    assert!(!second.header("retry-after").is_empty());
+    assert_eq!(tool.verifier.stats().asked, 2);
+    // The twin: without a rate nobody is asked, and nothing is counted.
+    let unlimited = world.token().await;
+    for _ in 0..3 {
+        tool.search(&unlimited).await.expect(200);
+    }
+    assert_eq!(tool.verifier.stats().asked, 2);
+}
+
+#[tokio::test]
 async fn a_killed_parent_stops_the_next_call_of_its_child() {
     let world = World::start().await;
     let tool = tool(&world).await;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener as Port};
 
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_test::kavachos::{Kavach, NewKey};
-use kavachos_test::{Call, Client, Reply, TestAgent, may};
+use kavachos_test::{Call, Client, Reply, TestAgent, may, may_under};
 use kavachos_verifier::{Builder, Verifier};
 use serde_json::{Value, json};
 
@@ -99,6 +99,24 @@ impl World {
         });
         let researcher = self.call(&self.researcher.key);
         let reply: Reply = researcher.post("/api/v1/delegate", wanted).await;
+        reply.expect(200).text_at("/data/token").to_owned()
+    }
+
+    /// A token to fetch, of an agent of the human that may do so once in an hour.
+    pub(crate) async fn token_for_one_call(&self) -> String {
+        let once = may_under(
+            &["call"],
+            "tools:call:fetch",
+            json!({ "maxCallsPerHour": 1 }),
+        );
+        let new = json!({ "ownerId": self.user, "name": "fetcher", "type": "autonomous", "permissions": once });
+        let made = self.operator().post("/api/v1/agents", new).await;
+        let fetcher = TestAgent::of(&made.expect(201));
+        let wanted = json!({
+            "agent": fetcher.id, "audience": TOOLS, "reason": "fetch", "permissions": once,
+        });
+        let fetcher = self.call(&fetcher.key);
+        let reply: Reply = fetcher.post("/api/v1/delegate", wanted).await;
         reply.expect(200).text_at("/data/token").to_owned()
     }
 
