@@ -285,7 +285,9 @@ impl Asked<'_> {
 
     /// The agent, if it is known to be the one that is denied.
     fn shows_its_key(&self) -> Option<AgentId> {
-        self.key().map(|key| key.agent)
+        let shown = self.question.shown.as_ref();
+        let by_key = self.key().map(|key| key.agent);
+        by_key.or_else(|| shown?.authority.agent())
     }
 }
 

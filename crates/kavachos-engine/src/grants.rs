@@ -595,7 +595,9 @@ fn parent_path<'a>(facts: &'a Facts, ask: &Ask, now: Timestamp) -> Result<&'a Pa
 /// The marks of every grant and giver on a path, and of its human.
 pub(crate) fn path_marks(path: &Path) -> impl Iterator<Item = Mark> {
     let hops = path.hops.iter().flat_map(|hop| {
-        std::iter::once(hop.grant.mark).chain(hop.giver.iter().map(|giver| giver.mark))
+        let givers = hop.giver.iter().map(|giver| giver.mark);
+        let humans = hop.giver_user.iter().map(|user| user.mark);
+        std::iter::once(hop.grant.mark).chain(givers).chain(humans)
     });
     hops.chain([path.user.mark])
 }

@@ -451,8 +451,9 @@ impl Engine {
     async fn kill_human(&self, batch: &mut Batch, human: &UserRow) -> Result<()> {
         let now = self.now();
         let (given, count) = grant::given_by(human.id, now, MAX_GRANTS_RAISED);
-        let given = self.store().list(given).await?;
+        // Counted first: one that is given between the two is a conflict, and is never missed.
         let (count,) = self.store().find(count).await?.unwrap_or_default();
+        let given = self.store().list(given).await?;
         batch.kills.push(raised(human.mark));
         batch
             .kills

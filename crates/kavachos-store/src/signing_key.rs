@@ -135,12 +135,13 @@ pub fn retire(kid: String, until: Timestamp) -> Write {
     .bind(until)
 }
 
-/// The keys that are in use or were published at this time or later, oldest first.
+/// The keys that are in use or were published at this time or later: those in use first, then the newest.
 pub fn published(since: Timestamp) -> Select<SigningKeyRow> {
     Query::new(
         MAX_LISTED,
         format!(
-            "{COLUMNS} WHERE k.state <> 'retired' OR k.published_until > ?1 ORDER BY k.created_at, k.kid LIMIT {MAX_LISTED}"
+            "{COLUMNS} WHERE k.state <> 'retired' OR k.published_until > ?1 ORDER BY CASE WHEN k.state = 'retired' THEN 1 ELSE 0 END, k.created_at DESC, k.kid \
+             LIMIT {MAX_LISTED}"
         ),
     )
     .bind(since)

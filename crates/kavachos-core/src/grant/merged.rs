@@ -9,6 +9,8 @@ use crate::permission::{Permission, PermissionSet, implies};
 
 /// In how many ways one permission may be merged: by each hop several of its permissions can permit it.
 const MAX_WAYS: usize = 16;
+/// How many permissions of one hop are tried for one that is asked. Fewer permit less, never more.
+const MAX_TRIED: usize = 64;
 
 /// A part of what a path permits, with the constraints of all its hops.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +79,10 @@ impl Path {
 /// The ways in which a permission, merged so far, passes one more set.
 fn through(ways: &[Constraints], asked: &Permission, set: &PermissionSet) -> Vec<Constraints> {
     let mut merged: Vec<Constraints> = Vec::new();
-    for permission in set.covering(asked) {
+    for permission in set.covering(asked).take(MAX_TRIED) {
+        if merged.len() == MAX_WAYS {
+            break;
+        }
         let free = Constraints::default();
         let theirs = permission.constraints().unwrap_or(&free);
         for way in ways.iter().filter_map(|way| way.and(theirs)) {

@@ -9,7 +9,7 @@ mod change;
 mod ring;
 
 use kavachos_core::time::Timestamp;
-use kavachos_core::token::{Algorithm, KeySet, PublicKey};
+use kavachos_core::token::{Algorithm, KeySet, MAX_KEYS, PublicKey};
 use kavachos_store::signing_key::{self, KeyState, SigningKeyRow};
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ pub struct SigningKey {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "PublishedKeys"))]
 pub struct Published {
-    /// Oldest first.
+    /// Those in use first, then the newest.
     pub keys: Vec<SigningKey>,
 }
 
@@ -117,6 +117,8 @@ impl Engine {
         let now = self.now();
         let ring = self.ring().await?;
         let keys = ring.of(purpose).filter(|key| key.is_published(now));
+        // Those in use come first; of very many retired ones the oldest are left out.
+        let keys = keys.take(MAX_KEYS);
         KeySet::new(keys.map(|key| key.public.clone()))
             .map_err(|error| Error::Internal(error.to_string()))
     }

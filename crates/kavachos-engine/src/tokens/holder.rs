@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
 use kavachos_core::grant::{Grant, Hop, Path, choose_parent};
 use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::principal::{Owner, Status};
+use kavachos_core::principal::{Agent, Owner, Status};
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::agent::{self, AgentRow};
@@ -53,6 +54,7 @@ impl Engine {
         agent: AgentId,
         asked: &PermissionSet,
     ) -> Result<Held> {
+        refuse_counted(asked)?;
         let mut reads = actor.reads();
         if actor.agent().is_some() {
             reads.extend(self.require_live_key(actor, agent_of(actor, agent)).await?);
@@ -75,7 +77,7 @@ impl Engine {
             path: path.clone(),
             key: None,
             others: facts.owners.iter().map(|owner| owner.mark).collect(),
-            ends: live.expires_at,
+            ends: ends_of(path, std::iter::once(live).chain(&facts.owners)),
             owners: facts.owners.iter().map(|owner| owner.id).collect(),
             agents,
             batch: Batch {
@@ -254,7 +256,6 @@ impl Above {
         };
         let giver = facts.as_ref().and_then(|facts| facts.agent.clone());
         let owners = facts.map_or_else(Vec::new, |facts| facts.owners);
-        let ends = giver.as_ref().and_then(|giver| giver.expires_at);
         let above = giver.into_iter().chain(owners.iter().cloned()).collect();
         path.hops.push(Hop {
             grant: grant_of(planned),
@@ -264,11 +265,11 @@ impl Above {
         let mut agents = givers(&path);
         agents.push(to);
         Held {
+            ends: ends_of(&path, &owners),
             path,
             agents,
             key: None,
             others: owners.iter().map(|owner| owner.mark).collect(),
-            ends,
             owners: owners.iter().map(|owner| owner.id).collect(),
             batch: Batch::default(),
         }
@@ -299,6 +300,37 @@ impl Held {
 
 fn agent_of(actor: &Actor, agent: AgentId) -> AgentId {
     actor.agent().unwrap_or(agent)
+}
+
+/// When the first of these agents ends, or of those that give on the path and their owners.
+fn ends_of<'a>(path: &'a Path, agents: impl IntoIterator<Item = &'a Agent>) -> Option<Timestamp> {
+    let givers = path.hops.iter().flat_map(|hop| &hop.giver);
+    agents
+        .into_iter()
+        .chain(givers)
+        .filter_map(|agent| agent.expires_at)
+        .min()
+}
+
+/// Refuses what only a grant can keep: a counter and a human's answer hang on grants, and a token has none of its own.
+fn refuse_counted(asked: &PermissionSet) -> Result<()> {
+    let counted = |constraints: &Constraints| {
+        constraints.rate().is_some()
+            || constraints.budget().is_some()
+            || constraints.approval().is_some()
+    };
+    if asked
+        .iter()
+        .any(|permission| permission.constraints().is_some_and(counted))
+    {
+        return Err(Invalid::at(
+            "permissions",
+            "a rate, a budget or an approval is kept by a grant: leave `agent` out, or delegate first; those of the chain \
+             hold anyway",
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// The agents that give on, from the human down: of each hop but the first.

@@ -110,7 +110,7 @@ impl Engine {
             permissions: merged.permissions,
             guards: merged.guards,
             epoch: self.head().epoch,
-            marks: marks(held, first),
+            marks: marks((target, held), first)?,
             // What people write is not for others' servers.
             reason: if first {
                 ask.reason.clone()
@@ -216,9 +216,19 @@ fn chain(held: &Held) -> Vec<Hop> {
 }
 
 /// What kills a token beside its hops. A third party learns no handle of a human.
-fn marks(held: &Held, first: bool) -> Vec<Mark> {
+///
+/// # Errors
+/// A human is in the middle of the chain, whom a third party's tool server could not hear of.
+fn marks((target, held): (&Target, &Held), first: bool) -> Result<Vec<Mark>> {
     use kavachos_core::revocation::HandleKind;
     let path = &held.path;
+    if !first && path.hops.iter().any(|hop| hop.giver_user.is_some()) {
+        return Err(Error::NotNarrower(Invalid::at(
+            "audience",
+            "the chain goes through another human's agent, and others' tool servers hear of no human: ask for a tool \
+             server of your own",
+        )));
+    }
     let others = path.hops.iter().flat_map(|hop| {
         let owners = hop.giver.iter().skip(1).map(|agent| agent.mark);
         owners.chain(hop.giver_user.iter().map(|user| user.mark))
@@ -228,6 +238,7 @@ fn marks(held: &Held, first: bool) -> Vec<Mark> {
         .into_iter()
         .chain(held.others.iter().copied())
         .chain(root)
+        .chain([target.mark])
         .chain(others);
     let mut marks: Vec<Mark> = Vec::new();
     for mark in all {
@@ -240,7 +251,7 @@ fn marks(held: &Held, first: bool) -> Vec<Mark> {
             marks.push(mark);
         }
     }
-    marks
+    Ok(marks)
 }
 
 fn resources(set: &PermissionSet, most: usize) -> Value {

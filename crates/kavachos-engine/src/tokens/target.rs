@@ -16,6 +16,9 @@ use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
+/// The most permissions of one token: more would not fit one, and each is merged along the whole chain.
+const MAX_ASKED: usize = 64;
+
 /// A tool server, and the permissions that a token for it is to carry.
 pub(super) struct Target {
     pub(super) id: ToolServerId,
@@ -33,6 +36,11 @@ impl Engine {
         let scopes: RegisteredScopes = compile::stored("scopes", &row.scopes)?;
         let policy: TokenPolicy = compile::stored("policy", &row.policy)?;
         let asked = asked(&ask.wanted, &policy)?;
+        if asked.iter().count() > MAX_ASKED {
+            let message =
+                format!("a token carries at most {MAX_ASKED} permissions; ask for several tokens");
+            return Err(Invalid::at("permissions", message).into());
+        }
         scopes.covered().covers_all(&asked).map_err(|error| {
             let message = format!("this tool server has no scope for it: {}", error.message());
             Error::NotNarrower(Invalid::at("scopes", message))

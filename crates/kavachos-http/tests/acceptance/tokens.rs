@@ -615,3 +615,95 @@ async fn below_the_deepest_grant_there_is_no_agent_for_tokens_but_a_token_for_th
     let stranger = app.anonymous().post(DELEGATE, search()).await;
     assert_eq!((stranger.status, stranger.code()), (401, "unauthenticated"));
 }
+
+/// Counters and approvals hang on grants: a token with its own would be one that nobody counts.
+#[tokio::test]
+async fn what_only_a_grant_can_keep_is_asked_of_a_grant() {
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    let user = app.user().await;
+    let agent = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    for constraint in [
+        json!({ "requireApproval": true }),
+        json!({ "maxCallsPerHour": 1 }),
+        json!({ "budget": { "amount": 1, "unit": "calls" } }),
+    ] {
+        let permissions = may_under(&["call"], "tools:call:search", constraint);
+        let mut body = json!({ "audience": TOOLS, "permissions": permissions, "reason": "r", "agent": agent.id });
+        assert_eq!(
+            ask(&app, &agent.key, body.clone()).await.field(),
+            "permissions"
+        );
+        // The twin: a grant of its own keeps it.
+        body.as_object_mut().unwrap().remove("agent");
+        let token = ask(&app, &agent.key, body).await.expect(200);
+        let token = token.text_at("/data/token").to_owned();
+        let first = decide(&app, &server, &token, "search").await;
+        let second = decide(&app, &server, &token, "search").await;
+        assert_ne!(second.code(), "allowed", "{first} {second}");
+    }
+    let many: Vec<String> = (0..65).map(|n| format!("tools:call:t{n}")).collect();
+    let body = json!({ "audience": TOOLS, "scopes": many, "reason": "r", "agent": agent.id });
+    assert_eq!(ask(&app, &agent.key, body).await.field(), "permissions");
+}
+
+#[tokio::test]
+async fn a_token_dies_with_the_registration_of_its_tool_server() {
+    let (app, orchestrator, _, _) = world(json!({})).await;
+    let token = ask(&app, &orchestrator.key, own(&orchestrator))
+        .await
+        .expect(200);
+    let token = token.text_at("/data/token").to_owned();
+    judged(&app, &token).await.unwrap();
+    let servers = app.operator().get("/api/v1/resources").await.expect(200);
+    let path = format!(
+        "/api/v1/resources/{}",
+        servers.rows()[0]["id"].as_str().unwrap()
+    );
+    app.operator()
+        .patch(&path, json!({ "maxTtlSeconds": 60 }))
+        .await
+        .expect(200);
+    assert_eq!(judged(&app, &token).await.unwrap_err().code, Code::Revoked);
+}
+
+#[tokio::test]
+async fn a_token_ends_with_the_owner_of_its_agent() {
+    let app = crate::start().await;
+    register(&app, json!({})).await;
+    let user = app.user().await;
+    let owner = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let below = app.agent(&owner.id, may(&["*"], "tools:call:*")).await;
+    let end = now(&app).plus(Duration::from_secs(90));
+    let path = format!("/api/v1/agents/{}", owner.id);
+    app.operator()
+        .patch(&path, json!({ "expiresAt": end }))
+        .await
+        .expect(200);
+    for body in [own(&below), search()] {
+        let token = ask(&app, &below.key, body).await.expect(200);
+        let leaf = opened(&app, token.text_at("/data/token")).await;
+        assert_eq!(leaf.life.expires_at, end);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_denied_too_often_by_its_tokens_is_only_counted() {
+    let app = crate::setup()
+        .settings(|settings| settings.denials_per_minute = 2)
+        .start()
+        .await;
+    let server = register(&app, json!({})).await;
+    let agent = app
+        .agent(&app.user().await, may(&["*"], "tools:call:*"))
+        .await;
+    let token = ask(&app, &agent.key, own(&agent)).await.expect(200);
+    let token = token.text_at("/data/token").to_owned();
+    for _ in 0..2 {
+        decide(&app, &server, &token, "fetch")
+            .await
+            .decided("permission_denied");
+    }
+    let third = decide(&app, &server, &token, "fetch").await;
+    assert_eq!((third.status, third.code()), (429, "too_many_requests"));
+}
