@@ -294,6 +294,7 @@ mod tests {
             limit("grant_limit_exceeded"),
             limit("session_limit_exceeded"),
             limit("webhook_limit_exceeded"),
+            limit("follower_limit_exceeded"),
             Error::DepthExceeded(words()),
             Error::TooManyRequests {
                 retry_after: std::time::Duration::ZERO,
