@@ -72,13 +72,15 @@ cat >schemathesis.toml <<'TOML'
 expected-statuses = ["400", "401", "403", "404", "409", "413", "422", "429"]
 TOML
 echo "left out: GET /api/v1/events answers without an end; the acceptance suite reads it"
+echo "left out: GET /api/v1/revocations and its stream wait or answer without an end; the acceptance suite reads them"
 echo "left out: POST /api/v1/import takes a file that schemathesis cannot write; the acceptance suite edits one in every way"
 passed=0 failed=0
 for caller in "${CALLERS[@]}"; do
   report="$place/$caller.xml"
   "$venv/bin/schemathesis" run "$url/openapi.json" --no-color --checks "$CHECKS" --phases "$PHASES" \
     --max-examples "$EXAMPLES" --seed "$SEED" --generation-database none --request-timeout 60 --warnings off \
-    --continue-on-failure --exclude-path /api/v1/events --exclude-path /api/v1/import --header "Authorization: Bearer $(cat "$place/$caller")" \
+    --continue-on-failure --exclude-path /api/v1/events --exclude-path /api/v1/revocations \
+    --exclude-path /api/v1/revocations/stream --exclude-path /api/v1/import --header "Authorization: Bearer $(cat "$place/$caller")" \
     --report junit --report-junit-path "$report" >"$place/$caller.log" 2>&1 || true
   cat "$place/$caller.log"
   read -r good bad < <("$venv/bin/python" -c '

@@ -113,7 +113,8 @@ impl World {
         let made = self.operator().post("/api/v1/agents", new).await;
         let fetcher = TestAgent::of(&made.expect(201));
         let wanted = json!({
-            "agent": fetcher.id, "audience": TOOLS, "reason": "fetch", "permissions": once,
+            "agent": fetcher.id, "audience": TOOLS, "reason": "fetch",
+            "permissions": may(&["call"], "tools:call:fetch"),
         });
         let fetcher = self.call(&fetcher.key);
         let reply: Reply = fetcher.post("/api/v1/delegate", wanted).await;
