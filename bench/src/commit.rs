@@ -105,6 +105,7 @@ impl<B: Beside> Place<B> {
             let engine = engine.clone();
             let question = Question {
                 presented: None,
+                shown: None,
                 agent: Some(ask.agent),
                 on_behalf_of: None,
                 request: ask.request.clone(),
