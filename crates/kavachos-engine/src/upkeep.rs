@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kavachos_store::{Batch, agent, approval, counter, idempotency, proof, session, webhook};
+use kavachos_store::{
+    Batch, agent, approval, counter, idempotency, promise, proof, session, webhook,
+};
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
 use crate::engine::Engine;
@@ -14,6 +16,8 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 const SUMMARIES_PER_ROUND: u32 = 360;
 /// How long a used proof of possession is remembered: longer than one may be used, whatever its clock.
 const PROOFS_KNOWN: Duration = Duration::from_secs(10 * 60);
+/// How long a promise of a token can be looked at after it is over.
+const PROMISES_KNOWN: Duration = Duration::from_secs(60 * 60);
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
@@ -97,6 +101,7 @@ impl Engine {
                 session::forget(now.minus(ENDED_KNOWN)),
                 webhook::forget(now.minus(ENDED_KNOWN)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
+                promise::forget(now.minus(PROMISES_KNOWN)),
             ],
             ..Batch::default()
         };

@@ -199,6 +199,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary knows no uses, and so lets none.
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 12,
+        name: "promised tokens",
+        sql: include_str!("../migrations/0012_promised_tokens.sql"),
+        // An older binary would make tokens without a proof for agents that have a key to prove.
+        min_binary: 12,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -12,6 +12,7 @@ use kavachos_core::tool_server::Party;
 use kavachos_store::Batch;
 use serde_json::{Value, json};
 
+use super::binding;
 use super::holder::Held;
 use super::target::{Target, scope_text};
 use super::{Minted, TokenAsk};
@@ -31,15 +32,17 @@ impl Engine {
         &self,
         actor: &Actor,
         ask: &TokenAsk,
-        (target, held): (Target, Held),
+        (target, mut held): (Target, Held),
     ) -> Result<Plan<Minted>> {
+        let binding = binding::of(ask.proof.as_ref(), &target, &held)?;
+        held.bind(binding);
         let merged = held.path.merged(&target.asked).map_err(refused)?;
         let record: AuditId = self.id();
         let leaf = Leaf {
             issuer: self.settings().issuer.clone(),
             audience: ask.audience.clone(),
             scopes: target.scopes_of(&merged)?,
-            bound_to: ask.proof.as_ref().map(|proof| proof.key),
+            bound_to: binding.key,
             life: self.token_life(ask, (&target, &held))?,
             authority: self.token_authority(ask, (&target, &held), (merged, record))?,
         };
@@ -60,10 +63,7 @@ impl Engine {
         };
         let mut batch: Batch = held.batch;
         batch.reads.push(target.mark);
-        if let Some(proof) = &ask.proof {
-            let used = kavachos_store::proof::use_once(super::name_of(proof), self.now());
-            batch.writes.insert(0, used);
-        }
+        self.use_proof(ask.proof.as_ref(), &mut batch);
         batch.entries.push(entry);
         Ok(Plan::commit(batch, minted))
     }
@@ -156,8 +156,17 @@ impl Engine {
             "token": leaf.life.id, "audience": leaf.audience, "server": target.id, "scope": scope_text(&leaf.scopes),
             "expiresAt": leaf.life.expires_at, "depth": leaf.authority.depth(),
         });
-        if let (Some(members), Some(print)) = (details.as_object_mut(), leaf.bound_to) {
-            members.insert("boundTo".to_owned(), print.to_string().into());
+        if let Some(members) = details.as_object_mut() {
+            let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+            if let Some(print) = leaf.bound_to {
+                put("boundTo", print.to_string().into());
+            }
+            if held.is_exempt {
+                put("bearerAllowed", true.into());
+            }
+            if let Some(promise) = held.promise {
+                put("delegation", promise.to_string().into());
+            }
         }
         let held_set = path.leaf().map(|grant| grant.permissions.clone());
         let origin = actor.origin();

@@ -8,7 +8,7 @@ use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::Mark;
 use kavachos_core::token::{LIMITED_SCOPE, grants_all_of};
-use kavachos_core::tool_server::{Proof, RegisteredScopes, TokenPolicy, Verification};
+use kavachos_core::tool_server::{RegisteredScopes, TokenPolicy, Verification};
 use kavachos_store::tool_server as stored;
 
 use super::{TokenAsk, Wanted};
@@ -45,13 +45,6 @@ impl Engine {
             let message = format!("this tool server has no scope for it: {}", error.message());
             Error::NotNarrower(Invalid::at("scopes", message))
         })?;
-        if ask.proof.is_none() && matches!(policy.proof, Proof::Dpop | Proof::DpopBody) {
-            return Err(Error::WrongState(
-                "this tool server takes tokens that are bound to a key only: send a proof of it in the header `DPoP` \
-                 (RFC 9449)"
-                    .to_owned(),
-            ));
-        }
         Ok(Target {
             id: row.id,
             mark: row.mark,

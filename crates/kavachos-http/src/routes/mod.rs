@@ -185,6 +185,7 @@ fn tokens() -> Vec<Operation> {
     let mut all = key_sets::operations();
     all.extend([
         delegate::operation(),
+        delegate::redeem::operation(),
         server_metadata::operation(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),

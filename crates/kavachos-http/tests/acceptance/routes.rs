@@ -473,7 +473,7 @@ pub(crate) const OPEN: [&str; 11] = [
 const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
 /// The routes that no operator may call: a token is made for whoever will show it; see `tokens`.
-const OF_AGENTS_AND_HUMANS: [&str; 1] = ["/api/v1/delegate"];
+const OF_AGENTS_AND_HUMANS: [&str; 2] = ["/api/v1/delegate", "/api/v1/delegate/{id}/token"];
 
 /// The routes that need every scope, and take no JSON; see `moving`.
 const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];

@@ -13,11 +13,11 @@ use kavachos_core::tool_server;
 use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
-const DELEGATE: &str = "/api/v1/delegate";
-const TOOLS: &str = "https://tools.example.com/mcp";
+pub(crate) const DELEGATE: &str = "/api/v1/delegate";
+pub(crate) const TOOLS: &str = "https://tools.example.com/mcp";
 
 /// Registers a tool server; its key.
-async fn register(app: &TestApp, policy: Value) -> String {
+pub(crate) async fn register(app: &TestApp, policy: Value) -> String {
     let mut server = json!({
         "audience": TOOLS, "name": "tools", "party": "first", "kind": "kavach",
         "scopes": [{ "name": "tools:call:*", "description": "call tools" }],
@@ -50,18 +50,18 @@ async fn world(policy: Value) -> (TestApp, TestAgent, TestAgent, String) {
     (app, orchestrator, researcher, user)
 }
 
-fn search() -> Value {
+pub(crate) fn search() -> Value {
     json!({ "audience": TOOLS, "scopes": ["tools:call:search"], "reason": "find sources" })
 }
 
 /// For the agent itself.
-fn own(agent: &TestAgent) -> Value {
+pub(crate) fn own(agent: &TestAgent) -> Value {
     let mut body = search();
     body["agent"] = json!(agent.id);
     body
 }
 
-async fn ask(app: &TestApp, key: &str, body: Value) -> Reply {
+pub(crate) async fn ask(app: &TestApp, key: &str, body: Value) -> Reply {
     app.call(key).post(DELEGATE, body).await
 }
 
@@ -74,16 +74,16 @@ async fn keys(app: &TestApp) -> KeySet {
     KeySet::from_jwks(reply.text.as_bytes()).unwrap()
 }
 
-fn issuer(app: &TestApp) -> kavachos_core::token::Issuer {
+pub(crate) fn issuer(app: &TestApp) -> kavachos_core::token::Issuer {
     app.kavach().engine().settings().issuer.clone()
 }
 
-async fn opened(app: &TestApp, token: &str) -> Leaf {
+pub(crate) async fn opened(app: &TestApp, token: &str) -> Leaf {
     Leaf::open(token, &issuer(app), &keys(app).await).unwrap()
 }
 
 /// What a tool server makes of a token now, with all that was killed in its set.
-async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
+pub(crate) async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
     let mut live = LiveSet::new(app.head().epoch);
     let records = app
         .operator()
@@ -113,7 +113,7 @@ async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
     verification.verify(&shown, now(app)).map(drop)
 }
 
-fn now(app: &TestApp) -> Timestamp {
+pub(crate) fn now(app: &TestApp) -> Timestamp {
     app.kavach().engine().now()
 }
 
@@ -147,7 +147,7 @@ async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
 }
 
 /// A tool server's own question about a call that came with a token.
-async fn decide(app: &TestApp, key: &str, token: &str, tool: &str) -> Reply {
+pub(crate) async fn decide(app: &TestApp, key: &str, token: &str, tool: &str) -> Reply {
     let resource = format!("tools:call:{tool}");
     let question = json!({ "token": token, "action": "call", "resource": resource });
     app.call(key).post("/api/v1/authorize", question).await
@@ -450,9 +450,11 @@ async fn an_agent_gets_tokens_for_what_it_owns_and_none_of_anothers() {
     assert_ne!(anew.text_at("/data/agent"), orchestrator.id);
     let leaf = opened(&app, anew.text_at("/data/token")).await;
     assert_eq!(leaf.authority.depth(), 1);
+    let elsewhere = app.user().await;
+    let strange = app.agent(&elsewhere, may(&["*"], "tools:call:*")).await;
     for (key, agent, status) in [
-        (&orchestrator.key, &researcher.id, 404),
-        (&researcher.key, &orchestrator.id, 404),
+        (&researcher.key, &orchestrator.id, 403),
+        (&researcher.key, &strange.id, 404),
         (&researcher.key, &researcher.id, 200),
     ] {
         let mut body = search();
