@@ -52,7 +52,7 @@ impl Engine {
         &self,
         actor: &Actor,
         agent: AgentId,
-        asked: &PermissionSet,
+        (ask, asked): (&TokenAsk, &PermissionSet),
     ) -> Result<Held> {
         refuse_counted(asked)?;
         let mut reads = actor.reads();
@@ -86,6 +86,7 @@ impl Engine {
             },
         };
         held.add_caller(actor, agent);
+        held.add_shown_key(ask);
         Ok(held)
     }
 
@@ -295,6 +296,17 @@ impl Held {
             Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => None,
         };
         self.ends = [self.ends, end].into_iter().flatten().min();
+    }
+
+    /// So does the key of the agent that was shown beside it.
+    fn add_shown_key(&mut self, ask: &TokenAsk) {
+        let Some(key) = &ask.agent_key else { return };
+        self.key = Some(key.mark);
+        self.batch.reads.push(key.mark);
+        self.ends = [self.ends, Some(key.expires_at)]
+            .into_iter()
+            .flatten()
+            .min();
     }
 }
 
