@@ -75,7 +75,7 @@ pub use forward::ForwardedCall;
 pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
-pub use lifecycle::AgentChange;
+pub use lifecycle::{AgentChange, UsesChange};
 pub use master::fingerprint as master_key_fingerprint;
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;

@@ -191,6 +191,14 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0010_used_proofs.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 11,
+        name: "grant uses",
+        sql: include_str!("../migrations/0011_grant_uses.sql"),
+        // An older binary knows no uses, and so lets none.
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

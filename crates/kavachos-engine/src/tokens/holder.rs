@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
-use kavachos_core::grant::{Grant, Hop, Path, choose_parent};
+use kavachos_core::grant::{Grant, Hop, Path, TokenUses, choose_parent};
 use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
@@ -130,6 +130,8 @@ impl Engine {
             to: (id, root),
             permissions: target.asked.clone(),
             guards: None,
+            // Whoever says so was not asked.
+            uses: TokenUses::default(),
             max_depth: None,
             expires_at: Some(self.now().plus(life)),
             parent: None,
@@ -361,6 +363,7 @@ fn grant_of(planned: &Planned) -> Grant {
         root: terms.root,
         permissions: terms.permissions,
         guards: terms.guards,
+        uses: terms.uses,
         depth: terms.depth,
         max_depth: terms.max_depth,
         expires_at: terms.expires_at,

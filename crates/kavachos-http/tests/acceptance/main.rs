@@ -55,6 +55,8 @@ mod sessions;
 #[cfg(test)]
 mod signing_keys;
 #[cfg(test)]
+mod token_uses;
+#[cfg(test)]
 mod tokens;
 mod upkeep;
 #[cfg(test)]
