@@ -17,6 +17,8 @@ pub(crate) enum Subject {
     Session(Secret),
     /// An agent's key.
     AgentKey(Secret),
+    /// A root, shown with a proof of its key.
+    Root(String),
 }
 
 impl Subject {
@@ -31,12 +33,12 @@ impl Subject {
         match TokenType::of(&uri) {
             Some(TokenType::Session) => secret(SecretKind::Session).map(Self::Session),
             Some(TokenType::AgentKey) => secret(SecretKind::Agent).map(Self::AgentKey),
-            Some(TokenType::AccessToken | TokenType::Root) | None => Err(Refusal::new(
+            Some(TokenType::Root) => Ok(Self::Root(token)),
+            Some(TokenType::AccessToken) | None => Err(Refusal::new(
                 Code::InvalidRequest,
                 format!(
-                    "`subject_token_type` is `{}` or `{}`; what a tool server is shown is exchanged for nothing",
-                    TokenType::Session.uri(),
-                    TokenType::AgentKey.uri(),
+                    "`subject_token_type` is `{}`; what a tool server is shown is exchanged for nothing",
+                    TokenType::SUBJECTS.map(TokenType::uri).join("` or `"),
                 ),
             )),
         }
@@ -53,6 +55,10 @@ pub(crate) async fn actor(
         Subject::Session(secret) | Subject::AgentKey(secret) => {
             with_credential(engine, call, secret).await
         }
+        Subject::Root(text) => {
+            let caller = engine.root_holder(text, call.proof.as_ref()).await;
+            Ok(call.actor(known(engine, call, caller)?))
+        }
     }
 }
 
@@ -62,21 +68,23 @@ pub(crate) async fn with_credential(
     call: &Call,
     secret: &Secret,
 ) -> Result<Actor, Refusal> {
-    let caller = match engine.authenticate(secret.reveal()).await {
-        Err(error @ Error::Unauthenticated(_)) => {
-            let stranger = Stranger {
-                ip: call.ip,
-                user_agent: call.user_agent.as_deref(),
-                request: call.request,
-            };
-            engine.note_stranger(stranger, error.code());
-            return Err(error.into());
-        }
-        caller => caller?,
-    };
-    let actor = call.actor(caller);
+    let caller = engine.authenticate(secret.reveal()).await;
+    let actor = call.actor(known(engine, call, caller)?);
     engine.admit(&actor).await?;
     Ok(actor)
+}
+
+/// The caller; one whom nobody knows is put on record.
+fn known(engine: &Engine, call: &Call, caller: Result<Caller, Error>) -> Result<Caller, Refusal> {
+    if let Err(error @ Error::Unauthenticated(_)) = &caller {
+        let stranger = Stranger {
+            ip: call.ip,
+            user_agent: call.user_agent.as_deref(),
+            request: call.request,
+        };
+        engine.note_stranger(stranger, error.code());
+    }
+    Ok(caller?)
 }
 
 impl Call {

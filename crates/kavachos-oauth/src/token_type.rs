@@ -18,6 +18,9 @@ impl TokenType {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::AccessToken, Self::Session, Self::AgentKey, Self::Root];
 
+    /// Those that a request may show.
+    pub const SUBJECTS: [Self; 3] = [Self::Session, Self::AgentKey, Self::Root];
+
     /// The identifier.
     pub const fn uri(self) -> &'static str {
         match self {
