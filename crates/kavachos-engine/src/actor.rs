@@ -14,6 +14,7 @@ use kavachos_core::resource::Resource;
 use kavachos_core::revocation::Mark;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::Root;
 
 use crate::error::{Error, Result};
 use crate::tool_servers::ToolServerKey;
@@ -282,6 +283,15 @@ pub struct Person {
     pub user: Arc<User>,
 }
 
+/// An agent that shows a root of its own, with a proof of the root's key. It gets tokens, narrower ones, and nothing else.
+#[derive(Debug)]
+pub struct RootHolder {
+    /// The root.
+    pub root: Root,
+    /// The agent at the end of its chain.
+    pub agent: AgentId,
+}
+
 /// Someone whose credential was checked.
 #[derive(Debug, Clone)]
 pub enum Caller {
@@ -295,13 +305,15 @@ pub enum Caller {
     Person(Person),
     /// A tool server, with a live key: it asks about its own audience.
     ToolServer(Arc<ToolServerKey>),
+    /// An agent, with a root and a proof of its key.
+    Root(Arc<RootHolder>),
 }
 
 impl Caller {
     /// The handle and generation of the credential.
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
-            Self::Local => None,
+            Self::Local | Self::Root(_) => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
             Self::Person(person) => Some(person.session.mark),
@@ -313,6 +325,7 @@ impl Caller {
     /// the human with a session.
     pub(crate) fn reads(&self) -> Vec<Mark> {
         let user = match self {
+            Self::Root(holder) => return holder.root.authority.all_marks().collect(),
             Self::Person(person) => Some(person.user.mark),
             Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => None,
         };
@@ -377,6 +390,10 @@ impl Actor {
                 "a tool server's key cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
             ))),
+            Caller::Root(_) => Err(Error::Forbidden(format!(
+                "a root is exchanged for tokens only; this needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
         }
     }
 
@@ -409,7 +426,7 @@ impl Actor {
         match &self.caller {
             Caller::Operator(key) => key.ceiling.as_ref(),
             Caller::ToolServer(key) => Some(&key.covered),
-            Caller::Local | Caller::Agent(_) | Caller::Person(_) => None,
+            Caller::Local | Caller::Agent(_) | Caller::Person(_) | Caller::Root(_) => None,
         }
     }
 
@@ -461,6 +478,7 @@ impl Actor {
             Caller::Agent(key) => key.agent.to_string(),
             Caller::Person(person) => person.user.id.to_string(),
             Caller::ToolServer(key) => key.id.to_string(),
+            Caller::Root(holder) => holder.agent.to_string(),
         }
     }
 
@@ -478,6 +496,7 @@ impl Actor {
             Caller::Agent(key) => ledger::Actor::Agent(key.agent),
             Caller::Person(person) => ledger::Actor::Person(person.user.pseudonym),
             Caller::ToolServer(key) => ledger::Actor::ToolServer(key.id),
+            Caller::Root(holder) => ledger::Actor::Agent(holder.agent),
         }
     }
 }

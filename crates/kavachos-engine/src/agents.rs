@@ -458,7 +458,7 @@ impl Engine {
         page: PageOf<AgentId>,
     ) -> Result<Page<Agent, AgentId>> {
         let filter = match &actor.caller {
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => {
+            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Root(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

@@ -46,6 +46,8 @@ impl Engine {
                     .await
             }
             Caller::ToolServer(key) => self.caller_of(SecretKind::Resource, key.hash).await,
+            // What it comes from is read again with each plan.
+            Caller::Root(holder) => Ok(Caller::Root(Arc::clone(holder))),
         }
     }
 

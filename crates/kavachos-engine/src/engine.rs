@@ -366,12 +366,13 @@ impl Engine {
         }
         Err(match caller {
             Caller::Agent(_) => Error::Unauthenticated("the agent or its key is not live"),
-            Caller::Local | Caller::Operator(_) | Caller::Person(_) | Caller::ToolServer(_) => {
-                Error::WrongState(
-                    "your key or account was changed meanwhile; nothing was done, try again"
-                        .to_owned(),
-                )
-            }
+            Caller::Local
+            | Caller::Operator(_)
+            | Caller::Person(_)
+            | Caller::ToolServer(_)
+            | Caller::Root(_) => Error::WrongState(
+                "your key or account was changed meanwhile; nothing was done, try again".to_owned(),
+            ),
         })
     }
 

@@ -24,6 +24,17 @@ pub enum Error {
     /// There is no such thing, or it is not the caller's to know.
     #[error("there is no such {0}, or it is not yours to see")]
     NotFound(&'static str),
+    /// A key must be proved, and no proof of one came.
+    #[error("{0}: send a proof of it in the header `DPoP` (RFC 9449)")]
+    ProofMissing(&'static str),
+    /// The proof of a key was used before.
+    #[error("the proof in the header `DPoP` was used before: make one for each request")]
+    ProofUsed,
+    /// The proof is by another key than it must be.
+    #[error(
+        "the proof in the header `DPoP` is by another key than the one that is registered for the agent"
+    )]
+    ProofOfOther,
     /// The thing is not in a state in which this can be done.
     #[error("{0}")]
     WrongState(String),
@@ -78,10 +89,10 @@ impl Error {
         match self {
             Self::Invalid(_) => "malformed_request",
             Self::Unauthenticated(_) => "unauthenticated",
-            Self::Forbidden(_) => "forbidden",
+            Self::Forbidden(_) | Self::ProofUsed | Self::ProofOfOther => "forbidden",
             Self::NotNarrower(_) => "not_narrower",
             Self::NotFound(_) => "not_found",
-            Self::WrongState(_) => "conflict",
+            Self::WrongState(_) | Self::ProofMissing(_) => "conflict",
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
             Self::TooManyRequests { .. } | Self::TooManyCalls { .. } => "too_many_requests",
@@ -101,6 +112,9 @@ impl Error {
                 | Self::NotNarrower(_)
                 | Self::NotFound(_)
                 | Self::WrongState(_)
+                | Self::ProofMissing(_)
+                | Self::ProofUsed
+                | Self::ProofOfOther
                 | Self::LimitExceeded { .. }
                 | Self::DepthExceeded(_)
         )

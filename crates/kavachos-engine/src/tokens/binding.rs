@@ -50,16 +50,12 @@ pub(super) fn of(proof: Option<&Proof>, target: &Target, held: &Held) -> Result<
             is_exempt: true,
         }),
         (Parent::Proves(key), _) => proven(key, proved),
-        (Parent::Bound, None) => Err(Error::WrongState(
-            "what the token comes from is bound to a key, so it is too: send a proof of your own key in the header `DPoP` \
-             (RFC 9449)"
-                .to_owned(),
+        (Parent::Bound, None) => Err(Error::ProofMissing(
+            "what the token comes from is bound to a key, so it is bound to one of yours",
         )),
         (Parent::Free, None) if matches!(target.policy.proof, Policy::Dpop | Policy::DpopBody) => {
-            Err(Error::WrongState(
-                "this tool server takes tokens that are bound to a key only: send a proof of it in the header `DPoP` \
-                 (RFC 9449)"
-                    .to_owned(),
+            Err(Error::ProofMissing(
+                "this tool server takes tokens that are bound to a key only",
             ))
         }
         (Parent::Bound | Parent::Free, _) => Ok(Binding {
@@ -69,18 +65,28 @@ pub(super) fn of(proof: Option<&Proof>, target: &Target, held: &Held) -> Result<
     }
 }
 
+/// What a root of this is bound to: always to a key.
+///
+/// # Errors
+/// The proof is by another key than it must be.
+pub(super) fn of_root(proof: &Proof, held: &Held) -> Result<Binding> {
+    let proved = Some(proof.key);
+    match (held.proof_key, held.parent) {
+        (Some(key), _) | (None, Parent::Proves(key)) => proven(key, proved),
+        (None, Parent::Bound | Parent::Free) => Ok(Binding {
+            key: proved,
+            is_exempt: false,
+        }),
+    }
+}
+
 /// A proof that must be by this key.
 pub(super) fn proven(key: ProofKey, proved: Option<Thumbprint>) -> Result<Binding> {
     match proved {
-        None => Err(Error::WrongState(
-            "the agent has a proof key, and what is made for it is bound to it: send a proof of it in the header `DPoP` \
-             (RFC 9449)"
-                .to_owned(),
+        None => Err(Error::ProofMissing(
+            "the agent has a proof key, to which all that is made for it is bound",
         )),
-        Some(print) if print != key.print => Err(Error::Forbidden(
-            "the proof in the header `DPoP` is by another key than the one that is registered for the agent"
-                .to_owned(),
-        )),
+        Some(print) if print != key.print => Err(Error::ProofOfOther),
         Some(print) => Ok(Binding {
             key: Some(print),
             is_exempt: false,

@@ -10,13 +10,17 @@ mod binding;
 mod holder;
 mod mint;
 mod promise;
+mod root;
 mod shown;
 mod target;
 
 pub use promise::{Handed, Promise};
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use kavachos_core::constraint::Constraints;
+use kavachos_core::decide::Credential;
 use kavachos_core::id::{AgentId, TokenId};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::resource::ResourcePattern;
@@ -26,13 +30,17 @@ use kavachos_core::tool_server::Audience;
 use kavachos_store::Batch;
 
 use crate::act::Act;
-use crate::actor::{Actor, Caller};
+use crate::actor::{Actor, AgentKey, Caller};
+use crate::authorize;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::text;
+use holder::Purpose;
+
+pub use root::MintedRoot;
 
 /// A token that somebody asks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TokenAsk {
     /// The tool server that it is for.
     pub audience: Audience,
@@ -45,6 +53,8 @@ pub struct TokenAsk {
     /// Which agent will show it: the caller itself, or one of the caller's own. Without one it is an agent that exists
     /// for this alone, found or created below the caller.
     pub agent: Option<AgentId>,
+    /// The key of that agent, where it was shown beside the caller's own credential: it ends and kills the token too.
+    pub agent_key: Option<Arc<AgentKey>>,
     /// The proof that the caller holds the key to which it is to be bound.
     pub proof: Option<Proof>,
 }
@@ -73,6 +83,10 @@ pub struct Minted {
     pub audience: Audience,
     /// Its scopes, as the token has them.
     pub scope: String,
+    /// What it permits: what was asked for, with the constraints of the whole chain.
+    pub permissions: PermissionSet,
+    /// What must hold for all of it.
+    pub guards: Option<Arc<Constraints>>,
     /// When it ends.
     pub expires_at: Timestamp,
     /// The key that must be proved with it.
@@ -97,6 +111,7 @@ impl Engine {
 
     async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
         self.refuse_used(ask.proof.as_ref()).await?;
+        self.require_shown_key(ask).await?;
         let target = self.target(ask).await?;
         let held = match (&actor.caller, ask.agent) {
             (Caller::Operator(_) | Caller::ToolServer(_), _) => {
@@ -105,12 +120,15 @@ impl Engine {
                         .to_owned(),
                 ));
             }
+            (Caller::Root(holder), _) => self.held_by_root(holder, (ask, &target)).await?,
             (Caller::Agent(key), Some(agent)) if agent == key.agent => {
-                self.held_by(actor, agent, &target.asked).await?
+                self.held_by(actor, agent, (ask, &target.asked, Purpose::Leaf))
+                    .await?
             }
             (_, Some(agent)) => {
                 self.require_own(actor, agent).await?;
-                self.held_by(actor, agent, &target.asked).await?
+                self.held_by(actor, agent, (ask, &target.asked, Purpose::Leaf))
+                    .await?
             }
             (_, None) => self.held_anew(actor, (ask, &target)).await?,
         };
@@ -123,6 +141,22 @@ impl Engine {
             return Ok(());
         }
         self.visible_agent(actor, agent).await.map(drop)
+    }
+
+    /// The key that was shown beside the caller's credential is the agent's, and live.
+    async fn require_shown_key(&self, ask: &TokenAsk) -> Result<()> {
+        let Some(key) = &ask.agent_key else {
+            return Ok(());
+        };
+        if ask.agent != Some(key.agent) {
+            return Err(Error::Internal("the key is another agent's".to_owned()));
+        }
+        let key = self.renewed_key(key).await?;
+        let facts = self.facts(key.agent).await?;
+        match authorize::credential(&key, &facts, self.now()) {
+            Credential::KeyLive => Ok(()),
+            _ => Err(Error::Unauthenticated("the agent or its key is not live")),
+        }
     }
 
     /// A proof is good once; the batch makes sure of it.
@@ -141,10 +175,7 @@ impl Engine {
             .await?
             .is_some()
         {
-            return Err(Error::Forbidden(
-                "the proof in the header `DPoP` was used before: make one for each request"
-                    .to_owned(),
-            ));
+            return Err(Error::ProofUsed);
         }
         Ok(())
     }

@@ -253,6 +253,7 @@ impl Engine {
             ttl: None,
             reason: grant.reason.unwrap_or_default(),
             agent: Some(row.receiver),
+            agent_key: None,
             proof: proof.cloned(),
         })
     }

@@ -19,6 +19,8 @@ mod delegations;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod exchange;
+#[cfg(test)]
 mod explain;
 mod flood;
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(crate) async fn register(app: &TestApp, policy: Value) -> String {
 }
 
 /// A tool server, a human, an orchestrator that may call every tool, and a researcher that may search.
-async fn world(policy: Value) -> (TestApp, TestAgent, TestAgent, String) {
+pub(crate) async fn world(policy: Value) -> (TestApp, TestAgent, TestAgent, String) {
     let app = crate::start().await;
     register(&app, policy).await;
     let user = app.user().await;
@@ -65,7 +65,7 @@ pub(crate) async fn ask(app: &TestApp, key: &str, body: Value) -> Reply {
     app.call(key).post(DELEGATE, body).await
 }
 
-async fn keys(app: &TestApp) -> KeySet {
+pub(crate) async fn keys(app: &TestApp) -> KeySet {
     let reply = app
         .anonymous()
         .get("/.well-known/jwks.json")

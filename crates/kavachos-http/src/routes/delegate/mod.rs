@@ -195,6 +195,7 @@ impl Ask {
             ttl: self.ttl_seconds.map(Duration::from_secs),
             reason: self.reason,
             agent: self.agent,
+            agent_key: None,
             proof: None,
         })
     }
@@ -204,6 +205,6 @@ fn is_caller(actor: &Actor, parent: Owner) -> bool {
     match &actor.caller {
         Who::Agent(key) => parent == Owner::Agent(key.agent),
         Who::Person(person) => parent == Owner::User(person.user.id),
-        Who::Local | Who::Operator(_) | Who::ToolServer(_) => false,
+        Who::Local | Who::Operator(_) | Who::ToolServer(_) | Who::Root(_) => false,
     }
 }
