@@ -10,7 +10,7 @@ use kavachos_core::decide::Code as Decided;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
 use kavachos_core::resource::Resource;
-use kavachos_core::token::{Code, Offline};
+use kavachos_core::token::{Code, Offline, Thumbprint};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -166,6 +166,9 @@ fn report(verifier: &Verifier, principal: &Principal, question: &Question<'_>, c
 #[derive(Serialize)]
 struct Asked<'a> {
     token: &'a str,
+    /// The key that was proved with a token that is bound to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven: Option<Thumbprint>,
     action: &'a str,
     resource: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,6 +218,7 @@ async fn ask(
     };
     let asked = Asked {
         token: &principal.held().text,
+        proven: principal.proven_key(),
         action: question.action.as_str(),
         resource: question.resource.as_str(),
         arguments: question.call.arguments,

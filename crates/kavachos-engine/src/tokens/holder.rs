@@ -12,6 +12,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent, Owner, Status};
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::Leaf;
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Batch, handle};
@@ -54,6 +55,8 @@ pub(super) struct Held {
     pub(super) promise: Option<GrantId>,
     /// The root that it was exchanged for: nothing is wider.
     pub(super) root: Option<Arc<RootHolder>>,
+    /// The token that it is exchanged for: nothing is wider.
+    pub(super) exchanged: Option<Arc<Leaf>>,
     /// What must still be so, and what is created.
     pub(super) batch: Batch,
 }
@@ -127,6 +130,7 @@ impl Engine {
             is_exempt: false,
             promise: None,
             root: None,
+            exchanged: None,
             batch: Batch {
                 reads,
                 ..Batch::default()
@@ -336,6 +340,7 @@ impl Above {
             is_exempt: false,
             promise: None,
             root: None,
+            exchanged: None,
             batch: Batch::default(),
         }
     }
@@ -379,9 +384,11 @@ impl Held {
 
     /// A part of what is held, with the constraints of all that it comes from.
     pub(super) fn merged(&self, asked: &PermissionSet) -> Result<Merged> {
-        let bound = self.root.as_ref().map(|holder| Merged {
-            permissions: holder.root.authority.permissions.clone(),
-            guards: holder.root.authority.guards.clone(),
+        let root = self.root.as_ref().map(|holder| &holder.root.authority);
+        let exchanged = self.exchanged.as_ref().map(|leaf| &leaf.authority);
+        let bound = root.or(exchanged).map(|authority| Merged {
+            permissions: authority.permissions.clone(),
+            guards: authority.guards.clone(),
         });
         self.path
             .merged_within(asked, bound.as_ref())

@@ -195,6 +195,9 @@ impl Engine {
             if let Some(holder) = &held.root {
                 put("root", holder.root.life.id.to_string().into());
             }
+            if let Some(leaf) = &held.exchanged {
+                put("exchanged", leaf.life.id.to_string().into());
+            }
             if held.is_exempt {
                 put("bearerAllowed", true.into());
             }

@@ -7,6 +7,7 @@
 //! has it [promised](Promise).
 
 mod binding;
+mod exchange;
 mod holder;
 mod mint;
 mod promise;
@@ -15,6 +16,7 @@ mod shown;
 mod target;
 
 pub use promise::{Handed, Promise};
+pub use shown::ShownToken;
 
 use std::sync::Arc;
 use std::time::Duration;

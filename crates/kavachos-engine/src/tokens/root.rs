@@ -257,39 +257,57 @@ impl Engine {
         // The proof that is used up with this batch is the root's.
         root.is_held(ask.proof.as_ref(), now)
             .map_err(|failure| not_held(&failure))?;
-        if root.authority.epoch != self.head().epoch || self.any_dead(&root.authority).await? {
-            return Err(DEAD);
-        }
-        let facts = self.facts(holder.agent).await?;
-        let live = live_agent(&facts, now).ok_or(DEAD)?;
-        let mut chains = facts.paths.iter();
-        let path = chains
-            .find(|path| is_chain(path, &root.authority))
-            .filter(|path| path.standing(now) == Standing::Live)
-            .ok_or(DEAD)?;
-        if !path.uses().offline {
+        let held = self
+            .held_on_chain(&root.authority, root.life.expires_at)
+            .await?;
+        let mut held = held.ok_or(DEAD)?;
+        if !held.path.uses().offline {
             return Err(not_offline());
         }
-        let mut reads: Vec<_> = root.authority.all_marks().collect();
+        held.proof_key = self.proof_key_of(holder.agent).await?;
+        held.root = Some(Arc::clone(holder));
+        Ok(held)
+    }
+
+    /// The chain of a token as it is now, if all of it still lives, with everything that kills the token.
+    pub(super) async fn held_on_chain(
+        &self,
+        authority: &Authority,
+        ends: Timestamp,
+    ) -> Result<Option<Held>> {
+        if authority.epoch != self.head().epoch || self.any_dead(authority).await? {
+            return Ok(None);
+        }
+        let agent = authority.agent().ok_or(Error::NotFound("agent"))?;
+        let (facts, now) = (self.facts(agent).await?, self.now());
+        let mut chains = facts.paths.iter();
+        let path = chains
+            .find(|path| is_chain(path, authority))
+            .filter(|path| path.standing(now) == Standing::Live);
+        let (Some(live), Some(path)) = (live_agent(&facts, now), path) else {
+            return Ok(None);
+        };
+        let mut reads: Vec<_> = authority.all_marks().collect();
         reads.extend(relied_on(live, &facts));
         reads.extend(path_marks(path));
         let mut agents = givers(path);
         agents.push((live.id, live.mark));
         let owners = facts.owners.iter();
         let own_end = ends_of(path, std::iter::once(live).chain(&facts.owners));
-        Ok(Held {
+        Ok(Some(Held {
             path: path.clone(),
             agents,
-            key: root.authority.chain.last().and_then(|hop| hop.key),
+            key: authority.chain.last().and_then(|hop| hop.key),
             others: owners
                 .clone()
                 .map(|owner| owner.mark)
-                .chain(root.authority.marks.iter().copied())
+                .chain(authority.marks.iter().copied())
                 .collect(),
-            ends: own_end.into_iter().chain([root.life.expires_at]).min(),
+            ends: own_end.into_iter().chain([ends]).min(),
             owners: owners.map(|owner| owner.id).collect(),
-            root: Some(Arc::clone(holder)),
-            proof_key: self.proof_key_of(live.id).await?,
+            root: None,
+            exchanged: None,
+            proof_key: None,
             parent: Parent::Free,
             is_exempt: false,
             promise: None,
@@ -297,7 +315,7 @@ impl Engine {
                 reads,
                 ..Batch::default()
             },
-        })
+        }))
     }
 }
 

@@ -7,7 +7,7 @@ use kavachos_core::decide::{Credential, Facts, Request};
 use kavachos_core::grant::Path;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::revocation::{Handle, Mark};
-use kavachos_core::token::{Authority, Leaf, Offline};
+use kavachos_core::token::{Authority, Leaf, Offline, Thumbprint};
 use kavachos_core::tool_server::Audience;
 use kavachos_store::{handle, tool_server};
 
@@ -16,12 +16,23 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::signing_keys::KeyPurpose;
 
+/// A token that a tool server was shown, and what it says of how that was done.
+#[derive(Clone, Copy)]
+pub struct ShownToken<'a> {
+    /// The token.
+    pub text: &'a str,
+    /// The key of which the tool server saw a proof with it. What it saw of a bound token is for it to say: whoever has
+    /// no proof has the token from somebody else.
+    pub proven: Option<Thumbprint>,
+}
+
 impl Engine {
     /// Reads a token that was shown to the tool server that calls. Whether it is dead is a question of each decision.
     ///
     /// # Errors
-    /// The caller is no tool server; or the token is none of ours, or for another tool server.
-    pub async fn shown_token(&self, actor: &Actor, text: &str) -> Result<Arc<Leaf>> {
+    /// The caller is no tool server; or the token is none of ours, for another tool server, or bound to a key that was
+    /// not proved.
+    pub async fn shown_token(&self, actor: &Actor, shown: &ShownToken<'_>) -> Result<Arc<Leaf>> {
         let Caller::ToolServer(key) = &actor.caller else {
             return Err(Error::Forbidden(
                 "only a tool server asks about a token that was shown to it: call with its own key"
@@ -30,7 +41,7 @@ impl Engine {
         };
         let wrong = |message: &str| Error::Invalid(Invalid::at("token", message));
         let keys = self.key_set(KeyPurpose::Token).await?;
-        let leaf = Leaf::open(text, &self.settings().issuer, &keys)
+        let leaf = Leaf::open(shown.text, &self.settings().issuer, &keys)
             .map_err(|failure| wrong(&failure.to_string()))?;
         let server = self.store().find(tool_server::by_id(key.id)).await?;
         let audience: Option<Audience> = server.and_then(|server| server.audience.parse().ok());
@@ -39,6 +50,7 @@ impl Engine {
                 "audience_mismatch: the token is for another tool server",
             ));
         }
+        check_proven(leaf.bound_to, shown.proven)?;
         Ok(Arc::new(leaf))
     }
 
@@ -79,6 +91,20 @@ impl Engine {
         let lives = |mark: &Mark| current.contains(&(mark.handle, mark.generation));
         Ok(!marks.iter().all(lives))
     }
+}
+
+/// Holds the key that a tool server saw proved against the one that a token is bound to.
+fn check_proven(bound_to: Option<Thumbprint>, proven: Option<Thumbprint>) -> Result<()> {
+    let problem = match (bound_to, proven) {
+        (None, None) => return Ok(()),
+        (Some(key), Some(proven)) if key == proven => return Ok(()),
+        (Some(_), None) => {
+            "proof_missing: the token is bound to a key: say which one was proved with it"
+        }
+        (Some(_), Some(_)) => "proof_invalid: the proof is by another key than the token's",
+        (None, Some(_)) => "proof_invalid: the token is bound to no key",
+    };
+    Err(Invalid::at("proven", problem).into())
 }
 
 /// Whether a path is the chain of a token, each grant as it was then.

@@ -241,6 +241,50 @@ async fn what_a_bound_agent_has_another_make_is_bound_to_that_ones_key() {
         .expect(200);
 }
 
+/// A tool server's own question about a call that came with a token, and what it says of the proof.
+async fn question(app: &TestApp, server: &str, token: &str, proven: Option<SigningKey>) -> Reply {
+    let mut body = json!({ "token": token, "action": "call", "resource": "tools:call:search" });
+    if let Some(key) = proven {
+        body["proven"] = json!(key.thumbprint());
+    }
+    app.call(server).post("/api/v1/authorize", body).await
+}
+
+#[tokio::test]
+async fn a_tool_server_that_asks_about_a_bound_token_says_which_key_was_proved() {
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    let agent = app
+        .agent(&app.user().await, may(&["*"], "tools:call:*"))
+        .await;
+    let bound = text(
+        &prove(&app, &agent.key, 1, DELEGATE, own(&agent))
+            .await
+            .expect(200),
+    );
+    for (proven, code) in [(None, "proof_missing"), (Some(key(2)), "proof_invalid")] {
+        let refused = question(&app, &server, &bound, proven).await;
+        assert_eq!(
+            (refused.status, refused.field()),
+            (400, "proven"),
+            "{refused}"
+        );
+        assert!(refused.message().contains(code), "{refused}");
+    }
+    let allowed = question(&app, &server, &bound, Some(key(1))).await;
+    allowed.decided("allowed");
+    // The twin: a bearer token, of which no key can have been proved.
+    let bearer = text(&ask(&app, &agent.key, own(&agent)).await.expect(200));
+    question(&app, &server, &bearer, None)
+        .await
+        .decided("allowed");
+    let refused = question(&app, &server, &bearer, Some(key(1))).await;
+    assert!(refused.message().contains("proof_invalid"), "{refused}");
+    let none = json!({ "agentId": agent.id, "action": "call", "resource": "tools:call:search", "proven": key(1).thumbprint() });
+    let none = app.call(&server).post("/api/v1/authorize", none).await;
+    assert_eq!((none.status, none.field()), (400, "proven"));
+}
+
 #[tokio::test]
 async fn a_proof_key_moves_with_its_agent_and_only_with_its_own_handle() {
     let (old, _, agent) = world(json!({})).await;

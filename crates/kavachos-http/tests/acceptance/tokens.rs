@@ -420,7 +420,7 @@ async fn a_token_lives_no_longer_than_anything_that_it_comes_from() {
 
 #[tokio::test]
 async fn a_human_gets_a_token_for_an_agent_that_exists_for_such_tokens_alone() {
-    let (app, _, _, user) = world(json!({})).await;
+    let (app, orchestrator, _, user) = world(json!({})).await;
     let session = app.session(&user).await;
     let first = ask(&app, &session.token, search()).await.expect(200);
     let second = ask(&app, &session.token, search()).await.expect(200);
@@ -440,6 +440,11 @@ async fn a_human_gets_a_token_for_an_agent_that_exists_for_such_tokens_alone() {
     app.clock().advance(Duration::from_secs(601));
     let late = ask(&app, &session.token, search()).await;
     assert_eq!((late.status, late.code()), (403, "forbidden"));
+    // The twin: freshness is asked of those who give anew, which is a root grant; what an agent holds already it has
+    // from them when they were.
+    ask(&app, &session.token, own(&orchestrator))
+        .await
+        .expect(200);
 }
 
 #[tokio::test]

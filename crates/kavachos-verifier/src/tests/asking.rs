@@ -8,7 +8,7 @@ use kavachos_core::token::Leaf;
 use serde_json::{Value, json};
 
 use super::issuer::{FakeIssuer, FixedClock, NOW, seconds};
-use super::scene::{Scene, bearer, builder, leaf, permitting, token};
+use super::scene::{Scene, bearer, builder, dpop, key, leaf, permitting, proof, token};
 use crate::authorize::Allowed;
 use crate::builder::Builder;
 use crate::principal::{Principal, ToolCall};
@@ -96,6 +96,27 @@ async fn the_server_is_asked_with_the_token_and_all_that_is_known_of_the_call() 
             "arguments": {"query": "otters"}, "context": {"ip": "192.0.2.1", "userAgent": "otter/1"},
             "cost": {"amount": 3, "unit": "tokens"}})
     );
+}
+
+#[tokio::test]
+async fn the_server_is_told_which_key_was_proved_with_a_bound_token() {
+    let scene = Scene::new().await;
+    let token = token(&Leaf {
+        bound_to: Some(key(3).thumbprint()),
+        ..limited()
+    });
+    let shown = proof(&token, "one", None, None);
+    let principal = scene.verifier.verify(&dpop(&token, &shown)).unwrap();
+    scene
+        .issuer
+        .state()
+        .decisions
+        .push_back(decision("allowed"));
+    let call = ToolCall::new("call", "mcp:search:web");
+    principal.authorize_call(&call).await.unwrap();
+    let state = scene.issuer.state();
+    let (_, asked) = state.asked.last().unwrap();
+    assert_eq!(asked["proven"], json!(key(3).thumbprint()));
 }
 
 #[tokio::test]

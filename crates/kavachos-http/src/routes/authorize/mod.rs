@@ -12,8 +12,9 @@ use kavachos_core::id::{AgentId, ApprovalId, AuditId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json::Object;
 use kavachos_core::resource::Resource;
+use kavachos_core::token::Thumbprint;
 use kavachos_engine::actor::{Actor, Caller, Scope};
-use kavachos_engine::{Decision, Engine, Error, Question};
+use kavachos_engine::{Decision, Engine, Error, Question, ShownToken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +43,9 @@ pub(crate) struct Ask {
     /// grants count.
     #[schemars(length(min = 1, max = kavachos_core::token::MAX_TOKEN_BYTES))]
     pub(crate) token: Option<String>,
+    /// With a token that is bound to a key: which key was proved with it, by its thumbprint (RFC 7638).
+    #[schemars(with = "Option<String>", regex(pattern = "^[A-Za-z0-9_-]{43}$"))]
+    pub(crate) proven: Option<Thumbprint>,
     /// To do what.
     pub(crate) action: Action,
     /// To what.
@@ -151,7 +155,11 @@ pub(crate) async fn question(
         let message = "says agent and human itself; leave out `agentId` and `for`";
         return Err(Invalid::at("token", message).into());
     }
-    let leaf = engine.shown_token(&actor, &token).await?;
+    let shown = ShownToken {
+        text: &token,
+        proven: ask.proven.take(),
+    };
+    let leaf = engine.shown_token(&actor, &shown).await?;
     ask.agent_id = leaf.authority.agent();
     let (question, actor) = plain(ask, actor)?;
     let shown = Some(leaf);
@@ -165,6 +173,9 @@ pub(crate) fn plain(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Inv
             "token",
             "is asked about one at a time, with `POST /api/v1/authorize`",
         ));
+    }
+    if ask.proven.is_some() {
+        return Err(Invalid::at("proven", "goes with `token`"));
     }
     let ip = match &actor.caller {
         Caller::Agent(_) => {

@@ -111,6 +111,7 @@ fn read(evaluation: &Value, actor: Actor) -> Result<(Actor, Question), Invalid> 
         .map_err(|error: Invalid| Invalid::at("resource", error.message()))?;
     let ask = Ask {
         token: None,
+        proven: None,
         agent_id: Some(subject.id),
         on_behalf_of: subject.properties.0.on_behalf_of,
         action: action.name,
