@@ -157,7 +157,9 @@ impl Ask {
     fn terms(&self, actor: &Actor) -> NewGrant {
         let reach = match actor.caller {
             Caller::Local | Caller::Operator(_) => Reach::AnyHuman,
-            Caller::Agent(_) | Caller::Person(_) | Caller::ToolServer(_) => Reach::SameHuman,
+            Caller::Agent(_) | Caller::Person(_) | Caller::ToolServer(_) | Caller::Provided(_) => {
+                Reach::SameHuman
+            }
         };
         NewGrant {
             to: self.to.0,
@@ -489,7 +491,7 @@ impl Engine {
         page: PageOf<GrantId>,
     ) -> Result<Page<Delegation, GrantId>> {
         let filter = match &actor.caller {
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => {
+            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Provided(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

@@ -32,6 +32,7 @@ mod keys;
 mod known;
 mod lifecycle;
 mod master;
+mod providers;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
@@ -77,6 +78,10 @@ pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::AgentChange;
 pub use master::fingerprint as master_key_fingerprint;
+pub use providers::{
+    ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,
+    ProviderName, ProviderTerms, Providers,
+};
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kavachos_store::{Batch, agent, approval, counter, idempotency, proof, session, webhook};
+use kavachos_store::{
+    Batch, agent, approval, counter, id_token, idempotency, proof, session, webhook,
+};
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
 use crate::engine::Engine;
@@ -97,6 +99,8 @@ impl Engine {
                 session::forget(now.minus(ENDED_KNOWN)),
                 webhook::forget(now.minus(ENDED_KNOWN)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
+                // The clock may have been ahead, and then a token that has ended is one again.
+                id_token::forget(now.minus(PROOFS_KNOWN)),
             ],
             ..Batch::default()
         };

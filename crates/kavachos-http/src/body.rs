@@ -122,6 +122,7 @@ impl Idempotency {
             Caller::Agent(key) => key.agent.to_string(),
             Caller::Person(person) => person.user.id.to_string(),
             Caller::ToolServer(key) => key.id.to_string(),
+            Caller::Provided(provided) => provided.user().id.to_string(),
         };
         let slot = format!("{caller}\n{}\n{}", self.route, self.key);
         let once = Some(Once {

@@ -219,7 +219,9 @@ impl Failure {
                 );
             }
             Self::Engine(
-                Error::TooManyRequests { retry_after } | Error::TooManyCalls { retry_after },
+                Error::TooManyRequests { retry_after }
+                | Error::TooManyCalls { retry_after }
+                | Error::ProviderUnavailable { retry_after },
             ) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
             }
@@ -240,9 +242,10 @@ fn status(error: &Error) -> StatusCode {
         Error::WrongState(_) | Error::IdempotencyMismatch => StatusCode::CONFLICT,
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Error::Busy
+        | Error::LedgerUnavailable(_)
+        | Error::ProviderUnavailable { .. }
+        | Error::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

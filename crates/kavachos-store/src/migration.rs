@@ -191,6 +191,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0010_used_proofs.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 14,
+        name: "used id tokens",
+        sql: include_str!("../migrations/0014_used_id_tokens.sql"),
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

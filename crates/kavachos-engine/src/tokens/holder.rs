@@ -104,6 +104,8 @@ impl Engine {
                 self.require_fresh(actor)?;
                 Owner::User(person.user.id)
             }
+            // How long ago the human signed in was held against the provider's configuration.
+            Caller::Provided(provided) => Owner::User(provided.user().id),
             _ => return Err(Invalid::at("agent", "say which agent will show the token").into()),
         };
         let root = match giver {
@@ -123,14 +125,14 @@ impl Engine {
             self.refuse_too_many_owners(owner).await?;
         }
         let id = found.as_ref().map_or_else(|| self.id(), |row| row.id);
-        let life = self.life_of(ask, target);
+        let end = self.now().plus(self.life_of(ask, target));
         let grant = Ask {
             giver,
             to: (id, root),
             permissions: target.asked.clone(),
             guards: None,
             max_depth: None,
-            expires_at: Some(self.now().plus(life)),
+            expires_at: Some(end.min(provided_end(actor).unwrap_or(end))),
             parent: None,
             reason: Some(ask.reason.clone()),
         };
@@ -292,9 +294,19 @@ impl Held {
                 self.others.push(person.session.mark);
                 Some(person.session.expires_at)
             }
+            // It is a credential for this once, and has no handle: what kills is the human, and the grant.
+            Caller::Provided(provided) => Some(provided.ends_at()),
             Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => None,
         };
         self.ends = [self.ends, end].into_iter().flatten().min();
+    }
+}
+
+/// When the token of a provider ends that the caller comes of.
+fn provided_end(actor: &Actor) -> Option<Timestamp> {
+    match &actor.caller {
+        Caller::Provided(provided) => Some(provided.ends_at()),
+        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::holder::Held;
 use super::target::{Target, scope_text};
 use super::{Minted, TokenAsk};
-use crate::actor::Actor;
+use crate::actor::{Actor, Caller};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::grants::refused;
@@ -64,6 +64,7 @@ impl Engine {
             let used = kavachos_store::proof::use_once(super::name_of(proof), self.now());
             batch.writes.insert(0, used);
         }
+        Self::use_token(actor, &mut batch);
         batch.entries.push(entry);
         Ok(Plan::commit(batch, minted))
     }
@@ -156,8 +157,12 @@ impl Engine {
             "token": leaf.life.id, "audience": leaf.audience, "server": target.id, "scope": scope_text(&leaf.scopes),
             "expiresAt": leaf.life.expires_at, "depth": leaf.authority.depth(),
         });
-        if let (Some(members), Some(print)) = (details.as_object_mut(), leaf.bound_to) {
-            members.insert("boundTo".to_owned(), print.to_string().into());
+        if let Some(members) = details.as_object_mut() {
+            let print = leaf.bound_to.map(|print| print.to_string().into());
+            members.extend(print.map(|print| ("boundTo".to_owned(), print)));
+            if let Caller::Provided(provided) = &actor.caller {
+                members.extend(provided.details());
+            }
         }
         let held_set = path.leaf().map(|grant| grant.permissions.clone());
         let origin = actor.origin();

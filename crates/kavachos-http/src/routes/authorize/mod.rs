@@ -182,7 +182,11 @@ pub(crate) fn plain(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Inv
             }
             actor.ip
         }
-        Caller::Operator(_) | Caller::ToolServer(_) | Caller::Local | Caller::Person(_) => {
+        Caller::Operator(_)
+        | Caller::ToolServer(_)
+        | Caller::Local
+        | Caller::Person(_)
+        | Caller::Provided(_) => {
             let Object(context) = ask.context.unwrap_or(Object(Context {
                 ip: None,
                 user_agent: None,
