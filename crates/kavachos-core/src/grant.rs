@@ -5,6 +5,7 @@
 //! again there: a child can never exceed an ancestor, even one that is narrowed later.
 
 mod merged;
+mod uses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::principal::{Agent, Liveness, Owner, Status, User, is_owned_by_live, l
 use crate::revocation::Mark;
 use crate::time::Timestamp;
 pub use merged::Merged;
+pub use uses::{Exchangers, MAX_EXCHANGERS, TokenUses};
 
 /// How many delegations may stand below a root grant when nothing is said.
 pub const DEFAULT_MAX_DEPTH: u8 = 3;
@@ -42,6 +44,8 @@ pub struct Grant {
     pub permissions: PermissionSet,
     /// What must hold for everything in it.
     pub guards: Option<Arc<Constraints>>,
+    /// What its tokens may be used for beside being shown.
+    pub uses: TokenUses,
     /// How many delegations it stands below a root grant.
     pub depth: u8,
     /// The deepest that a grant below it may stand.
@@ -73,6 +77,7 @@ impl Grant {
         ends && self.max_depth <= parent.max_depth
             && parent.permissions.covers_all(&self.permissions).is_ok()
             && narrower(self.guards.as_deref(), parent.guards.as_deref()).is_ok()
+            && self.uses.check_within(&parent.uses).is_ok()
     }
 
     /// What the grant gives, to compare it with what it would give after a change.
@@ -84,6 +89,7 @@ impl Grant {
             root: self.root,
             permissions: self.permissions.clone(),
             guards: self.guards.clone(),
+            uses: self.uses.clone(),
             depth: self.depth,
             max_depth: self.max_depth,
             expires_at: self.expires_at,
@@ -127,6 +133,13 @@ impl Path {
     /// The agent's own grant; `None` only for a path without hops, which permits nothing.
     pub fn leaf(&self) -> Option<&Grant> {
         self.hops.last().map(|hop| &hop.grant)
+    }
+
+    /// What tokens of the path may be used for: what every grant on it lets.
+    pub fn uses(&self) -> TokenUses {
+        let mut all = self.hops.iter().map(|hop| &hop.grant.uses);
+        let first = all.next().cloned().unwrap_or_default();
+        all.fold(first, |shared, uses| shared.shared_with(uses))
     }
 
     /// Whether the path leads from a live human, in no more hops than there may be, to this agent.
@@ -198,6 +211,8 @@ pub struct NewGrant {
     pub permissions: PermissionSet,
     /// What must hold for everything in it, beside the parent's guards.
     pub guards: Option<Arc<Constraints>>,
+    /// What its tokens may be used for beside being shown.
+    pub uses: TokenUses,
     /// How deep grants below it may stand; the parent's, or [`DEFAULT_MAX_DEPTH`], when nothing is said.
     pub max_depth: Option<u8>,
     /// When it is to end; with the parent when nothing is said. A default life is the caller's to add.
@@ -248,6 +263,8 @@ pub struct Terms {
     pub permissions: PermissionSet,
     /// See [`Grant::guards`].
     pub guards: Option<Arc<Constraints>>,
+    /// See [`Grant::uses`].
+    pub uses: TokenUses,
     /// See [`Grant::depth`].
     pub depth: u8,
     /// See [`Grant::max_depth`].
@@ -330,6 +347,7 @@ fn from_human(user: &User, ask: &NewGrant) -> Result<Terms, Refusal> {
         root: user.id,
         permissions: ask.permissions.clone(),
         guards: ask.guards.clone(),
+        uses: ask.uses.clone(),
         depth: 0,
         max_depth: ask.max_depth.unwrap_or(DEFAULT_MAX_DEPTH).min(MAX_DEPTH),
         expires_at: ask.expires_at,
@@ -359,6 +377,7 @@ fn from_agent(giver: &Agent, path: &Path, ask: &NewGrant) -> Result<Terms, Refus
     (parent.permissions.covers_all(&ask.permissions)).map_err(not_narrower)?;
     narrower(ask.guards.as_deref(), parent.guards.as_deref())
         .map_err(|error| Refusal::NotNarrower(error.within("guards")))?;
+    (ask.uses.check_within(&parent.uses)).map_err(Refusal::NotNarrower)?;
     Ok(Terms {
         parent: Some(parent.id),
         giver: Owner::Agent(giver.id),
@@ -366,6 +385,7 @@ fn from_agent(giver: &Agent, path: &Path, ask: &NewGrant) -> Result<Terms, Refus
         root: path.user.id,
         permissions: ask.permissions.clone(),
         guards: ask.guards.clone(),
+        uses: ask.uses.clone(),
         depth,
         max_depth: ask.max_depth.unwrap_or(deepest).min(deepest),
         expires_at: earliest(ask.expires_at, parent.expires_at),
@@ -419,5 +439,6 @@ pub fn still_covers(new: &Terms, old: &Terms) -> bool {
         && new.max_depth >= old.max_depth
         && ends(new) >= ends(old)
         && implies(old.guards.as_deref(), new.guards.as_deref())
+        && old.uses.check_within(&new.uses).is_ok()
         && new.permissions.includes(&old.permissions)
 }

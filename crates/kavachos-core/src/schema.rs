@@ -16,6 +16,7 @@ use crate::constraint::{
     MAX_RATE_LIMIT, MAX_RATE_PERIOD, MAX_UNIT_LEN,
 };
 use crate::decide::Code;
+use crate::grant::{Exchangers, MAX_EXCHANGERS};
 use crate::id::{Id, Named};
 use crate::json::Object;
 use crate::ledger::Outcome;
@@ -164,6 +165,13 @@ described! {
         "maxLength": MAX_AUDIENCE_BYTES,
         "pattern": "^https?://[a-z0-9._:\\[\\]-]+(/.*)?$",
         "examples": ["https://tools.example.com/mcp"],
+    });
+    Exchangers, "Exchangers" => |generator| json_schema!({
+        "type": "array",
+        "description": "Tool servers, each once.",
+        "maxItems": MAX_EXCHANGERS,
+        "uniqueItems": true,
+        "items": generator.subschema_for::<Audience>(),
     });
     RegisteredScope, "RegisteredScope" => |generator| json_schema!({
         "description": "A scope of a tool server: resources, with every action.",

@@ -37,7 +37,7 @@ const RESERVED_SCOPES: [&str; 5] = [
 
 /// Whom a token is for: an absolute `https` or `http` URL without user, query and fragment (RFC 8707, section 2), in one
 /// spelling, compared byte for byte.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Audience(Box<str>);
 
 impl Audience {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
-use kavachos_core::grant::{MAX_DEPTH, Terms};
+use kavachos_core::grant::{MAX_DEPTH, Terms, TokenUses};
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Outcome};
@@ -28,7 +28,7 @@ use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
-use crate::grants::{Ask, Planned};
+use crate::grants::{Ask, Planned, refuse_uses};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
 use crate::text;
@@ -87,6 +87,8 @@ pub struct NewAgent {
     pub permissions: PermissionSet,
     /// What must hold for everything in it.
     pub guards: Option<Constraints>,
+    /// What tokens of its root grant may be used for beside being shown; agents say nothing here.
+    pub uses: TokenUses,
     /// How deep delegations below it may go.
     pub max_depth: Option<u8>,
     /// Which of the owning agent's grants the authority comes from.
@@ -123,6 +125,9 @@ pub struct Agent {
     pub permissions: PermissionSet,
     /// What must hold for everything in it.
     pub guards: Option<Constraints>,
+    /// What tokens of its root grant may be used for beside being shown.
+    #[serde(flatten)]
+    pub uses: TokenUses,
     /// The root grant.
     pub grant_id: GrantId,
     /// How deep delegations below it may go.
@@ -181,6 +186,7 @@ impl Engine {
             )));
         }
         actor.covers(&new.permissions)?;
+        refuse_uses(actor, &new.uses)?;
         let (owner, user, mut batch) = self.owner_of_new(actor, new).await?;
         if user.agents >= self.settings().agents_per_owner {
             return Err(self.agent_limit());
@@ -191,6 +197,7 @@ impl Engine {
             to: (id, user.id),
             permissions: new.permissions.clone(),
             guards: new.guards.clone().map(Arc::new),
+            uses: new.uses.clone(),
             max_depth: new.max_depth,
             expires_at: None,
             parent: new.parent,
@@ -485,6 +492,7 @@ impl Engine {
             },
             permissions: terms.permissions.clone(),
             guards: terms.guards.as_deref().cloned(),
+            uses: terms.uses.clone(),
             grant_id: row.root_grant,
             max_depth: terms.max_depth,
             expires_at: row.expires_at,
@@ -596,16 +604,24 @@ pub(crate) fn check_depth(max_depth: Option<u8>) -> std::result::Result<(), Inva
     }
 }
 
-/// The stored form of a grant's contents.
-pub(crate) fn contents(terms: &Terms) -> Result<(String, Option<String>)> {
+/// The stored form of what a grant gives.
+pub(crate) struct Contents {
+    pub(crate) permissions: String,
+    pub(crate) guards: Option<String>,
+    pub(crate) uses: Option<String>,
+}
+
+pub(crate) fn contents(terms: &Terms) -> Result<Contents> {
     let permissions = to_text(&terms.permissions)?;
     if permissions.len() > MAX_GRANT_BYTES {
         let message =
             format!("take more than {MAX_GRANT_BYTES} bytes; use patterns, or several grants");
         return Err(Invalid::at("permissions", message).into());
     }
-    Ok((
+    let uses = Some(&terms.uses).filter(|uses| !uses.is_empty());
+    Ok(Contents {
         permissions,
-        terms.guards.as_deref().map(to_text).transpose()?,
-    ))
+        guards: terms.guards.as_deref().map(to_text).transpose()?,
+        uses: uses.map(to_text).transpose()?,
+    })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kavachos_core::constraint::Constraints;
-use kavachos_core::grant::Grant;
+use kavachos_core::grant::{Grant, TokenUses};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent, User};
@@ -62,6 +62,11 @@ pub(crate) fn guards(text: Option<&str>) -> Result<Option<Arc<Constraints>>> {
         .transpose()
 }
 
+/// What tokens of a grant may be used for; nothing is stored for nothing.
+pub(crate) fn uses(text: Option<&str>) -> Result<TokenUses> {
+    text.map_or_else(|| Ok(TokenUses::default()), |text| stored("uses", text))
+}
+
 pub(crate) fn grant(row: &GrantRow) -> Result<Grant> {
     Ok(Grant {
         id: row.id,
@@ -71,6 +76,7 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant> {
         root: row.root,
         permissions: stored("permissions", &row.permissions)?,
         guards: guards(row.guards.as_deref())?,
+        uses: uses(row.uses.as_deref())?,
         depth: row.depth,
         max_depth: row.max_depth,
         expires_at: row.expires_at,

@@ -24,6 +24,14 @@ pub enum Error {
     /// There is no such thing, or it is not the caller's to know.
     #[error("there is no such {0}, or it is not yours to see")]
     NotFound(&'static str),
+    /// A tool server takes tokens that are bound to a key only, and no proof of one came.
+    #[error(
+        "this tool server takes tokens that are bound to a key only: send a proof of it in the header `DPoP` (RFC 9449)"
+    )]
+    ProofMissing,
+    /// The proof of a key was used before.
+    #[error("the proof in the header `DPoP` was used before: make one for each request")]
+    ProofUsed,
     /// The thing is not in a state in which this can be done.
     #[error("{0}")]
     WrongState(String),
@@ -84,10 +92,10 @@ impl Error {
         match self {
             Self::Invalid(_) => "malformed_request",
             Self::Unauthenticated(_) => "unauthenticated",
-            Self::Forbidden(_) => "forbidden",
+            Self::Forbidden(_) | Self::ProofUsed => "forbidden",
             Self::NotNarrower(_) => "not_narrower",
             Self::NotFound(_) => "not_found",
-            Self::WrongState(_) => "conflict",
+            Self::WrongState(_) | Self::ProofMissing => "conflict",
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
             Self::ProviderUnavailable { .. } => "provider_unavailable",
@@ -108,6 +116,8 @@ impl Error {
                 | Self::NotNarrower(_)
                 | Self::NotFound(_)
                 | Self::WrongState(_)
+                | Self::ProofMissing
+                | Self::ProofUsed
                 | Self::LimitExceeded { .. }
                 | Self::DepthExceeded(_)
         )

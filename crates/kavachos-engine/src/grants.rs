@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
-use kavachos_core::grant::{NewGrant, Path, Reach, Refusal, Source, Terms, choose_parent, derive};
+use kavachos_core::grant::{
+    NewGrant, Path, Reach, Refusal, Source, Terms, TokenUses, choose_parent, derive,
+};
 use kavachos_core::hex;
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
@@ -22,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
-use crate::agents::{check_depth, contents, live_agent, relied_on};
+use crate::agents::{Contents, check_depth, contents, live_agent, relied_on};
 use crate::authorize::ancestors;
 use crate::compile;
 use crate::directory::Changed;
@@ -49,6 +51,8 @@ pub struct NewDelegation {
     pub permissions: PermissionSet,
     /// What must hold for everything in it.
     pub guards: Option<Constraints>,
+    /// What its tokens may be used for beside being shown; agents say nothing here.
+    pub uses: TokenUses,
     /// When it ends; by default after 15 minutes, and never after the grant it comes from.
     pub life: Option<Life>,
     /// How deep delegations below it may go.
@@ -87,6 +91,9 @@ pub struct Delegation {
     pub permissions: PermissionSet,
     /// What must hold for everything in it.
     pub guards: Option<Constraints>,
+    /// What its tokens may be used for beside being shown.
+    #[serde(flatten)]
+    pub uses: TokenUses,
     /// How many delegations lie above it.
     pub depth: u8,
     /// How deep delegations below it may go.
@@ -109,6 +116,7 @@ pub(crate) struct Ask {
     pub(crate) to: (AgentId, UserId),
     pub(crate) permissions: PermissionSet,
     pub(crate) guards: Option<Arc<Constraints>>,
+    pub(crate) uses: TokenUses,
     pub(crate) max_depth: Option<u8>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) parent: Option<GrantId>,
@@ -166,6 +174,7 @@ impl Ask {
             to_root: self.to.1,
             permissions: self.permissions.clone(),
             guards: self.guards.clone(),
+            uses: self.uses.clone(),
             max_depth: self.max_depth,
             expires_at: self.expires_at,
             reach,
@@ -204,6 +213,7 @@ impl Engine {
             return Ok(Plan::Done(Issued::replay(self.delegation_view(row)?)));
         }
         actor.covers(&new.permissions)?;
+        refuse_uses(actor, &new.uses)?;
         let receiver = self.facts(new.to).await?;
         let ask = self.delegation_ask(new, &receiver)?;
         let mut planned = match new.from {
@@ -249,6 +259,7 @@ impl Engine {
             to: (to.id, to.root),
             permissions: new.permissions.clone(),
             guards: new.guards.clone().map(Arc::new),
+            uses: new.uses.clone(),
             max_depth: new.max_depth,
             expires_at: Some(match new.life {
                 Some(Life::Until(end)) => end,
@@ -356,7 +367,11 @@ impl Engine {
             expires_at,
             ..
         } = planned.terms;
-        let (permissions, guards) = contents(&planned.terms)?;
+        let Contents {
+            permissions,
+            guards,
+            uses,
+        } = contents(&planned.terms)?;
         Ok(GrantRow {
             id: planned.id,
             parent,
@@ -373,6 +388,7 @@ impl Engine {
             mark: planned.mark,
             version: 0,
             created_at: self.now(),
+            uses,
         })
     }
 
@@ -459,6 +475,7 @@ impl Engine {
                 .as_deref()
                 .map(|text| compile::stored("guards", text))
                 .transpose()?,
+            uses: compile::uses(row.uses.as_deref())?,
             depth: row.depth,
             max_depth: row.max_depth,
             expires_at: row.expires_at,
@@ -568,6 +585,17 @@ impl Engine {
     }
 }
 
+/// What tokens may be used for is for people to say: an agent that gives on gives none of it.
+pub(crate) fn refuse_uses(actor: &Actor, uses: &TokenUses) -> Result<()> {
+    if actor.agent().is_none() || uses.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "an agent does not set `exchangeBy`, `bearer` or `offline`; leave them out, or ask an operator"
+            .to_owned(),
+    ))
+}
+
 /// The path that a grant hangs on: the one asked for, or the best of those that cover it.
 fn parent_path<'a>(facts: &'a Facts, ask: &Ask, now: Timestamp) -> Result<&'a Path> {
     if let Some(parent) = ask.parent {
@@ -619,10 +647,18 @@ pub(crate) fn refused(refusal: Refusal) -> Error {
 /// What a record says of a grant: a digest of its contents, which may be larger than a record.
 pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
     use sha2::{Digest, Sha256};
-    let (permissions, guards) = contents(terms)?;
-    let digest: [u8; 32] =
-        Sha256::digest(format!("{permissions}\n{}", guards.unwrap_or_default())).into();
-    Ok(json!({
+    let Contents {
+        permissions,
+        guards,
+        uses,
+    } = contents(terms)?;
+    let mut text = format!("{permissions}\n{}", guards.unwrap_or_default());
+    if let Some(uses) = &uses {
+        text.push('\n');
+        text.push_str(uses);
+    }
+    let digest: [u8; 32] = Sha256::digest(text).into();
+    let mut details = json!({
         "grant": id,
         "depth": terms.depth,
         "maxDepth": terms.max_depth,
@@ -630,7 +666,17 @@ pub(crate) fn details(id: GrantId, terms: &Terms) -> Result<Value> {
         "permissions": terms.permissions.iter().count(),
         "resources": first_resources(terms),
         "contentsDigest": hex::encode(&digest),
-    }))
+    });
+    if let (Some(members), true) = (details.as_object_mut(), uses.is_some()) {
+        let TokenUses {
+            exchange_by,
+            bearer,
+            offline,
+        } = &terms.uses;
+        let uses = json!({"exchangeBy": exchange_by.as_slice().len(), "bearer": bearer, "offline": offline});
+        members.insert("uses".to_owned(), uses);
+    }
+    Ok(details)
 }
 
 /// The first resources of a grant, as many as fit beside the rest of a record.

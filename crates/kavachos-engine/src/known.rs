@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use kavachos_core::constraint::Constraints;
-use kavachos_core::grant::Grant;
+use kavachos_core::grant::{Grant, TokenUses};
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent, Owner, Status};
@@ -178,6 +178,7 @@ impl Usual {
             root: self.root,
             permissions: self.permissions,
             guards: self.guards,
+            uses: TokenUses::default(),
             depth: 0,
             max_depth: self.max_depth,
             expires_at: self.grant.expires_at(),
@@ -224,6 +225,7 @@ mod tests {
             root: HUMAN,
             permissions: PermissionSet::everything(),
             guards: Some(Arc::default()),
+            uses: TokenUses::default(),
             depth: 0,
             max_depth: 5,
             expires_at: Some(Timestamp::MAX),
@@ -266,7 +268,7 @@ mod tests {
         };
         other(agent(), &[]);
         other(agent(), &[grant(), grant()]);
-        let changes: [fn(&mut Agent, &mut Grant); 10] = [
+        let changes: [fn(&mut Agent, &mut Grant); 11] = [
             |agent, _| agent.owner = Owner::Agent(AgentId::from_bits(1)),
             |agent, _| agent.root = UserId::from_bits(1),
             |agent, _| agent.mark = mark(HandleKind::Key),
@@ -276,6 +278,7 @@ mod tests {
             |_, grant| grant.giver = Owner::Agent(AgentId::from_bits(1)),
             |_, grant| grant.root = UserId::from_bits(1),
             |_, grant| grant.depth = 1,
+            |_, grant| grant.uses.bearer = true,
             |_, grant| grant.mark = mark(HandleKind::Key),
         ];
         for change in changes {

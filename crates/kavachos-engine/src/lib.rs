@@ -76,7 +76,7 @@ pub use forward::ForwardedCall;
 pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
-pub use lifecycle::AgentChange;
+pub use lifecycle::{AgentChange, UsesChange};
 pub use master::fingerprint as master_key_fingerprint;
 pub use providers::{
     ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,

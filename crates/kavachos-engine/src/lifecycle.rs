@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
-use kavachos_core::grant::{Path, Terms, still_covers};
+use kavachos_core::grant::{Exchangers, Path, Terms, TokenUses, still_covers};
 use kavachos_core::id::AgentId;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Liveness, Owner, Status};
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::act::Act;
 use crate::actor::{Actor, Scope};
-use crate::agents::{Agent, check_depth, contents, live_agent};
+use crate::agents::{Agent, Contents, check_depth, contents, live_agent};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -41,6 +41,8 @@ pub struct AgentChange {
     pub permissions: Option<PermissionSet>,
     /// The root grant's guards.
     pub guards: Option<Option<Constraints>>,
+    /// What tokens of the root grant may be used for.
+    pub uses: UsesChange,
     /// How deep delegations below it may go.
     pub max_depth: Option<u8>,
     /// When the agent ends.
@@ -49,9 +51,35 @@ pub struct AgentChange {
     pub metadata: Option<Option<Value>>,
 }
 
+/// What to change of what tokens may be used for; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsesChange {
+    /// The tool servers that may exchange tokens.
+    pub exchange_by: Option<Exchangers>,
+    /// Whether what comes from a bound token may be unbound.
+    pub bearer: Option<bool>,
+    /// Whether agents may hand tokens on by themselves.
+    pub offline: Option<bool>,
+}
+
+impl UsesChange {
+    /// What is let after the change.
+    #[must_use]
+    pub fn of(self, before: TokenUses) -> TokenUses {
+        TokenUses {
+            exchange_by: self.exchange_by.unwrap_or(before.exchange_by),
+            bearer: self.bearer.unwrap_or(before.bearer),
+            offline: self.offline.unwrap_or(before.offline),
+        }
+    }
+}
+
 impl AgentChange {
     fn touches_grant(&self) -> bool {
-        self.permissions.is_some() || self.guards.is_some() || self.max_depth.is_some()
+        self.permissions.is_some()
+            || self.guards.is_some()
+            || self.max_depth.is_some()
+            || self.uses != UsesChange::default()
     }
 }
 
@@ -180,6 +208,7 @@ impl Engine {
                 .clone()
                 .unwrap_or_else(|| old.permissions.clone()),
             guards,
+            uses: change.uses.clone().of(old.uses.clone()),
             max_depth: change.max_depth.or(Some(old.max_depth)),
             expires_at: old.expires_at,
             parent: old.parent,
@@ -196,7 +225,11 @@ impl Engine {
         if !still_covers(&terms, &old) {
             batch.kills.push(raised(stored.mark));
         }
-        let (permissions, guards) = contents(&terms)?;
+        let Contents {
+            permissions,
+            guards,
+            uses,
+        } = contents(&terms)?;
         batch.reads.extend(planned.reads);
         batch
             .effects
@@ -204,6 +237,7 @@ impl Engine {
         batch.writes.push(grant::update(GrantRow {
             permissions,
             guards,
+            uses,
             max_depth: terms.max_depth,
             expires_at: terms.expires_at,
             ..stored

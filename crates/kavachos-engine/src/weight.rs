@@ -6,8 +6,9 @@
 use std::io;
 
 use kavachos_core::constraint::Constraints;
-use kavachos_core::grant::Grant;
+use kavachos_core::grant::{Grant, TokenUses};
 use kavachos_core::permission::{Permission, PermissionSet};
+use kavachos_core::tool_server::Audience;
 use quick_cache::Weighter;
 use serde::Serialize;
 
@@ -65,6 +66,15 @@ pub(crate) fn of_grant(grant: &Grant) -> usize {
     size_of::<Grant>()
         .saturating_add(of_set(&grant.permissions))
         .saturating_add(grant.guards.as_deref().map_or(0, of_constraints))
+        .saturating_add(of_uses(&grant.uses))
+}
+
+fn of_uses(uses: &TokenUses) -> usize {
+    let exchangers = uses.exchange_by.as_slice().iter();
+    exchangers.fold(0, |sum, one| {
+        sum.saturating_add(size_of::<Audience>())
+            .saturating_add(one.as_str().len())
+    })
 }
 
 /// An agent with the grants that it holds.

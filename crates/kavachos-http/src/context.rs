@@ -12,6 +12,7 @@ use kavachos_core::id::RequestId;
 use kavachos_engine::Error;
 
 use crate::error::Failure;
+use crate::operation::ErrorForm;
 use crate::state::State;
 
 /// The header with the id of the request. One that a client sends is ignored: ids in records are ours.
@@ -19,6 +20,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where the routes of AuthZEN are.
 const AUTHZEN: &str = "/access/v1/";
+/// Where the endpoints of OAuth are.
+const OAUTH: &str = "/oauth/";
 /// The longest id that a client may give its request and gets back.
 const MAX_OWN_ID_BYTES: usize = 200;
 
@@ -38,15 +41,21 @@ pub(crate) async fn around(
         .extensions()
         .get::<MatchedPath>()
         .map_or("none".to_owned(), |path| path.as_str().to_owned());
-    let standard = route.starts_with(AUTHZEN);
-    let named = standard.then(|| own_id(request.headers())).flatten();
+    let form = form_of(&route);
+    let named = match form {
+        ErrorForm::Plain => own_id(request.headers()),
+        ErrorForm::Envelope | ErrorForm::OAuth => None,
+    };
     let mut response = next.run(request).await;
     state.metrics.answered(&method, route, response.status());
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        response = if standard {
-            failure.render_plain()
-        } else {
-            failure.render(id)
+        response = match (form, &failure) {
+            (ErrorForm::Plain, _) => failure.render_plain(),
+            // A method that it does not know is no request to an endpoint.
+            (ErrorForm::OAuth, Failure::MethodNotAllowed) | (ErrorForm::Envelope, _) => {
+                failure.render(id)
+            }
+            (ErrorForm::OAuth, _) => failure.render_oauth(),
         };
     }
     add_headers(response.headers_mut(), id);
@@ -54,6 +63,17 @@ pub(crate) async fn around(
         response.headers_mut().insert(REQUEST_ID, named);
     }
     response
+}
+
+/// How the errors of a route are written.
+fn form_of(route: &str) -> ErrorForm {
+    if route.starts_with(AUTHZEN) {
+        ErrorForm::Plain
+    } else if route.starts_with(OAUTH) {
+        ErrorForm::OAuth
+    } else {
+        ErrorForm::Envelope
+    }
 }
 
 /// The id that a client gave its request, where a standard says that it comes back (AuthZEN Authorization API 1.0,

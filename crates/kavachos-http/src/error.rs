@@ -7,6 +7,7 @@ use kavachos_core::id::RequestId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::redacted;
 use kavachos_engine::Error;
+use kavachos_oauth::{Code, Refusal as OAuthRefusal};
 use serde::Serialize;
 
 /// The most characters of a message or a field that are shown: both may quote what the client sent.
@@ -19,6 +20,8 @@ const BUSY_RETRY_SECONDS: u64 = 1;
 pub(crate) enum Failure {
     /// What a use case said.
     Engine(Error),
+    /// What an endpoint of OAuth said.
+    OAuth(OAuthRefusal),
     /// The body is larger than allowed.
     TooLarge,
     /// The file is larger than so many bytes.
@@ -98,6 +101,18 @@ struct Body<'a> {
     field: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct OAuthBody<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+impl From<OAuthRefusal> for Failure {
+    fn from(refusal: OAuthRefusal) -> Self {
+        Self::OAuth(refusal)
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Engine(error)
@@ -128,6 +143,26 @@ impl Failure {
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Engine(error) => status(error),
+            Self::OAuth(refusal) => StatusCode::from_u16(refusal.code().status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// The same in the words of OAuth, for its endpoints.
+    pub(crate) fn in_oauth(self) -> Self {
+        Self::OAuth(self.oauth())
+    }
+
+    fn oauth(&self) -> OAuthRefusal {
+        match self {
+            Self::OAuth(refusal) => refusal.clone(),
+            Self::Engine(error) => error.clone().into(),
+            Self::TooLarge | Self::FileTooLarge(_) => {
+                OAuthRefusal::new(Code::TooLarge, self.message())
+            }
+            Self::TooSlow | Self::NoSuchRoute | Self::MethodNotAllowed => {
+                OAuthRefusal::new(Code::InvalidRequest, self.message())
+            }
         }
     }
 
@@ -138,6 +173,7 @@ impl Failure {
             Self::NoSuchRoute => "no_such_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Engine(error) => error.code(),
+            Self::OAuth(refusal) => refusal.code().as_str(),
         }
     }
 
@@ -161,6 +197,7 @@ impl Failure {
                 "internal error; the server's log says more under this request id".to_owned()
             }
             Self::Engine(error) => error.to_string(),
+            Self::OAuth(refusal) => refusal.description().to_owned(),
         }
     }
 
@@ -198,6 +235,20 @@ impl Failure {
         response
     }
 
+    /// The answer of an endpoint of OAuth (RFC 6749, section 5.2).
+    pub(crate) fn render_oauth(&self) -> Response {
+        let refusal = self.oauth();
+        let body = OAuthBody {
+            error: refusal.code().as_str(),
+            error_description: refusal.description(),
+        };
+        let text = serde_json::to_string(&body).unwrap_or_default();
+        let mut response =
+            (self.status(), [(CONTENT_TYPE, "application/json")], text).into_response();
+        self.add_headers(response.headers_mut());
+        response
+    }
+
     /// The answer where a standard wants no more than a message (AuthZEN Authorization API 1.0, section 10.1.2).
     pub(crate) fn render_plain(&self) -> Response {
         const PLAIN: &str = "text/plain; charset=utf-8";
@@ -212,11 +263,14 @@ impl Failure {
             Self::TooSlow => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::Engine(Error::Unauthenticated(_)) => {
-                headers.insert(
-                    WWW_AUTHENTICATE,
-                    HeaderValue::from_static("Bearer realm=\"kavach\""),
-                );
+            Self::Engine(Error::Unauthenticated(_)) => ask_for_a_bearer(headers),
+            Self::OAuth(refusal) => {
+                if refusal.code() == Code::InvalidClient {
+                    ask_for_a_bearer(headers);
+                }
+                if let Some(pause) = refusal.retry_after() {
+                    headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
+                }
             }
             Self::Engine(
                 Error::TooManyRequests { retry_after }
@@ -233,13 +287,20 @@ impl Failure {
     }
 }
 
+fn ask_for_a_bearer(headers: &mut HeaderMap) {
+    let challenge = HeaderValue::from_static("Bearer realm=\"kavach\"");
+    headers.insert(WWW_AUTHENTICATE, challenge);
+}
+
 fn status(error: &Error) -> StatusCode {
     match error {
         Error::Invalid(_) => StatusCode::BAD_REQUEST,
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-        Error::Forbidden(_) | Error::NotNarrower(_) => StatusCode::FORBIDDEN,
+        Error::Forbidden(_) | Error::NotNarrower(_) | Error::ProofUsed => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::WrongState(_) | Error::IdempotencyMismatch => StatusCode::CONFLICT,
+        Error::WrongState(_) | Error::ProofMissing | Error::IdempotencyMismatch => {
+            StatusCode::CONFLICT
+        }
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Busy

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use kavachos_oauth::Code;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -205,7 +206,8 @@ impl Parts {
             statuses.entry(answer.status).or_default().push(answer);
         }
         let mut refusals: BTreeMap<u16, Vec<Refusal>> = BTreeMap::new();
-        for refusal in &description.refusals {
+        let general = description.refusals.iter();
+        for refusal in general.filter(|_| description.error_form != ErrorForm::OAuth) {
             let status = refusals.entry(refusal.status()).or_default();
             status.push(*refusal);
         }
@@ -217,6 +219,9 @@ impl Parts {
         for (status, refused) in refusals {
             let response = self.refused(description.error_form, &refused);
             responses.insert(status.to_string(), response);
+        }
+        if description.error_form == ErrorForm::OAuth {
+            responses.extend(self.refused_by_oauth());
         }
         responses.into()
     }
@@ -253,17 +258,12 @@ impl Parts {
         let status = refused.first().map_or(0, |refusal| refusal.status());
         let codes: Vec<_> = refused.iter().map(|refusal| refusal.code()).collect();
         let (kind, media_type, schema) = match form {
-            ErrorForm::Envelope => ("", JSON, error(refused)),
+            ErrorForm::Envelope | ErrorForm::OAuth => ("", JSON, error(refused)),
             ErrorForm::Plain => (".plain", PLAIN, json!({ "type": "string" })),
         };
         let name = format!("{status}{kind}.{}", codes.join("."));
         let reference = json!({ "$ref": format!("#/components/responses/{name}") });
-        let mut names = vec!["X-Request-Id"];
-        match status {
-            401 => names.push("WWW-Authenticate"),
-            429 => names.push("Retry-After"),
-            _ => {}
-        }
+        let names = names_of_refused(status);
         self.responses.entry(name).or_insert_with(|| {
             json!({
                 "description": texts(refused),
@@ -272,6 +272,22 @@ impl Parts {
             })
         });
         reference
+    }
+
+    /// The refusals of an endpoint of OAuth, by their statuses.
+    fn refused_by_oauth(&mut self) -> Map<String, Value> {
+        let mut statuses: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+        for code in Code::ALL {
+            statuses.entry(code.status()).or_default().push(*code);
+        }
+        let mut references = Map::new();
+        for (status, codes) in statuses {
+            let name = format!("{status}.oauth");
+            let path = format!("#/components/responses/{name}");
+            references.insert(status.to_string(), json!({ "$ref": path }));
+            self.responses.insert(name, oauth_response(status, &codes));
+        }
+        references
     }
 
     fn components(mut self) -> Value {
@@ -327,6 +343,36 @@ fn tidied(mut schema: Value) -> Value {
     }
     tidy(&mut schema);
     schema
+}
+
+/// The headers that a refusal with this status has.
+fn names_of_refused(status: u16) -> Vec<&'static str> {
+    let mut names = vec!["X-Request-Id"];
+    match status {
+        401 => names.push("WWW-Authenticate"),
+        429 => names.push("Retry-After"),
+        _ => {}
+    }
+    names
+}
+
+/// One of these refusals (RFC 6749, section 5.2).
+fn oauth_response(status: u16, codes: &[Code]) -> Value {
+    let text = |code: &Code| format!("`{}`: {}", code.as_str(), code.text());
+    let names: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+    json!({
+        "description": codes.iter().map(text).collect::<Vec<_>>().join(" "),
+        "headers": headers_of(&names_of_refused(status)),
+        "content": { JSON: { "schema": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["error", "error_description"],
+            "properties": {
+                "error": { "type": "string", "enum": names },
+                "error_description": { "type": "string", "description": "For people." },
+            },
+        } } },
+    })
 }
 
 fn texts(refused: &[Refusal]) -> String {

@@ -106,6 +106,8 @@ pub(crate) enum ErrorForm {
     Envelope,
     /// A message, as AuthZEN wants it.
     Plain,
+    /// `{"error": "...", "error_description": "..."}`, as RFC 6749 wants it.
+    OAuth,
 }
 
 /// How the schema of a value is made: of what is read, or of what is written.
@@ -113,6 +115,7 @@ pub(crate) enum ErrorForm {
 pub(crate) struct Form(Arc<dyn Fn(&mut SchemaGenerator) -> Schema + Send + Sync>);
 
 pub(crate) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Form {
     /// The schema of a type.
@@ -133,6 +136,15 @@ impl Form {
 impl Operation {
     /// `GET`.
     pub(crate) fn get<H, T, A>(path: &'static str, about: About, handler: H) -> Self
+    where
+        H: Handler<T, State> + Signature<A>,
+        T: 'static,
+    {
+        Self::new((MethodFilter::GET, "get"), path, about, handler)
+    }
+
+    /// `GET` at a path that is known only when the server starts.
+    pub(crate) fn get_at<H, T, A>(path: String, about: About, handler: H) -> Self
     where
         H: Handler<T, State> + Signature<A>,
         T: 'static,
@@ -169,7 +181,7 @@ impl Operation {
 
     fn new<H, T, A>(
         (filter, method): (MethodFilter, &'static str),
-        path: &'static str,
+        path: impl Into<Cow<'static, str>>,
         about: About,
         handler: H,
     ) -> Self
@@ -218,9 +230,22 @@ impl Operation {
         self
     }
 
+    /// Reading parameters of a form, as HTML has them.
+    pub(crate) fn reading_form(mut self, form: Form) -> Self {
+        self.description.body = Some(form);
+        self.description.body_type = FORM;
+        self
+    }
+
     /// With what the use case refuses besides what the signature says.
     pub(crate) fn refusing(mut self, refusals: &[Refusal]) -> Self {
         self.description.refusals.extend(refusals);
+        self
+    }
+
+    /// Refusing in the words of OAuth.
+    pub(crate) fn in_oauth(mut self) -> Self {
+        self.description.error_form = ErrorForm::OAuth;
         self
     }
 

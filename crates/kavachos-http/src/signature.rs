@@ -18,6 +18,7 @@ use crate::params::Params;
 use crate::possession::Possession;
 use crate::reply::{Answered, Kind};
 use crate::routes::PathId;
+use crate::routes::oauth::Arrival;
 use crate::state::State;
 
 /// A handler whose arguments and result tell what it does.
@@ -117,6 +118,12 @@ impl Tells for Possession {
         let text = "A proof of the key that the token is to be bound to (RFC 9449), good once.";
         description.header("DPoP", text, form);
         description.refusals.insert(Refusal::MalformedRequest);
+    }
+}
+
+impl Tells for Arrival {
+    fn tell(description: &mut Description) {
+        Possession::tell(description);
     }
 }
 

@@ -38,6 +38,35 @@ impl Permissions {
     }
 }
 
+/// What tokens of a grant may be used for beside being shown.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Uses {
+    /// A tool server that may exchange its tokens for those of the next one, or `none`; may be given several times
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    exchange_by: Vec<String>,
+    /// Whether what comes from a bound token may be unbound, where its tool server asks for no proof
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    bearer: Option<bool>,
+    /// Whether agents may hand its tokens on by themselves
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    offline: Option<bool>,
+}
+
+impl Uses {
+    /// The members of those that are given.
+    pub(crate) fn members(self) -> Members {
+        let exchangers = match self.exchange_by.as_slice() {
+            [] => None,
+            [none] if none == "none" => Some(Vec::new()),
+            _ => Some(self.exchange_by),
+        };
+        Members::default()
+            .with("exchangeBy", exchangers)
+            .with("bearer", self.bearer)
+            .with("offline", self.offline)
+    }
+}
+
 /// Which part of a list.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Page {
@@ -68,6 +97,12 @@ impl Members {
         if let Some(value) = value {
             self.0.insert(name.to_owned(), value.into());
         }
+        self
+    }
+
+    /// Adds other members.
+    pub(crate) fn with_all(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
         self
     }
 

@@ -43,10 +43,12 @@ pub struct GrantRow {
     pub version: u64,
     /// When it was written.
     pub created_at: Timestamp,
+    /// What its tokens may be used for beside being shown: a JSON object, `None` for nothing.
+    pub uses: Option<String>,
 }
 
 const COLUMNS: &str = "SELECT g.id, g.parent, g.giver_user, g.giver_agent, g.receiver, g.root, g.permissions, \
-    g.guards, g.depth, g.max_depth, g.expires_at, g.reason, g.status, g.handle, h.generation, g.version, g.created_at \
+    g.guards, g.depth, g.max_depth, g.expires_at, g.reason, g.status, g.handle, h.generation, g.version, g.created_at, g.uses \
     FROM grants g JOIN handles h ON h.handle = g.handle";
 
 type Cells = (
@@ -67,6 +69,7 @@ type Cells = (
     u64,
     u64,
     Timestamp,
+    Option<String>,
 );
 
 impl FromRow for GrantRow {
@@ -89,6 +92,7 @@ impl FromRow for GrantRow {
             generation,
             version,
             created_at,
+            uses,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -109,6 +113,7 @@ impl FromRow for GrantRow {
             mark: Mark { handle, generation },
             version,
             created_at,
+            uses,
         })
     }
 }
@@ -129,8 +134,8 @@ pub fn insert(grant: GrantRow, quota: Quota) -> Write {
     Write::exactly(
         1,
         "INSERT INTO grants (id, parent, giver_user, giver_agent, receiver, root, permissions, guards, depth, \
-         max_depth, expires_at, reason, status, handle, version, created_at) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 \
+         max_depth, expires_at, reason, status, handle, version, created_at, uses) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?19 \
          WHERE (SELECT COUNT(*) FROM grants c WHERE c.parent = ?2 AND c.status = 'active' \
                 AND (c.expires_at IS NULL OR c.expires_at > ?16)) < ?17 \
          AND (SELECT COUNT(*) FROM grants c WHERE c.receiver = ?5 AND c.status = 'active' \
@@ -154,6 +159,7 @@ pub fn insert(grant: GrantRow, quota: Quota) -> Write {
     .bind(grant.created_at)
     .bind(quota.children)
     .bind(quota.received)
+    .bind(grant.uses)
 }
 
 /// How many live grants hang on a parent, and how many a receiver holds, at `now`.
@@ -176,7 +182,7 @@ pub fn update(grant: GrantRow) -> Write {
     Write::exactly(
         1,
         "UPDATE grants SET permissions = ?3, guards = ?4, max_depth = ?5, expires_at = ?6, status = ?7, \
-         version = version + 1 WHERE id = ?1 AND version = ?2 AND status = 'active'",
+         uses = ?8, version = version + 1 WHERE id = ?1 AND version = ?2 AND status = 'active'",
     )
     .bind(grant.id)
     .bind(grant.version)
@@ -185,6 +191,7 @@ pub fn update(grant: GrantRow) -> Write {
     .bind(grant.max_depth)
     .bind(grant.expires_at)
     .bind(grant.status)
+    .bind(grant.uses)
 }
 
 /// The grant with this id.

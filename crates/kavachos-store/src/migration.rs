@@ -193,6 +193,14 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         owner: CORE,
+        number: 11,
+        name: "grant uses",
+        sql: include_str!("../migrations/0011_grant_uses.sql"),
+        // An older binary knows no uses, and so lets none.
+        min_binary: 2,
+    },
+    Migration {
+        owner: CORE,
         number: 14,
         name: "used id tokens",
         sql: include_str!("../migrations/0014_used_id_tokens.sql"),

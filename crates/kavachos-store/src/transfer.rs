@@ -239,6 +239,7 @@ pub const GRANTS: Table = Table {
             bytes("handle", "handle"),
             number("version", "version"),
             number("createdAt", "created_at"),
+            text("uses", "uses").or_null(),
         ],
     )
 };

@@ -127,6 +127,18 @@ impl Call {
             .await
     }
 
+    /// `POST` of a form.
+    pub async fn post_form(&self, path: &str, parameters: &[(&str, &str)]) -> Reply {
+        let pairs = parameters.iter().map(|(name, value)| {
+            format!("{}={}", escaped(name.as_bytes()), escaped(value.as_bytes()))
+        });
+        let body = pairs.collect::<Vec<_>>().join("&");
+        let call = self
+            .clone()
+            .header(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded");
+        call.send(Method::POST, path, Some(body.into())).await
+    }
+
     /// `PATCH` of JSON.
     pub async fn patch(&self, path: &str, body: Value) -> Reply {
         self.send(Method::PATCH, path, Some(body.to_string().into()))
@@ -213,6 +225,17 @@ impl Call {
         }
         request
     }
+}
+
+/// With every byte that means something in a form, or could, as an escape.
+fn escaped(bytes: &[u8]) -> String {
+    let escape = |byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => {
+            char::from(*byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    bytes.iter().map(escape).collect()
 }
 
 /// The whole body; of a stream without an end, what comes first.
@@ -326,6 +349,7 @@ impl Reply {
         let decision = self.at("/data/code").as_str();
         decision
             .or_else(|| self.at("/error/code").as_str())
+            .or_else(|| self.at("/error").as_str())
             .unwrap_or("")
     }
 

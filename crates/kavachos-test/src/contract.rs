@@ -234,7 +234,9 @@ impl Contract {
 
     fn note(&self, operation: &Value, reply: &Reply) {
         let id = operation["operationId"].as_str().unwrap_or_default();
-        let code = reply.at("/error/code").as_str().unwrap_or(FINE);
+        let oauth = || reply.at("/error").as_str();
+        let code = reply.at("/error/code").as_str().or_else(oauth);
+        let code = code.unwrap_or(FINE);
         let answer = (id.to_owned(), reply.status, code.to_owned());
         let new = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,6 +280,11 @@ impl Contract {
                 .collect(),
             _ => vec![FINE.to_owned()],
         };
+        if let Value::Array(codes) = &schema["properties"]["error"]["enum"] {
+            // In the form of OAuth.
+            let codes = codes.iter().filter_map(Value::as_str);
+            return codes.map(str::to_owned).collect();
+        }
         match schema["anyOf"]
             .as_array()
             .filter(|_| schema["properties"].is_null())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kavachos_core::action::{Action, Actions};
 use kavachos_core::constraint::{Constraints, Cost};
 use kavachos_core::decide;
+use kavachos_core::grant::TokenUses;
 use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
@@ -210,6 +211,7 @@ pub struct NewAgent {
     kind: AgentKind,
     permissions: Permissions,
     guards: Option<Read<Constraints>>,
+    uses: TokenUses,
     max_depth: Option<u8>,
     parent: Option<GrantId>,
     expires_at: Option<Timestamp>,
@@ -266,6 +268,7 @@ impl NewAgent {
             kind: AgentKind::Autonomous,
             permissions: Permissions::default(),
             guards: None,
+            uses: TokenUses::default(),
             max_depth: None,
             parent: None,
             expires_at: None,
@@ -341,6 +344,12 @@ impl NewAgent {
         self
     }
 
+    /// Whose tokens may be used for this beside being shown.
+    pub fn token_uses(mut self, uses: TokenUses) -> Self {
+        self.uses = uses;
+        self
+    }
+
     /// With a JSON object of your own.
     pub fn metadata(mut self, metadata: Value) -> Self {
         self.metadata = Some(metadata);
@@ -354,6 +363,7 @@ impl NewAgent {
             kind: self.kind,
             permissions: deferred(self.permissions.read())?,
             guards: deferred(self.guards.transpose())?.filter(|guards| !guards.is_empty()),
+            uses: self.uses,
             max_depth: self.max_depth,
             parent: self.parent,
             expires_at: self.expires_at,
@@ -372,6 +382,7 @@ pub struct NewDelegation {
     reason: String,
     permissions: Permissions,
     guards: Option<Read<Constraints>>,
+    uses: TokenUses,
     life: Option<Life>,
     max_depth: Option<u8>,
     parent: Option<GrantId>,
@@ -386,6 +397,7 @@ impl NewDelegation {
             reason: reason.into(),
             permissions: Permissions::default(),
             guards: None,
+            uses: TokenUses::default(),
             life: None,
             max_depth: None,
             parent: None,
@@ -413,6 +425,12 @@ impl NewDelegation {
         constraints: &Value,
     ) -> Self {
         self.permissions.add(actions, resource, constraints);
+        self
+    }
+
+    /// Whose tokens may be used for this beside being shown.
+    pub fn token_uses(mut self, uses: TokenUses) -> Self {
+        self.uses = uses;
         self
     }
 
@@ -446,6 +464,7 @@ impl NewDelegation {
             to: self.to,
             permissions: deferred(self.permissions.read())?,
             guards: deferred(self.guards.transpose())?.filter(|guards| !guards.is_empty()),
+            uses: self.uses,
             life: self.life,
             max_depth: self.max_depth,
             parent: self.parent,

@@ -28,6 +28,7 @@ pub use kavachos_http as http;
 pub use kavachos_store as store;
 
 pub use kavachos_core::decide::Code;
+pub use kavachos_core::grant::{Exchangers, TokenUses};
 pub use kavachos_core::id::{
     AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
 };
@@ -40,7 +41,7 @@ pub use kavachos_engine::{
     External, FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange, Kinds, LedgerRoot,
     MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Provider, ProviderTerms,
     Providers, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, Settings,
-    SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange,
+    SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UsesChange,
     Webhook, WebhookChange, WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

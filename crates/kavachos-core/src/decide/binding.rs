@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::constraint::Cost;
     use crate::decide::Credential;
-    use crate::grant::{Grant, Hop};
+    use crate::grant::{Grant, Hop, TokenUses};
     use crate::id::{AgentId, GrantId, UserId};
     use crate::ledger::Pseudonym;
     use crate::permission::PermissionSet;
@@ -156,6 +156,7 @@ mod tests {
             root: user_id,
             permissions: everything,
             guards: None,
+            uses: TokenUses::default(),
             depth: 0,
             max_depth: 3,
             expires_at: None,

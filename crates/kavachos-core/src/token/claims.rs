@@ -22,7 +22,7 @@ use crate::revocation::{Handle, HandleKind, Mark};
 use crate::time::Timestamp;
 
 /// The type of our `authorization_details` (RFC 9396).
-const DETAILS_TYPE: &str = "kavachos_delegation";
+pub const DETAILS_TYPE: &str = "kavachos_delegation";
 /// The most handles beside those of the chain: human, session, client, root grant, and the owners of agents of the
 /// chain that are not in it themselves.
 const MAX_MARKS: usize = 32;

@@ -21,7 +21,7 @@ mod possession;
 mod root;
 mod verify;
 
-pub use claims::{Authority, Hop, Life};
+pub use claims::{Authority, DETAILS_TYPE, Hop, Life};
 pub use failure::{Code, Failure};
 pub use jws::{MAX_TOKEN_BYTES, Purpose};
 pub use key::{Algorithm, PublicKey, SigningKey, Thumbprint};

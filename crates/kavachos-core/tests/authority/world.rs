@@ -208,6 +208,7 @@ impl World {
                 root: user_id(human),
                 permissions: set(&described.permissions),
                 guards: (described.guards != json!({})).then(|| Arc::new(guards)),
+                uses: grant::TokenUses::default(),
                 depth: u8::try_from(chain.len() - 1).unwrap(),
                 max_depth: 7,
                 expires_at: described.expires.map(time),

@@ -7,7 +7,7 @@ use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Code;
 use kavachos_core::grant::{
     DEFAULT_MAX_DEPTH, MAX_DEPTH, NewGrant, Path, Reach, Refusal, Source, Standing, Terms,
-    choose_parent, derive, still_covers,
+    TokenUses, choose_parent, derive, still_covers,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ fn new_grant(to: usize) -> NewGrant {
         to_root: user_id(ADA),
         permissions: set(&[permission("gh:repo", json!({}))]),
         guards: None,
+        uses: TokenUses::default(),
         max_depth: None,
         expires_at: None,
         reach: Reach::SameHuman,
@@ -365,4 +366,35 @@ fn only_a_change_that_takes_life_or_depth_away_or_adds_guards_raises_the_generat
 
 fn guards(value: Value) -> Option<Arc<Constraints>> {
     Some(Arc::new(serde_json::from_value(value).unwrap()))
+}
+
+#[test]
+fn a_grant_lets_its_tokens_be_used_for_no_more_than_its_parent_does() {
+    let bearer = TokenUses {
+        bearer: true,
+        ..TokenUses::default()
+    };
+    let world = chain();
+    let ask = NewGrant {
+        uses: bearer.clone(),
+        ..new_grant(3)
+    };
+    let refused = delegate(&world, 2, &ask);
+    assert!(
+        matches!(&refused, Err(Refusal::NotNarrower(field)) if field.field() == "bearer"),
+        "{refused:?}"
+    );
+    // The twins: nothing is asked for, and a human may say so.
+    assert!(delegate(&world, 2, &new_grant(3)).is_ok());
+    let from_human = derive(Source::Human(&world.user(ADA)), &ask, time(NOW)).unwrap();
+    assert_eq!(from_human.uses, bearer);
+    // Taking it away is a change that narrows.
+    let (with, without) = (
+        from_human.clone(),
+        Terms {
+            uses: TokenUses::default(),
+            ..from_human
+        },
+    );
+    assert!(still_covers(&with, &without) && !still_covers(&without, &with));
 }

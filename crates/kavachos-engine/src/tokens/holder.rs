@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
-use kavachos_core::grant::{Grant, Hop, Path, choose_parent};
+use kavachos_core::grant::{Grant, Hop, Path, TokenUses, choose_parent};
 use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
@@ -52,7 +52,7 @@ impl Engine {
         &self,
         actor: &Actor,
         agent: AgentId,
-        asked: &PermissionSet,
+        (ask, asked): (&TokenAsk, &PermissionSet),
     ) -> Result<Held> {
         refuse_counted(asked)?;
         let mut reads = actor.reads();
@@ -86,6 +86,7 @@ impl Engine {
             },
         };
         held.add_caller(actor, agent);
+        held.add_shown_key(ask);
         Ok(held)
     }
 
@@ -131,6 +132,8 @@ impl Engine {
             to: (id, root),
             permissions: target.asked.clone(),
             guards: None,
+            // Whoever says so was not asked.
+            uses: TokenUses::default(),
             max_depth: None,
             expires_at: Some(end.min(provided_end(actor).unwrap_or(end))),
             parent: None,
@@ -300,6 +303,17 @@ impl Held {
         };
         self.ends = [self.ends, end].into_iter().flatten().min();
     }
+
+    /// So does the key of the agent that was shown beside it.
+    fn add_shown_key(&mut self, ask: &TokenAsk) {
+        let Some(key) = &ask.agent_key else { return };
+        self.key = Some(key.mark);
+        self.batch.reads.push(key.mark);
+        self.ends = [self.ends, Some(key.expires_at)]
+            .into_iter()
+            .flatten()
+            .min();
+    }
 }
 
 /// When the token of a provider ends that the caller comes of.
@@ -361,6 +375,7 @@ fn grant_of(planned: &Planned) -> Grant {
         root: terms.root,
         permissions: terms.permissions,
         guards: terms.guards,
+        uses: terms.uses,
         depth: terms.depth,
         max_depth: terms.max_depth,
         expires_at: terms.expires_at,

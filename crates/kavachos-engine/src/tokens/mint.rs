@@ -55,6 +55,8 @@ impl Engine {
             agent: held.path.leaf().ok_or(Error::NotFound("grant"))?.to,
             audience: leaf.audience,
             scope: scope_text(&leaf.scopes),
+            permissions: leaf.authority.permissions,
+            guards: leaf.authority.guards,
             expires_at: leaf.life.expires_at,
             bound_to: leaf.bound_to,
         };

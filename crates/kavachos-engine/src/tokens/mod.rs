@@ -10,8 +10,11 @@ mod mint;
 mod shown;
 mod target;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use kavachos_core::constraint::Constraints;
+use kavachos_core::decide::Credential;
 use kavachos_core::id::{AgentId, TokenId};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::resource::ResourcePattern;
@@ -20,13 +23,14 @@ use kavachos_core::token::{Proof, Thumbprint};
 use kavachos_core::tool_server::Audience;
 
 use crate::act::Act;
-use crate::actor::{Actor, Caller};
+use crate::actor::{Actor, AgentKey, Caller};
+use crate::authorize;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::text;
 
 /// A token that somebody asks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TokenAsk {
     /// The tool server that it is for.
     pub audience: Audience,
@@ -39,6 +43,8 @@ pub struct TokenAsk {
     /// Which agent will show it: the caller itself, or one of the caller's own. Without one it is an agent that exists
     /// for this alone, found or created below the caller.
     pub agent: Option<AgentId>,
+    /// The key of that agent, where it was shown beside the caller's own credential: it ends and kills the token too.
+    pub agent_key: Option<Arc<AgentKey>>,
     /// The proof that the caller holds the key to which it is to be bound.
     pub proof: Option<Proof>,
 }
@@ -67,6 +73,10 @@ pub struct Minted {
     pub audience: Audience,
     /// Its scopes, as the token has them.
     pub scope: String,
+    /// What it permits: what was asked for, with the constraints of the whole chain.
+    pub permissions: PermissionSet,
+    /// What must hold for all of it.
+    pub guards: Option<Arc<Constraints>>,
     /// When it ends.
     pub expires_at: Timestamp,
     /// The key that must be proved with it.
@@ -92,6 +102,7 @@ impl Engine {
     async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
         self.refuse_used(ask.proof.as_ref()).await?;
         self.refuse_used_token(actor).await?;
+        self.require_shown_key(ask).await?;
         let target = self.target(ask).await?;
         actor.covers(&target.asked)?;
         let held = match (&actor.caller, ask.agent) {
@@ -102,11 +113,11 @@ impl Engine {
                 ));
             }
             (Caller::Agent(key), Some(agent)) if agent == key.agent => {
-                self.held_by(actor, agent, &target.asked).await?
+                self.held_by(actor, agent, (ask, &target.asked)).await?
             }
             (_, Some(agent)) => {
                 self.require_own(actor, agent).await?;
-                self.held_by(actor, agent, &target.asked).await?
+                self.held_by(actor, agent, (ask, &target.asked)).await?
             }
             (_, None) => self.held_anew(actor, (ask, &target)).await?,
         };
@@ -125,6 +136,22 @@ impl Engine {
         }
     }
 
+    /// The key that was shown beside the caller's credential is the agent's, and live.
+    async fn require_shown_key(&self, ask: &TokenAsk) -> Result<()> {
+        let Some(key) = &ask.agent_key else {
+            return Ok(());
+        };
+        if ask.agent != Some(key.agent) {
+            return Err(Error::Internal("the key is another agent's".to_owned()));
+        }
+        let key = self.renewed_key(key).await?;
+        let facts = self.facts(key.agent).await?;
+        match authorize::credential(&key, &facts, self.now()) {
+            Credential::KeyLive => Ok(()),
+            _ => Err(Error::Unauthenticated("the agent or its key is not live")),
+        }
+    }
+
     /// A proof is good once; the batch makes sure of it.
     async fn refuse_used(&self, proof: Option<&Proof>) -> Result<()> {
         let Some(proof) = proof else { return Ok(()) };
@@ -134,10 +161,7 @@ impl Engine {
             .await?
             .is_some()
         {
-            return Err(Error::Forbidden(
-                "the proof in the header `DPoP` was used before: make one for each request"
-                    .to_owned(),
-            ));
+            return Err(Error::ProofUsed);
         }
         Ok(())
     }

@@ -46,11 +46,7 @@ impl Engine {
             Error::NotNarrower(Invalid::at("scopes", message))
         })?;
         if ask.proof.is_none() && matches!(policy.proof, Proof::Dpop | Proof::DpopBody) {
-            return Err(Error::WrongState(
-                "this tool server takes tokens that are bound to a key only: send a proof of it in the header `DPoP` \
-                 (RFC 9449)"
-                    .to_owned(),
-            ));
+            return Err(Error::ProofMissing);
         }
         Ok(Target {
             id: row.id,

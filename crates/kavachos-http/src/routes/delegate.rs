@@ -151,6 +151,7 @@ impl Ask {
             ttl: self.ttl_seconds.map(Duration::from_secs),
             reason: self.reason,
             agent: self.agent,
+            agent_key: None,
             proof: None,
         })
     }

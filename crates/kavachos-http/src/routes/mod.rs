@@ -12,6 +12,7 @@ mod explain;
 pub(crate) mod forward_auth;
 mod key_sets;
 mod keys;
+pub(crate) mod oauth;
 mod operations;
 mod reference;
 mod resources;
@@ -44,9 +45,10 @@ pub const IMPORT_PATH: &str = "/api/v1/import";
 /// All routes of one tenant.
 ///
 /// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/docs`, what is
-/// `/.well-known/`, and what plugins declare open.
+/// `/.well-known/`, `/oauth/token`, whose callers are known by what they show in the body, and what plugins declare open.
 pub fn router(state: State) -> Router {
-    let (published, operations) = published(operations());
+    let (published, mut operations) = published(operations());
+    operations.extend(server_metadata::at_path_of(&state.engine.settings().issuer));
     let mut router = Router::new();
     let mut descriptions = Vec::with_capacity(operations.len());
     for operation in operations {
@@ -185,6 +187,7 @@ fn tokens() -> Vec<Operation> {
     let mut all = key_sets::operations();
     all.extend([
         delegate::operation(),
+        oauth::token::operation(),
         server_metadata::operation(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),

@@ -19,6 +19,8 @@ mod delegations;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod exchange;
+#[cfg(test)]
 mod explain;
 mod flood;
 #[cfg(test)]
@@ -52,6 +54,8 @@ mod routes;
 mod sessions;
 #[cfg(test)]
 mod signing_keys;
+#[cfg(test)]
+mod token_uses;
 #[cfg(test)]
 mod tokens;
 mod upkeep;

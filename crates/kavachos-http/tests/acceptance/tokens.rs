@@ -14,10 +14,10 @@ use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
 const DELEGATE: &str = "/api/v1/delegate";
-const TOOLS: &str = "https://tools.example.com/mcp";
+pub(crate) const TOOLS: &str = "https://tools.example.com/mcp";
 
 /// Registers a tool server; its key.
-async fn register(app: &TestApp, policy: Value) -> String {
+pub(crate) async fn register(app: &TestApp, policy: Value) -> String {
     let mut server = json!({
         "audience": TOOLS, "name": "tools", "party": "first", "kind": "kavach",
         "scopes": [{ "name": "tools:call:*", "description": "call tools" }],
@@ -34,7 +34,7 @@ async fn register(app: &TestApp, policy: Value) -> String {
 }
 
 /// A tool server, a human, an orchestrator that may call every tool, and a researcher that may search.
-async fn world(policy: Value) -> (TestApp, TestAgent, TestAgent, String) {
+pub(crate) async fn world(policy: Value) -> (TestApp, TestAgent, TestAgent, String) {
     let app = crate::start().await;
     register(&app, policy).await;
     let user = app.user().await;
@@ -50,7 +50,7 @@ async fn world(policy: Value) -> (TestApp, TestAgent, TestAgent, String) {
     (app, orchestrator, researcher, user)
 }
 
-fn search() -> Value {
+pub(crate) fn search() -> Value {
     json!({ "audience": TOOLS, "scopes": ["tools:call:search"], "reason": "find sources" })
 }
 
@@ -65,7 +65,7 @@ async fn ask(app: &TestApp, key: &str, body: Value) -> Reply {
     app.call(key).post(DELEGATE, body).await
 }
 
-async fn keys(app: &TestApp) -> KeySet {
+pub(crate) async fn keys(app: &TestApp) -> KeySet {
     let reply = app
         .anonymous()
         .get("/.well-known/jwks.json")
@@ -74,16 +74,16 @@ async fn keys(app: &TestApp) -> KeySet {
     KeySet::from_jwks(reply.text.as_bytes()).unwrap()
 }
 
-fn issuer(app: &TestApp) -> kavachos_core::token::Issuer {
+pub(crate) fn issuer(app: &TestApp) -> kavachos_core::token::Issuer {
     app.kavach().engine().settings().issuer.clone()
 }
 
-async fn opened(app: &TestApp, token: &str) -> Leaf {
+pub(crate) async fn opened(app: &TestApp, token: &str) -> Leaf {
     Leaf::open(token, &issuer(app), &keys(app).await).unwrap()
 }
 
 /// What a tool server makes of a token now, with all that was killed in its set.
-async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
+pub(crate) async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
     let mut live = LiveSet::new(app.head().epoch);
     let records = app
         .operator()
@@ -113,7 +113,7 @@ async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
     verification.verify(&shown, now(app)).map(drop)
 }
 
-fn now(app: &TestApp) -> Timestamp {
+pub(crate) fn now(app: &TestApp) -> Timestamp {
     app.kavach().engine().now()
 }
 

@@ -63,6 +63,9 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("forwardAuthByPost", 401, "unauthenticated", BY_GET),
     ("forwardAuthByPost", 403, "forbidden", BY_GET),
     ("forwardAuthByPost", 429, "-", BY_GET),
+    ("exchangeToken", 429, "temporarily_unavailable", COUNTED),
+    ("exchangeToken", 500, "server_error", DEFECT),
+    ("exchangeToken", 503, "temporarily_unavailable", QUEUE),
     ("readyz", 503, "-", DISK),
     ("createAgent", 422, "grant_limit_exceeded", QUOTA),
 ];
@@ -74,6 +77,11 @@ const NO_MASTER_KEY: &str =
 const PLAIN: &str =
     "a plain message, which tells no code; the codes of `ELSEWHERE` for all that is JSON";
 const BY_GET: &str = "the very same handler, asked with `GET`";
+const COUNTED: &str =
+    "no refusal is counted there yet; the code is `refusal` of the crate of OAuth";
+const DEFECT: &str = "a defect of ours; how it is told is tested in the crate of OAuth";
+const QUEUE: &str =
+    "needs a full queue or a broken disk, as `busy` and `ledger_unavailable` elsewhere";
 const DISK: &str = "needs a broken disk: `full_disk` of the server";
 const QUOTA: &str =
     "the quota of agents comes first, unless an operator sets it above that of delegations";

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use super::{Outcome, REVOKED};
 use crate::answer::Answer;
-use crate::args::{self, Members, Page, Permissions};
+use crate::args::{self, Members, Page, Permissions, Uses};
 use crate::client::{Client, Query, path};
 use crate::failure::Failure;
 use crate::names;
 use crate::output::{Form, Output};
 use crate::view;
 
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 18] = [
     "id",
     "name",
     "type",
@@ -21,6 +21,9 @@ const MEMBERS: [&str; 15] = [
     "userId",
     "permissions",
     "guards",
+    "exchangeBy",
+    "bearer",
+    "offline",
     "grantId",
     "maxDepth",
     "expiresAt",
@@ -105,6 +108,8 @@ pub(crate) struct Create {
     /// Constraints on everything it may do, as JSON
     #[arg(long, value_name = "JSON", value_parser = args::json_value)]
     guards: Option<Value>,
+    #[command(flatten)]
+    uses: Uses,
     /// How deep delegations below it may go
     #[arg(long, value_name = "N")]
     max_depth: Option<u8>,
@@ -149,6 +154,8 @@ pub(crate) struct Update {
     /// Constraints on everything it may do, as JSON, or `none`
     #[arg(long, value_name = "JSON", value_parser = args::json_or_none)]
     guards: Option<Value>,
+    #[command(flatten)]
+    uses: Uses,
     /// How deep delegations below it may go
     #[arg(long, value_name = "N")]
     max_depth: Option<u8>,
@@ -236,6 +243,7 @@ impl Create {
             .with("type", Some(self.kind.name()))
             .with("permissions", Some(permissions))
             .with("guards", self.guards)
+            .with_all(self.uses.members())
             .with("maxDepth", self.max_depth)
             .with("parent", self.parent)
             .with("expiresAt", self.expires_at)
@@ -269,6 +277,7 @@ impl Update {
             .with("name", self.name)
             .with("permissions", self.permissions.list())
             .with("guards", self.guards)
+            .with_all(self.uses.members())
             .with("maxDepth", self.max_depth)
             .with("expiresAt", self.expires_at)
             .with("metadata", self.metadata)

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::{Outcome, REVOKED};
 use crate::answer::Answer;
-use crate::args::{self, Members, Page, Permissions};
+use crate::args::{self, Members, Page, Permissions, Uses};
 use crate::client::{Client, Query, path};
 use crate::failure::Failure;
 use crate::names;
 use crate::output::Output;
 
-const MEMBERS: [&str; 13] = [
+const MEMBERS: [&str; 16] = [
     "id",
     "parent",
     "from",
@@ -21,6 +21,9 @@ const MEMBERS: [&str; 13] = [
     "userId",
     "permissions",
     "guards",
+    "exchangeBy",
+    "bearer",
+    "offline",
     "depth",
     "maxDepth",
     "expiresAt",
@@ -57,7 +60,7 @@ pub(crate) struct Delegate {
     to: Option<String>,
     /// Make a token for this tool server of what the caller itself holds, instead of a delegation; KAVACH_KEY is then the
     /// key of an agent, or a human's session
-    #[arg(long, value_name = "URL", conflicts_with_all = ["from", "to", "expires_at", "max_depth", "guards", "parent"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["from", "to", "expires_at", "max_depth", "guards", "parent", "exchange_by", "bearer", "offline"])]
     audience: Option<String>,
     /// Of a token: a scope of the tool server, as in `mcp:github:*`; may be given several times [default: the tool
     /// server's own default]
@@ -81,6 +84,8 @@ pub(crate) struct Delegate {
     /// Constraints on everything in it, as JSON
     #[arg(long, value_name = "JSON", value_parser = args::json_value)]
     guards: Option<Value>,
+    #[command(flatten)]
+    uses: Uses,
     /// Which of the giver's grants it comes from
     #[arg(long, value_name = "GRANT")]
     parent: Option<String>,
@@ -171,6 +176,7 @@ impl Delegate {
             .with("expiresAt", self.expires_at)
             .with("maxDepth", self.max_depth)
             .with("guards", self.guards)
+            .with_all(self.uses.members())
             .with("parent", self.parent)
             .with("reason", Some(self.reason));
         client

@@ -94,6 +94,7 @@ fn grant(number: u128, parent: Option<GrantId>) -> GrantRow {
         mark: fresh(HandleKind::Grant, u8::try_from(number).unwrap_or(u8::MAX)),
         version: 1,
         created_at: NOW,
+        uses: Some("{}".to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
+use kavachos_core::grant::{Exchangers, TokenUses};
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json::Object;
@@ -11,7 +12,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{Agent, AgentKind, External, NewAgent, NewOwner};
+use kavachos_engine::{Agent, AgentKind, External, NewAgent, NewOwner, UsesChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -43,6 +44,12 @@ pub(crate) struct Ask {
     permissions: Value,
     /// What must hold for every call.
     guards: Option<Constraints>,
+    /// The tool servers that may exchange its tokens for those of the next one. An agent does not say so.
+    exchange_by: Option<Exchangers>,
+    /// Whether what comes from a bound token may be unbound, where its tool server asks for no proof; nor this.
+    bearer: Option<bool>,
+    /// Whether agents may hand its tokens on by themselves; nor this.
+    offline: Option<bool>,
     /// How deep delegations below it may go.
     #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
@@ -125,6 +132,12 @@ impl Ask {
             kind: self.kind,
             permissions: permissions("permissions", &self.permissions)?,
             guards: self.guards.filter(|guards| !guards.is_empty()),
+            uses: UsesChange {
+                exchange_by: self.exchange_by,
+                bearer: self.bearer,
+                offline: self.offline,
+            }
+            .of(TokenUses::default()),
             max_depth: self.max_depth,
             parent: self.parent,
             expires_at: self.expires_at,

@@ -2,10 +2,11 @@
 
 use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
+use kavachos_core::grant::Exchangers;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{Agent, AgentChange};
+use kavachos_engine::{Agent, AgentChange, UsesChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -32,6 +33,12 @@ pub(crate) struct Ask {
     /// What must hold for every call; `null` for nothing.
     #[serde(default, deserialize_with = "present")]
     guards: Option<Option<Constraints>>,
+    /// The tool servers that may exchange its tokens for those of the next one.
+    exchange_by: Option<Exchangers>,
+    /// Whether what comes from a bound token may be unbound, where its tool server asks for no proof.
+    bearer: Option<bool>,
+    /// Whether agents may hand its tokens on by themselves.
+    offline: Option<bool>,
     /// How deep delegations below it may go.
     #[schemars(range(max = kavachos_core::grant::MAX_DEPTH))]
     max_depth: Option<u8>,
@@ -72,6 +79,11 @@ pub(crate) async fn handle(
         guards: ask
             .guards
             .map(|guards| guards.filter(|guards| !guards.is_empty())),
+        uses: UsesChange {
+            exchange_by: ask.exchange_by,
+            bearer: ask.bearer,
+            offline: ask.offline,
+        },
         max_depth: ask.max_depth,
         expires_at: ask.expires_at,
         metadata: ask.metadata,

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use axum::extract::State as FromState;
 use kavachos_core::constraint::Constraints;
+use kavachos_core::grant::{Exchangers, TokenUses};
 use kavachos_core::id::{AgentId, GrantId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{Delegation, Life, NewDelegation};
+use kavachos_engine::{Delegation, Life, NewDelegation, UsesChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -44,6 +45,12 @@ pub(crate) struct Ask {
     max_depth: Option<u8>,
     /// What must hold for every call.
     guards: Option<Constraints>,
+    /// The tool servers that may exchange its tokens for those of the next one. An agent does not say so.
+    exchange_by: Option<Exchangers>,
+    /// Whether what comes from a bound token may be unbound, where its tool server asks for no proof; nor this.
+    bearer: Option<bool>,
+    /// Whether agents may hand its tokens on by themselves; nor this.
+    offline: Option<bool>,
     /// The grant that it comes from, where the giver has several.
     parent: Option<GrantId>,
     /// Why, for the record.
@@ -96,6 +103,12 @@ impl Ask {
             to: self.to,
             permissions: permissions("permissions", &self.permissions)?,
             guards: self.guards.filter(|guards| !guards.is_empty()),
+            uses: UsesChange {
+                exchange_by: self.exchange_by,
+                bearer: self.bearer,
+                offline: self.offline,
+            }
+            .of(TokenUses::default()),
             life,
             max_depth: self.max_depth,
             parent: self.parent,

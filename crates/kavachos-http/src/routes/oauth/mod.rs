@@ -1,0 +1,71 @@
+//! The endpoints of OAuth: how a request arrives at them. What is asked and answered is told in `kavachos-oauth`.
+
+pub(crate) mod token;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use kavachos_core::invalid::Invalid;
+use kavachos_oauth::{Call, Client};
+
+use crate::body::read;
+use crate::call::{client_ip, request_id};
+use crate::error::Failure;
+use crate::operation::FORM;
+use crate::params::Params;
+use crate::possession::Possession;
+use crate::state::State;
+
+/// A request to an endpoint: the form in its body, and what came with it.
+pub(crate) struct Arrival {
+    pub(crate) call: Call,
+    pub(crate) body: Bytes,
+}
+
+impl FromRequest<State> for Arrival {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Failure> {
+        arrival(request, state).await.map_err(Failure::in_oauth)
+    }
+}
+
+async fn arrival(request: Request, state: &State) -> Result<Arrival, Failure> {
+    let (mut parts, body) = request.into_parts();
+    // Credentials never stand in a URL (RFC 6749, section 2.3.1), and nothing else does here.
+    Params::from_request_parts(&mut parts, &()).await?.end()?;
+    if !is_form(&parts.headers) {
+        return Err(Invalid::at("Content-Type", format!("send the body as `{FORM}`")).into());
+    }
+    let call = call(&mut parts, state).await?;
+    Ok(Arrival {
+        call,
+        body: read(body).await?,
+    })
+}
+
+async fn call(parts: &mut Parts, state: &State) -> Result<Call, Failure> {
+    let Possession(proof) = Possession::from_request_parts(parts, state).await?;
+    let user_agent = parts.headers.get(USER_AGENT);
+    Ok(Call {
+        request: request_id(parts, &state.engine),
+        ip: client_ip(parts, state)?,
+        user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        proof,
+        client: match parts.headers.contains_key(AUTHORIZATION) {
+            true => Client::Authenticating,
+            false => Client::Public,
+        },
+    })
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next();
+    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(FORM.as_bytes()))
+}

@@ -1,0 +1,59 @@
+//! `POST /oauth/token`: what somebody holds, exchanged for a token for one tool server (RFC 8693).
+
+use axum::extract::State as FromState;
+use http::StatusCode;
+use kavachos_core::tool_server::MAX_AUDIENCE_BYTES;
+use kavachos_oauth::{Answer, MAX_DETAILS_BYTES, TOKEN_EXCHANGE, TokenType};
+use schemars::{Schema, json_schema};
+
+use super::Arrival;
+use crate::error::Failure;
+use crate::operation::{About, Form, Operation};
+use crate::reply::{Bare, Reply, json};
+use crate::state::State;
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "exchangeToken",
+        tag: "Tokens",
+        summary: "Exchange what you hold for a token",
+        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A proof in the header `DPoP` (RFC 9449) binds it to a key. Parameters that are not told here are ignored.",
+        callers: &[],
+    };
+    Operation::post("/oauth/token", ABOUT, handle)
+        .reading_form(Form::known(parameters()))
+        .in_oauth()
+}
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Arrival { call, body }: Arrival,
+) -> Reply<Bare<Answer>> {
+    let answer = kavachos_oauth::token(&state.engine, &call, &body).await;
+    json(StatusCode::OK, &answer.map_err(Failure::from)?)
+}
+
+/// What the body may say.
+fn parameters() -> Schema {
+    let subjects = [TokenType::Session.uri(), TokenType::AgentKey.uri()];
+    let audience = json_schema!({ "type": "string", "maxLength": MAX_AUDIENCE_BYTES });
+    json_schema!({
+        "type": "object",
+        "required": ["grant_type", "subject_token", "subject_token_type", "reason"],
+        "properties": {
+            "grant_type": { "type": "string", "const": TOKEN_EXCHANGE },
+            "subject_token": { "type": "string", "description": "Whose authority it is." },
+            "subject_token_type": { "type": "string", "enum": subjects },
+            "actor_token": { "type": "string", "description": "The key of the agent that will show the token; with a session only." },
+            "actor_token_type": { "type": "string", "const": TokenType::AgentKey.uri() },
+            "audience": audience,
+            "resource": audience,
+            "scope": { "type": "string", "description": "Resources with every action, with one blank between them. The tool server's default scope unless said." },
+            "authorization_details": { "type": "string", "maxLength": MAX_DETAILS_BYTES,
+                "description": "The same as permissions, with actions and constraints: `[{\"type\": \"kavachos_delegation\", \"permissions\": [...]}]` (RFC 9396)." },
+            "requested_token_type": { "type": "string", "const": TokenType::AccessToken.uri() },
+            "ttl_seconds": { "type": "integer", "minimum": 1, "description": "How long it lives, at most what the tool server allows and its parents have left." },
+            "reason": { "type": "string", "minLength": 1, "maxLength": 200, "description": "Why, for the record." },
+        },
+    })
+}

@@ -1,0 +1,70 @@
+//! What the token endpoint answers (RFC 6749, section 5.1; RFC 8693, section 2.2.1).
+
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::time::Timestamp;
+use kavachos_engine::Minted;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::token_type::TokenType;
+use kavachos_core::token::DETAILS_TYPE;
+
+/// A token that was made. It has no `Debug`: the text is a credential.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "TokenAnswer"))]
+pub struct Answer {
+    /// The token, for this one time.
+    access_token: String,
+    /// What kind of token it is (RFC 8693, section 3).
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("enum" = [TokenType::AccessToken.uri(), TokenType::Root.uri()]))
+    )]
+    issued_token_type: &'static str,
+    /// How it is shown: `DPoP` for one that is bound to a key; `N_A` for a root, which is shown here alone.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["Bearer", "DPoP", "N_A"])))]
+    token_type: &'static str,
+    /// For how many seconds it is good.
+    expires_in: u64,
+    /// Its scopes; a root has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    /// What it permits, where that was asked for with `authorization_details` (RFC 9396, section 7).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Map<String, Value>>>"))]
+    authorization_details: Option<Value>,
+}
+
+/// Whether the client is told the details of what it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Details,
+    ScopeAlone,
+}
+
+impl Answer {
+    /// The answer for a leaf.
+    pub(crate) fn of_leaf(minted: Minted, told: Told, now: Timestamp) -> Self {
+        Self {
+            authorization_details: (told == Told::Details).then(|| details(&minted)),
+            access_token: minted.token,
+            issued_token_type: TokenType::AccessToken.uri(),
+            token_type: match minted.bound_to {
+                Some(_) => "DPoP",
+                None => "Bearer",
+            },
+            expires_in: minted.expires_at.since(now).as_secs(),
+            scope: Some(minted.scope),
+        }
+    }
+}
+
+fn details(minted: &Minted) -> Value {
+    let permissions: &PermissionSet = &minted.permissions;
+    let mut details = json!({ "type": DETAILS_TYPE, "permissions": permissions });
+    if let (Some(members), Some(guards)) = (details.as_object_mut(), &minted.guards) {
+        members.insert("guards".to_owned(), json!(**guards));
+    }
+    json!([details])
+}

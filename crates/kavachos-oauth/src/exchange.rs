@@ -1,0 +1,338 @@
+//! What a request for an exchange says (RFC 8693, section 2.1), read parameter by parameter. Beside the standard's there
+//! are `reason`, which every token has on record, and `ttl_seconds`.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use kavachos_core::json;
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::resource::ResourcePattern;
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::token::DETAILS_TYPE;
+use kavachos_core::tool_server::Audience;
+use kavachos_engine::Wanted;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::answer::Told;
+use crate::form::Form;
+use crate::refusal::{Code, Refusal};
+use crate::subject::Subject;
+use crate::token_type::TokenType;
+
+/// The longest `authorization_details`, in bytes.
+pub const MAX_DETAILS_BYTES: usize = 64 * 1024;
+/// The most scopes of one request.
+const MAX_SCOPES: usize = 100;
+
+/// A request for an exchange. It has no `Debug`: it holds credentials.
+pub(crate) struct Exchange {
+    /// Whose authority is exchanged.
+    pub(crate) subject: Subject,
+    /// The key of the agent that will show the token, where a human's session is the subject.
+    pub(crate) actor: Option<Secret>,
+    /// The tool server that it is for.
+    pub(crate) audience: Audience,
+    /// What it is to permit.
+    pub(crate) wanted: Wanted,
+    /// How long it is to live.
+    pub(crate) ttl: Option<Duration>,
+    /// Why it is wanted.
+    pub(crate) reason: String,
+    /// Whether the client is told the details of what it got.
+    pub(crate) told: Told,
+}
+
+impl Exchange {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Says which parameter is missing, or cannot be accepted.
+    pub(crate) fn read(form: &mut Form) -> Result<Self, Refusal> {
+        let subject = Subject::read(form)?;
+        let actor = read_actor(form, &subject)?;
+        check_requested_type(form)?;
+        let audience = read_audience(form)?;
+        let (wanted, told) = read_wanted(form)?;
+        Ok(Self {
+            subject,
+            actor,
+            audience,
+            wanted,
+            ttl: read_ttl(form)?,
+            reason: form.need("reason")?,
+            told,
+        })
+    }
+}
+
+fn invalid(message: impl AsRef<str>) -> Refusal {
+    Refusal::new(Code::InvalidRequest, message)
+}
+
+/// The actor says which agent will show the token; it holds no authority that the subject does not have.
+fn read_actor(form: &mut Form, subject: &Subject) -> Result<Option<Secret>, Refusal> {
+    let (token, kind) = (form.take("actor_token"), form.take("actor_token_type"));
+    let (token, kind) = match (token, kind) {
+        (None, None) => return Ok(None),
+        (Some(token), Some(kind)) => (token, kind),
+        _ => return Err(invalid("`actor_token` and `actor_token_type` go together")),
+    };
+    if TokenType::of(&kind) != Some(TokenType::AgentKey) {
+        let message = format!("`actor_token_type` is `{}`", TokenType::AgentKey.uri());
+        return Err(invalid(message));
+    }
+    if !matches!(subject, Subject::Session(_)) {
+        return Err(invalid(
+            "`actor_token` goes with a session as `subject_token`; an agent that acts by itself is the subject",
+        ));
+    }
+    credential("actor_token", &token, SecretKind::Agent).map(Some)
+}
+
+/// A credential of the kind that its type names.
+///
+/// # Errors
+/// It is none, or of another kind.
+pub(crate) fn credential(name: &str, text: &str, kind: SecretKind) -> Result<Secret, Refusal> {
+    match Secret::parse(text) {
+        Ok(secret) if secret.kind() == kind => Ok(secret),
+        Ok(_) => Err(invalid(format!(
+            "`{name}` is a credential of another kind than its type says"
+        ))),
+        Err(_) => Err(invalid(format!(
+            "`{name}` is not well-formed: copy all of it, without quotes"
+        ))),
+    }
+}
+
+fn check_requested_type(form: &mut Form) -> Result<(), Refusal> {
+    let Some(uri) = form.take("requested_token_type") else {
+        return Ok(());
+    };
+    match TokenType::of(&uri) {
+        Some(TokenType::AccessToken) => Ok(()),
+        _ => Err(invalid(format!(
+            "`requested_token_type` is `{}`",
+            TokenType::AccessToken.uri()
+        ))),
+    }
+}
+
+/// The tool server, under one of its two names (RFC 8693, section 2.1; RFC 8707).
+fn read_audience(form: &mut Form) -> Result<Audience, Refusal> {
+    let mut names = form.take_all("audience");
+    names.extend(form.take_all("resource"));
+    names.sort();
+    names.dedup();
+    match names.as_slice() {
+        [] => Err(invalid(
+            "the parameter `audience` is missing: a token is for one tool server",
+        )),
+        [name] => name
+            .parse()
+            .map_err(|error: kavachos_core::invalid::Invalid| {
+                Refusal::new(Code::InvalidTarget, error.message())
+            }),
+        _ => Err(Refusal::new(
+            Code::InvalidTarget,
+            "a token is for one tool server: ask for one token after the other",
+        )),
+    }
+}
+
+fn read_wanted(form: &mut Form) -> Result<(Wanted, Told), Refusal> {
+    match (form.take("scope"), form.take("authorization_details")) {
+        (Some(_), Some(_)) => Err(invalid("give `scope` or `authorization_details`, not both")),
+        (Some(scope), None) => Ok((Wanted::Scopes(read_scope(&scope)?), Told::ScopeAlone)),
+        (None, Some(details)) => Ok((Wanted::Permissions(read_details(&details)?), Told::Details)),
+        (None, None) => Ok((Wanted::Default, Told::ScopeAlone)),
+    }
+}
+
+/// Scopes with one blank between them (RFC 6749, section 3.3).
+fn read_scope(text: &str) -> Result<Vec<ResourcePattern>, Refusal> {
+    let names: Vec<&str> = text.split(' ').collect();
+    if names.len() > MAX_SCOPES {
+        let message = format!("a request names at most {MAX_SCOPES} scopes");
+        return Err(Refusal::new(Code::InvalidScope, message));
+    }
+    let scopes: Result<_, kavachos_core::invalid::Invalid> =
+        names.into_iter().map(str::parse).collect();
+    scopes.map_err(|error| Refusal::new(Code::InvalidScope, error.message()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Details {
+    r#type: String,
+    permissions: Value,
+}
+
+/// The one entry of our type, as a token carries it.
+fn read_details(text: &str) -> Result<PermissionSet, Refusal> {
+    let wrong = |message: &str| Refusal::new(Code::InvalidAuthorizationDetails, message);
+    if text.len() > MAX_DETAILS_BYTES {
+        let message = format!("`authorization_details` has at most {MAX_DETAILS_BYTES} bytes");
+        return Err(wrong(&message));
+    }
+    let value = json::parse(text.as_bytes()).map_err(|error| wrong(error.message()))?;
+    let [one] = value.as_array().map(Vec::as_slice).unwrap_or_default() else {
+        return Err(wrong("`authorization_details` is a list of one object"));
+    };
+    let details: Details = json::read(one).map_err(|error| wrong(&error.to_string()))?;
+    if details.r#type != DETAILS_TYPE {
+        return Err(wrong(&format!("the only `type` is `{DETAILS_TYPE}`")));
+    }
+    PermissionSet::from_json(&details.permissions)
+        .map_err(|error| wrong(&error.within("permissions").to_string()))
+}
+
+fn read_ttl(form: &mut Form) -> Result<Option<Duration>, Refusal> {
+    let Some(text) = form.take("ttl_seconds") else {
+        return Ok(None);
+    };
+    let seconds: NonZeroU64 = text
+        .parse()
+        .map_err(|_| invalid("`ttl_seconds` is a whole number from 1 on"))?;
+    Ok(Some(Duration::from_secs(seconds.get())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: &str = "subject_token_type=urn:kavachos:params:oauth:token-type:session";
+
+    fn secret(kind: SecretKind) -> String {
+        Secret::new(kind, [7; 32]).reveal().to_owned()
+    }
+
+    fn base() -> String {
+        let session = secret(SecretKind::Session);
+        format!("subject_token={session}&{SESSION}&audience=https://tools.example.com&reason=r")
+    }
+
+    fn read(body: &str) -> Result<Exchange, Code> {
+        let mut form = Form::read(body.as_bytes()).map_err(|refusal| refusal.code())?;
+        Exchange::read(&mut form).map_err(|refusal| refusal.code())
+    }
+
+    #[test]
+    fn a_request_has_one_subject_one_tool_server_and_a_reason() {
+        let exchange = read(&base()).ok().unwrap();
+        assert_eq!(exchange.audience.as_str(), "https://tools.example.com");
+        assert_eq!(exchange.wanted, Wanted::Default);
+        assert!(exchange.actor.is_none());
+        for name in ["subject_token", "subject_token_type", "audience", "reason"] {
+            let without: Vec<String> = base()
+                .split('&')
+                .filter(|pair| !pair.starts_with(&format!("{name}=")))
+                .map(str::to_owned)
+                .collect();
+            let code = read(&without.join("&")).err();
+            assert_eq!(code, Some(Code::InvalidRequest), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tool_server_may_be_named_twice_and_two_may_not() {
+        let same = format!("{}&resource=https://tools.example.com", base());
+        assert!(read(&same).is_ok());
+        for other in [
+            "resource=https://b.example.com",
+            "audience=https://b.example.com",
+        ] {
+            let code = read(&format!("{}&{other}", base())).err();
+            assert_eq!(code, Some(Code::InvalidTarget), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_of_the_kind_that_its_type_says() {
+        let kinds = [
+            SecretKind::Session,
+            SecretKind::Agent,
+            SecretKind::Operator,
+            SecretKind::Resource,
+            SecretKind::Master,
+        ];
+        for kind in kinds {
+            let body = base().replace(&secret(SecretKind::Session), &secret(kind));
+            assert_eq!(read(&body).is_ok(), kind == SecretKind::Session, "{kind:?}");
+        }
+        let leaf = "urn:ietf:params:oauth:token-type:access_token";
+        for uri in [leaf, "urn:ietf:params:oauth:token-type:jwt", "session", "x"] {
+            let body = base().replace("urn:kavachos:params:oauth:token-type:session", uri);
+            assert_eq!(read(&body).err(), Some(Code::InvalidRequest), "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_actor_is_an_agent_beside_a_session() {
+        let agent = secret(SecretKind::Agent);
+        let uri = TokenType::AgentKey.uri();
+        let actor = format!("actor_token={agent}&actor_token_type={uri}");
+        assert!(read(&format!("{}&{actor}", base())).is_ok());
+        let as_subject = base()
+            .replace(&secret(SecretKind::Session), &agent)
+            .replace(TokenType::Session.uri(), uri);
+        assert!(read(&as_subject).is_ok());
+        for wrong in [
+            format!("{as_subject}&{actor}"),
+            format!("{}&actor_token={agent}", base()),
+            format!("{}&actor_token_type={uri}", base()),
+            format!(
+                "{}&{}",
+                base(),
+                actor.replace(uri, TokenType::Session.uri())
+            ),
+            format!("{}&{}", base(), actor.replace("kv_agent_", "kv_sess_")),
+        ] {
+            assert_eq!(read(&wrong).err(), Some(Code::InvalidRequest), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_scopes_or_details() {
+        let with = |more: &str| read(&format!("{}&{more}", base()));
+        let scopes = with("scope=a:b+c:d").ok().unwrap();
+        assert!(matches!(scopes.wanted, Wanted::Scopes(scopes) if scopes.len() == 2));
+        let details = r#"[{"type":"kavachos_delegation","permissions":[{"resource":"a:b","actions":["x"]}]}]"#;
+        let wanted = with(&format!("authorization_details={details}"))
+            .ok()
+            .unwrap();
+        assert!(matches!(wanted.wanted, Wanted::Permissions(_)));
+        assert_eq!(with("scope=a++b").err(), Some(Code::InvalidScope));
+        assert_eq!(with("scope=**").err(), Some(Code::InvalidScope));
+        let both = format!("scope=a&authorization_details={details}");
+        assert_eq!(with(&both).err(), Some(Code::InvalidRequest));
+        for wrong in [
+            "{}",
+            "[]",
+            "[{}]",
+            "x",
+            &details.replace("kavachos_delegation", "payment"),
+            &details.replace("\"type\"", "\"guards\":null,\"type\""),
+            &details.replace("a:b", "**"),
+            &format!(
+                "{},{}",
+                details.trim_end_matches(']'),
+                details.trim_start_matches('[')
+            ),
+        ] {
+            let code = with(&format!("authorization_details={wrong}")).err();
+            assert_eq!(code, Some(Code::InvalidAuthorizationDetails), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_life_is_a_number_of_seconds() {
+        let with = |text: &str| read(&format!("{}&ttl_seconds={text}", base()));
+        let ttl = with("60").ok().unwrap().ttl;
+        assert_eq!(ttl, Some(Duration::from_secs(60)));
+        for wrong in ["0", "-1", "1.5", "x", "99999999999999999999999"] {
+            assert_eq!(with(wrong).err(), Some(Code::InvalidRequest), "{wrong}");
+        }
+    }
+}

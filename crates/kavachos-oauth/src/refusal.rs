@@ -1,0 +1,213 @@
+//! Why no token was given, in the words of the standards (RFC 6749, section 5.2).
+
+use std::time::Duration;
+
+use kavachos_core::invalid::Invalid;
+use kavachos_core::secret::redacted;
+use kavachos_engine::Error;
+
+/// The most characters of a description: it may quote what the client sent.
+const MAX_DESCRIPTION_CHARS: usize = 400;
+/// How long a client waits before it tries again when nobody knows better.
+const RETRY: Duration = Duration::from_secs(1);
+
+macro_rules! codes {
+    ($($name:ident = $status:literal $code:literal, $text:literal;)*) => {
+        /// Every error that an endpoint answers, with its status.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The status of the answer.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// The member `error` of the answer; some stand for several statuses.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// When it is given.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest = 400 "invalid_request", "A parameter is missing, stands twice, or cannot be accepted.";
+    InvalidGrant = 400 "invalid_grant", "What was shown is unknown, dead, or too old for this.";
+    InvalidScope = 400 "invalid_scope", "More is asked for than the subject holds or the tool server has.";
+    InvalidTarget = 400 "invalid_target", "There is no such tool server, or no token can be made for it.";
+    InvalidAuthorizationDetails = 400 "invalid_authorization_details", "RFC 9396, section 5.";
+    InvalidDpopProof = 400 "invalid_dpop_proof", "The proof in the header `DPoP` is missing, wrong, or was used (RFC 9449).";
+    UnsupportedGrantType = 400 "unsupported_grant_type", "The only grant is token exchange (RFC 8693).";
+    InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
+    TooLarge = 413 "invalid_request", "The body is longer than 256 KiB.";
+    TooOften = 429 "temporarily_unavailable", "The caller was refused too often; see `Retry-After`.";
+    ServerError = 500 "server_error", "A defect of ours.";
+    Unavailable = 503 "temporarily_unavailable", "Nothing can be done or recorded now; see `Retry-After`.";
+}
+
+/// Why no token was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {description}", .code.as_str())]
+pub struct Refusal {
+    code: Code,
+    description: String,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal with a description for people.
+    pub fn new(code: Code, description: impl AsRef<str>) -> Self {
+        let retry_after = matches!(code, Code::TooOften | Code::Unavailable).then_some(RETRY);
+        Self {
+            code,
+            description: plain(description.as_ref()),
+            retry_after,
+        }
+    }
+
+    /// Which error it is.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What people are told: short, and of the characters that the standard lets stand there.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// How long to wait, where waiting helps.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let description = match &error {
+            Error::Internal(words) => {
+                tracing::error!(words, "internal error");
+                "internal error; the server's log says more under this request id".to_owned()
+            }
+            Error::Invalid(invalid) | Error::NotNarrower(invalid) => in_parameters(invalid),
+            error => error.to_string(),
+        };
+        let refusal = Self::new(code_of(&error), description);
+        match error {
+            Error::TooManyRequests { retry_after } | Error::TooManyCalls { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..refusal
+            },
+            _ => refusal,
+        }
+    }
+}
+
+fn code_of(error: &Error) -> Code {
+    match error {
+        Error::NotNarrower(invalid) if invalid.field() == "audience" => Code::InvalidTarget,
+        Error::NotNarrower(_) => Code::InvalidScope,
+        Error::Invalid(invalid) if invalid.field() == "scopes" => Code::InvalidScope,
+        Error::Invalid(invalid) if invalid.field() == "DPoP" => Code::InvalidDpopProof,
+        Error::NotFound("tool server") => Code::InvalidTarget,
+        Error::ProofMissing | Error::ProofUsed => Code::InvalidDpopProof,
+        Error::Unauthenticated(_) | Error::Forbidden(_) | Error::WrongState(_) => {
+            Code::InvalidGrant
+        }
+        Error::Invalid(_)
+        | Error::NotFound(_)
+        | Error::LimitExceeded { .. }
+        | Error::DepthExceeded(_)
+        | Error::IdempotencyMismatch => Code::InvalidRequest,
+        Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => Code::TooOften,
+        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => Code::Unavailable,
+        _ => Code::ServerError,
+    }
+}
+
+/// What is wrong, with the parameter as it is named here.
+fn in_parameters(invalid: &Invalid) -> String {
+    let name = match invalid.field() {
+        "" => return invalid.message().to_owned(),
+        "scopes" => "scope",
+        "permissions" => "authorization_details",
+        other => other,
+    };
+    format!("{name}: {}", invalid.message())
+}
+
+/// What may stand in `error_description` (RFC 6749, section 5.2), without credentials.
+fn plain(text: &str) -> String {
+    let text = redacted(text);
+    text.chars()
+        .take(MAX_DESCRIPTION_CHARS)
+        .map(|c| match c {
+            '"' => '\'',
+            '\\' => '/',
+            ' '..='~' => c,
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_engine_have_codes_of_the_standards() {
+        let at = |field: &str| Invalid::at(field, "no");
+        for (error, code) in [
+            (Error::Invalid(at("reason")), Code::InvalidRequest),
+            (Error::Invalid(at("scopes")), Code::InvalidScope),
+            (Error::Invalid(at("DPoP")), Code::InvalidDpopProof),
+            (Error::Unauthenticated("no"), Code::InvalidGrant),
+            (Error::Forbidden("no".to_owned()), Code::InvalidGrant),
+            (Error::WrongState("no".to_owned()), Code::InvalidGrant),
+            (Error::NotNarrower(at("permissions[0]")), Code::InvalidScope),
+            (Error::NotNarrower(at("audience")), Code::InvalidTarget),
+            (Error::NotFound("tool server"), Code::InvalidTarget),
+            (Error::NotFound("agent"), Code::InvalidRequest),
+            (Error::ProofUsed, Code::InvalidDpopProof),
+            (Error::ProofMissing, Code::InvalidDpopProof),
+            (Error::Busy, Code::Unavailable),
+            (Error::Internal("secret".to_owned()), Code::ServerError),
+        ] {
+            assert_eq!(Refusal::from(error.clone()).code(), code, "{error:?}");
+        }
+        let wait = Duration::from_secs(60);
+        let slow = Refusal::from(Error::TooManyRequests { retry_after: wait });
+        assert_eq!(
+            (slow.code(), slow.retry_after()),
+            (Code::TooOften, Some(wait))
+        );
+    }
+
+    #[test]
+    fn a_description_is_plain_and_tells_no_secret() {
+        let secret = Refusal::from(Error::Internal("secret".to_owned()));
+        assert!(!secret.description().contains("secret"));
+        let quoting = Refusal::new(Code::InvalidRequest, "a\"b\\c\u{202e}é\n");
+        assert_eq!(quoting.description(), "a'b/c???");
+        let long = Refusal::new(Code::InvalidRequest, "x".repeat(10_000));
+        assert_eq!(long.description().len(), MAX_DESCRIPTION_CHARS);
+        let key = format!("`kv_agent_{}` is none", "a".repeat(49));
+        let shown = Refusal::new(Code::InvalidRequest, key);
+        assert!(
+            !shown.description().contains("aaaa"),
+            "{}",
+            shown.description()
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! The token endpoint (RFC 6749, section 3.2) with its one grant, token exchange (RFC 8693).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use kavachos_core::id::RequestId;
+use kavachos_core::token::Proof;
+use kavachos_engine::actor::{Actor, AgentKey, Caller};
+use kavachos_engine::{Engine, Error, TokenAsk};
+
+use crate::answer::Answer;
+use crate::exchange::Exchange;
+use crate::form::Form;
+use crate::refusal::{Code, Refusal};
+use crate::subject;
+
+/// The grant of RFC 8693.
+pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// A request as it arrived, beside its body.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The id of the request, also in its answer.
+    pub request: RequestId,
+    /// The address that it came from.
+    pub ip: Option<IpAddr>,
+    /// What the client says it is.
+    pub user_agent: Option<String>,
+    /// The proof of a key that came with it, which holds for this request.
+    pub proof: Option<Proof>,
+    /// Whether it has a header `Authorization`.
+    pub client: Client,
+}
+
+/// Whether a client authenticates beside what it shows in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// It does not.
+    Public,
+    /// It sent a header `Authorization`.
+    Authenticating,
+}
+
+/// Answers a request for a token with this body.
+///
+/// # Errors
+/// Why there is none, as the client is told.
+pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, Refusal> {
+    let mut form = Form::read(body)?;
+    if form.need("grant_type")? != TOKEN_EXCHANGE {
+        let message = format!("the only grant is `{TOKEN_EXCHANGE}`");
+        return Err(Refusal::new(Code::UnsupportedGrantType, message));
+    }
+    if call.client == Client::Authenticating {
+        return Err(Refusal::new(
+            Code::InvalidClient,
+            "no client authenticates here: whoever calls is known by `subject_token`; leave the header `Authorization` out",
+        ));
+    }
+    let exchange = Exchange::read(&mut form)?;
+    let actor = subject::actor(engine, call, &exchange.subject).await?;
+    let agent_key = match &exchange.actor {
+        Some(secret) => Some(agent_key(
+            subject::with_credential(engine, call, secret).await?,
+        )?),
+        None => None,
+    };
+    let told = exchange.told;
+    let ask = TokenAsk {
+        audience: exchange.audience,
+        wanted: exchange.wanted,
+        ttl: exchange.ttl,
+        reason: exchange.reason,
+        agent: shown_by(&actor, agent_key.as_deref()),
+        agent_key,
+        proof: call.proof.clone(),
+    };
+    let minted = engine.token(&actor, &ask).await?;
+    Ok(Answer::of_leaf(minted, told, engine.now()))
+}
+
+/// Which agent will show the token: the one that is itself the subject, or the actor; without either an agent of the
+/// human's that exists for such tokens.
+fn shown_by(actor: &Actor, key: Option<&AgentKey>) -> Option<kavachos_core::id::AgentId> {
+    match &actor.caller {
+        Caller::Agent(key) => Some(key.agent),
+        _ => key.map(|key| key.agent),
+    }
+}
+
+fn agent_key(actor: Actor) -> Result<Arc<AgentKey>, Refusal> {
+    match actor.caller {
+        Caller::Agent(key) => Ok(key),
+        _ => Err(Error::Internal("an agent's key is another's".to_owned()).into()),
+    }
+}
