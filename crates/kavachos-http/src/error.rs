@@ -267,6 +267,9 @@ impl Failure {
             Self::OAuth(refusal) => {
                 if refusal.code() == Code::InvalidClient {
                     ask_for_a_bearer(headers);
+                    // A client's id and secret (RFC 6749, section 5.2).
+                    let basic = HeaderValue::from_static("Basic realm=\"kavach\"");
+                    headers.append(WWW_AUTHENTICATE, basic);
                 }
                 if let Some(pause) = refusal.retry_after() {
                     headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));

@@ -105,7 +105,9 @@ impl From<Error> for Refusal {
         };
         let refusal = Self::new(code_of(&error), description);
         match error {
-            Error::TooManyRequests { retry_after } | Error::TooManyCalls { retry_after } => Self {
+            Error::TooManyRequests { retry_after }
+            | Error::TooManyCalls { retry_after }
+            | Error::ProviderUnavailable { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..refusal
             },
@@ -131,7 +133,10 @@ fn code_of(error: &Error) -> Code {
         | Error::DepthExceeded(_)
         | Error::IdempotencyMismatch => Code::InvalidRequest,
         Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => Code::TooOften,
-        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => Code::Unavailable,
+        Error::Busy
+        | Error::LedgerUnavailable(_)
+        | Error::ProviderUnavailable { .. }
+        | Error::OutcomeUnknown => Code::Unavailable,
         _ => Code::ServerError,
     }
 }

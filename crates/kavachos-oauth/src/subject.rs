@@ -3,8 +3,9 @@
 
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_engine::actor::{Actor, Caller};
-use kavachos_engine::{Engine, Error, Stranger};
+use kavachos_engine::{Engine, Error, Presentation, Stranger};
 
+use crate::client::{Client, Credential};
 use crate::exchange::credential;
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
@@ -17,6 +18,8 @@ pub(crate) enum Subject {
     Session(Secret),
     /// An agent's key.
     AgentKey(Secret),
+    /// What an outside provider says of a human.
+    IdToken(String),
 }
 
 impl Subject {
@@ -31,12 +34,14 @@ impl Subject {
         match TokenType::of(&uri) {
             Some(TokenType::Session) => secret(SecretKind::Session).map(Self::Session),
             Some(TokenType::AgentKey) => secret(SecretKind::Agent).map(Self::AgentKey),
+            Some(TokenType::IdToken) => Ok(Self::IdToken(token)),
             Some(TokenType::AccessToken | TokenType::Root) | None => Err(Refusal::new(
                 Code::InvalidRequest,
                 format!(
-                    "`subject_token_type` is `{}` or `{}`; what a tool server is shown is exchanged for nothing",
+                    "`subject_token_type` is `{}`, `{}` or `{}`; what a tool server is shown is exchanged for nothing",
                     TokenType::Session.uri(),
                     TokenType::AgentKey.uri(),
+                    TokenType::IdToken.uri(),
                 ),
             )),
         }
@@ -47,13 +52,44 @@ impl Subject {
 pub(crate) async fn actor(
     engine: &Engine,
     call: &Call,
-    subject: &Subject,
+    (subject, client): (&Subject, Option<Credential>),
 ) -> Result<Actor, Refusal> {
     match subject {
         Subject::Session(secret) | Subject::AgentKey(secret) => {
+            if matches!(call.client, Client::Authenticating(_)) {
+                return Err(Refusal::new(
+                    Code::InvalidClient,
+                    "no client authenticates here: whoever calls is known by `subject_token`; leave the header \
+                     `Authorization` out",
+                ));
+            }
             with_credential(engine, call, secret).await
         }
+        Subject::IdToken(token) => presented(engine, call, (token, client)).await,
     }
+}
+
+/// The human whom a provider's token names, if whoever presents it may.
+async fn presented(
+    engine: &Engine,
+    call: &Call,
+    (token, client): (&str, Option<Credential>),
+) -> Result<Actor, Refusal> {
+    let client = client.ok_or_else(|| {
+        Refusal::new(
+            Code::InvalidClient,
+            "a provider's token is presented by a client of the provider, with its id and secret, or with an operator's \
+             key as `Bearer`",
+        )
+    })?;
+    let shown = Presentation {
+        presenter: client.presenter(engine, call).await?,
+        request: call.request,
+        ip: call.ip,
+        user_agent: call.user_agent.clone(),
+        token,
+    };
+    Ok(engine.identified(shown).await?)
 }
 
 /// Who calls with this credential, if it is live. Strangers are on record as at every other route.
@@ -64,12 +100,7 @@ pub(crate) async fn with_credential(
 ) -> Result<Actor, Refusal> {
     let caller = match engine.authenticate(secret.reveal()).await {
         Err(error @ Error::Unauthenticated(_)) => {
-            let stranger = Stranger {
-                ip: call.ip,
-                user_agent: call.user_agent.as_deref(),
-                request: call.request,
-            };
-            engine.note_stranger(stranger, error.code());
+            engine.note_stranger(call.stranger(), error.code());
             return Err(error.into());
         }
         caller => caller?,
@@ -80,6 +111,15 @@ pub(crate) async fn with_credential(
 }
 
 impl Call {
+    /// Whoever calls, while nobody knows who it is.
+    pub(crate) fn stranger(&self) -> Stranger<'_> {
+        Stranger {
+            ip: self.ip,
+            user_agent: self.user_agent.as_deref(),
+            request: self.request,
+        }
+    }
+
     /// The call, as it is made by this caller.
     pub(crate) fn actor(&self, caller: Caller) -> Actor {
         Actor {

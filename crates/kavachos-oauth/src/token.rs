@@ -9,6 +9,7 @@ use kavachos_engine::actor::{Actor, AgentKey, Caller};
 use kavachos_engine::{Engine, Error, TokenAsk};
 
 use crate::answer::Answer;
+use crate::client::{Client, Credential};
 use crate::exchange::Exchange;
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
@@ -28,17 +29,8 @@ pub struct Call {
     pub user_agent: Option<String>,
     /// The proof of a key that came with it, which holds for this request.
     pub proof: Option<Proof>,
-    /// Whether it has a header `Authorization`.
+    /// Whether the client authenticates in the header.
     pub client: Client,
-}
-
-/// Whether a client authenticates beside what it shows in the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Client {
-    /// It does not.
-    Public,
-    /// It sent a header `Authorization`.
-    Authenticating,
 }
 
 /// Answers a request for a token with this body.
@@ -51,14 +43,9 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
         let message = format!("the only grant is `{TOKEN_EXCHANGE}`");
         return Err(Refusal::new(Code::UnsupportedGrantType, message));
     }
-    if call.client == Client::Authenticating {
-        return Err(Refusal::new(
-            Code::InvalidClient,
-            "no client authenticates here: whoever calls is known by `subject_token`; leave the header `Authorization` out",
-        ));
-    }
     let exchange = Exchange::read(&mut form)?;
-    let actor = subject::actor(engine, call, &exchange.subject).await?;
+    let client = Credential::read(&call.client, &mut form)?;
+    let actor = subject::actor(engine, call, (&exchange.subject, client)).await?;
     let agent_key = match &exchange.actor {
         Some(secret) => Some(agent_key(
             subject::with_credential(engine, call, secret).await?,

@@ -10,13 +10,21 @@ pub enum TokenType {
     Session,
     /// An agent's key.
     AgentKey,
+    /// What an outside provider says of a human (OpenID Connect Core 1.0).
+    IdToken,
     /// A root, from which its holder gets leaves: shown here alone, with a proof of its key.
     Root,
 }
 
 impl TokenType {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::AccessToken, Self::Session, Self::AgentKey, Self::Root];
+    pub const ALL: [Self; 5] = [
+        Self::AccessToken,
+        Self::Session,
+        Self::AgentKey,
+        Self::IdToken,
+        Self::Root,
+    ];
 
     /// The identifier.
     pub const fn uri(self) -> &'static str {
@@ -24,6 +32,7 @@ impl TokenType {
             Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
             Self::Session => "urn:kavachos:params:oauth:token-type:session",
             Self::AgentKey => "urn:kavachos:params:oauth:token-type:agent-key",
+            Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
             Self::Root => "urn:kavachos:params:oauth:token-type:root",
         }
     }

@@ -41,7 +41,7 @@ pub use kavachos_engine::{
     External, FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange, Kinds, LedgerRoot,
     MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Provider, ProviderTerms,
     Providers, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, Settings,
-    SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UsesChange,
-    Webhook, WebhookChange, WebhookState,
+    SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange,
+    UsesChange, Webhook, WebhookChange, WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

@@ -269,7 +269,7 @@ impl Provider {
     }
 
     /// Whether it is on this machine, or is spoken to without TLS.
-    fn is_local(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         let urls = [Some(&self.discovery), self.jwks_uri.as_ref()];
         let mut urls = urls.into_iter().flatten();
         urls.any(|url| url.is_loopback() || url.scheme() == FetchScheme::Http)

@@ -27,6 +27,8 @@ mod flood;
 mod forward_auth;
 #[cfg(test)]
 mod hooks;
+#[cfg(test)]
+mod id_tokens;
 mod idempotency;
 mod ledger;
 mod lifecycle;
