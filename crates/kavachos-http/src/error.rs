@@ -160,7 +160,8 @@ impl Failure {
             Self::TooLarge | Self::FileTooLarge(_) => {
                 OAuthRefusal::new(Code::TooLarge, self.message())
             }
-            Self::TooSlow | Self::NoSuchRoute | Self::MethodNotAllowed => {
+            Self::TooSlow => OAuthRefusal::new(Code::TooSlow, self.message()),
+            Self::NoSuchRoute | Self::MethodNotAllowed => {
                 OAuthRefusal::new(Code::InvalidRequest, self.message())
             }
         }
@@ -301,7 +302,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Error::Forbidden(_) | Error::NotNarrower(_) | Error::ProofUsed => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::WrongState(_) | Error::ProofMissing | Error::IdempotencyMismatch => {
+        Error::WrongState(_) | Error::ProofMissing(_) | Error::IdempotencyMismatch => {
             StatusCode::CONFLICT
         }
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,

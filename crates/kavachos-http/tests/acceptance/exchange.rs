@@ -455,7 +455,7 @@ async fn a_proof_binds_the_token_to_its_key_and_a_wrong_or_used_one_is_told_as_s
     let leaf = opened(&app, reply.text_at("/access_token")).await;
     assert_eq!(leaf.bound_to, Some(key.thumbprint()));
     refused(&call.post_form(TOKEN, &ask.0).await, "invalid_dpop_proof");
-    for wrong in ["a.b.c", "", &reply.text_at("/access_token").to_owned()] {
+    for wrong in ["a.b.c", "", reply.text_at("/access_token")] {
         let call = app.anonymous().header("dpop", wrong);
         refused(&call.post_form(TOKEN, &ask.0).await, "invalid_dpop_proof");
     }
@@ -514,4 +514,26 @@ async fn the_metadata_tells_where_tokens_are_exchanged_and_how() {
         .get(&format!("{path}/tenant"))
         .await
         .refused(404, "no_such_route");
+}
+
+/// RFC 8414, section 3.1: where clients look for an issuer with a path.
+#[tokio::test]
+async fn the_metadata_of_an_issuer_with_a_path_is_behind_the_well_known_one() {
+    let issuer = "http://localhost:3000/tenants/one";
+    let setup = crate::setup().with(move |builder| builder.public_url(issuer));
+    let app = setup.start().await;
+    let place = "/.well-known/oauth-authorization-server";
+    // What is served there is told in this server's own document, not in that of all.
+    let client = kavachos_test::Client::new(app.client().address()).anonymous();
+    for path in [format!("{place}/tenants/one"), place.to_owned()] {
+        let metadata = client.get(&path).await.expect(200);
+        assert_eq!(metadata.text_at("/issuer"), issuer);
+        let endpoint = format!("{issuer}{TOKEN}");
+        assert_eq!(metadata.text_at("/token_endpoint"), endpoint);
+    }
+    let document = client.get("/openapi.json").await.expect(200);
+    let told = &document.body["paths"][format!("{place}/tenants/one")];
+    assert!(told["get"].is_object());
+    let other = client.get(&format!("{place}/tenants/two")).await;
+    other.refused(404, "no_such_route");
 }
