@@ -188,6 +188,7 @@ fn agent_writes(world: &World, index: u32) -> Vec<Write> {
         kills: 0,
         version: 1,
         created_at: CREATED,
+        proof_key: None,
     };
     let grant = GrantRow {
         id: grant,
@@ -205,6 +206,7 @@ fn agent_writes(world: &World, index: u32) -> Vec<Write> {
         mark: grant_mark,
         version: 1,
         created_at: CREATED,
+        uses: None,
     };
     let secret = World::key(index);
     let key = AgentKeyRow {

@@ -11,6 +11,7 @@ pub mod decide;
 pub mod grant;
 pub mod hex;
 pub mod id;
+pub mod id_token;
 pub mod invalid;
 pub mod json;
 pub mod ledger;

@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// The start of a text, for quoting it in a message without repeating all of a hostile input.
-pub(crate) fn clip(text: &str) -> String {
+pub fn clip(text: &str) -> String {
     const SHOWN: usize = 64;
     let mut shown: String = text
         .chars()

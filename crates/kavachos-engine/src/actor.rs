@@ -17,6 +17,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::Root;
 
 use crate::error::{Error, Result};
+use crate::providers::{MAX_PROVIDERS, Provided, ProviderName};
 use crate::tool_servers::ToolServerKey;
 
 /// What an operator key may be used for. [`Scope::ALL`] is the one list of them.
@@ -135,13 +136,21 @@ impl Scope {
     }
 }
 
+/// What the scope begins with that lets a key present the tokens of one outside provider.
+pub const EXCHANGE: &str = "exchange:";
+
 /// A set of scopes: every scope, also those of later versions (`*`), or a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scopes {
     /// `["*"]`.
     Every,
     /// These and no others.
-    Only(BTreeSet<Scope>),
+    Only {
+        /// Those of [`Scope::ALL`].
+        scopes: BTreeSet<Scope>,
+        /// The providers whose tokens may be presented: `exchange:<provider>`.
+        exchange: BTreeSet<ProviderName>,
+    },
 }
 
 impl Scopes {
@@ -161,26 +170,37 @@ impl Scopes {
                 Self::known()
             )));
         }
-        names
-            .iter()
-            .enumerate()
-            .map(|(index, name)| {
-                Scope::parse(name.as_ref()).ok_or_else(|| {
-                    Invalid::at(
+        let (mut scopes, mut exchange) = (BTreeSet::new(), BTreeSet::new());
+        for (index, name) in names.iter().enumerate() {
+            let name = name.as_ref();
+            let provider = name.strip_prefix(EXCHANGE).map(str::parse);
+            match (Scope::parse(name), provider) {
+                (Some(scope), _) => drop(scopes.insert(scope)),
+                (None, Some(Ok(provider))) => drop(exchange.insert(provider)),
+                (None, _) => {
+                    return Err(Invalid::at(
                         format!("[{index}]"),
                         format!("this is no scope; known are {}", Self::known()),
-                    )
-                })
-            })
-            .collect::<std::result::Result<_, _>>()
-            .map(Self::Only)
+                    ));
+                }
+            }
+        }
+        if exchange.len() > MAX_PROVIDERS {
+            let message = format!("names more than {MAX_PROVIDERS} providers");
+            return Err(Invalid::new(message));
+        }
+        Ok(Self::Only { scopes, exchange })
     }
 
     /// The names, as they are stored and shown.
-    pub fn names(&self) -> Vec<&'static str> {
+    pub fn names(&self) -> Vec<String> {
         match self {
-            Self::Every => vec!["*"],
-            Self::Only(scopes) => scopes.iter().map(|scope| scope.name()).collect(),
+            Self::Every => vec!["*".to_owned()],
+            Self::Only { scopes, exchange } => {
+                let scopes = scopes.iter().map(|scope| scope.name().to_owned());
+                let exchange = exchange.iter().map(|name| format!("{EXCHANGE}{name}"));
+                scopes.chain(exchange).collect()
+            }
         }
     }
 
@@ -188,7 +208,15 @@ impl Scopes {
     pub fn has(&self, scope: Scope) -> bool {
         match self {
             Self::Every => true,
-            Self::Only(scopes) => scopes.contains(&scope),
+            Self::Only { scopes, .. } => scopes.contains(&scope),
+        }
+    }
+
+    /// Whether the tokens of this provider may be presented.
+    pub fn may_exchange(&self, provider: &ProviderName) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Only { exchange, .. } => exchange.contains(provider),
         }
     }
 
@@ -196,8 +224,14 @@ impl Scopes {
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Every, _) => true,
-            (Self::Only(_), Self::Every) => false,
-            (Self::Only(mine), Self::Only(theirs)) => theirs.is_subset(mine),
+            (Self::Only { .. }, Self::Every) => false,
+            (
+                Self::Only { scopes, exchange },
+                Self::Only {
+                    scopes: theirs,
+                    exchange: their_exchange,
+                },
+            ) => theirs.is_subset(scopes) && their_exchange.is_subset(exchange),
         }
     }
 
@@ -206,7 +240,10 @@ impl Scopes {
             .iter()
             .map(|(_, name, _)| format!("`{name}`"))
             .collect();
-        format!("{} and `*` alone for all", names.join(", "))
+        format!(
+            "{}, `{EXCHANGE}` with the name of a provider, and `*` alone for all",
+            names.join(", ")
+        )
     }
 }
 
@@ -305,6 +342,8 @@ pub enum Caller {
     Person(Person),
     /// A tool server, with a live key: it asks about its own audience.
     ToolServer(Arc<ToolServerKey>),
+    /// A human for whom an outside provider vouched just now: good for one token, and for nothing else.
+    Provided(Arc<Provided>),
     /// An agent, with a root and a proof of its key.
     Root(Arc<RootHolder>),
 }
@@ -313,7 +352,7 @@ impl Caller {
     /// The handle and generation of the credential.
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
-            Self::Local | Self::Root(_) => None,
+            Self::Local | Self::Provided(_) | Self::Root(_) => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
             Self::Person(person) => Some(person.session.mark),
@@ -327,6 +366,7 @@ impl Caller {
         let user = match self {
             Self::Root(holder) => return holder.root.authority.all_marks().collect(),
             Self::Person(person) => Some(person.user.mark),
+            Self::Provided(provided) => return provided.reads().collect(),
             Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => None,
         };
         self.mark().into_iter().chain(user).collect()
@@ -390,6 +430,10 @@ impl Actor {
                 "a tool server's key cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
             ))),
+            Caller::Provided(_) => Err(Error::Forbidden(format!(
+                "a provider's token is good for a token alone; this needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
             Caller::Root(_) => Err(Error::Forbidden(format!(
                 "a root is exchanged for tokens only; this needs an operator key with the scope `{}`",
                 scope.name()
@@ -421,48 +465,56 @@ impl Actor {
         }
     }
 
-    /// The bound that the caller's key puts on what is made or asked: of a tool server, its own audience.
-    pub(crate) fn ceiling(&self) -> Option<&PermissionSet> {
-        match &self.caller {
-            Caller::Operator(key) => key.ceiling.as_ref(),
-            Caller::ToolServer(key) => Some(&key.covered),
-            Caller::Local | Caller::Agent(_) | Caller::Person(_) | Caller::Root(_) => None,
-        }
+    /// The bounds that the caller's key puts on what is made or asked: of a tool server, its own audience; of a human
+    /// for whom a provider vouches, those of the provider and of the presenter.
+    fn ceilings(&self) -> impl Iterator<Item = &PermissionSet> {
+        let (own, provided) = match &self.caller {
+            Caller::Operator(key) => (key.ceiling.as_ref(), None),
+            Caller::ToolServer(key) => (Some(&key.covered), None),
+            Caller::Provided(provided) => (None, Some(provided)),
+            Caller::Local | Caller::Agent(_) | Caller::Person(_) | Caller::Root(_) => (None, None),
+        };
+        let provided = provided
+            .into_iter()
+            .flat_map(|provided| provided.ceilings());
+        own.into_iter().chain(provided)
     }
 
     /// Refuses a decision that lies above the caller's ceiling.
     pub(crate) fn within_ceiling(&self, action: &Action, resource: &Resource) -> Result<()> {
-        match self.ceiling() {
-            Some(ceiling) if ceiling.matching(action, resource).next().is_none() => {
-                let why = match self.caller {
-                    Caller::ToolServer(_) => {
-                        "none of this tool server's scopes covers the resource"
-                    }
-                    _ => "the action and resource lie above this key's ceiling",
-                };
-                Err(Error::Forbidden(why.to_owned()))
-            }
-            _ => Ok(()),
+        let mut ceilings = self.ceilings();
+        if ceilings.all(|ceiling| ceiling.matching(action, resource).next().is_some()) {
+            return Ok(());
         }
+        let why = match self.caller {
+            Caller::ToolServer(_) => "none of this tool server's scopes covers the resource",
+            _ => "the action and resource lie above this key's ceiling",
+        };
+        Err(Error::Forbidden(why.to_owned()))
+    }
+
+    /// Whether anything bounds what the caller makes or asks.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.ceilings().next().is_some()
     }
 
     /// Refuses permissions that lie above the caller's ceiling.
     ///
     /// A ceiling is no hop of a chain, so nothing is inherited from it: its constraints must be repeated.
     pub(crate) fn covers(&self, permissions: &PermissionSet) -> Result<()> {
-        let Some(ceiling) = self.ceiling() else {
+        let mut ceilings = self.ceilings();
+        let Some(ceiling) = ceilings.find(|ceiling| !ceiling.includes(permissions)) else {
             return Ok(());
         };
-        if ceiling.includes(permissions) {
-            return Ok(());
-        }
         let reason = ceiling.covers_all(permissions).err().map_or_else(
             || "repeat the ceiling's constraints".to_owned(),
             |reason| reason.message().to_owned(),
         );
-        Err(Error::Forbidden(format!(
-            "above this key's ceiling: {reason}"
-        )))
+        let whose = match self.caller {
+            Caller::Provided(_) => "the ceiling of the provider or of its presenter",
+            _ => "this key's ceiling",
+        };
+        Err(Error::Forbidden(format!("above {whose}: {reason}")))
     }
 
     /// What must still be so when the writer comes to the caller's batch.
@@ -478,6 +530,7 @@ impl Actor {
             Caller::Agent(key) => key.agent.to_string(),
             Caller::Person(person) => person.user.id.to_string(),
             Caller::ToolServer(key) => key.id.to_string(),
+            Caller::Provided(provided) => provided.user().id.to_string(),
             Caller::Root(holder) => holder.agent.to_string(),
         }
     }
@@ -496,6 +549,7 @@ impl Actor {
             Caller::Agent(key) => ledger::Actor::Agent(key.agent),
             Caller::Person(person) => ledger::Actor::Person(person.user.pseudonym),
             Caller::ToolServer(key) => ledger::Actor::ToolServer(key.id),
+            Caller::Provided(provided) => ledger::Actor::Person(provided.user().pseudonym),
             Caller::Root(holder) => ledger::Actor::Agent(holder.agent),
         }
     }

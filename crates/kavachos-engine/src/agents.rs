@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::act::Act;
-use crate::actor::{Actor, Caller, Person, Scope};
+use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -425,7 +425,7 @@ impl Engine {
     /// An agent that the caller may see; to others it is as if it did not exist.
     pub(crate) async fn visible_agent(&self, actor: &Actor, id: AgentId) -> Result<AgentRow> {
         if let Some(person) = actor.person() {
-            return self.agent_of(person, id).await;
+            return self.agent_of(person.user.id, id).await;
         }
         let Some(me) = actor.agent() else {
             actor.require(Scope::AgentsRead)?;
@@ -441,9 +441,9 @@ impl Engine {
     }
 
     /// An agent below this human; to others it is as if it did not exist.
-    pub(crate) async fn agent_of(&self, person: &Person, id: AgentId) -> Result<AgentRow> {
+    pub(crate) async fn agent_of(&self, human: UserId, id: AgentId) -> Result<AgentRow> {
         let row = self.agent_row(id).await?;
-        let own = row.root == person.user.id;
+        let own = row.root == human;
         own.then_some(row).ok_or(Error::NotFound("agent"))
     }
 
@@ -458,7 +458,11 @@ impl Engine {
         page: PageOf<AgentId>,
     ) -> Result<Page<Agent, AgentId>> {
         let filter = match &actor.caller {
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Root(_) => {
+            Caller::Local
+            | Caller::Operator(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

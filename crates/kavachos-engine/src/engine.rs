@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kavachos_core::id::{Id, Named};
+use kavachos_core::id_token::RsaCheck;
 use kavachos_core::ledger::{Actor as Name, Blinding, Entry, Outcome, Record};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
@@ -22,6 +23,7 @@ use crate::fetch::Fetcher;
 use crate::flood::Flood;
 use crate::hooks::Hooks;
 use crate::plugin::{Plugins, ShutOut};
+use crate::providers::ProviderKeys;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::signing_keys::Ring;
@@ -44,6 +46,8 @@ pub struct Parts {
     pub runtime: Arc<dyn Runtime>,
     /// What fetches the addresses that others chose.
     pub fetcher: Arc<dyn Fetcher>,
+    /// What checks the RSA signatures of outside providers; one that says no to everything where there are none.
+    pub rsa: RsaCheck,
     /// What other secrets are derived from; without one there are no webhooks.
     pub master_key: Option<Secret>,
     /// Limits.
@@ -68,6 +72,7 @@ struct Shared {
     plugins: Plugins,
     plugin_tasks: Arc<AtomicUsize>,
     shut_out: ShutOut,
+    provider_keys: ProviderKeys,
 }
 
 /// What goes on in the background keeps hold of an engine only while it does something, so that an engine that nobody
@@ -135,6 +140,7 @@ impl Engine {
                 plugins,
                 plugin_tasks: Arc::default(),
                 shut_out: ShutOut::default(),
+                provider_keys: ProviderKeys::default(),
             }),
         }
     }
@@ -228,6 +234,14 @@ impl Engine {
 
     pub(crate) fn shut_out(&self) -> &ShutOut {
         &self.shared.shut_out
+    }
+
+    pub(crate) fn provider_keys(&self) -> &ProviderKeys {
+        &self.shared.provider_keys
+    }
+
+    pub(crate) fn rsa(&self) -> RsaCheck {
+        self.shared.parts.rsa
     }
 
     pub(crate) fn couriers(&self) -> &Couriers {
@@ -370,6 +384,7 @@ impl Engine {
             | Caller::Operator(_)
             | Caller::Person(_)
             | Caller::ToolServer(_)
+            | Caller::Provided(_)
             | Caller::Root(_) => Error::WrongState(
                 "your key or account was changed meanwhile; nothing was done, try again".to_owned(),
             ),

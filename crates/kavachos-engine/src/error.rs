@@ -49,6 +49,12 @@ pub enum Error {
     /// The chain of delegations would become too deep.
     #[error("{0}")]
     DepthExceeded(String),
+    /// An outside provider cannot be asked for its keys, so nothing that it says is believed now.
+    #[error("the provider's keys cannot be fetched, so its tokens are not believed now; try again")]
+    ProviderUnavailable {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// The caller was refused so often that its requests are only counted for a while.
     #[error("too many denied requests; they are counted, not decided, until the time given")]
     TooManyRequests {
@@ -95,6 +101,7 @@ impl Error {
             Self::WrongState(_) | Self::ProofMissing(_) => "conflict",
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
+            Self::ProviderUnavailable { .. } => "provider_unavailable",
             Self::TooManyRequests { .. } | Self::TooManyCalls { .. } => "too_many_requests",
             Self::IdempotencyMismatch => "idempotency_mismatch",
             Self::Busy => "busy",

@@ -33,6 +33,7 @@ mod known;
 mod lifecycle;
 mod master;
 mod proof_keys;
+mod providers;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
@@ -78,6 +79,10 @@ pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::{AgentChange, UsesChange};
 pub use master::fingerprint as master_key_fingerprint;
+pub use providers::{
+    ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,
+    ProviderName, ProviderTerms, Providers,
+};
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;

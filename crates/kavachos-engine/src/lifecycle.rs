@@ -442,7 +442,7 @@ impl Engine {
         turn: Turn,
     ) -> Result<(AgentRow, Vec<Mark>)> {
         if let Some(person) = actor.person().filter(|_| turn != Turn::Resume) {
-            return Ok((self.agent_of(person, id).await?, Vec::new()));
+            return Ok((self.agent_of(person.user.id, id).await?, Vec::new()));
         }
         let Some(me) = actor.agent().filter(|_| turn == Turn::Revoke) else {
             actor.require(Scope::AgentsWrite)?;
@@ -459,7 +459,7 @@ impl Engine {
 
     /// Refuses to give a key or a longer life to an agent that may do more than the caller's ceiling allows.
     async fn within_reach(&self, actor: &Actor, id: AgentId) -> Result<()> {
-        if actor.ceiling().is_none() {
+        if !actor.is_bounded() {
             return Ok(());
         }
         let facts = self.facts(id).await?;

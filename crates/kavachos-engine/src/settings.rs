@@ -5,6 +5,7 @@ use std::time::Duration;
 use kavachos_core::token::Issuer;
 
 use crate::feed::FeedAccess;
+use crate::providers::Providers;
 
 /// The engine's limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Settings {
     pub issuer: Issuer,
     /// Who may follow the log of revocations.
     pub feed: FeedAccess,
+    /// The outside providers that are believed.
+    pub providers: Providers,
     /// Agents of one human that are not revoked, sub-agents included.
     pub agents_per_owner: u64,
     /// Live delegations below one grant.
@@ -50,6 +53,7 @@ impl Default for Settings {
         Self {
             issuer: Issuer::localhost(),
             feed: FeedAccess::default(),
+            providers: Providers::default(),
             agents_per_owner: 100,
             children_per_grant: 1_000,
             grants_per_agent: 256,

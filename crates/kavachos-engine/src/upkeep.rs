@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, agent, approval, counter, idempotency, promise, proof, session, webhook,
+    Batch, agent, approval, counter, id_token, idempotency, promise, proof, session, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -102,6 +102,8 @@ impl Engine {
                 webhook::forget(now.minus(ENDED_KNOWN)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
                 promise::forget(now.minus(PROMISES_KNOWN)),
+                // The clock may have been ahead, and then a token that has ended is one again.
+                id_token::forget(now.minus(PROOFS_KNOWN)),
             ],
             ..Batch::default()
         };

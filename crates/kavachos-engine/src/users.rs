@@ -12,10 +12,10 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, MAX_WRITES, grant, handle};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::Value;
 
 use crate::act::Act;
-use crate::actor::{Actor, Scope};
+use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -251,12 +251,19 @@ impl Engine {
         kind: &'static str,
         (row, revocations): (&UserRow, usize),
     ) -> Result<kavachos_core::ledger::Entry> {
-        let details = json!({ "revocations": revocations });
+        let mut details = serde_json::Map::new();
+        if revocations > 0 {
+            // How long the log of revocations must be at least, for whoever is given both.
+            details.insert("revocations".to_owned(), revocations.into());
+        }
+        if let Caller::Provided(provided) = &actor.caller {
+            details.extend(provided.details());
+        }
+        let details = (!details.is_empty()).then_some(Value::Object(details));
         let origin = actor.origin();
         let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
         record.subject = Some(row.pseudonym);
-        // How long the log of revocations must be at least, for whoever is given both.
-        record.details = (revocations > 0).then_some(&details);
+        record.details = details.as_ref();
         record.personal.email = row.email.as_deref();
         record.personal.name = row.name.as_deref();
         self.seal(&record)

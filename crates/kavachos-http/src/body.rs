@@ -122,6 +122,7 @@ impl Idempotency {
             Caller::Agent(key) => key.agent.to_string(),
             Caller::Person(person) => person.user.id.to_string(),
             Caller::ToolServer(key) => key.id.to_string(),
+            Caller::Provided(provided) => provided.user().id.to_string(),
             // No route takes one but the token endpoint, which does nothing twice.
             Caller::Root(holder) => holder.agent.to_string(),
         };

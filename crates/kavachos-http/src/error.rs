@@ -160,7 +160,8 @@ impl Failure {
             Self::TooLarge | Self::FileTooLarge(_) => {
                 OAuthRefusal::new(Code::TooLarge, self.message())
             }
-            Self::TooSlow | Self::NoSuchRoute | Self::MethodNotAllowed => {
+            Self::TooSlow => OAuthRefusal::new(Code::TooSlow, self.message()),
+            Self::NoSuchRoute | Self::MethodNotAllowed => {
                 OAuthRefusal::new(Code::InvalidRequest, self.message())
             }
         }
@@ -267,13 +268,18 @@ impl Failure {
             Self::OAuth(refusal) => {
                 if refusal.code() == Code::InvalidClient {
                     ask_for_a_bearer(headers);
+                    // A client's id and secret (RFC 6749, section 5.2).
+                    let basic = HeaderValue::from_static("Basic realm=\"kavach\"");
+                    headers.append(WWW_AUTHENTICATE, basic);
                 }
                 if let Some(pause) = refusal.retry_after() {
                     headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
                 }
             }
             Self::Engine(
-                Error::TooManyRequests { retry_after } | Error::TooManyCalls { retry_after },
+                Error::TooManyRequests { retry_after }
+                | Error::TooManyCalls { retry_after }
+                | Error::ProviderUnavailable { retry_after },
             ) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
             }
@@ -303,9 +309,10 @@ fn status(error: &Error) -> StatusCode {
         }
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Error::Busy
+        | Error::LedgerUnavailable(_)
+        | Error::ProviderUnavailable { .. }
+        | Error::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -38,7 +38,7 @@ pub(crate) enum Made {
 pub(crate) struct Exchange {
     /// Whose authority is exchanged.
     pub(crate) subject: Subject,
-    /// The key of the agent that will show the token, where a human's session is the subject.
+    /// The key of the agent that will show the token, where a human is the subject.
     pub(crate) actor: Option<Secret>,
     /// What is asked for, and the tool server that it is for.
     pub(crate) made: Made,
@@ -90,9 +90,10 @@ fn read_actor(form: &mut Form, subject: &Subject) -> Result<Option<Secret>, Refu
         let message = format!("`actor_token_type` is `{}`", TokenType::AgentKey.uri());
         return Err(invalid(message));
     }
-    if !matches!(subject, Subject::Session(_)) {
+    if !matches!(subject, Subject::Session(_) | Subject::IdToken(_)) {
         return Err(invalid(
-            "`actor_token` goes with a session as `subject_token`; an agent that acts by itself is the subject",
+            "`actor_token` goes with a human's session or id_token as `subject_token`; an agent that acts by itself is \
+             the subject",
         ));
     }
     credential("actor_token", &token, SecretKind::Agent).map(Some)

@@ -82,7 +82,7 @@ fn read_pair(pair: &[u8]) -> Option<(String, String)> {
 }
 
 /// The text of one name or value; `None` of a broken escape or of what is no UTF-8.
-fn decoded(text: &[u8]) -> Option<String> {
+pub(crate) fn decoded(text: &[u8]) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter().copied();
     while let Some(byte) = rest.next() {

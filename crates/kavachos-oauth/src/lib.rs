@@ -6,6 +6,7 @@
 //! database: it depends on `kavachos-core` and `kavachos-engine`, and is portable as they are.
 
 mod answer;
+mod client;
 mod exchange;
 mod form;
 mod metadata;
@@ -15,9 +16,10 @@ mod token;
 mod token_type;
 
 pub use answer::Answer;
+pub use client::Client;
 pub use exchange::MAX_DETAILS_BYTES;
 pub use form::MAX_PARAMETERS;
 pub use metadata::Metadata;
 pub use refusal::{Code, Refusal};
-pub use token::{Call, Client, TOKEN_EXCHANGE, token};
+pub use token::{Call, TOKEN_EXCHANGE, token};
 pub use token_type::TokenType;

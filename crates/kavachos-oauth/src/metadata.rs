@@ -21,7 +21,7 @@ pub struct Metadata {
     grant_types_supported: Vec<&'static str>,
     /// There is no authorization endpoint yet, so no response types either.
     response_types_supported: Vec<String>,
-    /// Whoever calls the token endpoint is known by what it shows there.
+    /// Whoever calls the token endpoint is known by what it shows there; who presents a provider's token authenticates.
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// With what proofs of possession may be signed (RFC 9449, section 5.1).
     dpop_signing_alg_values_supported: Vec<&'static str>,
@@ -38,7 +38,11 @@ impl Metadata {
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             grant_types_supported: vec![TOKEN_EXCHANGE],
             response_types_supported: Vec::new(),
-            token_endpoint_auth_methods_supported: vec!["none"],
+            token_endpoint_auth_methods_supported: vec![
+                "none",
+                "client_secret_basic",
+                "client_secret_post",
+            ],
             dpop_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str).to_vec(),
             authorization_details_types_supported: vec![DETAILS_TYPE],
         }

@@ -51,6 +51,7 @@ codes! {
     InvalidDpopProof = 400 "invalid_dpop_proof", "The proof in the header `DPoP` is missing, wrong, or was used (RFC 9449).";
     UnsupportedGrantType = 400 "unsupported_grant_type", "The only grant is token exchange (RFC 8693).";
     InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
+    TooSlow = 408 "invalid_request", "The request did not come to its end in time; nothing was done.";
     TooLarge = 413 "invalid_request", "The body is longer than 256 KiB.";
     TooOften = 429 "temporarily_unavailable", "The caller was refused too often; see `Retry-After`.";
     ServerError = 500 "server_error", "A defect of ours.";
@@ -105,7 +106,9 @@ impl From<Error> for Refusal {
         };
         let refusal = Self::new(code_of(&error), description);
         match error {
-            Error::TooManyRequests { retry_after } | Error::TooManyCalls { retry_after } => Self {
+            Error::TooManyRequests { retry_after }
+            | Error::TooManyCalls { retry_after }
+            | Error::ProviderUnavailable { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..refusal
             },
@@ -131,7 +134,10 @@ fn code_of(error: &Error) -> Code {
         | Error::DepthExceeded(_)
         | Error::IdempotencyMismatch => Code::InvalidRequest,
         Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => Code::TooOften,
-        Error::Busy | Error::LedgerUnavailable(_) | Error::OutcomeUnknown => Code::Unavailable,
+        Error::Busy
+        | Error::LedgerUnavailable(_)
+        | Error::ProviderUnavailable { .. }
+        | Error::OutcomeUnknown => Code::Unavailable,
         _ => Code::ServerError,
     }
 }
@@ -141,6 +147,7 @@ fn in_parameters(invalid: &Invalid) -> String {
     let name = match invalid.field() {
         "" => return invalid.message().to_owned(),
         "scopes" => "scope",
+        "token" => "subject_token",
         "permissions" => "authorization_details",
         other => other,
     };

@@ -1,10 +1,13 @@
 //! Whose authority a request exchanges, and from what it shows to who calls. A further kind of subject is one more arm
 //! of each of the two functions here.
 
+use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::token::Thumbprint;
 use kavachos_engine::actor::{Actor, Caller};
-use kavachos_engine::{Engine, Error, Stranger};
+use kavachos_engine::{Engine, Error, Presentation, Stranger};
 
+use crate::client::{self, Client, Credential};
 use crate::exchange::credential;
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
@@ -17,8 +20,12 @@ pub(crate) enum Subject {
     Session(Secret),
     /// An agent's key.
     AgentKey(Secret),
+    /// What an outside provider says of a human.
+    IdToken(String),
     /// A root, shown with a proof of its key.
     Root(String),
+    /// A leaf, by the tool server that was shown it, and the key of which that saw a proof.
+    Leaf(String, Option<Thumbprint>),
 }
 
 impl Subject {
@@ -33,11 +40,13 @@ impl Subject {
         match TokenType::of(&uri) {
             Some(TokenType::Session) => secret(SecretKind::Session).map(Self::Session),
             Some(TokenType::AgentKey) => secret(SecretKind::Agent).map(Self::AgentKey),
+            Some(TokenType::IdToken) => Ok(Self::IdToken(token)),
             Some(TokenType::Root) => Ok(Self::Root(token)),
-            Some(TokenType::AccessToken) | None => Err(Refusal::new(
+            Some(TokenType::AccessToken) => Ok(Self::Leaf(token, read_proven(form)?)),
+            None => Err(Refusal::new(
                 Code::InvalidRequest,
                 format!(
-                    "`subject_token_type` is `{}`; what a tool server is shown is exchanged for nothing",
+                    "`subject_token_type` is `{}`",
                     TokenType::SUBJECTS.map(TokenType::uri).join("` or `"),
                 ),
             )),
@@ -45,13 +54,31 @@ impl Subject {
     }
 }
 
+/// What a tool server says of the proof that came with a token.
+fn read_proven(form: &mut Form) -> Result<Option<Thumbprint>, Refusal> {
+    let print = form.take("proven").map(|text| text.parse()).transpose();
+    print.map_err(|error: Invalid| {
+        Refusal::new(Code::InvalidRequest, format!("proven: {}", error.message()))
+    })
+}
+
 /// Who calls with this subject, if it is live.
 pub(crate) async fn actor(
     engine: &Engine,
     call: &Call,
-    subject: &Subject,
+    (subject, client): (&Subject, Option<Credential>),
 ) -> Result<Actor, Refusal> {
     match subject {
+        Subject::IdToken(token) => presented(engine, call, (token, client)).await,
+        Subject::Leaf(..) if call.client == Client::Public => Err(Refusal::new(
+            Code::InvalidRequest,
+            "what a tool server was shown is exchanged by that tool server alone, with its own key as `Bearer`",
+        )),
+        Subject::Leaf(..) => client::tool_server(client, engine, call).await,
+        _ if matches!(call.client, Client::Authenticating(_)) => Err(Refusal::new(
+            Code::InvalidClient,
+            "no client authenticates here: whoever calls is known by `subject_token`; leave the header `Authorization` out",
+        )),
         Subject::Session(secret) | Subject::AgentKey(secret) => {
             with_credential(engine, call, secret).await
         }
@@ -60,6 +87,29 @@ pub(crate) async fn actor(
             Ok(call.actor(known(engine, call, caller)?))
         }
     }
+}
+
+/// The human whom a provider's token names, if whoever presents it may.
+async fn presented(
+    engine: &Engine,
+    call: &Call,
+    (token, client): (&str, Option<Credential>),
+) -> Result<Actor, Refusal> {
+    let client = client.ok_or_else(|| {
+        Refusal::new(
+            Code::InvalidClient,
+            "a provider's token is presented by a client of the provider, with its id and secret, or with an operator's \
+             key as `Bearer`",
+        )
+    })?;
+    let shown = Presentation {
+        presenter: client.presenter(engine, call).await?,
+        request: call.request,
+        ip: call.ip,
+        user_agent: call.user_agent.clone(),
+        token,
+    };
+    Ok(engine.identified(shown).await?)
 }
 
 /// Who calls with this credential, if it is live. Strangers are on record as at every other route.
@@ -77,17 +127,21 @@ pub(crate) async fn with_credential(
 /// The caller; one whom nobody knows is put on record.
 fn known(engine: &Engine, call: &Call, caller: Result<Caller, Error>) -> Result<Caller, Refusal> {
     if let Err(error @ Error::Unauthenticated(_)) = &caller {
-        let stranger = Stranger {
-            ip: call.ip,
-            user_agent: call.user_agent.as_deref(),
-            request: call.request,
-        };
-        engine.note_stranger(stranger, error.code());
+        engine.note_stranger(call.stranger(), error.code());
     }
     Ok(caller?)
 }
 
 impl Call {
+    /// Whoever calls, while nobody knows who it is.
+    pub(crate) fn stranger(&self) -> Stranger<'_> {
+        Stranger {
+            ip: self.ip,
+            user_agent: self.user_agent.as_deref(),
+            request: self.request,
+        }
+    }
+
     /// The call, as it is made by this caller.
     pub(crate) fn actor(&self, caller: Caller) -> Actor {
         Actor {

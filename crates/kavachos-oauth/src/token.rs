@@ -6,13 +6,14 @@ use std::sync::Arc;
 use kavachos_core::id::RequestId;
 use kavachos_core::token::Proof;
 use kavachos_engine::actor::{Actor, AgentKey, Caller};
-use kavachos_engine::{Engine, Error, TokenAsk};
+use kavachos_engine::{Engine, Error, ShownToken, TokenAsk};
 
 use crate::answer::Answer;
+use crate::client::{Client, Credential};
 use crate::exchange::{Exchange, Made};
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
-use crate::subject;
+use crate::subject::{self, Subject};
 
 /// The grant of RFC 8693.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -28,17 +29,8 @@ pub struct Call {
     pub user_agent: Option<String>,
     /// The proof of a key that came with it, which holds for this request.
     pub proof: Option<Proof>,
-    /// Whether it has a header `Authorization`.
+    /// Whether the client authenticates in the header.
     pub client: Client,
-}
-
-/// Whether a client authenticates beside what it shows in the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Client {
-    /// It does not.
-    Public,
-    /// It sent a header `Authorization`.
-    Authenticating,
 }
 
 /// Answers a request for a token with this body.
@@ -51,14 +43,9 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
         let message = format!("the only grant is `{TOKEN_EXCHANGE}`");
         return Err(Refusal::new(Code::UnsupportedGrantType, message));
     }
-    if call.client == Client::Authenticating {
-        return Err(Refusal::new(
-            Code::InvalidClient,
-            "no client authenticates here: whoever calls is known by `subject_token`; leave the header `Authorization` out",
-        ));
-    }
     let exchange = Exchange::read(&mut form)?;
-    let actor = subject::actor(engine, call, &exchange.subject).await?;
+    let client = Credential::read(&call.client, &mut form)?;
+    let actor = subject::actor(engine, call, (&exchange.subject, client)).await?;
     let agent_key = match &exchange.actor {
         Some(secret) => Some(agent_key(
             subject::with_credential(engine, call, secret).await?,
@@ -80,9 +67,22 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
         proof: call.proof.clone(),
     };
     let now = engine.now();
-    Ok(match further {
-        None => Answer::of_leaf(engine.token(&actor, &ask).await?, told, now),
-        Some(further) => Answer::of_root(engine.root(&actor, &ask, &further).await?, told, now),
+    Ok(match (&exchange.subject, further) {
+        (Subject::Leaf(text, proven), None) => {
+            let shown = ShownToken {
+                text,
+                proven: *proven,
+            };
+            Answer::of_leaf(engine.exchange(&actor, &shown, &ask).await?, told, now)
+        }
+        (Subject::Leaf(..), Some(_)) => {
+            let message = "what a tool server was shown is exchanged for a token, never for a root";
+            return Err(Refusal::new(Code::InvalidRequest, message));
+        }
+        (_, None) => Answer::of_leaf(engine.token(&actor, &ask).await?, told, now),
+        (_, Some(further)) => {
+            Answer::of_root(engine.root(&actor, &ask, &further).await?, told, now)
+        }
     })
 }
 

@@ -10,6 +10,7 @@ mod effective;
 mod file;
 mod layer;
 mod problem;
+mod providers;
 mod reading;
 mod safety;
 mod schema;
@@ -225,6 +226,9 @@ impl Config {
         problems.append(&mut reading.problems);
         let unsafe_settings = safety::check(&server, &self.layers, &problems);
         problems.extend(unsafe_settings);
+        let (own, believed) = (server.issuer.to_string(), &server.settings.providers);
+        let reach = (own.as_str(), server.loopback);
+        problems.extend(providers::check(&self.layers.providers, believed, reach));
         (server, problems)
     }
 
@@ -307,6 +311,7 @@ fn settings(reading: &mut Reading<'_>) -> Settings {
     reading.seconds("delegations.ttl_seconds", &mut settings.delegation_ttl);
     reading.count("directory.max_entries", &mut settings.directory_entries);
     reading.days("signing_keys.life_days", &mut settings.signing_key_life);
+    settings.providers = reading.providers();
     settings.feed = reading
         .choice("feed.open", &value::FEEDS)
         .unwrap_or_default();

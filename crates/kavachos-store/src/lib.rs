@@ -27,6 +27,7 @@ pub mod conformance;
 pub mod counter;
 pub mod grant;
 pub mod handle;
+pub mod id_token;
 pub mod idempotency;
 pub mod ledger;
 pub mod migration;

@@ -207,6 +207,13 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary would make tokens without a proof for agents that have a key to prove.
         min_binary: 12,
     },
+    Migration {
+        owner: CORE,
+        number: 14,
+        name: "used id tokens",
+        sql: include_str!("../migrations/0014_used_id_tokens.sql"),
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

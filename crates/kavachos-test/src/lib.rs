@@ -30,6 +30,8 @@ mod permissions;
 #[cfg(unix)]
 pub mod postgres;
 #[cfg(feature = "app")]
+mod provider;
+#[cfg(feature = "app")]
 mod receiver;
 #[cfg(feature = "app")]
 mod rng;
@@ -50,6 +52,7 @@ pub use self::{
     database::{copied, damage, stored_head},
     kills::{all_rows, kill_strangers},
     permissions::{may, may_under},
+    provider::{KeysAnswer, ProviderSigner, TestProvider},
     receiver::{Message, Receiver},
     rng::SeededRng,
     server::Server,

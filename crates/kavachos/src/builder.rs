@@ -10,7 +10,7 @@ use kavachos_core::secret::Secret;
 use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::hooks::Hook;
 use kavachos_engine::plugin::{Plugin, PluginError, Plugins};
-use kavachos_engine::{Directory, Engine, FeedAccess, Parts, Runtime, Settings};
+use kavachos_engine::{Directory, Engine, FeedAccess, Parts, Providers, Runtime, Settings};
 use kavachos_store::migration::{Migration, Pending};
 #[cfg(feature = "postgres")]
 use kavachos_store::postgres::{self, PostgresStore};
@@ -38,6 +38,9 @@ pub enum BuildError {
     /// The address under which clients know it is none.
     #[error("`public_url`: {0}")]
     PublicUrl(Invalid),
+    /// An outside provider does not go with the public address; says which and why.
+    #[error("`providers{}`: {}", .0.field(), .0.message())]
+    Providers(Invalid),
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
@@ -248,6 +251,12 @@ impl Builder {
         self
     }
 
+    /// The outside providers whose humans may use their tokens here; none unless said.
+    pub fn providers(mut self, providers: Providers) -> Self {
+        self.settings.providers = providers;
+        self
+    }
+
     /// Opens the database and starts.
     ///
     /// # Errors
@@ -256,6 +265,7 @@ impl Builder {
         let runtime = TokioRuntime::current().ok_or(BuildError::NoRuntime)?;
         let mut settings = self.settings;
         settings.issuer = (self.http.public_url.parse()).map_err(BuildError::PublicUrl)?;
+        (settings.providers.check(&settings.issuer)).map_err(BuildError::Providers)?;
         let fetcher = GuardedFetcher::new(self.loopback)
             .map_err(|error| BuildError::Tls(error.to_string()))?;
         let directory = Arc::new(Directory::new(settings.directory_entries));
@@ -276,6 +286,7 @@ impl Builder {
             rng: self.rng,
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
             fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
+            rsa: crate::rsa::verifies,
             master_key: self.master_key,
             settings,
         };

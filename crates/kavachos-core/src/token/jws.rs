@@ -75,11 +75,19 @@ struct Header<'h> {
     jwk: Option<Exact>,
 }
 
-/// Takes a token of this purpose apart.
+/// The three parts of a token, still encoded, and the first two as they are signed.
+pub(crate) struct Parts<'t> {
+    pub(crate) header: &'t str,
+    pub(crate) payload: &'t str,
+    pub(crate) signature: &'t str,
+    pub(crate) message: &'t str,
+}
+
+/// Finds the three parts of a token.
 ///
 /// # Errors
-/// [`Code::Malformed`], then [`Code::WrongType`], then [`Code::AlgNotAllowed`].
-pub(crate) fn split(text: &str, purpose: Purpose) -> Result<Unverified<'_>, Failure> {
+/// [`Code::Malformed`]: it is too long, or has no three parts.
+pub(crate) fn parts(text: &str) -> Result<Parts<'_>, Failure> {
     if text.len() > MAX_TOKEN_BYTES {
         let message = format!("the token is longer than {MAX_TOKEN_BYTES} bytes");
         return Err(Failure::malformed(message));
@@ -90,6 +98,25 @@ pub(crate) fn split(text: &str, purpose: Purpose) -> Result<Unverified<'_>, Fail
     if payload.contains('.') || [header, payload, signature].contains(&"") {
         return Err(three());
     }
+    Ok(Parts {
+        header,
+        payload,
+        signature,
+        message,
+    })
+}
+
+/// Takes a token of this purpose apart.
+///
+/// # Errors
+/// [`Code::Malformed`], then [`Code::WrongType`], then [`Code::AlgNotAllowed`].
+pub(crate) fn split(text: &str, purpose: Purpose) -> Result<Unverified<'_>, Failure> {
+    let Parts {
+        header,
+        payload,
+        signature,
+        message,
+    } = parts(text)?;
     let header = decode(header)?;
     let Header { typ, alg, kid, jwk } = object(&header, "header")?;
     if typ != purpose.typ() {
@@ -172,7 +199,7 @@ impl Unverified<'_> {
     }
 }
 
-fn decode(segment: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn decode(segment: &str) -> Result<Vec<u8>, Failure> {
     // The engine refuses padding, other alphabets, blanks, and bits behind the last byte.
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| {
         Failure::malformed(

@@ -163,6 +163,20 @@ impl PublicKey {
         }
     }
 
+    /// The same for what others sign, who know no low `s`: of the two signatures that ECDSA allows, either will do. So
+    /// whoever remembers what was used must not remember it by its signature.
+    #[must_use]
+    pub(crate) fn verifies_of_others(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Ok(signature) = <&[u8; SIGNATURE_BYTES]>::try_from(signature) else {
+            return false;
+        };
+        match &self.0 {
+            Curve::Ed25519(_) => self.verifies(message, signature),
+            Curve::Es256(key) => es256::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        }
+    }
+
     /// The key's name.
     pub fn thumbprint(&self) -> Thumbprint {
         // RFC 7638, section 3: the required members in the order of their names, without blanks. So writes serde_json,

@@ -16,6 +16,7 @@ use kavachos_core::token::Leaf;
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Batch, handle};
+use serde_json::{Map, Value};
 
 use super::TokenAsk;
 use super::binding::{Binding, Parent};
@@ -76,7 +77,8 @@ impl Purpose {
 }
 
 impl Engine {
-    /// What an agent holds already.
+    /// What an agent holds already. A session need not be fresh for it: it gives nothing, and what the agent holds was
+    /// given when its giver could give it.
     pub(super) async fn held_by(
         &self,
         actor: &Actor,
@@ -155,6 +157,8 @@ impl Engine {
                 self.require_fresh(actor)?;
                 Owner::User(person.user.id)
             }
+            // How long ago the human signed in was held against the provider's configuration.
+            Caller::Provided(provided) => Owner::User(provided.user().id),
             _ => return Err(Invalid::at("agent", "say which agent will show the token").into()),
         };
         let root = match giver {
@@ -174,7 +178,7 @@ impl Engine {
             self.refuse_too_many_owners(owner).await?;
         }
         let id = found.as_ref().map_or_else(|| self.id(), |row| row.id);
-        let life = self.life_of(ask, target);
+        let end = self.now().plus(self.life_of(ask, target));
         let grant = Ask {
             giver,
             to: (id, root),
@@ -183,7 +187,7 @@ impl Engine {
             // Whoever says so was not asked.
             uses: TokenUses::default(),
             max_depth: None,
-            expires_at: Some(self.now().plus(life)),
+            expires_at: Some(end.min(provided_end(actor).unwrap_or(end))),
             parent: None,
             reason: Some(ask.reason.clone()),
         };
@@ -377,6 +381,8 @@ impl Held {
                 self.others.push(person.session.mark);
                 Some(person.session.expires_at)
             }
+            // It is a credential for this once, and has no handle: what kills is the human, and the grant.
+            Caller::Provided(provided) => Some(provided.ends_at()),
             Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Root(_) => None,
         };
         self.ends = [self.ends, end].into_iter().flatten().min();
@@ -395,6 +401,25 @@ impl Held {
             .map_err(refused)
     }
 
+    /// What its record says of how it came about.
+    pub(super) fn details(&self) -> Map<String, Value> {
+        let mut details = Map::new();
+        let mut put = |name: &str, value: Value| drop(details.insert(name.to_owned(), value));
+        if let Some(holder) = &self.root {
+            put("root", holder.root.life.id.to_string().into());
+        }
+        if let Some(leaf) = &self.exchanged {
+            put("exchanged", leaf.life.id.to_string().into());
+        }
+        if self.is_exempt {
+            put("bearerAllowed", true.into());
+        }
+        if let Some(promise) = self.promise {
+            put("delegation", promise.to_string().into());
+        }
+        details
+    }
+
     /// How deep grants below it may go, of so many that the path lets.
     pub(super) fn deepest(&self, depth: u8) -> u8 {
         self.root
@@ -411,6 +436,14 @@ impl Held {
             .into_iter()
             .flatten()
             .min();
+    }
+}
+
+/// When the token of a provider ends that the caller comes of.
+fn provided_end(actor: &Actor) -> Option<Timestamp> {
+    match &actor.caller {
+        Caller::Provided(provided) => Some(provided.ends_at()),
+        _ => None,
     }
 }
 

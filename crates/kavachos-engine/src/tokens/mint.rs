@@ -18,7 +18,7 @@ use super::binding;
 use super::holder::Held;
 use super::target::{Target, scope_text};
 use super::{Minted, TokenAsk};
-use crate::actor::Actor;
+use crate::actor::{Actor, Caller};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::master::derived;
@@ -64,14 +64,21 @@ impl Engine {
             expires_at: leaf.life.expires_at,
             bound_to: leaf.bound_to,
         };
-        let mut batch = self.token_batch(ask, held.batch, entry);
+        let mut batch = self.token_batch((actor, ask), held.batch, entry);
         batch.reads.push(target.mark);
         Ok(Plan::commit(batch, minted))
     }
 
-    /// What is committed with a token: its record, and that its proof is used up.
-    pub(super) fn token_batch(&self, ask: &TokenAsk, mut batch: Batch, entry: Entry) -> Batch {
+    /// What is committed with a token: its record, and that its proof is used up, and the provider's token that it comes
+    /// of.
+    pub(super) fn token_batch(
+        &self,
+        (actor, ask): (&Actor, &TokenAsk),
+        mut batch: Batch,
+        entry: Entry,
+    ) -> Batch {
         self.use_proof(ask.proof.as_ref(), &mut batch);
+        Self::use_token(actor, &mut batch);
         batch.entries.push(entry);
         batch
     }
@@ -191,19 +198,10 @@ impl Engine {
             given,
         } = told;
         if let Some(members) = details.as_object_mut() {
-            let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
-            if let Some(holder) = &held.root {
-                put("root", holder.root.life.id.to_string().into());
+            if let Caller::Provided(provided) = &actor.caller {
+                members.extend(provided.details());
             }
-            if let Some(leaf) = &held.exchanged {
-                put("exchanged", leaf.life.id.to_string().into());
-            }
-            if held.is_exempt {
-                put("bearerAllowed", true.into());
-            }
-            if let Some(promise) = held.promise {
-                put("delegation", promise.to_string().into());
-            }
+            members.extend(held.details());
         }
         let held_set = path.leaf().map(|grant| grant.permissions.clone());
         let origin = actor.origin();

@@ -113,8 +113,10 @@ impl Engine {
 
     async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
         self.refuse_used(ask.proof.as_ref()).await?;
+        self.refuse_used_token(actor).await?;
         self.require_shown_key(ask).await?;
         let target = self.target(ask).await?;
+        actor.covers(&target.asked)?;
         let held = match (&actor.caller, ask.agent) {
             (Caller::Operator(_) | Caller::ToolServer(_), _) => {
                 return Err(Error::Forbidden(
@@ -139,10 +141,14 @@ impl Engine {
 
     /// Whether an agent is the caller's own: another one's token is not handed to it.
     async fn require_own(&self, actor: &Actor, agent: AgentId) -> Result<()> {
-        if matches!(actor.caller, Caller::Local) {
-            return Ok(());
+        match &actor.caller {
+            Caller::Local => Ok(()),
+            Caller::Provided(provided) => {
+                let own = self.agent_of(provided.user().id, agent).await;
+                own.map(drop)
+            }
+            _ => self.visible_agent(actor, agent).await.map(drop),
         }
-        self.visible_agent(actor, agent).await.map(drop)
     }
 
     /// The key that was shown beside the caller's credential is the agent's, and live.

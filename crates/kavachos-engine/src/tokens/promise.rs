@@ -91,7 +91,8 @@ impl Engine {
         ask: &TokenAsk,
         (key, to): (&AgentKey, AgentId),
     ) -> Result<Plan<Promise>> {
-        self.require_live_key(actor, key.agent).await?;
+        // Looked at before the key that it proves: a change of that raises a generation in here.
+        let reads = self.require_live_key(actor, key.agent).await?;
         self.refuse_used(ask.proof.as_ref()).await?;
         let target = self.target(ask).await?;
         let proves = self.proof_key_of(key.agent).await?;
@@ -115,6 +116,7 @@ impl Engine {
         let (mut planned, receiver) = self.planned_delegation(actor, &new).await?;
         planned.audience = Some(ask.audience.clone());
         let mut batch = self.delegation_batch(actor, (&planned, &receiver)).await?;
+        batch.reads.extend(reads);
         batch.reads.push(target.mark);
         batch.reads.extend(proves.map(|own| own.mark));
         let row = PromiseRow {

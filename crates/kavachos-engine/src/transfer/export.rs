@@ -82,7 +82,7 @@ impl Engine {
 
     fn plan_out(&self, actor: &Actor) -> Result<Plan<()>> {
         actor.require(Scope::TenantExport)?;
-        if actor.ceiling().is_some() {
+        if actor.is_bounded() {
             return Err(Error::Forbidden(
                 "a key with a ceiling cannot take out what lies above it".to_owned(),
             ));

@@ -11,6 +11,7 @@ pub(crate) const TOKEN: &str = "/oauth/token";
 pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(crate) const SESSION: &str = "urn:kavachos:params:oauth:token-type:session";
 pub(crate) const AGENT_KEY: &str = "urn:kavachos:params:oauth:token-type:agent-key";
+pub(crate) const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const LEAF: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// The parameters of a request, of which one may be said otherwise.
@@ -309,7 +310,7 @@ async fn no_kind_of_token_is_taken_for_another() {
         AGENT_KEY,
         LEAF,
         "urn:ietf:params:oauth:token-type:jwt",
-        "urn:ietf:params:oauth:token-type:id_token",
+        ID_TOKEN,
         "urn:ietf:params:oauth:token-type:refresh_token",
     ];
     for (kind, token) in kinds {
@@ -317,6 +318,8 @@ async fn no_kind_of_token_is_taken_for_another() {
             let reply = Ask::of(uri, token).send(&app).await;
             match (kind, uri) {
                 ("session", SESSION) | ("agent", AGENT_KEY) => drop(reply.expect(200)),
+                // Nobody presents it; with somebody who does, it is tested in `id_tokens`.
+                (_, ID_TOKEN) => assert_eq!((reply.status, reply.code()), (401, "invalid_client")),
                 _ => refused(&reply, "invalid_request"),
             }
             let acting = Ask::of(SESSION, &session.token)
@@ -455,7 +458,7 @@ async fn a_proof_binds_the_token_to_its_key_and_a_wrong_or_used_one_is_told_as_s
     let leaf = opened(&app, reply.text_at("/access_token")).await;
     assert_eq!(leaf.bound_to, Some(key.thumbprint()));
     refused(&call.post_form(TOKEN, &ask.0).await, "invalid_dpop_proof");
-    for wrong in ["a.b.c", "", &reply.text_at("/access_token").to_owned()] {
+    for wrong in ["a.b.c", "", reply.text_at("/access_token")] {
         let call = app.anonymous().header("dpop", wrong);
         refused(&call.post_form(TOKEN, &ask.0).await, "invalid_dpop_proof");
     }
@@ -507,11 +510,33 @@ async fn the_metadata_tells_where_tokens_are_exchanged_and_how() {
     assert_eq!(metadata.at("/grant_types_supported"), &json!([GRANT]));
     assert_eq!(
         metadata.at("/token_endpoint_auth_methods_supported"),
-        &json!(["none"])
+        &json!(["none", "client_secret_basic", "client_secret_post"])
     );
     assert_eq!(metadata.at("/response_types_supported"), &json!([]));
     app.anonymous()
         .get(&format!("{path}/tenant"))
         .await
         .refused(404, "no_such_route");
+}
+
+/// RFC 8414, section 3.1: where clients look for an issuer with a path.
+#[tokio::test]
+async fn the_metadata_of_an_issuer_with_a_path_is_behind_the_well_known_one() {
+    let issuer = "http://localhost:3000/tenants/one";
+    let setup = crate::setup().with(move |builder| builder.public_url(issuer));
+    let app = setup.start().await;
+    let place = "/.well-known/oauth-authorization-server";
+    // What is served there is told in this server's own document, not in that of all.
+    let client = kavachos_test::Client::new(app.client().address()).anonymous();
+    for path in [format!("{place}/tenants/one"), place.to_owned()] {
+        let metadata = client.get(&path).await.expect(200);
+        assert_eq!(metadata.text_at("/issuer"), issuer);
+        let endpoint = format!("{issuer}{TOKEN}");
+        assert_eq!(metadata.text_at("/token_endpoint"), endpoint);
+    }
+    let document = client.get("/openapi.json").await.expect(200);
+    let told = &document.body["paths"][format!("{place}/tenants/one")];
+    assert!(told["get"].is_object());
+    let other = client.get(&format!("{place}/tenants/two")).await;
+    other.refused(404, "no_such_route");
 }

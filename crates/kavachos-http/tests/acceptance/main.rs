@@ -27,6 +27,8 @@ mod flood;
 mod forward_auth;
 #[cfg(test)]
 mod hooks;
+#[cfg(test)]
+mod id_tokens;
 mod idempotency;
 mod ledger;
 mod lifecycle;
@@ -54,6 +56,8 @@ mod resources;
 mod restart;
 #[cfg(test)]
 mod revocations;
+#[cfg(test)]
+mod roots;
 mod routes;
 mod sessions;
 #[cfg(test)]
@@ -62,6 +66,8 @@ mod signing_keys;
 mod token_uses;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod tool_server_exchange;
 mod upkeep;
 #[cfg(test)]
 mod webhooks;

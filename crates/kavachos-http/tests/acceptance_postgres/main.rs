@@ -27,6 +27,9 @@ mod delegations;
 #[path = "../acceptance/events.rs"]
 mod events;
 #[cfg(test)]
+#[path = "../acceptance/exchange.rs"]
+mod exchange;
+#[cfg(test)]
 #[path = "../acceptance/explain.rs"]
 mod explain;
 #[path = "../acceptance/flood.rs"]
@@ -37,6 +40,9 @@ mod forward_auth;
 #[cfg(test)]
 #[path = "../acceptance/hooks.rs"]
 mod hooks;
+#[cfg(test)]
+#[path = "../acceptance/id_tokens.rs"]
+mod id_tokens;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
 #[path = "../acceptance/ledger.rs"]

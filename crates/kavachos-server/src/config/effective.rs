@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::database::Database;
 use super::layer::Layers;
+use super::providers;
 use super::setting::{Form, SETTINGS, Setting};
 
 /// What stands for a secret, which is never shown.
@@ -48,7 +49,16 @@ pub(super) fn of(layers: &Layers) -> Vec<Effective> {
         from: layers.origin(setting.key).to_string(),
         form: setting.form,
     };
-    SETTINGS.iter().map(effective).collect()
+    let providers = providers::names(&layers.providers).map(|(names, from)| Effective {
+        key: providers::KEY,
+        value: Some(names),
+        from: from.to_string(),
+        form: Form::List {
+            min: 0,
+            max: kavachos_engine::MAX_PROVIDERS,
+        },
+    });
+    SETTINGS.iter().map(effective).chain(providers).collect()
 }
 
 fn value(setting: &Setting, layers: &Layers) -> Option<String> {

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::layer::{Layers, MAX_FILE_BYTES};
 use super::problem::{Origin, Problem};
+use super::providers;
 use super::setting::{self, Form, Setting};
 
 /// How deep tables nest: `[agents]` is one.
@@ -54,10 +55,11 @@ fn parse(file: String, text: &str, layers: &mut Layers) -> Vec<Problem> {
     reader.problems
 }
 
-struct Reader<'a> {
+/// Reads one file into the layers.
+pub(super) struct Reader<'a> {
     file: String,
     text: &'a str,
-    layers: &'a mut Layers,
+    pub(super) layers: &'a mut Layers,
     problems: Vec<Problem>,
 }
 
@@ -69,6 +71,7 @@ impl Reader<'_> {
             match value.get_ref() {
                 // A quoted name may hold a dot, which no name of ours does.
                 _ if name.contains('.') => self.unknown(key, at),
+                list if key == providers::KEY => self.providers(list, at),
                 DeValue::Table(inner) if depth > 1 && !inner.is_empty() => {
                     self.table(inner, &format!("{key}."), depth - 1);
                 }
@@ -99,14 +102,14 @@ impl Reader<'_> {
         self.problem(key, at, format!("this is no setting; {hint}"));
     }
 
-    fn problem(&mut self, key: String, at: usize, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, key: String, at: usize, message: impl Into<String>) {
         if self.problems.len() < MAX_PROBLEMS {
             let origin = self.origin(at);
             self.problems.push(Problem::new(key, &origin, message));
         }
     }
 
-    fn origin(&self, at: usize) -> Origin {
+    pub(super) fn origin(&self, at: usize) -> Origin {
         Origin::Line {
             file: self.file.clone(),
             line: line_of(self.text, at),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Environment;
 use super::problem::{Origin, Problem};
+use super::providers::{self, GivenProvider};
 use super::setting::SETTINGS;
 
 /// The largest file that is read for a secret or as configuration.
@@ -55,6 +56,8 @@ enum Place {
 #[derive(Default)]
 pub(super) struct Layers {
     given: BTreeMap<&'static str, Given>,
+    /// What the file says of outside providers.
+    pub(super) providers: Vec<GivenProvider>,
 }
 
 impl Layers {
@@ -102,6 +105,7 @@ impl Layers {
                 }
             }
         }
+        problems.extend(providers::add_secrets(&mut self.providers, environment));
         problems
     }
 
@@ -111,7 +115,9 @@ impl Layers {
             .given
             .values()
             .filter(|given| given.place == Place::InFile);
-        in_files.map(|given| given.text.as_str().into()).collect()
+        let of_clients = providers::secret_files(&self.providers).map(Path::to_owned);
+        let in_files = in_files.map(|given| given.text.as_str().into());
+        in_files.chain(of_clients).collect()
     }
 
     pub(super) fn add_flags(&mut self, flags: &[(Flag, String)]) {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use kavachos_engine::Providers;
+
 use super::layer::Layers;
 use super::problem::Problem;
+use super::providers;
 use super::setting::{DAY_SECONDS, Form, find};
 use super::value;
 
@@ -78,6 +81,11 @@ impl<'a> Reading<'a> {
         let mut days = place.as_secs() / DAY_SECONDS;
         self.count(key, &mut days);
         *place = Duration::from_secs(days.saturating_mul(DAY_SECONDS));
+    }
+
+    /// The outside providers.
+    pub(super) fn providers(&mut self) -> Providers {
+        providers::read(&self.layers.providers, &mut self.problems)
     }
 
     fn noted<T>(&mut self, read: Result<Option<T>, Problem>) -> Option<T> {

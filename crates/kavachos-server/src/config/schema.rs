@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::effective::typed;
+use super::providers;
 use super::setting::{Form, Preset, SETTINGS, Setting};
 
 /// The dialect of the schema.
@@ -32,6 +33,7 @@ pub(crate) fn schema() -> Value {
             .into_iter()
             .map(|(name, of)| (name.to_owned(), closed(&of))),
     );
+    root.insert(providers::KEY.to_owned(), providers::schema());
     let mut schema = closed(&root);
     if let Value::Object(members) = &mut schema {
         let about = "The configuration of kavach. Secrets do not belong in this file.";
@@ -101,6 +103,7 @@ pub(crate) fn example() -> String {
     for table in tables {
         out.push_str(&section(table));
     }
+    out.push_str(providers::example());
     out
 }
 
@@ -255,6 +258,7 @@ mod tests {
             "database = \"postgres://kavach@db/kavach\"\nissuer = \"https://kavach.example.com\"\n\
              listen = [\"0.0.0.0:3000\"]\ntrusted_proxies = [\"10.0.0.0/8\"]\n[log]\nformat = \"json\"\n",
             &uncommented(),
+            &example_of_a_provider(),
         ] {
             assert_eq!(verdicts(&validator, good), (true, true), "{good}");
         }
@@ -271,6 +275,13 @@ mod tests {
             "admin_key = \"kv_key_x\"\n",
             "[fetch]\nloopback = \"yes\"\n",
             "[connections]\nmax = 1000001\n",
+            "providers = 1\n",
+            "[providers]\n",
+            "[[providers]]\n",
+            &example_of_a_provider().replace("ceiling", "floor"),
+            &example_of_a_provider().replace("RS256", "none"),
+            &example_of_a_provider().replace("max_age_seconds = 300", "max_age_seconds = 3601"),
+            &example_of_a_provider().replace("secret_sha256", "secret"),
         ] {
             assert_eq!(verdicts(&validator, bad), (false, false), "{bad}");
         }
@@ -285,6 +296,19 @@ mod tests {
         ] {
             assert_eq!(verdicts(&validator(), text), (false, true), "{text}");
         }
+    }
+
+    /// What the example says of a provider, in force.
+    fn example_of_a_provider() -> String {
+        let text = example();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("## "));
+        let start = lines.skip_while(|line| !line.starts_with("[["));
+        let text = start.collect::<Vec<_>>().join("\n");
+        text.replace(
+            "64 digits, as `printf %s SECRET | sha256sum` prints them",
+            &"0".repeat(64),
+        )
+        .replace("the id of your application at the provider", "app")
     }
 
     /// The example with every setting in force.

@@ -316,7 +316,9 @@ pub(crate) fn reference() -> String {
     let rows: String = SETTINGS.iter().map(row).collect();
     format!(
         "Settings, by key in kavach.toml and by variable (secrets by variable only). Every variable also with _FILE at its \
-         end, for a file that holds the value:\n{rows}"
+         end, for a file that holds the value:\n{rows}  [[providers]], in kavach.toml alone\n      outside providers \
+         whose humans may use their id_tokens; `kavach config example` shows one\n  KAVACH_CLIENT_<ID>_SECRET\n      the \
+         secret of a client of a provider\n"
     )
 }
 

@@ -54,11 +54,17 @@ async fn call(parts: &mut Parts, state: &State) -> Result<Call, Failure> {
         ip: client_ip(parts, state)?,
         user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         proof,
-        client: match parts.headers.contains_key(AUTHORIZATION) {
-            true => Client::Authenticating,
-            false => Client::Public,
-        },
+        client: client(&parts.headers),
     })
+}
+
+fn client(headers: &HeaderMap) -> Client {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Client::Public,
+        (Some(only), None) => Client::Authenticating(only.to_str().ok().map(str::to_owned)),
+        (Some(_), Some(_)) => Client::Authenticating(None),
+    }
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

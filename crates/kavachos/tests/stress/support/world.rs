@@ -118,6 +118,7 @@ impl Setup {
             rng,
             runtime: Arc::new(TokioRuntime::current().unwrap()),
             fetcher: Arc::new(NoFetcher),
+            rsa: |_, _, _| false,
             master_key: None,
             settings: self.settings.clone(),
         });

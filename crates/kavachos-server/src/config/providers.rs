@@ -1,0 +1,697 @@
+//! `[[providers]]`: whose humans may use the tokens of their own provider here. The one setting that is a list of tables,
+//! so it stands in the file alone; the secrets of its clients come from variables, or as hashes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use kavachos::Loopback;
+use kavachos_core::hex;
+use kavachos_core::id_token::SignatureKind;
+use kavachos_core::invalid::Invalid;
+use kavachos_core::permission::PermissionSet;
+use kavachos_core::secret::SecretHash;
+use kavachos_core::token::Issuer;
+use kavachos_engine::{ClientTerms, Provider, ProviderTerms, Providers};
+use serde_json::{Map, Value, json};
+use toml::de::{DeTable, DeValue};
+
+use super::Environment;
+use super::file::Reader;
+use super::layer::read_value_file;
+use super::problem::{Origin, Problem};
+
+/// The key of the whole list.
+pub(super) const KEY: &str = "providers";
+/// What a provider may say.
+const MEMBERS: [&str; 9] = [
+    "name",
+    "issuer",
+    "jwks_uri",
+    "audiences",
+    "max_age_seconds",
+    "max_sign_in_age_seconds",
+    "algorithms",
+    "ceiling",
+    "clients",
+];
+/// What a client may say.
+const CLIENT_MEMBERS: [&str; 2] = ["id", "secret_sha256"];
+/// How an example begins that holds nothing by itself, so that taking `#` away does not switch it on.
+const EXAMPLE: &str = r#"
+## An outside provider whose humans may use its id_tokens at `POST /oauth/token`; as many as there are. Write the secret of
+## a client in the variable KAVACH_CLIENT_<ID>_SECRET (or name a file in ..._SECRET_FILE), or here as its SHA-256.
+## [[providers]]
+## name = "clerk"
+## issuer = "https://clerk.example.com"
+## jwks_uri = "https://clerk.example.com/.well-known/jwks.json"   # found through the issuer unless said
+## audiences = ["the id of your application at the provider"]
+## ceiling = [{ resource = "mcp:notion:*", actions = ["read"] }]  # what nothing that comes of it may exceed
+## max_age_seconds = 300
+## max_sign_in_age_seconds = 600
+## algorithms = ["RS256", "ES256", "EdDSA"]
+##
+## [[providers.clients]]
+## id = "web-backend"
+## secret_sha256 = "64 digits, as `printf %s SECRET | sha256sum` prints them"
+"#;
+
+/// A table of the file: its members with their places.
+#[derive(Debug, Default)]
+struct Given {
+    place: Option<Origin>,
+    members: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+/// A provider as it was given, with its clients.
+#[derive(Debug, Default)]
+pub(super) struct GivenProvider {
+    table: Given,
+    clients: Vec<GivenClient>,
+}
+
+#[derive(Debug, Default)]
+struct GivenClient {
+    table: Given,
+    secret: Option<GivenSecret>,
+}
+
+/// The variable that gives a secret, and what it holds.
+struct GivenSecret {
+    variable: String,
+    text: String,
+    place: Place,
+}
+
+/// Shows no secret.
+impl std::fmt::Debug for GivenSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.variable)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Here,
+    InFile,
+}
+
+impl Reader<'_> {
+    /// Reads the list; what is no list of tables, or has members that nobody knows, is told.
+    pub(super) fn providers(&mut self, value: &DeValue<'_>, at: usize) {
+        let DeValue::Array(tables) = value else {
+            return self.problem(KEY.to_owned(), at, "must be tables: write `[[providers]]`");
+        };
+        for (index, item) in tables.iter().enumerate() {
+            let (key, at) = (format!("{KEY}[{index}]"), item.span().start);
+            let DeValue::Table(table) = item.get_ref() else {
+                self.problem(key, at, "must be a table: write `[[providers]]`");
+                continue;
+            };
+            let mut provider = GivenProvider::default();
+            provider.table = self.members(table, (&key, at), &MEMBERS);
+            if let Some(clients) = table.get("clients") {
+                provider.clients = self.clients(clients.get_ref(), (&key, clients.span().start));
+            }
+            self.layers.providers.push(provider);
+        }
+    }
+
+    fn clients(&mut self, value: &DeValue<'_>, (key, at): (&str, usize)) -> Vec<GivenClient> {
+        let key = format!("{key}.clients");
+        let DeValue::Array(items) = value else {
+            self.problem(key, at, "must be tables: write `[[providers.clients]]`");
+            return Vec::new();
+        };
+        let mut clients = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let (key, at) = (format!("{key}[{index}]"), item.span().start);
+            let DeValue::Table(table) = item.get_ref() else {
+                self.problem(key, at, "must be a table: write `[[providers.clients]]`");
+                continue;
+            };
+            clients.push(GivenClient {
+                table: self.members(table, (&key, at), &CLIENT_MEMBERS),
+                secret: None,
+            });
+        }
+        clients
+    }
+
+    fn members(
+        &mut self,
+        table: &DeTable<'_>,
+        (key, at): (&str, usize),
+        known: &'static [&'static str],
+    ) -> Given {
+        let mut given = Given {
+            place: Some(self.origin(at)),
+            members: BTreeMap::new(),
+        };
+        for (name, value) in table {
+            let (at, name) = (name.span().start, name.get_ref());
+            match known.iter().find(|known| **known == name.as_ref()) {
+                Some(known) => {
+                    let member = (json_of(value.get_ref()), self.origin(at));
+                    given.members.insert(known, member);
+                }
+                None if name == "secret" => self.problem(
+                    format!("{key}.{name}"),
+                    at,
+                    "secrets do not belong in this file: set KAVACH_CLIENT_<ID>_SECRET, or write `secret_sha256`",
+                ),
+                None => self.problem(
+                    format!("{key}.{name}"),
+                    at,
+                    format!("this is no setting; known are `{}`", known.join("`, `")),
+                ),
+            }
+        }
+        given
+    }
+}
+
+/// A value of the file as JSON; `null` of what JSON does not have.
+fn json_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from)
+        }
+        DeValue::Boolean(value) => (*value).into(),
+        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let member = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+                let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                (name.to_string(), json_of(value.get_ref()))
+            };
+            Value::Object(table.iter().map(member).collect())
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) => Value::Null,
+    }
+}
+
+/// Finds the variables with the secrets of clients; what contradicts itself there is left out and told.
+pub(super) fn add_secrets(
+    providers: &mut [GivenProvider],
+    environment: &Environment,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let clients = providers
+        .iter_mut()
+        .flat_map(|provider| &mut provider.clients);
+    for client in clients {
+        let Some(id) = client.table.text("id").map(str::to_owned) else {
+            continue;
+        };
+        let variable = variable_of(&id);
+        let named = format!("{variable}_FILE");
+        let given = |variable: String, text: &str, place| {
+            let text = text.to_owned();
+            Some(GivenSecret {
+                variable,
+                text,
+                place,
+            })
+        };
+        client.secret = match (environment.get(&variable), environment.get(&named)) {
+            (Some(_), Some(_)) => {
+                let origin = Origin::Variable(variable.clone());
+                let message = format!("{named} is set as well: set one of the two");
+                problems.push(Problem::new(variable, &origin, message));
+                None
+            }
+            (Some(text), None) => given(variable, text, Place::Here),
+            (None, Some(path)) => given(named, path, Place::InFile),
+            (None, None) => None,
+        };
+    }
+    problems
+}
+
+/// The variable with the secret of the client of this id.
+fn variable_of(id: &str) -> String {
+    let id = id.to_ascii_uppercase().replace('-', "_");
+    format!("KAVACH_CLIENT_{id}_SECRET")
+}
+
+/// The files that hold secrets.
+pub(super) fn secret_files(providers: &[GivenProvider]) -> impl Iterator<Item = &Path> {
+    let clients = providers.iter().flat_map(|provider| &provider.clients);
+    let secrets = clients.filter_map(|client| client.secret.as_ref());
+    let files = secrets.filter(|secret| secret.place == Place::InFile);
+    files.map(|secret| Path::new(&secret.text))
+}
+
+/// The names of the providers, as they were given, and where the first stands.
+pub(super) fn names(providers: &[GivenProvider]) -> Option<(String, Origin)> {
+    let first = providers.first()?.table.place.clone()?;
+    let names = providers
+        .iter()
+        .filter_map(|provider| provider.table.text("name"));
+    Some((names.collect::<Vec<_>>().join(","), first))
+}
+
+/// The providers that a server believes; what is wrong with them is added to the problems.
+pub(super) fn read(given: &[GivenProvider], problems: &mut Vec<Problem>) -> Providers {
+    let known = problems.len();
+    let mut read = Vec::new();
+    for (index, provider) in given.iter().enumerate() {
+        let key = format!("{KEY}[{index}]");
+        let Some(terms) = provider.terms(&key, problems) else {
+            continue;
+        };
+        match Provider::new(terms) {
+            Ok(provider) => read.push(provider),
+            Err(invalid) => problems.push(provider.blamed(&key, &invalid)),
+        }
+    }
+    if problems.len() > known {
+        return Providers::default();
+    }
+    Providers::new(read).unwrap_or_else(|invalid| {
+        problems.push(blamed(given, &invalid));
+        Providers::default()
+    })
+}
+
+/// What does not go with the address of this server, and with what it may fetch.
+pub(super) fn check(
+    given: &[GivenProvider],
+    providers: &Providers,
+    (own, loopback): (&str, Loopback),
+) -> Option<Problem> {
+    let own: Issuer = own.trim_end_matches('/').parse().ok()?;
+    if let Err(invalid) = providers.check(&own) {
+        return Some(blamed(given, &invalid));
+    }
+    let local = providers.iter().position(Provider::is_local)?;
+    let message =
+        "a provider on this machine is fetched from only with `fetch.loopback = \"allow\"`";
+    let at = format!("[{local}].issuer");
+    (loopback == Loopback::Refused).then(|| blamed(given, &Invalid::at(at, message)))
+}
+
+/// A problem of the whole list, as in `[1].issuer`, at the line of the member that it names.
+fn blamed(given: &[GivenProvider], invalid: &Invalid) -> Problem {
+    let found = invalid.field().strip_prefix('[').and_then(|rest| {
+        let (index, member) = rest.split_once(']')?;
+        let provider = given.get(index.parse::<usize>().ok()?)?;
+        let member = member.strip_prefix('.').unwrap_or_default();
+        let invalid = Invalid::at(member, invalid.message());
+        Some(provider.blamed(&format!("{KEY}[{index}]"), &invalid))
+    });
+    found.unwrap_or_else(|| {
+        let first = given
+            .first()
+            .and_then(|provider| provider.table.place.clone());
+        Problem::new(KEY, &first.unwrap_or(Origin::Default), invalid.message())
+    })
+}
+
+impl Given {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.members.get(name).and_then(|(value, _)| value.as_str())
+    }
+
+    fn origin(&self, name: &str) -> Origin {
+        let member = self.members.get(name).map(|(_, origin)| origin.clone());
+        member
+            .or_else(|| self.place.clone())
+            .unwrap_or(Origin::Default)
+    }
+
+    /// A member, if it is given; what is wrong with it is told.
+    fn read<T>(
+        &self,
+        (key, name): (&str, &str),
+        problems: &mut Vec<Problem>,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let (value, origin) = self.members.get(name)?;
+        let wrong = |message| Problem::new(format!("{key}.{name}"), origin, message);
+        read(value)
+            .map_err(|message| problems.push(wrong(message)))
+            .ok()
+    }
+
+    /// A member that must be given.
+    fn need<T>(
+        &self,
+        (key, name): (&str, &str),
+        problems: &mut Vec<Problem>,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        if !self.members.contains_key(name) {
+            let message = "is missing: it has no usual value";
+            problems.push(Problem::new(
+                format!("{key}.{name}"),
+                &self.origin(name),
+                message,
+            ));
+        }
+        self.read((key, name), problems, read)
+    }
+}
+
+impl GivenProvider {
+    /// What is written down of it; `None` when something in it cannot be read, which is told.
+    fn terms(&self, key: &str, problems: &mut Vec<Problem>) -> Option<ProviderTerms> {
+        let known = problems.len();
+        let table = &self.table;
+        let name = table.need((key, "name"), problems, text);
+        let issuer = table.need((key, "issuer"), problems, text);
+        let audiences = table.need((key, "audiences"), problems, texts);
+        let ceiling = table.need((key, "ceiling"), problems, ceiling);
+        let jwks_uri = table.read((key, "jwks_uri"), problems, text);
+        let max_age = table.read((key, "max_age_seconds"), problems, span);
+        let max_sign_in_age = table.read((key, "max_sign_in_age_seconds"), problems, span);
+        let algorithms = table.read((key, "algorithms"), problems, kinds);
+        let clients = self.clients.iter().enumerate();
+        let clients: Vec<_> = clients
+            .filter_map(|(at, client)| client.terms(&format!("{key}.clients[{at}]"), problems))
+            .collect();
+        if problems.len() > known {
+            return None;
+        }
+        let usual = ProviderTerms::new(&name?, &issuer?, ceiling?);
+        Some(ProviderTerms {
+            jwks_uri,
+            audiences: audiences?,
+            max_age: max_age.unwrap_or(usual.max_age),
+            max_sign_in_age: max_sign_in_age.unwrap_or(usual.max_sign_in_age),
+            algorithms: algorithms.unwrap_or_else(|| usual.algorithms.clone()),
+            clients,
+            ..usual
+        })
+    }
+
+    fn blamed(&self, key: &str, invalid: &Invalid) -> Problem {
+        let field = invalid.field();
+        let client = field.strip_prefix("clients[").and_then(|rest| {
+            let (index, member) = rest.split_once("].")?;
+            let client = self.clients.get(index.parse::<usize>().ok()?)?;
+            Some(client.table.origin(member))
+        });
+        let origin = client.unwrap_or_else(|| self.table.origin(field));
+        Problem::new(format!("{key}.{field}"), &origin, invalid.message())
+    }
+}
+
+impl GivenClient {
+    fn terms(&self, key: &str, problems: &mut Vec<Problem>) -> Option<ClientTerms> {
+        let id = self.table.need((key, "id"), problems, text)?;
+        let hash = self.table.read((key, "secret_sha256"), problems, hash);
+        let is_hashed = self.table.members.contains_key("secret_sha256");
+        let wrong = |message: String| {
+            Problem::new(
+                format!("{key}.secret_sha256"),
+                &self.table.origin("id"),
+                message,
+            )
+        };
+        match (&self.secret, is_hashed) {
+            (Some(given), true) => {
+                let message = format!("{} is set as well: give one of the two", given.variable);
+                problems.push(wrong(message));
+                None
+            }
+            (None, true) => Some(ClientTerms { id, secret: hash? }),
+            (None, false) => {
+                let variable = variable_of(&id);
+                problems.push(wrong(format!(
+                    "the client has no secret: set {variable} or {variable}_FILE, or give its SHA-256 here"
+                )));
+                None
+            }
+            (Some(given), false) => {
+                let terms = given.text().and_then(|secret| {
+                    ClientTerms::with_secret(&id, &secret)
+                        .map_err(|invalid| given.problem(invalid.message()))
+                });
+                terms.map_err(|problem| problems.push(problem)).ok()
+            }
+        }
+    }
+}
+
+impl GivenSecret {
+    fn problem(&self, message: &str) -> Problem {
+        let origin = Origin::Variable(self.variable.clone());
+        Problem::new(self.variable.clone(), &origin, message)
+    }
+
+    fn text(&self) -> Result<String, Problem> {
+        let origin = Origin::Variable(self.variable.clone());
+        match self.place {
+            Place::Here => Ok(self.text.clone()),
+            Place::InFile => read_value_file(&self.variable, Path::new(&self.text), &origin),
+        }
+    }
+}
+
+fn text(value: &Value) -> Result<String, String> {
+    let text = value.as_str().filter(|text| !text.is_empty());
+    text.map(str::to_owned)
+        .ok_or_else(|| "must be a text in quotes".to_owned())
+}
+
+fn texts(value: &Value) -> Result<Vec<String>, String> {
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let texts: Result<Vec<String>, String> = items.iter().map(text).collect();
+    let texts = texts.ok().filter(|texts| !texts.is_empty());
+    texts.ok_or_else(|| "must be a list of texts in quotes".to_owned())
+}
+
+fn span(value: &Value) -> Result<Duration, String> {
+    let seconds = value.as_u64().map(Duration::from_secs);
+    seconds.ok_or_else(|| "must be a whole number of seconds without quotes".to_owned())
+}
+
+fn kinds(value: &Value) -> Result<Vec<SignatureKind>, String> {
+    let kinds = texts(value)?
+        .into_iter()
+        .map(|text| text.parse::<SignatureKind>());
+    kinds
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())
+}
+
+fn ceiling(value: &Value) -> Result<PermissionSet, String> {
+    PermissionSet::from_json(value).map_err(|error| match error.field() {
+        "" => format!("{error}: write `[{{ resource = \"mcp:notion:*\", actions = [\"read\"] }}]`"),
+        field => format!("{field}: {error}"),
+    })
+}
+
+fn hash(value: &Value) -> Result<SecretHash, String> {
+    let bytes = value.as_str().and_then(hex::decode_exact);
+    bytes.map(SecretHash::from_bytes).ok_or_else(|| {
+        "must be the 64 digits of a SHA-256 in lower case, as `printf %s SECRET | sha256sum` prints them".to_owned()
+    })
+}
+
+/// The list in the JSON Schema of the file.
+pub(super) fn schema() -> Value {
+    let text = |about: &str| json!({ "type": "string", "minLength": 1, "description": about });
+    let texts = json!({ "type": "array", "minItems": 1, "maxItems": 32, "items": { "type": "string", "minLength": 1 } });
+    let kinds: Vec<&str> = SignatureKind::ALL.map(SignatureKind::as_str).to_vec();
+    let seconds = |default: Duration, max: u64| json!({ "type": "integer", "minimum": 1, "maximum": max, "default": default.as_secs() });
+    let permission = closed(
+        &json!({
+            "resource": { "type": "string" },
+            "actions": { "type": "array", "items": { "type": "string" } },
+        }),
+        &["resource", "actions"],
+    );
+    let client = closed(
+        &json!({
+            "id": text("its id here; its secret is KAVACH_CLIENT_<ID>_SECRET, or a hash of it"),
+            "secret_sha256": { "type": "string", "pattern": "^[0-9a-f]{64}$" },
+        }),
+        &["id"],
+    );
+    let provider = closed(
+        &json!({
+            "name": text("its name here"),
+            "issuer": text("its issuer, byte for byte as in `iss`"),
+            "jwks_uri": text("where its keys are; found through the issuer unless said"),
+            "audiences": texts,
+            "max_age_seconds": seconds(ProviderTerms::MAX_AGE, 3_600),
+            "max_sign_in_age_seconds": seconds(ProviderTerms::MAX_SIGN_IN_AGE, 2_592_000),
+            "algorithms": { "type": "array", "minItems": 1, "items": { "enum": kinds } },
+            "ceiling": { "type": "array", "items": permission },
+            "clients": { "type": "array", "maxItems": 32, "items": client },
+        }),
+        &["name", "issuer", "audiences", "ceiling"],
+    );
+    json!({
+        "type": "array", "maxItems": kavachos_engine::MAX_PROVIDERS, "items": provider,
+        "description": "outside providers whose humans may use their id_tokens here",
+    })
+}
+
+fn closed(properties: &Value, required: &[&str]) -> Value {
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), "object".into());
+    schema.insert("properties".to_owned(), properties.clone());
+    schema.insert("required".to_owned(), json!(required));
+    schema.insert("additionalProperties".to_owned(), false.into());
+    Value::Object(schema)
+}
+
+/// How one is written, in a file where every line of it is a comment.
+pub(super) const fn example() -> &'static str {
+    EXAMPLE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::environment;
+    use super::super::{Config, Flag, Server};
+
+    const GOOD: &str = "
+[[providers]]
+name = \"clerk\"
+issuer = \"https://clerk.example.com\"
+audiences = [\"app\"]
+ceiling = [{ resource = \"mcp:notion:*\", actions = [\"read\"] }]
+max_age_seconds = 60
+algorithms = [\"RS256\"]
+[[providers.clients]]
+id = \"web-backend\"
+";
+    const SECRET: (&str, &str) = (
+        "KAVACH_CLIENT_WEB_BACKEND_SECRET",
+        "0123456789abcdef0123456789abcdef",
+    );
+
+    fn loaded(text: &str, variables: &[(&str, &str)]) -> Result<Server, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kavach.toml");
+        std::fs::write(&path, text).unwrap();
+        let flags = [(Flag::Config, path.display().to_string())];
+        let server = Config::gather(&environment(variables), &flags).server();
+        let place = format!("{}", path.display());
+        server.map_err(|error| error.to_string().replace(&place, "kavach.toml"))
+    }
+
+    fn refused(text: &str, variables: &[(&str, &str)]) -> String {
+        loaded(text, variables).err().unwrap()
+    }
+
+    #[test]
+    fn a_provider_is_read_with_the_secret_of_its_client_from_a_variable_a_file_or_a_hash() {
+        let server = loaded(GOOD, &[SECRET]).unwrap();
+        let names: Vec<_> = server
+            .settings
+            .providers
+            .iter()
+            .map(|one| one.name().to_string())
+            .collect();
+        assert_eq!(names, ["clerk"]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        std::fs::write(&file, format!("{}\n", SECRET.1)).unwrap();
+        let file = file.display().to_string();
+        let by_file = loaded(GOOD, &[("KAVACH_CLIENT_WEB_BACKEND_SECRET_FILE", &file)]).unwrap();
+        assert_eq!(by_file.settings, server.settings);
+        // As `printf %s 0123456789abcdef0123456789abcdef | sha256sum` prints it.
+        let hash = "secret_sha256 = \"3eb1bd439947eb762998e566ccc2e099c791118b2f40579cc4f7da2b5061b7f9\"\n";
+        let by_hash = loaded(&format!("{GOOD}{hash}"), &[]).unwrap();
+        assert_eq!(by_hash.settings, server.settings);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_key_and_its_line() {
+        for (from, to, expected) in [
+            (
+                "name = \"clerk\"",
+                "name = \"Clerk\"",
+                "`providers[0].name` (kavach.toml, line 3): `Clerk` is no name",
+            ),
+            (
+                "name = \"clerk\"\n",
+                "",
+                "`providers[0].name` (kavach.toml, line 2): is missing",
+            ),
+            (
+                "https://clerk",
+                "http://clerk",
+                "`providers[0].issuer` (kavach.toml, line 4): ",
+            ),
+            (
+                "[\"app\"]",
+                "[]",
+                "`providers[0].audiences` (kavach.toml, line 5): must be a list",
+            ),
+            (
+                "[\"read\"]",
+                "[\"re ad\"]",
+                "`providers[0].ceiling` (kavach.toml, line 6): [0].actions",
+            ),
+            (
+                "max_age_seconds = 60",
+                "max_age_seconds = 0",
+                "`providers[0].max_age_seconds` (kavach.toml, line 7): must be from 1 to 3600",
+            ),
+            (
+                "RS256",
+                "HS256",
+                "`providers[0].algorithms` (kavach.toml, line 8): the algorithms are",
+            ),
+            (
+                "id = ",
+                "ip = ",
+                "`providers[0].clients[0].ip` (kavach.toml, line 10): this is no setting",
+            ),
+            (
+                "id = ",
+                "secret = \"x\"\nid = ",
+                "`providers[0].clients[0].secret` (kavach.toml, line 10): secrets do not belong",
+            ),
+            (
+                "[[providers.clients]]",
+                "[providers.clients]",
+                "must be tables",
+            ),
+        ] {
+            let error = refused(&GOOD.replace(from, to), &[SECRET]);
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        let missing = refused(GOOD, &[]);
+        assert!(
+            missing.contains("set KAVACH_CLIENT_WEB_BACKEND_SECRET or"),
+            "{missing}"
+        );
+        let short = refused(GOOD, &[(SECRET.0, "hunter2")]);
+        assert!(
+            short.contains("must be 32 to 256") && !short.contains("hunter2"),
+            "{short}"
+        );
+        let both = refused(
+            GOOD,
+            &[SECRET, ("KAVACH_CLIENT_WEB_BACKEND_SECRET_FILE", "x")],
+        );
+        assert!(both.contains("is set as well"), "{both}");
+        let twice = refused(
+            &format!("{GOOD}{}", GOOD.replace("web-backend", "other")),
+            &[SECRET, ("KAVACH_CLIENT_OTHER_SECRET", SECRET.1)],
+        );
+        assert!(
+            twice.contains("`providers[1].name` (kavach.toml, line 12): is another provider's too"),
+            "{twice}"
+        );
+        assert!(refused("providers = 1\n", &[]).contains("write `[[providers]]`"));
+    }
+
+    #[test]
+    fn a_provider_on_this_machine_goes_with_a_server_on_this_machine_that_may_fetch_from_it() {
+        let local = GOOD.replace("https://clerk.example.com", "http://localhost:4000");
+        let far = [SECRET, ("KAVACH_ISSUER", "https://kavach.example.com")];
+        assert!(refused(&local, &far).contains("is for development"));
+        assert!(refused(&local, &[SECRET]).contains("fetch.loopback"));
+        assert!(loaded(&local, &[SECRET, ("KAVACH_FETCH_LOOPBACK", "allow")]).is_ok());
+        assert!(loaded(GOOD, &far).is_ok());
+    }
+}

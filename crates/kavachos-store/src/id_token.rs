@@ -1,0 +1,32 @@
+//! Identity tokens of outside providers that were used, by the hash of what was signed.
+
+use kavachos_core::time::Timestamp;
+
+use crate::batch::Write;
+use crate::row::{Query, Select};
+
+/// Uses a token, if nobody has.
+pub fn use_once(token: [u8; 32], ends_at: Timestamp) -> Write {
+    Write::exactly(
+        1,
+        "INSERT INTO used_id_tokens (token, ends_at) SELECT ?1, ?2 \
+         WHERE NOT EXISTS (SELECT 1 FROM used_id_tokens t WHERE t.token = ?1)",
+    )
+    .bind(token)
+    .bind(ends_at)
+}
+
+/// When a token that was used ends.
+pub fn used(token: [u8; 32]) -> Select<(Timestamp,)> {
+    Query::new(
+        1,
+        "SELECT t.ends_at FROM used_id_tokens t WHERE t.token = ?1",
+    )
+    .bind(token)
+    .of()
+}
+
+/// Forgets tokens that have ended by this time, which nobody takes any more.
+pub fn forget(before: Timestamp) -> Write {
+    Write::any("DELETE FROM used_id_tokens WHERE ends_at < ?1").bind(before)
+}
