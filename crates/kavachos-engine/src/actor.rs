@@ -14,6 +14,7 @@ use kavachos_core::resource::Resource;
 use kavachos_core::revocation::Mark;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::Root;
 
 use crate::error::{Error, Result};
 use crate::providers::{MAX_PROVIDERS, Provided, ProviderName};
@@ -319,6 +320,15 @@ pub struct Person {
     pub user: Arc<User>,
 }
 
+/// An agent that shows a root of its own, with a proof of the root's key. It gets tokens, narrower ones, and nothing else.
+#[derive(Debug)]
+pub struct RootHolder {
+    /// The root.
+    pub root: Root,
+    /// The agent at the end of its chain.
+    pub agent: AgentId,
+}
+
 /// Someone whose credential was checked.
 #[derive(Debug, Clone)]
 pub enum Caller {
@@ -334,13 +344,15 @@ pub enum Caller {
     ToolServer(Arc<ToolServerKey>),
     /// A human for whom an outside provider vouched just now: good for one token, and for nothing else.
     Provided(Arc<Provided>),
+    /// An agent, with a root and a proof of its key.
+    Root(Arc<RootHolder>),
 }
 
 impl Caller {
     /// The handle and generation of the credential.
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
-            Self::Local | Self::Provided(_) => None,
+            Self::Local | Self::Provided(_) | Self::Root(_) => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
             Self::Person(person) => Some(person.session.mark),
@@ -352,6 +364,7 @@ impl Caller {
     /// the human with a session.
     pub(crate) fn reads(&self) -> Vec<Mark> {
         let user = match self {
+            Self::Root(holder) => return holder.root.authority.all_marks().collect(),
             Self::Person(person) => Some(person.user.mark),
             Self::Provided(provided) => return provided.reads().collect(),
             Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => None,
@@ -421,6 +434,10 @@ impl Actor {
                 "a provider's token is good for a token alone; this needs an operator key with the scope `{}`",
                 scope.name()
             ))),
+            Caller::Root(_) => Err(Error::Forbidden(format!(
+                "a root is exchanged for tokens only; this needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
         }
     }
 
@@ -455,7 +472,7 @@ impl Actor {
             Caller::Operator(key) => (key.ceiling.as_ref(), None),
             Caller::ToolServer(key) => (Some(&key.covered), None),
             Caller::Provided(provided) => (None, Some(provided)),
-            Caller::Local | Caller::Agent(_) | Caller::Person(_) => (None, None),
+            Caller::Local | Caller::Agent(_) | Caller::Person(_) | Caller::Root(_) => (None, None),
         };
         let provided = provided
             .into_iter()
@@ -514,6 +531,7 @@ impl Actor {
             Caller::Person(person) => person.user.id.to_string(),
             Caller::ToolServer(key) => key.id.to_string(),
             Caller::Provided(provided) => provided.user().id.to_string(),
+            Caller::Root(holder) => holder.agent.to_string(),
         }
     }
 
@@ -532,6 +550,7 @@ impl Actor {
             Caller::Person(person) => ledger::Actor::Person(person.user.pseudonym),
             Caller::ToolServer(key) => ledger::Actor::ToolServer(key.id),
             Caller::Provided(provided) => ledger::Actor::Person(provided.user().pseudonym),
+            Caller::Root(holder) => ledger::Actor::Agent(holder.agent),
         }
     }
 }

@@ -436,7 +436,11 @@ impl Engine {
         page: PageOf<AgentId>,
     ) -> Result<Page<Agent, AgentId>> {
         let filter = match &actor.caller {
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Provided(_) => {
+            Caller::Local
+            | Caller::Operator(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

@@ -321,7 +321,11 @@ impl Engine {
         filter: approval::ApprovalFilter,
     ) -> Result<approval::ApprovalFilter> {
         match &actor.caller {
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Provided(_) => {
+            Caller::Local
+            | Caller::Operator(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_) => {
                 actor.require(Scope::ApprovalsDecide)?;
                 Ok(filter)
             }

@@ -47,6 +47,8 @@ impl Engine {
             }
             Caller::ToolServer(key) => self.caller_of(SecretKind::Resource, key.hash).await,
             Caller::Provided(provided) => self.renewed_provided(provided).await,
+            // What it comes from is read again with each plan.
+            Caller::Root(holder) => Ok(Caller::Root(Arc::clone(holder))),
         }
     }
 

@@ -384,7 +384,8 @@ impl Engine {
             | Caller::Operator(_)
             | Caller::Person(_)
             | Caller::ToolServer(_)
-            | Caller::Provided(_) => Error::WrongState(
+            | Caller::Provided(_)
+            | Caller::Root(_) => Error::WrongState(
                 "your key or account was changed meanwhile; nothing was done, try again".to_owned(),
             ),
         })

@@ -24,11 +24,9 @@ pub enum Error {
     /// There is no such thing, or it is not the caller's to know.
     #[error("there is no such {0}, or it is not yours to see")]
     NotFound(&'static str),
-    /// A tool server takes tokens that are bound to a key only, and no proof of one came.
-    #[error(
-        "this tool server takes tokens that are bound to a key only: send a proof of it in the header `DPoP` (RFC 9449)"
-    )]
-    ProofMissing,
+    /// A key must be proved, and no proof of one came.
+    #[error("{0}: send a proof of it in the header `DPoP` (RFC 9449)")]
+    ProofMissing(&'static str),
     /// The proof of a key was used before.
     #[error("the proof in the header `DPoP` was used before: make one for each request")]
     ProofUsed,
@@ -95,7 +93,7 @@ impl Error {
             Self::Forbidden(_) | Self::ProofUsed => "forbidden",
             Self::NotNarrower(_) => "not_narrower",
             Self::NotFound(_) => "not_found",
-            Self::WrongState(_) | Self::ProofMissing => "conflict",
+            Self::WrongState(_) | Self::ProofMissing(_) => "conflict",
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
             Self::ProviderUnavailable { .. } => "provider_unavailable",
@@ -116,7 +114,7 @@ impl Error {
                 | Self::NotNarrower(_)
                 | Self::NotFound(_)
                 | Self::WrongState(_)
-                | Self::ProofMissing
+                | Self::ProofMissing(_)
                 | Self::ProofUsed
                 | Self::LimitExceeded { .. }
                 | Self::DepthExceeded(_)

@@ -165,9 +165,11 @@ impl Ask {
     fn terms(&self, actor: &Actor) -> NewGrant {
         let reach = match actor.caller {
             Caller::Local | Caller::Operator(_) => Reach::AnyHuman,
-            Caller::Agent(_) | Caller::Person(_) | Caller::ToolServer(_) | Caller::Provided(_) => {
-                Reach::SameHuman
-            }
+            Caller::Agent(_)
+            | Caller::Person(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_) => Reach::SameHuman,
         };
         NewGrant {
             to: self.to.0,
@@ -508,7 +510,11 @@ impl Engine {
         page: PageOf<GrantId>,
     ) -> Result<Page<Delegation, GrantId>> {
         let filter = match &actor.caller {
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Provided(_) => {
+            Caller::Local
+            | Caller::Operator(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_) => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

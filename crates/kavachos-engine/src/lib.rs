@@ -87,7 +87,7 @@ pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;
 pub use signing_keys::{KeyPurpose, Published, SigningKey};
-pub use tokens::{Minted, TokenAsk, Wanted};
+pub use tokens::{Minted, MintedRoot, TokenAsk, Wanted};
 pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};
 pub use transfer::{Imported, LedgerRoot, TenantExport};
 pub use users::{External, NewUser, User, UserChange};

@@ -123,6 +123,8 @@ impl Idempotency {
             Caller::Person(person) => person.user.id.to_string(),
             Caller::ToolServer(key) => key.id.to_string(),
             Caller::Provided(provided) => provided.user().id.to_string(),
+            // No route takes one but the token endpoint, which does nothing twice.
+            Caller::Root(holder) => holder.agent.to_string(),
         };
         let slot = format!("{caller}\n{}\n{}", self.route, self.key);
         let once = Some(Once {

@@ -301,7 +301,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Error::Forbidden(_) | Error::NotNarrower(_) | Error::ProofUsed => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::WrongState(_) | Error::ProofMissing | Error::IdempotencyMismatch => {
+        Error::WrongState(_) | Error::ProofMissing(_) | Error::IdempotencyMismatch => {
             StatusCode::CONFLICT
         }
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -1,8 +1,9 @@
 //! What the token endpoint answers (RFC 6749, section 5.1; RFC 8693, section 2.2.1).
 
+use kavachos_core::constraint::Constraints;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::Minted;
+use kavachos_engine::{Minted, MintedRoot};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -47,7 +48,7 @@ impl Answer {
     /// The answer for a leaf.
     pub(crate) fn of_leaf(minted: Minted, told: Told, now: Timestamp) -> Self {
         Self {
-            authorization_details: (told == Told::Details).then(|| details(&minted)),
+            authorization_details: told.details(&minted.permissions, minted.guards.as_deref()),
             access_token: minted.token,
             issued_token_type: TokenType::AccessToken.uri(),
             token_type: match minted.bound_to {
@@ -58,13 +59,29 @@ impl Answer {
             scope: Some(minted.scope),
         }
     }
+
+    /// The answer for a root: it is no access token, so it is shown under no scheme.
+    pub(crate) fn of_root(minted: MintedRoot, told: Told, now: Timestamp) -> Self {
+        Self {
+            authorization_details: told.details(&minted.permissions, minted.guards.as_deref()),
+            access_token: minted.token,
+            issued_token_type: TokenType::Root.uri(),
+            token_type: "N_A",
+            expires_in: minted.expires_at.since(now).as_secs(),
+            scope: None,
+        }
+    }
 }
 
-fn details(minted: &Minted) -> Value {
-    let permissions: &PermissionSet = &minted.permissions;
-    let mut details = json!({ "type": DETAILS_TYPE, "permissions": permissions });
-    if let (Some(members), Some(guards)) = (details.as_object_mut(), &minted.guards) {
-        members.insert("guards".to_owned(), json!(**guards));
+impl Told {
+    fn details(self, permissions: &PermissionSet, guards: Option<&Constraints>) -> Option<Value> {
+        if self == Self::ScopeAlone {
+            return None;
+        }
+        let mut details = json!({ "type": DETAILS_TYPE, "permissions": permissions });
+        if let (Some(members), Some(guards)) = (details.as_object_mut(), guards) {
+            members.insert("guards".to_owned(), json!(guards));
+        }
+        Some(json!([details]))
     }
-    json!([details])
 }

@@ -4,11 +4,12 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::secret::{Secret, SecretKind};
-use kavachos_core::token::DETAILS_TYPE;
+use kavachos_core::token::{DETAILS_TYPE, MAX_REACH};
 use kavachos_core::tool_server::Audience;
 use kavachos_engine::Wanted;
 use serde::Deserialize;
@@ -25,14 +26,22 @@ pub const MAX_DETAILS_BYTES: usize = 64 * 1024;
 /// The most scopes of one request.
 const MAX_SCOPES: usize = 100;
 
+/// What kind of token is asked for.
+pub(crate) enum Made {
+    /// For one tool server.
+    Leaf(Audience),
+    /// For the issuer alone, to get tokens for these tool servers; the first one, and the others.
+    Root(Audience, Vec<Audience>),
+}
+
 /// A request for an exchange. It has no `Debug`: it holds credentials.
 pub(crate) struct Exchange {
     /// Whose authority is exchanged.
     pub(crate) subject: Subject,
     /// The key of the agent that will show the token, where a human is the subject.
     pub(crate) actor: Option<Secret>,
-    /// The tool server that it is for.
-    pub(crate) audience: Audience,
+    /// What is asked for, and the tool server that it is for.
+    pub(crate) made: Made,
     /// What it is to permit.
     pub(crate) wanted: Wanted,
     /// How long it is to live.
@@ -51,13 +60,12 @@ impl Exchange {
     pub(crate) fn read(form: &mut Form) -> Result<Self, Refusal> {
         let subject = Subject::read(form)?;
         let actor = read_actor(form, &subject)?;
-        check_requested_type(form)?;
-        let audience = read_audience(form)?;
+        let made = read_made(form)?;
         let (wanted, told) = read_wanted(form)?;
         Ok(Self {
             subject,
             actor,
-            audience,
+            made,
             wanted,
             ttl: read_ttl(form)?,
             reason: form.need("reason")?,
@@ -107,39 +115,51 @@ pub(crate) fn credential(name: &str, text: &str, kind: SecretKind) -> Result<Sec
     }
 }
 
-fn check_requested_type(form: &mut Form) -> Result<(), Refusal> {
-    let Some(uri) = form.take("requested_token_type") else {
-        return Ok(());
-    };
-    match TokenType::of(&uri) {
-        Some(TokenType::AccessToken) => Ok(()),
-        _ => Err(invalid(format!(
-            "`requested_token_type` is `{}`",
-            TokenType::AccessToken.uri()
-        ))),
-    }
-}
-
-/// The tool server, under one of its two names (RFC 8693, section 2.1; RFC 8707).
-fn read_audience(form: &mut Form) -> Result<Audience, Refusal> {
+/// What is asked for, for the tool servers under one of their two names (RFC 8693, section 2.1; RFC 8707).
+fn read_made(form: &mut Form) -> Result<Made, Refusal> {
+    let requested = form.take("requested_token_type");
+    let kind = requested
+        .as_deref()
+        .map_or(Some(TokenType::AccessToken), TokenType::of);
     let mut names = form.take_all("audience");
     names.extend(form.take_all("resource"));
     names.sort();
     names.dedup();
-    match names.as_slice() {
-        [] => Err(invalid(
-            "the parameter `audience` is missing: a token is for one tool server",
-        )),
-        [name] => name
-            .parse()
-            .map_err(|error: kavachos_core::invalid::Invalid| {
-                Refusal::new(Code::InvalidTarget, error.message())
-            }),
-        _ => Err(Refusal::new(
+    match kind {
+        Some(TokenType::AccessToken) if names.len() > 1 => Err(Refusal::new(
             Code::InvalidTarget,
             "a token is for one tool server: ask for one token after the other",
         )),
+        Some(TokenType::AccessToken) => Ok(Made::Leaf(read_audiences(&names)?.0)),
+        Some(TokenType::Root) if names.len() > MAX_REACH => Err(Refusal::new(
+            Code::InvalidTarget,
+            format!("a root reaches at most {MAX_REACH} tool servers"),
+        )),
+        Some(TokenType::Root) => {
+            let (first, further) = read_audiences(&names)?;
+            Ok(Made::Root(first, further))
+        }
+        _ => Err(invalid(format!(
+            "`requested_token_type` is `{}` or `{}`",
+            TokenType::AccessToken.uri(),
+            TokenType::Root.uri()
+        ))),
     }
+}
+
+/// The first tool server, and the others.
+fn read_audiences(names: &[String]) -> Result<(Audience, Vec<Audience>), Refusal> {
+    let read = |name: &String| {
+        name.parse()
+            .map_err(|error: Invalid| Refusal::new(Code::InvalidTarget, error.message()))
+    };
+    let Some((first, further)) = names.split_first() else {
+        return Err(invalid(
+            "the parameter `audience` is missing: a token is for a tool server",
+        ));
+    };
+    let further: Result<Vec<Audience>, Refusal> = further.iter().map(read).collect();
+    Ok((read(first)?, further?))
 }
 
 fn read_wanted(form: &mut Form) -> Result<(Wanted, Told), Refusal> {
@@ -158,8 +178,7 @@ fn read_scope(text: &str) -> Result<Vec<ResourcePattern>, Refusal> {
         let message = format!("a request names at most {MAX_SCOPES} scopes");
         return Err(Refusal::new(Code::InvalidScope, message));
     }
-    let scopes: Result<_, kavachos_core::invalid::Invalid> =
-        names.into_iter().map(str::parse).collect();
+    let scopes: Result<_, Invalid> = names.into_iter().map(str::parse).collect();
     scopes.map_err(|error| Refusal::new(Code::InvalidScope, error.message()))
 }
 
@@ -222,7 +241,10 @@ mod tests {
     #[test]
     fn a_request_has_one_subject_one_tool_server_and_a_reason() {
         let exchange = read(&base()).ok().unwrap();
-        assert_eq!(exchange.audience.as_str(), "https://tools.example.com");
+        let Made::Leaf(audience) = exchange.made else {
+            panic!("a leaf was asked for");
+        };
+        assert_eq!(audience.as_str(), "https://tools.example.com");
         assert_eq!(exchange.wanted, Wanted::Default);
         assert!(exchange.actor.is_none());
         for name in ["subject_token", "subject_token_type", "audience", "reason"] {
@@ -247,6 +269,20 @@ mod tests {
             let code = read(&format!("{}&{other}", base())).err();
             assert_eq!(code, Some(Code::InvalidTarget), "{other}");
         }
+    }
+
+    #[test]
+    fn a_root_reaches_several_tool_servers() {
+        let root = format!("requested_token_type={}", TokenType::Root.uri());
+        let with = |more: &str| read(&format!("{}&{root}{more}", base()));
+        let made = with("&resource=https://b.example.com").ok().unwrap().made;
+        assert!(matches!(made, Made::Root(_, further) if further.len() == 1));
+        let many = |count: usize| -> String {
+            let name = |n| format!("&audience=https://s{n}.example.com");
+            (0..count).map(name).collect()
+        };
+        assert!(with(&many(MAX_REACH - 1)).is_ok());
+        assert_eq!(with(&many(MAX_REACH)).err(), Some(Code::InvalidTarget));
     }
 
     #[test]

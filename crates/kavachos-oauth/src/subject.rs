@@ -20,6 +20,8 @@ pub(crate) enum Subject {
     AgentKey(Secret),
     /// What an outside provider says of a human.
     IdToken(String),
+    /// A root, shown with a proof of its key.
+    Root(String),
 }
 
 impl Subject {
@@ -35,13 +37,12 @@ impl Subject {
             Some(TokenType::Session) => secret(SecretKind::Session).map(Self::Session),
             Some(TokenType::AgentKey) => secret(SecretKind::Agent).map(Self::AgentKey),
             Some(TokenType::IdToken) => Ok(Self::IdToken(token)),
-            Some(TokenType::AccessToken | TokenType::Root) | None => Err(Refusal::new(
+            Some(TokenType::Root) => Ok(Self::Root(token)),
+            Some(TokenType::AccessToken) | None => Err(Refusal::new(
                 Code::InvalidRequest,
                 format!(
-                    "`subject_token_type` is `{}`, `{}` or `{}`; what a tool server is shown is exchanged for nothing",
-                    TokenType::Session.uri(),
-                    TokenType::AgentKey.uri(),
-                    TokenType::IdToken.uri(),
+                    "`subject_token_type` is `{}`; what a tool server is shown is exchanged for nothing",
+                    TokenType::SUBJECTS.map(TokenType::uri).join("` or `"),
                 ),
             )),
         }
@@ -66,6 +67,10 @@ pub(crate) async fn actor(
             with_credential(engine, call, secret).await
         }
         Subject::IdToken(token) => presented(engine, call, (token, client)).await,
+        Subject::Root(text) => {
+            let caller = engine.root_holder(text, call.proof.as_ref()).await;
+            Ok(call.actor(known(engine, call, caller)?))
+        }
     }
 }
 
@@ -98,16 +103,18 @@ pub(crate) async fn with_credential(
     call: &Call,
     secret: &Secret,
 ) -> Result<Actor, Refusal> {
-    let caller = match engine.authenticate(secret.reveal()).await {
-        Err(error @ Error::Unauthenticated(_)) => {
-            engine.note_stranger(call.stranger(), error.code());
-            return Err(error.into());
-        }
-        caller => caller?,
-    };
-    let actor = call.actor(caller);
+    let caller = engine.authenticate(secret.reveal()).await;
+    let actor = call.actor(known(engine, call, caller)?);
     engine.admit(&actor).await?;
     Ok(actor)
+}
+
+/// The caller; one whom nobody knows is put on record.
+fn known(engine: &Engine, call: &Call, caller: Result<Caller, Error>) -> Result<Caller, Refusal> {
+    if let Err(error @ Error::Unauthenticated(_)) = &caller {
+        engine.note_stranger(call.stranger(), error.code());
+    }
+    Ok(caller?)
 }
 
 impl Call {

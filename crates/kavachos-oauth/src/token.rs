@@ -10,7 +10,7 @@ use kavachos_engine::{Engine, Error, TokenAsk};
 
 use crate::answer::Answer;
 use crate::client::{Client, Credential};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Made};
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
 use crate::subject;
@@ -53,8 +53,12 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
         None => None,
     };
     let told = exchange.told;
+    let (audience, further) = match exchange.made {
+        Made::Leaf(audience) => (audience, None),
+        Made::Root(audience, further) => (audience, Some(further)),
+    };
     let ask = TokenAsk {
-        audience: exchange.audience,
+        audience,
         wanted: exchange.wanted,
         ttl: exchange.ttl,
         reason: exchange.reason,
@@ -62,12 +66,15 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
         agent_key,
         proof: call.proof.clone(),
     };
-    let minted = engine.token(&actor, &ask).await?;
-    Ok(Answer::of_leaf(minted, told, engine.now()))
+    let now = engine.now();
+    Ok(match further {
+        None => Answer::of_leaf(engine.token(&actor, &ask).await?, told, now),
+        Some(further) => Answer::of_root(engine.root(&actor, &ask, &further).await?, told, now),
+    })
 }
 
 /// Which agent will show the token: the one that is itself the subject, or the actor; without either an agent of the
-/// human's that exists for such tokens.
+/// human's that exists for such tokens. A root says it itself.
 fn shown_by(actor: &Actor, key: Option<&AgentKey>) -> Option<kavachos_core::id::AgentId> {
     match &actor.caller {
         Caller::Agent(key) => Some(key.agent),

@@ -26,6 +26,9 @@ impl TokenType {
         Self::Root,
     ];
 
+    /// Those that a request may show.
+    pub const SUBJECTS: [Self; 4] = [Self::Session, Self::AgentKey, Self::IdToken, Self::Root];
+
     /// The identifier.
     pub const fn uri(self) -> &'static str {
         match self {

@@ -135,6 +135,7 @@ mod tests {
         Proof {
             id: id.to_owned(),
             key: key.thumbprint(),
+            public_key: key.public().clone(),
             nonce: None,
             issued_at,
         }

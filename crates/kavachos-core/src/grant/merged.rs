@@ -28,9 +28,24 @@ impl Path {
     /// [`Refusal::NotNarrower`] names the permission that the human or a grant does not cover, or whose constraints
     /// there and here cannot be written as one.
     pub fn merged(&self, asked: &PermissionSet) -> Result<Merged, Refusal> {
+        self.merged_within(asked, None)
+    }
+
+    /// The same, as one hop more would give it on that has no more than this: a token that is exchanged.
+    ///
+    /// # Errors
+    /// As [`Path::merged`]; the bound may be what does not cover it.
+    pub fn merged_within(
+        &self,
+        asked: &PermissionSet,
+        bound: Option<&Merged>,
+    ) -> Result<Merged, Refusal> {
         let sets = || {
             let hops = self.hops.iter().map(|hop| &hop.grant.permissions);
-            std::iter::once(&self.user.permissions).chain(hops)
+            let bound = bound.map(|bound| &bound.permissions);
+            std::iter::once(&self.user.permissions)
+                .chain(hops)
+                .chain(bound)
         };
         let mut permissions = Vec::new();
         for permission in asked.iter() {
@@ -54,12 +69,13 @@ impl Path {
         }
         Ok(Merged {
             permissions: PermissionSet::new(permissions).map_err(Refusal::NotNarrower)?,
-            guards: self.merged_guards()?,
+            guards: self.merged_guards(bound)?,
         })
     }
 
-    fn merged_guards(&self) -> Result<Option<Arc<Constraints>>, Refusal> {
-        let mut guards = self.hops.iter().filter_map(|hop| hop.grant.guards.as_ref());
+    fn merged_guards(&self, bound: Option<&Merged>) -> Result<Option<Arc<Constraints>>, Refusal> {
+        let hops = self.hops.iter().filter_map(|hop| hop.grant.guards.as_ref());
+        let mut guards = hops.chain(bound.and_then(|bound| bound.guards.as_ref()));
         let Some(first) = guards.next() else {
             return Ok(None);
         };

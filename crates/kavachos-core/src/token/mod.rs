@@ -30,7 +30,7 @@ pub use leaf::{LIMITED_SCOPE, Leaf, grants_all_of};
 pub use name::{Issuer, Subject};
 pub use offline::Offline;
 pub use possession::{MAX_PROOF_AGE, Proof, ProofRequest, body_digest};
-pub use root::{MAX_REACH, Root};
+pub use root::{MAX_REACH, MAX_ROOT_LIFE, Root};
 pub use verify::{Presented, Scheme, Verification, Verified};
 
 /// How far an issuer's clock may be ahead of ours, for the time at which a token was made. Its end has no tolerance.

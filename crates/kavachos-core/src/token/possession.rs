@@ -15,7 +15,7 @@ use super::CLOCK_SKEW;
 use super::claims::{Seconds, whole_second};
 use super::failure::{Code, Failure};
 use super::jws::{self, Purpose};
-use super::key::{SigningKey, Thumbprint};
+use super::key::{PublicKey, SigningKey, Thumbprint};
 use crate::time::Timestamp;
 
 /// How old a proof may be; for so long its use must be remembered.
@@ -48,6 +48,8 @@ pub struct Proof {
     pub id: String,
     /// The key that its sender holds.
     pub key: Thumbprint,
+    /// The same key, to bind a root to it.
+    pub public_key: PublicKey,
     /// The nonce that it repeats; for whoever gave nonces to hold against those.
     pub nonce: Option<String>,
     /// When it was made, by its sender's clock. Whole seconds.
@@ -118,6 +120,7 @@ impl Proof {
         Ok(Self {
             id: claims.jti,
             key: key.thumbprint(),
+            public_key: key,
             nonce: claims.nonce,
             issued_at: made,
         })

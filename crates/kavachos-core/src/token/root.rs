@@ -14,7 +14,7 @@ use crate::tool_server::Audience;
 /// The most tool servers that one root reaches.
 pub const MAX_REACH: usize = 16;
 /// The longest life of a root.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+pub const MAX_ROOT_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// What an agent may pass on, bound to its key. Worth nothing at a tool server.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +93,7 @@ impl Root {
             return Err(Failure::malformed("a root has no `scope`"));
         }
         let reach = read_reach(&claims.res.take().unwrap_or_default())?;
-        let (issuer, authority, life) = claims.take(LONGEST)?;
+        let (issuer, authority, life) = claims.take(MAX_ROOT_LIFE)?;
         if usize::from(authority.max_depth) <= authority.depth() {
             return Err(Failure::new(
                 Code::DepthExceeded,

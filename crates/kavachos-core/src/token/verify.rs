@@ -160,6 +160,21 @@ impl Verification<'_> {
 }
 
 impl Root {
+    /// The checks of a root that [`Root::open`] has read, but revocation, whose issuer asks its own store instead: time,
+    /// and a proof of its key, always.
+    ///
+    /// # Errors
+    /// [`Code::NotYetValid`], [`Code::Expired`], [`Code::ProofMissing`], [`Code::ProofInvalid`].
+    pub fn is_held(&self, proof: Option<&Proof>, now: Timestamp) -> Result<(), Failure> {
+        in_time(&self.life, now)?;
+        let proof = proof.ok_or_else(proof_of_root_missing)?;
+        if proof.key == self.key.thumbprint() {
+            Ok(())
+        } else {
+            Err(other_key())
+        }
+    }
+
     /// All checks of a root, which only its issuer makes: signature and form, time, revocation, and a proof of its key
     /// without a token in it, always.
     ///
@@ -176,16 +191,9 @@ impl Root {
         let root = Self::open(shown.token, issuer, keys)?;
         in_time(&root.life, now)?;
         revocations.check(&root.authority)?;
-        let text = shown.proof.ok_or_else(|| {
-            Failure::new(
-                Code::ProofMissing,
-                "a root is shown with a proof of its key (RFC 9449)",
-            )
-        })?;
+        let text = shown.proof.ok_or_else(proof_of_root_missing)?;
         let proof = Proof::open(text, &shown.request, now)?;
-        if proof.key != root.key.thumbprint() {
-            return Err(other_key());
-        }
+        root.is_held(Some(&proof), now)?;
         Ok((root, proof))
     }
 }
@@ -204,6 +212,13 @@ fn in_time(life: &Life, now: Timestamp) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+fn proof_of_root_missing() -> Failure {
+    Failure::new(
+        Code::ProofMissing,
+        "a root is shown with a proof of its key (RFC 9449)",
+    )
 }
 
 fn other_key() -> Failure {

@@ -43,9 +43,11 @@ impl Presenter {
         match caller {
             Caller::Local => Some(Self::Local),
             Caller::Operator(key) => Some(Self::Operator(Arc::clone(key))),
-            Caller::Agent(_) | Caller::Person(_) | Caller::ToolServer(_) | Caller::Provided(_) => {
-                None
-            }
+            Caller::Agent(_)
+            | Caller::Person(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_) => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
-use kavachos_core::grant::{Grant, Hop, Path, TokenUses, choose_parent};
+use kavachos_core::grant::{Grant, Hop, Merged, Path, TokenUses, choose_parent};
 use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
@@ -18,7 +18,7 @@ use kavachos_store::{Batch, handle};
 
 use super::TokenAsk;
 use super::target::Target;
-use crate::actor::{Actor, Caller};
+use crate::actor::{Actor, Caller, RootHolder};
 use crate::agents::{AgentKind, live_agent, relied_on};
 use crate::compile;
 use crate::directory::Changed;
@@ -42,8 +42,24 @@ pub(super) struct Held {
     pub(super) ends: Option<Timestamp>,
     /// The owners of the acting agent that are not on the path.
     pub(super) owners: Vec<AgentId>,
+    /// The root that it was exchanged for: nothing is wider.
+    pub(super) root: Option<Arc<RootHolder>>,
     /// What must still be so, and what is created.
     pub(super) batch: Batch,
+}
+
+/// For what a path is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Leaf,
+    /// Every grant of the path must let its tokens be handed on.
+    Root,
+}
+
+impl Purpose {
+    fn fits(self, path: &Path) -> bool {
+        self == Self::Leaf || path.uses().offline
+    }
 }
 
 impl Engine {
@@ -52,7 +68,7 @@ impl Engine {
         &self,
         actor: &Actor,
         agent: AgentId,
-        (ask, asked): (&TokenAsk, &PermissionSet),
+        (ask, asked, purpose): (&TokenAsk, &PermissionSet, Purpose),
     ) -> Result<Held> {
         refuse_counted(asked)?;
         let mut reads = actor.reads();
@@ -67,8 +83,14 @@ impl Engine {
         let Some(live) = live_agent(&facts, now) else {
             return Err(Error::WrongState("the agent is not active".to_owned()));
         };
-        let own = facts.paths.iter().filter(|path| path.user.id == live.root);
-        let path = choose_parent(own, asked, now).ok_or_else(|| holds_too_little(&facts, asked))?;
+        let own = || facts.paths.iter().filter(|path| path.user.id == live.root);
+        let fitting = own().filter(|path| purpose.fits(path));
+        let path = choose_parent(fitting, asked, now).ok_or_else(|| {
+            match choose_parent(own(), asked, now) {
+                Some(_) => not_offline(),
+                None => holds_too_little(&facts, asked),
+            }
+        })?;
         reads.extend(relied_on(live, &facts));
         reads.extend(path_marks(path));
         let mut agents = givers(path);
@@ -80,6 +102,7 @@ impl Engine {
             ends: ends_of(path, std::iter::once(live).chain(&facts.owners)),
             owners: facts.owners.iter().map(|owner| owner.id).collect(),
             agents,
+            root: None,
             batch: Batch {
                 reads,
                 ..Batch::default()
@@ -276,6 +299,7 @@ impl Above {
             key: None,
             others: owners.iter().map(|owner| owner.mark).collect(),
             owners: owners.iter().map(|owner| owner.id).collect(),
+            root: None,
             batch: Batch::default(),
         }
     }
@@ -299,9 +323,27 @@ impl Held {
             }
             // It is a credential for this once, and has no handle: what kills is the human, and the grant.
             Caller::Provided(provided) => Some(provided.ends_at()),
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => None,
+            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Root(_) => None,
         };
         self.ends = [self.ends, end].into_iter().flatten().min();
+    }
+
+    /// A part of what is held, with the constraints of all that it comes from.
+    pub(super) fn merged(&self, asked: &PermissionSet) -> Result<Merged> {
+        let bound = self.root.as_ref().map(|holder| Merged {
+            permissions: holder.root.authority.permissions.clone(),
+            guards: holder.root.authority.guards.clone(),
+        });
+        self.path
+            .merged_within(asked, bound.as_ref())
+            .map_err(refused)
+    }
+
+    /// How deep grants below it may go, of so many that the path lets.
+    pub(super) fn deepest(&self, depth: u8) -> u8 {
+        self.root
+            .as_ref()
+            .map_or(depth, |holder| depth.min(holder.root.authority.max_depth))
     }
 
     /// So does the key of the agent that was shown beside it.
@@ -328,8 +370,19 @@ fn agent_of(actor: &Actor, agent: AgentId) -> AgentId {
     actor.agent().unwrap_or(agent)
 }
 
+/// Why no root is made of a grant.
+pub(super) fn not_offline() -> Error {
+    Error::Forbidden(
+        "the agent's grants do not let it hand tokens on: an operator sets `offline` on each of the chain"
+            .to_owned(),
+    )
+}
+
 /// When the first of these agents ends, or of those that give on the path and their owners.
-fn ends_of<'a>(path: &'a Path, agents: impl IntoIterator<Item = &'a Agent>) -> Option<Timestamp> {
+pub(super) fn ends_of<'a>(
+    path: &'a Path,
+    agents: impl IntoIterator<Item = &'a Agent>,
+) -> Option<Timestamp> {
     let givers = path.hops.iter().flat_map(|hop| &hop.giver);
     agents
         .into_iter()
@@ -339,7 +392,7 @@ fn ends_of<'a>(path: &'a Path, agents: impl IntoIterator<Item = &'a Agent>) -> O
 }
 
 /// Refuses what only a grant can keep: a counter and a human's answer hang on grants, and a token has none of its own.
-fn refuse_counted(asked: &PermissionSet) -> Result<()> {
+pub(super) fn refuse_counted(asked: &PermissionSet) -> Result<()> {
     let counted = |constraints: &Constraints| {
         constraints.rate().is_some()
             || constraints.budget().is_some()
@@ -360,7 +413,7 @@ fn refuse_counted(asked: &PermissionSet) -> Result<()> {
 }
 
 /// The agents that give on, from the human down: of each hop but the first.
-fn givers(path: &Path) -> Vec<(AgentId, Mark)> {
+pub(super) fn givers(path: &Path) -> Vec<(AgentId, Mark)> {
     let givers = path.hops.iter().filter_map(|hop| hop.giver.first());
     givers.map(|agent| (agent.id, agent.mark)).collect()
 }

@@ -1,5 +1,7 @@
 //! The token itself, and its record.
 
+use std::time::Duration;
+
 use kavachos_core::grant::Merged;
 use kavachos_core::id::{AuditId, GrantId};
 use kavachos_core::invalid::Invalid;
@@ -18,7 +20,6 @@ use super::{Minted, TokenAsk};
 use crate::actor::{Actor, Caller};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
-use crate::grants::refused;
 use crate::master::derived;
 use crate::signing_keys::KeyPurpose;
 
@@ -33,14 +34,14 @@ impl Engine {
         ask: &TokenAsk,
         (target, held): (Target, Held),
     ) -> Result<Plan<Minted>> {
-        let merged = held.path.merged(&target.asked).map_err(refused)?;
+        let merged = held.merged(&target.asked)?;
         let record: AuditId = self.id();
         let leaf = Leaf {
             issuer: self.settings().issuer.clone(),
             audience: ask.audience.clone(),
             scopes: target.scopes_of(&merged)?,
             bound_to: ask.proof.as_ref().map(|proof| proof.key),
-            life: self.token_life(ask, (&target, &held))?,
+            life: self.token_life(self.life_of(ask, &target), &held)?,
             authority: self.token_authority(ask, (&target, &held), (merged, record))?,
         };
         let algorithm = Algorithm::from(target.policy.token_algorithm);
@@ -60,24 +61,35 @@ impl Engine {
             expires_at: leaf.life.expires_at,
             bound_to: leaf.bound_to,
         };
-        let mut batch: Batch = held.batch;
+        let mut batch = self.token_batch(actor, ask, held.batch, entry);
         batch.reads.push(target.mark);
+        Ok(Plan::commit(batch, minted))
+    }
+
+    /// What is committed with a token: its record, and that its proof and a provider's token are used up.
+    pub(super) fn token_batch(
+        &self,
+        actor: &Actor,
+        ask: &TokenAsk,
+        mut batch: Batch,
+        entry: Entry,
+    ) -> Batch {
         if let Some(proof) = &ask.proof {
             let used = kavachos_store::proof::use_once(super::name_of(proof), self.now());
             batch.writes.insert(0, used);
         }
         Self::use_token(actor, &mut batch);
         batch.entries.push(entry);
-        Ok(Plan::commit(batch, minted))
+        batch
     }
 
-    /// As long as asked, and no longer than the tool server lets tokens live or anything lives that this comes from.
-    fn token_life(&self, ask: &TokenAsk, (target, held): (&Target, &Held)) -> Result<Life> {
+    /// No longer than this, or than anything lives that it comes from.
+    pub(super) fn token_life(&self, longest: Duration, held: &Held) -> Result<Life> {
         let issued_at = self.now();
         let ends = held.path.hops.iter().filter_map(|hop| hop.grant.expires_at);
         let end = ends
             .chain(held.ends)
-            .chain([issued_at.plus(self.life_of(ask, target))])
+            .chain([issued_at.plus(longest)])
             .min()
             .unwrap_or(issued_at);
         let life = Life {
@@ -102,18 +114,19 @@ impl Engine {
         let first = target.policy.party == Party::First;
         let path = &held.path;
         let leaf = path.leaf().ok_or(Error::NotFound("grant"))?;
+        let deepest = path
+            .hops
+            .first()
+            .map_or(leaf.max_depth, |root| root.grant.max_depth)
+            .max(leaf.depth);
         Ok(Authority {
             subject: self.subject(held, target)?,
             chain: chain(held),
-            max_depth: path
-                .hops
-                .first()
-                .map_or(leaf.max_depth, |root| root.grant.max_depth)
-                .max(leaf.depth),
+            max_depth: held.deepest(deepest),
             permissions: merged.permissions,
             guards: merged.guards,
             epoch: self.head().epoch,
-            marks: marks((target, held), first)?,
+            marks: marks((Some(target.mark), held), first)?,
             // What people write is not for others' servers.
             reason: if first {
                 ask.reason.clone()
@@ -146,6 +159,29 @@ impl Engine {
         (target, held): (&Target, &Held),
         (leaf, id): (&Leaf, AuditId),
     ) -> Result<Entry> {
+        let mut details = json!({
+            "token": leaf.life.id, "audience": leaf.audience, "server": target.id, "scope": scope_text(&leaf.scopes),
+            "expiresAt": leaf.life.expires_at, "depth": leaf.authority.depth(),
+        });
+        if let (Some(members), Some(print)) = (details.as_object_mut(), leaf.bound_to) {
+            members.insert("boundTo".to_owned(), print.to_string().into());
+        }
+        let told = Told {
+            id,
+            kind: "token.issued",
+            details,
+            given: &leaf.authority.permissions,
+        };
+        self.record_of_making(actor, (ask, held), told)
+    }
+
+    /// The record of a token of any kind, with the chain that it was made of.
+    pub(super) fn record_of_making(
+        &self,
+        actor: &Actor,
+        (ask, held): (&TokenAsk, &Held),
+        told: Told<'_>,
+    ) -> Result<Entry> {
         let path = &held.path;
         let grants: Vec<GrantId> = path.hops.iter().map(|hop| hop.grant.id).collect();
         let (acting, above) = held.agents.split_last().ok_or(Error::NotFound("agent"))?;
@@ -155,20 +191,23 @@ impl Engine {
                 .iter()
                 .filter(|owner| above.iter().all(|(agent, _)| agent != *owner)),
         );
-        let mut details = json!({
-            "token": leaf.life.id, "audience": leaf.audience, "server": target.id, "scope": scope_text(&leaf.scopes),
-            "expiresAt": leaf.life.expires_at, "depth": leaf.authority.depth(),
-        });
-        if let Some(members) = details.as_object_mut() {
-            let print = leaf.bound_to.map(|print| print.to_string().into());
-            members.extend(print.map(|print| ("boundTo".to_owned(), print)));
-            if let Caller::Provided(provided) = &actor.caller {
-                members.extend(provided.details());
-            }
+        let Told {
+            id,
+            kind,
+            mut details,
+            given,
+        } = told;
+        if let (Some(members), Caller::Provided(provided)) =
+            (details.as_object_mut(), &actor.caller)
+        {
+            members.extend(provided.details());
+        }
+        if let (Some(members), Some(holder)) = (details.as_object_mut(), &held.root) {
+            members.insert("root".to_owned(), holder.root.life.id.to_string().into());
         }
         let held_set = path.leaf().map(|grant| grant.permissions.clone());
         let origin = actor.origin();
-        let mut record = origin.record(id, "token.issued", Outcome::Allowed, "done");
+        let mut record = origin.record(id, kind, Outcome::Allowed, "done");
         record.subject = Some(path.user.pseudonym);
         record.agent = Some(acting.0);
         record.chain = &chain;
@@ -180,7 +219,7 @@ impl Engine {
         loop {
             let delta = json!({
                 "held": held_set.as_ref().map(|set| resources(set, named)),
-                "given": resources(&leaf.authority.permissions, named),
+                "given": resources(given, named),
             });
             let sealed = self.seal(&Record {
                 scope_delta: Some(&delta),
@@ -194,6 +233,14 @@ impl Engine {
     }
 }
 
+/// What a record tells of a token.
+pub(super) struct Told<'a> {
+    pub(super) id: AuditId,
+    pub(super) kind: &'static str,
+    pub(super) details: Value,
+    pub(super) given: &'a PermissionSet,
+}
+
 fn whole(time: Timestamp) -> Timestamp {
     Timestamp::from_micros(time.as_micros() - time.as_micros() % SECOND)
 }
@@ -204,7 +251,7 @@ fn halves(bytes: [u8; 32]) -> [[u8; 16]; 2] {
 }
 
 /// The hops of a path. One that was shortened later ends with those above it.
-fn chain(held: &Held) -> Vec<Hop> {
+pub(super) fn chain(held: &Held) -> Vec<Hop> {
     let hops = held.path.hops.iter().zip(&held.agents);
     let last = held.agents.len().saturating_sub(1);
     let mut end: Option<Timestamp> = None;
@@ -226,7 +273,7 @@ fn chain(held: &Held) -> Vec<Hop> {
 ///
 /// # Errors
 /// A human is in the middle of the chain, whom a third party's tool server could not hear of.
-fn marks((target, held): (&Target, &Held), first: bool) -> Result<Vec<Mark>> {
+pub(super) fn marks((target, held): (Option<Mark>, &Held), first: bool) -> Result<Vec<Mark>> {
     use kavachos_core::revocation::HandleKind;
     let path = &held.path;
     if !first && path.hops.iter().any(|hop| hop.giver_user.is_some()) {
@@ -245,7 +292,7 @@ fn marks((target, held): (&Target, &Held), first: bool) -> Result<Vec<Mark>> {
         .into_iter()
         .chain(held.others.iter().copied())
         .chain(root)
-        .chain([target.mark])
+        .chain(target)
         .chain(others);
     let mut marks: Vec<Mark> = Vec::new();
     for mark in all {

@@ -7,6 +7,7 @@
 
 mod holder;
 mod mint;
+mod root;
 mod shown;
 mod target;
 
@@ -28,6 +29,9 @@ use crate::authorize;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::text;
+use holder::Purpose;
+
+pub use root::MintedRoot;
 
 /// A token that somebody asks for.
 #[derive(Debug, Clone)]
@@ -112,12 +116,15 @@ impl Engine {
                         .to_owned(),
                 ));
             }
+            (Caller::Root(holder), _) => self.held_by_root(holder, (ask, &target)).await?,
             (Caller::Agent(key), Some(agent)) if agent == key.agent => {
-                self.held_by(actor, agent, (ask, &target.asked)).await?
+                self.held_by(actor, agent, (ask, &target.asked, Purpose::Leaf))
+                    .await?
             }
             (_, Some(agent)) => {
                 self.require_own(actor, agent).await?;
-                self.held_by(actor, agent, (ask, &target.asked)).await?
+                self.held_by(actor, agent, (ask, &target.asked, Purpose::Leaf))
+                    .await?
             }
             (_, None) => self.held_anew(actor, (ask, &target)).await?,
         };

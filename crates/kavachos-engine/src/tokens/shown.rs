@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// Whether anything that a token comes from was killed or narrowed since.
-    async fn any_dead(&self, authority: &Authority) -> Result<bool> {
+    pub(super) async fn any_dead(&self, authority: &Authority) -> Result<bool> {
         let marks: Vec<Mark> = authority.all_marks().collect();
         let handles: Vec<Handle> = marks.iter().map(|mark| mark.handle).collect();
         let current = self.store().list(handle::current(&handles)).await?;
@@ -82,7 +82,7 @@ impl Engine {
 }
 
 /// Whether a path is the chain of a token, each grant as it was then.
-fn is_chain(path: &Path, authority: &Authority) -> bool {
+pub(super) fn is_chain(path: &Path, authority: &Authority) -> bool {
     let hops = path.hops.iter().map(|hop| hop.grant.mark);
     hops.eq(authority.chain.iter().map(|hop| hop.grant))
 }

@@ -8,7 +8,9 @@ use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::Mark;
 use kavachos_core::token::{LIMITED_SCOPE, grants_all_of};
-use kavachos_core::tool_server::{Proof, RegisteredScopes, TokenPolicy, Verification};
+use kavachos_core::tool_server::{
+    Audience, Party, Proof, RegisteredScopes, TokenPolicy, Verification,
+};
 use kavachos_store::tool_server as stored;
 
 use super::{TokenAsk, Wanted};
@@ -18,6 +20,38 @@ use crate::error::{Error, Result};
 
 /// The most permissions of one token: more would not fit one, and each is merged along the whole chain.
 const MAX_ASKED: usize = 64;
+
+/// A tool server as it is registered.
+pub(super) struct Registered {
+    pub(super) id: ToolServerId,
+    pub(super) mark: Mark,
+    pub(super) scopes: RegisteredScopes,
+    pub(super) policy: TokenPolicy,
+}
+
+impl Registered {
+    /// Refuses what roots never reach: others' tool servers, and those for which no stale picture is good enough.
+    pub(super) fn require_reachable(&self) -> Result<()> {
+        require_reachable(&self.policy)
+    }
+}
+
+impl Target {
+    /// The same of the tool server of a token that a root is exchanged for: it may have changed meanwhile.
+    pub(super) fn require_reachable(&self) -> Result<()> {
+        require_reachable(&self.policy)
+    }
+}
+
+fn require_reachable(policy: &TokenPolicy) -> Result<()> {
+    if policy.party == Party::First && !policy.critical {
+        return Ok(());
+    }
+    Err(Error::NotNarrower(Invalid::at(
+        "audience",
+        "no root reaches a tool server of others, or one that is critical",
+    )))
+}
 
 /// A tool server, and the permissions that a token for it is to carry.
 pub(super) struct Target {
@@ -30,35 +64,57 @@ pub(super) struct Target {
 
 impl Engine {
     pub(super) async fn target(&self, ask: &TokenAsk) -> Result<Target> {
-        let row = stored::by_audience(ask.audience.as_str().to_owned());
-        let row = self.store().find(row).await?;
-        let row = row.ok_or(Error::NotFound("tool server"))?;
-        let scopes: RegisteredScopes = compile::stored("scopes", &row.scopes)?;
-        let policy: TokenPolicy = compile::stored("policy", &row.policy)?;
-        let asked = asked(&ask.wanted, &policy)?;
-        if asked.iter().count() > MAX_ASKED {
-            let message =
-                format!("a token carries at most {MAX_ASKED} permissions; ask for several tokens");
-            return Err(Invalid::at("permissions", message).into());
-        }
+        let Registered {
+            id,
+            mark,
+            scopes,
+            policy,
+        } = self.registered(&ask.audience).await?;
+        let asked = asked(&ask.wanted, policy.default_scope.as_deref())?;
         scopes.covered().covers_all(&asked).map_err(|error| {
             let message = format!("this tool server has no scope for it: {}", error.message());
             Error::NotNarrower(Invalid::at("scopes", message))
         })?;
         if ask.proof.is_none() && matches!(policy.proof, Proof::Dpop | Proof::DpopBody) {
-            return Err(Error::ProofMissing);
+            return Err(Error::ProofMissing(
+                "this tool server takes tokens that are bound to a key only",
+            ));
         }
         Ok(Target {
-            id: row.id,
-            mark: row.mark,
+            id,
+            mark,
             scopes,
             policy,
             asked,
         })
     }
+
+    /// A tool server as it is registered now.
+    pub(super) async fn registered(&self, audience: &Audience) -> Result<Registered> {
+        let row = stored::by_audience(audience.as_str().to_owned());
+        let row = self.store().find(row).await?;
+        let row = row.ok_or(Error::NotFound("tool server"))?;
+        Ok(Registered {
+            id: row.id,
+            mark: row.mark,
+            scopes: compile::stored("scopes", &row.scopes)?,
+            policy: compile::stored("policy", &row.policy)?,
+        })
+    }
 }
 
-fn asked(wanted: &Wanted, policy: &TokenPolicy) -> Result<PermissionSet> {
+/// What is asked for, of which there may not be too much.
+pub(super) fn asked(wanted: &Wanted, default_scope: Option<&str>) -> Result<PermissionSet> {
+    let asked = read_asked(wanted, default_scope)?;
+    if asked.iter().count() <= MAX_ASKED {
+        return Ok(asked);
+    }
+    let message =
+        format!("a token carries at most {MAX_ASKED} permissions; ask for several tokens");
+    Err(Invalid::at("permissions", message).into())
+}
+
+fn read_asked(wanted: &Wanted, default_scope: Option<&str>) -> Result<PermissionSet> {
     let every_action = |scope: &ResourcePattern| {
         Permission::new(scope.clone(), Actions::any(), Constraints::default())
     };
@@ -66,7 +122,7 @@ fn asked(wanted: &Wanted, policy: &TokenPolicy) -> Result<PermissionSet> {
         Wanted::Permissions(permissions) => return Ok(permissions.clone()),
         Wanted::Scopes(scopes) => PermissionSet::new(scopes.iter().map(every_action)),
         Wanted::Default => {
-            let names = policy.default_scope.as_deref().unwrap_or_default();
+            let names = default_scope.unwrap_or_default();
             let scopes: std::result::Result<Vec<ResourcePattern>, Invalid> = names
                 .split(' ')
                 .filter(|name| !name.is_empty())

@@ -515,3 +515,25 @@ async fn the_metadata_tells_where_tokens_are_exchanged_and_how() {
         .await
         .refused(404, "no_such_route");
 }
+
+/// RFC 8414, section 3.1: where clients look for an issuer with a path.
+#[tokio::test]
+async fn the_metadata_of_an_issuer_with_a_path_is_behind_the_well_known_one() {
+    let issuer = "http://localhost:3000/tenants/one";
+    let setup = crate::setup().with(move |builder| builder.public_url(issuer));
+    let app = setup.start().await;
+    let place = "/.well-known/oauth-authorization-server";
+    // What is served there is told in this server's own document, not in that of all.
+    let client = kavachos_test::Client::new(app.client().address()).anonymous();
+    for path in [format!("{place}/tenants/one"), place.to_owned()] {
+        let metadata = client.get(&path).await.expect(200);
+        assert_eq!(metadata.text_at("/issuer"), issuer);
+        let endpoint = format!("{issuer}{TOKEN}");
+        assert_eq!(metadata.text_at("/token_endpoint"), endpoint);
+    }
+    let document = client.get("/openapi.json").await.expect(200);
+    let told = &document.body["paths"][format!("{place}/tenants/one")];
+    assert!(told["get"].is_object());
+    let other = client.get(&format!("{place}/tenants/two")).await;
+    other.refused(404, "no_such_route");
+}

@@ -52,6 +52,8 @@ mod resources;
 mod restart;
 #[cfg(test)]
 mod revocations;
+#[cfg(test)]
+mod roots;
 mod routes;
 mod sessions;
 #[cfg(test)]

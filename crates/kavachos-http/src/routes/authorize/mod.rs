@@ -186,7 +186,8 @@ pub(crate) fn plain(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Inv
         | Caller::ToolServer(_)
         | Caller::Local
         | Caller::Person(_)
-        | Caller::Provided(_) => {
+        | Caller::Provided(_)
+        | Caller::Root(_) => {
             let Object(context) = ask.context.unwrap_or(Object(Context {
                 ip: None,
                 user_agent: None,

@@ -17,7 +17,7 @@ pub(crate) fn operation() -> Operation {
         id: "exchangeToken",
         tag: "Tokens",
         summary: "Exchange what you hold for a token",
-        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A proof in the header `DPoP` (RFC 9449) binds it to a key. Parameters that are not told here are ignored.",
+        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A root is asked for several tool servers, with `audience` or `resource` repeated; it is bound to the key of the proof that came with the request, and shown here again with a proof of that key. A proof in the header `DPoP` (RFC 9449) binds it to a key. Parameters that are not told here are ignored.",
         callers: &[],
     };
     Operation::post("/oauth/token", ABOUT, handle)
@@ -35,8 +35,8 @@ pub(crate) async fn handle(
 
 /// What the body may say.
 fn parameters() -> Schema {
-    let subjects =
-        [TokenType::Session, TokenType::AgentKey, TokenType::IdToken].map(TokenType::uri);
+    let subjects = TokenType::SUBJECTS.map(TokenType::uri);
+    let made = [TokenType::AccessToken.uri(), TokenType::Root.uri()];
     let audience = json_schema!({ "type": "string", "maxLength": MAX_AUDIENCE_BYTES });
     json_schema!({
         "type": "object",
@@ -54,7 +54,7 @@ fn parameters() -> Schema {
             "scope": { "type": "string", "description": "Resources with every action, with one blank between them. The tool server's default scope unless said." },
             "authorization_details": { "type": "string", "maxLength": MAX_DETAILS_BYTES,
                 "description": "The same as permissions, with actions and constraints: `[{\"type\": \"kavachos_delegation\", \"permissions\": [...]}]` (RFC 9396)." },
-            "requested_token_type": { "type": "string", "const": TokenType::AccessToken.uri() },
+            "requested_token_type": { "type": "string", "enum": made, "description": "An access token unless said." },
             "ttl_seconds": { "type": "integer", "minimum": 1, "description": "How long it lives, at most what the tool server allows and its parents have left." },
             "reason": { "type": "string", "minLength": 1, "maxLength": 200, "description": "Why, for the record." },
         },
