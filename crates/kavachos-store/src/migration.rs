@@ -191,6 +191,14 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0010_used_proofs.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 11,
+        name: "begun kills",
+        sql: include_str!("../migrations/0013_begun_kills.sql"),
+        // An older binary finishes no kill that is begun, and names sessions to third parties.
+        min_binary: 11,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -288,10 +288,8 @@ impl Held {
                 }
                 Some(key.expires_at)
             }
-            Caller::Person(person) => {
-                self.others.push(person.session.mark);
-                Some(person.session.expires_at)
-            }
+            // What names a session depends on who is told of it: see `tokens::session`.
+            Caller::Person(person) => Some(person.session.expires_at),
             Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) => None,
         };
         self.ends = [self.ends, end].into_iter().flatten().min();

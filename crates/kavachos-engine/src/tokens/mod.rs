@@ -7,6 +7,7 @@
 
 mod holder;
 mod mint;
+mod session;
 mod shown;
 mod target;
 
