@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::client::{Call, Client, Reply};
 use crate::clock::ManualClock;
+use crate::keeper::{Keeper, Kept};
 use crate::postgres::Cluster;
 use crate::rng::SeededRng;
 use crate::server::Server;
@@ -154,6 +155,14 @@ impl Setup {
     pub fn with(mut self, add: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
         self.additions.push(Addition(Arc::new(add)));
         self
+    }
+
+    /// With somebody between the server and its database.
+    pub fn kept_by(self, keeper: Arc<dyn Keeper>) -> Self {
+        self.with(move |builder| {
+            let keeper = Arc::clone(&keeper);
+            builder.store_through(move |store| Arc::new(Kept { keeper, store }))
+        })
     }
 
     fn home(&self) -> Home {

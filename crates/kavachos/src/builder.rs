@@ -69,7 +69,11 @@ pub struct Builder {
     hooks: Vec<Arc<dyn Hook>>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    through: Option<Through>,
 }
+
+/// Puts something between the engine and its database.
+type Through = Box<dyn FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send>;
 
 /// Where everything is kept.
 struct Database {
@@ -128,6 +132,7 @@ impl Default for Builder {
             hooks: Vec::new(),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
+            through: None,
         }
     }
 }
@@ -248,6 +253,16 @@ impl Builder {
         self
     }
 
+    /// What stands between the engine and its database: it is given the opened database, and what it returns is used.
+    /// For whoever measures, or makes it fail on purpose.
+    pub fn store_through(
+        mut self,
+        through: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send + 'static,
+    ) -> Self {
+        self.through = Some(Box::new(through));
+        self
+    }
+
     /// Opens the database and starts.
     ///
     /// # Errors
@@ -269,6 +284,10 @@ impl Builder {
         database.add_migrations(plugins.migrations());
         let open = runtime.handle().spawn_blocking(move || database.open(host));
         let store = open.await.map_err(|_| BuildError::Interrupted)??;
+        let store = match self.through {
+            Some(through) => through(store),
+            None => store,
+        };
         let parts = Parts {
             store,
             directory,

@@ -26,6 +26,8 @@ mod forward_auth;
 #[cfg(test)]
 mod hooks;
 mod idempotency;
+#[cfg(test)]
+mod kills;
 mod ledger;
 mod lifecycle;
 #[cfg(test)]

@@ -13,11 +13,11 @@ use kavachos_core::tool_server;
 use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
-const DELEGATE: &str = "/api/v1/delegate";
-const TOOLS: &str = "https://tools.example.com/mcp";
+pub(crate) const DELEGATE: &str = "/api/v1/delegate";
+pub(crate) const TOOLS: &str = "https://tools.example.com/mcp";
 
 /// Registers a tool server; its key.
-async fn register(app: &TestApp, policy: Value) -> String {
+pub(crate) async fn register(app: &TestApp, policy: Value) -> String {
     let mut server = json!({
         "audience": TOOLS, "name": "tools", "party": "first", "kind": "kavach",
         "scopes": [{ "name": "tools:call:*", "description": "call tools" }],
@@ -78,12 +78,17 @@ fn issuer(app: &TestApp) -> kavachos_core::token::Issuer {
     app.kavach().engine().settings().issuer.clone()
 }
 
-async fn opened(app: &TestApp, token: &str) -> Leaf {
+pub(crate) async fn opened(app: &TestApp, token: &str) -> Leaf {
     Leaf::open(token, &issuer(app), &keys(app).await).unwrap()
 }
 
 /// What a tool server makes of a token now, with all that was killed in its set.
-async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
+pub(crate) async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
+    judged_at(app, token, TOOLS).await
+}
+
+/// The same of another tool server.
+pub(crate) async fn judged_at(app: &TestApp, token: &str, audience: &str) -> Result<(), Failure> {
     let mut live = LiveSet::new(app.head().epoch);
     let records = app
         .operator()
@@ -100,7 +105,7 @@ async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
     let verification = Verification {
         issuer: &issuer(app),
         keys: &keys(app).await,
-        audience: &TOOLS.parse().unwrap(),
+        audience: &audience.parse().unwrap(),
         proof: tool_server::Proof::Optional,
         revocations: Some(&live),
     };

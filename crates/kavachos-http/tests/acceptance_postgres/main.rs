@@ -39,6 +39,9 @@ mod forward_auth;
 mod hooks;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
+#[cfg(test)]
+#[path = "../acceptance/kills.rs"]
+mod kills;
 #[path = "../acceptance/ledger.rs"]
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]

@@ -398,8 +398,8 @@ mod tests {
             Timestamp::MIN
         }
 
-        fn running(&self) -> std::time::Duration {
-            std::time::Duration::ZERO
+        fn running(&self) -> Duration {
+            Duration::ZERO
         }
     }
 

@@ -359,8 +359,8 @@ mod tests {
             Timestamp::MIN
         }
 
-        fn running(&self) -> std::time::Duration {
-            std::time::Duration::ZERO
+        fn running(&self) -> Duration {
+            Duration::ZERO
         }
     }
 
