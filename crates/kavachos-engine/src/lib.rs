@@ -73,7 +73,7 @@ pub use feed::{
     RevocationStream,
 };
 pub use flood::Stranger;
-pub use forward::ForwardedCall;
+pub use forward::{Forwarded, ForwardedCall};
 pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};

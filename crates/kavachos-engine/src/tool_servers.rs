@@ -41,6 +41,8 @@ pub struct ToolServerKey {
     pub covered: PermissionSet,
     /// How long it may go on without news of revocations.
     pub lease_seconds: u32,
+    /// How what is made out to it is signed.
+    pub token_algorithm: TokenAlgorithm,
     /// As stored.
     pub status: Status,
     /// Its handle and generation.

@@ -23,12 +23,17 @@ impl Telling for Revoked {
     }
 }
 
-/// A repeated call is told no earlier time than the first one.
+/// A repeated call is told the time that was foreseen when it was first made; while somebody may not know of it yet, no
+/// earlier one than now follows from that.
 impl Telling for Issued<Revoked> {
     fn tell(&mut self, revoked: Revoked) {
-        let said = self.replayed.then_some(self.thing.effective_by);
+        let said = self.thing.effective_by;
         self.thing = Revoked {
-            effective_by: said.map_or(revoked.effective_by, |said| said.max(revoked.effective_by)),
+            effective_by: match revoked.state {
+                _ if !self.replayed => revoked.effective_by,
+                Reach::Closed => said,
+                Reach::Partial => said.max(revoked.effective_by),
+            },
             ..revoked
         };
     }
