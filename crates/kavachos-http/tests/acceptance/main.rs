@@ -44,6 +44,8 @@ mod plugins;
 mod proxies;
 mod queries;
 mod quotas;
+#[cfg(test)]
+mod races;
 mod refusals;
 #[cfg(test)]
 mod resources;

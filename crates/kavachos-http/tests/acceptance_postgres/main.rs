@@ -69,6 +69,9 @@ mod proxies;
 mod queries;
 #[path = "../acceptance/quotas.rs"]
 mod quotas;
+#[cfg(test)]
+#[path = "../acceptance/races.rs"]
+mod races;
 #[path = "../acceptance/refusals.rs"]
 mod refusals;
 #[cfg(test)]
