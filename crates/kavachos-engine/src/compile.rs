@@ -142,6 +142,7 @@ pub(crate) fn tool_server_key(row: &ToolServerRow) -> Result<ToolServerKey> {
         audience: audience.map_err(|error: Invalid| Error::Internal(error.to_string()))?,
         covered: scopes.covered().clone(),
         lease_seconds: policy.lease_seconds,
+        token_algorithm: policy.token_algorithm,
         status: row.status,
         mark: row.mark,
     })

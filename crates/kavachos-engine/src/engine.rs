@@ -14,7 +14,8 @@ use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Stor
 
 use crate::act::Act;
 use crate::actor::{Actor, Caller};
-use crate::audit_export::Seats;
+use crate::approvals::WAITING;
+use crate::audit_export::EXPORTS;
 use crate::directory::{ALL_KILLS, Changed, Directory};
 use crate::error::{Error, Result};
 use crate::events::Listeners;
@@ -25,6 +26,7 @@ use crate::hooks::Hooks;
 use crate::plugin::{Plugins, ShutOut};
 use crate::providers::ProviderKeys;
 use crate::runtime::Runtime;
+use crate::seats::Seats;
 use crate::settings::Settings;
 use crate::signing_keys::Ring;
 use crate::webhooks::Couriers;
@@ -67,6 +69,7 @@ struct Shared {
     couriers: Couriers,
     keyring: Ring,
     exports: Seats,
+    waiting: Seats,
     feed: Feed,
     hooks: Hooks,
     plugins: Plugins,
@@ -134,7 +137,8 @@ impl Engine {
                 listeners: Listeners::default(),
                 couriers: Couriers::default(),
                 keyring: Ring::default(),
-                exports: Seats::default(),
+                exports: Seats::new(EXPORTS),
+                waiting: Seats::new(WAITING),
                 feed: Feed::default(),
                 hooks: Hooks::new(plugins.hooks()),
                 plugins,
@@ -148,6 +152,11 @@ impl Engine {
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.shared.parts.clock.now()
+    }
+
+    /// How long the machine has been running, by the clock that nobody sets.
+    pub(crate) fn running(&self) -> Duration {
+        self.shared.parts.clock.running()
     }
 
     /// The heads of the ledger and of the revocation log.
@@ -213,6 +222,11 @@ impl Engine {
 
     pub(crate) fn exports(&self) -> &Seats {
         &self.shared.exports
+    }
+
+    /// The places of those who wait for answers to requests for approval.
+    pub(crate) fn waiting(&self) -> &Seats {
+        &self.shared.waiting
     }
 
     pub(crate) fn feed(&self) -> &Feed {

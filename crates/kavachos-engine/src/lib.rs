@@ -33,10 +33,12 @@ mod known;
 mod lifecycle;
 mod master;
 mod providers;
+mod raising;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
 mod schema;
+mod seats;
 mod sessions;
 mod settings;
 mod signing_keys;
@@ -72,7 +74,7 @@ pub use feed::{
     RevocationStream,
 };
 pub use flood::Stranger;
-pub use forward::ForwardedCall;
+pub use forward::{Forwarded, ForwardedCall};
 pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
@@ -82,7 +84,7 @@ pub use providers::{
     ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,
     ProviderName, ProviderTerms, Providers,
 };
-pub use revoked::{Reach, Revoked};
+pub use revoked::{Edited, Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;

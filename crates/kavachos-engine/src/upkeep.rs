@@ -1,9 +1,10 @@
-//! What the engine does by itself, for as long as the process lives: summaries of refusals, and forgetting.
+//! What the engine does by itself, for as long as the process lives: kills that are begun, summaries of refusals, and
+//! forgetting.
 
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, agent, approval, counter, id_token, idempotency, proof, session, webhook,
+    Batch, agent, approval, counter, id_token, idempotency, proof, session, session_handle, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -41,6 +42,9 @@ impl Rounds {
     async fn turn(&mut self, engine: &Engine) {
         if self.summaries > 0 {
             engine.flush_refusals().await;
+        }
+        if let Err(error) = engine.finish_kills().await {
+            tracing::warn!(%error, "a kill is not carried through yet; it is tried again");
         }
         if let Err(error) = self.forget(engine).await {
             tracing::warn!(%error, "upkeep failed; it is tried again");
@@ -97,6 +101,7 @@ impl Engine {
                 agent::forget_keys(now.minus(DEAD_KEYS_KNOWN)),
                 approval::forget(now.minus(ENDED_KNOWN)),
                 session::forget(now.minus(ENDED_KNOWN)),
+                session_handle::forget(),
                 webhook::forget(now.minus(ENDED_KNOWN)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
                 // The clock may have been ahead, and then a token that has ended is one again.

@@ -21,6 +21,7 @@ mod row;
 
 pub mod agent;
 pub mod approval;
+pub mod begun_kill;
 pub mod checkup;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -37,6 +38,7 @@ pub mod postgres;
 pub mod proof;
 pub mod revocation;
 pub mod session;
+pub mod session_handle;
 pub mod signing_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -72,7 +72,11 @@ pub struct Builder {
     hooks: Vec<Arc<dyn Hook>>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    through: Option<Through>,
 }
+
+/// Puts something between the engine and its database.
+type Through = Box<dyn FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send>;
 
 /// Where everything is kept.
 struct Database {
@@ -131,6 +135,7 @@ impl Default for Builder {
             hooks: Vec::new(),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
+            through: None,
         }
     }
 }
@@ -257,6 +262,16 @@ impl Builder {
         self
     }
 
+    /// What stands between the engine and its database: it is given the opened database, and what it returns is used.
+    /// For whoever measures, or makes it fail on purpose.
+    pub fn store_through(
+        mut self,
+        through: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send + 'static,
+    ) -> Self {
+        self.through = Some(Box::new(through));
+        self
+    }
+
     /// Opens the database and starts.
     ///
     /// # Errors
@@ -279,6 +294,10 @@ impl Builder {
         database.add_migrations(plugins.migrations());
         let open = runtime.handle().spawn_blocking(move || database.open(host));
         let store = open.await.map_err(|_| BuildError::Interrupted)??;
+        let store = match self.through {
+            Some(through) => through(store),
+            None => store,
+        };
         let parts = Parts {
             store,
             directory,

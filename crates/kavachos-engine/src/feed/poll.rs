@@ -10,8 +10,8 @@ use kavachos_store::revocation::{self, LogState};
 use kavachos_store::{FromRow, Row};
 use serde::Serialize;
 
+use super::MAX_FEED_WAIT;
 use super::reader::FeedReader;
-use super::{MAX_FEED_WAIT, MAX_LISTENING};
 use crate::directory::ALL_KILLS;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -71,7 +71,7 @@ impl Engine {
         let lease = reader.lease()?;
         self.feed()
             .followers
-            .expect(which.clone(), lease, self.now())?;
+            .expect(which.clone(), lease, self.running())?;
         let seen = self.seen_after(question.rseq).await?;
         let head = FeedHead {
             issuer: self.settings().issuer.clone(),
@@ -114,7 +114,7 @@ impl Engine {
     ) -> Result<RevocationPage> {
         reader.check(self)?;
         let wait = wait.min(MAX_FEED_WAIT);
-        let _seat = self.feed().listening.take(MAX_LISTENING)?;
+        let _seat = self.feed().listening.take(reader.holder())?;
         // Listening begins before the look: a kill between the two is heard.
         let listener = self.directory().kills().listen(ALL_KILLS);
         let mut seen = self.followed_from(since).await?;
@@ -172,7 +172,8 @@ impl Engine {
     }
 }
 
-fn decoded<T: FromRow>(rows: Option<Vec<Row>>) -> Result<Vec<T>> {
+/// The rows of one of several answers.
+pub(crate) fn decoded<T: FromRow>(rows: Option<Vec<Row>>) -> Result<Vec<T>> {
     let rows = rows.unwrap_or_default().into_iter();
     let decode = |row: Row| {
         row.decode()

@@ -32,8 +32,9 @@ impl Engine {
         &self,
         actor: &Actor,
         ask: &TokenAsk,
-        (target, held): (Target, Held),
+        (target, mut held): (Target, Held),
     ) -> Result<Plan<Minted>> {
+        self.add_session(actor, &target, &mut held).await?;
         let merged = held.merged(&target.asked)?;
         let record: AuditId = self.id();
         let leaf = Leaf {

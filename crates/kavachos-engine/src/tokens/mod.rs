@@ -8,6 +8,7 @@
 mod holder;
 mod mint;
 mod root;
+mod session;
 mod shown;
 mod target;
 

@@ -30,6 +30,8 @@ mod hooks;
 #[cfg(test)]
 mod id_tokens;
 mod idempotency;
+#[cfg(test)]
+mod kills;
 mod ledger;
 mod lifecycle;
 #[cfg(test)]
@@ -46,6 +48,8 @@ mod plugins;
 mod proxies;
 mod queries;
 mod quotas;
+#[cfg(test)]
+mod races;
 mod refusals;
 #[cfg(test)]
 mod resources;

@@ -455,7 +455,7 @@ fn exports() -> Vec<Route> {
 }
 
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 11] = [
+pub(crate) const OPEN: [&str; 12] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -467,6 +467,7 @@ pub(crate) const OPEN: [&str; 11] = [
     "/.well-known/oauth-authorization-server",
     "/.well-known/kavach-feed-keys.json",
     "/.well-known/kavach-checkpoint-keys.json",
+    "/.well-known/kavach-assertion-keys.json",
 ];
 
 /// The routes that only a proxy with its own key may call; see `forward_auth`.

@@ -230,8 +230,13 @@ impl World {
                 panic!("an agent's key is one")
             };
             let request = Ok(request);
-            let call = ForwardedCall { key, request };
-            self.engine.authorize_forwarded(&actor, call).await
+            let call = ForwardedCall {
+                key,
+                request,
+                described: None,
+            };
+            let told = self.engine.authorize_forwarded(&actor, call).await?;
+            Ok(told.decision)
         })
     }
 
