@@ -22,6 +22,7 @@ use crate::fetch::Fetcher;
 use crate::flood::Flood;
 use crate::hooks::Hooks;
 use crate::plugin::{Plugins, ShutOut};
+use crate::reported::ReportCounts;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::signing_keys::Ring;
@@ -64,6 +65,7 @@ struct Shared {
     keyring: Ring,
     exports: Seats,
     feed: Feed,
+    reports: ReportCounts,
     hooks: Hooks,
     plugins: Plugins,
     plugin_tasks: Arc<AtomicUsize>,
@@ -131,6 +133,7 @@ impl Engine {
                 keyring: Ring::default(),
                 exports: Seats::default(),
                 feed: Feed::default(),
+                reports: ReportCounts::default(),
                 hooks: Hooks::new(plugins.hooks()),
                 plugins,
                 plugin_tasks: Arc::default(),
@@ -211,6 +214,10 @@ impl Engine {
 
     pub(crate) fn feed(&self) -> &Feed {
         &self.shared.feed
+    }
+
+    pub(crate) fn report_counts(&self) -> &ReportCounts {
+        &self.shared.reports
     }
 
     pub(crate) fn hooks(&self) -> &Hooks {

@@ -32,6 +32,7 @@ mod keys;
 mod known;
 mod lifecycle;
 mod master;
+mod reported;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
@@ -77,6 +78,7 @@ pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::AgentChange;
 pub use master::fingerprint as master_key_fingerprint;
+pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use revoked::{Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;

@@ -34,13 +34,14 @@ impl Engine {
         (target, held): (Target, Held),
     ) -> Result<Plan<Minted>> {
         let merged = held.path.merged(&target.asked).map_err(refused)?;
-        let record: AuditId = self.id();
+        let life = self.token_life(ask, (&target, &held))?;
+        let record = super::record_of(life.id);
         let leaf = Leaf {
             issuer: self.settings().issuer.clone(),
             audience: ask.audience.clone(),
             scopes: target.scopes_of(&merged)?,
             bound_to: ask.proof.as_ref().map(|proof| proof.key),
-            life: self.token_life(ask, (&target, &held))?,
+            life,
             authority: self.token_authority(ask, (&target, &held), (merged, record))?,
         };
         let algorithm = Algorithm::from(target.policy.token_algorithm);

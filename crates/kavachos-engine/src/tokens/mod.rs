@@ -12,7 +12,7 @@ mod target;
 
 use std::time::Duration;
 
-use kavachos_core::id::{AgentId, TokenId};
+use kavachos_core::id::{AgentId, AuditId, TokenId};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::time::Timestamp;
@@ -135,6 +135,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The record of a token's making: it has the number of the token, so that whoever knows the token finds its record.
+pub(crate) const fn record_of(token: TokenId) -> AuditId {
+    AuditId::from_bits(token.bits())
 }
 
 /// What is remembered of a proof: its key and its name.

@@ -14,6 +14,7 @@ mod key_sets;
 mod keys;
 mod operations;
 mod reference;
+mod reports;
 mod resources;
 mod revocations;
 mod server_metadata;
@@ -185,6 +186,7 @@ fn tokens() -> Vec<Operation> {
     let mut all = key_sets::operations();
     all.extend([
         delegate::operation(),
+        reports::operation(),
         server_metadata::operation(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),

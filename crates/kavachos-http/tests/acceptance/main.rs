@@ -44,6 +44,8 @@ mod queries;
 mod quotas;
 mod refusals;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod resources;
 mod restart;
 #[cfg(test)]

@@ -475,6 +475,9 @@ const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 /// The routes that no operator may call: a token is made for whoever will show it; see `tokens`.
 const OF_AGENTS_AND_HUMANS: [&str; 1] = ["/api/v1/delegate"];
 
+/// The routes that only a tool server with its own key may call; see `reports`.
+const OF_TOOL_SERVERS: [&str; 1] = ["/api/v1/reports"];
+
 /// The routes that need every scope, and take no JSON; see `moving`.
 const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];
 
@@ -488,7 +491,7 @@ fn document() -> Value {
 fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
     let others = OPEN.into_iter().chain(OF_PROXIES);
-    let others = others.chain(OF_WHOEVER_MAY_DO_ALL);
+    let others = others.chain(OF_WHOEVER_MAY_DO_ALL).chain(OF_TOOL_SERVERS);
     let others = others.chain(OF_AGENTS_AND_HUMANS).map(str::to_owned);
     let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
     let document = document();
