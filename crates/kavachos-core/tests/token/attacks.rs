@@ -10,7 +10,6 @@ use kavachos_core::token::{
 };
 use kavachos_core::tool_server;
 use p256::ecdsa;
-use p256::pkcs8::EncodePublicKey;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -63,16 +62,14 @@ fn the_tokens_of_these_attacks_hold_before_anything_is_done_to_them() {
 fn forms(key: &SigningKey) -> Vec<Vec<u8>> {
     let jwk = key.public().to_jwk();
     let decoded = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
-    let (raw, der) = if jwk["kty"] == "EC" {
-        let point = [vec![4], decoded("x"), decoded("y")].concat();
-        let public = p256::PublicKey::from_sec1_bytes(&point).unwrap();
-        (point, public.to_public_key_der().unwrap().into_vec())
+    // RFC 5480 and RFC 8410: what stands before the bytes of the key.
+    let (raw, prefix) = if jwk["kty"] == "EC" {
+        let prefix = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE";
+        ([decoded("x"), decoded("y")].concat(), prefix)
     } else {
-        let prefix = [
-            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-        ];
-        (decoded("x"), [prefix.to_vec(), decoded("x")].concat())
+        (decoded("x"), "MCowBQYDK2VwAyEA")
     };
+    let der = [STANDARD.decode(prefix).unwrap(), raw.clone()].concat();
     let body = STANDARD.encode(&der);
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----");
     let texts = [
@@ -122,7 +119,15 @@ fn a_token_that_nobody_signed_is_none() {
         header["alg"] = name.clone();
         let message = message(&header.to_string(), &claims.to_string());
         let zeros = URL_SAFE_NO_PAD.encode([0; 64]);
-        for end in ["", ".", "..", "...", ". ", &format!(".{zeros}"), &format!(".{zeros}.")] {
+        for end in [
+            "",
+            ".",
+            "..",
+            "...",
+            ". ",
+            &format!(".{zeros}"),
+            &format!(".{zeros}."),
+        ] {
             let token = format!("{message}{end}");
             let refused = judged(&token).unwrap_err();
             let expected = [Code::Malformed, Code::AlgNotAllowed];
@@ -133,7 +138,10 @@ fn a_token_that_nobody_signed_is_none() {
         }
     }
     let left_out = parts().header("/alg", Value::Null);
-    let token = format!("{}.", message(&left_out.header.to_string(), &claims.to_string()));
+    let token = format!(
+        "{}.",
+        message(&left_out.header.to_string(), &claims.to_string())
+    );
     assert_eq!(judged(&token), Err(Code::Malformed));
     assert_eq!(naive::obeys_header(&token, b""), Some(claims));
 }
@@ -158,9 +166,15 @@ fn a_compressed_token_is_refused() {
     };
     let header = parts().header("/zip", json!("DEF")).header;
     assert_eq!(judged(&sign(&header)), Err(Code::Malformed));
-    assert_eq!(judged(&sign(&parts().header)), Err(Code::Malformed), "without saying so");
+    assert_eq!(
+        judged(&sign(&parts().header)),
+        Err(Code::Malformed),
+        "without saying so"
+    );
     // The twins: who unpacks what the header says so; and the same claims, not packed.
-    let unsigned = parts().header("/zip", json!("DEF")).header("/alg", json!("none"));
+    let unsigned = parts()
+        .header("/zip", json!("DEF"))
+        .header("/alg", json!("none"));
     let taken = naive::obeys_header(&sign(&unsigned.header), b"");
     assert_eq!(taken, Some(parts().claims));
     assert_eq!(judged(&parts().signed("issuer")), Ok(()));
@@ -174,7 +188,8 @@ fn an_encrypted_token_is_refused_before_it_costs_anything() {
         let header = URL_SAFE_NO_PAD.encode(header.to_string());
         format!("{header}.QUFB.QUFB.QUFB.QUFB")
     };
-    let derived = json!({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": MOST, "p2s": "AAAA"});
+    let derived =
+        json!({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": MOST, "p2s": "AAAA"});
     for header in [
         json!({"alg": "dir", "enc": "A256GCM", "zip": "DEF"}),
         json!({"alg": "RSA-OAEP", "enc": "A256GCM", "typ": "at+jwt"}),
@@ -184,13 +199,18 @@ fn an_encrypted_token_is_refused_before_it_costs_anything() {
         assert_eq!(judged(&jwe(header)), Err(Code::Malformed));
     }
     // In the form of a token that is signed it is no better.
-    let rounds = parts().header("/alg", derived["alg"].clone()).header("/p2c", json!(MOST));
+    let rounds = parts()
+        .header("/alg", derived["alg"].clone())
+        .header("/p2c", json!(MOST));
     assert_eq!(judged(&rounds.signed("issuer")), Err(Code::Malformed));
     let named = parts().header("/alg", derived["alg"].clone());
     assert_eq!(judged(&named.signed("issuer")), Err(Code::AlgNotAllowed));
     // The twins: what the header orders; and the same token where only the fourth and fifth part are too many.
     assert_eq!(naive::ordered_rounds(&jwe(derived)), MOST);
-    assert_eq!(judged(&format!("{}.QUFB.QUFB", token_by("issuer"))), Err(Code::Malformed));
+    assert_eq!(
+        judged(&format!("{}.QUFB.QUFB", token_by("issuer"))),
+        Err(Code::Malformed)
+    );
     assert_eq!(judged(&token_by("issuer")), Ok(()));
 }
 
@@ -224,7 +244,12 @@ fn a_signature_of_numbers_out_of_range_is_none() {
     };
     let bad = Err(Code::BadSignature);
     // The twins: without a look at their range the first of them fit every message.
-    for (r, s) in [(&zero, &zero), (&zero, &ORDER), (&ORDER, &zero), (&ORDER, &ORDER)] {
+    for (r, s) in [
+        (&zero, &zero),
+        (&zero, &ORDER),
+        (&ORDER, &zero),
+        (&ORDER, &ORDER),
+    ] {
         assert_eq!(shown(r, s), (bad, true));
     }
     for (r, s) in [
@@ -260,7 +285,10 @@ fn an_ed25519_signature_with_the_order_added_is_none() {
         *byte = u8::try_from(sum & 0xff).unwrap();
         carry = sum >> 8;
     }
-    assert_eq!(carry, 0, "the number that is tried is the same by the order of the group");
+    assert_eq!(
+        carry, 0,
+        "the number that is tried is the same by the order of the group"
+    );
     let other = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
     assert_eq!(judged(&other), Err(Code::BadSignature));
     // The twin.
@@ -288,7 +316,10 @@ fn kinds() -> [(&'static str, String); 4] {
     [
         ("at+jwt", leaf().sign(&issuer).unwrap()),
         ("kvr+jwt", root().sign(&issuer).unwrap()),
-        ("dpop+jwt", Proof::sign(&request, "one", None, seconds(NOW), &issuer)),
+        (
+            "dpop+jwt",
+            Proof::sign(&request, "one", None, seconds(NOW), &issuer),
+        ),
         ("kvf+jwt", head.sign(&issuer)),
     ]
 }
@@ -320,9 +351,19 @@ fn a_token_of_one_kind_is_refused_in_the_place_of_every_other() {
         let claims = naive::looks_at_the_signature_alone(token, &key("issuer"));
         assert_eq!(claims, Some(Parts::of(token).claims));
         // With the type of another kind, or of what others sign, the claims are none of that kind's.
-        let types = ["at+jwt", "kvr+jwt", "dpop+jwt", "kvf+jwt", "JWT", "logout+jwt", "secevent+jwt"];
+        let types = [
+            "at+jwt",
+            "kvr+jwt",
+            "dpop+jwt",
+            "kvf+jwt",
+            "JWT",
+            "logout+jwt",
+            "secevent+jwt",
+        ];
         for other in types.iter().filter(|other| *other != typ) {
-            let renamed = Parts::of(token).header("/typ", json!(other)).signed("issuer");
+            let renamed = Parts::of(token)
+                .header("/typ", json!(other))
+                .signed("issuer");
             assert_eq!(read_by(&renamed), [false; 4], "{typ} as {other}");
         }
     }
@@ -334,8 +375,12 @@ fn a_token_of_one_kind_is_refused_in_the_place_of_every_other() {
 /// Row 60.
 #[test]
 fn the_times_of_a_token_have_exact_bounds_and_no_number_goes_round() {
+    // Its grants have no end, so that nothing but its own times is looked at.
+    let endless = |at: usize| format!("/dlg/ch/{at}/exp");
     let with = |iat: Value, exp: Value| {
         parts()
+            .claim(&endless(0), Value::Null)
+            .claim(&endless(1), Value::Null)
             .claim("/iat", iat)
             .claim("/exp", exp)
             .signed("issuer")
@@ -394,8 +439,15 @@ fn a_proof_that_does_not_fit_is_refused_whoever_signed_it() {
         token: Some(&token),
         body: None,
     };
-    let whole = Parts::of(&Proof::sign(&request, "one", Some("n"), seconds(NOW), &key("agent")));
-    let opened = |text: &str| Proof::open(text, &request, seconds(NOW)).map_err(|failure| failure.code);
+    let whole = Parts::of(&Proof::sign(
+        &request,
+        "one",
+        Some("n"),
+        seconds(NOW),
+        &key("agent"),
+    ));
+    let opened =
+        |text: &str| Proof::open(text, &request, seconds(NOW)).map_err(|failure| failure.code);
     let mut private = key("agent").public().to_jwk();
     private["d"] = json!(URL_SAFE_NO_PAD.encode([3; 32]));
     let claim = |path: &str, value: Value| whole.claim(path, value).signed("agent");
@@ -418,7 +470,12 @@ fn a_proof_that_does_not_fit_is_refused_whoever_signed_it() {
         whole.header("/typ", json!("JWT")).signed("agent"),
     ];
     for text in wrong {
-        assert_eq!(opened(&text), Err(Code::ProofInvalid), "{}", Parts::of(&text).claims);
+        assert_eq!(
+            opened(&text),
+            Err(Code::ProofInvalid),
+            "{}",
+            Parts::of(&text).claims
+        );
         // The twin: signed by the key in its header they all are.
         assert!(naive::believes_the_key_in_the_header(&text).is_some());
     }

@@ -15,6 +15,7 @@ mod cases;
 mod cases_of_leaves;
 mod cases_of_proofs;
 mod cases_of_roots;
+mod listed;
 mod naive;
 mod scene;
 mod texts;

@@ -3,6 +3,8 @@
 use kavachos_test::{Reply, TestAgent, TestApp, may};
 use serde_json::{Value, json};
 
+use crate::routes;
+
 const REPORTS: &str = "/api/v1/reports";
 const TOOLS: &str = "https://tools.example.com/mcp";
 const OTHERS: &str = "https://other.example.com/mcp";
@@ -26,13 +28,21 @@ async fn register(app: &TestApp, audience: &str) -> String {
     made.expect(201).text_at("/data/token").to_owned()
 }
 
-async fn token(app: &TestApp, agent: &TestAgent, audience: &str) -> String {
+async fn made(app: &TestApp, agent: &TestAgent, audience: &str) -> Reply {
     let wanted = json!({
         "agent": agent.id, "audience": audience, "reason": "find sources",
         "permissions": may(&["call"], "tools:call:search"),
     });
     let made = app.call(&agent.key).post("/api/v1/delegate", wanted).await;
-    made.expect(200).text_at("/data/id").to_owned()
+    made.expect(200)
+}
+
+/// The name of a new token.
+async fn token(app: &TestApp, agent: &TestAgent, audience: &str) -> String {
+    made(app, agent, audience)
+        .await
+        .text_at("/data/id")
+        .to_owned()
 }
 
 async fn world() -> World {
@@ -282,4 +292,29 @@ async fn nobody_but_a_tool_server_reports_and_a_refusal_is_on_record() {
     );
     // The twin.
     world.report("one", &[world.search()]).await.expect(200);
+}
+
+/// Lessons, row 58: what is for a tool server opens no route here.
+#[tokio::test]
+async fn a_token_is_no_credential_of_any_route() {
+    let app = crate::start().await;
+    register(&app, OTHERS).await;
+    let researcher = may(&["*"], "tools:call:search");
+    let researcher = app.agent(&app.user().await, researcher).await;
+    let token = made(&app, &researcher, OTHERS).await;
+    let token = app.call(token.text_at("/data/token"));
+    let world = routes::World::new(&app).await;
+    for route in routes::routes() {
+        let reply = route.call(&token, &world).await;
+        route.refused(&reply, 401, "unauthenticated");
+    }
+    for path in [REPORTS, "/api/v1/delegate"] {
+        let reply = token.post(path, json!({})).await;
+        reply.refused(401, "unauthenticated");
+    }
+    // The twin: the key of the agent whose token it is.
+    let own = app.call(&researcher.key);
+    own.get(&format!("/api/v1/agents/{}", researcher.id))
+        .await
+        .expect(200);
 }
