@@ -25,6 +25,7 @@ use crate::flood::Flood;
 use crate::hooks::Hooks;
 use crate::plugin::{Plugins, ShutOut};
 use crate::providers::ProviderKeys;
+use crate::reported::ReportCounts;
 use crate::runtime::Runtime;
 use crate::seats::Seats;
 use crate::settings::Settings;
@@ -71,6 +72,7 @@ struct Shared {
     exports: Seats,
     waiting: Seats,
     feed: Feed,
+    reports: ReportCounts,
     hooks: Hooks,
     plugins: Plugins,
     plugin_tasks: Arc<AtomicUsize>,
@@ -140,6 +142,7 @@ impl Engine {
                 exports: Seats::new(EXPORTS),
                 waiting: Seats::new(WAITING),
                 feed: Feed::default(),
+                reports: ReportCounts::default(),
                 hooks: Hooks::new(plugins.hooks()),
                 plugins,
                 plugin_tasks: Arc::default(),
@@ -231,6 +234,10 @@ impl Engine {
 
     pub(crate) fn feed(&self) -> &Feed {
         &self.shared.feed
+    }
+
+    pub(crate) fn report_counts(&self) -> &ReportCounts {
+        &self.shared.reports
     }
 
     pub(crate) fn hooks(&self) -> &Hooks {

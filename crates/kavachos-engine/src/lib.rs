@@ -34,6 +34,7 @@ mod lifecycle;
 mod master;
 mod providers;
 mod raising;
+mod reported;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
@@ -84,6 +85,7 @@ pub use providers::{
     ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,
     ProviderName, ProviderTerms, Providers,
 };
+pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use revoked::{Edited, Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;

@@ -26,6 +26,8 @@ pub struct RevocationPage {
     pub records: Vec<Record>,
     /// Whether there are more: ask again after the last of these.
     pub more: bool,
+    /// The epoch of the log: a token of another one is dead.
+    pub epoch: u64,
 }
 
 /// One state of the log, and what comes after a record of it.
@@ -126,6 +128,7 @@ impl Engine {
         }
         Ok(RevocationPage {
             more: seen.has_more(),
+            epoch: seen.state.epoch,
             records: seen.records,
         })
     }

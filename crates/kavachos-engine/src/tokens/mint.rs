@@ -36,13 +36,14 @@ impl Engine {
     ) -> Result<Plan<Minted>> {
         self.add_session(actor, &target, &mut held).await?;
         let merged = held.merged(&target.asked)?;
-        let record: AuditId = self.id();
+        let life = self.token_life(self.life_of(ask, &target), &held)?;
+        let record = super::record_of(life.id);
         let leaf = Leaf {
             issuer: self.settings().issuer.clone(),
             audience: ask.audience.clone(),
             scopes: target.scopes_of(&merged)?,
             bound_to: ask.proof.as_ref().map(|proof| proof.key),
-            life: self.token_life(self.life_of(ask, &target), &held)?,
+            life,
             authority: self.token_authority(ask, (&target, &held), (merged, record))?,
         };
         let algorithm = Algorithm::from(target.policy.token_algorithm);

@@ -15,6 +15,7 @@ mod keys;
 pub(crate) mod oauth;
 mod operations;
 mod reference;
+mod reports;
 mod resources;
 mod revocations;
 mod server_metadata;
@@ -188,6 +189,7 @@ fn tokens() -> Vec<Operation> {
     all.extend([
         delegate::operation(),
         oauth::token::operation(),
+        reports::operation(),
         server_metadata::operation(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),

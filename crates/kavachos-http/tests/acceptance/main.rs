@@ -52,6 +52,8 @@ mod quotas;
 mod races;
 mod refusals;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod resources;
 mod restart;
 #[cfg(test)]
