@@ -49,14 +49,7 @@ pub(crate) async fn around(
     let mut response = next.run(request).await;
     state.metrics.answered(&method, route, response.status());
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        response = match (form, &failure) {
-            (ErrorForm::Plain, _) => failure.render_plain(),
-            // A method that it does not know is no request to an endpoint.
-            (ErrorForm::OAuth, Failure::MethodNotAllowed) | (ErrorForm::Envelope, _) => {
-                failure.render(id)
-            }
-            (ErrorForm::OAuth, _) => failure.render_oauth(),
-        };
+        response = rendered(&failure, form, id);
     }
     add_headers(response.headers_mut(), id);
     if let Some(named) = named {
@@ -73,6 +66,17 @@ fn form_of(route: &str) -> ErrorForm {
         ErrorForm::OAuth
     } else {
         ErrorForm::Envelope
+    }
+}
+
+fn rendered(failure: &Failure, form: ErrorForm, id: RequestId) -> Response {
+    match (form, failure) {
+        (ErrorForm::Plain, _) => failure.render_plain(),
+        // A method that it does not know is no request to an endpoint.
+        (ErrorForm::OAuth, Failure::MethodNotAllowed) | (ErrorForm::Envelope, _) => {
+            failure.render(id)
+        }
+        (ErrorForm::OAuth, _) => failure.render_oauth(),
     }
 }
 
@@ -104,13 +108,13 @@ pub enum Overdue {
     Answer,
 }
 
-/// The answer of a server that waits no longer, in the form of all others.
-pub fn overdue(id: RequestId, what: Overdue) -> Response {
+/// The answer of a server that waits no longer, in the form of all others at this path.
+pub fn overdue(id: RequestId, path: &str, what: Overdue) -> Response {
     let failure = match what {
         Overdue::Request => Failure::TooSlow,
         Overdue::Answer => Error::OutcomeUnknown.into(),
     };
-    let mut response = failure.render(id);
+    let mut response = rendered(&failure, form_of(path), id);
     add_headers(response.headers_mut(), id);
     response
 }
@@ -127,4 +131,31 @@ pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response<Body> {
         .or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(words = words.unwrap_or("?"), "a handler panicked");
     Failure::from(Error::Internal("this is a defect of the server".to_owned())).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answer(path: &str, what: Overdue) -> (u16, String) {
+        let id = RequestId::from_bits(7);
+        let answer = overdue(id, path, what);
+        let status = answer.status().as_u16();
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await;
+        (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_overdue_is_told_in_the_form_of_its_route() {
+        let (status, body) = answer("/oauth/token", Overdue::Request).await;
+        assert_eq!(status, 408);
+        assert!(body.starts_with("{\"error\":\"invalid_request\""), "{body}");
+        let (status, body) = answer("/oauth/token", Overdue::Answer).await;
+        assert_eq!(status, 503);
+        assert!(body.contains("temporarily_unavailable"), "{body}");
+        let (_, body) = answer("/access/v1/evaluation", Overdue::Request).await;
+        assert!(!body.starts_with('{'), "{body}");
+        let (_, body) = answer("/api/v1/agents", Overdue::Request).await;
+        assert!(body.contains("request_timeout"), "{body}");
+    }
 }

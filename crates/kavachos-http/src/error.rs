@@ -160,7 +160,8 @@ impl Failure {
             Self::TooLarge | Self::FileTooLarge(_) => {
                 OAuthRefusal::new(Code::TooLarge, self.message())
             }
-            Self::TooSlow | Self::NoSuchRoute | Self::MethodNotAllowed => {
+            Self::TooSlow => OAuthRefusal::new(Code::TooSlow, self.message()),
+            Self::NoSuchRoute | Self::MethodNotAllowed => {
                 OAuthRefusal::new(Code::InvalidRequest, self.message())
             }
         }

@@ -51,6 +51,7 @@ codes! {
     InvalidDpopProof = 400 "invalid_dpop_proof", "The proof in the header `DPoP` is missing, wrong, or was used (RFC 9449).";
     UnsupportedGrantType = 400 "unsupported_grant_type", "The only grant is token exchange (RFC 8693).";
     InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
+    TooSlow = 408 "invalid_request", "The request did not come to its end in time; nothing was done.";
     TooLarge = 413 "invalid_request", "The body is longer than 256 KiB.";
     TooOften = 429 "temporarily_unavailable", "The caller was refused too often; see `Retry-After`.";
     ServerError = 500 "server_error", "A defect of ours.";

@@ -60,13 +60,14 @@ where
         body,
         is_awaited: Arc::clone(&is_awaited),
     };
+    let path = request.uri().path().to_owned();
     let request = request.map(|body| Body::new(watched(body)));
     match timeout(limit, routes.call(request)).await {
         Ok(Ok(answer)) => answer,
         Err(_) if is_awaited.load(Ordering::Relaxed) => {
-            kavachos_http::overdue(engine.id(), Overdue::Request)
+            kavachos_http::overdue(engine.id(), &path, Overdue::Request)
         }
-        Err(_) => kavachos_http::overdue(engine.id(), Overdue::Answer),
+        Err(_) => kavachos_http::overdue(engine.id(), &path, Overdue::Answer),
     }
 }
 

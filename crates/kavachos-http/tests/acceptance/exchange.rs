@@ -455,7 +455,7 @@ async fn a_proof_binds_the_token_to_its_key_and_a_wrong_or_used_one_is_told_as_s
     let leaf = opened(&app, reply.text_at("/access_token")).await;
     assert_eq!(leaf.bound_to, Some(key.thumbprint()));
     refused(&call.post_form(TOKEN, &ask.0).await, "invalid_dpop_proof");
-    for wrong in ["a.b.c", "", &reply.text_at("/access_token").to_owned()] {
+    for wrong in ["a.b.c", "", reply.text_at("/access_token")] {
         let call = app.anonymous().header("dpop", wrong);
         refused(&call.post_form(TOKEN, &ask.0).await, "invalid_dpop_proof");
     }

@@ -1,5 +1,7 @@
 //! Roots: asked for at `/oauth/token`, and exchanged there with a proof of their key, for what is narrower than they are.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use kavachos_core::revocation::LiveSet;
 use kavachos_core::token::{Code, Presented, ProofRequest, Root, Scheme, Verification};
 use kavachos_core::tool_server;
@@ -37,7 +39,8 @@ fn offline() -> Value {
 
 /// A request with a proof by the key of this seed, made anew for each.
 async fn prove(app: &TestApp, seed: u8, ask: &Ask<'_>) -> Reply {
-    let id = format!("{:?}", std::time::Instant::now());
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let id = MADE.fetch_add(1, Ordering::Relaxed).to_string();
     let (text, _) = proof(app, seed, &id);
     let call = app.anonymous().header("dpop", &text);
     call.post_form(TOKEN, &ask.0).await

@@ -63,6 +63,7 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("forwardAuthByPost", 401, "unauthenticated", BY_GET),
     ("forwardAuthByPost", 403, "forbidden", BY_GET),
     ("forwardAuthByPost", 429, "-", BY_GET),
+    ("exchangeToken", 408, "invalid_request", SLOW),
     ("exchangeToken", 429, "temporarily_unavailable", COUNTED),
     ("exchangeToken", 500, "server_error", DEFECT),
     ("exchangeToken", 503, "temporarily_unavailable", QUEUE),
@@ -77,6 +78,7 @@ const NO_MASTER_KEY: &str =
 const PLAIN: &str =
     "a plain message, which tells no code; the codes of `ELSEWHERE` for all that is JSON";
 const BY_GET: &str = "the very same handler, asked with `GET`";
+const SLOW: &str = "needs two minutes, or another clock: `overdue` of the server";
 const COUNTED: &str =
     "no refusal is counted there yet; the code is `refusal` of the crate of OAuth";
 const DEFECT: &str = "a defect of ours; how it is told is tested in the crate of OAuth";
