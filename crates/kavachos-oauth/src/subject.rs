@@ -56,17 +56,14 @@ pub(crate) async fn actor(
     (subject, client): (&Subject, Option<Credential>),
 ) -> Result<Actor, Refusal> {
     match subject {
+        Subject::IdToken(token) => presented(engine, call, (token, client)).await,
+        _ if matches!(call.client, Client::Authenticating(_)) => Err(Refusal::new(
+            Code::InvalidClient,
+            "no client authenticates here: whoever calls is known by `subject_token`; leave the header `Authorization` out",
+        )),
         Subject::Session(secret) | Subject::AgentKey(secret) => {
-            if matches!(call.client, Client::Authenticating(_)) {
-                return Err(Refusal::new(
-                    Code::InvalidClient,
-                    "no client authenticates here: whoever calls is known by `subject_token`; leave the header \
-                     `Authorization` out",
-                ));
-            }
             with_credential(engine, call, secret).await
         }
-        Subject::IdToken(token) => presented(engine, call, (token, client)).await,
         Subject::Root(text) => {
             let caller = engine.root_holder(text, call.proof.as_ref()).await;
             Ok(call.actor(known(engine, call, caller)?))

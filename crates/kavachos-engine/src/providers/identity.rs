@@ -118,7 +118,13 @@ impl Refusal {
             provider: provider.map(|provider| provider.name.clone()),
             subject: None,
             code: failure.code.as_str(),
-            error: Invalid::at("subject_token", failure.to_string()).into(),
+            error: match failure.code {
+                // It is none of identity, or cannot be read as one.
+                Code::Malformed | Code::WrongType | Code::AlgNotAllowed => {
+                    Invalid::at("subject_token", failure.to_string()).into()
+                }
+                _ => Error::Forbidden(failure.to_string()),
+            },
         }
     }
 
@@ -155,8 +161,8 @@ impl Engine {
     /// The human whom a provider's token names, as one who may ask for a token: found, or created on first mention.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a token that is not believed, [`Error::Forbidden`] for a presenter who may not present it,
-    /// a token that was used before, and a human who is banned or deleted; each on record. [`Error::ProviderUnavailable`]
+    /// [`Error::Invalid`] for what is no token of identity, [`Error::Forbidden`] for one that is not believed or was used
+    /// before, a presenter who may not present it, and a human who is banned or deleted; each on record. [`Error::ProviderUnavailable`]
     /// when the provider's keys are not known.
     pub async fn identified(&self, shown: Presentation<'_>) -> Result<Actor> {
         let (provider, token) = match self.believed(&shown).await? {

@@ -63,16 +63,16 @@ impl Engine {
             expires_at: leaf.life.expires_at,
             bound_to: leaf.bound_to,
         };
-        let mut batch = self.token_batch(actor, ask, held.batch, entry);
+        let mut batch = self.token_batch((actor, ask), held.batch, entry);
         batch.reads.push(target.mark);
         Ok(Plan::commit(batch, minted))
     }
 
-    /// What is committed with a token: its record, and that its proof and a provider's token are used up.
+    /// What is committed with a token: its record, and that its proof is used up, and the provider's token that it comes
+    /// of.
     pub(super) fn token_batch(
         &self,
-        actor: &Actor,
-        ask: &TokenAsk,
+        (actor, ask): (&Actor, &TokenAsk),
         mut batch: Batch,
         entry: Entry,
     ) -> Batch {
@@ -199,13 +199,14 @@ impl Engine {
             mut details,
             given,
         } = told;
-        if let (Some(members), Caller::Provided(provided)) =
-            (details.as_object_mut(), &actor.caller)
-        {
-            members.extend(provided.details());
-        }
-        if let (Some(members), Some(holder)) = (details.as_object_mut(), &held.root) {
-            members.insert("root".to_owned(), holder.root.life.id.to_string().into());
+        if let Some(members) = details.as_object_mut() {
+            if let Caller::Provided(provided) = &actor.caller {
+                members.extend(provided.details());
+            }
+            let root = held.root.as_ref();
+            members.extend(
+                root.map(|holder| ("root".to_owned(), holder.root.life.id.to_string().into())),
+            );
         }
         let held_set = path.leaf().map(|grant| grant.permissions.clone());
         let origin = actor.origin();

@@ -110,8 +110,10 @@ impl Engine {
         let proof = ask.proof.as_ref();
         let proof = proof.ok_or(Error::ProofMissing("a root is bound to a key"))?;
         self.refuse_used(Some(proof)).await?;
+        self.refuse_used_token(actor).await?;
         self.require_shown_key(ask).await?;
         let reached = self.servers_of_root(ask, further).await?;
+        actor.covers(&reached.asked)?;
         let mut held = match (&actor.caller, ask.agent) {
             (Caller::Operator(_) | Caller::ToolServer(_), _) => {
                 return Err(Error::Forbidden(
@@ -191,7 +193,7 @@ impl Engine {
             given: &root.authority.permissions,
         };
         let entry = self.record_of_making(actor, (ask, &held), told)?;
-        let mut batch = self.token_batch(actor, ask, held.batch, entry);
+        let mut batch = self.token_batch((actor, ask), held.batch, entry);
         batch
             .reads
             .extend(reached.servers.iter().map(|server| server.mark));

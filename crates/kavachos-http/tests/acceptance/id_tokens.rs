@@ -14,7 +14,7 @@ use kavachos_test::{KeysAnswer, ProviderSigner, Reply, START, Setup, TestApp, Te
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::exchange::{AGENT_KEY, GRANT, SESSION, TOKEN};
+use crate::exchange::{AGENT_KEY, GRANT, SESSION, TOKEN, proof};
 use crate::tokens::{TOOLS, judged, now, opened, register};
 
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
@@ -126,6 +126,18 @@ fn refused(reply: &Reply, status: u16, code: &str, word: &str) {
     assert!(description.contains(word), "{word}: {description}");
 }
 
+/// Refused for what is wrong with the token: as no token at all, or as one that is not believed.
+#[track_caller]
+fn disbelieved(reply: &Reply, code: &str) {
+    let is_none = ["malformed", "wrong_type", "alg_not_allowed"].contains(&code);
+    let error = if is_none {
+        "invalid_request"
+    } else {
+        "invalid_grant"
+    };
+    refused(reply, 400, error, code);
+}
+
 /// The last record of a token that was or was not given.
 async fn last_record(app: &TestApp) -> Value {
     app.audit("kind=token.issued").await.remove(0)
@@ -225,7 +237,11 @@ async fn a_human_of_each_provider_gets_a_token_and_is_created_on_first_mention()
         let record = last_record(&app).await;
         assert_eq!(record["details"]["provider"], name);
         assert_eq!(record["details"]["presenter"], client);
-        assert_eq!(record["actor"], record["subject"]);
+        assert!(
+            record["actor"].as_str().unwrap().starts_with("person_"),
+            "{record}"
+        );
+        assert_eq!(record["subject"], leaf.authority.subject.as_str());
         let born = app.audit("kind=user.created").await.remove(0);
         assert_eq!(born["details"]["provider"], name);
         assert_eq!(provider.fetches(), 1);
@@ -306,7 +322,7 @@ async fn a_claim_counts_as_the_configuration_says() {
             }
             let reply = world.exchange(&world.signed(&claims)).await;
             if std::ptr::eq(world, &strict) {
-                refused(&reply, 400, "invalid_request", code);
+                disbelieved(&reply, code);
                 let record = last_record(&world.app).await;
                 assert_eq!(
                     (&record["outcome"], &record["code"]),
@@ -351,12 +367,7 @@ async fn a_token_that_is_wrong_whatever_is_configured_is_refused() {
             "wrong_type",
         ),
     ] {
-        refused(
-            &world.exchange(&world.signed(&claims)).await,
-            400,
-            "invalid_request",
-            code,
-        );
+        disbelieved(&world.exchange(&world.signed(&claims)).await, code);
     }
     let signer = ProviderSigner::Rsa;
     for (header, code) in [
@@ -377,26 +388,14 @@ async fn a_token_that_is_wrong_whatever_is_configured_is_refused() {
         ),
     ] {
         let token = signer.token(&header, &claims());
-        refused(&world.exchange(&token).await, 400, "invalid_request", code);
+        disbelieved(&world.exchange(&token).await, code);
     }
     let strange = ProviderSigner::StrangeRsa.token(&header(signer), &claims());
-    refused(
-        &world.exchange(&strange).await,
-        400,
-        "invalid_request",
-        "bad_signature",
-    );
+    disbelieved(&world.exchange(&strange).await, "bad_signature");
     // Our own tokens are no provider's, and neither is a session of Auth.js, which is encrypted.
-    refused(
-        &world.exchange("a.b.c").await,
-        400,
-        "invalid_request",
-        "malformed",
-    );
-    refused(
+    disbelieved(&world.exchange("a.b.c").await, "malformed");
+    disbelieved(
         &world.exchange("eyJhbGciOiJkaXIifQ..AA.AA.AA").await,
-        400,
-        "invalid_request",
         "malformed",
     );
     // The twin.
@@ -427,12 +426,7 @@ async fn a_public_key_is_no_secret_and_no_signature_is_none() {
                 "{message}.{}",
                 URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
             );
-            refused(
-                &world.exchange(&token).await,
-                400,
-                "invalid_request",
-                "alg_not_allowed",
-            );
+            disbelieved(&world.exchange(&token).await, "alg_not_allowed");
         }
     }
     for alg in [
@@ -474,12 +468,7 @@ async fn a_provider_says_nothing_of_anothers_humans() {
     let now = seconds(&app);
     let of = |provider: &TestProvider| json!({ "iss": provider.issuer(), "sub": "user_1", "aud": "app", "iat": now, "exp": now + 60 });
     let crossed = strange.token(&header(strange), &of(&one));
-    refused(
-        &exchange(&app, &crossed).await,
-        400,
-        "invalid_request",
-        "bad_signature",
-    );
+    disbelieved(&exchange(&app, &crossed).await, "bad_signature");
     // The client of one presents no token of the other.
     let right = strange.token(&header(strange), &of(&two));
     refused(
@@ -700,6 +689,18 @@ async fn only_a_registered_client_or_a_key_with_the_scope_presents_a_token() {
         .await
         .expect(200);
     // A key that is revoked presents nothing more, and a client stands beside no other subject.
+    app.operator()
+        .delete(&key_path(app, &key).await)
+        .await
+        .expect(200);
+    let reply = app
+        .call(&key)
+        .post_form(
+            TOKEN,
+            &asked(&world.signed(&with(world.claims(), "jti", json!("3")))),
+        )
+        .await;
+    refused(&reply, 401, "invalid_client", "");
     let other = basic("clerk-web", own);
     let ask = [
         ("grant_type", GRANT),
@@ -714,6 +715,16 @@ async fn only_a_registered_client_or_a_key_with_the_scope_presents_a_token() {
         .post_form(TOKEN, &ask)
         .await;
     refused(&reply, 401, "invalid_client", "");
+}
+
+/// The path of the key that is shown as this one begins.
+async fn key_path(app: &TestApp, key: &str) -> String {
+    let keys = app.operator().get("/api/v1/keys").await.expect(200);
+    let mut rows = keys.rows().iter();
+    let row = rows
+        .find(|row| key.starts_with(row["shown"].as_str().unwrap()))
+        .unwrap();
+    format!("/api/v1/keys/{}", row["id"].as_str().unwrap())
 }
 
 #[tokio::test]
@@ -847,6 +858,52 @@ async fn the_humans_own_agent_may_be_the_one_that_shows_the_token() {
     }
 }
 
+/// A root of a provider's human is as narrow as a token would be, and uses the provider's token up.
+#[tokio::test]
+async fn a_root_of_such_a_human_keeps_to_the_ceilings_and_uses_the_token_up() {
+    let world = world().await;
+    let app = &world.app;
+    let first = world.exchange(&world.token()).await.expect(200);
+    let user = opened(app, first.text_at("/access_token"))
+        .await
+        .authority
+        .subject
+        .to_string();
+    let offline = json!({ "offline": true });
+    let agent = app
+        .agent_with(&user, may(&["*"], "tools:call:search"), offline)
+        .await;
+    let token = world.signed(&with(world.claims(), "jti", json!("root")));
+    for (id, scope, expected) in [
+        ("1", "tools:call:delete", "ceiling"),
+        ("2", "tools:call:search", ""),
+        ("3", "tools:call:search", "used before"),
+    ] {
+        let mut ask = asked(&token);
+        ask.retain(|(name, _)| *name != "scope");
+        ask.extend([
+            ("scope", scope),
+            ("actor_token", agent.key.as_str()),
+            ("actor_token_type", AGENT_KEY),
+            (
+                "requested_token_type",
+                "urn:kavachos:params:oauth:token-type:root",
+            ),
+        ]);
+        let (proof, _) = proof(app, 9, id);
+        let call = app
+            .anonymous()
+            .header("authorization", &basic("clerk-web", &secret()));
+        let reply = call.header("dpop", &proof).post_form(TOKEN, &ask).await;
+        if expected.is_empty() {
+            let seconds = reply.expect(200).at("/expires_in").as_u64().unwrap();
+            assert!(seconds <= 120, "{seconds}");
+        } else {
+            refused(&reply, 400, "invalid_grant", expected);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_hour_without_word_from_a_provider_ends_belief_in_it() {
     let world = world().await;
@@ -887,29 +944,23 @@ async fn a_new_key_is_found_and_one_that_is_gone_is_dropped() {
         .provider
         .answers(KeysAnswer::Keys(vec![ProviderSigner::Rsa.jwk()]));
     world.exchange(&by(ProviderSigner::Rsa)).await.expect(200);
-    refused(
+    disbelieved(
         &world.exchange(&by(ProviderSigner::P256)).await,
-        400,
-        "invalid_request",
         "unknown_key",
     );
     world
         .provider
         .answers(KeysAnswer::Keys(vec![ProviderSigner::P256.jwk()]));
     // Not before half a minute is over.
-    refused(
+    disbelieved(
         &world.exchange(&by(ProviderSigner::P256)).await,
-        400,
-        "invalid_request",
         "unknown_key",
     );
     assert_eq!(world.provider.fetches(), 1);
     world.app.advance(30);
     world.exchange(&by(ProviderSigner::P256)).await.expect(200);
-    refused(
+    disbelieved(
         &world.exchange(&by(ProviderSigner::Rsa)).await,
-        400,
-        "invalid_request",
         "unknown_key",
     );
     assert_eq!(world.provider.fetches(), 2);
