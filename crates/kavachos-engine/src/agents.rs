@@ -16,11 +16,12 @@ use kavachos_core::principal::{Agent as Compiled, Liveness, MAX_OWNERS, Owner, S
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::PublicKey;
 use kavachos_store::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
 use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Batch, handle};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
@@ -31,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::grants::{Ask, Planned, refuse_uses};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
+use crate::proof_keys;
 use crate::text;
 use crate::users::{External, NewUser, to_text};
 
@@ -99,6 +101,8 @@ pub struct NewAgent {
     pub key_ttl: Option<Duration>,
     /// A JSON object of your own.
     pub metadata: Option<Value>,
+    /// The key that it will prove with every token.
+    pub proof_key: Option<PublicKey>,
 }
 
 /// An agent, as others see it.
@@ -145,6 +149,12 @@ pub struct Agent {
         schemars(with = "Option<serde_json::Map<String, Value>>")
     )]
     pub metadata: Option<Value>,
+    /// The key that is proved with its tokens, as a JSON Web Key with its thumbprint as `kid`.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<serde_json::Map<String, Value>>")
+    )]
+    pub proof_key: Option<Value>,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -211,15 +221,22 @@ impl Engine {
             }
         };
         self.within_quota(&planned.terms).await?;
-        let row = self.new_agent_row(new, user.id, &planned);
+        let mut row = self.new_agent_row(new, user.id, &planned);
         let mut key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
         if let Caller::Agent(own) = &actor.caller {
             // A sub-agent with all of an agent's authority would else be the renewal that its own key may not do.
             key.expires_at = key.expires_at.min(own.expires_at);
         }
+        // Taken apart: what is in the batch already says whether the human is new.
+        let mut claim = Batch::default();
+        if let Some(key) = &new.proof_key {
+            row.proof_key = Some(self.claim_proof_key(key, id, &mut claim).await?);
+        }
         self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
+        batch.reads.append(&mut claim.reads);
+        batch.writes.append(&mut claim.writes);
         self.claim_once(actor, &mut batch, id.to_string());
-        let mut view = self.view(row, &planned.terms);
+        let mut view = self.view(row, &planned.terms)?;
         view.key_expires_at = Some(key.expires_at);
         Ok(Plan::commit(batch, Issued::new(view, secret.clone())))
     }
@@ -287,6 +304,7 @@ impl Engine {
             kills: 0,
             version: 0,
             created_at: self.now(),
+            proof_key: None,
         }
     }
 
@@ -360,9 +378,13 @@ impl Engine {
         terms: Option<&Terms>,
     ) -> Result<Entry> {
         let origin = actor.origin();
-        let details = terms
+        let mut details = terms
             .map(|terms| crate::grants::details(row.root_grant, terms))
             .transpose()?;
+        if let Some(key) = &row.proof_key {
+            let members = details.get_or_insert_with(|| json!({}));
+            members["proofKey"] = proof_keys::compiled(key)?.print.to_string().into();
+        }
         let metadata: Option<Value> = row
             .metadata
             .as_deref()
@@ -467,7 +489,7 @@ impl Engine {
             let grant = grants
                 .get(&row.root_grant)
                 .ok_or(Error::NotFound("grant"))?;
-            Ok(self.view(row, &compile::grant(grant)?.terms()))
+            self.view(row, &compile::grant(grant)?.terms())
         })
     }
 
@@ -475,7 +497,7 @@ impl Engine {
         let grant = self.grant_row(row.root_grant).await?;
         let keys = self.store().list(agent::active_keys(row.id)).await?;
         let kills = row.kills;
-        let mut view = self.view(row, &compile::grant(&grant)?.terms());
+        let mut view = self.view(row, &compile::grant(&grant)?.terms())?;
         let live = keys.first().filter(|key| {
             view.status == "active" && key.agent_kills == kills && key.expires_at > self.now()
         });
@@ -483,8 +505,8 @@ impl Engine {
         Ok(view)
     }
 
-    fn view(&self, row: AgentRow, terms: &Terms) -> Agent {
-        Agent {
+    fn view(&self, row: AgentRow, terms: &Terms) -> Result<Agent> {
+        Ok(Agent {
             id: row.id,
             owner_id: row.owner,
             user_id: row.root,
@@ -506,8 +528,9 @@ impl Engine {
                 .metadata
                 .as_deref()
                 .and_then(|text| serde_json::from_str(text).ok()),
+            proof_key: row.proof_key.as_ref().map(proof_keys::shown).transpose()?,
             created_at: row.created_at,
-        }
+        })
     }
 
     /// Refuses callers whose credential is known but dead: everything but a decision needs a live one. The refusal is

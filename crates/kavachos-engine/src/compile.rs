@@ -7,7 +7,7 @@ use kavachos_core::grant::{Grant, TokenUses};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent, User};
-use kavachos_core::tool_server::{RegisteredScopes, TokenPolicy};
+use kavachos_core::tool_server::{Audience, RegisteredScopes, TokenPolicy};
 use kavachos_store::agent::{AgentKeyRow, AgentRow};
 use kavachos_store::grant::GrantRow;
 use kavachos_store::operator_key::OperatorKeyRow;
@@ -132,14 +132,19 @@ pub(crate) fn operator_key(row: &OperatorKeyRow) -> Result<OperatorKey> {
     })
 }
 
+/// The audience of a tool server, as it is stored.
+pub(crate) fn audience(text: &str) -> Result<Audience> {
+    let audience = text.parse();
+    audience.map_err(|error: Invalid| Error::Internal(error.to_string()))
+}
+
 pub(crate) fn tool_server_key(row: &ToolServerRow) -> Result<ToolServerKey> {
     let scopes: RegisteredScopes = stored("scopes", &row.scopes)?;
     let policy: TokenPolicy = stored("policy", &row.policy)?;
-    let audience = row.audience.parse();
     Ok(ToolServerKey {
         id: row.id,
         hash: row.hash,
-        audience: audience.map_err(|error: Invalid| Error::Internal(error.to_string()))?,
+        audience: audience(&row.audience)?,
         covered: scopes.covered().clone(),
         lease_seconds: policy.lease_seconds,
         token_algorithm: policy.token_algorithm,

@@ -30,6 +30,11 @@ pub enum Error {
     /// The proof of a key was used before.
     #[error("the proof in the header `DPoP` was used before: make one for each request")]
     ProofUsed,
+    /// The proof is by another key than it must be.
+    #[error(
+        "the proof in the header `DPoP` is by another key than the one that is registered for the agent"
+    )]
+    ProofOfOther,
     /// The thing is not in a state in which this can be done.
     #[error("{0}")]
     WrongState(String),
@@ -98,7 +103,7 @@ impl Error {
         match self {
             Self::Invalid(_) => "malformed_request",
             Self::Unauthenticated(_) => "unauthenticated",
-            Self::Forbidden(_) | Self::ProofUsed => "forbidden",
+            Self::Forbidden(_) | Self::ProofUsed | Self::ProofOfOther => "forbidden",
             Self::NotNarrower(_) => "not_narrower",
             Self::NotFound(_) => "not_found",
             Self::WrongState(_) | Self::ProofMissing(_) => "conflict",
@@ -126,6 +131,7 @@ impl Error {
                 | Self::WrongState(_)
                 | Self::ProofMissing(_)
                 | Self::ProofUsed
+                | Self::ProofOfOther
                 | Self::LimitExceeded { .. }
                 | Self::DepthExceeded(_)
         )

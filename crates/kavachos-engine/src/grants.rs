@@ -17,6 +17,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Liveness, Owner, Status, User, liveness};
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
+use kavachos_core::tool_server::Audience;
 use kavachos_store::grant::{self, GrantFilter, GrantRow, Quota};
 use kavachos_store::{Batch, Write, handle};
 use serde::Serialize;
@@ -131,6 +132,8 @@ pub(crate) struct Planned {
     pub(crate) reason: Option<String>,
     pub(crate) reads: Vec<Mark>,
     pub(crate) above: Above,
+    /// The tool server for whose token alone it is written.
+    pub(crate) audience: Option<Audience>,
 }
 
 /// Everything above a grant, from the human down, for its records.
@@ -214,6 +217,19 @@ impl Engine {
                 .await?;
             return Ok(Plan::Done(Issued::replay(self.delegation_view(row)?)));
         }
+        let (planned, receiver) = self.planned_delegation(actor, new).await?;
+        let mut batch = self.delegation_batch(actor, (&planned, &receiver)).await?;
+        self.claim_once(actor, &mut batch, planned.id.to_string());
+        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
+        Ok(Plan::commit(batch, Issued::without_token(view)))
+    }
+
+    /// A delegation that its caller may write, and what is known of its receiver.
+    pub(crate) async fn planned_delegation(
+        &self,
+        actor: &Actor,
+        new: &NewDelegation,
+    ) -> Result<(Planned, Facts)> {
         actor.covers(&new.permissions)?;
         refuse_uses(actor, &new.uses)?;
         let receiver = self.facts(new.to).await?;
@@ -227,24 +243,27 @@ impl Engine {
         };
         planned.above.add_owners(&receiver);
         self.within_quota(&planned.terms).await?;
+        Ok((planned, receiver))
+    }
+
+    pub(crate) async fn delegation_batch(
+        &self,
+        actor: &Actor,
+        (planned, receiver): (&Planned, &Facts),
+    ) -> Result<Batch> {
         let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
         let mut batch = Batch {
             reads: actor.reads(),
-            writes: self.grant_writes(&planned)?,
-            entries: vec![self.grant_record(actor, "delegation.created", &planned, pseudonym)?],
-            effects: vec![Changed::Agent(new.to).into()],
+            writes: self.grant_writes(planned)?,
+            entries: vec![self.grant_record(actor, "delegation.created", planned, pseudonym)?],
+            effects: vec![Changed::Agent(planned.terms.to).into()],
             ..Batch::default()
         };
         batch.reads.extend(planned.reads.iter().copied());
-        batch.reads.extend(
-            receiver
-                .agent
-                .iter()
-                .flat_map(|to| relied_on(to, &receiver)),
-        );
-        self.claim_once(actor, &mut batch, planned.id.to_string());
-        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
-        Ok(Plan::commit(batch, Issued::without_token(view)))
+        batch
+            .reads
+            .extend(receiver.agent.iter().flat_map(|to| relied_on(to, receiver)));
+        Ok(batch)
     }
 
     /// What a new delegation asks for; its receiver must be live.
@@ -355,6 +374,7 @@ impl Engine {
             reason: ask.reason.clone(),
             reads,
             above,
+            audience: None,
         }
     }
 
@@ -415,7 +435,10 @@ impl Engine {
         subject: Pseudonym,
     ) -> Result<Entry> {
         let origin = actor.origin();
-        let details = details(grant.id, &grant.terms)?;
+        let mut details = details(grant.id, &grant.terms)?;
+        if let (Some(members), Some(audience)) = (details.as_object_mut(), &grant.audience) {
+            members.insert("audience".to_owned(), audience.as_str().into());
+        }
         let mut path = grant.above.grants.clone();
         path.push(grant.id);
         let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
@@ -561,6 +584,7 @@ impl Engine {
             reason: row.reason.clone(),
             reads: Vec::new(),
             above: self.above(&row).await?,
+            audience: None,
         };
         let batch = Batch {
             reads: actor.reads(),

@@ -13,7 +13,8 @@ use kavachos_core::principal::{Liveness, Owner, Status};
 use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
-use kavachos_store::agent::{self, AgentRow};
+use kavachos_core::token::PublicKey;
+use kavachos_store::agent::{self, AgentRow, ProofKeyRow};
 use kavachos_store::grant::{self, GrantRow};
 use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, handle};
@@ -49,6 +50,8 @@ pub struct AgentChange {
     pub expires_at: Option<Option<Timestamp>>,
     /// The caller's own object.
     pub metadata: Option<Option<Value>>,
+    /// The key that is proved with the agent's tokens. Those made before a change are dead.
+    pub proof_key: Option<Option<PublicKey>>,
 }
 
 /// What to change of what tokens may be used for; `None` leaves it.
@@ -168,6 +171,11 @@ impl Engine {
                 batch.kills.push(raised(row.mark));
             }
         }
+        if let Some(key) = &change.proof_key {
+            next.proof_key = self
+                .change_proof_key(&row, key.as_ref(), &mut batch)
+                .await?;
+        }
         batch.writes.push(agent::update(next.clone()));
         let terms = if change.touches_grant() {
             Some(
@@ -184,6 +192,30 @@ impl Engine {
             terms.as_ref(),
         )?);
         Ok(Plan::commit(batch, ()))
+    }
+
+    /// Another key, the first one or none: what was made before is bound to what the agent no longer proves.
+    async fn change_proof_key(
+        &self,
+        row: &AgentRow,
+        key: Option<&PublicKey>,
+        batch: &mut Batch,
+    ) -> Result<Option<ProofKeyRow>> {
+        let next = match key {
+            Some(key) => Some(self.claim_proof_key(key, row.id, batch).await?),
+            None => None,
+        };
+        if next == row.proof_key {
+            return Ok(next);
+        }
+        let ended = raised(row.mark);
+        if !batch.kills.contains(&ended) {
+            batch.kills.push(ended);
+        }
+        batch
+            .kills
+            .extend(row.proof_key.iter().map(|old| raised(old.mark)));
+        Ok(next)
     }
 
     /// Plans the agent's root grant anew under the same id, by the rules of a new grant.

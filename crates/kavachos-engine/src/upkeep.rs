@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, agent, approval, counter, id_token, idempotency, proof, session, session_handle, webhook,
+    Batch, agent, approval, counter, id_token, idempotency, promise, proof, session,
+    session_handle, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -17,6 +18,8 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 const SUMMARIES_PER_ROUND: u32 = 360;
 /// How long a used proof of possession is remembered: longer than one may be used, whatever its clock.
 const PROOFS_KNOWN: Duration = Duration::from_secs(10 * 60);
+/// How long a promise of a token can be looked at after it is over.
+const PROMISES_KNOWN: Duration = Duration::from_secs(60 * 60);
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
@@ -106,6 +109,7 @@ impl Engine {
                 proof::forget(now.minus(PROOFS_KNOWN)),
                 // The clock may have been ahead, and then a token that has ended is one again.
                 id_token::forget(now.minus(PROOFS_KNOWN)),
+                promise::forget(now.minus(PROMISES_KNOWN)),
             ],
             ..Batch::default()
         };

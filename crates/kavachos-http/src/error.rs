@@ -301,7 +301,9 @@ fn status(error: &Error) -> StatusCode {
     match error {
         Error::Invalid(_) => StatusCode::BAD_REQUEST,
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-        Error::Forbidden(_) | Error::NotNarrower(_) | Error::ProofUsed => StatusCode::FORBIDDEN,
+        Error::Forbidden(_) | Error::NotNarrower(_) | Error::ProofUsed | Error::ProofOfOther => {
+            StatusCode::FORBIDDEN
+        }
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::WrongState(_) | Error::ProofMissing(_) | Error::IdempotencyMismatch => {
             StatusCode::CONFLICT

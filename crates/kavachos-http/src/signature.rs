@@ -58,6 +58,7 @@ signatures!(A);
 signatures!(A B);
 signatures!(A B C);
 signatures!(A B C D);
+signatures!(A B C D E);
 
 impl<T: Kind> Answers for Result<Answered<T>, Failure> {
     fn tell(description: &mut Description) {

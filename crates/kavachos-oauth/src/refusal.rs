@@ -124,7 +124,7 @@ fn code_of(error: &Error) -> Code {
         Error::Invalid(invalid) if invalid.field() == "scopes" => Code::InvalidScope,
         Error::Invalid(invalid) if invalid.field() == "DPoP" => Code::InvalidDpopProof,
         Error::NotFound("tool server") => Code::InvalidTarget,
-        Error::ProofMissing(_) | Error::ProofUsed => Code::InvalidDpopProof,
+        Error::ProofMissing(_) | Error::ProofUsed | Error::ProofOfOther => Code::InvalidDpopProof,
         Error::Unauthenticated(_) | Error::Forbidden(_) | Error::WrongState(_) => {
             Code::InvalidGrant
         }
@@ -186,6 +186,7 @@ mod tests {
             (Error::NotFound("tool server"), Code::InvalidTarget),
             (Error::NotFound("agent"), Code::InvalidRequest),
             (Error::ProofUsed, Code::InvalidDpopProof),
+            (Error::ProofOfOther, Code::InvalidDpopProof),
             (Error::ProofMissing("no"), Code::InvalidDpopProof),
             (Error::Busy, Code::Unavailable),
             (Error::Internal("secret".to_owned()), Code::ServerError),

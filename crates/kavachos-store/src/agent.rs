@@ -39,11 +39,23 @@ pub struct AgentRow {
     pub version: u64,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The key that it proves.
+    pub proof_key: Option<ProofKeyRow>,
+}
+
+/// The key that an agent proves to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofKeyRow {
+    /// A JSON Web Key.
+    pub jwk: String,
+    /// The handle that is made of its thumbprint, at its current generation.
+    pub mark: Mark,
 }
 
 const COLUMNS: &str = "SELECT a.id, a.owner_user, a.owner_agent, a.root, a.name, a.type, a.status, a.expires_at, \
-    a.metadata, a.root_grant, a.handle, h.generation, a.kills, a.version, a.created_at \
-    FROM agents a JOIN handles h ON h.handle = a.handle";
+    a.metadata, a.root_grant, a.handle, h.generation, a.kills, a.version, a.created_at, \
+    a.proof_key, a.proof_handle, k.generation \
+    FROM agents a JOIN handles h ON h.handle = a.handle LEFT JOIN handles k ON k.handle = a.proof_handle";
 
 type Cells = (
     AgentId,
@@ -61,6 +73,9 @@ type Cells = (
     u64,
     u64,
     Timestamp,
+    Option<String>,
+    Option<Handle>,
+    Option<u64>,
 );
 
 impl FromRow for AgentRow {
@@ -81,6 +96,9 @@ impl FromRow for AgentRow {
             kills,
             version,
             created_at,
+            jwk,
+            proof_handle,
+            proof_generation,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -99,7 +117,25 @@ impl FromRow for AgentRow {
             kills,
             version,
             created_at,
+            proof_key: proof_key(jwk, proof_handle.zip(proof_generation))?,
         })
+    }
+}
+
+fn proof_key(
+    jwk: Option<String>,
+    mark: Option<(Handle, u64)>,
+) -> Result<Option<ProofKeyRow>, Malformed> {
+    match (jwk, mark) {
+        (None, None) => Ok(None),
+        (Some(jwk), Some((handle, generation))) => Ok(Some(ProofKeyRow {
+            jwk,
+            mark: Mark { handle, generation },
+        })),
+        _ => Err(Malformed {
+            column: 16,
+            expected: "a key with its handle",
+        }),
     }
 }
 
@@ -123,10 +159,12 @@ pub(crate) fn owner_columns(owner: Owner) -> (Option<UserId>, Option<AgentId>) {
 /// Stores a new agent. The handle is stored apart, with [`crate::handle::born`].
 pub fn insert(agent: AgentRow) -> Write {
     let (owner_user, owner_agent) = owner_columns(agent.owner);
+    let (jwk, proof_handle) = proof_columns(agent.proof_key);
     Write::exactly(
         1,
         "INSERT INTO agents (id, owner_user, owner_agent, root, name, type, status, expires_at, metadata, root_grant, \
-         handle, kills, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+         handle, kills, version, created_at, proof_key, proof_handle) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )
     .bind(agent.id)
     .bind(owner_user)
@@ -142,13 +180,22 @@ pub fn insert(agent: AgentRow) -> Write {
     .bind(agent.kills)
     .bind(agent.version)
     .bind(agent.created_at)
+    .bind(jwk)
+    .bind(proof_handle)
+}
+
+/// The two columns of a proof key.
+fn proof_columns(key: Option<ProofKeyRow>) -> (Option<String>, Option<Handle>) {
+    key.map(|key| (key.jwk, key.mark.handle)).unzip()
 }
 
 /// Replaces what may change of an agent that is still as `agent.version` says.
 pub fn update(agent: AgentRow) -> Write {
+    let (jwk, proof_handle) = proof_columns(agent.proof_key);
     Write::exactly(
         1,
-        "UPDATE agents SET name = ?3, status = ?4, expires_at = ?5, metadata = ?6, kills = ?7, version = version + 1 \
+        "UPDATE agents SET name = ?3, status = ?4, expires_at = ?5, metadata = ?6, kills = ?7, proof_key = ?8, proof_handle = ?9, \
+         version = version + 1 \
          WHERE id = ?1 AND version = ?2",
     )
     .bind(agent.id)
@@ -158,6 +205,8 @@ pub fn update(agent: AgentRow) -> Write {
     .bind(agent.expires_at)
     .bind(agent.metadata)
     .bind(agent.kills)
+    .bind(jwk)
+    .bind(proof_handle)
 }
 
 /// Takes a revoked agent, and all below it that nobody took off before, off its human's count.
@@ -185,6 +234,16 @@ pub fn by_id(id: AgentId) -> Select<AgentRow> {
     Query::new(1, format!("{COLUMNS} WHERE a.id = ?1"))
         .bind(id)
         .of()
+}
+
+/// The agent whose proof key has this handle, unless it was revoked.
+pub fn by_proof_key(handle: Handle) -> Select<AgentRow> {
+    Query::new(
+        1,
+        format!("{COLUMNS} WHERE a.proof_handle = ?1 AND a.status <> 'revoked'"),
+    )
+    .bind(handle)
+    .of()
 }
 
 /// The oldest active agent with this name that its owner has for tokens alone: it has no key.

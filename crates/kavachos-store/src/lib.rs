@@ -35,6 +35,7 @@ pub mod migration;
 pub mod operator_key;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod promise;
 pub mod proof;
 pub mod revocation;
 pub mod session;

@@ -201,6 +201,14 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         owner: CORE,
+        number: 12,
+        name: "promised tokens",
+        sql: include_str!("../migrations/0012_promised_tokens.sql"),
+        // An older binary would make tokens without a proof for agents that have a key to prove.
+        min_binary: 12,
+    },
+    Migration {
+        owner: CORE,
         number: 13,
         name: "begun kills",
         sql: include_str!("../migrations/0013_begun_kills.sql"),

@@ -2,7 +2,7 @@
 //!
 //! Promises: [`TABLES`] names everything that a tenant is made of, in an order in which each row stands after those it
 //! refers to; the order within a table is that of its key, so two databases with the same rows give them in the same
-//! order. What is not in it, a tenant does without: `Idempotency-Key`s of the last day, and the tables of plugins.
+//! order. What is not in it, a tenant does without: `Idempotency-Key`s of the last day, tokens that were promised and not made yet, and the tables of plugins.
 
 mod contradiction;
 
@@ -181,6 +181,8 @@ pub const AGENTS: Table = table(
         number("kills", "kills"),
         number("version", "version"),
         number("createdAt", "created_at"),
+        text("proofKey", "proof_key").or_null(),
+        bytes("proofHandle", "proof_handle").or_null(),
     ],
 );
 

@@ -14,6 +14,7 @@ use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::principal::Owner;
 use kavachos_core::resource::{Resource, ResourcePattern};
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::PublicKey;
 use kavachos_engine::actor::Scopes;
 use kavachos_engine::{self as engine, Agent, AgentKind, External, Life, NewOwner, Result, User};
 use serde_json::{Value, json};
@@ -217,6 +218,7 @@ pub struct NewAgent {
     expires_at: Option<Timestamp>,
     key_ttl: Option<Duration>,
     metadata: Option<Value>,
+    proof_key: Option<PublicKey>,
 }
 
 /// Who can own an agent: a human, another agent, or a human of another identity provider.
@@ -274,6 +276,7 @@ impl NewAgent {
             expires_at: None,
             key_ttl: None,
             metadata: None,
+            proof_key: None,
         }
     }
 
@@ -350,6 +353,12 @@ impl NewAgent {
         self
     }
 
+    /// Proving this key with every token: none is made without.
+    pub fn proof_key(mut self, key: PublicKey) -> Self {
+        self.proof_key = Some(key);
+        self
+    }
+
     /// With a JSON object of your own.
     pub fn metadata(mut self, metadata: Value) -> Self {
         self.metadata = Some(metadata);
@@ -369,6 +378,7 @@ impl NewAgent {
             expires_at: self.expires_at,
             key_ttl: self.key_ttl,
             metadata: self.metadata,
+            proof_key: self.proof_key,
         })
     }
 }

@@ -166,6 +166,7 @@ async fn an_owner_on_first_mention_is_no_way_around_the_ceiling() -> Done {
         expires_at: None,
         key_ttl: None,
         metadata: None,
+        proof_key: None,
     };
     assert!(is_forbidden(&engine.create_agent(&operator, &new).await));
     kavach
@@ -327,6 +328,7 @@ async fn a_sub_agent_is_no_renewal_of_the_agents_own_key() -> Done {
         expires_at: None,
         key_ttl: Some(24 * HOUR),
         metadata: None,
+        proof_key: None,
     };
     let heir = kavach.engine().create_agent(&one_calls, &new).await?;
     assert_eq!(heir.key_expires_at, one.key_expires_at);

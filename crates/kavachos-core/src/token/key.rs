@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::invalid::Invalid;
 use crate::json;
+use crate::revocation::{Handle, HandleKind};
 use crate::tool_server::TokenAlgorithm;
 
 /// How many bytes a signature has, whichever the algorithm.
@@ -75,6 +76,17 @@ impl From<TokenAlgorithm> for Algorithm {
 /// What a key is called: the SHA-256 of its required members (RFC 7638). 43 characters of base64url on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Thumbprint(pub [u8; 32]);
+
+impl Thumbprint {
+    /// By what a proof key is killed: the first 16 bytes of its thumbprint, known to whoever sees a proof of it.
+    pub fn handle(self) -> Handle {
+        let (bytes, _) = self.0.as_chunks::<16>();
+        Handle {
+            kind: HandleKind::Key,
+            bytes: bytes.first().copied().unwrap_or_default(),
+        }
+    }
+}
 
 impl fmt::Display for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Facts;
 use kavachos_core::grant::{Grant, Hop, Merged, Path, TokenUses, choose_parent};
-use kavachos_core::id::{AgentId, UserId};
+use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Agent, Owner, Status};
@@ -17,6 +17,7 @@ use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Batch, handle};
 
 use super::TokenAsk;
+use super::binding::{Binding, Parent};
 use super::target::Target;
 use crate::actor::{Actor, Caller, RootHolder};
 use crate::agents::{AgentKind, live_agent, relied_on};
@@ -25,6 +26,7 @@ use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grants::{Ask, Planned, path_marks, refused};
+use crate::proof_keys::ProofKey;
 
 /// The name of the agents that exist for the tokens of their owner alone; they have no key.
 const DELEGATE: &str = "delegate";
@@ -42,6 +44,14 @@ pub(super) struct Held {
     pub(super) ends: Option<Timestamp>,
     /// The owners of the acting agent that are not on the path.
     pub(super) owners: Vec<AgentId>,
+    /// The key that the acting agent proves.
+    pub(super) proof_key: Option<ProofKey>,
+    /// What it comes from, as far as that binds it.
+    pub(super) parent: Parent,
+    /// Whether it is a bearer token although what it comes from is bound.
+    pub(super) is_exempt: bool,
+    /// The promise that is redeemed.
+    pub(super) promise: Option<GrantId>,
     /// The root that it was exchanged for: nothing is wider.
     pub(super) root: Option<Arc<RootHolder>>,
     /// What must still be so, and what is created.
@@ -71,7 +81,7 @@ impl Engine {
         (ask, asked, purpose): (&TokenAsk, &PermissionSet, Purpose),
     ) -> Result<Held> {
         refuse_counted(asked)?;
-        let mut reads = actor.reads();
+        let mut reads = Vec::new();
         if actor.agent().is_some() {
             reads.extend(self.require_live_key(actor, agent_of(actor, agent)).await?);
         }
@@ -91,7 +101,17 @@ impl Engine {
                 None => holds_too_little(&facts, asked),
             }
         })?;
-        reads.extend(relied_on(live, &facts));
+        let mut held = self.held_on(actor, &facts, path).await?;
+        held.add_shown_key(ask);
+        held.batch.reads.extend(reads);
+        Ok(held)
+    }
+
+    /// What an agent holds by one of its paths, which is live as the agent is.
+    pub(super) async fn held_on(&self, actor: &Actor, facts: &Facts, path: &Path) -> Result<Held> {
+        let live = facts.agent.as_ref().ok_or(Error::NotFound("agent"))?;
+        let mut reads = actor.reads();
+        reads.extend(relied_on(live, facts));
         reads.extend(path_marks(path));
         let mut agents = givers(path);
         agents.push((live.id, live.mark));
@@ -102,14 +122,17 @@ impl Engine {
             ends: ends_of(path, std::iter::once(live).chain(&facts.owners)),
             owners: facts.owners.iter().map(|owner| owner.id).collect(),
             agents,
+            proof_key: self.proof_key_of(live.id).await?,
+            parent: self.parent_of(actor, live.id).await?,
+            is_exempt: false,
+            promise: None,
             root: None,
             batch: Batch {
                 reads,
                 ..Batch::default()
             },
         };
-        held.add_caller(actor, agent);
-        held.add_shown_key(ask);
+        held.add_caller(actor, live.id);
         Ok(held)
     }
 
@@ -162,7 +185,8 @@ impl Engine {
             parent: None,
             reason: Some(ask.reason.clone()),
         };
-        let (planned, above) = self.planned_below(actor, giver, (&user, &grant)).await?;
+        let (mut planned, above) = self.planned_below(actor, giver, (&user, &grant)).await?;
+        planned.audience = Some(ask.audience.clone());
         self.within_quota(&planned.terms).await?;
         let row = found.unwrap_or_else(|| self.delegate_row(giver, root, &planned));
         let mut batch = Batch {
@@ -173,8 +197,17 @@ impl Engine {
         self.add_grant(actor, &mut batch, (&row, &user, &planned), is_new)?;
         let mut held = above.with(&planned, (row.id, row.mark));
         held.batch = batch;
+        held.parent = self.parent_of(actor, id).await?;
         held.add_caller(actor, id);
         Ok(held)
+    }
+
+    /// What a caller that is another agent than the acting one binds its tokens by.
+    async fn parent_of(&self, actor: &Actor, acting: AgentId) -> Result<Parent> {
+        match actor.agent() {
+            Some(caller) if caller != acting => Ok(Parent::of(self.proof_key_of(caller).await?)),
+            _ => Ok(Parent::Free),
+        }
     }
 
     async fn planned_below(
@@ -224,6 +257,7 @@ impl Engine {
             kills: 0,
             version: 0,
             created_at: self.now(),
+            proof_key: None,
         }
     }
 
@@ -299,6 +333,10 @@ impl Above {
             key: None,
             others: owners.iter().map(|owner| owner.mark).collect(),
             owners: owners.iter().map(|owner| owner.id).collect(),
+            proof_key: None,
+            parent: Parent::Free,
+            is_exempt: false,
+            promise: None,
             root: None,
             batch: Batch::default(),
         }
@@ -306,6 +344,21 @@ impl Above {
 }
 
 impl Held {
+    /// Binds what is made of it. A proof key that a token is bound to kills it, as the credential does that came with it.
+    pub(super) fn bind(&mut self, binding: Binding) {
+        self.is_exempt = binding.is_exempt;
+        if let Some(own) = self.proof_key {
+            self.batch.reads.push(own.mark);
+            let shown = self.key.replace(own.mark);
+            self.others.extend(shown.filter(|key| *key != own.mark));
+        } else if let Parent::Proves(key) = self.parent {
+            self.batch.reads.push(key.mark);
+            if binding.key.is_some() {
+                self.others.push(key.mark);
+            }
+        }
+    }
+
     /// The caller's own credential kills the token too, and ends it.
     fn add_caller(&mut self, actor: &Actor, agent: AgentId) {
         let end = match &actor.caller {

@@ -14,6 +14,7 @@ use kavachos_core::tool_server::Party;
 use kavachos_store::Batch;
 use serde_json::{Value, json};
 
+use super::binding;
 use super::holder::Held;
 use super::target::{Target, scope_text};
 use super::{Minted, TokenAsk};
@@ -35,6 +36,8 @@ impl Engine {
         (target, mut held): (Target, Held),
     ) -> Result<Plan<Minted>> {
         self.add_session(actor, &target, &mut held).await?;
+        let binding = binding::of(ask.proof.as_ref(), &target, &held)?;
+        held.bind(binding);
         let merged = held.merged(&target.asked)?;
         let life = self.token_life(self.life_of(ask, &target), &held)?;
         let record = super::record_of(life.id);
@@ -42,7 +45,7 @@ impl Engine {
             issuer: self.settings().issuer.clone(),
             audience: ask.audience.clone(),
             scopes: target.scopes_of(&merged)?,
-            bound_to: ask.proof.as_ref().map(|proof| proof.key),
+            bound_to: binding.key,
             life,
             authority: self.token_authority(ask, (&target, &held), (merged, record))?,
         };
@@ -76,10 +79,7 @@ impl Engine {
         mut batch: Batch,
         entry: Entry,
     ) -> Batch {
-        if let Some(proof) = &ask.proof {
-            let used = kavachos_store::proof::use_once(super::name_of(proof), self.now());
-            batch.writes.insert(0, used);
-        }
+        self.use_proof(ask.proof.as_ref(), &mut batch);
         Self::use_token(actor, &mut batch);
         batch.entries.push(entry);
         batch
@@ -203,10 +203,16 @@ impl Engine {
             if let Caller::Provided(provided) = &actor.caller {
                 members.extend(provided.details());
             }
-            let root = held.root.as_ref();
-            members.extend(
-                root.map(|holder| ("root".to_owned(), holder.root.life.id.to_string().into())),
-            );
+            let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+            if let Some(holder) = &held.root {
+                put("root", holder.root.life.id.to_string().into());
+            }
+            if held.is_exempt {
+                put("bearerAllowed", true.into());
+            }
+            if let Some(promise) = held.promise {
+                put("delegation", promise.to_string().into());
+            }
         }
         let held_set = path.leaf().map(|grant| grant.permissions.clone());
         let origin = actor.origin();

@@ -3,14 +3,19 @@
 //! Promises: a token permits no more than every grant of its chain, is for one registered tool server, lives minutes and
 //! no longer than anything that it comes from, and is recorded before it is handed out, with its reason. The batch that
 //! records it checks every generation that it relied on, so a kill that comes first leaves no token. A token for one
-//! agent is never handed to another: only the agent itself, the agent that owns it, or its human gets it.
+//! agent is never handed to another: only the agent itself, the agent that owns it, or its human gets it; any other agent
+//! has it [promised](Promise).
 
+mod binding;
 mod holder;
 mod mint;
+mod promise;
 mod root;
 mod session;
 mod shown;
 mod target;
+
+pub use promise::{Handed, Promise};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +28,7 @@ use kavachos_core::resource::ResourcePattern;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Proof, Thumbprint};
 use kavachos_core::tool_server::Audience;
+use kavachos_store::Batch;
 
 use crate::act::Act;
 use crate::actor::{Actor, AgentKey, Caller};
@@ -161,6 +167,13 @@ impl Engine {
     }
 
     /// A proof is good once; the batch makes sure of it.
+    fn use_proof(&self, proof: Option<&Proof>, batch: &mut Batch) {
+        if let Some(proof) = proof {
+            let used = kavachos_store::proof::use_once(name_of(proof), self.now());
+            batch.writes.insert(0, used);
+        }
+    }
+
     async fn refuse_used(&self, proof: Option<&Proof>) -> Result<()> {
         let Some(proof) = proof else { return Ok(()) };
         if self

@@ -20,6 +20,7 @@ use kavachos_core::tool_server::Audience;
 use kavachos_store::Batch;
 use serde_json::json;
 
+use super::binding::{self, Parent};
 use super::holder::{Held, Purpose, ends_of, givers, not_offline, refuse_counted};
 use super::mint::{Told, chain, marks};
 use super::shown::is_chain;
@@ -169,8 +170,9 @@ impl Engine {
         &self,
         actor: &Actor,
         (ask, proof): (&TokenAsk, &Proof),
-        (reached, held): (Reached, Held),
+        (reached, mut held): (Reached, Held),
     ) -> Result<Plan<MintedRoot>> {
+        held.bind(binding::of_root(proof, &held)?);
         let record: AuditId = self.id();
         let longest = ask.ttl.map_or(MAX_ROOT_LIFE, |ttl| ttl.min(MAX_ROOT_LIFE));
         let root = Root {
@@ -292,6 +294,10 @@ impl Engine {
             ends: own_end.into_iter().chain([root.life.expires_at]).min(),
             owners: owners.map(|owner| owner.id).collect(),
             root: Some(Arc::clone(holder)),
+            proof_key: self.proof_key_of(live.id).await?,
+            parent: Parent::Free,
+            is_exempt: false,
+            promise: None,
             batch: Batch {
                 reads,
                 ..Batch::default()

@@ -8,9 +8,7 @@ use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::Mark;
 use kavachos_core::token::{LIMITED_SCOPE, grants_all_of};
-use kavachos_core::tool_server::{
-    Audience, Party, Proof, RegisteredScopes, TokenPolicy, Verification,
-};
+use kavachos_core::tool_server::{Audience, Party, RegisteredScopes, TokenPolicy, Verification};
 use kavachos_store::tool_server as stored;
 
 use super::{TokenAsk, Wanted};
@@ -75,11 +73,6 @@ impl Engine {
             let message = format!("this tool server has no scope for it: {}", error.message());
             Error::NotNarrower(Invalid::at("scopes", message))
         })?;
-        if ask.proof.is_none() && matches!(policy.proof, Proof::Dpop | Proof::DpopBody) {
-            return Err(Error::ProofMissing(
-                "this tool server takes tokens that are bound to a key only",
-            ));
-        }
         Ok(Target {
             id,
             mark,

@@ -188,6 +188,7 @@ fn tokens() -> Vec<Operation> {
     let mut all = key_sets::operations();
     all.extend([
         delegate::operation(),
+        delegate::redeem::operation(),
         oauth::token::operation(),
         reports::operation(),
         server_metadata::operation(),

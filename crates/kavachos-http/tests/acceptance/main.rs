@@ -45,6 +45,10 @@ mod people;
 #[cfg(test)]
 mod plugins;
 #[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod proof_keys;
+#[cfg(test)]
 mod proxies;
 mod queries;
 mod quotas;

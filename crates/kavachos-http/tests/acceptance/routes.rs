@@ -474,7 +474,7 @@ pub(crate) const OPEN: [&str; 12] = [
 const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 
 /// The routes that no operator may call: a token is made for whoever will show it; see `tokens`.
-const OF_AGENTS_AND_HUMANS: [&str; 1] = ["/api/v1/delegate"];
+const OF_AGENTS_AND_HUMANS: [&str; 2] = ["/api/v1/delegate", "/api/v1/delegate/{id}/token"];
 
 /// The routes whose callers are known by what they show in the body; see `exchange`.
 const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 1] = ["/oauth/token"];

@@ -55,13 +55,13 @@ pub(crate) fn search() -> Value {
 }
 
 /// For the agent itself.
-fn own(agent: &TestAgent) -> Value {
+pub(crate) fn own(agent: &TestAgent) -> Value {
     let mut body = search();
     body["agent"] = json!(agent.id);
     body
 }
 
-async fn ask(app: &TestApp, key: &str, body: Value) -> Reply {
+pub(crate) async fn ask(app: &TestApp, key: &str, body: Value) -> Reply {
     app.call(key).post(DELEGATE, body).await
 }
 
@@ -152,7 +152,7 @@ async fn a_token_carries_the_whole_chain_and_anyone_can_check_it() {
 }
 
 /// A tool server's own question about a call that came with a token.
-async fn decide(app: &TestApp, key: &str, token: &str, tool: &str) -> Reply {
+pub(crate) async fn decide(app: &TestApp, key: &str, token: &str, tool: &str) -> Reply {
     let resource = format!("tools:call:{tool}");
     let question = json!({ "token": token, "action": "call", "resource": resource });
     app.call(key).post("/api/v1/authorize", question).await
@@ -455,9 +455,11 @@ async fn an_agent_gets_tokens_for_what_it_owns_and_none_of_anothers() {
     assert_ne!(anew.text_at("/data/agent"), orchestrator.id);
     let leaf = opened(&app, anew.text_at("/data/token")).await;
     assert_eq!(leaf.authority.depth(), 1);
+    let elsewhere = app.user().await;
+    let strange = app.agent(&elsewhere, may(&["*"], "tools:call:*")).await;
     for (key, agent, status) in [
-        (&orchestrator.key, &researcher.id, 404),
-        (&researcher.key, &orchestrator.id, 404),
+        (&researcher.key, &orchestrator.id, 403),
+        (&researcher.key, &strange.id, 404),
         (&researcher.key, &researcher.id, 200),
     ] {
         let mut body = search();

@@ -12,7 +12,7 @@ use crate::names;
 use crate::output::{Form, Output};
 use crate::view;
 
-const MEMBERS: [&str; 18] = [
+const MEMBERS: [&str; 19] = [
     "id",
     "name",
     "type",
@@ -29,6 +29,7 @@ const MEMBERS: [&str; 18] = [
     "expiresAt",
     "keyExpiresAt",
     "metadata",
+    "proofKey",
     "createdAt",
     "token",
 ];
@@ -125,6 +126,9 @@ pub(crate) struct Create {
     /// A JSON object of your own
     #[arg(long, value_name = "JSON", value_parser = args::json_value)]
     metadata: Option<Value>,
+    /// The public key that is proved with its tokens, as a JSON Web Key
+    #[arg(long, value_name = "JWK", value_parser = args::json_value)]
+    proof_key: Option<Value>,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +169,9 @@ pub(crate) struct Update {
     /// A JSON object of your own, or `none`
     #[arg(long, value_name = "JSON", value_parser = args::json_or_none)]
     metadata: Option<Value>,
+    /// The public key that is proved with its tokens, as a JSON Web Key, or `none`
+    #[arg(long, value_name = "JWK", value_parser = args::json_or_none)]
+    proof_key: Option<Value>,
 }
 
 #[derive(Debug, Args)]
@@ -248,7 +255,8 @@ impl Create {
             .with("parent", self.parent)
             .with("expiresAt", self.expires_at)
             .with("keyTtlSeconds", self.key_ttl)
-            .with("metadata", self.metadata);
+            .with("metadata", self.metadata)
+            .with("proofKey", self.proof_key);
         client.post("/api/v1/agents", Some(&body.object())).await
     }
 }
@@ -281,6 +289,7 @@ impl Update {
             .with("maxDepth", self.max_depth)
             .with("expiresAt", self.expires_at)
             .with("metadata", self.metadata)
+            .with("proofKey", self.proof_key)
             .change()?;
         client.patch(&self.one.path(client, "").await?, &body).await
     }

@@ -11,7 +11,7 @@ use crate::args::{self, Members, Page, Permissions, Uses};
 use crate::client::{Client, Query, path};
 use crate::failure::Failure;
 use crate::names;
-use crate::output::Output;
+use crate::output::{Form, Output};
 
 const MEMBERS: [&str; 16] = [
     "id",
@@ -43,6 +43,8 @@ const TOKEN_MEMBERS: [&str; 7] = [
     "token",
 ];
 
+const PROMISE_MEMBERS: [&str; 4] = ["delegationId", "agent", "audience", "expiresAt"];
+
 /// What the help says at its end.
 const EXAMPLES: &str = "\
 Examples:
@@ -66,8 +68,8 @@ pub(crate) struct Delegate {
     /// server's own default]
     #[arg(long = "scope", value_name = "SCOPE", requires = "audience", value_delimiter = ',', conflicts_with_all = ["from", "to", "allow", "permission"])]
     scopes: Vec<String>,
-    /// Of a token: which of the caller's agents will show it, by id or name [default: an agent that
-    /// exists for such tokens alone]
+    /// Of a token: which agent will show it, by id or name; one that is not the caller's own makes it itself, with
+    /// `kavach delegation redeem` [default: an agent that exists for such tokens alone]
     #[arg(long, value_name = "AGENT", requires = "audience", conflicts_with_all = ["from", "to"])]
     agent: Option<String>,
     #[command(flatten)]
@@ -102,6 +104,8 @@ pub(crate) enum Delegation {
     Show(One),
     /// Take back a delegation and everything below it
     Revoke(One),
+    /// Make the token of a delegation that another agent gave for one; KAVACH_KEY is then the key of the agent that got it
+    Redeem(One),
 }
 
 #[derive(Debug, Args)]
@@ -129,7 +133,7 @@ impl Delegate {
         output: &mut Output,
     ) -> Result<Outcome, Failure> {
         match (&self.audience, &self.from, &self.to) {
-            (Some(_), ..) => output.record(&self.token(client).await?, &TOKEN_MEMBERS),
+            (Some(_), ..) => show_handed(output, &self.token(client).await?),
             (None, Some(from), Some(to)) => {
                 let from = names::owner(client, from).await?;
                 let to = names::agent(client, to).await?;
@@ -185,6 +189,20 @@ impl Delegate {
     }
 }
 
+/// Shows a token, or what another agent makes one of.
+fn show_handed(output: &mut Output, answer: &Answer) {
+    let Some(id) = answer.data().get("delegationId").and_then(Value::as_str) else {
+        return output.record(answer, &TOKEN_MEMBERS);
+    };
+    let note = format!(
+        "that agent makes the token, once, with its own key: KAVACH_KEY_FILE=its.key kavach delegation redeem {id}"
+    );
+    output.record(answer, &PROMISE_MEMBERS);
+    if output.form() == Form::Text {
+        output.note(&note);
+    }
+}
+
 impl Delegation {
     pub(crate) async fn run(
         self,
@@ -197,6 +215,10 @@ impl Delegation {
                 output.record(&client.get(&one.path(), &Query::default()).await?, &MEMBERS);
             }
             Self::Revoke(one) => output.record(&client.delete(&one.path()).await?, &REVOKED),
+            Self::Redeem(one) => {
+                let path = format!("{}/token", path("delegate", &one.delegation));
+                output.record(&client.post(&path, None).await?, &TOKEN_MEMBERS);
+            }
         }
         Ok(Outcome::Done)
     }

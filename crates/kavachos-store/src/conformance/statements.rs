@@ -10,7 +10,7 @@ use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use super::world::{Failure, World, insert};
-use crate::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
+use crate::agent::{self, AgentFilter, AgentKeyRow, AgentRow, ProofKeyRow};
 use crate::answer::ReadError;
 use crate::batch::Write;
 use crate::begun_kill::{self, BegunKill};
@@ -19,7 +19,9 @@ use crate::grant::{self, GrantFilter, GrantRow, Quota};
 use crate::ledger::{self, LedgerFilter};
 use crate::operator_key::{self, OperatorKeyRow};
 use crate::page::Listed;
+use crate::promise::{self, PromiseRow};
 use crate::row::Query;
+use crate::tool_server::{self, ToolServerRow};
 use crate::user::{self, UserRow};
 use crate::{handle, idempotency, session_handle};
 
@@ -28,6 +30,8 @@ super::list_cases![
     an_agent_and_its_key_are_stored_changed_and_found,
     grants_are_stored_within_their_quota_changed_and_found,
     an_operator_key_is_stored_changed_and_found,
+    a_promise_is_redeemed_once_and_forgotten,
+    a_proof_key_is_one_agents,
     a_slot_is_claimed_once_and_forgotten,
     a_kill_goes_on_in_steps_of_which_each_is_made_once,
     a_session_has_one_handle_for_each_tool_server,
@@ -79,6 +83,7 @@ fn agent(number: u128, owner: Owner) -> AgentRow {
         kills: 0,
         version: 1,
         created_at: NOW,
+        proof_key: None,
     }
 }
 
@@ -462,6 +467,108 @@ async fn records_are_found_by_every_filter(world: World) -> Result<(), Failure> 
         .find(ledger::by_id(AuditId::from_bits(1)))
         .await?;
     assert_eq!(record.map(|record| record.seq), Some(0));
+    Ok(())
+}
+
+/// A tool server.
+fn server() -> ToolServerRow {
+    ToolServerRow {
+        id: ToolServerId::from_bits(1),
+        hash: SecretHash::from_bytes([9; 32]),
+        shown: "kv_..".to_owned(),
+        audience: "https://tools.example.com".to_owned(),
+        name: "tools".to_owned(),
+        scopes: "[]".to_owned(),
+        policy: "{}".to_owned(),
+        status: Status::Active,
+        mark: fresh(HandleKind::Key, 9),
+        version: 1,
+        created_at: NOW,
+    }
+}
+
+async fn a_promise_is_redeemed_once_and_forgotten(world: World) -> Result<(), Failure> {
+    let [top, _] = people(&world).await?;
+    let (one, two, server) = (grant(1, None), grant(2, None), server());
+    let quota = Quota {
+        children: 10,
+        received: 10,
+    };
+    let births = vec![
+        handle::born(one.mark),
+        grant::insert(one.clone(), quota),
+        handle::born(two.mark),
+        grant::insert(two.clone(), quota),
+        handle::born(server.mark),
+        tool_server::insert(server.clone()),
+    ];
+    apply(&world, births).await?;
+    let promise = |grant: &GrantRow| PromiseRow {
+        grant: grant.id,
+        giver: top.id,
+        receiver: grant.receiver,
+        server: server.id,
+        bound: true,
+        marks: vec![top.mark, server.mark],
+        epoch: 3,
+        expires_at: LATER,
+        redeemed_at: None,
+    };
+    apply(&world, vec![promise::insert(&promise(&one), NOW, 1)]).await?;
+    let second = || vec![promise::insert(&promise(&two), NOW, 1)];
+    assert!(apply(&world, second()).await.is_err());
+    let open = async || world.store.find(promise::open_of(top.id, NOW)).await;
+    assert_eq!(open().await?, Some((1,)));
+    let found = async || world.store.find(promise::by_grant(one.id)).await;
+    assert_eq!(found().await?, Some(promise(&one)));
+    assert!(
+        apply(&world, vec![promise::redeem(one.id, LATER)])
+            .await
+            .is_err()
+    );
+    apply(&world, vec![promise::redeem(one.id, NOW)]).await?;
+    assert!(
+        apply(&world, vec![promise::redeem(one.id, NOW)])
+            .await
+            .is_err()
+    );
+    let redeemed = found().await?.and_then(|promise| promise.redeemed_at);
+    assert_eq!((redeemed, open().await?), (Some(NOW), Some((0,))));
+    // One that was redeemed is none of the open ones.
+    apply(&world, second()).await?;
+    apply(&world, vec![promise::forget(LATER)]).await?;
+    assert!(found().await?.is_some());
+    let after = LATER.plus(std::time::Duration::from_secs(1));
+    apply(&world, vec![promise::forget(after)]).await?;
+    assert_eq!(found().await?, None);
+    Ok(())
+}
+
+async fn a_proof_key_is_one_agents(world: World) -> Result<(), Failure> {
+    let [mut top, mut below] = people(&world).await?;
+    let key = ProofKeyRow {
+        jwk: "{}".to_owned(),
+        mark: fresh(HandleKind::Key, 7),
+    };
+    top.proof_key = Some(key.clone());
+    let births = vec![handle::born(key.mark), agent::update(top.clone())];
+    apply(&world, births).await?;
+    let holder = async || world.store.find(agent::by_proof_key(key.mark.handle)).await;
+    top.version = top.version.saturating_add(1);
+    assert_eq!(holder().await?.as_ref(), Some(&top));
+    below.proof_key = Some(key.clone());
+    assert!(
+        apply(&world, vec![agent::update(below.clone())])
+            .await
+            .is_err()
+    );
+    // One that was revoked leaves it to the next.
+    top.status = Status::Revoked;
+    apply(&world, vec![agent::update(top)]).await?;
+    assert_eq!(holder().await?, None);
+    apply(&world, vec![agent::update(below.clone())]).await?;
+    below.version = below.version.saturating_add(1);
+    assert_eq!(holder().await?, Some(below));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{caller, kind, named, one_of, read, shown, told};
 use crate::compile;
+use crate::proof_keys;
 use crate::text;
 use crate::transfer::line::Wrong;
 use crate::users::External;
@@ -47,6 +48,8 @@ pub(super) fn agent(table: &Table, cells: &[Cell]) -> Result<(), Wrong> {
             "ownerUser" if *cell == Cell::Null => all.extend(cells.first().cloned()),
             "ownerUser" => all.push(Cell::Null),
             "handle" => all.push(Cell::Integer(1)),
+            "proofHandle" if *cell == Cell::Null => all.push(Cell::Null),
+            "proofHandle" => all.push(Cell::Integer(1)),
             _ => {}
         }
     }
@@ -56,6 +59,12 @@ pub(super) fn agent(table: &Table, cells: &[Cell]) -> Result<(), Wrong> {
     if let Some(metadata) = &row.metadata {
         let metadata: Value = compile::stored("metadata", metadata).map_err(told)?;
         text::metadata(&metadata).map_err(|error| named(&error))?;
+    }
+    if let Some(key) = &row.proof_key {
+        let made = proof_keys::compiled(key).map_err(told)?.print.handle();
+        if key.mark.handle != made {
+            return Err("`proofHandle` is not made of the thumbprint of `proofKey`".to_owned());
+        }
     }
     kind(row.mark, HandleKind::Agent)
 }

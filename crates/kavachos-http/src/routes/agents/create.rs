@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::permissions;
+use super::{permissions, proof_key};
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::Refusal;
@@ -63,6 +63,9 @@ pub(crate) struct Ask {
     /// An object of your own, at most 2 KiB.
     #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Value>,
+    /// The public key that is proved with its tokens: an Ed25519 or P-256 JSON Web Key, no other agent's.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    proof_key: Option<Value>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -143,6 +146,7 @@ impl Ask {
             expires_at: self.expires_at,
             key_ttl: self.key_ttl_seconds.map(Duration::from_secs),
             metadata: self.metadata,
+            proof_key: self.proof_key.as_ref().map(proof_key).transpose()?,
         })
     }
 }

@@ -12,9 +12,15 @@ pub(crate) mod update;
 
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
+use kavachos_core::token::PublicKey;
 use serde_json::Value;
 
 /// A list of permissions, refused with the place of what is wrong in it.
 pub(crate) fn permissions(field: &str, value: &Value) -> Result<PermissionSet, Invalid> {
     PermissionSet::from_json(value).map_err(|error| error.within(field))
+}
+
+/// A key that an agent proves.
+fn proof_key(jwk: &Value) -> Result<PublicKey, Invalid> {
+    PublicKey::from_jwk(jwk).map_err(|error| error.within("proofKey"))
 }

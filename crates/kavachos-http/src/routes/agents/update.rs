@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::permissions;
+use super::{permissions, proof_key};
 use crate::body::{Body, present};
 use crate::call::Call;
 use crate::error::Refusal;
@@ -49,6 +49,11 @@ pub(crate) struct Ask {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Option<Value>>,
+    /// The public key that is proved with its tokens: an Ed25519 or P-256 JSON Web Key, no other agent's; `null` for none. What was made
+    /// before is dead.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<Map<String, Value>>")]
+    proof_key: Option<Option<Value>>,
 }
 
 pub(crate) fn operation() -> Operation {
@@ -87,6 +92,11 @@ pub(crate) async fn handle(
         max_depth: ask.max_depth,
         expires_at: ask.expires_at,
         metadata: ask.metadata,
+        proof_key: match ask.proof_key {
+            None => None,
+            Some(None) => Some(None),
+            Some(Some(jwk)) => Some(Some(proof_key(&jwk)?)),
+        },
     };
     data(&state.engine.change_agent(&actor, id, &change).await?)
 }

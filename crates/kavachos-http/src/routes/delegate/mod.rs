@@ -1,9 +1,10 @@
-//! `POST /api/v1/delegate`: a token for one tool server, made of what the caller holds.
+//! `POST /api/v1/delegate`: a token for one tool server, made of what the caller holds; for another agent, what that one
+//! makes it of.
 
 use std::time::Duration;
 
 use axum::extract::State as FromState;
-use kavachos_core::id::AgentId;
+use kavachos_core::id::{AgentId, GrantId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
@@ -11,7 +12,7 @@ use kavachos_core::resource::ResourcePattern;
 use kavachos_core::time::Timestamp;
 use kavachos_core::tool_server::Audience;
 use kavachos_engine::actor::{Actor, Caller as Who};
-use kavachos_engine::{Minted, TokenAsk, Wanted};
+use kavachos_engine::{Handed, Minted, TokenAsk, Wanted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,13 +26,16 @@ use crate::reply::{Data, Reply, data};
 use crate::routes::agents::permissions;
 use crate::state::State;
 
+pub(crate) mod redeem;
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "TokenRequest")]
 pub(crate) struct Ask {
     /// Who gives: the caller, by its id. It may be left out.
     parent: Option<Owner>,
-    /// The agent that will show the token: the caller, or one of its own. Without one, an agent for this alone.
+    /// The agent that will show the token: the caller, one of its own, or another agent of the same human, which then
+    /// makes it itself. Without one, an agent for this alone.
     agent: Option<AgentId>,
     /// The tool server, as it is registered.
     #[schemars(with = "String", length(min = 1, max = 512))]
@@ -53,7 +57,7 @@ pub(crate) struct Ask {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Token")]
-pub(crate) struct Answer {
+pub(crate) struct Token {
     /// The token, for this one time: the tool server's `Authorization` header takes it.
     token: String,
     /// Before it in that header: `Bearer`, or `DPoP` for one that is bound to a key.
@@ -71,8 +75,8 @@ pub(crate) struct Answer {
     expires_at: Timestamp,
 }
 
-impl Answer {
-    fn of(minted: Minted) -> Self {
+impl Token {
+    pub(crate) fn of(minted: Minted) -> Self {
         Self {
             token_type: if minted.bound_to.is_some() {
                 "DPoP"
@@ -89,12 +93,52 @@ impl Answer {
     }
 }
 
+/// What another agent makes a token of.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "PromisedToken")]
+pub(crate) struct Promise {
+    /// For that agent to redeem, with its own key: `POST /api/v1/delegate/{id}/token`.
+    delegation_id: GrantId,
+    /// The agent that may.
+    agent: AgentId,
+    /// The tool server that the token will be for.
+    audience: String,
+    /// When it ends, and the token with it.
+    expires_at: Timestamp,
+}
+
+/// A token, or what another agent makes one of.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "HandedToken")]
+pub(crate) enum Answer {
+    /// The token, where its agent is the caller or the caller's own.
+    Token(Token),
+    /// What another agent makes it of.
+    Promise(Promise),
+}
+
+impl Answer {
+    fn of(handed: Handed) -> Self {
+        match handed {
+            Handed::Token(minted) => Self::Token(Token::of(*minted)),
+            Handed::Promise(promise) => Self::Promise(Promise {
+                delegation_id: promise.delegation,
+                agent: promise.agent,
+                audience: promise.audience.to_string(),
+                expires_at: promise.expires_at,
+            }),
+        }
+    }
+}
+
 pub(crate) fn operation() -> Operation {
     const ABOUT: About = About {
         id: "delegate",
         tag: "Tokens",
         summary: "Get a token for one tool server",
-        text: "For an agent with its own key, or one of its own agents; for a human's session, for one of the human's agents. Without `agent` it is made out to an agent that exists for such tokens alone, with a grant of its own: a session must be fresh for that. A proof in the header `DPoP` (RFC 9449) binds it to a key. Anyone can check it with `/.well-known/jwks.json`; it dies with everything that it comes from.",
+        text: "For an agent with its own key, or one of its own agents, or another agent of the same human: that gets a delegation and makes the token itself, with `delegationId`; for a human's session, for one of the human's agents. Without `agent` it is made out to an agent that exists for such tokens alone, with a grant of its own: a session must be fresh for that. A proof in the header `DPoP` (RFC 9449) binds it to a key. Anyone can check it with `/.well-known/jwks.json`; it dies with everything that it comes from.",
         callers: &[Caller::Agent, Caller::Session],
     };
     Operation::post("/api/v1/delegate", ABOUT, handle).refusing(&[
@@ -117,7 +161,7 @@ pub(crate) async fn handle(
         proof,
         ..ask.read(&actor)?
     };
-    data(&Answer::of(state.engine.token(&actor, &ask).await?))
+    data(&Answer::of(state.engine.hand_token(&actor, &ask).await?))
 }
 
 impl Ask {

@@ -1,0 +1,84 @@
+//! Keys that agents prove to hold: registered with an agent, shown by every proof of it, one agent's each.
+//!
+//! What is made for an agent that has one is bound to it. Its handle is the beginning of its thumbprint, so whoever
+//! sees a proof knows what kills it; the generation stays in the live set when an agent gives the key up.
+
+use kavachos_core::id::AgentId;
+use kavachos_core::revocation::Mark;
+use kavachos_core::token::{PublicKey, Thumbprint};
+use kavachos_store::agent::{self, ProofKeyRow};
+use kavachos_store::{Batch, handle};
+use serde_json::Value;
+
+use crate::compile;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::users::to_text;
+
+/// The key that an agent proves to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProofKey {
+    pub(crate) print: Thumbprint,
+    pub(crate) mark: Mark,
+}
+
+impl Engine {
+    /// The key that this agent proves to hold, if it has one.
+    pub(crate) async fn proof_key_of(&self, agent: AgentId) -> Result<Option<ProofKey>> {
+        let row = self.agent_row(agent).await?;
+        row.proof_key.as_ref().map(compiled).transpose()
+    }
+
+    /// Takes a key for an agent into the batch that writes the agent. Nobody else may have it.
+    pub(crate) async fn claim_proof_key(
+        &self,
+        key: &PublicKey,
+        agent: AgentId,
+        batch: &mut Batch,
+    ) -> Result<ProofKeyRow> {
+        let handle = key.thumbprint().handle();
+        let holder = self.store().find(agent::by_proof_key(handle)).await?;
+        if holder.is_some_and(|holder| holder.id != agent) {
+            return Err(Error::WrongState(
+                "another agent proves this key; make one for each agent".to_owned(),
+            ));
+        }
+        let known = self.store().find(handle::current(&[handle])).await?;
+        let mark = Mark {
+            handle,
+            generation: known.map_or(1, |(_, generation)| generation),
+        };
+        if known.is_some() {
+            batch.reads.push(mark);
+        } else {
+            batch.writes.push(handle::born(mark));
+        }
+        Ok(ProofKeyRow {
+            jwk: to_text(&key.to_jwk())?,
+            mark,
+        })
+    }
+}
+
+pub(crate) fn compiled(row: &ProofKeyRow) -> Result<ProofKey> {
+    Ok(ProofKey {
+        print: public(row)?.thumbprint(),
+        mark: row.mark,
+    })
+}
+
+/// The key as a JSON Web Key, with its thumbprint as `kid`.
+pub(crate) fn shown(row: &ProofKeyRow) -> Result<Value> {
+    let key = public(row)?;
+    let mut jwk = key.to_jwk();
+    if let Some(members) = jwk.as_object_mut() {
+        members.insert("kid".to_owned(), key.thumbprint().to_string().into());
+    }
+    Ok(jwk)
+}
+
+fn public(row: &ProofKeyRow) -> Result<PublicKey> {
+    let jwk: Value = compile::stored("proof key", &row.jwk)?;
+    PublicKey::from_jwk(&jwk)
+        .map_err(|error| Error::Internal(format!("the stored proof key cannot be read: {error}")))
+}

@@ -1,0 +1,277 @@
+//! A token for another agent: its giver gets none, and the agent that it is for makes it, once, with its own key.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kavachos_core::token::Code;
+use kavachos_test::{Reply, TestAgent, TestApp, may};
+use serde_json::{Value, json};
+
+use crate::tokens::{DELEGATE, TOOLS, ask, decide, judged, now, opened, register, search};
+
+struct World {
+    app: TestApp,
+    server: String,
+    user: String,
+    giver: TestAgent,
+    receiver: TestAgent,
+}
+
+async fn world() -> World {
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    let user = app.user().await;
+    let giver = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let receiver = app.agent(&user, may(&["*"], "other:thing")).await;
+    World {
+        app,
+        server,
+        user,
+        giver,
+        receiver,
+    }
+}
+
+fn for_agent(agent: &TestAgent) -> Value {
+    let mut body = search();
+    body["agent"] = json!(agent.id);
+    body
+}
+
+fn path(id: &str) -> String {
+    format!("{DELEGATE}/{id}/token")
+}
+
+impl World {
+    async fn promise(&self) -> Reply {
+        let body = for_agent(&self.receiver);
+        ask(&self.app, &self.giver.key, body).await.expect(200)
+    }
+
+    async fn promised(&self) -> String {
+        let promise = self.promise().await;
+        promise.text_at("/data/delegationId").to_owned()
+    }
+
+    async fn redeem(&self, key: &str, id: &str) -> Reply {
+        self.app.call(key).post(&path(id), json!({})).await
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_another_agent_is_made_by_that_agent_once_and_never_seen_by_its_giver() {
+    let world = world().await;
+    let World { app, receiver, .. } = &world;
+    let promise = world.promise().await;
+    assert_eq!(promise.text_at("/data/agent"), receiver.id);
+    assert_eq!(promise.text_at("/data/audience"), TOOLS);
+    let members: Vec<&String> = promise.at("/data").as_object().unwrap().keys().collect();
+    assert_eq!(members, ["agent", "audience", "delegationId", "expiresAt"]);
+    let id = promise.text_at("/data/delegationId").to_owned();
+    let token = world.redeem(&receiver.key, &id).await.expect(200);
+    let text = token.text_at("/data/token").to_owned();
+    judged(app, &text).await.unwrap();
+    let leaf = opened(app, &text).await;
+    let chain: Vec<String> = leaf
+        .authority
+        .chain
+        .iter()
+        .map(|hop| hop.id.to_string())
+        .collect();
+    assert_eq!(chain, [world.giver.id.clone(), receiver.id.clone()]);
+    assert_eq!(leaf.authority.reason, "find sources");
+    assert_eq!(
+        token.text_at("/data/expiresAt"),
+        promise.text_at("/data/expiresAt")
+    );
+    decide(app, &world.server, &text, "search")
+        .await
+        .decided("allowed");
+    decide(app, &world.server, &text, "fetch")
+        .await
+        .decided("permission_denied");
+    // Once.
+    let again = world.redeem(&receiver.key, &id).await;
+    assert_eq!((again.status, again.code()), (409, "conflict"));
+    // Both steps are on record.
+    let given = app.audit("kind=delegation.created").await.remove(0);
+    assert_eq!(
+        (&given["details"]["grant"], &given["details"]["audience"]),
+        (&json!(id), &json!(TOOLS))
+    );
+    assert_eq!(given["agent"], receiver.id.as_str());
+    let made = app.audit("kind=token.issued&outcome=allowed").await;
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0]["details"]["delegation"], json!(id));
+    assert_eq!(made[0]["agent"], receiver.id.as_str());
+}
+
+#[tokio::test]
+async fn to_all_others_a_promise_is_as_if_it_did_not_exist() {
+    let world = world().await;
+    let app = &world.app;
+    let id = world.promised().await;
+    let session = app.session(&world.user).await;
+    let elsewhere = app.user().await;
+    let stranger = app.agent(&elsewhere, may(&["*"], "tools:call:*")).await;
+    for key in [
+        &world.giver.key,
+        &stranger.key,
+        &session.token,
+        app.operator_key(),
+        &world.server,
+    ] {
+        let reply = world.redeem(key, &id).await;
+        assert_eq!((reply.status, reply.code()), (404, "not_found"), "{reply}");
+    }
+    let none = app.anonymous().post(&path(&id), json!({})).await;
+    assert_eq!(none.status, 401);
+    // A delegation that was given for no token is none either.
+    let plain = app
+        .delegate(
+            &world.giver.id,
+            &world.receiver.id,
+            may(&["*"], "tools:call:search"),
+        )
+        .await
+        .expect(201);
+    let reply = world.redeem(&world.receiver.key, plain.id()).await;
+    assert_eq!((reply.status, reply.code()), (404, "not_found"));
+    // The twin: whom it was promised.
+    world.redeem(&world.receiver.key, &id).await.expect(200);
+}
+
+#[tokio::test]
+async fn nobody_promises_more_than_it_has_or_to_agents_of_other_humans() {
+    let world = world().await;
+    let app = &world.app;
+    let elsewhere = app.user().await;
+    let stranger = app.agent(&elsewhere, may(&["*"], "other:thing")).await;
+    let nobody = TestAgent {
+        id: "agent_01h455vb4pex5vsknk084sn02q".to_owned(),
+        ..stranger.clone()
+    };
+    for agent in [&stranger, &nobody] {
+        let reply = ask(app, &world.giver.key, for_agent(agent)).await;
+        assert_eq!((reply.status, reply.code()), (404, "not_found"));
+    }
+    let wide = ask(app, &world.receiver.key, for_agent(&world.giver)).await;
+    assert_eq!((wide.status, wide.code()), (403, "not_narrower"));
+    let session = app.session(&elsewhere).await;
+    let reply = ask(app, &session.token, for_agent(&world.receiver)).await;
+    assert_eq!((reply.status, reply.code()), (404, "not_found"));
+    world.promise().await;
+}
+
+#[tokio::test]
+async fn of_many_who_redeem_a_promise_at_once_one_gets_a_token() {
+    let world = world().await;
+    let id = world.promised().await;
+    let call = world.app.call(&world.receiver.key);
+    let at = path(&id);
+    let replies = join_all((0..64).map(|_| call.post(&at, json!({})))).await;
+    let made = replies.iter().filter(|reply| reply.status == 200).count();
+    assert_eq!(made, 1);
+    assert_eq!(
+        world
+            .app
+            .audit("kind=token.issued&outcome=allowed")
+            .await
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_promise_dies_with_everything_that_it_comes_from() {
+    for kill in [
+        "nothing", "agent", "resumed", "key", "grant", "narrow", "server",
+    ] {
+        let world = world().await;
+        let (app, operator) = (&world.app, world.app.operator());
+        let id = world.promised().await;
+        let agent = format!("/api/v1/agents/{}", world.giver.id);
+        let turn = async |turn: &str, status| {
+            let path = format!("{agent}/{turn}");
+            operator.post(&path, json!({})).await.expect(status);
+        };
+        match kill {
+            "agent" => drop(operator.delete(&agent).await.expect(200)),
+            "resumed" => {
+                turn("suspend", 200).await;
+                turn("resume", 200).await;
+            }
+            "key" => turn("rotate", 201).await,
+            "grant" => {
+                let path = format!("/api/v1/delegations/{id}");
+                operator.delete(&path).await.expect(200);
+            }
+            "narrow" => {
+                let less = json!({ "permissions": may(&["*"], "tools:call:search") });
+                operator.patch(&agent, less).await.expect(200);
+            }
+            "server" => {
+                let servers = operator.get("/api/v1/resources").await.expect(200);
+                let path = format!(
+                    "/api/v1/resources/{}",
+                    servers.rows()[0]["id"].as_str().unwrap()
+                );
+                operator
+                    .patch(&path, json!({ "maxTtlSeconds": 60 }))
+                    .await
+                    .expect(200);
+            }
+            _ => {}
+        }
+        let reply = world.redeem(&world.receiver.key, &id).await;
+        let expected = if kill == "nothing" { 200 } else { 409 };
+        assert_eq!(reply.status, expected, "{kill}: {reply}");
+        let issued = app.audit("kind=token.issued&outcome=allowed").await.len();
+        assert_eq!(issued, usize::from(kill == "nothing"), "{kill}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_promised_dies_with_the_key_of_its_giver() {
+    let world = world().await;
+    let (app, id) = (&world.app, world.promised().await);
+    let token = world.redeem(&world.receiver.key, &id).await.expect(200);
+    let token = token.text_at("/data/token").to_owned();
+    judged(app, &token).await.unwrap();
+    let path = format!("/api/v1/agents/{}/rotate", world.giver.id);
+    app.operator().post(&path, json!({})).await.expect(201);
+    assert_eq!(judged(app, &token).await.unwrap_err().code, Code::Revoked);
+}
+
+#[tokio::test]
+async fn a_promise_ends_within_minutes_and_is_forgotten() {
+    let world = world().await;
+    let app = &world.app;
+    let mut body = for_agent(&world.receiver);
+    body["ttlSeconds"] = json!(60);
+    let promise = ask(app, &world.giver.key, body).await.expect(200);
+    let end = now(app).plus(Duration::from_secs(60)).to_string();
+    assert_eq!(promise.text_at("/data/expiresAt"), end);
+    let id = promise.text_at("/data/delegationId").to_owned();
+    app.advance(60);
+    let late = world.redeem(&world.receiver.key, &id).await;
+    assert_eq!((late.status, late.code()), (409, "conflict"));
+    app.kavach().engine().forget().await.unwrap();
+    assert_eq!(world.redeem(&world.receiver.key, &id).await.status, 409);
+    app.advance(3_601);
+    app.kavach().engine().forget().await.unwrap();
+    assert_eq!(world.redeem(&world.receiver.key, &id).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_agent_has_only_so_many_promises_that_nobody_redeemed() {
+    let world = world().await;
+    let mut last = String::new();
+    for _ in 0..100 {
+        last = world.promised().await;
+    }
+    let more = ask(&world.app, &world.giver.key, for_agent(&world.receiver)).await;
+    assert_eq!((more.status, more.code()), (422, "grant_limit_exceeded"));
+    world.redeem(&world.receiver.key, &last).await.expect(200);
+    world.promise().await;
+}

@@ -1,0 +1,267 @@
+//! Keys that agents prove: what is made for an agent that has one is bound to it, and dies when it changes.
+
+use kavachos_core::token::{Algorithm, Code, Proof, ProofRequest, SigningKey};
+use kavachos_test::{Reply, TestAgent, TestApp, may};
+use serde_json::{Value, json};
+
+use crate::moving::{body, export, import, sealed};
+use crate::tokens::{DELEGATE, ask, issuer, judged, now, opened, own, register, search};
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(Algorithm::Ed25519, &[seed; 32]).unwrap()
+}
+
+fn jwk(seed: u8) -> Value {
+    key(seed).public().to_jwk()
+}
+
+/// A call with a proof of a key at this path.
+async fn prove(app: &TestApp, credential: &str, seed: u8, path: &str, ask: Value) -> Reply {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("proof {}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let uri = format!("{}{path}", issuer(app));
+    let request = ProofRequest {
+        method: "POST",
+        uri: &uri,
+        ..ProofRequest::default()
+    };
+    let proof = Proof::sign(&request, &name, None, now(app), &key(seed));
+    app.call(credential)
+        .header("dpop", &proof)
+        .post(path, ask)
+        .await
+}
+
+async fn world(policy: Value) -> (TestApp, String, TestAgent) {
+    let app = crate::start().await;
+    register(&app, policy).await;
+    let user = app.user().await;
+    let more = json!({ "proofKey": jwk(1), "bearer": true });
+    let agent = app
+        .agent_with(&user, may(&["*"], "tools:call:*"), more)
+        .await;
+    (app, user, agent)
+}
+
+fn path_of(agent: &TestAgent) -> String {
+    format!("/api/v1/agents/{}", agent.id)
+}
+
+fn text(reply: &Reply) -> String {
+    reply.text_at("/data/token").to_owned()
+}
+
+#[tokio::test]
+async fn what_is_made_for_an_agent_with_a_proof_key_is_bound_to_that_key() {
+    let (app, user, agent) = world(json!({ "proof": "none" })).await;
+    let shown = app.operator().get(&path_of(&agent)).await.expect(200);
+    let mut expected = jwk(1);
+    expected["kid"] = json!(key(1).thumbprint());
+    assert_eq!(shown.at("/data/proofKey"), &expected);
+    let bare = ask(&app, &agent.key, own(&agent)).await;
+    assert_eq!((bare.status, bare.code()), (409, "conflict"), "{bare}");
+    let other = prove(&app, &agent.key, 2, DELEGATE, own(&agent)).await;
+    assert_eq!((other.status, other.code()), (403, "forbidden"));
+    // Its human cannot show it either.
+    let session = app.session(&user).await;
+    assert_eq!(ask(&app, &session.token, own(&agent)).await.status, 409);
+    let bound = prove(&app, &agent.key, 1, DELEGATE, own(&agent))
+        .await
+        .expect(200);
+    let leaf = opened(&app, &text(&bound)).await;
+    assert_eq!(leaf.bound_to, Some(key(1).thumbprint()));
+    let hop = leaf.authority.chain.last().unwrap();
+    let print = key(1).thumbprint();
+    assert_eq!(hop.key.unwrap().handle.bytes, print.0[..16]);
+    let record = app
+        .audit("kind=token.issued&outcome=allowed")
+        .await
+        .remove(0);
+    assert_eq!(record["details"]["boundTo"], json!(print));
+    // The twin: an agent without one.
+    let free = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let free = ask(&app, &free.key, own(&free)).await.expect(200);
+    assert_eq!(opened(&app, &text(&free)).await.bound_to, None);
+    // Its opaque key goes on to kill what was made with it.
+    judged_revoked_after(&app, &text(&bound), async || {
+        let path = format!("{}/rotate", path_of(&agent));
+        app.operator().post(&path, json!({})).await.expect(201);
+    })
+    .await;
+}
+
+async fn judged_revoked_after(app: &TestApp, token: &str, kill: impl AsyncFnOnce()) {
+    let before = judged(app, token).await.map_err(|failure| failure.code);
+    assert_ne!(before, Err(Code::Revoked));
+    kill().await;
+    assert_eq!(judged(app, token).await.unwrap_err().code, Code::Revoked);
+}
+
+#[tokio::test]
+async fn a_change_of_the_proof_key_kills_what_was_made_before() {
+    let (app, user, agent) = world(json!({})).await;
+    let change = async |agent: &TestAgent, key: Value| {
+        let body = json!({ "proofKey": key });
+        app.operator()
+            .patch(&path_of(agent), body)
+            .await
+            .expect(200);
+    };
+    let bound = async |seed| {
+        let reply = prove(&app, &agent.key, seed, DELEGATE, own(&agent)).await;
+        text(&reply.expect(200))
+    };
+    let token = bound(1).await;
+    // The twin: the same key again is no change.
+    change(&agent, jwk(1)).await;
+    assert_eq!(
+        judged(&app, &token).await.unwrap_err().code,
+        Code::ProofMissing
+    );
+    judged_revoked_after(&app, &token, async || change(&agent, jwk(2)).await).await;
+    let token = bound(2).await;
+    judged_revoked_after(&app, &token, async || change(&agent, Value::Null).await).await;
+    let free = ask(&app, &agent.key, own(&agent)).await.expect(200);
+    // A bearer token, made before there was a key to prove.
+    judged_revoked_after(&app, &text(&free), async || change(&agent, jwk(1)).await).await;
+    bound(1).await;
+    // What was given up is free for another one, at a generation of which nothing is alive.
+    change(&agent, jwk(3)).await;
+    let next = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    change(&next, jwk(1)).await;
+    let reply = prove(&app, &next.key, 1, DELEGATE, own(&next))
+        .await
+        .expect(200);
+    let leaf = opened(&app, &text(&reply)).await;
+    assert!(leaf.authority.chain[0].key.unwrap().generation > 1);
+}
+
+#[tokio::test]
+async fn a_proof_key_is_one_agents_and_a_public_one() {
+    let (app, user, agent) = world(json!({})).await;
+    let new = |key: Value| {
+        json!({
+            "ownerId": user, "name": "n", "type": "service", "permissions": may(&["*"], "tools:*"), "proofKey": key,
+        })
+    };
+    let operator = app.operator();
+    let create = async |key: Value| operator.post("/api/v1/agents", new(key)).await;
+    let taken = create(jwk(1)).await;
+    assert_eq!((taken.status, taken.code()), (409, "conflict"));
+    let mut private = jwk(5);
+    private["d"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let weak = json!({ "kty": "OKP", "crv": "Ed25519", "x": "A".repeat(43) });
+    for wrong in [private, weak, json!({ "kty": "RSA" }), json!("key")] {
+        let reply = create(wrong).await;
+        assert_eq!(reply.status, 400, "{reply}");
+        assert!(reply.field().starts_with("proofKey"), "{reply}");
+    }
+    let es256 = SigningKey::from_seed(Algorithm::Es256, &[7; 32]).unwrap();
+    create(es256.public().to_jwk()).await.expect(201);
+    // An agent that was revoked leaves its key to the next.
+    operator.delete(&path_of(&agent)).await.expect(200);
+    create(jwk(1)).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_child_of_what_is_bound_is_bound_unless_its_grants_and_tool_server_let_it_be() {
+    for (proof, uses, status) in [
+        ("none", json!({ "bearer": true }), 200),
+        // The twins.
+        ("none", json!({}), 409),
+        ("optional", json!({ "bearer": true }), 409),
+    ] {
+        let (app, _, agent) = world(json!({ "proof": proof })).await;
+        let below = app
+            .agent_with(&agent.id, may(&["*"], "tools:call:*"), uses)
+            .await;
+        let reply = ask(&app, &agent.key, own(&below)).await;
+        assert_eq!(reply.status, status, "{proof}: {reply}");
+        if status == 200 {
+            assert_eq!(opened(&app, &text(&reply)).await.bound_to, None);
+            let record = app
+                .audit("kind=token.issued&outcome=allowed")
+                .await
+                .remove(0);
+            assert_eq!(record["details"]["bearerAllowed"], json!(true));
+        }
+        let bound = prove(&app, &agent.key, 1, DELEGATE, own(&below))
+            .await
+            .expect(200);
+        let leaf = opened(&app, &text(&bound)).await;
+        assert_eq!(leaf.bound_to, Some(key(1).thumbprint()));
+        assert!(
+            leaf.authority
+                .all_marks()
+                .any(|mark| mark.handle == key(1).thumbprint().handle())
+        );
+        // A thief of its opaque key binds nothing to a key of the thief's own.
+        let other = prove(&app, &agent.key, 2, DELEGATE, search()).await;
+        assert_eq!(other.status, 403, "{other}");
+        // With a key of its own the agent below is asked for no other.
+        ask(&app, &below.key, own(&below)).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn what_a_bound_agent_has_another_make_is_bound_to_that_ones_key() {
+    let (app, user, agent) = world(json!({})).await;
+    let receiver = app.agent(&user, may(&["*"], "other:thing")).await;
+    let mut body = search();
+    body["agent"] = json!(receiver.id);
+    assert_eq!(ask(&app, &agent.key, body.clone()).await.status, 409);
+    let promise = prove(&app, &agent.key, 1, DELEGATE, body.clone())
+        .await
+        .expect(200);
+    let path = format!("{DELEGATE}/{}/token", promise.text_at("/data/delegationId"));
+    let bare = app.call(&receiver.key).post(&path, json!({})).await;
+    assert_eq!((bare.status, bare.code()), (409, "conflict"), "{bare}");
+    let token = prove(&app, &receiver.key, 2, &path, json!({}))
+        .await
+        .expect(200);
+    let leaf = opened(&app, &text(&token)).await;
+    assert_eq!(leaf.bound_to, Some(key(2).thumbprint()));
+    // The key of its giver kills it.
+    judged_revoked_after(&app, &text(&token), async || {
+        let change = json!({ "proofKey": jwk(3) });
+        app.operator()
+            .patch(&path_of(&agent), change)
+            .await
+            .expect(200);
+    })
+    .await;
+    // The twin: what comes from an agent without one.
+    let free = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let promise = ask(&app, &free.key, body).await.expect(200);
+    let path = format!("{DELEGATE}/{}/token", promise.text_at("/data/delegationId"));
+    app.call(&receiver.key)
+        .post(&path, json!({}))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_proof_key_moves_with_its_agent_and_only_with_its_own_handle() {
+    let (old, _, agent) = world(json!({})).await;
+    let file = export(&old.operator()).await;
+    let new = crate::setup().seeded(7).start().await;
+    let mut lines = body(&file);
+    let wrong = lines
+        .iter_mut()
+        .find(|line| line.contains("\"proofHandle\":\"06"));
+    let wrong = wrong.unwrap();
+    let at = wrong.find("\"proofHandle\":\"06").unwrap() + "\"proofHandle\":\"06".len();
+    let other = if &wrong[at..=at] == "0" { "1" } else { "0" };
+    wrong.replace_range(at..=at, other);
+    let refused = import(&new.operator(), &sealed(&lines)).await;
+    assert!(refused.message().contains("proofHandle"), "{refused}");
+    // The twin: the file as it is.
+    import(&new.operator(), &file).await.expect(200);
+    let moved = new
+        .call(old.operator_key())
+        .get(&path_of(&agent))
+        .await
+        .expect(200);
+    assert_eq!(moved.at("/data/proofKey/kid"), &json!(key(1).thumbprint()));
+}
