@@ -34,6 +34,7 @@ pub mod operator_key;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod proof;
+pub mod restore;
 pub mod revocation;
 pub mod session;
 pub mod signing_key;

@@ -9,12 +9,14 @@ mod ask;
 #[cfg(doctest)]
 mod book;
 mod builder;
+mod checkpoint_file;
 mod fetch;
 mod kavach;
 mod runtime;
 
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
+pub use checkpoint_file::CheckpointFile;
 pub use fetch::GuardedFetcher;
 pub use kavach::{
     Agents, Approvals, Audit, Delegations, Kavach, Keys, ToolServers, Users, Webhooks,

@@ -119,6 +119,7 @@ impl Setup {
             runtime: Arc::new(TokioRuntime::current().unwrap()),
             fetcher: Arc::new(NoFetcher),
             master_key: None,
+            checkpoints: None,
             settings: self.settings.clone(),
         });
         (engine, store)
