@@ -13,7 +13,7 @@ use kavachos_core::ledger::{Frontier, LogId};
 use kavachos_core::revocation::LogHead;
 use kavachos_core::time::Timestamp;
 use kavachos_store::transfer::{self, Log};
-use kavachos_store::{BoxFuture, ReadError, revocation};
+use kavachos_store::{BoxFuture, Malformed, Query, ReadError, Row, revocation};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -206,6 +206,10 @@ impl Checkpoint {
                 found: log.epoch,
             });
         }
+        if log.epoch > self.epoch {
+            // It was restored on purpose since.
+            return Ok(());
+        }
         let LogHead { rseq, rhash } = self.revocation;
         if log.rseq < rseq {
             return Err(Setback::FewerRevocations {
@@ -220,6 +224,73 @@ impl Checkpoint {
             });
         }
         Ok(())
+    }
+}
+
+impl Checkpoint {
+    /// What has to be read of a database, in one snapshot, to hold it against this: for whoever looks at it beside its
+    /// server.
+    pub fn questions(&self) -> Vec<Query> {
+        let rhash = revocation::hash_at(self.revocation.rseq);
+        vec![transfer::log().into_query(), rhash.into_query()]
+    }
+
+    /// Judges the rows of [`Checkpoint::questions`]: all that a start would refuse, but for records that were exchanged
+    /// for others in a ledger that is longer by now.
+    ///
+    /// # Errors
+    /// A row is not of this schema. Inside: how it is not the same database or an earlier state of it.
+    pub fn judge(
+        &self,
+        rows: Vec<Vec<Row>>,
+    ) -> std::result::Result<std::result::Result<(), Setback>, Malformed> {
+        let mut rows = rows.into_iter();
+        let log = rows.next().and_then(|rows| rows.into_iter().next());
+        let rhash = rows.next().and_then(|rows| rows.into_iter().next());
+        let Some(log) = log else {
+            return Ok(Err(self.lost_all()));
+        };
+        let rhash: Option<([u8; 32],)> = rhash.map(Row::decode).transpose()?;
+        let stored = Stored {
+            log: log.decode()?,
+            rhash: rhash.map(|(rhash,)| rhash),
+        };
+        Ok(self
+            .compare(&stored)
+            .and_then(|()| self.compare_length(&stored.log)))
+    }
+
+    fn lost_all(&self) -> Setback {
+        Setback::FewerRecords {
+            known: self.records(),
+            found: 0,
+        }
+    }
+
+    fn compare_length(&self, log: &Log) -> std::result::Result<(), Setback> {
+        let Ok(now) = Frontier::decode(&log.frontier) else {
+            return Err(self.lost_all());
+        };
+        if log.epoch > self.epoch {
+            return Ok(());
+        }
+        if now.size() < self.records() {
+            return Err(Setback::FewerRecords {
+                known: self.records(),
+                found: now.size(),
+            });
+        }
+        if now.size() == self.records() && now != self.edge {
+            return Err(self.rewritten());
+        }
+        Ok(())
+    }
+
+    fn rewritten(&self) -> Setback {
+        Setback::Rewritten {
+            log: "ledger",
+            number: self.records(),
+        }
     }
 }
 
@@ -253,12 +324,10 @@ impl Engine {
             log,
             rhash: rhash.map(|(rhash,)| rhash),
         };
-        let is_same_log = stored.log.log == known.log.0;
-        if is_same_log && stored.log.epoch > known.epoch {
-            return Ok(Ok(()));
-        }
-        if let Err(setback) = known.compare(&stored) {
-            return Ok(Err(setback));
+        let compared = known.compare(&stored);
+        let compared = compared.and_then(|()| known.compare_length(&stored.log));
+        if compared.is_err() || stored.log.epoch > known.epoch {
+            return Ok(compared);
         }
         Ok(self.hold_ledger(known, &stored.log).await?)
     }
@@ -269,19 +338,10 @@ impl Engine {
         known: &Checkpoint,
         log: &Log,
     ) -> std::result::Result<std::result::Result<(), Setback>, ReadError> {
-        let rewritten = Setback::Rewritten {
-            log: "ledger",
-            number: known.records(),
-        };
+        let rewritten = known.rewritten();
         let Ok(now) = Frontier::decode(&log.frontier) else {
             return Ok(Err(rewritten));
         };
-        if now.size() < known.records() {
-            return Ok(Err(Setback::FewerRecords {
-                known: known.records(),
-                found: now.size(),
-            }));
-        }
         let mut grown = known.edge.clone();
         while grown.size() < now.size() {
             let left = usize::try_from(now.size().saturating_sub(grown.size()));
