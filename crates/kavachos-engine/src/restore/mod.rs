@@ -202,6 +202,7 @@ impl<'a> Work<'a> {
             self.end(kind, among).await?;
         }
         if self.kills.is_some() {
+            // Narrowed, revoked, or ended with the human who gave it: the log tells no difference.
             self.end(GRANTS, among).await?;
             self.ban_users().await?;
             self.revoke_agents().await?;

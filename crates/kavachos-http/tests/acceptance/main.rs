@@ -47,6 +47,8 @@ mod refusals;
 mod resources;
 mod restart;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod revocations;
 mod routes;
 mod sessions;

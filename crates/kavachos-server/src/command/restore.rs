@@ -13,7 +13,7 @@ use clap::{ArgGroup, Args};
 use futures_util::stream;
 use kavachos::{CheckpointFile, Kavach};
 use kavachos_engine::actor::{Actor, Scopes};
-use kavachos_engine::{Checkpoint, Kills, NewKey, Rehearsal, Restoration, Restored};
+use kavachos_engine::{Checkpoint, Error, Kills, NewKey, Rehearsal, Restoration, Restored};
 use serde_json::{Value, json};
 
 use self::place::Place;
@@ -193,7 +193,7 @@ impl Restore {
         };
         let actor = Actor::local(engine.id());
         let restored = engine.restore_tenant(&actor, kills, &how).await;
-        let restored = restored.map_err(|error| tenant::failure(&error))?;
+        let restored = restored.map_err(|error| self.failure(&error))?;
         let token = if restored.admin_keys == 0 && !self.dry_run {
             Some(new_key(kavach).await?)
         } else {
@@ -202,6 +202,18 @@ impl Restore {
         let checkpoint = engine.checkpoint().await;
         let checkpoint = checkpoint.map_err(|error| tenant::failure(&error))?;
         Ok((restored, token, checkpoint))
+    }
+
+    /// What is wrong with a file is said with the file and the line.
+    fn failure(&self, error: &Error) -> Failure {
+        match (error, &self.revocations) {
+            (Error::Invalid(invalid), Some(path)) => Failure::Database(format!(
+                "`{}`, {}: {invalid}; nothing was changed",
+                path.display(),
+                invalid.field()
+            )),
+            _ => tenant::failure(error),
+        }
     }
 
     /// The database is what it should be again: what was noted of the one before counts no more.

@@ -128,7 +128,7 @@ fn a_backup_that_is_put_back_is_noticed_and_with_the_log_what_was_revoked_stays_
     let place = &disaster.place;
     let refused = disaster.refused();
     assert!(
-        refused.err.contains("kavach restore") && refused.err.contains("3 revocations"),
+        refused.err.contains("kavach restore") && refused.err.contains("4 revocations"),
         "{refused:?}"
     );
     // Commands that work on the database by themselves notice it too.
@@ -140,8 +140,9 @@ fn a_backup_that_is_put_back_is_noticed_and_with_the_log_what_was_revoked_stays_
     for (pointer, expected) in [
         ("/data/fromEpoch", json!(1)),
         ("/data/epoch", json!(2)),
-        ("/data/kills", json!(3)),
+        ("/data/kills", json!(4)),
         ("/data/ended/users", json!(1)),
+        ("/data/ended/grants", json!(1)),
         ("/data/ended/sessions", json!(1)),
         ("/data/ended/operatorKeys", json!(1)),
         ("/data/token", Value::Null),
@@ -235,11 +236,11 @@ fn a_restoration_is_refused_while_a_server_runs_and_where_the_log_is_not_what_it
         (lines.split_last().unwrap().1.join("\n"), "cut off"),
         (
             whole.replacen("\"generation\":2", "\"generation\":7", 1),
-            "line",
+            "line 5",
         ),
-        (shorter, "there were 3"),
+        (shorter, "there were 4"),
         (other, "no exported log"),
-        (String::new(), "no end"),
+        (String::new(), "cut off"),
     ] {
         fs::write(place.path("wrong.jsonl"), text).unwrap();
         let refused = place.run("restore copy.db --revocations wrong.jsonl");

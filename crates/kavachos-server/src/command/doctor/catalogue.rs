@@ -60,9 +60,6 @@ catalogue! {
         "nobody is answered, and no other server can take over", "continue the process (`kill -CONT`), or end it";
     LEDGER_TAIL = Bad "ledger.tail",
         "somebody changed the record of what happened, or the disk did", "stop the server, keep the file, and compare it with backups";
-    CHECKPOINT_MISSING = Note "checkpoint.missing",
-        "a backup that is put back by mistake is not noticed, and what was revoked since lives again",
-        "nothing: `kavach serve` makes one; if one was lost, find out whether this is the newest database";
     CHECKPOINT_UNREADABLE = Bad "checkpoint.unreadable",
         "no server starts: it cannot tell whether this database is an old backup",
         "if this is the newest database, move the file away";

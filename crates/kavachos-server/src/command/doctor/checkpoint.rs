@@ -12,10 +12,10 @@ pub(super) fn look(config: &Server) -> Option<Finding> {
     let file = CheckpointFile::new(config.checkpoint.as_ref()?);
     let shown = file.path().display();
     Some(match file.read() {
-        Ok(None) => {
-            let says = format!("there is no checkpoint `{shown}` yet");
-            Finding::of(&catalogue::CHECKPOINT_MISSING, says)
-        }
+        Ok(None) => Finding::ok(
+            "checkpoint",
+            format!("there is none in `{shown}` yet; `kavach serve` keeps one"),
+        ),
         Ok(Some(known)) => compare(config, &known, &shown.to_string()),
         Err(error) => {
             let says = format!("`{shown}`: {error}");
