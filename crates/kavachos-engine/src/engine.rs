@@ -16,6 +16,7 @@ use crate::act::Act;
 use crate::actor::{Actor, Caller};
 use crate::approvals::WAITING;
 use crate::audit_export::EXPORTS;
+use crate::checkpoint::CheckpointKeeper;
 use crate::directory::{ALL_KILLS, Changed, Directory};
 use crate::error::{Error, Result};
 use crate::events::Listeners;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub rsa: RsaCheck,
     /// What other secrets are derived from; without one there are no webhooks.
     pub master_key: Option<Secret>,
+    /// Where checkpoints are kept, if they are.
+    pub checkpoints: Option<Arc<dyn CheckpointKeeper>>,
     /// Limits.
     pub settings: Settings,
 }
@@ -203,6 +206,12 @@ impl Engine {
     pub async fn close(&self) {
         self.wind_down();
         self.flush_refusals().await;
+        self.keep_checkpoint().await;
+        self.shared.parts.store.close().await;
+    }
+
+    /// Closes the store, and writes nothing before.
+    pub async fn release(&self) {
         self.shared.parts.store.close().await;
     }
 
@@ -271,6 +280,10 @@ impl Engine {
 
     pub(crate) fn keyring(&self) -> &Ring {
         &self.shared.keyring
+    }
+
+    pub(crate) fn checkpoints(&self) -> Option<&dyn CheckpointKeeper> {
+        self.shared.parts.checkpoints.as_deref()
     }
 
     pub(crate) fn master_key(&self) -> Option<&Secret> {
@@ -379,6 +392,10 @@ impl Engine {
             }
             match self.store().commit(change.batch).await {
                 Ok(receipt) => {
+                    if stops {
+                        // Before the answer: a kill that somebody was told of is never missing in a checkpoint.
+                        self.keep_checkpoint().await;
+                    }
                     if stops && self.hooks().any() {
                         self.tell_stopped(act.stopped());
                     }

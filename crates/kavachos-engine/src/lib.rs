@@ -16,6 +16,7 @@ mod authority;
 mod authorize;
 mod batch;
 mod bell;
+mod checkpoint;
 mod compile;
 mod directory;
 mod engine;
@@ -36,6 +37,7 @@ mod proof_keys;
 mod providers;
 mod raising;
 mod reported;
+mod restore;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
@@ -66,6 +68,7 @@ pub use audit_export::{AuditExport, AuditFormat};
 pub use authority::{Authority, AuthorityHop, PathKey};
 pub use authorize::{Decision, Question};
 pub use batch::MAX_QUESTIONS;
+pub use checkpoint::{Checkpoint, CheckpointKeeper, Setback};
 pub use directory::Directory;
 pub use engine::{Engine, Parts};
 pub use error::{Error, Result};
@@ -87,6 +90,7 @@ pub use providers::{
     ProviderName, ProviderTerms, Providers,
 };
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
+pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
 pub use revoked::{Edited, Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, agent, approval, counter, id_token, idempotency, promise, proof, session,
+    Batch, Head, agent, approval, counter, id_token, idempotency, promise, proof, session,
     session_handle, webhook,
 };
 
@@ -36,6 +36,8 @@ struct Rounds {
     summaries: u32,
     /// Up to which counter they were looked through, while some are left.
     reached: Option<Reached>,
+    /// What the logs came to when that was last kept outside of the database.
+    kept: Option<Head>,
 }
 
 /// The key of a counter; the empty one is before all.
@@ -53,6 +55,11 @@ impl Rounds {
             tracing::warn!(%error, "upkeep failed; it is tried again");
         }
         self.summaries = self.summaries.wrapping_add(1);
+        let head = engine.head();
+        if self.kept != Some(head) {
+            engine.keep_checkpoint().await;
+            self.kept = Some(head);
+        }
     }
 
     async fn forget(&mut self, engine: &Engine) -> Result<()> {

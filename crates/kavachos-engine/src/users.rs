@@ -243,7 +243,7 @@ impl Engine {
         })
     }
 
-    fn user_record(
+    pub(crate) fn user_record(
         &self,
         actor: &Actor,
         kind: &'static str,

@@ -9,6 +9,7 @@ mod ask;
 #[cfg(doctest)]
 mod book;
 mod builder;
+mod checkpoint_file;
 mod fetch;
 mod kavach;
 mod rsa;
@@ -16,6 +17,7 @@ mod runtime;
 
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
+pub use checkpoint_file::CheckpointFile;
 pub use fetch::GuardedFetcher;
 pub use kavach::{
     Agents, Approvals, Audit, Delegations, Kavach, Keys, ToolServers, Users, Webhooks,

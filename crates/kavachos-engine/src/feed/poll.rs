@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::select;
+use kavachos_core::hex;
 use kavachos_core::revocation::{FeedHead, LogHead, MAX_RECORDS, PollAnswer, PollRequest, Record};
 use kavachos_core::token::{Algorithm, SigningKey};
 use kavachos_store::revocation::{self, LogState};
@@ -22,6 +23,10 @@ use crate::signing_keys::KeyPurpose;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Revocations"))]
 pub struct RevocationPage {
+    /// Which log it is, 32 hex digits.
+    pub log: String,
+    /// In which epoch it is; a restored backup begins a new one.
+    pub epoch: u64,
     /// In their order, at most 1,000.
     pub records: Vec<Record>,
     /// Whether there are more: ask again after the last of these.
@@ -127,6 +132,8 @@ impl Engine {
             seen = self.seen_after(since).await?;
         }
         Ok(RevocationPage {
+            log: hex::encode(&self.head().log.0),
+            epoch: seen.state.epoch,
             more: seen.has_more(),
             epoch: seen.state.epoch,
             records: seen.records,

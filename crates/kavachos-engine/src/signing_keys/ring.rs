@@ -127,6 +127,11 @@ impl Engine {
         Err(Error::Busy)
     }
 
+    /// Reads the keys again, after they were changed from elsewhere.
+    pub(crate) async fn renew_keys(&self) -> Result<()> {
+        self.renew_ring().await.map(drop)
+    }
+
     /// Reads the keys again, after a change.
     pub(super) async fn renew_ring(&self) -> Result<Arc<Keys>> {
         let keys = self.read_ring().await?;

@@ -61,6 +61,8 @@ mod reports;
 mod resources;
 mod restart;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod revocations;
 #[cfg(test)]
 mod roots;

@@ -86,6 +86,9 @@ mod resources;
 #[path = "../acceptance/restart.rs"]
 mod restart;
 #[cfg(test)]
+#[path = "../acceptance/restore.rs"]
+mod restore;
+#[cfg(test)]
 #[path = "../acceptance/revocations.rs"]
 mod revocations;
 #[path = "../acceptance/routes.rs"]
