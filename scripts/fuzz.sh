@@ -5,12 +5,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 case ${1:-short} in
-  short) readonly SECONDS_EACH=5 ;;
+  short) readonly SECONDS_EACH=3 ;;
   long) readonly SECONDS_EACH=60 ;;
   [1-9]*) readonly SECONDS_EACH=$1 ;;
   *) echo "say \`short\`, \`long\` or a number of seconds" >&2; exit 2 ;;
 esac
-if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk); fi
+if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head poll snapshot pushed json); fi
 readonly LONGEST_INPUT=8192 SLOWEST_INPUT=10 MEBIBYTES=2048
 
 # What guides libFuzzer. With a target named, build scripts and macros are built without it.
@@ -22,9 +22,9 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-fuzz/target}")
 RUSTFLAGS="${coverage[*]}" cargo build --manifest-path fuzz/Cargo.toml --release --locked --target "$host" \
   --target-dir "$target/fuzz-build"
 
-# The first inputs: what the vectors hold, whole and as claims.
+# The first inputs: what the vectors hold, whole and as claims; of revocations some that hold, and some a change away.
 python3 - "$target/fuzz" <<'PYTHON'
-import base64, json, pathlib, sys
+import base64, hashlib, json, pathlib, sys
 place = pathlib.Path(sys.argv[1])
 file = json.load(open("testdata/vectors.json"))
 def keep(target, number, data):
@@ -41,6 +41,34 @@ for number, vector in enumerate(file["vectors"]):
                 keep(target, f"{number}-claims", b"c" + claims(text))
             except (IndexError, ValueError):
                 pass  # a vector that is no token
+def text(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+def written(kills):
+    return b"".join(bytes([kind]) + bytes([byte]) * 16 + generation.to_bytes(8, "big") for kind, byte, generation in kills)
+def log(kills):
+    sums = [bytes(32)]
+    for number, kill in enumerate(kills, 1):
+        sums.append(hashlib.sha256(sums[-1] + number.to_bytes(8, "big") + written([kill])).digest())
+    return sums[-1]
+def head(kills, **more):
+    claims = {"iss": "https://auth.example.com", "epoch": 1, "rseq": len(kills), "rhash": text(log(kills)),
+              "time": 1_795_255_200_000_000, "leaseMax": 10, "nonce": "n", "follower": "tools"}
+    return json.dumps(claims | more)
+def mark(kind, byte, generation):
+    return {"kind": kind, "handle": text(bytes([byte]) * 16), "generation": generation}
+for number, kills in enumerate(([], [(5, 1, 2)], [(1, 1, 2), (4, 2, 3), (1, 1, 4)])):
+    digest = hashlib.sha256(b"kavachos revocation set 1\n" + written(sorted(kills))).digest()
+    records = [{"rseq": place, **mark(*kill)} for place, kill in enumerate(kills, 1)]
+    keep("head", number, b"c" + head(kills).encode())
+    keep("head", f"{number}-set", b"c" + head(kills, set=text(digest)).encode())
+    for name, more in (("", {}), ("-epoch", {"epoch": 2}), ("-nonce", {"nonce": "m"}), ("-hash", {"rhash": "A" * 43})):
+        answer = {"head": head(kills, **more), "records": records, "more": False}
+        keep("poll", f"{number}{name}", json.dumps(answer).encode())
+    answer = {"head": head(kills, set=text(digest)), "records": [mark(*kill) for kill in sorted(kills)]}
+    keep("snapshot", number, json.dumps(answer).encode())
+    keep("pushed", number, b"\n".join(json.dumps(record).encode() for record in records))
+    keep("json", number, json.dumps(answer).encode())
+keep("json", "numbers", b'{"a":[1,-1.5e3,1e-7,9007199254740992,true,null,"\\ud834\\udd1e"]}')
 keep("jwks", 0, json.dumps(file["jwks"]).encode())
 for number, key in enumerate(file["jwks"]["keys"]):
     keep("jwk", number, json.dumps(key).encode())

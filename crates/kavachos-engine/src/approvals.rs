@@ -30,9 +30,15 @@ use crate::error::{Error, Result};
 use crate::grants::path_marks;
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
+use crate::seats::{Bounds, Holder};
 
 /// The longest that one call waits for an answer.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
+/// How many calls may wait for answers at a time.
+pub(crate) const WAITING: Bounds = Bounds {
+    all: 1_000,
+    each: 64,
+};
 
 /// A request for a human's approval of one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -143,6 +149,7 @@ impl Engine {
         else {
             return self.approval_view(row);
         };
+        let _seat = self.waiting().take(Holder::of(actor))?;
         let (mut answered, mut late) = (pin!(listener), pin!(self.sleep(wait)));
         poll_fn(|context| {
             if answered.as_mut().poll(context).is_ready() || late.as_mut().poll(context).is_ready()

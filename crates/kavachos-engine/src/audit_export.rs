@@ -5,8 +5,6 @@
 //! the database is held, so a slow reader holds up nobody. Whoever does not take a step in time, and whose credential
 //! dies, gets no more of it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kavachos_core::ledger::{MAX_RECORD_BYTES, Outcome};
@@ -21,9 +19,10 @@ use crate::actor::{Actor, Scope};
 use crate::audit::{AuditFilter, AuditRecord, matches};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
+use crate::seats::{Bounds, Holder, Seat};
 
 /// How many exports of any kind run at the same time.
-pub(crate) const MAX_EXPORTS: usize = 4;
+pub(crate) const EXPORTS: Bounds = Bounds { all: 4, each: 2 };
 /// How many records one step gives.
 const STEP: usize = 250;
 /// Over how many numbers one query looks for those that the filters leave: so long it takes at most, however rare they
@@ -35,31 +34,6 @@ const QUERIES_PER_STEP: usize = 64;
 const _: () = assert!(STEP * MAX_RECORD_BYTES <= 1 << 20);
 /// How long a reader may take for one step.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The places of those that hand out much at once.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Seats(Arc<AtomicUsize>);
-
-/// One of the places, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Seat(Arc<AtomicUsize>);
-
-impl Seats {
-    /// Takes a place, if one of so many is free.
-    pub(crate) fn take(&self, max: usize) -> Result<Seat> {
-        let more = |taken: usize| (taken < max).then_some(taken.saturating_add(1));
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .map_err(|_| Error::Busy)?;
-        Ok(Seat(Arc::clone(&self.0)))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// In which form records are written down. The engine records it; who writes them is the caller's matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +87,7 @@ impl Engine {
         format: AuditFormat,
     ) -> Result<AuditExport> {
         filter.check()?;
-        let seat = self.exports().take(MAX_EXPORTS)?;
+        let seat = self.exports().take(Holder::of(actor))?;
         let act = Act::new("audit.exported");
         let stored = self
             .change(actor, act, || self.plan_export(actor, filter, format))

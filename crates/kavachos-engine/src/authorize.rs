@@ -71,6 +71,17 @@ impl Engine {
     /// [`Error::Forbidden`] when the caller may not ask this; [`Error::TooManyRequests`] for an agent that is denied
     /// too often; the variants of ours when nothing could be decided or recorded. A denial is no error.
     pub async fn authorize(&self, actor: &Actor, question: &Question) -> Result<Decision> {
+        let decided = self.authorize_noting(actor, question, |_, _| ()).await;
+        decided.map(|(decision, ())| decision)
+    }
+
+    /// As [`Engine::authorize`], with what the caller wants to know of the facts by which it was decided.
+    pub(crate) async fn authorize_noting<T>(
+        &self,
+        actor: &Actor,
+        question: &Question,
+        note: impl Fn(&Facts, &Judged) -> T + Send + Sync,
+    ) -> Result<(Decision, T)> {
         let started = self.now();
         let mut actor = Cow::Borrowed(actor);
         let mut question = Cow::Borrowed(question);
@@ -115,7 +126,7 @@ impl Engine {
                     if self.hooks().any() {
                         self.tell_decided((&facts, &asked), &decision);
                     }
-                    return Ok(decision);
+                    return Ok((decision, note(&facts, &judged)));
                 }
                 Err(CommitError::Conflict { .. }) => {
                     conflicts += 1;

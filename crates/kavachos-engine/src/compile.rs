@@ -147,6 +147,7 @@ pub(crate) fn tool_server_key(row: &ToolServerRow) -> Result<ToolServerKey> {
         audience: audience(&row.audience)?,
         covered: scopes.covered().clone(),
         lease_seconds: policy.lease_seconds,
+        token_algorithm: policy.token_algorithm,
         status: row.status,
         mark: row.mark,
     })

@@ -14,7 +14,9 @@ use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Stor
 
 use crate::act::Act;
 use crate::actor::{Actor, Caller};
-use crate::audit_export::Seats;
+use crate::approvals::WAITING;
+use crate::audit_export::EXPORTS;
+use crate::checkpoint::CheckpointKeeper;
 use crate::directory::{ALL_KILLS, Changed, Directory};
 use crate::error::{Error, Result};
 use crate::events::Listeners;
@@ -24,7 +26,9 @@ use crate::flood::Flood;
 use crate::hooks::Hooks;
 use crate::plugin::{Plugins, ShutOut};
 use crate::providers::ProviderKeys;
+use crate::reported::ReportCounts;
 use crate::runtime::Runtime;
+use crate::seats::Seats;
 use crate::settings::Settings;
 use crate::signing_keys::Ring;
 use crate::webhooks::Couriers;
@@ -50,6 +54,8 @@ pub struct Parts {
     pub rsa: RsaCheck,
     /// What other secrets are derived from; without one there are no webhooks.
     pub master_key: Option<Secret>,
+    /// Where checkpoints are kept, if they are.
+    pub checkpoints: Option<Arc<dyn CheckpointKeeper>>,
     /// Limits.
     pub settings: Settings,
 }
@@ -67,7 +73,9 @@ struct Shared {
     couriers: Couriers,
     keyring: Ring,
     exports: Seats,
+    waiting: Seats,
     feed: Feed,
+    reports: ReportCounts,
     hooks: Hooks,
     plugins: Plugins,
     plugin_tasks: Arc<AtomicUsize>,
@@ -134,8 +142,10 @@ impl Engine {
                 listeners: Listeners::default(),
                 couriers: Couriers::default(),
                 keyring: Ring::default(),
-                exports: Seats::default(),
+                exports: Seats::new(EXPORTS),
+                waiting: Seats::new(WAITING),
                 feed: Feed::default(),
+                reports: ReportCounts::default(),
                 hooks: Hooks::new(plugins.hooks()),
                 plugins,
                 plugin_tasks: Arc::default(),
@@ -148,6 +158,11 @@ impl Engine {
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.shared.parts.clock.now()
+    }
+
+    /// How long the machine has been running, by the clock that nobody sets.
+    pub(crate) fn running(&self) -> Duration {
+        self.shared.parts.clock.running()
     }
 
     /// The heads of the ledger and of the revocation log.
@@ -191,6 +206,12 @@ impl Engine {
     pub async fn close(&self) {
         self.wind_down();
         self.flush_refusals().await;
+        self.keep_checkpoint().await;
+        self.shared.parts.store.close().await;
+    }
+
+    /// Closes the store, and writes nothing before.
+    pub async fn release(&self) {
         self.shared.parts.store.close().await;
     }
 
@@ -215,8 +236,17 @@ impl Engine {
         &self.shared.exports
     }
 
+    /// The places of those who wait for answers to requests for approval.
+    pub(crate) fn waiting(&self) -> &Seats {
+        &self.shared.waiting
+    }
+
     pub(crate) fn feed(&self) -> &Feed {
         &self.shared.feed
+    }
+
+    pub(crate) fn report_counts(&self) -> &ReportCounts {
+        &self.shared.reports
     }
 
     pub(crate) fn hooks(&self) -> &Hooks {
@@ -250,6 +280,10 @@ impl Engine {
 
     pub(crate) fn keyring(&self) -> &Ring {
         &self.shared.keyring
+    }
+
+    pub(crate) fn checkpoints(&self) -> Option<&dyn CheckpointKeeper> {
+        self.shared.parts.checkpoints.as_deref()
     }
 
     pub(crate) fn master_key(&self) -> Option<&Secret> {
@@ -358,6 +392,10 @@ impl Engine {
             }
             match self.store().commit(change.batch).await {
                 Ok(receipt) => {
+                    if stops {
+                        // Before the answer: a kill that somebody was told of is never missing in a checkpoint.
+                        self.keep_checkpoint().await;
+                    }
                     if stops && self.hooks().any() {
                         self.tell_stopped(act.stopped());
                     }

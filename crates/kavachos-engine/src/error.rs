@@ -67,6 +67,14 @@ pub enum Error {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// The caller has as many streams, waiting calls or exports open as one may have.
+    #[error(
+        "you have as many of these open as one caller may; close one, or wait until the time given"
+    )]
+    TooManyOpen {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// The `Idempotency-Key` was used before with another request.
     #[error(
         "this `Idempotency-Key` was used with another request; use a new key for a new request"
@@ -102,7 +110,9 @@ impl Error {
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
             Self::ProviderUnavailable { .. } => "provider_unavailable",
-            Self::TooManyRequests { .. } | Self::TooManyCalls { .. } => "too_many_requests",
+            Self::TooManyRequests { .. } | Self::TooManyCalls { .. } | Self::TooManyOpen { .. } => {
+                "too_many_requests"
+            }
             Self::IdempotencyMismatch => "idempotency_mismatch",
             Self::Busy => "busy",
             Self::LedgerUnavailable(_) => "ledger_unavailable",

@@ -4,8 +4,7 @@
 //! knows nothing of readers, and nothing is kept for them: one that is slow is only further behind, and one that does not
 //! take what it was given in time is told that it ends. A reader ends too when its credential does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kavachos_core::invalid::Invalid;
@@ -18,9 +17,10 @@ use crate::actor::{Actor, Scope};
 use crate::audit::{AuditFilter, AuditRecord, matches};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::seats::{Bounds, Holder, Seat, Seats};
 
 /// How many readers there may be.
-const MAX_READERS: usize = 64;
+const READERS: Bounds = Bounds { all: 64, each: 8 };
 /// How many records a reader is given at once.
 const MAX_GIVEN: usize = 100;
 /// How many records are looked through at once for those that the filters leave.
@@ -35,10 +35,19 @@ const LOOKS_IN_SILENCE: u32 = 150;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What all readers share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Listeners {
-    seats: Arc<AtomicUsize>,
+    seats: Seats,
     ending: AtomicBool,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self {
+            seats: Seats::new(READERS),
+            ending: AtomicBool::default(),
+        }
+    }
 }
 
 impl Listeners {
@@ -48,23 +57,6 @@ impl Listeners {
 
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
-    }
-
-    fn take_seat(&self) -> Result<Seat> {
-        let more = |taken: usize| (taken < MAX_READERS).then_some(taken + 1);
-        self.seats
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .map_err(|_| Error::Busy)?;
-        Ok(Seat(Arc::clone(&self.seats)))
-    }
-}
-
-/// A reader's place among [`MAX_READERS`].
-struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -147,7 +139,7 @@ impl Engine {
             resource: filter.resource.clone(),
             next,
             given_at: None,
-            _seat: self.listeners().take_seat()?,
+            _seat: self.listeners().seats.take(Holder::of(actor))?,
         })
     }
 }

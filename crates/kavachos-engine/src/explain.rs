@@ -24,6 +24,7 @@ use crate::authorize::{Asked, MAX_FULL, Question, ancestors};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::hooks::Purpose;
+use crate::reported;
 use crate::weight::json_bytes;
 
 /// Why a question would be answered as it would be now.
@@ -107,7 +108,12 @@ pub struct PermissionReport {
 pub struct Recorded {
     /// The record.
     pub audit_id: AuditId,
-    /// When it was decided.
+    /// The tool server that decided, by its own word; left out of what was decided here.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub reported_by: Value,
+    /// When it was decided, or reported.
     #[cfg_attr(feature = "schema", schemars(with = "Timestamp"))]
     pub time: Value,
     /// Whether it was allowed.
@@ -157,7 +163,8 @@ impl Engine {
     /// There is no decision with this id.
     pub async fn explain_recorded(&self, actor: &Actor, id: AuditId) -> Result<Recorded> {
         let record = self.audit_record(actor, id).await?;
-        if record.members.get("kind").and_then(Value::as_str) != Some("decision") {
+        let kind = record.members.get("kind").and_then(Value::as_str);
+        if !kind.is_some_and(|kind| ["decision", reported::KIND].contains(&kind)) {
             return Err(Error::NotFound("decision"));
         }
         Ok(Recorded::of(id, record))
@@ -292,6 +299,7 @@ impl Recorded {
         };
         Self {
             audit_id: id,
+            reported_by: take("reportedBy"),
             time: take("time"),
             allowed: take("outcome") == Outcome::Allowed.as_str(),
             remedy: decision_code(&code).map(Code::remedy),

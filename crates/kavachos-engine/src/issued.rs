@@ -82,7 +82,8 @@ impl Engine {
             return Ok(None);
         };
         let effective_by = done.parse().map_err(Error::Invalid)?;
-        Ok(Some(Issued::replay(self.reached_before(effective_by))))
+        // How far it has reached by now is told with every answer.
+        Ok(Some(Issued::replay(Revoked::at(effective_by))))
     }
 
     /// Claims the caller's `Idempotency-Key` for what the batch creates or does.

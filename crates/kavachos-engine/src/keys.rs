@@ -21,7 +21,7 @@ use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
-use crate::revoked::Revoked;
+use crate::revoked::{Edited, Revoked};
 use crate::text;
 use crate::users::{raised, to_text};
 
@@ -234,12 +234,17 @@ impl Engine {
     ///
     /// # Errors
     /// The key is revoked, or stronger than the caller's.
-    pub async fn change_key(&self, actor: &Actor, id: KeyId, change: &KeyChange) -> Result<Key> {
+    pub async fn change_key(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        change: &KeyChange,
+    ) -> Result<Edited<Key>> {
         if let Some(name) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
         check_ceiling(change.ceiling.as_ref().and_then(Option::as_ref))?;
-        self.change(actor, Act::on_key("key.updated", id), || {
+        self.edit(actor, Act::on_key("key.updated", id), || {
             self.plan_key_change(actor, id, change)
         })
         .await

@@ -16,6 +16,7 @@ mod authority;
 mod authorize;
 mod batch;
 mod bell;
+mod checkpoint;
 mod compile;
 mod directory;
 mod engine;
@@ -34,10 +35,14 @@ mod lifecycle;
 mod master;
 mod proof_keys;
 mod providers;
+mod raising;
+mod reported;
+mod restore;
 mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
 mod schema;
+mod seats;
 mod sessions;
 mod settings;
 mod signing_keys;
@@ -63,6 +68,7 @@ pub use audit_export::{AuditExport, AuditFormat};
 pub use authority::{Authority, AuthorityHop, PathKey};
 pub use authorize::{Decision, Question};
 pub use batch::MAX_QUESTIONS;
+pub use checkpoint::{Checkpoint, CheckpointKeeper, Setback};
 pub use directory::Directory;
 pub use engine::{Engine, Parts};
 pub use error::{Error, Result};
@@ -73,7 +79,7 @@ pub use feed::{
     RevocationStream,
 };
 pub use flood::Stranger;
-pub use forward::ForwardedCall;
+pub use forward::{Forwarded, ForwardedCall};
 pub use grants::{Delegation, Life, NewDelegation};
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
@@ -83,7 +89,9 @@ pub use providers::{
     ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,
     ProviderName, ProviderTerms, Providers,
 };
-pub use revoked::{Reach, Revoked};
+pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
+pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
+pub use revoked::{Edited, Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;

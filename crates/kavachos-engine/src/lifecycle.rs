@@ -29,7 +29,7 @@ use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::grants::Ask;
 use crate::issued::Issued;
-use crate::revoked::Revoked;
+use crate::revoked::{Edited, Revoked};
 use crate::text;
 use crate::users::raised;
 
@@ -128,7 +128,7 @@ impl Engine {
         actor: &Actor,
         id: AgentId,
         change: &AgentChange,
-    ) -> Result<Agent> {
+    ) -> Result<Edited<Agent>> {
         if let Some(name) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
@@ -136,11 +136,11 @@ impl Engine {
             text::metadata(metadata)?;
         }
         check_depth(change.max_depth)?;
-        self.change(actor, Act::on_agent("agent.updated", id), || {
-            self.plan_agent_change(actor, id, change)
-        })
-        .await?;
-        self.agent_view(self.agent_row(id).await?).await
+        let act = Act::on_agent("agent.updated", id);
+        let plan = || self.plan_agent_change(actor, id, change);
+        let edited = self.edit(actor, act, plan).await?;
+        let view = self.agent_view(self.agent_row(id).await?).await?;
+        Ok(edited.with(view))
     }
 
     async fn plan_agent_change(

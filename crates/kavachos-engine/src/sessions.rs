@@ -25,6 +25,7 @@ use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
+use crate::raising::Dying;
 use crate::revoked::Revoked;
 use crate::users::raised;
 
@@ -179,10 +180,10 @@ impl Engine {
     /// # Errors
     /// There is none with this id, or it is not the caller's.
     pub async fn revoke_session(&self, actor: &Actor, id: SessionId) -> Result<Revoked> {
-        self.stop(actor, Act::on_session("session.revoked", id), || {
-            self.plan_session_end(actor, id)
-        })
-        .await
+        let act = Act::on_session("session.revoked", id);
+        let plan = || self.plan_session_end(actor, id);
+        self.stop_in_steps(actor, (act, Dying::Session(id)), plan)
+            .await
     }
 
     async fn plan_session_end(&self, actor: &Actor, id: SessionId) -> Result<Plan<Revoked>> {
@@ -196,10 +197,11 @@ impl Engine {
             return Ok(Plan::Done(done));
         }
         let subject = self.user_row(row.user).await?.pseudonym;
+        let killed = raised(row.mark);
         let batch = Batch {
             reads: actor.reads(),
-            kills: vec![raised(row.mark)],
-            writes: vec![session::end(id)],
+            kills: vec![killed],
+            writes: vec![session::end(id), Dying::Session(id).begin(killed)],
             entries: vec![self.session_record(actor, "session.revoked", (id, subject))?],
             effects: vec![Changed::Key(row.hash).into()],
             ..Batch::default()

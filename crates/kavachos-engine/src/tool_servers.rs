@@ -24,7 +24,7 @@ use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
-use crate::revoked::Revoked;
+use crate::revoked::{Edited, Revoked};
 use crate::text;
 use crate::users::{raised, to_text};
 
@@ -41,6 +41,8 @@ pub struct ToolServerKey {
     pub covered: PermissionSet,
     /// How long it may go on without news of revocations.
     pub lease_seconds: u32,
+    /// How what is made out to it is signed.
+    pub token_algorithm: TokenAlgorithm,
     /// As stored.
     pub status: Status,
     /// Its handle and generation.
@@ -268,11 +270,11 @@ impl Engine {
         actor: &Actor,
         id: ToolServerId,
         change: &ToolServerChange,
-    ) -> Result<ToolServer> {
+    ) -> Result<Edited<ToolServer>> {
         if let Some(name) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
-        self.change(actor, Act::on_server("resource.updated", id), || {
+        self.edit(actor, Act::on_server("resource.updated", id), || {
             self.plan_tool_server_change(actor, id, change)
         })
         .await

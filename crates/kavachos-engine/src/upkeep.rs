@@ -1,9 +1,11 @@
-//! What the engine does by itself, for as long as the process lives: summaries of refusals, and forgetting.
+//! What the engine does by itself, for as long as the process lives: kills that are begun, summaries of refusals, and
+//! forgetting.
 
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, agent, approval, counter, id_token, idempotency, promise, proof, session, webhook,
+    Batch, Head, agent, approval, counter, id_token, idempotency, promise, proof, session,
+    session_handle, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -34,6 +36,8 @@ struct Rounds {
     summaries: u32,
     /// Up to which counter they were looked through, while some are left.
     reached: Option<Reached>,
+    /// What the logs came to when that was last kept outside of the database.
+    kept: Option<Head>,
 }
 
 /// The key of a counter; the empty one is before all.
@@ -44,10 +48,18 @@ impl Rounds {
         if self.summaries > 0 {
             engine.flush_refusals().await;
         }
+        if let Err(error) = engine.finish_kills().await {
+            tracing::warn!(%error, "a kill is not carried through yet; it is tried again");
+        }
         if let Err(error) = self.forget(engine).await {
             tracing::warn!(%error, "upkeep failed; it is tried again");
         }
         self.summaries = self.summaries.wrapping_add(1);
+        let head = engine.head();
+        if self.kept != Some(head) {
+            engine.keep_checkpoint().await;
+            self.kept = Some(head);
+        }
     }
 
     async fn forget(&mut self, engine: &Engine) -> Result<()> {
@@ -99,11 +111,12 @@ impl Engine {
                 agent::forget_keys(now.minus(DEAD_KEYS_KNOWN)),
                 approval::forget(now.minus(ENDED_KNOWN)),
                 session::forget(now.minus(ENDED_KNOWN)),
+                session_handle::forget(),
                 webhook::forget(now.minus(ENDED_KNOWN)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
-                promise::forget(now.minus(PROMISES_KNOWN)),
                 // The clock may have been ahead, and then a token that has ended is one again.
                 id_token::forget(now.minus(PROOFS_KNOWN)),
+                promise::forget(now.minus(PROMISES_KNOWN)),
             ],
             ..Batch::default()
         };

@@ -1,6 +1,7 @@
 //! Humans: created by operators or on first mention, banned, unbanned, deleted.
 //!
-//! Stopping a human stops everything below by derivation: only the row, the kill and the record are written.
+//! Stopping a human stops everything below by derivation: only the row, the kill and the record are written, by a commit
+//! that nothing below can hold up. What others' tool servers know is raised after it, in steps ([`crate::raising`]).
 
 use kavachos_core::id::UserId;
 use kavachos_core::invalid::Invalid;
@@ -10,7 +11,7 @@ use kavachos_core::principal::Status;
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, MAX_WRITES, grant, handle};
+use kavachos_store::{Batch, handle};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,12 +23,9 @@ use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
-use crate::revoked::Revoked;
+use crate::raising::Dying;
+use crate::revoked::{Edited, Revoked};
 use crate::text;
-
-/// How many of a human's own grants are raised with the human, those that end last first. Tokens of others, if there are
-/// so many, end by themselves within ten minutes.
-const MAX_GRANTS_RAISED: usize = MAX_WRITES - 1;
 
 /// How someone else's identity provider names a human.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -245,7 +243,7 @@ impl Engine {
         })
     }
 
-    fn user_record(
+    pub(crate) fn user_record(
         &self,
         actor: &Actor,
         kind: &'static str,
@@ -309,14 +307,17 @@ impl Engine {
         actor: &Actor,
         id: UserId,
         change: &UserChange,
-    ) -> Result<User> {
+    ) -> Result<Edited<User>> {
         if let Some(Some(name)) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
-        self.change(actor, Act::on_user("user.updated", id), || {
-            self.plan_user_change(actor, id, change)
-        })
-        .await
+        let act = Act::on_user("user.updated", id);
+        let plan = || self.plan_user_change(actor, id, change);
+        let mut edited = self.edit(actor, act, plan).await?;
+        if let Some(narrowed) = &mut edited.narrowed {
+            *narrowed = self.carried_through(Dying::Human(id)).await;
+        }
+        Ok(edited)
     }
 
     async fn plan_user_change(
@@ -357,7 +358,7 @@ impl Engine {
             ..Batch::default()
         };
         if is_narrower {
-            self.kill_human(&mut batch, &row).await?;
+            kill_human(&mut batch, &row);
         }
         let about = (&next, batch.kills.len());
         batch
@@ -393,7 +394,8 @@ impl Engine {
 
     async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Issued<Revoked>> {
         let act = Act::on_user(turn.kind(), id);
-        self.stop(actor, act, || self.plan_turn(actor, id, turn))
+        let plan = || self.plan_turn(actor, id, turn);
+        self.stop_in_steps(actor, (act, Dying::Human(id)), plan)
             .await
     }
 
@@ -436,41 +438,30 @@ impl Engine {
         };
         if turn != Turn::Unban {
             next.kills = row.kills.saturating_add(1);
-            self.kill_human(&mut batch, &row).await?;
         }
         if turn == Turn::Delete {
             next.email = None;
             next.name = None;
         }
+        batch.writes.push(kavachos_store::user::update(next));
+        if turn != Turn::Unban {
+            kill_human(&mut batch, &row);
+        }
         let about = (&row, batch.kills.len());
         batch
             .entries
             .push(self.user_record(actor, turn.kind(), about)?);
-        batch.writes.push(kavachos_store::user::update(next));
         self.claim_once(actor, &mut batch, self.foreseen().to_string());
         Ok(Plan::commit(batch, done))
     }
 }
 
-impl Engine {
-    /// Kills a human's mark, and those of the live grants that they gave: a token for a tool server that others run
-    /// carries no handle of the human, and one of its root grant. The grants themselves stay as they are.
-    async fn kill_human(&self, batch: &mut Batch, human: &UserRow) -> Result<()> {
-        let now = self.now();
-        let (given, count) = grant::given_by(human.id, now, MAX_GRANTS_RAISED);
-        // Counted first: one that is given between the two is a conflict, and is never missed.
-        let (count,) = self.store().find(count).await?.unwrap_or_default();
-        let given = self.store().list(given).await?;
-        batch.kills.push(raised(human.mark));
-        batch
-            .kills
-            .extend(given.iter().map(|grant| raised(grant.mark)));
-        let changed = |grant: &grant::GivenGrant| Changed::grant(grant.id, grant.receiver);
-        batch.effects.extend(given.iter().flat_map(changed));
-        // One that is given meanwhile is to be read too.
-        batch.writes.push(grant::still_given(human.id, now, count));
-        Ok(())
-    }
+/// Kills a human's mark, and begins to raise the live grants that they gave: a token for a tool server that others run
+/// carries no handle of the human, and one of its root grant. The grants themselves stay as they are.
+fn kill_human(batch: &mut Batch, human: &UserRow) {
+    let killed = raised(human.mark);
+    batch.kills.push(killed);
+    batch.writes.push(Dying::Human(human.id).begin(killed));
 }
 
 fn check_new(new: &NewUser) -> Result<()> {

@@ -79,7 +79,7 @@ refusals! {
     FollowerLimitExceeded = 422 "follower_limit_exceeded", "As many processes follow with this key as may.";
     WebhookLimitExceeded = 422 "webhook_limit_exceeded", "There are as many webhooks as allowed.";
     DepthExceeded = 422 "depth_exceeded", "The chain would become too deep.";
-    TooManyRequests = 429 "too_many_requests", "The caller was refused too often; see `Retry-After`.";
+    TooManyRequests = 429 "too_many_requests", "The caller was refused too often, or has too much open; see `Retry-After`.";
     Internal = 500 "internal", "A defect of ours.";
     Busy = 503 "busy", "Nothing was done; try again.";
     LedgerUnavailable = 503 "ledger_unavailable", "Nothing can be recorded, so nothing was done.";
@@ -279,6 +279,7 @@ impl Failure {
             Self::Engine(
                 Error::TooManyRequests { retry_after }
                 | Error::TooManyCalls { retry_after }
+                | Error::TooManyOpen { retry_after }
                 | Error::ProviderUnavailable { retry_after },
             ) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
@@ -308,7 +309,9 @@ fn status(error: &Error) -> StatusCode {
             StatusCode::CONFLICT
         }
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::TooManyRequests { .. } | Error::TooManyCalls { .. } | Error::TooManyOpen { .. } => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         Error::Busy
         | Error::LedgerUnavailable(_)
         | Error::ProviderUnavailable { .. }

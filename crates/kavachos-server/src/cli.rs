@@ -20,7 +20,7 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, approvals, delegations, users, sessions, keys, tokens, webhooks, resources, the audit trail or a whole tenant goes to a server \
+A command about agents, approvals, delegations, users, sessions, keys, tokens, webhooks, resources, revocations, the audit trail or a whole tenant goes to a server \
 (--url, or KAVACH_URL, else http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
@@ -102,6 +102,8 @@ enum HostCommand {
     Doctor,
     /// Copy a database in a file, while a server runs on it or not
     Backup(command::backup::Backup),
+    /// Put a backup in the place of the database, with nothing alive in it that was revoked since
+    Restore(command::restore::Restore),
     /// Check and show the configuration, and what can be set
     #[command(subcommand)]
     Config(command::config::Command),
@@ -157,6 +159,9 @@ enum ApiCommand {
     /// Read the record of everything that was decided and done
     #[command(subcommand)]
     Audit(command::audit::Audit),
+    /// Write down what was revoked, to keep it beside backups
+    #[command(subcommand)]
+    Revocations(command::revocations::Revocations),
     /// Write the whole tenant down, to move it to another server or database
     Export(command::moving::Export),
     /// Fill an empty tenant with an exported one: all of it, or nothing
@@ -301,6 +306,7 @@ fn host(
             command::dev::run(server, environment, output),
         ),
         HostCommand::Serve(_) => block_on(Threads::Many, command::serve::run(server, output)),
+        HostCommand::Restore(command) => block_on(Threads::One, command.run(server, output)),
         HostCommand::Migrate(command) => block_on(Threads::One, command.run(server, output)),
         HostCommand::Init
         | HostCommand::Doctor
@@ -388,6 +394,7 @@ async fn answer(
         ApiCommand::Webhook(command) => command.run(client, output).await,
         ApiCommand::Resource(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,
+        ApiCommand::Revocations(command) => command.run(client, output).await,
         ApiCommand::Export(command) => command.run(client, output).await,
         ApiCommand::Import(command) => command.run(client, output).await,
         ApiCommand::Events(command) => command.run(client, output).await,

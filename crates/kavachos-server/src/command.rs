@@ -17,6 +17,8 @@ pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod moving;
 pub(crate) mod resource;
+pub(crate) mod restore;
+pub(crate) mod revocations;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod signing_keys;

@@ -114,6 +114,8 @@ pub(crate) struct Server {
     pub(crate) admin_key: Option<Secret>,
     /// What other secrets are derived from, where it is configured.
     pub(crate) master_key: Option<Secret>,
+    /// Where checkpoints are kept; `None` for nowhere.
+    pub(crate) checkpoint: Option<PathBuf>,
     /// Whether webhooks may go to this machine.
     pub(crate) loopback: Loopback,
     /// Proxies whose word on the client's address counts.
@@ -188,12 +190,11 @@ impl Config {
     /// What can be read of it, with defaults for the rest, and what is wrong.
     fn read_server(&self) -> (Server, Vec<Problem>) {
         let mut reading = Reading::of(&self.layers);
+        let database = reading.value("database", value::database);
+        let database = Database::new(database.as_deref().unwrap_or(DATABASE));
         let server = Server {
-            database: Database::new(
-                &reading
-                    .value("database", value::database)
-                    .unwrap_or_else(|| DATABASE.to_owned()),
-            ),
+            checkpoint: checkpoint(&mut reading, &database),
+            database,
             listen: reading.value("listen", value::listen).unwrap_or_default(),
             issuer: reading
                 .value("issuer", value::url)
@@ -282,6 +283,14 @@ impl Config {
     /// The files that hold secrets, for those who look at their permissions.
     pub(crate) fn secret_files(&self) -> Vec<PathBuf> {
         self.layers.secret_files()
+    }
+}
+
+fn checkpoint(reading: &mut Reading<'_>, database: &Database) -> Option<PathBuf> {
+    match reading.value("checkpoint.path", value::text) {
+        None => Some(database.checkpoint()),
+        Some(path) if path == value::NOWHERE => None,
+        Some(path) => Some(path.into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opening a database in this process.
 
 use kavachos::{Builder, Kavach};
+use kavachos_core::secret::Secret;
 use kavachos_engine::Error;
 use kavachos_store::migration::{History, MIGRATIONS};
 use kavachos_store::{postgres, sqlite};
@@ -27,9 +28,37 @@ pub(crate) async fn of_server(
     build(config, missing, |builder| builder).await
 }
 
+/// Opens the database for `kavach serve`: from now on checkpoints of it are kept.
+pub(crate) async fn to_serve(config: &config::Server, missing: Missing) -> Result<Kavach, Failure> {
+    let file = config.checkpoint.clone();
+    build(config, missing, |builder| match file {
+        Some(file) => builder.checkpoints_in(file),
+        None => builder,
+    })
+    .await
+}
+
 /// Opens the database for one command. The limits that a server would set count here too; webhooks are left to it.
 pub(crate) async fn of_command(config: &config::Server) -> Result<Kavach, Failure> {
     build(config, Missing::Refuse, Builder::without_couriers).await
+}
+
+/// Opens a database that is to be repaired: nothing goes on by itself, and no checkpoint is looked at or kept.
+pub(crate) async fn at_rest(
+    config: &config::Server,
+    database: &Database,
+) -> Result<Kavach, Failure> {
+    let config = config::Server {
+        database: database.clone(),
+        checkpoint: None,
+        ..config.clone()
+    };
+    find(database, Missing::Refuse)?;
+    builder(&config, None)
+        .at_rest()
+        .build()
+        .await
+        .map_err(|error| Failure::Database(error.to_string()))
 }
 
 /// Brings a database to the schema of this binary, and makes it if it is not there.
@@ -54,24 +83,33 @@ pub(crate) fn history(database: &Database) -> Result<History, Failure> {
 async fn build(
     config: &config::Server,
     missing: Missing,
-    change: fn(Builder) -> Builder,
+    change: impl FnOnce(Builder) -> Builder,
 ) -> Result<Kavach, Failure> {
     find(&config.database, missing)?;
-    let builder = match &config.database {
-        Database::File(path) => Kavach::builder().sqlite(path),
-        Database::Postgres(url) => Kavach::builder().postgres(url),
+    let builder = builder(config, master_key::of(config)?);
+    // A file that is there is one of this database: it is held against it, whoever opens it.
+    let builder = match &config.checkpoint {
+        Some(file) => builder.checkpoints_if_in(file),
+        None => builder,
     };
-    let builder = builder
-        .settings(config.settings.clone())
-        .trusted_proxies(config.trusted_proxies.clone())
-        .public_url(&config.issuer.to_string())
-        .fetching_from_loopback(config.loopback)
-        .master_key(master_key::of(config)?)
-        .max_import_bytes(config.max_import_bytes);
     change(builder)
         .build()
         .await
         .map_err(|error| Failure::Database(error.to_string()))
+}
+
+fn builder(config: &config::Server, master_key: Option<Secret>) -> Builder {
+    let builder = match &config.database {
+        Database::File(path) => Kavach::builder().sqlite(path),
+        Database::Postgres(url) => Kavach::builder().postgres(url),
+    };
+    builder
+        .settings(config.settings.clone())
+        .trusted_proxies(config.trusted_proxies.clone())
+        .public_url(&config.issuer.to_string())
+        .fetching_from_loopback(config.loopback)
+        .master_key(master_key)
+        .max_import_bytes(config.max_import_bytes)
 }
 
 /// Makes sure that the database is there; tables are made when it is opened.

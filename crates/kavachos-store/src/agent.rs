@@ -321,6 +321,13 @@ pub fn with_owners(ids: &[AgentId]) -> Select<AgentRow> {
         .of()
 }
 
+/// Those of which this holds, of the alias `a` and with this parameter.
+pub(crate) fn among_all(most: usize, condition: &str, parameter: String) -> Select<AgentRow> {
+    Query::new(most, format!("{COLUMNS} WHERE {condition}"))
+        .bind(parameter)
+        .of()
+}
+
 /// One key of an agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentKeyRow {

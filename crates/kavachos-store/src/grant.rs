@@ -253,40 +253,23 @@ impl FromRow for GivenGrant {
     }
 }
 
-/// The grants that a human gave and that are live at `now`, at most `limit`, those that end last first; and how many
-/// there are.
-pub fn given_by(
+/// The grants that a human gave and that are live at `now`: at most `limit` after this one, in the order of their ids.
+pub fn given_after(
     user: UserId,
+    after: String,
     now: Timestamp,
     limit: usize,
-) -> (Select<GivenGrant>, Select<(u64,)>) {
+) -> Select<GivenGrant> {
     let rows = format!(
         "SELECT g.id, g.receiver, g.handle, h.generation FROM grants g JOIN handles h ON h.handle = g.handle \
-         WHERE {GIVEN_BY} ORDER BY COALESCE(g.expires_at, {}) DESC, g.id DESC LIMIT ?3",
-        i64::MAX
+         WHERE {GIVEN_BY} AND g.id > ?3 ORDER BY g.id LIMIT ?4"
     );
-    let rows = Query::new(limit, rows).bind(user).bind(now);
-    let count = format!("SELECT COUNT(*) FROM grants g WHERE {GIVEN_BY}");
-    let count = Query::new(1, count).bind(user).bind(now);
-    (
-        rows.bind(u32::try_from(limit).unwrap_or(u32::MAX)).of(),
-        count.of(),
-    )
-}
-
-/// Changes nothing, and holds only if a human has given exactly so many grants that are live at `now`: none was given
-/// since they were counted.
-pub fn still_given(user: UserId, now: Timestamp, count: u64) -> Write {
-    Write::exactly(
-        1,
-        format!(
-            "UPDATE users SET version = version WHERE id = ?1 \
-             AND (SELECT COUNT(*) FROM grants g WHERE {GIVEN_BY}) = ?3"
-        ),
-    )
-    .bind(user)
-    .bind(now)
-    .bind(count)
+    Query::new(limit, rows)
+        .bind(user)
+        .bind(now)
+        .bind(after)
+        .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+        .of()
 }
 
 /// The grants with these ids and every grant above them.

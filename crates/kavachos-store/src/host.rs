@@ -1,6 +1,7 @@
 //! What the process around us provides: the time and randomness. Passed in, so that tests own both.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kavachos_core::time::Timestamp;
 
@@ -10,6 +11,9 @@ use crate::contract::Observer;
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine has been running. Nobody sets it: it goes forward alone, and never faster than time does.
+    fn running(&self) -> Duration;
 }
 
 /// Cryptographically secure randomness.

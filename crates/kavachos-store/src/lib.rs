@@ -21,6 +21,7 @@ mod row;
 
 pub mod agent;
 pub mod approval;
+pub mod begun_kill;
 pub mod checkup;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -36,8 +37,10 @@ pub mod operator_key;
 pub mod postgres;
 pub mod promise;
 pub mod proof;
+pub mod restore;
 pub mod revocation;
 pub mod session;
+pub mod session_handle;
 pub mod signing_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -209,6 +209,14 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         owner: CORE,
+        number: 13,
+        name: "begun kills",
+        sql: include_str!("../migrations/0013_begun_kills.sql"),
+        // An older binary finishes no kill that is begun, and names sessions to third parties.
+        min_binary: 11,
+    },
+    Migration {
+        owner: CORE,
         number: 14,
         name: "used id tokens",
         sql: include_str!("../migrations/0014_used_id_tokens.sql"),

@@ -49,6 +49,12 @@ pub fn state() -> Select<LogState> {
     Query::new(1, "SELECT l.epoch, l.rseq, l.rhash FROM log l").of()
 }
 
+/// A state of the database as a whole: the name of its log, the epoch, and how many groups were committed. Of two of the
+/// same log and epoch the one with more groups is the later one.
+pub fn version() -> Select<([u8; 16], u64, u64)> {
+    Query::new(1, "SELECT l.log, l.epoch, l.commits FROM log l").of()
+}
+
 /// The hash of the log up to the record of this number; there is no row for an empty log.
 pub fn hash_at(rseq: u64) -> Select<([u8; 32],)> {
     Query::new(1, "SELECT r.rhash FROM revocation_log r WHERE r.rseq = ?1")

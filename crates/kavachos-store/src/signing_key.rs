@@ -135,6 +135,27 @@ pub fn retire(kid: String, until: Timestamp) -> Write {
     .bind(until)
 }
 
+/// Takes every key of these purposes out of use at once: nothing that they signed is to be believed any more.
+pub fn withdraw_all(purposes: [&'static str; 2], now: Timestamp) -> Write {
+    let [one, other] = purposes;
+    Write::any(
+        "UPDATE signing_keys SET state = 'retired', published_until = ?3 \
+         WHERE purpose IN (?1, ?2) AND (published_until IS NULL OR published_until > ?3)",
+    )
+    .bind(one)
+    .bind(other)
+    .bind(now)
+}
+
+/// Takes every key of this purpose out of use; what they signed is believed until then.
+pub fn retire_all(purpose: &'static str, until: Timestamp) -> Write {
+    Write::any(
+        "UPDATE signing_keys SET state = 'retired', published_until = ?2 WHERE purpose = ?1 AND state <> 'retired'",
+    )
+    .bind(purpose)
+    .bind(until)
+}
+
 /// The keys that are in use or were published at this time or later: those in use first, then the newest.
 pub fn published(since: Timestamp) -> Select<SigningKeyRow> {
     Query::new(

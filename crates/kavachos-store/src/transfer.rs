@@ -619,6 +619,17 @@ pub fn log() -> Select<Log> {
     .of()
 }
 
+/// The leaves of records from this number on, at most so many, in their order.
+pub fn leaves(from: u64, limit: usize) -> Select<(Hash,)> {
+    Query::new(
+        limit,
+        "SELECT l.leaf FROM ledger l WHERE l.seq >= ?1 ORDER BY l.seq LIMIT ?2",
+    )
+    .bind(from.min(i64::MAX.unsigned_abs()))
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -188,6 +188,13 @@ pub fn by_ids(ids: &[UserId]) -> Select<UserRow> {
     among("u.id", ids)
 }
 
+/// Those of whom this holds, of the alias `u` and with this parameter.
+pub(crate) fn among_all(most: usize, condition: &str, parameter: String) -> Select<UserRow> {
+    Query::new(most, format!("{COLUMNS} WHERE {condition}"))
+        .bind(parameter)
+        .of()
+}
+
 fn among<K: Named>(column: &str, ids: &[Id<K>]) -> Select<UserRow> {
     let slots: Vec<String> = (1..=ids.len()).map(|slot| format!("?{slot}")).collect();
     let sql = format!("{COLUMNS} WHERE {column} IN ({})", slots.join(", "));

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::client::{Call, Client, Reply};
 use crate::clock::ManualClock;
-use crate::postgres::Cluster;
+use crate::keeper::{Keeper, Kept};
+use crate::postgres::{Cluster, name_of};
 use crate::rng::SeededRng;
 use crate::server::Server;
 
@@ -154,6 +155,14 @@ impl Setup {
     pub fn with(mut self, add: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
         self.additions.push(Addition(Arc::new(add)));
         self
+    }
+
+    /// With somebody between the server and its database.
+    pub fn kept_by(self, keeper: Arc<dyn Keeper>) -> Self {
+        self.with(move |builder| {
+            let keeper = Arc::clone(&keeper);
+            builder.store_through(move |store| Arc::new(Kept { keeper, store }))
+        })
     }
 
     fn home(&self) -> Home {
@@ -362,6 +371,23 @@ impl TestApp {
         connection.close().expect("the file can be closed");
         self.reopen().await;
         answer
+    }
+
+    /// Another process on the same database, which took it over while this one was away. `None` on SQLite, where the
+    /// system keeps a second process out.
+    pub async fn overtaken(&self) -> Option<Kavach> {
+        const END_WRITER: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database \
+            WHERE locktype = 'advisory' AND granted AND d.datname = current_database()";
+        let (Home::Postgres(url), Some(cluster)) = (&self.home, Cluster::shared()) else {
+            return None;
+        };
+        cluster.psql(name_of(url), END_WRITER);
+        let rng = Arc::new(SeededRng::new(SEED + 1));
+        let host = (Arc::clone(&self.clock), rng);
+        let mut setup = self.setup.clone();
+        // What a test has put before its own database is not before this one.
+        setup.additions.clear();
+        Some(setup.open(&self.home, host).await)
     }
 
     async fn reopen(&mut self) {

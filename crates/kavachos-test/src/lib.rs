@@ -22,6 +22,8 @@ mod contract;
 #[cfg(feature = "app")]
 mod database;
 #[cfg(feature = "app")]
+mod keeper;
+#[cfg(feature = "app")]
 mod kills;
 #[cfg(feature = "app")]
 pub mod notes;
@@ -50,6 +52,7 @@ pub use self::{
     clock::{ManualClock, START},
     contract::{Contract, Declared, Sent, contract},
     database::{copied, damage, stored_head},
+    keeper::Keeper,
     kills::{all_rows, kill_strangers},
     permissions::{may, may_under},
     provider::{KeysAnswer, ProviderSigner, TestProvider},

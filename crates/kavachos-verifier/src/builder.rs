@@ -48,7 +48,7 @@ pub struct Builder {
     base: Option<String>,
     asking: Asking,
     reporting: Reporting,
-    demand: NonceDemand,
+    nonces: Nonce,
     sizes: Sizes,
     http: Option<Arc<dyn Http>>,
     clock: Arc<dyn Clock>,
@@ -61,9 +61,9 @@ enum Reporting {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NonceDemand {
-    No,
-    Yes,
+enum Nonce {
+    OfThisProcess,
+    NotAsked,
 }
 
 impl Builder {
@@ -79,7 +79,7 @@ impl Builder {
             base: None,
             asking: Asking::Within(ASK_TIME),
             reporting: Reporting::Off,
-            demand: NonceDemand::No,
+            nonces: Nonce::OfThisProcess,
             sizes: Sizes::default(),
             http: None,
             clock: Arc::new(SystemClock),
@@ -146,9 +146,12 @@ impl Builder {
         self
     }
 
-    /// Wants a nonce of this process in every proof (RFC 9449, section 9): proofs cannot be made ahead of time.
-    pub fn demand_nonces(mut self) -> Self {
-        self.demand = NonceDemand::Yes;
+    /// Wants no nonce of this process in proofs (RFC 9449, section 9), which it does if nothing is said.
+    ///
+    /// Without nonces a proof that somebody has seen is good again for a minute after this process started anew, and at
+    /// each of its replicas. It is for replicas behind a balancer that sends a caller now to one and now to another.
+    pub fn without_nonces(mut self) -> Self {
+        self.nonces = Nonce::NotAsked;
         self
     }
 
@@ -158,9 +161,11 @@ impl Builder {
         self
     }
 
-    /// How many used proofs are remembered, of one key and in all; who uses more within a minute is refused for a while.
-    pub fn remembered_proofs(mut self, of_one_key: usize, in_all: usize) -> Self {
-        self.sizes.proofs_per_key = of_one_key;
+    /// How many used proofs are remembered, of one agent and in all; 20,000 and 200,000 if nothing is said. An agent that
+    /// uses more within a minute is refused for a while, whatever keys and tokens it has. The fuller it is, the less of
+    /// it one agent, and all agents of one human, can have: there is always room for others.
+    pub fn remembered_proofs(mut self, of_one_agent: usize, in_all: usize) -> Self {
+        self.sizes.proofs_per_agent = of_one_agent;
         self.sizes.proofs = in_all;
         self
     }
@@ -208,9 +213,9 @@ impl Builder {
         let feed_keys = fetch_keys(&client, feed_url, clock.as_ref()).await?;
         let feed = Feed::new(&settings, &client, feed_keys).ok_or(BuildError::NoRandomness)?;
         first_answer(&feed, &client, clock.as_ref(), settings.lease).await?;
-        let nonces = match self.demand {
-            NonceDemand::No => None,
-            NonceDemand::Yes => Some(Nonces::new(random().ok_or(BuildError::NoRandomness)?)),
+        let nonces = match self.nonces {
+            Nonce::NotAsked => None,
+            Nonce::OfThisProcess => Some(Nonces::new(random().ok_or(BuildError::NoRandomness)?)),
         };
         let metadata = Metadata::new(
             &settings.issuer,
@@ -223,7 +228,7 @@ impl Builder {
         Ok(Core {
             tokens: Tokens::new(settings.sizes.tokens),
             replays: Mutex::new(Replays::new(
-                settings.sizes.proofs_per_key,
+                settings.sizes.proofs_per_agent,
                 settings.sizes.proofs,
             )),
             counters: Arc::new(Counters::default()),

@@ -7,7 +7,7 @@ use kavachos_core::token::Scheme;
 use crate::rejection::{Cause, Rejection};
 
 /// Where a proof stands (RFC 9449, section 4.1).
-const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// The parameter of a URL in which tokens were once sent (RFC 6750, section 2.3), and in which they leak.
 const IN_QUERY: &str = "access_token";
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response};
 use kavachos_core::json::{self, Object};
 use kavachos_core::secret::Secret;
@@ -22,6 +22,8 @@ const SMALL: Bounds = Bounds {
 };
 /// For the head of an answer that goes on for as long as both sides live.
 const STREAM_STARTS: Duration = Duration::from_secs(10);
+/// Names something that is done once, however often it is asked for.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The most that is repeated of what a server says about its refusal.
 const SHOWN: usize = 200;
 
@@ -50,6 +52,13 @@ impl std::fmt::Display for CallError {
             Self::Unreadable(reason) => write!(f, "its answer cannot be read: {reason}"),
         }
     }
+}
+
+/// Something that is to be done once, and what names it.
+#[derive(Clone, Copy)]
+pub(crate) struct Once<'a, T> {
+    pub(crate) said: &'a T,
+    pub(crate) name: &'a str,
 }
 
 /// Asks one issuer, as one tool server.
@@ -113,12 +122,31 @@ impl IssuerClient {
         said: &impl Serialize,
         time: Duration,
     ) -> Result<A, CallError> {
+        let request = self.saying(path, said)?;
+        data(&self.answer(request, Bounds { time, ..SMALL }).await?)
+    }
+
+    /// As [`IssuerClient::post`], of what is to be done once, however often it is said.
+    pub(crate) async fn post_once<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        once: Once<'_, impl Serialize>,
+        time: Duration,
+    ) -> Result<A, CallError> {
+        let mut request = self.saying(path, once.said)?;
+        let unsayable = |_| CallError::Unreadable("the name of the batch is none".to_owned());
+        let name = HeaderValue::from_str(once.name).map_err(unsayable)?;
+        request.headers_mut().insert(IDEMPOTENCY_KEY, name);
+        data(&self.answer(request, Bounds { time, ..SMALL }).await?)
+    }
+
+    fn saying(&self, path: &str, said: &impl Serialize) -> Result<Request<Bytes>, CallError> {
         let unsayable = |error: serde_json::Error| CallError::Unreadable(error.to_string());
         let body = Bytes::from(serde_json::to_vec(said).map_err(unsayable)?);
         let mut request = self.keyed(build(Method::POST, &self.url(path), body)?);
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);
-        data(&self.answer(request, Bounds { time, ..SMALL }).await?)
+        Ok(request)
     }
 
     /// Opens a stream of events.

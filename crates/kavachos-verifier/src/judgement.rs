@@ -13,7 +13,7 @@ use crate::issuer::IssuerClient;
 use crate::keys::{KeyRing, Keys};
 use crate::metadata::Metadata;
 use crate::nonces::Nonces;
-use crate::replay::{Replays, Unusable};
+use crate::replay::{Holder, Replays, Unusable};
 use crate::settings::Settings;
 use crate::stats::{Counters, Stats};
 use crate::system::Clock;
@@ -40,7 +40,7 @@ pub(crate) enum Refusal {
     Failure(Failure),
     /// The proof has no nonce of this process, or an old one.
     OtherNonce,
-    /// Its key has used too many proofs.
+    /// Its agent, or its human's agents, have used too many proofs.
     TooMany,
 }
 
@@ -87,17 +87,31 @@ impl Core {
         self.at_present(|verification, now| verification.stands(leaf, now).map(|()| now))
     }
 
+    /// Accepts a token that was held a while ago, perhaps before a long body came: what has changed since counts.
     pub(crate) fn admit(
         &self,
-        held: &Held,
+        held: Arc<Held>,
         shown: &Presented<'_>,
-    ) -> Result<Option<Thumbprint>, Refusal> {
+    ) -> Result<(Arc<Held>, Option<Thumbprint>), Refusal> {
+        let held = self.hold_still(held)?;
         let admitted = self
             .at_present(|verification, now| Ok((verification.admit(&held.leaf, shown, now)?, now)));
-        match admitted? {
-            (Some(proof), now) => self.use_up(&proof, now).map(|()| Some(proof.key)),
-            (None, _) => Ok(None),
+        let key = match admitted? {
+            (Some(proof), now) => {
+                self.use_up(&held, &proof, now)?;
+                Some(proof.key)
+            }
+            (None, _) => None,
+        };
+        Ok((held, key))
+    }
+
+    /// The same token, read again if the issuer's keys are others by now.
+    pub(crate) fn hold_still(&self, held: Arc<Held>) -> Result<Arc<Held>, Failure> {
+        if held.keys == self.keys.version() {
+            return Ok(held);
         }
+        self.hold(&held.text)
     }
 
     /// Judges by what is known of revocations at this moment, which does not change meanwhile.
@@ -118,7 +132,7 @@ impl Core {
         judge(&verification, follower.now(&reading))
     }
 
-    fn use_up(&self, proof: &Proof, now: Timestamp) -> Result<(), Refusal> {
+    fn use_up(&self, held: &Held, proof: &Proof, now: Timestamp) -> Result<(), Refusal> {
         if let Some(nonces) = &self.nonces {
             let boot = self.clock.read().boot;
             let known = proof.nonce.as_deref();
@@ -127,7 +141,11 @@ impl Core {
             }
         }
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
-        match replays.use_up(proof, now) {
+        let user = Holder {
+            agent: held.agent,
+            human: &held.leaf.authority.subject,
+        };
+        match replays.use_up(proof, user, now) {
             Ok(()) => Ok(()),
             Err(Unusable::TooMany) => Err(Refusal::TooMany),
             Err(Unusable::Replayed) => {

@@ -7,14 +7,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use kavachos_core::token::{Code, body_digest};
 use kavachos_core::tool_server::Proof;
 use tower::{Layer, Service};
 
-use crate::rejection::{Cause, Rejection};
+use crate::credentials::DPOP;
+use crate::rejection::{Cause, DPOP_NONCE, Rejection};
 use crate::tokens::Held;
 use crate::verifier::Verifier;
 
@@ -72,12 +73,26 @@ where
             if let Some(answer) = answered(&verifier, &parts) {
                 return Ok(answer);
             }
+            let proved = parts.headers.contains_key(&DPOP);
             match admit(&verifier, parts, body).await {
+                Ok(request) if proved => {
+                    let answer = inner.call(request).await?;
+                    Ok(with_next_nonce(&verifier, answer))
+                }
                 Ok(request) => inner.call(request).await,
                 Err(rejection) => Ok(rejection.to_response()),
             }
         })
     }
+}
+
+/// Tells whoever sent a proof which nonce the next one must repeat.
+fn with_next_nonce<R>(verifier: &Verifier, mut answer: Response<R>) -> Response<R> {
+    let nonce = verifier.nonce();
+    if let Some(Ok(nonce)) = nonce.map(HeaderValue::try_from) {
+        answer.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    answer
 }
 
 /// The answer to a request that no token matters for: it is for another host, or for what is open to everybody.

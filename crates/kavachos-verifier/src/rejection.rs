@@ -14,7 +14,7 @@ use kavachos_core::token::{Code, Failure};
 use serde_json::{Map, Value, json};
 
 /// Where a nonce is given out (RFC 9449, section 8.1).
-const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +116,13 @@ impl Rejection {
             .challenge
             .as_ref()
             .and_then(|value| value.to_str().ok())
+    }
+
+    /// The nonce that a proof must repeat, where it was refused for want of it: the value of `DPoP-Nonce` (RFC 9449,
+    /// section 9).
+    pub fn nonce(&self) -> Option<&str> {
+        let nonce = self.0.nonce.as_ref()?;
+        nonce.to_str().ok()
     }
 
     /// When to try again, where that helps.

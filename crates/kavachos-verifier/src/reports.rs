@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kavachos_core::action::Action;
 use kavachos_core::id::TokenId;
 use kavachos_core::resource::Resource;
@@ -12,8 +14,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
 
-use crate::issuer::{CallError, IssuerClient};
+use crate::issuer::{CallError, IssuerClient, Once};
 use crate::stats::Counters;
+use crate::system::random;
 
 /// The most decisions that wait.
 const QUEUE: usize = 10_000;
@@ -25,6 +28,8 @@ const GATHER: Duration = Duration::from_secs(1);
 const SEND: Duration = Duration::from_secs(10);
 /// How often a batch is sent again.
 const ATTEMPTS: u32 = 5;
+/// What names a batch, so that the server records it once however often it is sent.
+const NAME_BYTES: usize = 16;
 /// Before it is sent again for the first time; then twice as long each time.
 const BACK_OFF: Duration = Duration::from_millis(500);
 
@@ -88,9 +93,12 @@ struct Batch<'a> {
     decisions: &'a [Report],
 }
 
-/// Whatever the server says, it has taken them.
+/// What became of a batch. The server may say more one day.
 #[derive(Deserialize)]
-struct Taken {}
+struct Taken {
+    recorded: usize,
+    refused: Vec<serde::de::IgnoredAny>,
+}
 
 impl Carrier {
     async fn run(self, mut waiting: Receiver<Report>) {
@@ -103,11 +111,20 @@ impl Carrier {
 
     async fn send(&self, decisions: &[Report]) {
         let batch = Batch { decisions };
+        let name = random::<NAME_BYTES>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
         for attempt in 0..ATTEMPTS {
-            let sent = self.client.post::<Taken>("/api/v1/reports", &batch, SEND);
+            let Some(name) = name.as_deref() else { break };
+            let said = Once { said: &batch, name };
+            let sent = self
+                .client
+                .post_once::<Taken>("/api/v1/reports", said, SEND);
             match sent.await {
+                Ok(taken) => {
+                    self.counters.reported.add(taken.recorded);
+                    return self.counters.reports_refused.add(taken.refused.len());
+                }
                 // An answer that is not understood is an answer.
-                Ok(_) | Err(CallError::Unreadable(_)) => {
+                Err(CallError::Unreadable(_)) => {
                     return self.counters.reported.add(decisions.len());
                 }
                 Err(CallError::Status { status, .. })

@@ -41,9 +41,9 @@ pub(crate) enum Asking {
 pub(crate) struct Sizes {
     /// Tokens.
     pub(crate) tokens: usize,
-    /// Used proofs of one key.
-    pub(crate) proofs_per_key: usize,
-    /// Used proofs of all keys.
+    /// Used proofs of one agent.
+    pub(crate) proofs_per_agent: usize,
+    /// Used proofs of all agents.
     pub(crate) proofs: usize,
     /// The longest body that is read to check a proof of it, in bytes.
     pub(crate) body: usize,
@@ -53,7 +53,7 @@ impl Default for Sizes {
     fn default() -> Self {
         Self {
             tokens: 10_000,
-            proofs_per_key: 20_000,
+            proofs_per_agent: 20_000,
             proofs: 200_000,
             body: 4 * 1024 * 1024,
         }

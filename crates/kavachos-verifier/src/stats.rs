@@ -66,7 +66,9 @@ counters! {
     stream_ends,
     /// Decisions that were reported to the server.
     reported,
-    /// Decisions that could not be reported.
+    /// Decisions that the server was told of and did not record.
+    reports_refused,
+    /// Decisions that could not be reported: there was no room, or nobody took them.
     reports_dropped,
 }
 

@@ -165,13 +165,20 @@ impl Verifier {
         }
     }
 
+    /// The nonce that the next proof of a caller must repeat, for the header `DPoP-Nonce` of an answer (RFC 9449, section
+    /// 8.2): a caller who is told it in time is never refused for the one before. `None` where none is asked for.
+    pub fn nonce(&self) -> Option<String> {
+        let nonces = self.0.core.nonces.as_ref()?;
+        Some(nonces.current(self.0.core.clock.read().boot))
+    }
+
     fn refuse_nonce(&self) -> Rejection {
         let message = "repeat the nonce of the header `DPoP-Nonce` in the proof";
         let challenge = self.challenger().other_nonce(message);
         let rejection = Rejection::new(Cause::Token(Code::ProofInvalid), message);
         let rejection = rejection.challenged(challenge);
-        match &self.0.core.nonces {
-            Some(nonces) => rejection.with_nonce(&nonces.current(self.0.core.clock.read().boot)),
+        match self.nonce() {
+            Some(nonce) => rejection.with_nonce(&nonce),
             None => rejection,
         }
     }
@@ -196,8 +203,8 @@ impl Verifier {
         held: Arc<Held>,
         shown: &Presented<'_>,
     ) -> Result<Principal, Rejection> {
-        match self.0.core.admit(&held, shown) {
-            Ok(key) => {
+        match self.0.core.admit(held, shown) {
+            Ok((held, key)) => {
                 self.counters().accepted.count();
                 Ok(Principal::new(self.clone(), held, key))
             }

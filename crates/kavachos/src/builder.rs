@@ -10,13 +10,17 @@ use kavachos_core::secret::Secret;
 use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::hooks::Hook;
 use kavachos_engine::plugin::{Plugin, PluginError, Plugins};
-use kavachos_engine::{Directory, Engine, FeedAccess, Parts, Providers, Runtime, Settings};
+use kavachos_engine::{
+    Checkpoint, CheckpointKeeper, Directory, Engine, FeedAccess, Parts, Providers, Runtime,
+    Setback, Settings,
+};
 use kavachos_store::migration::{Migration, Pending};
 #[cfg(feature = "postgres")]
 use kavachos_store::postgres::{self, PostgresStore};
 use kavachos_store::sqlite::{OpenError, Options, SqliteStore};
 use kavachos_store::{Clock, Host, Rng, Store};
 
+use crate::checkpoint_file::CheckpointFile;
 use crate::fetch::GuardedFetcher;
 use crate::kavach::Kavach;
 use crate::runtime::{SystemClock, SystemRng, TokioRuntime};
@@ -41,6 +45,28 @@ pub enum BuildError {
     /// An outside provider does not go with the public address; says which and why.
     #[error("`providers{}`: {}", .0.field(), .0.message())]
     Providers(Invalid),
+    /// The database is not the one that the last checkpoint was taken of, or is an earlier state of it.
+    #[error(
+        "`{file}` was written with another state of this database: {setback}. What was revoked meanwhile would live again. \
+         If a backup was put back, use `kavach restore`; if not, bring the database back that belongs to this file"
+    )]
+    Setback {
+        /// The file of the checkpoint.
+        file: String,
+        /// How they differ.
+        setback: Setback,
+    },
+    /// The last checkpoint cannot be read, so it is not known whether the database is what it was.
+    #[error(
+        "the checkpoint `{file}` cannot be read: {reason}. Without it nobody can tell whether an old backup was put back: \
+         if it was not, move the file away"
+    )]
+    Checkpoint {
+        /// The file.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
@@ -59,6 +85,23 @@ enum Couriers {
     Kept,
 }
 
+/// Whether this process does what a server does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upkeep {
+    Done,
+    Left,
+}
+
+/// Where checkpoints are kept.
+#[derive(Debug, Clone)]
+enum Checkpoints {
+    Nowhere,
+    /// In this file.
+    In(CheckpointFile),
+    /// In this file if it is there already.
+    IfIn(CheckpointFile),
+}
+
 /// Collects what a [`Kavach`] is made of. Without a database named it works in memory, for tests.
 #[must_use]
 pub struct Builder {
@@ -68,11 +111,17 @@ pub struct Builder {
     loopback: Loopback,
     master_key: Option<Secret>,
     couriers: Couriers,
+    upkeep: Upkeep,
+    checkpoints: Checkpoints,
     plugins: Vec<Arc<dyn Plugin>>,
     hooks: Vec<Arc<dyn Hook>>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    through: Option<Through>,
 }
+
+/// Puts something between the engine and its database.
+type Through = Box<dyn FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send>;
 
 /// Where everything is kept.
 struct Database {
@@ -127,10 +176,13 @@ impl Default for Builder {
             loopback: Loopback::Refused,
             master_key: None,
             couriers: Couriers::Sent,
+            upkeep: Upkeep::Done,
+            checkpoints: Checkpoints::Nowhere,
             plugins: Vec::new(),
             hooks: Vec::new(),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
+            through: None,
         }
     }
 }
@@ -213,6 +265,27 @@ impl Builder {
         self
     }
 
+    /// Does nothing by itself, and tells webhooks nothing: for whoever repairs a database.
+    pub fn at_rest(mut self) -> Self {
+        self.couriers = Couriers::Kept;
+        self.upkeep = Upkeep::Left;
+        self
+    }
+
+    /// Notes in this file, outside of the database, how far its logs have come: before every kill is answered, and every
+    /// few seconds. A database that is not as far as the file says is not opened: it was put back from a backup, and
+    /// `kavach restore` makes it safe.
+    pub fn checkpoints_in(mut self, file: impl Into<PathBuf>) -> Self {
+        self.checkpoints = Checkpoints::In(CheckpointFile::new(file));
+        self
+    }
+
+    /// The same if the file is there already: for commands that work on the database of a server.
+    pub fn checkpoints_if_in(mut self, file: impl Into<PathBuf>) -> Self {
+        self.checkpoints = Checkpoints::IfIn(CheckpointFile::new(file));
+        self
+    }
+
     /// Asks this hook before anything is allowed, and tells it what happened. Hooks are asked in the order in which they
     /// are given, those of plugins after them.
     pub fn hook(mut self, hook: impl Hook + 'static) -> Self {
@@ -257,6 +330,16 @@ impl Builder {
         self
     }
 
+    /// What stands between the engine and its database: it is given the opened database, and what it returns is used.
+    /// For whoever measures, or makes it fail on purpose.
+    pub fn store_through(
+        mut self,
+        through: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send + 'static,
+    ) -> Self {
+        self.through = Some(Box::new(through));
+        self
+    }
+
     /// Opens the database and starts.
     ///
     /// # Errors
@@ -274,11 +357,16 @@ impl Builder {
             rng: Arc::clone(&self.rng),
             observer: Arc::clone(&directory) as Arc<_>,
         };
+        let (known, checkpoints) = self.checkpoints.read()?;
         let plugins = Plugins::new(&self.plugins, self.hooks)?;
         let mut database = self.database;
         database.add_migrations(plugins.migrations());
         let open = runtime.handle().spawn_blocking(move || database.open(host));
         let store = open.await.map_err(|_| BuildError::Interrupted)??;
+        let store = match self.through {
+            Some(through) => through(store),
+            None => store,
+        };
         let parts = Parts {
             store,
             directory,
@@ -288,14 +376,65 @@ impl Builder {
             fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
             rsa: crate::rsa::verifies,
             master_key: self.master_key,
+            checkpoints: checkpoints
+                .clone()
+                .map(|file| Arc::new(file) as Arc<dyn CheckpointKeeper>),
             settings,
         };
         let engine = Engine::with(parts, plugins);
+        if let (Some(known), Some(file)) = (&known, &checkpoints) {
+            hold_against(&engine, known, file).await?;
+        }
         engine.expect_followers_of_before().await;
-        engine.start_upkeep();
+        if self.upkeep == Upkeep::Done {
+            engine.keep_checkpoint().await;
+            engine.start_upkeep();
+        }
         if self.couriers == Couriers::Sent {
             engine.start_webhooks();
         }
         Ok(Kavach::new(engine, self.http))
     }
+}
+
+impl Checkpoints {
+    /// The last checkpoint, if there is one, and where the next ones go.
+    fn read(self) -> Result<(Option<Checkpoint>, Option<CheckpointFile>), BuildError> {
+        let unreadable = |file: &CheckpointFile, error: std::io::Error| BuildError::Checkpoint {
+            file: file.path().display().to_string(),
+            reason: error.to_string(),
+        };
+        let read = |file: &CheckpointFile| file.read().map_err(|error| unreadable(file, error));
+        match self {
+            Self::Nowhere => Ok((None, None)),
+            Self::In(file) => Ok((read(&file)?, Some(file))),
+            Self::IfIn(file) => {
+                let known = read(&file)?;
+                let is_there = known.is_some();
+                Ok((known, is_there.then_some(file)))
+            }
+        }
+    }
+}
+
+/// Refuses a database that lost something, and leaves it as it is.
+async fn hold_against(
+    engine: &Engine,
+    known: &Checkpoint,
+    file: &CheckpointFile,
+) -> Result<(), BuildError> {
+    let shown = file.path().display().to_string();
+    let refused = match engine.hold_against(known).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(setback)) => BuildError::Setback {
+            file: shown,
+            setback,
+        },
+        Err(error) => BuildError::Checkpoint {
+            file: shown,
+            reason: format!("the database could not be compared with it ({error})"),
+        },
+    };
+    engine.release().await;
+    Err(refused)
 }

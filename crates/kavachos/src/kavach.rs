@@ -14,10 +14,10 @@ use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
-    AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Engine, Error, GrantFilter,
-    Imported, Issued, Key, KeyChange, LedgerRoot, MadeWebhook, NewToolServer, NewWebhook, PathKey,
-    Question, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, TenantExport, Tested,
-    ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange,
+    AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Edited, Engine, Error,
+    GrantFilter, Imported, Issued, Key, KeyChange, LedgerRoot, MadeWebhook, NewToolServer,
+    NewWebhook, PathKey, Question, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session,
+    TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange,
 };
 use kavachos_http::State;
 
@@ -241,7 +241,7 @@ impl Users<'_> {
     ///
     /// # Errors
     /// See [`Engine::change_user`].
-    pub async fn update(&self, id: &UserId, change: &UserChange) -> Result<User> {
+    pub async fn update(&self, id: &UserId, change: &UserChange) -> Result<Edited<User>> {
         self.engine().change_user(&self.actor(), *id, change).await
     }
 
@@ -345,7 +345,7 @@ impl Agents<'_> {
     ///
     /// # Errors
     /// See [`Engine::change_agent`].
-    pub async fn update(&self, id: &AgentId, change: &AgentChange) -> Result<Agent> {
+    pub async fn update(&self, id: &AgentId, change: &AgentChange) -> Result<Edited<Agent>> {
         self.engine().change_agent(&self.actor(), *id, change).await
     }
 
@@ -501,7 +501,7 @@ impl Keys<'_> {
     ///
     /// # Errors
     /// See [`Engine::change_key`].
-    pub async fn update(&self, id: &KeyId, change: &KeyChange) -> Result<Key> {
+    pub async fn update(&self, id: &KeyId, change: &KeyChange) -> Result<Edited<Key>> {
         self.engine().change_key(&self.actor(), *id, change).await
     }
 
@@ -543,7 +543,11 @@ impl ToolServers<'_> {
     ///
     /// # Errors
     /// See [`Engine::change_tool_server`].
-    pub async fn update(&self, id: &ToolServerId, change: &ToolServerChange) -> Result<ToolServer> {
+    pub async fn update(
+        &self,
+        id: &ToolServerId,
+        change: &ToolServerChange,
+    ) -> Result<Edited<ToolServer>> {
         self.engine()
             .change_tool_server(&self.actor(), *id, change)
             .await

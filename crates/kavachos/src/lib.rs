@@ -9,6 +9,7 @@ mod ask;
 #[cfg(doctest)]
 mod book;
 mod builder;
+mod checkpoint_file;
 mod fetch;
 mod kavach;
 mod rsa;
@@ -16,6 +17,7 @@ mod runtime;
 
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
+pub use checkpoint_file::CheckpointFile;
 pub use fetch::GuardedFetcher;
 pub use kavach::{
     Agents, Approvals, Audit, Delegations, Kavach, Keys, ToolServers, Users, Webhooks,
@@ -38,11 +40,11 @@ pub use kavachos_core::token::PublicKey;
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport, AuditFilter,
-    AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials, DryRun, Error,
-    External, FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange, Kinds, LedgerRoot,
-    MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Provider, ProviderTerms,
-    Providers, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session, Settings,
-    SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange,
-    UsesChange, Webhook, WebhookChange, WebhookState,
+    AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials, DryRun,
+    Edited, Error, External, FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange, Kinds,
+    LedgerRoot, MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Provider,
+    ProviderTerms, Providers, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session,
+    Settings, SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User,
+    UserChange, UsesChange, Webhook, WebhookChange, WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

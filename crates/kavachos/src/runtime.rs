@@ -22,7 +22,20 @@ impl Clock for SystemClock {
             .unwrap_or_default();
         Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
+
+    fn running(&self) -> Duration {
+        let boot = rustix::time::clock_gettime(RUNNING);
+        let seconds = u64::try_from(boot.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(boot.tv_nsec).unwrap_or(0))
+    }
 }
+
+/// The clock that nobody sets. Where it goes on while the machine sleeps, so do the leases of others.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const RUNNING: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+/// It may stand still in a sleep, so that what is remembered is remembered for longer.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const RUNNING: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
 
 /// The system's source of randomness.
 #[derive(Debug, Clone, Copy, Default)]

@@ -29,6 +29,8 @@ pub enum Purpose {
     Proof,
     /// The head of a revocation log.
     FeedHead,
+    /// What is said to a server behind a proxy about one call.
+    Assertion,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::Root => "kvr+jwt",
             Self::Proof => "dpop+jwt",
             Self::FeedHead => "kvf+jwt",
+            Self::Assertion => "kvp+jwt",
         }
     }
 

@@ -3,12 +3,14 @@
 //! A *leaf* (`at+jwt`, RFC 9068) is what an agent shows to one tool server: signed by the issuer, good for minutes, it
 //! carries the human, the whole chain and the merged authority. A *root* (`kvr+jwt`) is shown to the issuer alone, with
 //! a proof of its key, to get leaves. A *proof* (`dpop+jwt`, RFC 9449) says that the sender of a request holds a key.
+//! An *assertion* (`kvp+jwt`) says to a server behind a proxy who makes one call that was let through.
 //!
 //! Promises: every text has one reading or none (canonical base64url, no duplicate or unknown members, nothing behind
 //! the end); one `typ`, one purpose; the key decides the algorithm, never the header; nothing of a token is used before
 //! its signature holds; every refusal has a stable [code](Code). Pure: keys, random bytes and the time are passed in.
 //! What has been seen before (replays, revocations) is the caller's to remember and is asked for by value.
 
+mod assertion;
 mod claims;
 mod failure;
 pub(crate) mod jws;
@@ -21,6 +23,7 @@ mod possession;
 mod root;
 mod verify;
 
+pub use assertion::{ASSERTION_LIFE, AssertedCall, Assertion};
 pub use claims::{Authority, DETAILS_TYPE, Hop, Life};
 pub use failure::{Code, Failure};
 pub use jws::{MAX_TOKEN_BYTES, Purpose};

@@ -10,10 +10,13 @@
     reason = "a test may panic, has no outside, and its tables are as long as they are"
 )]
 
+mod attacks;
 mod cases;
 mod cases_of_leaves;
 mod cases_of_proofs;
 mod cases_of_roots;
+mod listed;
+mod naive;
 mod scene;
 mod texts;
 mod vectors;

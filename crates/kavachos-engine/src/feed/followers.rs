@@ -1,13 +1,14 @@
 //! Who follows the log, as far as this process knows: what each has applied, and until when each may go on without news.
 //!
-//! Kept in memory. What was given out before this process started is not known one by one; until the longest lease after
+//! Kept in memory, and by the clock that nobody sets: a wall clock that jumps forward forgets nobody who holds a lease.
+//! What was given out before this process started is not known one by one; until the longest lease after
 //! the start is over it is taken for granted that somebody holds one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kavachos_core::revocation::{FollowerName, Instance, Lease};
-use kavachos_core::time::Timestamp;
 
 use crate::error::{Error, Result};
 
@@ -30,7 +31,7 @@ struct Known {
     /// INVARIANT: at most [`MAX_FOLLOWERS`].
     followers: HashMap<Which, Followed>,
     /// Until when somebody may hold a lease that was given out before the start.
-    of_before: Option<Timestamp>,
+    of_before: Option<Duration>,
 }
 
 struct Followed {
@@ -39,7 +40,7 @@ struct Followed {
     /// The longest lease that it may hold.
     lease: Lease,
     /// When it is forgotten.
-    forgotten: Timestamp,
+    forgotten: Duration,
 }
 
 /// How many know of a kill, and who may not.
@@ -49,17 +50,26 @@ pub(super) struct Tally {
     pub(super) acknowledged: u64,
     /// The longest lease of those that have not acknowledged.
     pub(super) longest: Option<Lease>,
-    /// Until when somebody may hold a lease that was given out before the start.
-    pub(super) of_before: Option<Timestamp>,
+    /// For how long yet somebody may hold a lease that was given out before the start.
+    pub(super) of_before: Option<Duration>,
+}
+
+impl Tally {
+    /// For how long yet somebody may accept what was killed; `None` when all know of it.
+    pub(super) fn open_for(&self) -> Option<Duration> {
+        // Whoever was given a lease before the start knows of nothing since.
+        let by_lease = self.longest.map(Lease::duration);
+        by_lease.max(self.of_before)
+    }
 }
 
 impl Followers {
     /// Notes that a process is about to be given a lease. It counts from here on, so call it before the log is read that
     /// the lease is given for.
-    pub(super) fn expect(&self, which: Which, lease: Lease, now: Timestamp) -> Result<()> {
+    pub(super) fn expect(&self, which: Which, lease: Lease, now: Duration) -> Result<()> {
         let mut known = self.known();
         known.forget(now);
-        let forgotten = now.plus(lease.duration().saturating_mul(LEASES_KNOWN));
+        let forgotten = now.saturating_add(lease.duration().saturating_mul(LEASES_KNOWN));
         if let Some(followed) = known.followers.get_mut(&which) {
             // An earlier one that was longer may run still.
             followed.lease = followed.lease.max(lease);
@@ -84,16 +94,18 @@ impl Followers {
     }
 
     /// Takes for granted that leases are out which this process did not give, until this time.
-    pub(super) fn expect_strangers(&self, until: Option<Timestamp>) {
+    pub(super) fn expect_strangers(&self, until: Option<Duration>) {
         self.known().of_before = until;
     }
 
     /// Who knows of a kill: of this record in this epoch.
-    pub(super) fn tally(&self, (epoch, rseq): (u64, u64), now: Timestamp) -> Tally {
+    pub(super) fn tally(&self, (epoch, rseq): (u64, u64), now: Duration) -> Tally {
         let mut known = self.known();
         known.forget(now);
         let mut tally = Tally {
-            of_before: known.of_before.filter(|until| now < *until),
+            of_before: (known.of_before)
+                .and_then(|until| until.checked_sub(now))
+                .filter(|rest| !rest.is_zero()),
             ..Tally::default()
         };
         for followed in known.followers.values() {
@@ -115,7 +127,7 @@ impl Followers {
 }
 
 impl Known {
-    fn forget(&mut self, now: Timestamp) {
+    fn forget(&mut self, now: Duration) {
         self.followers
             .retain(|_, followed| now < followed.forgotten);
     }
@@ -143,12 +155,10 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_micros(1_800_000_000_000_000).plus(Duration::from_secs(seconds))
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     fn which(instance: usize) -> Which {
@@ -224,7 +234,7 @@ mod tests {
     fn leases_of_before_the_start_end() {
         let followers = Followers::default();
         followers.expect_strangers(Some(at(60)));
-        assert_eq!(followers.tally((1, 1), at(59)).of_before, Some(at(60)));
+        assert_eq!(followers.tally((1, 1), at(59)).of_before, Some(at(1)));
         assert_eq!(followers.tally((1, 1), at(60)).of_before, None);
     }
 }

@@ -14,25 +14,36 @@ mod stream;
 
 use std::time::Duration;
 
-use crate::audit_export::Seats;
+use crate::seats::{Bounds, Seats};
 
 pub(crate) use followers::Followers;
 pub use poll::RevocationPage;
+pub(crate) use poll::decoded;
+pub(crate) use reach::Telling;
 pub use reader::{FeedAccess, FeedReader};
 pub use snapshot::RevocationSnapshot;
 pub use stream::{FeedNews, RevocationStream};
 
 /// The longest that a question for records waits for one.
 pub const MAX_FEED_WAIT: Duration = Duration::from_secs(30);
-/// How many may wait for records or be pushed them at a time.
-const MAX_LISTENING: usize = 512;
-/// How many snapshots are given out at a time.
-const MAX_SNAPSHOTS: usize = 4;
+/// How many may wait for records or be pushed them at a time: one key as many as its processes may be.
+const LISTENING: Bounds = Bounds { all: 512, each: 64 };
+/// How many snapshots are given out at a time. One may hold 100 MB, so they are few, and one key has but one.
+const SNAPSHOTS: Bounds = Bounds { all: 4, each: 1 };
 
 /// What all who follow share.
-#[derive(Default)]
 pub(crate) struct Feed {
     pub(crate) followers: Followers,
     listening: Seats,
     snapshots: Seats,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            followers: Followers::default(),
+            listening: Seats::new(LISTENING),
+            snapshots: Seats::new(SNAPSHOTS),
+        }
+    }
 }

@@ -4,14 +4,15 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::select;
+use kavachos_core::hex;
 use kavachos_core::revocation::{FeedHead, LogHead, MAX_RECORDS, PollAnswer, PollRequest, Record};
 use kavachos_core::token::{Algorithm, SigningKey};
 use kavachos_store::revocation::{self, LogState};
 use kavachos_store::{FromRow, Row};
 use serde::Serialize;
 
+use super::MAX_FEED_WAIT;
 use super::reader::FeedReader;
-use super::{MAX_FEED_WAIT, MAX_LISTENING};
 use crate::directory::ALL_KILLS;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -22,10 +23,16 @@ use crate::signing_keys::KeyPurpose;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Revocations"))]
 pub struct RevocationPage {
+    /// Which log it is, 32 hex digits.
+    pub log: String,
+    /// In which epoch it is; a restored backup begins a new one.
+    pub epoch: u64,
     /// In their order, at most 1,000.
     pub records: Vec<Record>,
     /// Whether there are more: ask again after the last of these.
     pub more: bool,
+    /// The epoch of the log: a token of another one is dead.
+    pub epoch: u64,
 }
 
 /// One state of the log, and what comes after a record of it.
@@ -71,7 +78,7 @@ impl Engine {
         let lease = reader.lease()?;
         self.feed()
             .followers
-            .expect(which.clone(), lease, self.now())?;
+            .expect(which.clone(), lease, self.running())?;
         let seen = self.seen_after(question.rseq).await?;
         let head = FeedHead {
             issuer: self.settings().issuer.clone(),
@@ -114,7 +121,7 @@ impl Engine {
     ) -> Result<RevocationPage> {
         reader.check(self)?;
         let wait = wait.min(MAX_FEED_WAIT);
-        let _seat = self.feed().listening.take(MAX_LISTENING)?;
+        let _seat = self.feed().listening.take(reader.holder())?;
         // Listening begins before the look: a kill between the two is heard.
         let listener = self.directory().kills().listen(ALL_KILLS);
         let mut seen = self.followed_from(since).await?;
@@ -125,7 +132,10 @@ impl Engine {
             seen = self.seen_after(since).await?;
         }
         Ok(RevocationPage {
+            log: hex::encode(&self.head().log.0),
+            epoch: seen.state.epoch,
             more: seen.has_more(),
+            epoch: seen.state.epoch,
             records: seen.records,
         })
     }
@@ -172,7 +182,8 @@ impl Engine {
     }
 }
 
-fn decoded<T: FromRow>(rows: Option<Vec<Row>>) -> Result<Vec<T>> {
+/// The rows of one of several answers.
+pub(crate) fn decoded<T: FromRow>(rows: Option<Vec<Row>>) -> Result<Vec<T>> {
     let rows = rows.unwrap_or_default().into_iter();
     let decode = |row: Row| {
         row.decode()

@@ -10,7 +10,7 @@ use crate::actor::Actor;
 use crate::engine::{Engine, Plan};
 use crate::error::Result;
 use crate::issued::Issued;
-use crate::revoked::{Reach, Revoked};
+use crate::revoked::{Edited, Reach, Revoked};
 
 /// An answer that says how far a kill has reached, once that is known.
 pub(crate) trait Telling {
@@ -23,12 +23,19 @@ impl Telling for Revoked {
     }
 }
 
-/// What a repeated call gets was said before.
+/// A repeated call is told the time that was foreseen when it was first made; while somebody may not know of it yet, no
+/// earlier one than now follows from that.
 impl Telling for Issued<Revoked> {
     fn tell(&mut self, revoked: Revoked) {
-        if !self.replayed {
-            self.thing = revoked;
-        }
+        let said = self.thing.effective_by;
+        self.thing = Revoked {
+            effective_by: match revoked.state {
+                _ if !self.replayed => revoked.effective_by,
+                Reach::Closed => said,
+                Reach::Partial => said.max(revoked.effective_by),
+            },
+            ..revoked
+        };
     }
 }
 
@@ -43,48 +50,54 @@ impl Engine {
     {
         let (mut answer, committed) = self.committed(actor, act, plan).await?;
         answer.tell(match committed {
-            Some(committed) if committed.stops => {
-                self.reached(&committed.receipt.head, committed.receipt.time)
-            }
-            Some(committed) => Revoked::at(committed.receipt.time),
-            None => self.reached(&self.head(), self.now()),
+            Some(committed) if committed.stops => self.reached(&committed.receipt.head),
+            Some(_) => Revoked::at(self.now()),
+            None => self.reached_now(),
         });
         Ok(answer)
     }
 
-    /// How far everything up to this head has reached, which was committed at this time.
-    fn reached(&self, head: &Head, at: Timestamp) -> Revoked {
+    /// Plans and commits a change that may narrow something, as [`Engine::change`] does; if it does, the answer says how
+    /// far that has reached.
+    pub(crate) async fn edit<T, P, F>(&self, actor: &Actor, act: Act, plan: P) -> Result<Edited<T>>
+    where
+        P: Fn() -> F + Send,
+        F: Future<Output = Result<Plan<T>>> + Send,
+        T: Send,
+    {
+        let (thing, committed) = self.committed(actor, act, plan).await?;
+        let narrows = committed.filter(|committed| committed.stops);
+        Ok(Edited {
+            thing,
+            narrowed: narrows.map(|committed| self.reached(&committed.receipt.head)),
+        })
+    }
+
+    /// How far everything that was killed so far has reached.
+    pub(crate) fn reached_now(&self) -> Revoked {
+        self.reached(&self.head())
+    }
+
+    /// How far everything up to this head has reached, which is durable by now. It counts from now on: whoever asked
+    /// before, while the commit was under way, may have been told of the log without it.
+    fn reached(&self, head: &Head) -> Revoked {
         let kill = (head.epoch, head.revocation.rseq);
-        let tally = self.feed().followers.tally(kill, self.now());
-        let by_lease = tally.longest.map(|lease| at.plus(lease.duration()));
-        // Whoever was given a lease before the start knows of nothing since.
-        let open_until = by_lease.max(tally.of_before);
+        let tally = self.feed().followers.tally(kill, self.running());
+        let now = self.now();
+        let open_for = tally.open_for();
         Revoked {
-            effective_by: open_until.map_or(at, |until| until.max(at)),
-            state: open_until.map_or(Reach::Closed, |_| Reach::Partial),
+            effective_by: now.plus(open_for.unwrap_or_default()),
+            state: open_for.map_or(Reach::Closed, |_| Reach::Partial),
             acknowledged: tally.acknowledged,
             followers: tally.followers,
         }
     }
 
-    /// By when a kill will count at the latest that is committed now: what a repeated call is told.
+    /// By when a kill will count at the latest that is committed now: what a repeated call is told at least.
     pub(crate) fn foreseen(&self) -> Timestamp {
-        let now = self.now();
         let nobody_knows = (u64::MAX, u64::MAX);
-        let tally = self.feed().followers.tally(nobody_knows, now);
-        let by_lease = tally.longest.map(|lease| now.plus(lease.duration()));
-        by_lease.max(tally.of_before).map_or(now, |by| by.max(now))
-    }
-
-    /// The answer to a call that was answered before with a kill that counts by this time.
-    pub(crate) fn reached_before(&self, effective_by: Timestamp) -> Revoked {
-        let now = self.reached(&self.head(), self.now());
-        let is_over = effective_by <= self.now();
-        Revoked {
-            effective_by,
-            state: if is_over { Reach::Closed } else { now.state },
-            ..now
-        }
+        let tally = self.feed().followers.tally(nobody_knows, self.running());
+        self.now().plus(tally.open_for().unwrap_or_default())
     }
 
     /// Takes for granted that leases are out which an earlier process gave, if one can have: without a key for heads
@@ -92,7 +105,7 @@ impl Engine {
     pub async fn expect_followers_of_before(&self) {
         let signed = self.store().list(signing_key::latest()).await;
         let none = signed.is_ok_and(|keys| keys.is_empty());
-        let until = self.now().plus(Lease::LONGEST.duration());
+        let until = self.running().saturating_add(Lease::LONGEST.duration());
         self.feed()
             .followers
             .expect_strangers((!none).then_some(until));

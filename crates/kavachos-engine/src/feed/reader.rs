@@ -1,10 +1,13 @@
 //! Who reads the feed, what a head calls them, and for how long it is good.
 
+use std::net::IpAddr;
+
 use kavachos_core::revocation::{FollowerName, Lease};
 
 use crate::actor::{Actor, Caller, Scope};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::seats::Holder;
 
 /// The lease of whoever is no registered tool server.
 const USUAL_SECONDS: u64 = 10;
@@ -24,16 +27,16 @@ pub enum FeedAccess {
 pub enum FeedReader {
     /// Someone whose credential was checked.
     Known(Actor),
-    /// Someone without a credential, where the feed is open to everyone.
-    Anyone,
+    /// Someone without a credential, from this address, where the feed is open to everyone.
+    Anyone(Option<IpAddr>),
 }
 
 impl FeedReader {
     /// Refuses whoever may not read.
     pub(super) fn check(&self, engine: &Engine) -> Result<()> {
         match self {
-            Self::Anyone if engine.settings().feed == FeedAccess::Everyone => Ok(()),
-            Self::Anyone => Err(Error::Unauthenticated(
+            Self::Anyone(_) if engine.settings().feed == FeedAccess::Everyone => Ok(()),
+            Self::Anyone(_) => Err(Error::Unauthenticated(
                 "send one header `Authorization: Bearer <key>`",
             )),
             Self::Known(actor) => match actor.caller {
@@ -55,10 +58,18 @@ impl FeedReader {
         Err(Error::Unauthenticated("the key was changed"))
     }
 
+    /// Whose places they take: all processes with one key are one reader.
+    pub(super) fn holder(&self) -> Holder {
+        match self {
+            Self::Anyone(address) => Holder::Network(*address),
+            Self::Known(actor) => Holder::of(actor),
+        }
+    }
+
     /// What a head calls them: a tool server by its audience, others by the name that records have.
     pub(super) fn name(&self) -> Result<FollowerName> {
         let name = match self {
-            Self::Anyone => "anonymous".to_owned(),
+            Self::Anyone(_) => "anonymous".to_owned(),
             Self::Known(actor) => match &actor.caller {
                 Caller::ToolServer(key) => key.audience.to_string(),
                 _ => actor.public_name(),
@@ -75,7 +86,7 @@ impl FeedReader {
                 Caller::ToolServer(key) => key.lease_seconds.into(),
                 _ => USUAL_SECONDS,
             },
-            Self::Anyone => USUAL_SECONDS,
+            Self::Anyone(_) => USUAL_SECONDS,
         };
         Lease::from_seconds(seconds).map_err(|error| Error::Internal(error.to_string()))
     }

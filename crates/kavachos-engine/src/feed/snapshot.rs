@@ -7,11 +7,10 @@ use kavachos_core::revocation::{
 };
 use kavachos_store::revocation::{self, LogState};
 
-use super::MAX_SNAPSHOTS;
 use super::reader::FeedReader;
-use crate::audit_export::Seat;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::seats::Seat;
 
 /// How many handles are read at a time.
 const PAGE: usize = 5_000;
@@ -42,11 +41,12 @@ impl Engine {
         question: &SnapshotRequest,
     ) -> Result<RevocationSnapshot> {
         reader.check(self)?;
-        let seat = self.feed().snapshots.take(MAX_SNAPSHOTS)?;
+        let seat = self.feed().snapshots.take(reader.holder())?;
         let key = self.feed_key().await?;
         let (name, lease) = (reader.name()?, reader.lease()?);
         let which = (name.clone(), question.instance.clone());
-        self.feed().followers.expect(which, lease, self.now())?;
+        let followers = &self.feed().followers;
+        followers.expect(which, lease, self.running())?;
         let state = self.seen_after(LogHead::EMPTY.rseq).await?.state;
         let time = self.now();
         let records = self.killed_up_to(&state).await?;

@@ -7,13 +7,12 @@ use futures_util::future::{Either, select};
 use kavachos_core::revocation::Record;
 use kavachos_core::time::Timestamp;
 
-use super::MAX_LISTENING;
 use super::reader::FeedReader;
-use crate::audit_export::Seat;
 use crate::directory::ALL_KILLS;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::StreamEnd;
+use crate::seats::Seat;
 
 /// After how long without a record a listener is told that it is still heard.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -56,7 +55,7 @@ impl Engine {
         since: u64,
     ) -> Result<RevocationStream> {
         reader.check(self)?;
-        let seat = self.feed().listening.take(MAX_LISTENING)?;
+        let seat = self.feed().listening.take(reader.holder())?;
         let epoch = self.followed_from(since).await?.state.epoch;
         Ok(RevocationStream {
             engine: self.clone(),

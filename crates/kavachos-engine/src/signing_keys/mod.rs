@@ -31,11 +31,13 @@ pub enum KeyPurpose {
     Feed,
     /// Heads of the ledger.
     Checkpoint,
+    /// What servers behind proxies are told of calls.
+    Assertion,
 }
 
 impl KeyPurpose {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Token, Self::Feed, Self::Checkpoint];
+    pub const ALL: [Self; 4] = [Self::Token, Self::Feed, Self::Checkpoint, Self::Assertion];
 
     /// The text that is stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +45,7 @@ impl KeyPurpose {
             Self::Token => "token",
             Self::Feed => "feed",
             Self::Checkpoint => "checkpoint",
+            Self::Assertion => "assertion",
         }
     }
 
@@ -50,7 +53,7 @@ impl KeyPurpose {
     const fn algorithms(self) -> &'static [Algorithm] {
         match self {
             // Some libraries of tool servers know no Ed25519.
-            Self::Token => &Algorithm::ALL,
+            Self::Token | Self::Assertion => &Algorithm::ALL,
             Self::Feed | Self::Checkpoint => &[Algorithm::Ed25519],
         }
     }
@@ -68,7 +71,7 @@ impl KeyPurpose {
 pub struct SigningKey {
     /// Its thumbprint (RFC 7638), as it stands in the header of what it signs.
     pub kid: String,
-    /// `token`, `feed` or `checkpoint`.
+    /// `token`, `feed`, `checkpoint` or `assertion`.
     #[cfg_attr(feature = "schema", schemars(with = "KeyPurpose"))]
     pub purpose: String,
     /// `EdDSA` or `ES256`.

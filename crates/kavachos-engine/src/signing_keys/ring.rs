@@ -6,11 +6,13 @@ use kavachos_core::hex;
 use kavachos_core::secret::Secret;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Algorithm, PublicKey, SigningKey};
+use kavachos_store::revocation;
 use kavachos_store::signing_key::{self, KeyState, SigningKeyRow};
 
 use super::{KeyPurpose, public_of};
 use crate::engine::{Engine, MAX_CONFLICTS};
 use crate::error::{Error, Result};
+use crate::feed::decoded;
 use crate::master::{derived, fingerprint};
 
 /// The keys, once they were read.
@@ -18,7 +20,25 @@ use crate::master::{derived, fingerprint};
 pub(crate) struct Ring(Mutex<Option<Arc<Keys>>>);
 
 /// The keys that are in use or still published.
-pub(crate) struct Keys(Vec<Key>);
+pub(crate) struct Keys {
+    keys: Vec<Key>,
+    read: Version,
+}
+
+/// In which state of the database keys were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    log: [u8; 16],
+    epoch: u64,
+    commits: u64,
+}
+
+impl Version {
+    /// Whether this is a later state of the same log.
+    fn is_after(&self, other: &Self) -> bool {
+        (self.log, self.epoch) == (other.log, other.epoch) && self.commits > other.commits
+    }
+}
 
 /// One key, with its private half where the master key makes it.
 pub(crate) struct Key {
@@ -33,11 +53,21 @@ impl Ring {
         // Nothing under the lock can leave it half written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Keeps keys that were read, unless later ones were read meanwhile: a key that was retired would sign again. Returns
+    /// those that are kept.
+    fn keep(&self, read: Keys) -> Arc<Keys> {
+        let mut held = self.held();
+        match &*held {
+            Some(later) if later.read.is_after(&read.read) => Arc::clone(later),
+            _ => Arc::clone(held.insert(Arc::new(read))),
+        }
+    }
 }
 
 impl Keys {
     pub(super) fn of(&self, purpose: KeyPurpose) -> impl Iterator<Item = &Key> {
-        (self.0.iter()).filter(move |key| key.row.purpose == purpose.as_str())
+        (self.keys.iter()).filter(move |key| key.row.purpose == purpose.as_str())
     }
 
     pub(super) fn find(
@@ -90,32 +120,45 @@ impl Engine {
         for _ in 0..MAX_CONFLICTS {
             let keys = self.read_ring().await?;
             if keys.is_complete() {
-                return Ok(self.keep_ring(keys));
+                return Ok(self.keyring().keep(keys));
             }
             self.make_missing(&keys).await?;
         }
         Err(Error::Busy)
     }
 
+    /// Reads the keys again, after they were changed from elsewhere.
+    pub(crate) async fn renew_keys(&self) -> Result<()> {
+        self.renew_ring().await.map(drop)
+    }
+
     /// Reads the keys again, after a change.
     pub(super) async fn renew_ring(&self) -> Result<Arc<Keys>> {
         let keys = self.read_ring().await?;
-        Ok(self.keep_ring(keys))
-    }
-
-    fn keep_ring(&self, keys: Keys) -> Arc<Keys> {
-        let keys = Arc::new(keys);
-        *self.keyring().held() = Some(Arc::clone(&keys));
-        keys
+        Ok(self.keyring().keep(keys))
     }
 
     async fn read_ring(&self) -> Result<Keys> {
-        let rows = self
-            .store()
-            .list(signing_key::published(self.now()))
-            .await?;
+        let queries = vec![
+            revocation::version().into_query(),
+            signing_key::published(self.now()).into_query(),
+        ];
+        let mut answers = self.store().read(queries).await?.into_iter();
+        let version: Vec<([u8; 16], u64, u64)> = decoded(answers.next())?;
+        let (log, epoch, commits) = version
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::Internal("the database has no log".to_owned()))?;
+        let rows: Vec<SigningKeyRow> = decoded(answers.next())?;
         let keys: Result<Vec<Key>> = rows.into_iter().map(|row| self.key_of(row)).collect();
-        Ok(Keys(keys?))
+        Ok(Keys {
+            keys: keys?,
+            read: Version {
+                log,
+                epoch,
+                commits,
+            },
+        })
     }
 
     fn key_of(&self, row: SigningKeyRow) -> Result<Key> {
@@ -131,5 +174,39 @@ impl Engine {
             public,
             secret,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(log: u8, epoch: u64, commits: u64) -> Keys {
+        Keys {
+            keys: Vec::new(),
+            read: Version {
+                log: [log; 16],
+                epoch,
+                commits,
+            },
+        }
+    }
+
+    #[test]
+    fn keys_that_were_read_earlier_replace_none_that_were_read_later() {
+        for (late, kept) in [
+            (read(1, 1, 6), 7),
+            // The twins: what is as new or newer, and another database, where nothing can be compared.
+            (read(1, 1, 7), 7),
+            (read(1, 1, 8), 8),
+            (read(1, 2, 1), 1),
+            (read(2, 1, 1), 1),
+        ] {
+            let ring = Ring::default();
+            assert_eq!(ring.keep(read(1, 1, 7)).read.commits, 7);
+            assert_eq!(ring.keep(late).read.commits, kept);
+            let held = ring.held().clone().unwrap();
+            assert_eq!(held.read.commits, kept);
+        }
     }
 }

@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use kavachos_core::invalid::Invalid;
+use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::token::Leaf;
+use kavachos_core::tool_server::Party;
 
 use super::binding::Parent;
 use super::holder::{Held, refuse_counted};
@@ -74,6 +76,7 @@ impl Engine {
         target: &Target,
     ) -> Result<Held> {
         refuse_counted(&target.asked)?;
+        refuse_known_session(leaf, target)?;
         if leaf.life.expires_at <= self.now() {
             return Err(Error::Forbidden(
                 "the token is over: nothing comes from it".to_owned(),
@@ -103,4 +106,16 @@ impl Engine {
         held.exchanged = Some(Arc::clone(leaf));
         Ok(held)
     }
+}
+
+/// Others' tool servers know a session by a handle that no other one is told, and this is another one's.
+fn refuse_known_session(leaf: &Leaf, target: &Target) -> Result<()> {
+    let is_session = |mark: Mark| mark.handle.kind == HandleKind::Session;
+    if target.policy.party == Party::First || !leaf.authority.all_marks().any(is_session) {
+        return Ok(());
+    }
+    Err(Error::NotNarrower(Invalid::at(
+        "audience",
+        "a token that a human's session asked for is not exchanged for one of others' tool servers",
+    )))
 }

@@ -377,10 +377,8 @@ impl Held {
                 }
                 Some(key.expires_at)
             }
-            Caller::Person(person) => {
-                self.others.push(person.session.mark);
-                Some(person.session.expires_at)
-            }
+            // What names a session depends on who is told of it: see `tokens::session`.
+            Caller::Person(person) => Some(person.session.expires_at),
             // It is a credential for this once, and has no handle: what kills is the human, and the grant.
             Caller::Provided(provided) => Some(provided.ends_at()),
             Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Root(_) => None,

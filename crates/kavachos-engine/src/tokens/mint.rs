@@ -35,16 +35,18 @@ impl Engine {
         ask: &TokenAsk,
         (target, mut held): (Target, Held),
     ) -> Result<Plan<Minted>> {
+        self.add_session(actor, &target, &mut held).await?;
         let binding = binding::of(ask.proof.as_ref(), &target, &held)?;
         held.bind(binding);
         let merged = held.merged(&target.asked)?;
-        let record: AuditId = self.id();
+        let life = self.token_life(self.life_of(ask, &target), &held)?;
+        let record = super::record_of(life.id);
         let leaf = Leaf {
             issuer: self.settings().issuer.clone(),
             audience: ask.audience.clone(),
             scopes: target.scopes_of(&merged)?,
             bound_to: binding.key,
-            life: self.token_life(self.life_of(ask, &target), &held)?,
+            life,
             authority: self.token_authority(ask, (&target, &held), (merged, record))?,
         };
         let algorithm = Algorithm::from(target.policy.token_algorithm);

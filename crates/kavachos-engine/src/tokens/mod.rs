@@ -12,6 +12,7 @@ mod holder;
 mod mint;
 mod promise;
 mod root;
+mod session;
 mod shown;
 mod target;
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use kavachos_core::constraint::Constraints;
 use kavachos_core::decide::Credential;
-use kavachos_core::id::{AgentId, TokenId};
+use kavachos_core::id::{AgentId, AuditId, TokenId};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::time::Timestamp;
@@ -187,6 +188,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The record of a token's making: it has the number of the token, so that whoever knows the token finds its record.
+pub(crate) const fn record_of(token: TokenId) -> AuditId {
+    AuditId::from_bits(token.bits())
 }
 
 /// What is remembered of a proof: its key and its name.

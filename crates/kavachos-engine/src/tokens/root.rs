@@ -115,7 +115,7 @@ impl Engine {
         self.require_shown_key(ask).await?;
         let reached = self.servers_of_root(ask, further).await?;
         actor.covers(&reached.asked)?;
-        let held = match (&actor.caller, ask.agent) {
+        let mut held = match (&actor.caller, ask.agent) {
             (Caller::Operator(_) | Caller::ToolServer(_), _) => {
                 return Err(Error::Forbidden(
                     "a root is made for whoever will use it: call with the agent's own key or its human's session"
@@ -140,6 +140,9 @@ impl Engine {
                 return Err(Invalid::at("agent", "say which agent will use the root").into());
             }
         };
+        // Its tool servers are our own, so they may know the session by its own handle.
+        let session = actor.person().map(|person| person.session.mark);
+        held.others.extend(session);
         self.mint_root(actor, (ask, proof), (reached, held)).await
     }
 

@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use super::line::{self, End, Head};
 use crate::act::Act;
 use crate::actor::{Actor, Scope};
-use crate::audit_export::{MAX_EXPORTS, Seat};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::keys::Origin;
+use crate::seats::{Holder, Seat};
 
 /// How long a reader may take for one step.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ impl Engine {
     /// # Errors
     /// `forbidden`, too many exports at once, and those of the store.
     pub async fn export_tenant(&self, actor: &Actor) -> Result<TenantExport> {
-        let seat = self.exports().take(MAX_EXPORTS)?;
+        let seat = self.exports().take(Holder::of(actor))?;
         let act = Act::new("tenant.exported");
         self.change(actor, act, || std::future::ready(self.plan_out(actor)))
             .await?;

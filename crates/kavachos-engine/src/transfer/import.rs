@@ -101,6 +101,8 @@ impl Engine {
         let filled = self.fill(&mut *filling, actor, (source, expected)).await;
         drop(filling);
         let imported = filled?;
+        // The log is another one now, and a start is held against the last that was noted.
+        self.keep_checkpoint().await;
         self.look_for_webhooks();
         Ok(imported)
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use kavachos_core::hex;
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Entry, Frontier, leaf};
+use kavachos_core::ledger::{Entry, Frontier, LogId, leaf};
 use kavachos_core::revocation::LogHead;
 use kavachos_core::time::Timestamp;
 use kavachos_store::grant::GrantRow;
@@ -492,32 +492,8 @@ impl<'a> Loader<'a> {
         entry: &Entry,
         time: Timestamp,
     ) -> Result<Filled> {
-        let columns = entry.projections();
-        let seq = self.frontier.size();
-        let leaf = leaf(stand.log, seq, time, entry.body());
-        let record = transfer::Record {
-            seq,
-            time,
-            body: entry.body().to_owned(),
-            salt: Some(entry.salt().to_vec()),
-            personal: Some(entry.personal().to_owned()),
-            leaf,
-            named: [
-                columns.id.clone(),
-                columns.kind.to_owned(),
-                columns.outcome.to_owned(),
-                columns.code.to_owned(),
-                columns.actor.clone(),
-            ],
-            about: [
-                columns.subject.clone(),
-                columns.agent.clone(),
-                columns.action.clone(),
-                columns.resource.clone(),
-                columns.request_id.clone(),
-            ],
-            chain: columns.chain.clone(),
-        };
+        let record = record_of((stand.log, self.frontier.size(), time), entry);
+        let leaf = record.leaf;
         self.filling.write(record.store()).await?;
         self.frontier.append(leaf);
         Ok(Filled {
@@ -528,6 +504,37 @@ impl<'a> Loader<'a> {
             revocation: stand.revocation,
             effects: vec![Changed::Everything.into()],
         })
+    }
+}
+
+/// A new record at this place of a log.
+pub(crate) fn record_of(
+    (log, seq, time): (LogId, u64, Timestamp),
+    entry: &Entry,
+) -> transfer::Record {
+    let columns = entry.projections();
+    transfer::Record {
+        seq,
+        time,
+        body: entry.body().to_owned(),
+        salt: Some(entry.salt().to_vec()),
+        personal: Some(entry.personal().to_owned()),
+        leaf: leaf(log, seq, time, entry.body()),
+        named: [
+            columns.id.clone(),
+            columns.kind.to_owned(),
+            columns.outcome.to_owned(),
+            columns.code.to_owned(),
+            columns.actor.clone(),
+        ],
+        about: [
+            columns.subject.clone(),
+            columns.agent.clone(),
+            columns.action.clone(),
+            columns.resource.clone(),
+            columns.request_id.clone(),
+        ],
+        chain: columns.chain.clone(),
     }
 }
 

@@ -19,6 +19,7 @@ mod testimony;
 
 pub use export::TenantExport;
 pub use import::{Imported, LedgerRoot};
+pub(crate) use loader::record_of;
 
 /// The name of the form, in its first line.
 const FORM: &str = "kavachos-tenant";

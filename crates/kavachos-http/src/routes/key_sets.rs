@@ -1,4 +1,4 @@
-//! `/.well-known/jwks.json` and its two neighbours: the public keys of each purpose apart (RFC 7517), so that no key of
+//! `/.well-known/jwks.json` and its neighbours: the public keys of each purpose apart (RFC 7517), so that no key of
 //! one purpose is taken for another's.
 
 use axum::extract::State as FromState;
@@ -45,6 +45,13 @@ pub(crate) fn operations() -> Vec<Operation> {
         text: "",
         callers: &[],
     };
+    const ASSERTIONS: About = About {
+        id: "assertionKeys",
+        tag: "Signing keys",
+        summary: "The public keys that `Kavach-Assertion` is signed with",
+        text: "For servers behind a proxy that asks `/api/v1/forward-auth`.",
+        callers: &[],
+    };
     vec![
         Operation::get("/.well-known/jwks.json", TOKENS, tokens).refusing(&[Refusal::Conflict]),
         Operation::get("/.well-known/kavach-feed-keys.json", FEED, feed)
@@ -53,6 +60,12 @@ pub(crate) fn operations() -> Vec<Operation> {
             "/.well-known/kavach-checkpoint-keys.json",
             CHECKPOINTS,
             checkpoints,
+        )
+        .refusing(&[Refusal::Conflict]),
+        Operation::get(
+            "/.well-known/kavach-assertion-keys.json",
+            ASSERTIONS,
+            assertions,
         )
         .refusing(&[Refusal::Conflict]),
     ]
@@ -68,6 +81,10 @@ async fn feed(FromState(state): FromState<State>, params: Params) -> Reply<Bare<
 
 async fn checkpoints(FromState(state): FromState<State>, params: Params) -> Reply<Bare<Set>> {
     keys(&state, params, KeyPurpose::Checkpoint).await
+}
+
+async fn assertions(FromState(state): FromState<State>, params: Params) -> Reply<Bare<Set>> {
+    keys(&state, params, KeyPurpose::Assertion).await
 }
 
 async fn keys(state: &State, params: Params, purpose: KeyPurpose) -> Reply<Bare<Set>> {

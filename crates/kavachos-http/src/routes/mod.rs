@@ -15,6 +15,7 @@ mod keys;
 pub(crate) mod oauth;
 mod operations;
 mod reference;
+mod reports;
 mod resources;
 mod revocations;
 mod server_metadata;
@@ -189,6 +190,7 @@ fn tokens() -> Vec<Operation> {
         delegate::operation(),
         delegate::redeem::operation(),
         oauth::token::operation(),
+        reports::operation(),
         server_metadata::operation(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),

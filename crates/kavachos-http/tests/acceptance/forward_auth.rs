@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use kavachos_core::token::{AssertedCall, Assertion, Code, KeySet};
 use kavachos_test::{Call, Reply, TestAgent, TestApp, may};
 use serde_json::{Value, json};
 
@@ -21,7 +22,15 @@ impl World {
     }
 
     pub(crate) async fn with(permissions: Value) -> Self {
-        let app = crate::setup().trusting(&["127.0.0.1/32"]).start().await;
+        let setup = crate::setup().trusting(&["127.0.0.1/32"]);
+        Self::on(setup.start().await, permissions).await
+    }
+
+    async fn of(app: TestApp) -> Self {
+        Self::on(app, may(&["get"], "http:api.example.com:public:*")).await
+    }
+
+    async fn on(app: TestApp, permissions: Value) -> Self {
         let user = app.user().await;
         let agent = app.agent(&user, permissions).await;
         let server = json!({
@@ -85,6 +94,96 @@ async fn a_call_that_is_allowed_is_200_with_who_it_is_and_the_record_says_so() {
             .unwrap()
             .starts_with("resource_")
     );
+}
+
+/// The keys with which what is behind a proxy checks what the proxy hands on.
+pub(crate) async fn assertion_keys(app: &TestApp) -> KeySet {
+    let path = "/.well-known/kavach-assertion-keys.json";
+    let set = app.anonymous().get(path).await.expect(200);
+    KeySet::from_jwks(set.text.as_bytes()).unwrap()
+}
+
+impl World {
+    /// What a server behind the proxy makes of an assertion that came with this call.
+    pub(crate) async fn checked(
+        &self,
+        assertion: &str,
+        (method, host, uri): (&str, &str, &str),
+    ) -> Result<Assertion, Code> {
+        let keys = assertion_keys(&self.app).await;
+        let call = AssertedCall {
+            method: method.to_owned(),
+            host: host.to_owned(),
+            uri: uri.to_owned(),
+        };
+        let issuer = self.app.kavach().engine().settings().issuer.clone();
+        let audience = "https://api.example.com".parse().unwrap();
+        let now = self.app.kavach().engine().now();
+        Assertion::check(assertion, (&issuer, &audience), &keys, &call, now)
+            .map_err(|failure| failure.code)
+    }
+}
+
+#[tokio::test]
+async fn what_a_proxy_hands_on_is_signed_for_this_call_alone() {
+    let world = World::new().await;
+    let sub = world
+        .app
+        .agent(
+            &world.agent.id,
+            may(&["get"], "http:api.example.com:public:*"),
+        )
+        .await;
+    let call = world.app.call(&sub.key);
+    let call = call.header("kavach-proxy-key", &world.proxy);
+    let reply = World::describing(call, "GET", "/public/a?q=1")
+        .get(PATH)
+        .await;
+    let text = reply.expect(200).header("kavach-assertion").to_owned();
+    let (host, uri) = ("api.example.com", "/public/a?q=1");
+    let said = world.checked(&text, ("GET", host, uri)).await.unwrap();
+    assert_eq!(said.subject.as_str(), world.user);
+    assert_eq!(said.agent.to_string(), sub.id);
+    let above: Vec<String> = said.chain.iter().map(ToString::to_string).collect();
+    assert_eq!(above, [world.agent.id.as_str()]);
+    let record = world.app.audit("kind=decision").await.remove(0);
+    assert_eq!(record["id"], said.audit.to_string().as_str());
+    for other in [
+        ("POST", host, uri),
+        ("GET", "other.example.com", uri),
+        ("GET", host, "/public/b"),
+        ("GET", host, "/public/a?q=2"),
+    ] {
+        let refused = world.checked(&text, other).await;
+        assert_eq!(refused, Err(Code::ProofInvalid), "{other:?}");
+    }
+    // It is no token, and no token is one.
+    let keys = assertion_keys(&world.app).await;
+    let leaf = kavachos_core::token::Leaf::open(&text, &said.issuer, &keys);
+    assert_eq!(leaf.unwrap_err().code, Code::WrongType);
+    world.app.advance(30);
+    let late = world.checked(&text, ("GET", host, uri)).await;
+    assert_eq!(late, Err(Code::Expired));
+}
+
+#[tokio::test]
+async fn what_is_not_let_through_is_not_signed_and_without_keys_nothing_is() {
+    let world = World::new().await;
+    for (uri, signed) in [("/public/a", true), ("/admin", false)] {
+        let reply = world.ask("GET", uri).await;
+        assert_eq!(
+            !reply.header("kavach-assertion").is_empty(),
+            signed,
+            "{uri}"
+        );
+    }
+    let app = crate::setup()
+        .trusting(&["127.0.0.1/32"])
+        .without_master_key();
+    let world = World::of(app.start().await).await;
+    let reply = world.ask("GET", "/public/a").await.expect(200);
+    assert_eq!(reply.header("kavach-assertion"), "");
+    assert_eq!(reply.header("kavach-user"), world.user);
 }
 
 /// F25: what was let through is recorded as allowed, what was not as denied.

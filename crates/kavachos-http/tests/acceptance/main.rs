@@ -30,6 +30,8 @@ mod hooks;
 #[cfg(test)]
 mod id_tokens;
 mod idempotency;
+#[cfg(test)]
+mod kills;
 mod ledger;
 mod lifecycle;
 #[cfg(test)]
@@ -50,10 +52,16 @@ mod proof_keys;
 mod proxies;
 mod queries;
 mod quotas;
+#[cfg(test)]
+mod races;
 mod refusals;
+#[cfg(test)]
+mod reports;
 #[cfg(test)]
 mod resources;
 mod restart;
+#[cfg(test)]
+mod restore;
 #[cfg(test)]
 mod revocations;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use kavachos_core::token::Code;
 use kavachos_test::{Call, Client, Server, may};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -100,7 +101,7 @@ async fn tool() -> Server {
         };
         let reached = json!({
             "uri": request.uri().to_string(), "agent": text("kavach-agent"), "user": text("kavach-user"),
-            "audit": text("kavach-audit"), "authorization": text("authorization"), "key": text("kavach-proxy-key"),
+            "audit": text("kavach-audit"), "assertion": text("kavach-assertion"), "authorization": text("authorization"), "key": text("kavach-proxy-key"),
         });
         reached.to_string()
     };
@@ -187,6 +188,14 @@ impl Case {
         assert_eq!(reply.at("/uri"), "/public/a?q=1");
         assert_eq!(reply.at("/agent"), world.agent.id.as_str());
         assert_eq!(reply.at("/user"), world.user.as_str());
+        let said = reply.text_at("/assertion");
+        let called = ("GET", "api.example.com", "/public/a?q=1");
+        let said_of = async |called| world.checked(said, called).await;
+        let behind = said_of(called).await.unwrap();
+        assert_eq!(behind.agent.to_string(), world.agent.id);
+        // Handed to another call it is worth nothing.
+        let other = said_of(("GET", "api.example.com", "/public/b")).await;
+        assert_eq!(other, Err(Code::ProofInvalid));
         assert_eq!(
             (reply.at("/authorization"), reply.at("/key")),
             (&json!(""), &json!(""))
@@ -218,6 +227,7 @@ impl Case {
         for (name, value) in [
             ("Kavach-Agent", "agent_01h455vb4pex5vsknk084sn02q"),
             ("Kavach-User", "user_01h455vb4pex5vsknk084sn02q"),
+            ("Kavach-Assertion", "eyJ0eXAiOiJrdnArand0In0.e30.AAAA"),
             ("X-HTTP-Method-Override", "DELETE"),
         ] {
             let call = self.agent().header(name, value);

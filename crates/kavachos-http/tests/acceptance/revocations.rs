@@ -7,10 +7,12 @@ use kavachos::FeedAccess;
 use kavachos::core::json::Object;
 use kavachos::core::revocation::{
     Fault, FeedHead, Follower, FollowerName, Lease, LiveSet, LogHead, Mark, PollAnswer,
-    PollRequest, Progress, Pushed, Reading, Record, SnapshotAnswer,
+    PollRequest, Progress, Pushed, Reading, Record, SnapshotAnswer, SnapshotRequest,
 };
 use kavachos::core::time::Timestamp;
 use kavachos::core::token::{Issuer, KeySet};
+use kavachos::engine::actor::Actor;
+use kavachos::engine::{Error, FeedReader};
 use kavachos_test::kavachos;
 use kavachos_test::{Call, Reply, TestApp, all_rows, kill_strangers, may};
 use serde_json::{Value, json};
@@ -732,6 +734,101 @@ async fn kinds(app: &TestApp, since: u64) -> Vec<u64> {
         .iter()
         .map(|record| record["kind"].as_u64().unwrap())
         .collect()
+}
+
+/// How long somebody may hold a lease is counted by the clock that nobody sets.
+#[tokio::test]
+async fn a_wall_clock_that_is_set_forgets_no_follower_and_keeps_none() {
+    let app = crate::start().await;
+    let _verifier = Verifier::new(&app, TOOLS, 10).await;
+    app.clock().set("2026-11-21T11:00:00Z");
+    reached(&kill(&app).await, ("partial", 0, 1, "2026-11-21T11:00:10Z"));
+    app.clock().set("2026-11-21T09:00:00Z");
+    reached(&kill(&app).await, ("partial", 0, 1, "2026-11-21T09:00:10Z"));
+    // The twin: time really passes.
+    app.advance(20);
+    reached(&kill(&app).await, ("closed", 0, 0, "2026-11-21T09:00:20Z"));
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_does_not_end_the_minute_after_a_start() {
+    let mut app = crate::setup().lasting().start().await;
+    Verifier::new(&app, TOOLS, 2).await;
+    app.restart().await;
+    app.clock().set("2026-11-21T11:00:00Z");
+    reached(&kill(&app).await, ("partial", 0, 0, "2026-11-21T11:01:00Z"));
+    app.advance(60);
+    reached(&kill(&app).await, ("closed", 0, 0, "2026-11-21T11:01:00Z"));
+}
+
+/// Whoever has one key has one reader's part, and all others find a place.
+#[tokio::test]
+async fn one_key_takes_no_more_than_its_part_of_the_streams() {
+    for (path, each) in [
+        (format!("{FEED}/stream"), 64),
+        ("/api/v1/events".to_owned(), 8),
+    ] {
+        let app = crate::start().await;
+        let greedy = app
+            .key(json!({ "name": "greedy", "scopes": ["audit:read"] }))
+            .await;
+        let greedy = app.call(&greedy);
+        let mut streams = Vec::new();
+        for _ in 0..each {
+            streams.push(greedy.events(&path).await);
+        }
+        let refused = greedy.get(&path).await.refused(429, "too_many_requests");
+        assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+        // Calls that wait sit on the same places.
+        if path.starts_with(FEED) {
+            let waits = greedy.get(&format!("{FEED}?wait=30")).await;
+            waits.refused(429, "too_many_requests");
+        }
+        // The twins: another key, and whoever hung up.
+        let other = app.operator().events(&path).await;
+        drop((other, streams.pop()));
+        until_taken(&greedy, &path).await;
+    }
+}
+
+/// A server hears that a client hung up when it writes to it next: that takes a moment.
+async fn until_taken(call: &Call, path: &str) {
+    const TRIES: usize = 2_000;
+    for _ in 0..TRIES {
+        if call.get(path).await.status == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the place is free again");
+}
+
+#[tokio::test]
+async fn one_key_is_written_one_snapshot_at_a_time() {
+    let app = crate::start().await;
+    let engine = app.kavach().engine().clone();
+    let reader = async |key: &str| {
+        let caller = engine.authenticate(key).await.unwrap();
+        FeedReader::Known(Actor {
+            caller,
+            ..Actor::local(engine.id())
+        })
+    };
+    let slow = reader(&register(&app, TOOLS, 10).await).await;
+    let question = SnapshotRequest {
+        nonce: "n".parse().unwrap(),
+        instance: "i".parse().unwrap(),
+    };
+    let held = engine.revocation_snapshot(&slow, &question).await.unwrap();
+    let again = engine.revocation_snapshot(&slow, &question).await;
+    assert!(matches!(again.map(drop), Err(Error::TooManyOpen { .. })));
+    // The twins: another key has its own, and the same one once it has taken what it was given.
+    for audience in ["https://a.example.com", "https://b.example.com"] {
+        let other = reader(&register(&app, audience, 10).await).await;
+        engine.revocation_snapshot(&other, &question).await.unwrap();
+    }
+    drop(held);
+    engine.revocation_snapshot(&slow, &question).await.unwrap();
 }
 
 /// A token for a tool server that others run carries the root grant's handle and none of the human.

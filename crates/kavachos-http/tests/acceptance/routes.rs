@@ -455,7 +455,7 @@ fn exports() -> Vec<Route> {
 }
 
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 11] = [
+pub(crate) const OPEN: [&str; 12] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -467,6 +467,7 @@ pub(crate) const OPEN: [&str; 11] = [
     "/.well-known/oauth-authorization-server",
     "/.well-known/kavach-feed-keys.json",
     "/.well-known/kavach-checkpoint-keys.json",
+    "/.well-known/kavach-assertion-keys.json",
 ];
 
 /// The routes that only a proxy with its own key may call; see `forward_auth`.
@@ -477,6 +478,8 @@ const OF_AGENTS_AND_HUMANS: [&str; 2] = ["/api/v1/delegate", "/api/v1/delegate/{
 
 /// The routes whose callers are known by what they show in the body; see `exchange`.
 const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 1] = ["/oauth/token"];
+/// The routes that only a tool server with its own key may call; see `reports`.
+const OF_TOOL_SERVERS: [&str; 1] = ["/api/v1/reports"];
 
 /// The routes that need every scope, and take no JSON; see `moving`.
 const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];
@@ -492,7 +495,9 @@ fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
     let others = OPEN.into_iter().chain(OF_PROXIES);
     let others = others.chain(OF_WHOEVER_MAY_DO_ALL);
-    let others = others.chain(OF_WHOEVER_SHOWS_A_TOKEN);
+    let others = others
+        .chain(OF_WHOEVER_SHOWS_A_TOKEN)
+        .chain(OF_TOOL_SERVERS);
     let others = others.chain(OF_AGENTS_AND_HUMANS).map(str::to_owned);
     let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
     let document = document();

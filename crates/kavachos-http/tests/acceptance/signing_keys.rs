@@ -7,7 +7,12 @@ use kavachos_test::TestApp;
 use serde_json::{Value, json};
 
 const KEYS: &str = "/api/v1/signing-keys";
-const PUBLIC: [&str; 3] = ["jwks", "kavach-feed-keys", "kavach-checkpoint-keys"];
+const PUBLIC: [&str; 4] = [
+    "jwks",
+    "kavach-feed-keys",
+    "kavach-checkpoint-keys",
+    "kavach-assertion-keys",
+];
 
 async fn set(app: &TestApp, name: &str) -> Value {
     let reply = app
@@ -58,6 +63,7 @@ async fn each_purpose_has_keys_of_its_own_and_the_next_is_published_before_it_si
         ("jwks", 4),
         ("kavach-feed-keys", 2),
         ("kavach-checkpoint-keys", 2),
+        ("kavach-assertion-keys", 4),
     ] {
         let set = set(&app, name).await;
         let read = KeySet::from_jwks(set.to_string().as_bytes()).unwrap();
@@ -70,8 +76,8 @@ async fn each_purpose_has_keys_of_its_own_and_the_next_is_published_before_it_si
     }
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 8, "a key has two purposes");
-    assert_eq!(app.audit("kind=signing_key.created").await.len(), 4);
+    assert_eq!(seen.len(), 12, "a key has two purposes");
+    assert_eq!(app.audit("kind=signing_key.created").await.len(), 6);
 }
 
 #[tokio::test]
@@ -188,5 +194,5 @@ async fn many_who_ask_first_at_the_same_time_get_the_same_keys() {
     let app = crate::start().await;
     let asked = futures_util::future::join_all((0..32).map(|_| kids(&app))).await;
     assert!(asked.iter().all(|kids| *kids == asked[0]), "{asked:?}");
-    assert_eq!(app.audit("kind=signing_key.created").await.len(), 4);
+    assert_eq!(app.audit("kind=signing_key.created").await.len(), 6);
 }

@@ -84,6 +84,11 @@ pub(crate) async fn opened(app: &TestApp, token: &str) -> Leaf {
 
 /// What a tool server makes of a token now, with all that was killed in its set.
 pub(crate) async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
+    judged_at(app, token, TOOLS).await
+}
+
+/// The same of another tool server.
+pub(crate) async fn judged_at(app: &TestApp, token: &str, audience: &str) -> Result<(), Failure> {
     let mut live = LiveSet::new(app.head().epoch);
     let records = app
         .operator()
@@ -100,7 +105,7 @@ pub(crate) async fn judged(app: &TestApp, token: &str) -> Result<(), Failure> {
     let verification = Verification {
         issuer: &issuer(app),
         keys: &keys(app).await,
-        audience: &TOOLS.parse().unwrap(),
+        audience: &audience.parse().unwrap(),
         proof: tool_server::Proof::Optional,
         revocations: Some(&live),
     };

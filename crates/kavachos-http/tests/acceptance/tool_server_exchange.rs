@@ -209,3 +209,31 @@ async fn what_comes_of_a_bound_token_is_bound_to_a_key_of_the_tool_server() {
         .expect(200);
     assert_eq!(opened(app, &text(&got)).await.bound_to, None);
 }
+
+#[tokio::test]
+async fn others_tool_servers_learn_no_session_by_an_exchange() {
+    const THIRD: &str = "https://third.example.org";
+    let app = crate::start().await;
+    let server = register(&app, json!({})).await;
+    register(&app, json!({ "audience": THIRD, "party": "third" })).await;
+    let user = app.user().await;
+    let agent = app
+        .agent_with(&user, may(&["*"], "tools:call:*"), named())
+        .await;
+    let session = app.session(&user).await;
+    let mut body = json!({ "audience": TOOLS, "scopes": ["tools:call:search"], "reason": "r" });
+    body["agent"] = json!(agent.id);
+    let of_session = app
+        .call(&session.token)
+        .post("/api/v1/delegate", body.clone());
+    let of_session = of_session.await.expect(200);
+    let of_agent = app.call(&agent.key).post("/api/v1/delegate", body);
+    let of_agent = of_agent.await.expect(200);
+    let exchange = async |reply: &Reply| {
+        let ask = Ask::of(LEAF, reply.text_at("/data/token")).with("audience", THIRD);
+        app.call(&server).post_form(TOKEN, &ask.0).await
+    };
+    refused(&exchange(&of_session).await, "invalid_target");
+    // The twin: no session asked for it.
+    exchange(&of_agent).await.expect(200);
+}

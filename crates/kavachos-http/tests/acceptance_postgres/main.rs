@@ -45,6 +45,9 @@ mod hooks;
 mod id_tokens;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
+#[cfg(test)]
+#[path = "../acceptance/kills.rs"]
+mod kills;
 #[path = "../acceptance/ledger.rs"]
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
@@ -72,6 +75,9 @@ mod proxies;
 mod queries;
 #[path = "../acceptance/quotas.rs"]
 mod quotas;
+#[cfg(test)]
+#[path = "../acceptance/races.rs"]
+mod races;
 #[path = "../acceptance/refusals.rs"]
 mod refusals;
 #[cfg(test)]
@@ -79,6 +85,9 @@ mod refusals;
 mod resources;
 #[path = "../acceptance/restart.rs"]
 mod restart;
+#[cfg(test)]
+#[path = "../acceptance/restore.rs"]
+mod restore;
 #[cfg(test)]
 #[path = "../acceptance/revocations.rs"]
 mod revocations;

@@ -83,6 +83,11 @@ impl Sink<'_> {
             self.output.progress("");
             self.output.note(&progress.text(what));
         }
+        self.finish()
+    }
+
+    /// Ends the file, once all of it was added.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.file {
             None => Ok(()),
             Some((path, draft)) => draft
@@ -91,7 +96,8 @@ impl Sink<'_> {
         }
     }
 
-    fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Adds what comes next.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self.file {
             Some((path, draft)) => draft
                 .add(bytes)

@@ -25,6 +25,8 @@ pub(crate) async fn run(
     }
     // What is revoked here tells nobody anything: a verifier under development needs no key.
     config.settings.feed = FeedAccess::Everyone;
+    // Databases of development come and go.
+    config.checkpoint = None;
     log::start(&config.log);
     // Before anything is made: who cannot listen changes nothing.
     let server = Server::bind(&config).await?;

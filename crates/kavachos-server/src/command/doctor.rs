@@ -1,6 +1,7 @@
 //! `kavach doctor`: looks at everything that a server needs, and says what to do.
 
 mod catalogue;
+mod checkpoint;
 mod database;
 mod ledger;
 mod network;

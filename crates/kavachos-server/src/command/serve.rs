@@ -21,7 +21,7 @@ pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<O
     };
     // Before the database is touched: who cannot listen changes nothing.
     let server = Server::bind(&config).await?;
-    let kavach = tenant::of_server(&config, missing).await?;
+    let kavach = tenant::to_serve(&config, missing).await?;
     if let Err(failure) = prepare(&kavach, &config).await {
         kavach.close().await;
         return Err(failure);

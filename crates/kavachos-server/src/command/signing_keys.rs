@@ -65,6 +65,8 @@ enum Purpose {
     Feed,
     /// Heads of the ledger
     Checkpoint,
+    /// What servers behind proxies are told of calls
+    Assertion,
 }
 
 impl Purpose {
@@ -73,6 +75,7 @@ impl Purpose {
             Self::Token => "token",
             Self::Feed => "feed",
             Self::Checkpoint => "checkpoint",
+            Self::Assertion => "assertion",
         }
     }
 }

@@ -40,6 +40,11 @@ impl Database {
         self.beside("master-key")
     }
 
+    /// Where checkpoints are kept, unless it is said: beside the file, or where the server was started.
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.beside("checkpoint")
+    }
+
     fn beside(&self, extension: &str) -> PathBuf {
         match self {
             Self::File(path) => path.with_extension(extension),

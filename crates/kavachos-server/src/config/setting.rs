@@ -150,6 +150,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .of(Form::Secret),
     Setting::new(
+        "checkpoint.path",
+        "KAVACH_CHECKPOINT_PATH",
+        "where `serve` notes how far its logs have come, to notice an old backup: best on another disk; `off` for nowhere; \
+         else beside the database",
+    )
+    .like("kavach.checkpoint"),
+    Setting::new(
         "fetch.loopback",
         "KAVACH_FETCH_LOOPBACK",
         "`allow` lets webhooks go to this machine, without TLS too: for development; else `refuse`",

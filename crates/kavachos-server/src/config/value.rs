@@ -24,6 +24,8 @@ const CONNECTIONS: u32 = 10_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// What is logged unless told otherwise.
 pub(super) const DEFAULT_LOG_FILTER: LevelFilter = LevelFilter::INFO;
+/// What says that something is kept nowhere.
+pub(super) const NOWHERE: &str = "off";
 /// How much of a wrong text is repeated.
 const MAX_SHOWN: usize = 80;
 

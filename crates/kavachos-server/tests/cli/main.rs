@@ -33,6 +33,9 @@ mod migrations;
 mod moving;
 #[cfg(test)]
 mod only;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod restore;
 mod server;
 #[cfg(test)]
 mod support;

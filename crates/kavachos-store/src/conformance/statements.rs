@@ -1,6 +1,8 @@
 //! Every statement of the crate runs, and what it stores reads back as it was: the subset of SQL is really common.
 
-use kavachos_core::id::{AgentId, AuditId, GrantId, KeyId, RequestId, ToolServerId, UserId};
+use kavachos_core::id::{
+    AgentId, AuditId, GrantId, KeyId, RequestId, SessionId, ToolServerId, UserId,
+};
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::{Owner, Status};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
@@ -11,6 +13,7 @@ use super::world::{Failure, World, insert};
 use crate::agent::{self, AgentFilter, AgentKeyRow, AgentRow, ProofKeyRow};
 use crate::answer::ReadError;
 use crate::batch::Write;
+use crate::begun_kill::{self, BegunKill};
 use crate::checkup::{self, Checkup, Compared};
 use crate::grant::{self, GrantFilter, GrantRow, Quota};
 use crate::ledger::{self, LedgerFilter};
@@ -20,7 +23,7 @@ use crate::promise::{self, PromiseRow};
 use crate::row::Query;
 use crate::tool_server::{self, ToolServerRow};
 use crate::user::{self, UserRow};
-use crate::{handle, idempotency};
+use crate::{handle, idempotency, session_handle};
 
 super::list_cases![
     a_user_is_stored_changed_and_found,
@@ -30,6 +33,8 @@ super::list_cases![
     a_promise_is_redeemed_once_and_forgotten,
     a_proof_key_is_one_agents,
     a_slot_is_claimed_once_and_forgotten,
+    a_kill_goes_on_in_steps_of_which_each_is_made_once,
+    a_session_has_one_handle_for_each_tool_server,
     records_are_found_by_every_filter,
     the_end_of_the_ledger_is_compared,
     what_stands_in_texts_names_and_comments_is_no_placeholder,
@@ -295,17 +300,13 @@ async fn grants_are_stored_within_their_quota_changed_and_found(
         receiver: top.id,
         mark: parent.mark,
     };
-    let (rows, count) = grant::given_by(human, NOW, 10);
-    assert_eq!(store.list(rows).await?, [given]);
-    assert_eq!(store.find(count).await?, Some((1,)));
-    apply(&world, vec![grant::still_given(human, NOW, 1)]).await?;
-    let wrong = vec![grant::still_given(human, NOW, 2)];
-    assert!(apply(&world, wrong).await.is_err());
+    let given_after = |after: &str| grant::given_after(human, after.to_owned(), NOW, 10);
+    assert_eq!(store.list(given_after("")).await?, [given]);
+    let last = parent.id.to_string();
+    assert_eq!(store.list(given_after(&last)).await?, []);
     parent.status = Status::Revoked;
     apply(&world, vec![grant::update(parent.clone())]).await?;
-    let (rows, count) = grant::given_by(human, NOW, 10);
-    assert_eq!(store.list(rows).await?, []);
-    assert_eq!(store.find(count).await?, Some((0,)));
+    assert_eq!(store.list(given_after("")).await?, []);
     let [live, ended] = grant::received(top.id, NOW);
     assert_eq!(store.list(live).await?, [child]);
     assert_eq!(store.list(ended).await?.len(), 1);
@@ -365,6 +366,65 @@ async fn a_slot_is_claimed_once_and_forgotten(world: World) -> Result<(), Failur
     assert!(apply(&world, vec![claim()]).await.is_err());
     apply(&world, vec![idempotency::forget(LATER)]).await?;
     apply(&world, vec![claim()]).await
+}
+
+async fn a_kill_goes_on_in_steps_of_which_each_is_made_once(world: World) -> Result<(), Failure> {
+    let store = &world.store;
+    let begin = |generation| vec![begun_kill::begin("user_1".to_owned(), generation)];
+    apply(&world, begin(2)).await?;
+    let found = store.find(begun_kill::of("user_1".to_owned())).await?;
+    let first = BegunKill {
+        id: "user_1".to_owned(),
+        generation: 2,
+        reached: String::new(),
+    };
+    assert_eq!(found.as_ref(), Some(&first));
+    let step = |from: &BegunKill| vec![begun_kill::advance(from, "b".to_owned())];
+    apply(&world, step(&first)).await?;
+    assert!(apply(&world, step(&first)).await.is_err());
+    let early = vec![begun_kill::finish(&first)];
+    assert!(apply(&world, early).await.is_err());
+    // Whoever is killed again is begun anew, and who stood at the first is too late.
+    apply(&world, begin(3)).await?;
+    assert!(apply(&world, step(&first)).await.is_err());
+    let found = store.list(begun_kill::all(10)).await?;
+    let again = BegunKill {
+        generation: 3,
+        ..first
+    };
+    assert_eq!(found, [again.clone()]);
+    apply(&world, vec![begun_kill::finish(&again)]).await?;
+    assert_eq!(store.list(begun_kill::all(10)).await?, []);
+    Ok(())
+}
+
+async fn a_session_has_one_handle_for_each_tool_server(world: World) -> Result<(), Failure> {
+    let store = &world.store;
+    let session = SessionId::from_bits(1);
+    let servers = [ToolServerId::from_bits(1), ToolServerId::from_bits(2)];
+    let marks = [fresh(HandleKind::Session, 1), fresh(HandleKind::Session, 2)];
+    for (server, mark) in servers.into_iter().zip(marks) {
+        let handle = mark.handle;
+        let writes = vec![
+            session_handle::insert(session, server, handle),
+            handle::born(mark),
+        ];
+        apply(&world, writes).await?;
+    }
+    let [first, second] = servers;
+    let again = session_handle::insert(session, first, fresh(HandleKind::Session, 3).handle);
+    assert!(apply(&world, vec![again]).await.is_err());
+    let all = |reached: String| session_handle::after(session, reached, 10);
+    let found = store.list(all(String::new())).await?;
+    assert_eq!(found.len(), 2);
+    assert_eq!(found.first().map(|found| found.server), Some(first));
+    let rest = store.list(all(first.to_string())).await?;
+    assert_eq!(rest.first().map(|found| found.server), Some(second));
+    let of_second = store.find(session_handle::of(session, second)).await?;
+    assert_eq!(of_second, rest.first().copied());
+    apply(&world, vec![session_handle::forget()]).await?;
+    assert_eq!(store.list(all(String::new())).await?, []);
+    Ok(())
 }
 
 async fn records_are_found_by_every_filter(world: World) -> Result<(), Failure> {

@@ -179,6 +179,10 @@ mod tests {
         fn now(&self) -> Timestamp {
             Timestamp::from_micros(1_000)
         }
+
+        fn running(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
     }
 
     fn mark(generation: u64) -> Mark {

@@ -101,6 +101,29 @@ fn schema(path: &Path) -> Result<Schema, OpenError> {
     migrate::schema(&connection, path)
 }
 
+/// A database, there or not, that no other process opens for as long as this is kept.
+pub struct Claim {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Claim {
+    /// Its one true path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Keeps every other process from opening this database, which need not be there. Opens and changes nothing.
+///
+/// # Errors
+/// Another process has it, or its directory is not there.
+pub fn claim(path: &Path) -> Result<Claim, OpenError> {
+    let path = locate(path)?;
+    let lock = Lock::take(&path)?;
+    Ok(Claim { path, _lock: lock })
+}
+
 /// Reads a database as it is now, beside the process that holds it. Changes nothing and needs no lock. Blocks.
 ///
 /// # Errors

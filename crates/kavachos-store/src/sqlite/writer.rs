@@ -397,6 +397,10 @@ mod tests {
         fn now(&self) -> Timestamp {
             Timestamp::MIN
         }
+
+        fn running(&self) -> Duration {
+            Duration::ZERO
+        }
     }
 
     impl Rng for Still {

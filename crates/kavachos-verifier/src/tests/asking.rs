@@ -285,6 +285,32 @@ async fn decisions_that_are_made_here_are_reported_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_whose_answer_is_lost_is_sent_again_under_the_same_name() {
+    let (issuer, verifier) = reporting().await;
+    let busy = json!({"error": {"code": "busy", "message": "later"}});
+    issuer.state().reports.push_back((503, busy));
+    let principal = verifier.verify(&bearer(&token(&leaf()))).unwrap();
+    let searched = |principal: Principal| async move {
+        let search = principal.authorize("call", "mcp:search:web", None, None);
+        search.await.unwrap();
+    };
+    searched(principal.clone()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // The twin: another batch has another name.
+    searched(principal).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let names = issuer.state().names.clone();
+    assert_eq!((names.len(), &names[0]), (3, &names[1]));
+    assert_ne!(names[1], names[2]);
+    let stats = verifier.stats();
+    // Of each batch the server recorded one, and refused one, as this one says.
+    assert_eq!(
+        (stats.reported, stats.reports_refused, stats.reports_dropped),
+        (2, 2, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_server_decided_is_not_reported_again() {
     let (issuer, verifier) = reporting().await;
     issuer.state().decisions.push_back(decision("allowed"));

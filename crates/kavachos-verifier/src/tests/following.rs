@@ -15,7 +15,7 @@ use crate::verifier::Verifier;
 
 const KEYS: &str = "/.well-known/jwks.json";
 
-fn killed() -> Mark {
+pub(super) fn killed() -> Mark {
     Mark {
         generation: 2,
         ..human()
@@ -23,14 +23,14 @@ fn killed() -> Mark {
 }
 
 /// A verifier with all its tasks.
-async fn running() -> (FakeIssuer, std::sync::Arc<FixedClock>, Verifier) {
+pub(super) async fn running() -> (FakeIssuer, std::sync::Arc<FixedClock>, Verifier) {
     let (issuer, clock) = (FakeIssuer::new(), FixedClock::at(seconds(NOW)));
     let verifier = builder(&issuer, &clock).build().await.unwrap();
     sleep(Duration::from_millis(10)).await;
     (issuer, clock, verifier)
 }
 
-fn code(verifier: &Verifier, token: &str) -> &'static str {
+pub(super) fn code(verifier: &Verifier, token: &str) -> &'static str {
     match verifier.verify(&bearer(token)) {
         Ok(_) => "accepted",
         Err(rejection) => rejection.code(),

@@ -95,6 +95,10 @@ pub(super) struct State {
     /// Every request: its path and its body.
     pub(super) asked: Vec<(String, Value)>,
     pub(super) authorization: Vec<Option<String>>,
+    /// The names of what is to be done once, in the order in which they came.
+    pub(super) names: Vec<String>,
+    /// What is answered to reports: 200 unless said.
+    pub(super) reports: VecDeque<(u16, Value)>,
     listeners: Vec<UnboundedSender<String>>,
 }
 
@@ -118,6 +122,8 @@ impl FakeIssuer {
             decisions: VecDeque::new(),
             asked: Vec::new(),
             authorization: Vec::new(),
+            names: Vec::new(),
+            reports: VecDeque::new(),
             listeners: Vec::new(),
         })))
     }
@@ -221,7 +227,11 @@ impl State {
                 data(serde_json::to_value(self.snapshot(nonce)).unwrap())
             }
             "/api/v1/authorize" => self.decisions.pop_front().unwrap(),
-            "/api/v1/reports" => data(json!({"accepted": 1})),
+            "/api/v1/reports" => {
+                let taken =
+                    json!({"recorded": 1, "refused": [{"index": 1, "code": "unknown_token"}]});
+                self.reports.pop_front().unwrap_or_else(|| data(taken))
+            }
             _ => (
                 404,
                 json!({"error": {"code": "no_such_route", "message": "no"}}),
@@ -247,6 +257,8 @@ impl Http for FakeIssuer {
         let key = parts.headers.get("authorization");
         let key = key.map(|key| key.to_str().unwrap().to_owned());
         state.authorization.push(key);
+        let name = parts.headers.get("idempotency-key");
+        (state.names).extend(name.map(|name| name.to_str().unwrap().to_owned()));
         if state.down.is_some_and(|down| path.starts_with(down)) {
             let error = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
             return Box::pin(async { Err(error) });

@@ -1,5 +1,6 @@
 //! Tests of the whole: an issuer in memory, and a clock that stands still until it is moved.
 
+mod adversity;
 mod asking;
 mod build;
 mod cached;

@@ -1,10 +1,21 @@
 //! Proofs of possession: used once, for this body, with a nonce of this process.
 
-use kavachos_core::token::body_digest;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use kavachos_core::token::{Code, body_digest};
 use kavachos_core::tool_server::Proof;
 
+use super::issuer::{FakeIssuer, FixedClock};
 use super::layer::send;
-use super::scene::{Answer, Scene, bearer, bound, call, dpop, leaf, proof, token};
+use super::scene::{
+    Answer, Scene, bearer, bound, bound_to, call, dpop, human, leaf, proof, proof_by, token,
+};
+use crate::builder::Builder;
+use crate::judgement::Core;
+use crate::tasks;
 use crate::verifier::Verifier;
 
 const BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#;
@@ -62,18 +73,37 @@ async fn where_proofs_are_demanded_a_bearer_is_refused() {
     }
 }
 
+/// How many proofs one agent can use in a row, each by another key with a token of its own.
+async fn used_by_many_keys(told: impl FnOnce(Builder) -> Builder) -> (usize, Scene) {
+    let scene = Scene::with(told).await;
+    let used = (10..30).filter(|seed| {
+        let token = bound_to(*seed, leaf());
+        let proof = proof_by(*seed, &token, ("one", None, None));
+        scene.code(&dpop(&token, &proof)) == "accepted"
+    });
+    (used.count(), scene)
+}
+
 #[tokio::test]
-async fn a_key_that_uses_too_many_proofs_waits() {
-    let scene = Scene::with(|builder| builder.remembered_proofs(1, 10)).await;
-    let token = bound();
-    let [first, second] = ["one", "two"].map(|id| proof(&token, id, None, None));
-    assert_eq!(scene.code(&dpop(&token, &first)), "accepted");
-    let rejection = scene.verifier.verify(&dpop(&token, &second)).unwrap_err();
+async fn an_agent_that_uses_too_many_proofs_waits_whatever_keys_it_has_and_others_do_not() {
+    let (used, scene) = used_by_many_keys(|builder| builder.remembered_proofs(3, 1_000)).await;
+    assert_eq!(used, 3);
+    let token = bound_to(31, leaf());
+    let proof = proof_by(31, &token, ("one", None, None));
+    let rejection = scene.verifier.verify(&dpop(&token, &proof)).unwrap_err();
     assert_eq!(
         (rejection.code(), rejection.status().as_u16()),
         ("rate_limited", 429)
     );
     assert!(rejection.retry_after().is_some());
+    let mut other = leaf();
+    other.authority.chain.pop();
+    let token = bound_to(31, other);
+    let proof = proof_by(31, &token, ("one", None, None));
+    assert_eq!(scene.code(&dpop(&token, &proof)), "accepted");
+    // The twin: without a bound for one agent all of them are used.
+    let unbounded = |builder: Builder| builder.remembered_proofs(usize::MAX, 1_000);
+    assert_eq!(used_by_many_keys(unbounded).await.0, 20);
 }
 
 #[tokio::test]
@@ -119,9 +149,9 @@ async fn a_body_is_read_for_good_tokens_only_and_up_to_a_limit() {
 }
 
 #[tokio::test]
-async fn a_nonce_of_this_process_is_demanded_where_it_was_asked_for() {
+async fn a_client_that_repeats_the_nonce_that_it_is_told_is_let_in_with_its_second_request() {
     let token = bound();
-    let scene = Scene::with(crate::Builder::demand_nonces).await;
+    let scene = Scene::usual().await;
     let without = proof(&token, "one", None, None);
     let answer = post(&scene.verifier, &token, &without, "").await;
     assert_eq!((answer.status, answer.code()), (401, "proof_invalid"));
@@ -133,13 +163,130 @@ async fn a_nonce_of_this_process_is_demanded_where_it_was_asked_for() {
     let nonce = answer.header("dpop-nonce");
     let with = proof(&token, "two", Some(nonce), None);
     assert_eq!(post(&scene.verifier, &token, &with, "").await.status, 200);
-    // Another process gives other ones.
-    let other = Scene::with(crate::Builder::demand_nonces).await;
-    assert_eq!(post(&other.verifier, &token, &with, "").await.status, 401);
     // The twin: where none is asked for none is needed.
+    let scene = Scene::with(Builder::without_nonces).await;
+    let answer = post(&scene.verifier, &token, &without, "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("dpop-nonce"), "");
+}
+
+#[tokio::test]
+async fn a_nonce_that_is_none_of_this_process_is_no_better_than_none() {
+    let (token, scene) = (bound(), Scene::usual().await);
+    let nonce = scene.verifier.nonce().unwrap();
+    for other in ["", "AAAAAAAAAAAAAAAAAAAAAA", &nonce[1..]] {
+        let guessed = proof(&token, "one", Some(other), None);
+        assert_eq!(
+            scene.code(&dpop(&token, &guessed)),
+            "proof_invalid",
+            "{other}"
+        );
+    }
+    // The twin.
+    let right = proof(&token, "one", Some(&nonce), None);
+    assert_eq!(scene.code(&dpop(&token, &right)), "accepted");
+}
+
+#[tokio::test]
+async fn a_proof_that_was_taken_is_refused_by_the_process_started_anew_and_by_a_replica() {
+    let token = bound();
+    let first = Scene::usual().await;
+    let nonce = first.verifier.nonce().unwrap();
+    let stolen = proof(&token, "one", Some(&nonce), None);
+    assert_eq!(post(&first.verifier, &token, &stolen, "").await.status, 200);
+    let next = Scene::usual().await;
+    let answer = post(&next.verifier, &token, &stolen, "").await;
+    assert_eq!((answer.status, answer.code()), (401, "proof_invalid"));
+    // The twin: without nonces whoever has seen the proof uses it again where its use is not remembered.
+    for _ in 0..2 {
+        let scene = Scene::with(Builder::without_nonces).await;
+        assert_eq!(post(&scene.verifier, &token, &stolen, "").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn whoever_sends_proofs_is_told_the_next_nonce_before_the_one_before_ends() {
+    let (token, scene) = (bound(), Scene::usual().await);
+    let old = scene.verifier.nonce().unwrap();
+    scene.clock.advance_boot(Duration::from_secs(120));
+    tasks::ask(&scene.core).await;
+    let with = proof(&token, "one", Some(&old), None);
+    let answer = post(&scene.verifier, &token, &with, "").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let next = answer.header("dpop-nonce");
+    assert_ne!(next, old);
+    let with = proof(&token, "two", Some(next), None);
+    assert_eq!(post(&scene.verifier, &token, &with, "").await.status, 200);
+    // The twin: a bearer has nothing to repeat it in.
+    let authorization = format!("Bearer {}", super::scene::token(&leaf()));
+    let request = call(&[("authorization", &authorization)], "");
+    let answer = send(&scene.verifier, request).await;
+    assert_eq!((answer.status, answer.header("dpop-nonce")), (200, ""));
+}
+
+/// What happens while a body comes.
+type Meanwhile = fn(Arc<Core>, FakeIssuer, Arc<FixedClock>) -> BoxFuture<'static, ()>;
+
+/// The answer to a call whose body comes slowly: this happens before its last byte.
+async fn after_a_slow_body(scene: &Scene, meanwhile: Meanwhile) -> Answer {
+    let token = bound();
+    let proof = proof(&token, "one", None, Some(body_digest(BODY.as_bytes())));
+    let authorization = format!("DPoP {token}");
+    let (core, issuer) = (Arc::clone(&scene.core), scene.issuer.clone());
+    let clock = Arc::clone(&scene.clock);
+    let body = stream::once(async move {
+        meanwhile(core, issuer, clock).await;
+        Ok::<_, std::io::Error>(BODY)
+    });
+    let request = call(&[("authorization", &authorization), ("dpop", &proof)], "");
+    let request = request.map(|_| axum::body::Body::from_stream(body));
+    send(&scene.verifier, request).await
+}
+
+#[tokio::test]
+async fn what_changes_while_a_slow_body_comes_counts() {
+    let nothing: Meanwhile = |_, _, _| Box::pin(async {});
+    let key_gone: Meanwhile = |core, issuer, clock| {
+        Box::pin(async move {
+            issuer.state().published = vec![2];
+            clock.advance(Duration::from_secs(31));
+            core.refresh_keys().await;
+            tasks::ask(&core).await;
+        })
+    };
+    let killed: Meanwhile = |core, issuer, _| {
+        Box::pin(async move {
+            let mut kill = human();
+            kill.generation += 1;
+            issuer.kill(kill);
+            tasks::ask(&core).await;
+        })
+    };
+    let lease_over: Meanwhile =
+        |_, _, clock| Box::pin(async move { clock.advance(Duration::from_secs(11)) });
+    for (meanwhile, status, code) in [
+        (key_gone, 401, "unknown_key"),
+        (killed, 401, "revoked"),
+        (lease_over, 503, "revocation_stale"),
+        // The twin.
+        (nothing, 200, "none"),
+    ] {
+        let scene = Scene::with(|builder| builder.proof(Proof::DpopBody)).await;
+        let answer = after_a_slow_body(&scene, meanwhile).await;
+        assert_eq!((answer.status, answer.code()), (status, code));
+    }
+}
+
+/// The twin of the key that is gone: every other check lets the token pass that was read before the body came.
+#[tokio::test]
+async fn nothing_but_the_set_of_keys_tells_that_a_key_is_gone() {
     let scene = Scene::new().await;
-    assert_eq!(
-        post(&scene.verifier, &token, &without, "").await.status,
-        200
-    );
+    let held = scene.core.hold(&bound()).unwrap();
+    scene.issuer.state().published = vec![2];
+    scene.clock.advance(Duration::from_secs(31));
+    scene.core.refresh_keys().await;
+    tasks::ask(&scene.core).await;
+    assert!(scene.core.stands(&held.leaf).is_ok());
+    let again = scene.core.hold_still(held).map(drop).unwrap_err();
+    assert_eq!(again.code, Code::UnknownKey);
 }

@@ -80,21 +80,35 @@ pub(super) fn token(leaf: &Leaf) -> String {
 }
 
 pub(super) fn bound() -> String {
+    bound_to(3, leaf())
+}
+
+/// A token that is bound to the key of this seed.
+pub(super) fn bound_to(seed: u8, leaf: Leaf) -> String {
     token(&Leaf {
-        bound_to: Some(key(3).thumbprint()),
-        ..leaf()
+        bound_to: Some(key(seed).thumbprint()),
+        ..leaf
     })
 }
 
 /// A proof for a call of the tools, by the agent's key.
 pub(super) fn proof(token: &str, id: &str, nonce: Option<&str>, body: Option<[u8; 32]>) -> String {
+    proof_by(3, token, (id, nonce, body))
+}
+
+/// The same by the key of this seed.
+pub(super) fn proof_by(
+    seed: u8,
+    token: &str,
+    (id, nonce, body): (&str, Option<&str>, Option<[u8; 32]>),
+) -> String {
     let request = ProofRequest {
         method: "POST",
         uri: TOOLS,
         token: Some(token),
         body,
     };
-    Proof::sign(&request, id, nonce, seconds(NOW), &key(3))
+    Proof::sign(&request, id, nonce, seconds(NOW), &key(seed))
 }
 
 pub(super) fn bearer(token: &str) -> Presented<'_> {
@@ -128,7 +142,12 @@ pub(super) struct Scene {
     pub(super) verifier: Verifier,
 }
 
+/// A builder as the tools' server has it, but for nonces, which every proof here would have to be told first.
 pub(super) fn builder(issuer: &FakeIssuer, clock: &Arc<FixedClock>) -> Builder {
+    usual(issuer, clock).without_nonces()
+}
+
+fn usual(issuer: &FakeIssuer, clock: &Arc<FixedClock>) -> Builder {
     let key = Secret::new(SecretKind::Resource, [5; 32]);
     let audience = issuer.state().follower.clone();
     Verifier::builder(ISSUER, audience)
@@ -146,6 +165,13 @@ impl Scene {
     pub(super) async fn with(told: impl FnOnce(Builder) -> Builder) -> Self {
         let (issuer, clock) = (FakeIssuer::new(), FixedClock::at(seconds(NOW)));
         Self::of(issuer, clock, told).await
+    }
+
+    /// With nonces, as it is if nothing is said.
+    pub(super) async fn usual() -> Self {
+        let (issuer, clock) = (FakeIssuer::new(), FixedClock::at(seconds(NOW)));
+        let builder = usual(&issuer, &clock);
+        Self::of(issuer, clock, |_| builder).await
     }
 
     pub(super) async fn of(

@@ -4,11 +4,17 @@
 #[cfg(test)]
 mod chain;
 #[cfg(test)]
+mod deciding;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
+mod mcp_client;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod reporting;
 #[cfg(test)]
 mod tool;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::world::{TOOLS, World};
 
 #[expect(dead_code, reason = "its `main` is for whoever runs it")]
 #[path = "../../../../examples/mcp_server.rs"]
-mod example;
+pub(crate) mod example;
 
 async fn start(world: &World) -> Server {
     let verifier = world.verifier().build().await.unwrap();

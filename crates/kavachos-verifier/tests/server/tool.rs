@@ -6,7 +6,7 @@ use axum::http::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
 use kavachos_test::{Client, Reply, Server};
-use kavachos_verifier::{Principal, Verifier};
+use kavachos_verifier::{Presented, Principal, ProofRequest, Scheme, Verifier};
 use serde_json::{Value, json};
 
 /// A tool server that serves.
@@ -36,6 +36,16 @@ impl Tool {
 
     pub(crate) async fn search(&self, token: &str) -> Reply {
         self.call(token, "search").await
+    }
+}
+
+/// A token as it is shown without a proof.
+pub(crate) fn bearer(token: &str) -> Presented<'_> {
+    Presented {
+        token,
+        scheme: Scheme::Bearer,
+        proof: None,
+        request: ProofRequest::default(),
     }
 }
 

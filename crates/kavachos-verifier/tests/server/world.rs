@@ -104,11 +104,12 @@ impl World {
 
     /// A token to fetch, of an agent of the human that may do so once in an hour.
     pub(crate) async fn token_for_one_call(&self) -> String {
-        let once = may_under(
-            &["call"],
-            "tools:call:fetch",
-            json!({ "maxCallsPerHour": 1 }),
-        );
+        self.token_under(json!({ "maxCallsPerHour": 1 })).await
+    }
+
+    /// A token to fetch, of an agent of the human whose grant is under these constraints.
+    pub(crate) async fn token_under(&self, constraints: Value) -> String {
+        let once = may_under(&["call"], "tools:call:fetch", constraints);
         let new = json!({ "ownerId": self.user, "name": "fetcher", "type": "autonomous", "permissions": once });
         let made = self.operator().post("/api/v1/agents", new).await;
         let fetcher = TestAgent::of(&made.expect(201));
@@ -119,6 +120,13 @@ impl World {
         let fetcher = self.call(&fetcher.key);
         let reply: Reply = fetcher.post("/api/v1/delegate", wanted).await;
         reply.expect(200).text_at("/data/token").to_owned()
+    }
+
+    /// The ledger's records under these filters, the newest first.
+    pub(crate) async fn audit(&self, filters: &str) -> Vec<Value> {
+        let path = format!("/api/v1/audit?{filters}");
+        let reply = self.operator().get(&path).await.expect(200);
+        reply.rows().to_vec()
     }
 
     /// Takes an agent's authority away, for good.

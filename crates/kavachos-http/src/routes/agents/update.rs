@@ -6,7 +6,7 @@ use kavachos_core::grant::Exchangers;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{Agent, AgentChange, UsesChange};
+use kavachos_engine::{Agent, AgentChange, Edited, UsesChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -73,7 +73,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::Agent>,
     body: Body<Ask>,
-) -> Reply<Data<Agent>> {
+) -> Reply<Data<Edited<Agent>>> {
     let (ask, actor) = body.with(actor);
     let change = AgentChange {
         name: ask.name,

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName};
 use kavachos_core::action::Action;
 use kavachos_core::decide::Request;
 use kavachos_core::resource::Resource;
+use kavachos_core::token::AssertedCall;
 
 /// The only headers that are read: those of Caddy and Traefik, and of the documented configuration of nginx.
 const METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -44,6 +45,16 @@ pub(super) fn request(headers: &HeaderMap, ip: Option<IpAddr>) -> Result<Request
         arguments: None,
         ip,
         cost: None,
+    })
+}
+
+/// The call in the proxy's own words.
+pub(super) fn described(headers: &HeaderMap) -> Option<AssertedCall> {
+    let text = |name| single(headers, name).ok().map(str::to_owned);
+    Some(AssertedCall {
+        method: text(&METHOD)?,
+        host: text(&HOST)?,
+        uri: text(&URI)?,
     })
 }
 

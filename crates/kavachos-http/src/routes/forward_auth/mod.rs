@@ -29,6 +29,8 @@ pub(crate) const PROXY_KEY: HeaderName = HeaderName::from_static("kavach-proxy-k
 const AGENT: HeaderName = HeaderName::from_static("kavach-agent");
 /// The human for whom it acts; likewise.
 const USER: HeaderName = HeaderName::from_static("kavach-user");
+/// The same, signed for the server behind the proxy and for this call alone; likewise.
+const ASSERTION: HeaderName = HeaderName::from_static("kavach-assertion");
 /// The record of the decision.
 const AUDIT: HeaderName = HeaderName::from_static("kavach-audit");
 
@@ -100,18 +102,17 @@ pub(crate) async fn handle(FromState(state): FromState<State>, request: Request)
     };
     let call = ForwardedCall {
         request: ip.and_then(|ip| forwarded::request(&parts.headers, ip)),
+        described: forwarded::described(&parts.headers),
         key: key.clone(),
     };
-    let decision = state.engine.authorize_forwarded(&proxy, call).await?;
-    state.metrics.decided(&decision);
-    let user = match decision.allowed {
-        true => state.engine.human_of(&key).await?,
-        false => None,
-    };
-    let mut response = json(status(decision.code), &Data::of(answer(&decision)))?;
+    let told = state.engine.authorize_forwarded(&proxy, call).await?;
+    let decision = &told.decision;
+    state.metrics.decided(decision);
+    let mut response = json(status(decision.code), &Data::of(answer(decision)))?;
     let agent = decision.allowed.then(|| key.agent.to_string());
-    let user = user.map(|user| user.to_string());
-    add_identity(response.headers_mut(), (agent, user), &decision);
+    let user = told.user.map(|user| user.to_string());
+    let identity = [(AGENT, agent), (USER, user), (ASSERTION, told.assertion)];
+    add_identity(response.headers_mut(), identity, decision);
     Ok(response)
 }
 
@@ -182,16 +183,13 @@ fn status(code: Code) -> StatusCode {
 /// Every header is always set, also empty: a proxy that copies them replaces what its client sent.
 fn add_identity(
     headers: &mut HeaderMap,
-    (agent, user): (Option<String>, Option<String>),
+    identity: [(HeaderName, Option<String>); 3],
     decision: &Decision,
 ) {
-    for (name, value) in [
-        (AGENT, agent.unwrap_or_default()),
-        (USER, user.unwrap_or_default()),
-        (AUDIT, decision.audit_id.to_string()),
-    ] {
-        let value = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
-        headers.insert(name, value);
+    let audit = (AUDIT, Some(decision.audit_id.to_string()));
+    for (name, value) in identity.into_iter().chain([audit]) {
+        let value = HeaderValue::from_str(&value.unwrap_or_default());
+        headers.insert(name, value.unwrap_or(HeaderValue::from_static("")));
     }
     let verdict = if decision.allowed { "allow" } else { "deny" };
     headers.insert(DECISION, HeaderValue::from_static(verdict));

@@ -4,7 +4,7 @@ use axum::extract::State as FromState;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::actor::{Scope, Scopes};
-use kavachos_engine::{Key, KeyChange};
+use kavachos_engine::{Edited, Key, KeyChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -53,7 +53,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::Key>,
     body: Body<Ask>,
-) -> Reply<Data<Key>> {
+) -> Reply<Data<Edited<Key>>> {
     let (ask, actor) = body.with(actor);
     let scopes = ask
         .scopes

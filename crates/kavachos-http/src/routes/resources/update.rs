@@ -3,7 +3,7 @@
 use axum::extract::State as FromState;
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{ToolServer, ToolServerChange};
+use kavachos_engine::{Edited, ToolServer, ToolServerChange};
 
 use crate::body::Body;
 use crate::call::Call;
@@ -30,7 +30,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::ToolServer>,
     body: Body<Members>,
-) -> Reply<Data<ToolServer>> {
+) -> Reply<Data<Edited<ToolServer>>> {
     let (mut ask, actor) = body.with(actor);
     if ask.audience.is_some() {
         let message = "an audience cannot be changed; register another tool server";

@@ -14,7 +14,7 @@ use kavachos_engine::page::CursorKey;
 use kavachos_engine::{FeedAccess, FeedReader};
 use schemars::{Schema, json_schema};
 
-use crate::call::{Call, LocalCaller};
+use crate::call::{Call, LocalCaller, client_ip};
 use crate::error::Failure;
 use crate::operation::{Caller, Description};
 use crate::params::Params;
@@ -35,7 +35,8 @@ impl FromRequestParts<State> for FeedCall {
         let says_who = parts.headers.contains_key(AUTHORIZATION)
             || parts.extensions.get::<LocalCaller>().is_some();
         if open && !says_who {
-            return Ok(Self(FeedReader::Anyone));
+            let address = client_ip(parts, state)?;
+            return Ok(Self(FeedReader::Anyone(address)));
         }
         let Call(actor) = Call::from_request_parts(parts, state).await?;
         Ok(Self(FeedReader::Known(actor)))

@@ -3,7 +3,7 @@
 use axum::extract::State as FromState;
 use kavachos_core::permission::PermissionSet;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{User, UserChange};
+use kavachos_engine::{Edited, User, UserChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -51,7 +51,7 @@ pub(crate) async fn handle(
     Call(actor): Call,
     PathId(id): PathId<kavachos_core::id::kind::User>,
     body: Body<Ask>,
-) -> Reply<Data<User>> {
+) -> Reply<Data<Edited<User>>> {
     let (ask, actor) = body.with(actor);
     let read = |value: Option<Value>| {
         value

@@ -60,6 +60,12 @@ catalogue! {
         "nobody is answered, and no other server can take over", "continue the process (`kill -CONT`), or end it";
     LEDGER_TAIL = Bad "ledger.tail",
         "somebody changed the record of what happened, or the disk did", "stop the server, keep the file, and compare it with backups";
+    CHECKPOINT_UNREADABLE = Bad "checkpoint.unreadable",
+        "no server starts: it cannot tell whether this database is an old backup",
+        "if this is the newest database, move the file away";
+    CHECKPOINT_SETBACK = Bad "checkpoint.setback",
+        "no server starts: what was revoked since would live again",
+        "if a backup was put back, run `kavach restore`; if not, bring the newest database back";
     CLOCK_BEHIND = Bad "clock.behind",
         "keys and grants live too long by this clock, and new records carry the time of the newest one",
         "set the clock right, and keep it so (NTP)";

@@ -9,7 +9,7 @@ use kavachos_store::checkup::{self, Checkup};
 use kavachos_store::migration::{MIGRATIONS, Migration};
 use kavachos_store::{postgres, sqlite};
 
-use super::{Finding, catalogue, ledger, opening, private};
+use super::{Finding, catalogue, checkpoint, ledger, opening, private};
 use crate::config::{Database, Server};
 use crate::tenant;
 
@@ -99,7 +99,11 @@ fn contents(config: &Server) -> Vec<Finding> {
     };
     let found = answers.and_then(|answers| Ok(Checkup::of(answers)?));
     match found {
-        Ok(found) => ledger::judge(config, &found),
+        Ok(found) => {
+            let mut findings = ledger::judge(config, &found);
+            findings.extend(checkpoint::look(config));
+            findings
+        }
         Err(error) => {
             let says = format!("what is stored cannot be read: {error}");
             vec![Finding::of(&catalogue::DATABASE_DAMAGED, says)]

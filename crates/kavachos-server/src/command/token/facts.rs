@@ -63,7 +63,7 @@ pub(super) fn of(jwt: &Jwt) -> Result<Map<String, Value>, Failure> {
     tell("algorithm", jwt.header_text("alg").into());
     tell("kid", jwt.header_text("kid").into());
     match jwt.purpose {
-        Purpose::Proof | Purpose::FeedHead => {
+        Purpose::Proof | Purpose::FeedHead | Purpose::Assertion => {
             tell("claims", Value::Object(jwt.claims.clone()));
         }
         Purpose::Leaf | Purpose::Root => facts.extend(authority(&jwt.claims)?),
@@ -81,6 +81,10 @@ const fn kind(purpose: Purpose) -> (&'static str, &'static str) {
         ),
         Purpose::Proof => ("proof", "says that the sender of one request holds a key"),
         Purpose::FeedHead => ("feed_head", "how far a log of revocations goes"),
+        Purpose::Assertion => (
+            "assertion",
+            "says to a server behind a proxy who makes one call",
+        ),
     }
 }
 

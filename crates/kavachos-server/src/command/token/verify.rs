@@ -1,8 +1,8 @@
 //! `kavach token verify`: everything that a tool server checks of a token, but the proof of its key, which comes with a
 //! request. Revocation is held against the log of the server, where the credential may read it.
 //!
-//! The log does not say which epoch it is of, so the token's own is taken: one from before a backup was restored, which
-//! lives for ten minutes at the most, is not told apart here. Tool servers follow signed heads and do.
+//! The pages of the log are not signed: what they say counts as much as the connection to the server does. Tool servers
+//! follow signed heads.
 
 use std::path::PathBuf;
 
@@ -101,7 +101,7 @@ impl Verify {
         };
         let revocations = match self.jwks {
             Some(_) => Revocations::Unknown("no server was asked".to_owned()),
-            None => Revocations::of(client, &leaf).await?,
+            None => Revocations::of(client).await?,
         };
         let audience = self.audience.as_ref().unwrap_or(&leaf.audience);
         Ok(Verdict::of(&leaf, (issuer, &keys, audience), revocations))
@@ -136,8 +136,8 @@ impl Verify {
 
 impl Revocations {
     /// Everything that the server has revoked, if the credential may see it.
-    async fn of(client: &Client, leaf: &Leaf) -> Result<Self, Failure> {
-        match whole_log(client, leaf.authority.epoch).await {
+    async fn of(client: &Client) -> Result<Self, Failure> {
+        match whole_log(client).await {
             Ok(set) => Ok(Self::Known(Box::new(set))),
             Err(Failure::Refused(refusal)) if NOT_SHOWN.contains(&refusal.code.as_str()) => {
                 Ok(Self::Unknown(format!(
@@ -151,31 +151,57 @@ impl Revocations {
     }
 }
 
-async fn whole_log(client: &Client, epoch: u64) -> Result<LiveSet, Failure> {
-    let mut set = LiveSet::new(epoch);
+async fn whole_log(client: &Client) -> Result<LiveSet, Failure> {
+    let mut log = None;
     for _ in 0..MAX_PAGES {
-        let query = Query::default().with("since", Some(set.head().rseq));
+        let since = log.as_ref().map_or(0, |set: &LiveSet| set.head().rseq);
+        let query = Query::default().with("since", Some(since));
         let answer = client.look_up("/api/v1/revocations", &query).await?;
-        let page = answer.data();
-        let records = page.get("records").unwrap_or(&Value::Null);
-        let records: Vec<Record> = json::read(records).map_err(|error| {
-            Failure::Token(format!("the log of revocations cannot be read: {error}"))
-        })?;
-        let before = set.head().rseq;
-        for record in records {
-            if record.rseq != set.head().rseq.saturating_add(1) {
-                return Err(gap());
-            }
-            set.apply(record.kill);
-        }
-        match page.get("more").and_then(Value::as_bool) {
-            Some(false) => return Ok(set),
-            Some(true) if set.head().rseq > before => {}
-            _ => return Err(gap()),
+        if let Step::Whole(set) = continued(&mut log, answer.data())? {
+            return Ok(set);
         }
     }
     let message = "the log of revocations is too long to read here: have a tool server follow it";
     Err(Failure::Token(message.to_owned()))
+}
+
+/// What a page of the log was.
+enum Step {
+    Further,
+    /// The last one: the log is this.
+    Whole(LiveSet),
+}
+
+/// Goes on with the log by a page. All of it is of one epoch, and has no gap.
+fn continued(log: &mut Option<LiveSet>, page: &Value) -> Result<Step, Failure> {
+    let records = page.get("records").unwrap_or(&Value::Null);
+    let records: Vec<Record> = json::read(records).map_err(|error| {
+        Failure::Token(format!("the log of revocations cannot be read: {error}"))
+    })?;
+    let epoch = page.get("epoch").and_then(Value::as_u64).ok_or_else(|| {
+        let message =
+            "the log of revocations names no epoch: this server is older than its `kavach`";
+        Failure::Token(message.to_owned())
+    })?;
+    let mut set = log.take().unwrap_or_else(|| LiveSet::new(epoch));
+    let before = set.head().rseq;
+    for record in records {
+        if record.rseq != set.head().rseq.saturating_add(1) {
+            return Err(gap());
+        }
+        set.apply(record.kill);
+    }
+    if set.epoch() != epoch {
+        return Err(gap());
+    }
+    match page.get("more").and_then(Value::as_bool) {
+        Some(false) => Ok(Step::Whole(set)),
+        Some(true) if set.head().rseq > before => {
+            *log = Some(set);
+            Ok(Step::Further)
+        }
+        _ => Err(gap()),
+    }
 }
 
 fn gap() -> Failure {
@@ -295,5 +321,50 @@ fn note_issuer(jwt: &Jwt, issuer: &Issuer, output: &mut Output) {
         output.note(&format!(
             "note: the token says that `{says}` issued it, and `{issuer}` is expected here: `--issuer` says otherwise"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(rseq: u64) -> Value {
+        json!({ "rseq": rseq, "kind": 1, "handle": "AAAAAAAAAAAAAAAAAAAAAA", "generation": rseq })
+    }
+
+    fn page(epoch: u64, rseqs: &[u64], more: bool) -> Value {
+        let records: Vec<Value> = rseqs.iter().map(|rseq| record(*rseq)).collect();
+        json!({ "epoch": epoch, "records": records, "more": more })
+    }
+
+    /// The epoch and the number of records of a log in these pages.
+    fn read(pages: &[Value]) -> Option<(u64, u64)> {
+        let mut log = None;
+        pages
+            .iter()
+            .find_map(|page| match continued(&mut log, page) {
+                Ok(Step::Whole(set)) => Some(Some((set.epoch(), set.head().rseq))),
+                Ok(Step::Further) => None,
+                Err(_) => Some(None),
+            })?
+    }
+
+    #[test]
+    fn the_log_is_of_the_epoch_that_its_pages_name() {
+        assert_eq!(read(&[page(2, &[], false)]), Some((2, 0)));
+        assert_eq!(
+            read(&[page(2, &[1, 2], true), page(2, &[3], false)]),
+            Some((2, 3))
+        );
+    }
+
+    #[test]
+    fn a_log_with_a_gap_or_of_two_epochs_or_of_none_is_no_log() {
+        assert_eq!(read(&[page(2, &[2], false)]), None);
+        assert_eq!(read(&[page(1, &[1], true), page(2, &[2], false)]), None);
+        assert_eq!(read(&[page(1, &[], true)]), None);
+        assert_eq!(read(&[json!({ "records": [], "more": false })]), None);
     }
 }

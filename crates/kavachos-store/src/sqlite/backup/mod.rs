@@ -358,6 +358,10 @@ mod tests {
         fn now(&self) -> Timestamp {
             Timestamp::MIN
         }
+
+        fn running(&self) -> Duration {
+            Duration::ZERO
+        }
     }
 
     impl Rng for Still {

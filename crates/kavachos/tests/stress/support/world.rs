@@ -120,6 +120,7 @@ impl Setup {
             fetcher: Arc::new(NoFetcher),
             rsa: |_, _, _| false,
             master_key: None,
+            checkpoints: None,
             settings: self.settings.clone(),
         });
         (engine, store)
@@ -230,8 +231,13 @@ impl World {
                 panic!("an agent's key is one")
             };
             let request = Ok(request);
-            let call = ForwardedCall { key, request };
-            self.engine.authorize_forwarded(&actor, call).await
+            let call = ForwardedCall {
+                key,
+                request,
+                described: None,
+            };
+            let told = self.engine.authorize_forwarded(&actor, call).await?;
+            Ok(told.decision)
         })
     }
 

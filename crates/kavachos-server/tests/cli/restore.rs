@@ -1,0 +1,327 @@
+//! Disaster recovery from outside: an old backup in the place of the database, noticed and made safe.
+
+use std::fs;
+use std::path::Path;
+
+use kavachos_test::may;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Place, Ran, Server};
+
+/// A tenant with a backup, after which things were revoked.
+struct Disaster {
+    place: Place,
+    operator: String,
+    /// The agent whose human was banned after the backup.
+    banned: String,
+    /// The agent that nothing happened to.
+    spared: String,
+    /// The session that was ended after the backup, and one that was not.
+    sessions: [String; 2],
+    /// The operator key that was revoked after the backup.
+    revoked_key: String,
+}
+
+fn human(server: &Server, operator: &str, name: &str) -> String {
+    let body = json!({ "name": name });
+    let made = server.client(operator).post("/api/v1/users", &body);
+    made.expect(201).id().to_owned()
+}
+
+fn agent(server: &Server, operator: &str, owner: &str) -> (String, String) {
+    let body = json!({
+        "ownerId": owner, "name": "one", "type": "service",
+        "permissions": may(&["read"], "mcp:github:*"),
+    });
+    let made = server.client(operator).post("/api/v1/agents", &body);
+    let made = made.expect(201);
+    (made.id().to_owned(), made.text_at("/data/token").to_owned())
+}
+
+fn session(server: &Server, operator: &str, user: &str) -> (String, String) {
+    let path = format!("/api/v1/users/{user}/sessions");
+    let made = server.client(operator).post(&path, &json!({})).expect(201);
+    (made.id().to_owned(), made.text_at("/data/token").to_owned())
+}
+
+/// Whether the agent with this key is let do what it may.
+fn is_allowed(server: &Server, key: &str) -> bool {
+    let question = json!({ "action": "read", "resource": "mcp:github:repos" });
+    let answer = server.client(key).post("/api/v1/authorize", &question);
+    answer.body["data"]["allowed"] == true
+}
+
+fn is_known(server: &Server, credential: &str, path: &str) -> bool {
+    server.client(credential).get(path).status == 200
+}
+
+impl Disaster {
+    /// Backs a tenant up, and revokes a human, a session and a key afterwards, all of it acknowledged. The server is then
+    /// killed, and its disk is lost but for what is kept elsewhere.
+    fn strike() -> Self {
+        let place = Place::new();
+        let operator = place.init();
+        let server = place.start("serve");
+        let [ada, bob] = ["Ada", "Bob"].map(|name| human(&server, &operator, name));
+        let (_, banned) = agent(&server, &operator, &ada);
+        let (_, spared) = agent(&server, &operator, &bob);
+        let (ended, first) = session(&server, &operator, &bob);
+        let (_, second) = session(&server, &operator, &bob);
+        let body = json!({ "name": "second", "scopes": ["*"] });
+        let key = server
+            .client(&operator)
+            .post("/api/v1/keys", &body)
+            .expect(201);
+        let revoked_key = key.text_at("/data/token").to_owned();
+        place.done("backup --output copy.db");
+        let mut client = server.client(&operator);
+        let ban = format!("/api/v1/users/{ada}/ban");
+        client.post(&ban, &json!({})).expect(200);
+        client
+            .delete(&format!("/api/v1/sessions/{ended}"))
+            .expect(200);
+        client
+            .delete(&format!("/api/v1/keys/{}", key.id()))
+            .expect(200);
+        let disaster = Self {
+            operator,
+            banned,
+            spared,
+            sessions: [first, second],
+            revoked_key,
+            place,
+        };
+        assert!(!is_allowed(&server, &disaster.banned));
+        let export = format!("revocations export --output log.jsonl --url {}", server.url);
+        let mut command = disaster.place.command(export);
+        command.env("KAVACH_KEY", &disaster.operator);
+        let exported = crate::support::finish(command);
+        assert_eq!(exported.code, 0, "{exported:?}");
+        server.killed();
+        disaster
+    }
+
+    /// Puts the backup where the database was, as somebody does who knows nothing of `restore`.
+    fn put_back(&self) {
+        for end in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(self.place.path(&format!("kavach.db{end}")));
+        }
+        fs::copy(self.place.path("copy.db"), self.place.path("kavach.db")).unwrap();
+    }
+
+    fn refused(&self) -> Ran {
+        let ran = self.place.run("serve --listen 127.0.0.1:0");
+        assert_eq!(ran.code, 1, "{ran:?}");
+        ran
+    }
+}
+
+fn member(ran: &Ran, pointer: &str) -> Value {
+    ran.json().pointer(pointer).cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_backup_that_is_put_back_is_noticed_and_with_the_log_what_was_revoked_stays_dead() {
+    let disaster = Disaster::strike();
+    disaster.put_back();
+    let place = &disaster.place;
+    let refused = disaster.refused();
+    assert!(
+        refused.err.contains("kavach restore") && refused.err.contains("4 revocations"),
+        "{refused:?}"
+    );
+    // Commands that work on the database by themselves notice it too.
+    assert_eq!(place.run("user list --database kavach.db").code, 1);
+    let doctor = place.run("doctor --json");
+    assert!(doctor.out.contains("checkpoint.setback"), "{doctor:?}");
+
+    let restored = place.done("restore --in-place --revocations log.jsonl --json");
+    for (pointer, expected) in [
+        ("/data/fromEpoch", json!(1)),
+        ("/data/epoch", json!(2)),
+        ("/data/kills", json!(4)),
+        ("/data/ended/users", json!(1)),
+        ("/data/ended/grants", json!(1)),
+        ("/data/ended/sessions", json!(1)),
+        ("/data/ended/operatorKeys", json!(1)),
+        ("/data/token", Value::Null),
+    ] {
+        assert_eq!(
+            member(&restored, pointer),
+            expected,
+            "{pointer}: {restored:?}"
+        );
+    }
+    assert!(place.path("kavach.db.before-epoch-2").exists());
+    let server = place.start("serve");
+    assert!(!is_allowed(&server, &disaster.banned));
+    assert!(!is_known(&server, &disaster.sessions[0], "/api/v1/agents"));
+    assert!(!is_known(&server, &disaster.revoked_key, "/api/v1/users"));
+    // What was not revoked lives.
+    assert!(is_allowed(&server, &disaster.spared));
+    assert!(is_known(&server, &disaster.operator, "/api/v1/users"));
+    let users = server.client(&disaster.operator).get("/api/v1/users");
+    let statuses: Vec<&str> = (users.body["data"].as_array().unwrap().iter())
+        .map(|user| user["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["active", "banned"]);
+    let records = server
+        .client(&disaster.operator)
+        .get("/api/v1/audit?kind=tenant.restored");
+    assert_eq!(records.body["data"][0]["details"]["epoch"], 2);
+}
+
+/// The twin: nothing remembers how far the logs had come, and the dead live again.
+#[test]
+fn without_a_checkpoint_an_old_backup_is_served_and_the_dead_live_again() {
+    let disaster = Disaster::strike();
+    disaster.put_back();
+    fs::remove_file(disaster.place.path("kavach.checkpoint")).unwrap();
+    let server = disaster.place.start("serve");
+    assert!(is_allowed(&server, &disaster.banned));
+    assert!(is_known(&server, &disaster.revoked_key, "/api/v1/users"));
+}
+
+#[test]
+fn without_the_log_every_credential_is_over_and_one_new_key_is_printed() {
+    let disaster = Disaster::strike();
+    let place = &disaster.place;
+    let rehearsed = place.done("restore copy.db --without-revocations --dry-run --json");
+    assert_eq!(member(&rehearsed, "/data/token"), Value::Null);
+    let before = fs::read(place.path("kavach.checkpoint")).unwrap();
+    let restored = place.done("restore copy.db --without-revocations --json");
+    // The rehearsal told what would be, and changed nothing.
+    for pointer in ["/data/ended", "/data/epoch", "/data/records"] {
+        assert_eq!(member(&rehearsed, pointer), member(&restored, pointer));
+    }
+    assert_ne!(fs::read(place.path("kavach.checkpoint")).unwrap(), before);
+    assert_eq!(member(&restored, "/data/kills"), Value::Null);
+    assert_eq!(member(&restored, "/data/ended/agentKeys"), 2);
+    let token = restored.member("token");
+    let server = place.start("serve");
+    for key in [&disaster.banned, &disaster.spared] {
+        assert!(!is_allowed(&server, key));
+    }
+    for credential in [&disaster.operator, &disaster.revoked_key] {
+        assert!(!is_known(&server, credential, "/api/v1/users"));
+    }
+    for session in &disaster.sessions {
+        assert!(!is_known(&server, session, "/api/v1/agents"));
+    }
+    assert!(is_known(&server, &token, "/api/v1/users"));
+    // The database that was replaced is kept, with everything that was in it.
+    let kept = place.path("kavach.db.before-epoch-2");
+    let users = place.done(format!("user list --json --database '{}'", kept.display()));
+    assert!(users.out.contains("banned"), "{users:?}");
+}
+
+#[test]
+fn a_restoration_is_refused_while_a_server_runs_and_where_the_log_is_not_what_it_must_be() {
+    let disaster = Disaster::strike();
+    let place = &disaster.place;
+    let restore = "restore copy.db --revocations log.jsonl";
+    // The old database is whole still, and its server may run.
+    let server = place.start("serve");
+    let held = place.run(restore);
+    assert!(held.code == 1 && held.err.contains("lock"), "{held:?}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code, 0);
+
+    let whole = fs::read_to_string(place.path("log.jsonl")).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let shorter = shortened(&lines, place.path("kavach.checkpoint").as_path());
+    let other = whole.replacen("\"log\":\"", "\"log\":\"00", 1);
+    for (text, told) in [
+        (lines.split_last().unwrap().1.join("\n"), "cut off"),
+        (
+            whole.replacen("\"generation\":2", "\"generation\":7", 1),
+            "line 5",
+        ),
+        (shorter, "there were 4"),
+        (other, "no exported log"),
+        (String::new(), "cut off"),
+    ] {
+        fs::write(place.path("wrong.jsonl"), text).unwrap();
+        let refused = place.run("restore copy.db --revocations wrong.jsonl");
+        assert!(
+            refused.code == 1 && refused.err.contains(told),
+            "{told}: {refused:?}"
+        );
+    }
+    for line in [
+        "restore copy.db",
+        "restore --without-revocations",
+        "restore copy.db --in-place --without-revocations",
+        "restore copy.db --without-revocations --revocations log.jsonl",
+        "restore copy.db --without-revocations --url http://localhost:1",
+    ] {
+        assert_eq!(place.run(line).code, 2, "{line}");
+    }
+    assert_eq!(place.run("restore none.db --without-revocations").code, 1);
+    // Nothing was left behind by all that, and the right one is taken.
+    let left = crate::support::files(place.directory.path());
+    assert!(
+        !left.iter().any(|name| name.contains("restoring")),
+        "{left:?}"
+    );
+    place.done(restore);
+    // An export of the epoch before is not enough for the next disaster.
+    let again = place.run(restore);
+    assert!(again.code == 1 && again.err.contains("epoch"), "{again:?}");
+    place.done("restore copy.db --without-revocations");
+    place.start("serve");
+}
+
+/// The log as it was exported one revocation earlier, by which the checkpoint knows of one more.
+fn shortened(lines: &[&str], checkpoint: &Path) -> String {
+    assert!(checkpoint.exists());
+    let place = Place::new();
+    let (head, records) = lines.split_first().unwrap();
+    let records = records.get(..records.len() - 2).unwrap();
+    let mut log = kavachos_core::revocation::LogHead::EMPTY;
+    for record in records {
+        let record: kavachos_core::revocation::Record = serde_json::from_str(record).unwrap();
+        log = log.append(record.kill);
+    }
+    let end = json!({
+        "kind": "end", "rseq": log.rseq, "rhash": kavachos_core::hex::encode(&log.rhash),
+    });
+    drop(place);
+    format!("{head}\n{}\n{end}\n", records.join("\n"))
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_or_is_of_another_database_stops_the_start() {
+    let mut place = Place::new();
+    place.init();
+    drop(place.start("serve"));
+    let path = place.path("kavach.checkpoint");
+    let own = fs::read_to_string(&path).unwrap();
+    for (text, told) in [
+        (own.replace("\"epoch\":1", "\"epoch\":2"), "epoch 2"),
+        (
+            own.replacen("\"log\":\"", "\"log\":\"0", 1),
+            "cannot be read",
+        ),
+        ("{".to_owned(), "cannot be read"),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let ran = place.run("serve --listen 127.0.0.1:0");
+        assert!(ran.code == 1 && ran.err.contains(told), "{told}: {ran:?}");
+    }
+    // The twins: as it was; not looked at; and another database, which is none of this file's.
+    fs::write(&path, &own).unwrap();
+    drop(place.start("serve"));
+    fs::write(&path, "{").unwrap();
+    place.set("KAVACH_CHECKPOINT_PATH", "off");
+    drop(place.start("serve"));
+    place.unset("KAVACH_CHECKPOINT_PATH");
+    fs::write(&path, &own).unwrap();
+    fs::rename(place.path("kavach.db"), place.path("old.db")).unwrap();
+    let other = place.run("init");
+    assert!(
+        other.code == 1 && other.err.contains("another database"),
+        "{other:?}"
+    );
+}

@@ -1,0 +1,205 @@
+//! What is written into a database that was put back from a backup: the kills that it does not know, what follows from
+//! them for rows, and the end of what may have been ended since.
+//!
+//! Promises: all of it runs inside of one [`crate::Filling`], in the subset of SQL that every database reads; nothing here
+//! makes anything live again. It knows no rules: what is to be ended, and why, is decided above.
+
+use kavachos_core::revocation::{LogHead, Mark};
+use kavachos_core::time::Timestamp;
+
+use crate::agent::AgentRow;
+use crate::batch::Write;
+use crate::row::{Query, Select};
+use crate::user::UserRow;
+use crate::{agent, user};
+
+/// How many humans or agents are read at a time.
+pub const PAGE: usize = 64;
+
+/// Something that is looked up by its row, so that its row must say that it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// What it is called outside.
+    pub member: &'static str,
+    table: &'static str,
+    /// What holds of one that is not over, of the alias `t`.
+    live: &'static str,
+    /// What makes it so; `?1` is the time.
+    end: &'static str,
+}
+
+const fn kind(
+    member: &'static str,
+    table: &'static str,
+    live: &'static str,
+    end: &'static str,
+) -> Kind {
+    Kind {
+        member,
+        table,
+        live,
+        end,
+    }
+}
+
+/// What somebody shows and is believed by. Without the log of revocations all of it ends.
+pub const CREDENTIALS: [Kind; 4] = [
+    kind(
+        "agentKeys",
+        "agent_keys",
+        "t.status = 'active'",
+        "status = 'revoked', ended_at = ?1",
+    ),
+    kind(
+        "sessions",
+        "sessions",
+        "t.status = 'active'",
+        "status = 'revoked'",
+    ),
+    kind(
+        "operatorKeys",
+        "operator_keys",
+        "t.status <> 'revoked'",
+        "status = 'revoked', version = version + 1",
+    ),
+    kind(
+        "toolServers",
+        "tool_servers",
+        "t.status <> 'revoked'",
+        "status = 'revoked', version = version + 1",
+    ),
+];
+
+/// Grants, which end only when they were killed themselves.
+pub const GRANTS: Kind = kind(
+    "grants",
+    "grants",
+    "t.status = 'active'",
+    "status = 'revoked', version = version + 1",
+);
+
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// Those whose own handle was killed after this record of the log.
+    KilledAfter(u64),
+    /// All.
+    All,
+}
+
+impl Among {
+    /// The condition on the alias `t`. A number needs no quoting.
+    fn condition(self) -> String {
+        match self {
+            Self::KilledAfter(rseq) => format!("t.handle IN ({})", killed_after(rseq)),
+            Self::All => "1 = 1".to_owned(),
+        }
+    }
+}
+
+fn killed_after(rseq: u64) -> String {
+    let rseq = rseq.min(i64::MAX.unsigned_abs());
+    format!("SELECT r.handle FROM revocation_log r WHERE r.rseq > {rseq}")
+}
+
+impl Kind {
+    /// How many of them are not over.
+    pub fn count(&self, among: Among) -> Select<(u64,)> {
+        let Self { table, live, .. } = self;
+        let sql = format!(
+            "SELECT CAST(COUNT(*) AS BIGINT) FROM {table} t WHERE {live} AND {}",
+            among.condition()
+        );
+        Query::new(1, sql).of()
+    }
+
+    /// Ends those that are not over.
+    pub fn end(&self, among: Among, now: Timestamp) -> Write {
+        let Self {
+            table, live, end, ..
+        } = self;
+        let sql = format!(
+            "UPDATE {table} AS t SET {end} WHERE {live} AND {}",
+            among.condition()
+        );
+        let write = Write::any(sql);
+        if end.contains("?1") {
+            write.bind(now)
+        } else {
+            write
+        }
+    }
+}
+
+/// Takes one more record into the log, which comes to this head by it. A conflict: it raises nothing.
+pub fn kill(kill: Mark, head: LogHead) -> [Write; 2] {
+    [
+        Write::exactly(
+            1,
+            "INSERT INTO handles (handle, generation) VALUES (?1, ?2) ON CONFLICT (handle) \
+             DO UPDATE SET generation = excluded.generation WHERE handles.generation < excluded.generation",
+        )
+        .bind(kill.handle)
+        .bind(kill.generation),
+        Write::exactly(
+            1,
+            "INSERT INTO revocation_log (rseq, handle, generation, rhash) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .bind(head.rseq)
+        .bind(kill.handle)
+        .bind(kill.generation)
+        .bind(head.rhash),
+    ]
+}
+
+/// Humans who are not deleted and were killed after this record, at most [`PAGE`], after this id.
+pub fn killed_users(rseq: u64, after: Option<String>) -> Select<UserRow> {
+    let condition = format!(
+        "u.status <> 'revoked' AND u.handle IN ({}) AND u.id > ?1 ORDER BY u.id LIMIT {PAGE}",
+        killed_after(rseq)
+    );
+    user::among_all(PAGE, &condition, after.unwrap_or_default())
+}
+
+/// Agents that are not revoked and were killed after this record, at most [`PAGE`], after this id.
+pub fn killed_agents(rseq: u64, after: Option<String>) -> Select<AgentRow> {
+    let condition = format!(
+        "a.status <> 'revoked' AND a.handle IN ({}) AND a.id > ?1 ORDER BY a.id LIMIT {PAGE}",
+        killed_after(rseq)
+    );
+    agent::among_all(PAGE, &condition, after.unwrap_or_default())
+}
+
+/// How many requests for approval wait, or were approved and not used, as far as this database knows.
+pub fn open_approvals(now: Timestamp) -> Select<(u64,)> {
+    Query::new(
+        1,
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM approvals a WHERE a.status IN ('pending', 'approved') AND a.expires_at > ?1",
+    )
+    .bind(now)
+    .of()
+}
+
+/// Ends them: whether one was used after the backup, nobody knows.
+pub fn end_approvals(now: Timestamp) -> Write {
+    Write::any(
+        "UPDATE approvals SET expires_at = ?1 WHERE status IN ('pending', 'approved') AND expires_at > ?1",
+    )
+    .bind(now)
+}
+
+/// Forgets which requests were answered before: an answer of then would tell of what is not here.
+pub fn forget_answers() -> Write {
+    Write::any("DELETE FROM idempotency")
+}
+
+/// How many operator keys live at this time that may do everything.
+pub fn administrators(now: Timestamp) -> Select<(u64,)> {
+    Query::new(
+        1,
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM operator_keys k WHERE k.status = 'active' AND k.scopes = '[\"*\"]' \
+         AND k.ceiling IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?1)",
+    )
+    .bind(now)
+    .of()
+}
