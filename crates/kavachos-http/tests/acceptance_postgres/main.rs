@@ -27,6 +27,9 @@ mod delegations;
 #[path = "../acceptance/events.rs"]
 mod events;
 #[cfg(test)]
+#[path = "../acceptance/exchange.rs"]
+mod exchange;
+#[cfg(test)]
 #[path = "../acceptance/explain.rs"]
 mod explain;
 #[path = "../acceptance/flood.rs"]
@@ -76,6 +79,9 @@ mod restart;
 #[cfg(test)]
 #[path = "../acceptance/revocations.rs"]
 mod revocations;
+#[cfg(test)]
+#[path = "../acceptance/roots.rs"]
+mod roots;
 #[path = "../acceptance/routes.rs"]
 mod routes;
 #[path = "../acceptance/sessions.rs"]
