@@ -11,6 +11,7 @@ pub(crate) const TOKEN: &str = "/oauth/token";
 pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(crate) const SESSION: &str = "urn:kavachos:params:oauth:token-type:session";
 pub(crate) const AGENT_KEY: &str = "urn:kavachos:params:oauth:token-type:agent-key";
+pub(crate) const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const LEAF: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// The parameters of a request, of which one may be said otherwise.
@@ -310,7 +311,7 @@ async fn no_kind_of_token_is_taken_for_another() {
         AGENT_KEY,
         LEAF,
         "urn:ietf:params:oauth:token-type:jwt",
-        "urn:ietf:params:oauth:token-type:id_token",
+        ID_TOKEN,
         "urn:ietf:params:oauth:token-type:refresh_token",
     ];
     for (kind, token) in kinds {
@@ -318,6 +319,8 @@ async fn no_kind_of_token_is_taken_for_another() {
             let reply = Ask::of(uri, token).send(&app).await;
             match (kind, uri) {
                 ("session", SESSION) | ("agent", AGENT_KEY) => drop(reply.expect(200)),
+                // Nobody presents it; with somebody who does, it is tested in `id_tokens`.
+                (_, ID_TOKEN) => assert_eq!((reply.status, reply.code()), (401, "invalid_client")),
                 _ => refused(&reply, "invalid_request"),
             }
             let acting = Ask::of(SESSION, &session.token)
@@ -508,7 +511,7 @@ async fn the_metadata_tells_where_tokens_are_exchanged_and_how() {
     assert_eq!(metadata.at("/grant_types_supported"), &json!([GRANT]));
     assert_eq!(
         metadata.at("/token_endpoint_auth_methods_supported"),
-        &json!(["none"])
+        &json!(["none", "client_secret_basic", "client_secret_post"])
     );
     assert_eq!(metadata.at("/response_types_supported"), &json!([]));
     app.anonymous()

@@ -14,10 +14,8 @@ use kavachos_test::{KeysAnswer, ProviderSigner, Reply, START, Setup, TestApp, Te
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::exchange::{AGENT_KEY, GRANT, SESSION, TOKEN, proof};
+use crate::exchange::{AGENT_KEY, GRANT, ID_TOKEN, SESSION, TOKEN, proof};
 use crate::tokens::{TOOLS, judged, now, opened, register};
-
-const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// The secret of every client.
 fn secret() -> String {
@@ -399,7 +397,14 @@ async fn a_token_that_is_wrong_whatever_is_configured_is_refused() {
         "malformed",
     );
     // The twin.
-    world.exchange(&world.token()).await.expect(200);
+    let reply = world.exchange(&world.token()).await.expect(200);
+    // Lessons C 58: what we give out ourselves is no provider's word.
+    let session = world.app.session(&world.app.user().await).await;
+    disbelieved(
+        &world.exchange(reply.text_at("/access_token")).await,
+        "wrong_type",
+    );
+    disbelieved(&world.exchange(&session.token).await, "malformed");
 }
 
 /// Lessons C 52 and 53.
