@@ -12,7 +12,7 @@ use crate::names;
 use crate::output::{Form, Output};
 use crate::view;
 
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 16] = [
     "id",
     "name",
     "type",
@@ -27,6 +27,7 @@ const MEMBERS: [&str; 15] = [
     "keyExpiresAt",
     "metadata",
     "createdAt",
+    "narrowed",
     "token",
 ];
 const COLUMNS: [&str; 6] = ["id", "name", "type", "status", "ownerId", "createdAt"];
