@@ -5,6 +5,7 @@
 //! `wasm32-unknown-unknown` included. It depends on no other crate of the workspace.
 
 pub mod action;
+mod base64url;
 pub mod constraint;
 pub mod counter;
 pub mod decide;

@@ -208,7 +208,7 @@ impl Act {
 impl Engine {
     /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
     pub(crate) async fn refused(&self, actor: &Actor, act: Act, error: Error) -> Result<Error> {
-        if let Some(agent) = actor.agent() {
+        if let Some(agent) = actor.acting() {
             self.admit_denial(agent)?;
         }
         let subject = match act.user {
@@ -219,7 +219,7 @@ impl Engine {
         let details = act.details();
         let origin = actor.origin();
         let mut record = origin.record(self.id(), act.kind, Outcome::Denied, error.code());
-        record.agent = act.agent.or(actor.agent());
+        record.agent = act.agent.or(actor.acting());
         record.subject = subject;
         record.chain = act.above.as_slice();
         record.reason = Some(&message);

@@ -457,6 +457,14 @@ impl Actor {
         }
     }
 
+    /// The agent whose doing the call is, by its key or by a root: what is refused counts as its.
+    pub(crate) fn acting(&self) -> Option<AgentId> {
+        match &self.caller {
+            Caller::Root(holder) => Some(holder.agent),
+            _ => self.agent(),
+        }
+    }
+
     /// The human who calls, if one does.
     pub(crate) fn person(&self) -> Option<&Person> {
         match &self.caller {

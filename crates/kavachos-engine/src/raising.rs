@@ -5,6 +5,8 @@
 //! is given in their name that would have to be raised. The rest follows in steps of bounded size, and the answer says
 //! `partial` until the last is made. A step that is left, by a crash too, is made by the upkeep.
 
+use std::time::Duration;
+
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::revocation::Mark;
@@ -14,7 +16,6 @@ use kavachos_store::grant::{self, GivenGrant};
 use kavachos_store::session_handle::{self, SessionHandle};
 use kavachos_store::{Batch, CommitError, Effect, Write, session, user};
 use serde_json::json;
-use std::time::Duration;
 
 use crate::act::Act;
 use crate::actor::Actor;

@@ -113,7 +113,10 @@ pub(crate) fn lines(value: &Value) -> Vec<String> {
             .collect(),
         Value::Null => vec![NOTHING.to_owned()],
         Value::String(text) => vec![text.clone()],
-        other => vec![external(other).unwrap_or_else(|| other.to_string())],
+        other => {
+            let text = external(other).or_else(|| reach(other));
+            vec![text.unwrap_or_else(|| other.to_string())]
+        }
     }
 }
 
@@ -121,6 +124,19 @@ pub(crate) fn lines(value: &Value) -> Vec<String> {
 fn external(value: &Value) -> Option<String> {
     let text = |member: &str| value.get(member)?.as_str();
     Some(format!("{}:{}", text("provider")?, text("externalId")?))
+}
+
+/// `{effectiveBy, state, acknowledged, followers}` as `partial by 2026-11-21T10:00:10Z, known to 1 of 2 followers`.
+fn reach(value: &Value) -> Option<String> {
+    let text = |member: &str| value.get(member)?.as_str();
+    let number = |member: &str| value.get(member)?.as_u64();
+    Some(format!(
+        "{} by {}, known to {} of {} followers",
+        text("state")?,
+        text("effectiveBy")?,
+        number("acknowledged")?,
+        number("followers")?
+    ))
 }
 
 fn words(items: &[Value]) -> String {
@@ -176,6 +192,17 @@ mod tests {
                 "permissions     read,list mcp:github:*",
                 "                execute mcp:deploy:production if {\"requireApproval\":true}",
             ]
+        );
+    }
+
+    #[test]
+    fn how_far_a_change_has_reached_is_one_line() {
+        let narrowed = serde_json::json!({
+            "effectiveBy": "2026-11-21T10:00:10Z", "state": "partial", "acknowledged": 1, "followers": 2,
+        });
+        assert_eq!(
+            lines(&narrowed),
+            ["partial by 2026-11-21T10:00:10Z, known to 1 of 2 followers"]
         );
     }
 

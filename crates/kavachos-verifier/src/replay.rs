@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(used(&proof("b", 1, now())), Ok(()));
         assert_eq!(used(&proof("a", 2, now())), Ok(()));
         // The twin: who remembers nothing takes the same proof again.
-        let mut forgetful = || {
+        let forgetful = || {
             use_up(
                 &mut Replays::new(10, 100),
                 &proof("a", 1, now()),

@@ -1,11 +1,13 @@
 //! A token taken apart, and its signature.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::key::{ProviderKey, RsaCheck, SignatureKind};
 use crate::json;
-use crate::token::jws::{Parts, decode, parts};
+use crate::token::jws::{Parts, not_base64url, parts};
 use crate::token::{Code, Failure};
 
 /// The `typ` of an identity token, where its header has one.
@@ -111,6 +113,10 @@ pub struct VerifiedClaims {
     pub(super) members: Map<String, Value>,
     /// SHA-256 of what was signed, without the signature: of one token there may be two of those.
     pub(super) digest: [u8; 32],
+}
+
+fn decode(segment: &str) -> Result<Vec<u8>, Failure> {
+    (URL_SAFE_NO_PAD.decode(segment)).map_err(|_| not_base64url())
 }
 
 fn object(segment: &str, what: &str) -> Result<Map<String, Value>, Failure> {

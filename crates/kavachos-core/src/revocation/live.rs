@@ -16,6 +16,11 @@ const SHELVES: usize = 16;
 /// What the digest of a set begins with, so that it is the digest of nothing else.
 const DOMAIN: &[u8] = b"kavachos revocation set 1\n";
 
+/// How many bits of a [`Shelf`]'s filter there are for each handle in it, at least.
+const BITS_EACH: usize = 8;
+/// The fewest words of a filter.
+const FEWEST_WORDS: usize = 4;
+
 /// A handle's bytes beside its generation: 24 bytes, so that a million take little.
 type Generations = HashMap<[u8; 16], Packed, RandomState>;
 
@@ -39,7 +44,64 @@ pub struct LiveSet {
     epoch: u64,
     head: LogHead,
     /// By kind, in the order of its numbers, then by a byte of the handle, which is random.
-    generations: [[Generations; SHELVES]; HandleKind::ALL.len()],
+    generations: [[Shelf; SHELVES]; HandleKind::ALL.len()],
+}
+
+/// Some of the handles of one kind.
+///
+/// Nearly every handle that is looked up was never killed, and a table of many lies in no cache. So each has a filter before
+/// it, a bit for each handle by its first bytes, which are random: where the bit is not set the table is not looked at.
+#[derive(Debug, Clone, Default)]
+struct Shelf {
+    generations: Generations,
+    /// INVARIANT: none, or a power of two, with [`BITS_EACH`] for each handle, of each of which the bit is set.
+    filter: Vec<u64>,
+}
+
+impl Shelf {
+    #[inline]
+    fn get(&self, bytes: &[u8; 16]) -> Option<u64> {
+        let (word, bit) = bit_of(bytes, self.filter.len())?;
+        if self.filter.get(word)? & bit == 0 {
+            return None;
+        }
+        self.generations.get(bytes).map(|lowest| lowest.get())
+    }
+
+    fn set(&mut self, bytes: [u8; 16], lowest: u64) {
+        self.generations.insert(bytes, Packed::of(lowest));
+        let words = self.filter.len();
+        if words * 64 < self.generations.len() * BITS_EACH {
+            let mut wider = vec![0; (words * 2).max(FEWEST_WORDS)];
+            (self.generations.keys()).for_each(|bytes| note(&mut wider, bytes));
+            self.filter = wider;
+        } else {
+            note(&mut self.filter, &bytes);
+        }
+    }
+
+    /// The bit of a handle that is taken out stays: it may be another's too.
+    fn take_out(&mut self, bytes: &[u8; 16]) {
+        self.generations.remove(bytes);
+    }
+}
+
+fn note(filter: &mut [u64], bytes: &[u8; 16]) {
+    if let Some((word, bit)) = bit_of(bytes, filter.len())
+        && let Some(word) = filter.get_mut(word)
+    {
+        *word |= bit;
+    }
+}
+
+/// The bit of a handle in a filter of so many words: in which word, and which of it; `None` without a filter.
+#[inline]
+fn bit_of(bytes: &[u8; 16], words: usize) -> Option<(usize, u64)> {
+    let last = words.checked_sub(1)?;
+    let number = u64::from_le_bytes(*bytes.first_chunk()?);
+    // As many bits as a word of any machine has.
+    let word = usize::try_from(number >> 6 & u64::from(u32::MAX)).unwrap_or_default() & last;
+    Some((word, 1 << (number & 63)))
 }
 
 impl LiveSet {
@@ -70,7 +132,8 @@ impl LiveSet {
 
     /// How many handles were killed.
     pub fn len(&self) -> usize {
-        self.generations.iter().flatten().map(HashMap::len).sum()
+        let shelves = self.generations.iter().flatten();
+        shelves.map(|shelf| shelf.generations.len()).sum()
     }
 
     /// Whether nothing was killed.
@@ -82,7 +145,8 @@ impl LiveSet {
     pub fn marks(&self) -> impl Iterator<Item = Mark> {
         let kinds = HandleKind::ALL.into_iter().zip(&self.generations);
         kinds.flat_map(|(kind, shelves)| {
-            shelves.iter().flatten().map(move |(bytes, lowest)| Mark {
+            let held = shelves.iter().flat_map(|shelf| &shelf.generations);
+            held.map(move |(bytes, lowest)| Mark {
                 handle: Handle {
                     kind,
                     bytes: *bytes,
@@ -113,8 +177,8 @@ impl LiveSet {
 
     fn raise(&mut self, mark: Mark) {
         if let Some(shelf) = self.shelf(&mark.handle) {
-            let lowest = shelf.entry(mark.handle.bytes).or_default();
-            *lowest = Packed::of(lowest.get().max(mark.generation));
+            let lowest = shelf.get(&mark.handle.bytes).unwrap_or(0);
+            shelf.set(mark.handle.bytes, lowest.max(mark.generation));
         }
     }
 
@@ -125,13 +189,13 @@ impl LiveSet {
             return;
         };
         if before.generation == 0 {
-            shelf.remove(&before.handle.bytes);
+            shelf.take_out(&before.handle.bytes);
         } else {
-            shelf.insert(before.handle.bytes, Packed::of(before.generation));
+            shelf.set(before.handle.bytes, before.generation);
         }
     }
 
-    fn shelf(&mut self, handle: &Handle) -> Option<&mut Generations> {
+    fn shelf(&mut self, handle: &Handle) -> Option<&mut Shelf> {
         let (kind, shelf) = place(handle);
         self.generations.get_mut(kind)?.get_mut(shelf)
     }
@@ -142,7 +206,7 @@ impl LiveSet {
         let (kind, shelf) = place(handle);
         (self.generations.get(kind))
             .and_then(|shelves| shelves.get(shelf)?.get(&handle.bytes))
-            .map_or(0, |lowest| lowest.get())
+            .unwrap_or(0)
     }
 
     /// Whether something of this generation is dead.
@@ -224,6 +288,28 @@ mod tests {
         ] {
             assert_eq!(set.is_dead(&mark), dead, "{mark:?}");
         }
+    }
+
+    #[test]
+    fn what_was_killed_is_found_however_many_there_are_and_nothing_else_is() {
+        let handle = |number: u64| Handle {
+            kind: HandleKind::Grant,
+            // All on one shelf, the last byte being the same, and many with the same bit.
+            bytes: (u128::from(number % 97) | u128::from(number) << 64).to_le_bytes(),
+        };
+        let mut set = LiveSet::new(1);
+        for number in 0..5_000 {
+            assert_eq!(set.generation(&handle(number)), 0, "{number}");
+            set.apply(Mark {
+                handle: handle(number),
+                generation: number + 1,
+            });
+        }
+        for number in 0..5_000 {
+            assert_eq!(set.generation(&handle(number)), number + 1);
+            assert_eq!(set.generation(&handle(number + 5_000)), 0);
+        }
+        assert_eq!(set.len(), 5_000);
     }
 
     #[test]

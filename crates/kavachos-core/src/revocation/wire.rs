@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Handle, HandleKind, LogHead, Mark};
+use crate::base64url::decode_array;
 use crate::invalid::Invalid;
 use crate::json::Object;
 use crate::time::clip;
@@ -238,7 +239,7 @@ fn mark(kind: u8, bytes: [u8; 16], generation: u64) -> Result<Mark, Invalid> {
 pub(super) mod bytes {
     use base64::Engine as _;
 
-    use super::{Deserialize, Deserializer, Serializer, URL_SAFE_NO_PAD, de};
+    use super::{Deserialize, Deserializer, Serializer, URL_SAFE_NO_PAD, de, decode_array};
 
     pub(crate) fn serialize<S: Serializer, const N: usize>(
         bytes: &[u8; N],
@@ -251,8 +252,7 @@ pub(super) mod bytes {
         deserializer: D,
     ) -> Result<[u8; N], D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-        (bytes.and_then(|bytes| bytes.try_into().ok()))
+        decode_array(&text)
             .ok_or_else(|| de::Error::custom(format!("it is not {N} bytes in base64url")))
     }
 }

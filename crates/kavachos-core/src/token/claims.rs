@@ -1,18 +1,21 @@
 //! What leaves and roots carry: for whom, by which chain, with which authority, and what kills it.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::failure::{Code, Failure};
-use super::key::bytes;
 use super::name::{Issuer, Subject};
+use crate::base64url::decode_array;
 use crate::constraint::Constraints;
 use crate::grant;
 use crate::id::{AgentId, TokenId};
@@ -27,6 +30,8 @@ pub const DETAILS_TYPE: &str = "kavachos_delegation";
 /// chain that are not in it themselves.
 const MAX_MARKS: usize = 32;
 const MICROS: i64 = 1_000_000;
+/// Room for the agents of the longest chain.
+const USUAL_AGENTS: usize = 8;
 
 /// For whom a token is, through whose hands it went, and what it permits.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +107,7 @@ pub(super) struct Claims {
     pub(super) aud: String,
     sub: Subject,
     client_id: AgentId,
-    act: Object<Actor>,
+    act: Actors,
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "json::stated",
@@ -153,17 +158,84 @@ fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
     Exact::deserialize(deserializer).map(|Exact(value)| Some(value))
 }
 
-/// RFC 8693, section 4.1: the current actor is the outermost. For display; nothing here is decided by it.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Actor {
-    sub: AgentId,
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "json::stated",
-        default
-    )]
-    act: Option<Box<Object<Actor>>>,
+/// RFC 8693, section 4.1: the current actor is the outermost, and the first here. For display; nothing is decided by it.
+struct Actors(Vec<AgentId>);
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum ActorMember {
+    Sub,
+    Act,
+}
+
+/// Reads an actor and those inside of it into one list.
+struct ActorReader<'l>(&'l mut Vec<AgentId>);
+
+impl<'de> Deserialize<'de> for Actors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut agents = Vec::with_capacity(USUAL_AGENTS);
+        ActorReader(&mut agents).deserialize(deserializer)?;
+        Ok(Self(agents))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ActorReader<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ActorReader<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an actor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self(agents) = self;
+        let place = agents.len();
+        let (mut sub, mut act) = (None, None);
+        while let Some(member) = members.next_key()? {
+            match member {
+                ActorMember::Sub if sub.is_none() => {
+                    let agent = members.next_value()?;
+                    sub = Some(agent);
+                    agents.insert(place, agent);
+                }
+                ActorMember::Act if act.is_none() => {
+                    act = Some(members.next_value_seed(ActorReader(&mut *agents))?);
+                }
+                ActorMember::Sub => return Err(de::Error::duplicate_field("sub")),
+                ActorMember::Act => return Err(de::Error::duplicate_field("act")),
+            }
+        }
+        sub.map(drop).ok_or_else(|| de::Error::missing_field("sub"))
+    }
+}
+
+impl Serialize for Actors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Nested(&self.0).serialize(serializer)
+    }
+}
+
+/// The actors from one on, the next inside of it.
+struct Nested<'a>(&'a [AgentId]);
+
+impl Serialize for Nested<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        if let Some((sub, inner)) = self.0.split_first() {
+            members.serialize_entry("sub", sub)?;
+            if !inner.is_empty() {
+                members.serialize_entry("act", &Nested(inner))?;
+            }
+        }
+        members.end()
+    }
 }
 
 struct Details {
@@ -303,7 +375,7 @@ impl FromStr for HandleText {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        bytes(text)
+        decode_array(text)
             .map(Self)
             .ok_or("a handle is 16 bytes in base64url")
     }
@@ -356,8 +428,9 @@ impl Claims {
     /// # Errors
     /// The chain is empty.
     pub(super) fn new(made: Made<'_>, authority: &Authority, life: &Life) -> Result<Self, Failure> {
-        let acting = authority.agent().zip(actors(&authority.chain));
-        let (client_id, act) = acting.ok_or_else(|| Failure::malformed("the chain is empty"))?;
+        let acting = authority.agent();
+        let client_id = acting.ok_or_else(|| Failure::malformed("the chain is empty"))?;
+        let actors = authority.chain.iter().rev().map(|hop| hop.id);
         let hops = authority.chain.iter().map(WireHop::of).map(Object);
         let marks = authority.marks.iter().map(WireMark::of).map(Object);
         Ok(Self {
@@ -365,7 +438,7 @@ impl Claims {
             aud: made.audience.to_owned(),
             sub: authority.subject.clone(),
             client_id,
-            act: Object(act),
+            act: Actors(actors.collect()),
             scope: made.scope,
             res: made.res,
             authorization_details: vec![Details {
@@ -412,16 +485,16 @@ impl Claims {
                 "the chain is deeper than it may be",
             ));
         }
-        let agents = self.act.0.agents();
+        let Actors(agents) = self.act;
         if dlg.ch.len() != depth + 1
             || agents.len() != depth + 1
-            || agents.last() != Some(&self.client_id)
+            || agents.first() != Some(&self.client_id)
         {
             return Err(Failure::malformed(
                 "`dlg.d`, `dlg.ch`, `act` and `client_id` do not tell the same chain",
             ));
         }
-        let chain: Vec<Hop> = (agents.into_iter().zip(dlg.ch))
+        let chain: Vec<Hop> = (agents.into_iter().rev().zip(dlg.ch))
             .map(|(id, Object(hop))| hop.take(id))
             .collect();
         check_ends(&chain, life.expires_at)?;
@@ -460,31 +533,6 @@ impl WireHop {
             expires_at: self.exp.map(|end| end.0),
         }
     }
-}
-
-impl Actor {
-    /// The agents from the human down.
-    fn agents(self) -> Vec<AgentId> {
-        let mut agents = vec![self.sub];
-        let mut next = self.act;
-        while let Some(actor) = next {
-            let Object(actor) = *actor;
-            agents.push(actor.sub);
-            next = actor.act;
-        }
-        agents.reverse();
-        agents
-    }
-}
-
-/// The actors of a chain, the acting one outermost; `None` of an empty chain.
-fn actors(chain: &[Hop]) -> Option<Actor> {
-    chain.iter().fold(None, |above, hop| {
-        Some(Actor {
-            sub: hop.id,
-            act: above.map(|actor| Box::new(Object(actor))),
-        })
-    })
 }
 
 /// A hop never outlives the hop above it, and the token none of them.

@@ -9,12 +9,17 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::failure::{Code, Failure};
-use super::key::{Algorithm, PublicKey, SIGNATURE_BYTES, SigningKey, Thumbprint, bytes};
+use super::key::{Algorithm, PublicKey, SIGNATURE_BYTES, SigningKey, Thumbprint};
 use super::key_set::KeySet;
+use crate::base64url::{self, decode_array};
 use crate::json::{Exact, Object, stated};
 
 /// The longest token that is looked at, in bytes: what fits a header of common servers.
 pub const MAX_TOKEN_BYTES: usize = 8_000;
+/// The longest header, in bytes: one with a key in it has some two hundred.
+const MAX_HEADER_BYTES: usize = 1_024;
+/// What the claims of the longest token have at the most.
+const MAX_CLAIMS_BYTES: usize = MAX_TOKEN_BYTES / 4 * 3;
 /// How much of another's text a message repeats.
 const SHOWN: usize = 160;
 
@@ -120,8 +125,9 @@ pub(crate) fn split(text: &str, purpose: Purpose) -> Result<Unverified<'_>, Fail
         signature,
         message,
     } = parts(text)?;
-    let header = decode(header)?;
-    let Header { typ, alg, kid, jwk } = object(&header, "header")?;
+    let mut room = [0; MAX_HEADER_BYTES];
+    let header = decode(header, &mut room)?;
+    let Header { typ, alg, kid, jwk } = object(header, "header")?;
     if typ != purpose.typ() {
         let message = format!("the `typ` of the token is not `{}`", purpose.typ());
         return Err(Failure::new(Code::WrongType, message));
@@ -132,7 +138,7 @@ pub(crate) fn split(text: &str, purpose: Purpose) -> Result<Unverified<'_>, Fail
             "the `alg` of the token is not accepted: use `EdDSA` or `ES256`",
         )
     })?;
-    let signature = bytes(signature)
+    let signature = decode_array(signature)
         .ok_or_else(|| Failure::malformed("the signature is not base64url of 64 bytes"))?;
     Ok(Unverified {
         algorithm,
@@ -198,17 +204,19 @@ impl Unverified<'_> {
     }
 
     fn claims<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        object(&decode(self.payload)?, "claims")
+        // On the stack, where it is in the cache: what is allocated anew often is not.
+        let mut room = [0; MAX_CLAIMS_BYTES];
+        object(decode(self.payload, &mut room)?, "claims")
     }
 }
 
-pub(crate) fn decode(segment: &str) -> Result<Vec<u8>, Failure> {
-    // The engine refuses padding, other alphabets, blanks, and bits behind the last byte.
-    URL_SAFE_NO_PAD.decode(segment).map_err(|_| {
-        Failure::malformed(
-            "a part of the token is not base64url without padding (RFC 7515, section 2)",
-        )
-    })
+fn decode<'r>(segment: &str, room: &'r mut [u8]) -> Result<&'r [u8], Failure> {
+    base64url::decode(segment, room).ok_or_else(not_base64url)
+}
+
+/// What a part is told that is none.
+pub(crate) fn not_base64url() -> Failure {
+    Failure::malformed("a part of the token is not base64url without padding (RFC 7515, section 2)")
 }
 
 /// Reads one object: derived readers refuse doubled and unknown members, and nothing may stand behind it.

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::base64url::decode_array;
 use crate::invalid::Invalid;
 use crate::json;
 use crate::revocation::{Handle, HandleKind};
@@ -104,7 +105,7 @@ impl FromStr for Thumbprint {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        bytes(text)
+        decode_array(text)
             .map(Self)
             .ok_or_else(|| Invalid::new("a thumbprint is 43 characters of base64url (RFC 7638)"))
     }
@@ -120,14 +121,6 @@ impl<'de> Deserialize<'de> for Thumbprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         json::text(deserializer)
     }
-}
-
-/// So many bytes, at most 64, in canonical base64url without padding.
-pub(super) fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
-    // The decoder wants room for whole groups of four characters. It refuses a text that may not fit.
-    let mut room = [0; SIGNATURE_BYTES.next_multiple_of(3)];
-    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut room).ok()?;
-    room.get(..length)?.try_into().ok()
 }
 
 /// A key that signatures are checked with.
@@ -266,7 +259,7 @@ fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<&'m str, Inva
 }
 
 fn coordinate(members: &Map<String, Value>, name: &str) -> Result<[u8; COORDINATE_BYTES], Invalid> {
-    bytes(text(members, name)?)
+    decode_array(text(members, name)?)
         .ok_or_else(|| Invalid::at(name, format!("`{name}` is no base64url of 32 bytes")))
 }
 

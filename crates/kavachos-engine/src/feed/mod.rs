@@ -28,8 +28,8 @@ pub use stream::{FeedNews, RevocationStream};
 pub const MAX_FEED_WAIT: Duration = Duration::from_secs(30);
 /// How many may wait for records or be pushed them at a time: one key as many as its processes may be.
 const LISTENING: Bounds = Bounds { all: 512, each: 64 };
-/// How many snapshots are given out at a time. One may hold 100 MB, so they are few, and one key has but one.
-const SNAPSHOTS: Bounds = Bounds { all: 4, each: 1 };
+/// How many snapshots are given out at a time. One may hold 100 MB, so they are few, and one key has half of them.
+const SNAPSHOTS: Bounds = Bounds { all: 4, each: 2 };
 
 /// What all who follow share.
 pub(crate) struct Feed {

@@ -31,8 +31,6 @@ pub struct RevocationPage {
     pub records: Vec<Record>,
     /// Whether there are more: ask again after the last of these.
     pub more: bool,
-    /// The epoch of the log: a token of another one is dead.
-    pub epoch: u64,
 }
 
 /// One state of the log, and what comes after a record of it.
@@ -135,7 +133,6 @@ impl Engine {
             log: hex::encode(&self.head().log.0),
             epoch: seen.state.epoch,
             more: seen.has_more(),
-            epoch: seen.state.epoch,
             records: seen.records,
         })
     }

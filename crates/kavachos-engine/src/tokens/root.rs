@@ -80,11 +80,11 @@ impl Engine {
             .await
     }
 
-    /// Who calls with a root and the proof that came with it. Whether what the root comes from still lives is asked of
-    /// each use.
+    /// Who calls with a root and the proof that came with it. Whether what the root comes from still lives is asked
+    /// again when it is used.
     ///
     /// # Errors
-    /// It is no root of ours, is over, or the proof is missing or another key's.
+    /// It is no root of ours, is over or dead, or the proof is missing or another key's.
     pub async fn root_holder(&self, text: &str, proof: Option<&Proof>) -> Result<Caller> {
         let keys = self.key_set(KeyPurpose::Token).await?;
         let root =
@@ -98,8 +98,17 @@ impl Engine {
             })?;
         root.is_held(proof, self.now())
             .map_err(|failure| not_held(&failure))?;
+        self.require_undead(&root.authority).await?;
         let agent = root.authority.agent().ok_or(Error::NotFound("agent"))?;
         Ok(Caller::Root(Arc::new(RootHolder { root, agent })))
+    }
+
+    /// Refuses what comes from anything that was killed or narrowed since.
+    async fn require_undead(&self, authority: &Authority) -> Result<()> {
+        if authority.epoch == self.head().epoch && !self.any_dead(authority).await? {
+            return Ok(());
+        }
+        Err(DEAD)
     }
 
     async fn plan_root(

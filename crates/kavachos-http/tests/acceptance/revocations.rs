@@ -804,7 +804,7 @@ async fn until_taken(call: &Call, path: &str) {
 }
 
 #[tokio::test]
-async fn one_key_is_written_one_snapshot_at_a_time() {
+async fn one_key_takes_no_more_than_its_part_of_the_snapshots() {
     let app = crate::start().await;
     let engine = app.kavach().engine().clone();
     let reader = async |key: &str| {
@@ -819,7 +819,10 @@ async fn one_key_is_written_one_snapshot_at_a_time() {
         nonce: "n".parse().unwrap(),
         instance: "i".parse().unwrap(),
     };
-    let held = engine.revocation_snapshot(&slow, &question).await.unwrap();
+    let held = [
+        engine.revocation_snapshot(&slow, &question).await.unwrap(),
+        engine.revocation_snapshot(&slow, &question).await.unwrap(),
+    ];
     let again = engine.revocation_snapshot(&slow, &question).await;
     assert!(matches!(again.map(drop), Err(Error::TooManyOpen { .. })));
     // The twins: another key has its own, and the same one once it has taken what it was given.

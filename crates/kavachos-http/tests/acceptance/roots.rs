@@ -287,6 +287,9 @@ async fn whatever_a_root_comes_from_kills_it_at_once() {
             _ => operator.delete(&path).await,
         };
         refused(&prove(&app, 7, &shown(&root)).await, "invalid_grant");
+        // A refusal does not wait for its record; what is done after it does.
+        app.user().await;
+        assert_eq!(app.audit("kind=refusal").await.len(), 1, "{kill}");
         // What was made of it before died with it.
         assert_eq!(
             judged(&app, &token).await.unwrap_err().code,
@@ -478,4 +481,32 @@ async fn a_root_is_taken_for_nothing_else_and_nothing_else_for_a_root() {
     assert_eq!(failure.code, Code::WrongType);
     // The twin: where it belongs.
     prove(&app, 7, &shown(&root)).await.expect(200);
+}
+
+/// Whatever an agent shows, what it is refused is counted as its own.
+#[tokio::test]
+async fn an_agent_that_is_refused_too_often_has_to_wait() {
+    for with_root in [false, true] {
+        let setup = crate::setup().settings(|settings| settings.denials_per_minute = 2);
+        let app = setup.start().await;
+        register(&app, json!({})).await;
+        let search = may(&["*"], "tools:call:search");
+        let agent = app.agent_with(&app.user().await, search, offline()).await;
+        let for_root = Ask::agent(&agent).with("requested_token_type", ROOT);
+        let root = prove(&app, 7, &for_root).await.expect(200);
+        let root = root.text_at("/access_token").to_owned();
+        let ask = match with_root {
+            true => shown(&root),
+            false => Ask::agent(&agent),
+        };
+        let wider = ask.clone().with("scope", "tools:call:fetch");
+        for _ in 0..2 {
+            refused(&prove(&app, 7, &wider).await, "invalid_scope");
+        }
+        let third = prove(&app, 7, &wider).await;
+        let told = (third.status, third.code(), third.header("retry-after"));
+        assert_eq!(told, (429, "temporarily_unavailable", "60"));
+        // The twin: what it may have is not counted.
+        prove(&app, 7, &ask).await.expect(200);
+    }
 }

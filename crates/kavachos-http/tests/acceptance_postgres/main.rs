@@ -91,6 +91,9 @@ mod restore;
 #[cfg(test)]
 #[path = "../acceptance/revocations.rs"]
 mod revocations;
+#[cfg(test)]
+#[path = "../acceptance/roots.rs"]
+mod roots;
 #[path = "../acceptance/routes.rs"]
 mod routes;
 #[path = "../acceptance/sessions.rs"]

@@ -64,7 +64,6 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("forwardAuthByPost", 403, "forbidden", BY_GET),
     ("forwardAuthByPost", 429, "-", BY_GET),
     ("exchangeToken", 408, "invalid_request", SLOW),
-    ("exchangeToken", 429, "temporarily_unavailable", COUNTED),
     ("exchangeToken", 500, "server_error", DEFECT),
     ("exchangeToken", 503, "temporarily_unavailable", QUEUE),
     ("readyz", 503, "-", DISK),
@@ -79,8 +78,6 @@ const PLAIN: &str =
     "a plain message, which tells no code; the codes of `ELSEWHERE` for all that is JSON";
 const BY_GET: &str = "the very same handler, asked with `GET`";
 const SLOW: &str = "needs two minutes, or another clock: `overdue` of the server";
-const COUNTED: &str =
-    "no refusal is counted there yet; the code is `refusal` of the crate of OAuth";
 const DEFECT: &str = "a defect of ours; how it is told is tested in the crate of OAuth";
 const QUEUE: &str =
     "needs a full queue or a broken disk, as `busy` and `ledger_unavailable` elsewhere";

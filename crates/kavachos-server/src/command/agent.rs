@@ -12,7 +12,7 @@ use crate::names;
 use crate::output::{Form, Output};
 use crate::view;
 
-const MEMBERS: [&str; 19] = [
+const MEMBERS: [&str; 20] = [
     "id",
     "name",
     "type",
@@ -31,6 +31,7 @@ const MEMBERS: [&str; 19] = [
     "metadata",
     "proofKey",
     "createdAt",
+    "narrowed",
     "token",
 ];
 const COLUMNS: [&str; 6] = ["id", "name", "type", "status", "ownerId", "createdAt"];

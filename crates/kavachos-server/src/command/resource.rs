@@ -10,7 +10,7 @@ use crate::client::{Client, Query, path};
 use crate::failure::Failure;
 use crate::output::{Form, Output};
 
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 16] = [
     "id",
     "name",
     "audience",
@@ -26,6 +26,7 @@ const MEMBERS: [&str; 15] = [
     "maxTtlSeconds",
     "status",
     "token",
+    "narrowed",
 ];
 const COLUMNS: [&str; 5] = ["id", "name", "audience", "shown", "status"];
 

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::names;
 use crate::output::Output;
 
-const MEMBERS: [&str; 8] = [
+const MEMBERS: [&str; 9] = [
     "id",
     "status",
     "email",
@@ -20,6 +20,7 @@ const MEMBERS: [&str; 8] = [
     "permissions",
     "agents",
     "createdAt",
+    "narrowed",
 ];
 const COLUMNS: [&str; 7] = [
     "id",

@@ -679,7 +679,7 @@ id = \"web-backend\"
             &[SECRET, ("KAVACH_CLIENT_OTHER_SECRET", SECRET.1)],
         );
         assert!(
-            twice.contains("`providers[1].name` (kavach.toml, line 12): is another provider's too"),
+            twice.contains("`providers[1].name` (kavach.toml, line 13): is another provider's too"),
             "{twice}"
         );
         assert!(refused("providers = 1\n", &[]).contains("write `[[providers]]`"));

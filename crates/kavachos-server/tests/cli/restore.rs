@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use kavachos_test::may;
+use kavachos_test::{kill_strangers, may};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{Place, Ran, Server};
+
+/// More than one page of the log, and more than is written at once.
+const KILLS: u32 = 2_345;
 
 /// A tenant with a backup, after which things were revoked.
 struct Disaster {
@@ -26,7 +29,7 @@ struct Disaster {
 fn human(server: &Server, operator: &str, name: &str) -> String {
     let body = json!({ "name": name });
     let made = server.client(operator).post("/api/v1/users", &body);
-    made.expect(201).id().to_owned()
+    made.expect(201).id()
 }
 
 fn agent(server: &Server, operator: &str, owner: &str) -> (String, String) {
@@ -36,13 +39,13 @@ fn agent(server: &Server, operator: &str, owner: &str) -> (String, String) {
     });
     let made = server.client(operator).post("/api/v1/agents", &body);
     let made = made.expect(201);
-    (made.id().to_owned(), made.text_at("/data/token").to_owned())
+    (made.id(), made.text_at("/data/token").to_owned())
 }
 
 fn session(server: &Server, operator: &str, user: &str) -> (String, String) {
     let path = format!("/api/v1/users/{user}/sessions");
     let made = server.client(operator).post(&path, &json!({})).expect(201);
-    (made.id().to_owned(), made.text_at("/data/token").to_owned())
+    (made.id(), made.text_at("/data/token").to_owned())
 }
 
 /// Whether the agent with this key is let do what it may.
@@ -289,6 +292,28 @@ fn shortened(lines: &[&str], checkpoint: &Path) -> String {
     });
     drop(place);
     format!("{head}\n{}\n{end}\n", records.join("\n"))
+}
+
+#[test]
+fn a_long_log_is_exported_and_taken_in_whole_and_an_export_that_is_there_is_kept() {
+    let place = Place::new();
+    place.init();
+    place.done("backup --output copy.db");
+    let database = rusqlite::Connection::open(place.path("kavach.db")).unwrap();
+    kill_strangers(&database, KILLS);
+    database.close().unwrap();
+    let export = "revocations export --database kavach.db --output log.jsonl";
+    place.done(export);
+    assert_eq!(place.run(export).code, 1);
+    place.done(format!("{export} --force"));
+    let text = fs::read_to_string(place.path("log.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), KILLS as usize + 2);
+    let restored = place.done("restore copy.db --revocations log.jsonl --json");
+    assert_eq!(member(&restored, "/data/kills"), KILLS);
+    // The twin: exported from what was restored, it is the same log, in another epoch.
+    place.done(format!("{export} --force"));
+    let after = fs::read_to_string(place.path("log.jsonl")).unwrap();
+    assert_eq!(after, text.replacen("\"epoch\":1", "\"epoch\":2", 1));
 }
 
 #[test]

@@ -156,6 +156,52 @@ async fn an_issuer_that_contradicts_itself_closes_the_verifier_for_good() {
     assert_eq!(code(&scene.verifier, &token(&leaf())), "revocation_stale");
 }
 
+/// A leaf of this epoch, by the second key.
+fn of_epoch(epoch: u64) -> String {
+    let leaf = leaf();
+    let leaf = Leaf {
+        authority: kavachos_core::token::Authority {
+            epoch,
+            ..leaf.authority
+        },
+        ..leaf
+    };
+    leaf.sign(&key(2)).unwrap()
+}
+
+#[tokio::test]
+async fn a_new_epoch_closes_the_verifier_until_it_has_that_and_ends_every_token_of_the_old_one() {
+    let scene = Scene::new().await;
+    let says = |epoch| code(&scene.verifier, &of_epoch(epoch));
+    assert_eq!((says(1), says(2)), ("accepted", "revocation_stale"));
+    {
+        // A backup was restored: the epoch rose, and the key of the feed is a new one.
+        let mut state = scene.issuer.state();
+        state.epoch = 2;
+        state.feed_keys = vec![9];
+        state.signs_heads = 9;
+    }
+    ask(&scene.core).await;
+    // It was told nothing that it could believe, so it goes on, but not for longer than its lease.
+    assert_eq!(says(1), "accepted");
+    scene.clock.advance(Duration::from_secs(30));
+    assert_eq!(says(1), "revocation_stale");
+    // The key is fetched, then the epoch is seen, then everything that was revoked in it.
+    for (old, new) in [
+        ("revocation_stale", "revocation_stale"),
+        ("revocation_stale", "revocation_stale"),
+        ("revoked", "accepted"),
+    ] {
+        ask(&scene.core).await;
+        assert_eq!((says(1), says(2)), (old, new));
+    }
+    // And never goes back: who answers in the old epoch again is not believed any more.
+    scene.issuer.state().epoch = 1;
+    ask(&scene.core).await;
+    assert_eq!(scene.verifier.alarm(), Some(Fault::EpochLowered));
+    assert_eq!(says(1), "revocation_stale");
+}
+
 #[tokio::test]
 async fn a_new_key_of_the_feed_is_fetched() {
     let scene = Scene::new().await;
