@@ -7,8 +7,8 @@ use kavachos_core::decide;
 use kavachos_core::token::Leaf;
 use serde_json::{Value, json};
 
-use super::issuer::{FakeIssuer, FixedClock, NOW, seconds};
-use super::scene::{Scene, bearer, builder, dpop, key, leaf, permitting, proof, token};
+use super::issuer::{FakeIssuer, FixedClock, NOW, key, seconds};
+use super::scene::{Scene, bearer, builder, dpop, leaf, permitting, proof, token};
 use crate::authorize::Allowed;
 use crate::builder::Builder;
 use crate::principal::{Principal, ToolCall};
