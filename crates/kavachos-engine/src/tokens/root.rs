@@ -97,12 +97,17 @@ impl Engine {
             })?;
         root.is_held(proof, self.now())
             .map_err(|failure| not_held(&failure))?;
-        // Asked here too, so that a dead root is put on record like any dead credential.
-        if self.any_dead(&root.authority).await? {
-            return Err(DEAD);
-        }
+        self.require_undead(&root.authority).await?;
         let agent = root.authority.agent().ok_or(Error::NotFound("agent"))?;
         Ok(Caller::Root(Arc::new(RootHolder { root, agent })))
+    }
+
+    /// Refuses what comes from anything that was killed or narrowed since.
+    async fn require_undead(&self, authority: &Authority) -> Result<()> {
+        if authority.epoch == self.head().epoch && !self.any_dead(authority).await? {
+            return Ok(());
+        }
+        Err(DEAD)
     }
 
     async fn plan_root(
@@ -259,9 +264,7 @@ impl Engine {
         // The proof that is used up with this batch is the root's.
         root.is_held(ask.proof.as_ref(), now)
             .map_err(|failure| not_held(&failure))?;
-        if root.authority.epoch != self.head().epoch || self.any_dead(&root.authority).await? {
-            return Err(DEAD);
-        }
+        self.require_undead(&root.authority).await?;
         let facts = self.facts(holder.agent).await?;
         let live = live_agent(&facts, now).ok_or(DEAD)?;
         let mut chains = facts.paths.iter();
