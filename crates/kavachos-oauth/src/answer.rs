@@ -5,7 +5,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::{Minted, MintedRoot};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::token_type::TokenType;
 use kavachos_core::token::DETAILS_TYPE;
@@ -33,7 +33,10 @@ pub struct Answer {
     scope: Option<String>,
     /// What it permits, where that was asked for with `authorization_details` (RFC 9396, section 7).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Map<String, Value>>>"))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<Vec<serde_json::Map<String, Value>>>")
+    )]
     authorization_details: Option<Value>,
 }
 

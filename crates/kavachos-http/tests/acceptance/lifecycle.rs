@@ -32,7 +32,9 @@ async fn b01_a_created_agent_shows_its_key_once() {
     201
     {
       "data": {
+        "bearer": false,
         "createdAt": "2026-11-21T10:00:00Z",
+        "exchangeBy": [],
         "expiresAt": null,
         "grantExpiresAt": null,
         "grantId": "[grant]",
@@ -44,6 +46,7 @@ async fn b01_a_created_agent_shows_its_key_once() {
           "team": "core"
         },
         "name": "github-reader",
+        "offline": false,
         "ownerId": "[user]",
         "permissions": [
           {
