@@ -10,7 +10,7 @@ case ${1:-short} in
   [1-9]*) readonly SECONDS_EACH=$1 ;;
   *) echo "say \`short\`, \`long\` or a number of seconds" >&2; exit 2 ;;
 esac
-if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head poll snapshot pushed json); fi
+if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head poll snapshot pushed json id_token); fi
 readonly LONGEST_INPUT=8192 SLOWEST_INPUT=10 MEBIBYTES=2048
 
 # What guides libFuzzer. With a target named, build scripts and macros are built without it.
@@ -70,6 +70,10 @@ for number, kills in enumerate(([], [(5, 1, 2)], [(1, 1, 2), (4, 2, 3), (1, 1, 4
     keep("json", number, json.dumps(answer).encode())
 keep("json", "numbers", b'{"a":[1,-1.5e3,1e-7,9007199254740992,true,null,"\\ud834\\udd1e"]}')
 keep("jwks", 0, json.dumps(file["jwks"]).encode())
+said = {"iss": "https://a.example", "sub": "u", "aud": ["app"], "azp": "app", "iat": 1795255190, "exp": 1795255260,
+        "nbf": 1795255180, "auth_time": 1795255100}
+keep("id_token", 0, json.dumps(said).encode())
+keep("id_token", 1, json.dumps(file["jwks"]).encode())
 for number, key in enumerate(file["jwks"]["keys"]):
     keep("jwk", number, json.dumps(key).encode())
 PYTHON

@@ -67,9 +67,9 @@ impl ProviderSigner {
                 json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(public.n), "e": URL_SAFE_NO_PAD.encode(public.e) })
             }
         };
-        jwk["kid"] = self.kid().into();
-        jwk["alg"] = self.alg().into();
-        jwk["use"] = "sig".into();
+        let more = [("kid", self.kid()), ("alg", self.alg()), ("use", "sig")];
+        let members = jwk.as_object_mut().expect("a key is an object");
+        members.extend(more.map(|(name, value)| (name.to_owned(), value.into())));
         jwk
     }
 

@@ -28,6 +28,10 @@ mod forward_auth;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod id_token_keys;
+#[cfg(test)]
+mod id_token_presenters;
+#[cfg(test)]
 mod id_tokens;
 mod idempotency;
 #[cfg(test)]

@@ -41,6 +41,12 @@ mod forward_auth;
 #[path = "../acceptance/hooks.rs"]
 mod hooks;
 #[cfg(test)]
+#[path = "../acceptance/id_token_keys.rs"]
+mod id_token_keys;
+#[cfg(test)]
+#[path = "../acceptance/id_token_presenters.rs"]
+mod id_token_presenters;
+#[cfg(test)]
 #[path = "../acceptance/id_tokens.rs"]
 mod id_tokens;
 #[path = "../acceptance/idempotency.rs"]

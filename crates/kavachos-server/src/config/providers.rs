@@ -1,6 +1,10 @@
 //! `[[providers]]`: whose humans may use the tokens of their own provider here. The one setting that is a list of tables,
 //! so it stands in the file alone; the secrets of its clients come from variables, or as hashes.
 
+mod describe;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -13,13 +17,15 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::token::Issuer;
 use kavachos_engine::{ClientTerms, Provider, ProviderTerms, Providers};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::Environment;
 use super::file::Reader;
 use super::layer::read_value_file;
 use super::problem::{Origin, Problem};
+
+pub(super) use self::describe::{example, schema};
 
 /// The key of the whole list.
 pub(super) const KEY: &str = "providers";
@@ -37,24 +43,6 @@ const MEMBERS: [&str; 9] = [
 ];
 /// What a client may say.
 const CLIENT_MEMBERS: [&str; 2] = ["id", "secret_sha256"];
-/// How an example begins that holds nothing by itself, so that taking `#` away does not switch it on.
-const EXAMPLE: &str = r#"
-## An outside provider whose humans may use its id_tokens at `POST /oauth/token`; as many as there are. Write the secret of
-## a client in the variable KAVACH_CLIENT_<ID>_SECRET (or name a file in ..._SECRET_FILE), or here as its SHA-256.
-## [[providers]]
-## name = "clerk"
-## issuer = "https://clerk.example.com"
-## jwks_uri = "https://clerk.example.com/.well-known/jwks.json"   # found through the issuer unless said
-## audiences = ["the id of your application at the provider"]
-## ceiling = [{ resource = "mcp:notion:*", actions = ["read"] }]  # what nothing that comes of it may exceed
-## max_age_seconds = 300
-## max_sign_in_age_seconds = 600
-## algorithms = ["RS256", "ES256", "EdDSA"]
-##
-## [[providers.clients]]
-## id = "web-backend"
-## secret_sha256 = "64 digits, as `printf %s SECRET | sha256sum` prints them"
-"#;
 
 /// A table of the file: its members with their places.
 #[derive(Debug, Default)]
@@ -108,11 +96,14 @@ impl Reader<'_> {
                 self.problem(key, at, "must be a table: write `[[providers]]`");
                 continue;
             };
-            let mut provider = GivenProvider::default();
-            provider.table = self.members(table, (&key, at), &MEMBERS);
-            if let Some(clients) = table.get("clients") {
-                provider.clients = self.clients(clients.get_ref(), (&key, clients.span().start));
-            }
+            let clients = table.get("clients").map(|clients| {
+                let at = clients.span().start;
+                self.clients(clients.get_ref(), (&key, at))
+            });
+            let provider = GivenProvider {
+                table: self.members(table, (&key, at), &MEMBERS),
+                clients: clients.unwrap_or_default(),
+            };
             self.layers.providers.push(provider);
         }
     }
@@ -489,209 +480,4 @@ fn hash(value: &Value) -> Result<SecretHash, String> {
     bytes.map(SecretHash::from_bytes).ok_or_else(|| {
         "must be the 64 digits of a SHA-256 in lower case, as `printf %s SECRET | sha256sum` prints them".to_owned()
     })
-}
-
-/// The list in the JSON Schema of the file.
-pub(super) fn schema() -> Value {
-    let text = |about: &str| json!({ "type": "string", "minLength": 1, "description": about });
-    let texts = json!({ "type": "array", "minItems": 1, "maxItems": 32, "items": { "type": "string", "minLength": 1 } });
-    let kinds: Vec<&str> = SignatureKind::ALL.map(SignatureKind::as_str).to_vec();
-    let seconds = |default: Duration, max: u64| json!({ "type": "integer", "minimum": 1, "maximum": max, "default": default.as_secs() });
-    let permission = closed(
-        &json!({
-            "resource": { "type": "string" },
-            "actions": { "type": "array", "items": { "type": "string" } },
-        }),
-        &["resource", "actions"],
-    );
-    let client = closed(
-        &json!({
-            "id": text("its id here; its secret is KAVACH_CLIENT_<ID>_SECRET, or a hash of it"),
-            "secret_sha256": { "type": "string", "pattern": "^[0-9a-f]{64}$" },
-        }),
-        &["id"],
-    );
-    let provider = closed(
-        &json!({
-            "name": text("its name here"),
-            "issuer": text("its issuer, byte for byte as in `iss`"),
-            "jwks_uri": text("where its keys are; found through the issuer unless said"),
-            "audiences": texts,
-            "max_age_seconds": seconds(ProviderTerms::MAX_AGE, 3_600),
-            "max_sign_in_age_seconds": seconds(ProviderTerms::MAX_SIGN_IN_AGE, 2_592_000),
-            "algorithms": { "type": "array", "minItems": 1, "items": { "enum": kinds } },
-            "ceiling": { "type": "array", "items": permission },
-            "clients": { "type": "array", "maxItems": 32, "items": client },
-        }),
-        &["name", "issuer", "audiences", "ceiling"],
-    );
-    json!({
-        "type": "array", "maxItems": kavachos_engine::MAX_PROVIDERS, "items": provider,
-        "description": "outside providers whose humans may use their id_tokens here",
-    })
-}
-
-fn closed(properties: &Value, required: &[&str]) -> Value {
-    let mut schema = Map::new();
-    schema.insert("type".to_owned(), "object".into());
-    schema.insert("properties".to_owned(), properties.clone());
-    schema.insert("required".to_owned(), json!(required));
-    schema.insert("additionalProperties".to_owned(), false.into());
-    Value::Object(schema)
-}
-
-/// How one is written, in a file where every line of it is a comment.
-pub(super) const fn example() -> &'static str {
-    EXAMPLE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::environment;
-    use super::super::{Config, Flag, Server};
-
-    const GOOD: &str = "
-[[providers]]
-name = \"clerk\"
-issuer = \"https://clerk.example.com\"
-audiences = [\"app\"]
-ceiling = [{ resource = \"mcp:notion:*\", actions = [\"read\"] }]
-max_age_seconds = 60
-algorithms = [\"RS256\"]
-[[providers.clients]]
-id = \"web-backend\"
-";
-    const SECRET: (&str, &str) = (
-        "KAVACH_CLIENT_WEB_BACKEND_SECRET",
-        "0123456789abcdef0123456789abcdef",
-    );
-
-    fn loaded(text: &str, variables: &[(&str, &str)]) -> Result<Server, String> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("kavach.toml");
-        std::fs::write(&path, text).unwrap();
-        let flags = [(Flag::Config, path.display().to_string())];
-        let server = Config::gather(&environment(variables), &flags).server();
-        let place = format!("{}", path.display());
-        server.map_err(|error| error.to_string().replace(&place, "kavach.toml"))
-    }
-
-    fn refused(text: &str, variables: &[(&str, &str)]) -> String {
-        loaded(text, variables).err().unwrap()
-    }
-
-    #[test]
-    fn a_provider_is_read_with_the_secret_of_its_client_from_a_variable_a_file_or_a_hash() {
-        let server = loaded(GOOD, &[SECRET]).unwrap();
-        let names: Vec<_> = server
-            .settings
-            .providers
-            .iter()
-            .map(|one| one.name().to_string())
-            .collect();
-        assert_eq!(names, ["clerk"]);
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("secret");
-        std::fs::write(&file, format!("{}\n", SECRET.1)).unwrap();
-        let file = file.display().to_string();
-        let by_file = loaded(GOOD, &[("KAVACH_CLIENT_WEB_BACKEND_SECRET_FILE", &file)]).unwrap();
-        assert_eq!(by_file.settings, server.settings);
-        // As `printf %s 0123456789abcdef0123456789abcdef | sha256sum` prints it.
-        let hash = "secret_sha256 = \"3eb1bd439947eb762998e566ccc2e099c791118b2f40579cc4f7da2b5061b7f9\"\n";
-        let by_hash = loaded(&format!("{GOOD}{hash}"), &[]).unwrap();
-        assert_eq!(by_hash.settings, server.settings);
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_key_and_its_line() {
-        for (from, to, expected) in [
-            (
-                "name = \"clerk\"",
-                "name = \"Clerk\"",
-                "`providers[0].name` (kavach.toml, line 3): `Clerk` is no name",
-            ),
-            (
-                "name = \"clerk\"\n",
-                "",
-                "`providers[0].name` (kavach.toml, line 2): is missing",
-            ),
-            (
-                "https://clerk",
-                "http://clerk",
-                "`providers[0].issuer` (kavach.toml, line 4): ",
-            ),
-            (
-                "[\"app\"]",
-                "[]",
-                "`providers[0].audiences` (kavach.toml, line 5): must be a list",
-            ),
-            (
-                "[\"read\"]",
-                "[\"re ad\"]",
-                "`providers[0].ceiling` (kavach.toml, line 6): [0].actions",
-            ),
-            (
-                "max_age_seconds = 60",
-                "max_age_seconds = 0",
-                "`providers[0].max_age_seconds` (kavach.toml, line 7): must be from 1 to 3600",
-            ),
-            (
-                "RS256",
-                "HS256",
-                "`providers[0].algorithms` (kavach.toml, line 8): the algorithms are",
-            ),
-            (
-                "id = ",
-                "ip = ",
-                "`providers[0].clients[0].ip` (kavach.toml, line 10): this is no setting",
-            ),
-            (
-                "id = ",
-                "secret = \"x\"\nid = ",
-                "`providers[0].clients[0].secret` (kavach.toml, line 10): secrets do not belong",
-            ),
-            (
-                "[[providers.clients]]",
-                "[providers.clients]",
-                "must be tables",
-            ),
-        ] {
-            let error = refused(&GOOD.replace(from, to), &[SECRET]);
-            assert!(error.contains(expected), "{expected}: {error}");
-        }
-        let missing = refused(GOOD, &[]);
-        assert!(
-            missing.contains("set KAVACH_CLIENT_WEB_BACKEND_SECRET or"),
-            "{missing}"
-        );
-        let short = refused(GOOD, &[(SECRET.0, "hunter2")]);
-        assert!(
-            short.contains("must be 32 to 256") && !short.contains("hunter2"),
-            "{short}"
-        );
-        let both = refused(
-            GOOD,
-            &[SECRET, ("KAVACH_CLIENT_WEB_BACKEND_SECRET_FILE", "x")],
-        );
-        assert!(both.contains("is set as well"), "{both}");
-        let twice = refused(
-            &format!("{GOOD}{}", GOOD.replace("web-backend", "other")),
-            &[SECRET, ("KAVACH_CLIENT_OTHER_SECRET", SECRET.1)],
-        );
-        assert!(
-            twice.contains("`providers[1].name` (kavach.toml, line 13): is another provider's too"),
-            "{twice}"
-        );
-        assert!(refused("providers = 1\n", &[]).contains("write `[[providers]]`"));
-    }
-
-    #[test]
-    fn a_provider_on_this_machine_goes_with_a_server_on_this_machine_that_may_fetch_from_it() {
-        let local = GOOD.replace("https://clerk.example.com", "http://localhost:4000");
-        let far = [SECRET, ("KAVACH_ISSUER", "https://kavach.example.com")];
-        assert!(refused(&local, &far).contains("is for development"));
-        assert!(refused(&local, &[SECRET]).contains("fetch.loopback"));
-        assert!(loaded(&local, &[SECRET, ("KAVACH_FETCH_LOOPBACK", "allow")]).is_ok());
-        assert!(loaded(GOOD, &far).is_ok());
-    }
 }
