@@ -29,6 +29,10 @@ impl Clock for Fixed {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(1_800_000_000_000_000)
     }
+
+    fn running(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
 }
 
 impl Rng for Fixed {
