@@ -14,6 +14,16 @@ pub(crate) const AGENT_KEY: &str = "urn:kavachos:params:oauth:token-type:agent-k
 pub(crate) const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const LEAF: &str = "urn:ietf:params:oauth:token-type:access_token";
 
+/// What a request may say that it shows.
+const TYPES: [&str; 6] = [
+    SESSION,
+    AGENT_KEY,
+    LEAF,
+    "urn:ietf:params:oauth:token-type:jwt",
+    ID_TOKEN,
+    "urn:ietf:params:oauth:token-type:refresh_token",
+];
+
 /// The parameters of a request, of which one may be said otherwise.
 #[derive(Clone)]
 pub(crate) struct Ask<'a>(pub(crate) Vec<(&'a str, &'a str)>);
@@ -306,16 +316,8 @@ async fn no_kind_of_token_is_taken_for_another() {
         ("head", &head),
         ("nothing", "x"),
     ];
-    let types = [
-        SESSION,
-        AGENT_KEY,
-        LEAF,
-        "urn:ietf:params:oauth:token-type:jwt",
-        ID_TOKEN,
-        "urn:ietf:params:oauth:token-type:refresh_token",
-    ];
     for (kind, token) in kinds {
-        for uri in types {
+        for uri in TYPES {
             let reply = Ask::of(uri, token).send(&app).await;
             match (kind, uri) {
                 ("session", SESSION) | ("agent", AGENT_KEY) => drop(reply.expect(200)),
