@@ -223,12 +223,10 @@ async fn others_tool_servers_learn_no_session_by_an_exchange() {
     let session = app.session(&user).await;
     let mut body = json!({ "audience": TOOLS, "scopes": ["tools:call:search"], "reason": "r" });
     body["agent"] = json!(agent.id);
-    let of_session = app
-        .call(&session.token)
-        .post("/api/v1/delegate", body.clone());
-    let of_session = of_session.await.expect(200);
-    let of_agent = app.call(&agent.key).post("/api/v1/delegate", body);
-    let of_agent = of_agent.await.expect(200);
+    let (human, own) = (app.call(&session.token), app.call(&agent.key));
+    let of_session = human.post("/api/v1/delegate", body.clone()).await;
+    let of_agent = own.post("/api/v1/delegate", body).await;
+    let (of_session, of_agent) = (of_session.expect(200), of_agent.expect(200));
     let exchange = async |reply: &Reply| {
         let ask = Ask::of(LEAF, reply.text_at("/data/token")).with("audience", THIRD);
         app.call(&server).post_form(TOKEN, &ask.0).await

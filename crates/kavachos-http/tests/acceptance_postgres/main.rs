@@ -75,6 +75,12 @@ mod people;
 #[path = "../acceptance/plugins.rs"]
 mod plugins;
 #[cfg(test)]
+#[path = "../acceptance/promises.rs"]
+mod promises;
+#[cfg(test)]
+#[path = "../acceptance/proof_keys.rs"]
+mod proof_keys;
+#[cfg(test)]
 #[path = "../acceptance/proxies.rs"]
 mod proxies;
 #[path = "../acceptance/queries.rs"]
@@ -108,8 +114,14 @@ mod sessions;
 #[path = "../acceptance/signing_keys.rs"]
 mod signing_keys;
 #[cfg(test)]
+#[path = "../acceptance/token_uses.rs"]
+mod token_uses;
+#[cfg(test)]
 #[path = "../acceptance/tokens.rs"]
 mod tokens;
+#[cfg(test)]
+#[path = "../acceptance/tool_server_exchange.rs"]
+mod tool_server_exchange;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
