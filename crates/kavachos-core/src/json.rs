@@ -303,6 +303,10 @@ impl<'de> Visitor<'de> for Strict {
             )]
             return Ok(Value::from(value as i64));
         }
+        // Below this the canonical form has all digits, and is then such an integer.
+        if value.fract() == 0.0 && value.abs() < 1e21 {
+            return Err(E::custom(too_large(value)));
+        }
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom("a number that is not finite"))
@@ -472,6 +476,8 @@ mod tests {
             r#""\ud800""#,
             "9007199254740993",
             "-9007199254740993",
+            "14831390109907538526.0",
+            "-1e20",
             "1e999",
             "{} {}",
             "",
