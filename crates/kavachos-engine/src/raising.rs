@@ -196,7 +196,10 @@ impl Engine {
         let effects = hanging.into_iter().flat_map(|one| one.effects);
         batch.effects.extend(effects);
         match self.store().commit(batch).await {
-            Ok(_) => Ok(Step::Made),
+            Ok(_) => {
+                self.keep_checkpoint().await;
+                Ok(Step::Made)
+            }
             Err(CommitError::Conflict { .. }) => Ok(Step::Overtaken),
             Err(error) => Err(error.into()),
         }

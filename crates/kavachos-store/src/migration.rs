@@ -213,7 +213,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "begun kills",
         sql: include_str!("../migrations/0013_begun_kills.sql"),
         // An older binary finishes no kill that is begun, and names sessions to third parties.
-        min_binary: 11,
+        min_binary: 13,
     },
     Migration {
         owner: CORE,

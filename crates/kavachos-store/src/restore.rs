@@ -164,8 +164,9 @@ pub fn killed_users(rseq: u64, after: Option<String>) -> Select<UserRow> {
 /// Agents that are not revoked and were killed after this record, at most [`PAGE`], after this id.
 pub fn killed_agents(rseq: u64, after: Option<String>) -> Select<AgentRow> {
     let condition = format!(
-        "a.status <> 'revoked' AND a.handle IN ({}) AND a.id > ?1 ORDER BY a.id LIMIT {PAGE}",
-        killed_after(rseq)
+        "a.status <> 'revoked' AND (a.handle IN ({killed}) OR a.proof_handle IN ({killed})) AND a.id > ?1 \
+         ORDER BY a.id LIMIT {PAGE}",
+        killed = killed_after(rseq)
     );
     agent::among_all(PAGE, &condition, after.unwrap_or_default())
 }
