@@ -50,6 +50,8 @@ impl Tenant {
         let directory = Arc::new(Directory::new(entries));
         let store = open(Arc::clone(&directory) as Arc<dyn Observer>);
         let engine = Engine::new(Parts {
+            rsa: |_, _, _| false,
+            checkpoints: None,
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             clock: Arc::new(SystemClock),

@@ -392,7 +392,7 @@ async fn a_kill_goes_on_in_steps_of_which_each_is_made_once(world: World) -> Res
         generation: 3,
         ..first
     };
-    assert_eq!(found, [again.clone()]);
+    assert_eq!(found, std::slice::from_ref(&again));
     apply(&world, vec![begun_kill::finish(&again)]).await?;
     assert_eq!(store.list(begun_kill::all(10)).await?, []);
     Ok(())

@@ -158,7 +158,7 @@ async fn whole_log(client: &Client) -> Result<LiveSet, Failure> {
         let query = Query::default().with("since", Some(since));
         let answer = client.look_up("/api/v1/revocations", &query).await?;
         if let Step::Whole(set) = continued(&mut log, answer.data())? {
-            return Ok(set);
+            return Ok(*set);
         }
     }
     let message = "the log of revocations is too long to read here: have a tool server follow it";
@@ -169,7 +169,7 @@ async fn whole_log(client: &Client) -> Result<LiveSet, Failure> {
 enum Step {
     Further,
     /// The last one: the log is this.
-    Whole(LiveSet),
+    Whole(Box<LiveSet>),
 }
 
 /// Goes on with the log by a page. All of it is of one epoch, and has no gap.
@@ -195,7 +195,7 @@ fn continued(log: &mut Option<LiveSet>, page: &Value) -> Result<Step, Failure> {
         return Err(gap());
     }
     match page.get("more").and_then(Value::as_bool) {
-        Some(false) => Ok(Step::Whole(set)),
+        Some(false) => Ok(Step::Whole(Box::new(set))),
         Some(true) if set.head().rseq > before => {
             *log = Some(set);
             Ok(Step::Further)
