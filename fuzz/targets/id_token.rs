@@ -44,6 +44,10 @@ fuzz_target!(|input: &[u8]| {
     let claims = token.verify(key, &SignatureKind::ALL, |_, _, _| true);
     if let Ok(token) = claims.and_then(|claims| claims.check(&rules, NOW)) {
         assert!(token.expires_at > NOW && NOW.since(token.issued_at) <= MAX_AGE);
-        assert!(token.signed_in_at.is_none_or(|time| NOW.since(time) <= MAX_AGE));
+        assert!(
+            token
+                .signed_in_at
+                .is_none_or(|time| NOW.since(time) <= MAX_AGE)
+        );
     }
 });

@@ -56,6 +56,7 @@ async fn b01_a_created_agent_shows_its_key_once() {
             "resource": "mcp:github:*"
           }
         ],
+        "proofKey": null,
         "status": "active",
         "token": "[kv_agent]",
         "type": "autonomous",
