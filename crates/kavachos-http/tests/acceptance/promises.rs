@@ -7,7 +7,9 @@ use kavachos_core::token::Code;
 use kavachos_test::{Reply, TestAgent, TestApp, may};
 use serde_json::{Value, json};
 
-use crate::tokens::{DELEGATE, TOOLS, ask, decide, judged, now, opened, register, search};
+use crate::tokens::{
+    DELEGATE, TOOLS, ask, decide, judged, now, opened, proof_at, register, search,
+};
 
 struct World {
     app: TestApp,
@@ -104,6 +106,22 @@ async fn a_token_for_another_agent_is_made_by_that_agent_once_and_never_seen_by_
     assert_eq!(made.len(), 1);
     assert_eq!(made[0]["details"]["delegation"], json!(id));
     assert_eq!(made[0]["agent"], receiver.id.as_str());
+}
+
+#[tokio::test]
+async fn a_promise_is_redeemed_with_a_new_proof_and_nothing_else_in_the_request() {
+    let world = world().await;
+    let id = world.promised().await;
+    let call = world.app.call(&world.receiver.key);
+    let more = call.post(&path(&id), json!({ "audience": TOOLS })).await;
+    assert_eq!((more.status, more.code()), (400, "malformed_request"));
+    let (proof, key) = proof_at(&world.app, &path(&id), "one");
+    let call = call.header("dpop", &proof);
+    let token = call.post(&path(&id), json!({})).await.expect(200);
+    let leaf = opened(&world.app, token.text_at("/data/token")).await;
+    assert_eq!(leaf.bound_to, Some(key.thumbprint()));
+    let again = call.post(&path(&id), json!({})).await;
+    assert_eq!((again.status, again.code()), (403, "forbidden"));
 }
 
 #[tokio::test]

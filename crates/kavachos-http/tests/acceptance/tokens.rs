@@ -525,8 +525,13 @@ async fn a_server_that_looks_at_scopes_alone_gets_only_what_scopes_say_exactly()
 }
 
 fn proof(app: &TestApp, id: &str) -> (String, SigningKey) {
+    proof_at(app, DELEGATE, id)
+}
+
+/// A proof for one route.
+pub(crate) fn proof_at(app: &TestApp, path: &str, id: &str) -> (String, SigningKey) {
     let key = SigningKey::from_seed(Algorithm::Ed25519, &[7; 32]).unwrap();
-    let uri = format!("{}{DELEGATE}", issuer(app));
+    let uri = format!("{}{path}", issuer(app));
     let request = ProofRequest {
         method: "POST",
         uri: &uri,

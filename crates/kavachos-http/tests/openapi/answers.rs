@@ -65,11 +65,13 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("forwardAuthByPost", 429, "-", BY_GET),
     ("exchangeToken", 408, "invalid_request", SLOW),
     ("exchangeToken", 500, "server_error", DEFECT),
-    ("exchangeToken", 503, "temporarily_unavailable", QUEUE),
+    ("redeemDelegation", 403, "not_narrower", OUTGROWN),
     ("readyz", 503, "-", DISK),
     ("createAgent", 422, "grant_limit_exceeded", QUOTA),
 ];
 
+const OUTGROWN: &str =
+    "only when a chain has come to be too long for a token since it was promised: `promises`";
 const CONTENTION: &str =
     "only after eight conflicts in a row: `concurrency` of the facade's `stress`";
 const NO_MASTER_KEY: &str =
@@ -79,8 +81,6 @@ const PLAIN: &str =
 const BY_GET: &str = "the very same handler, asked with `GET`";
 const SLOW: &str = "needs two minutes, or another clock: `overdue` of the server";
 const DEFECT: &str = "a defect of ours; how it is told is tested in the crate of OAuth";
-const QUEUE: &str =
-    "needs a full queue or a broken disk, as `busy` and `ledger_unavailable` elsewhere";
 const DISK: &str = "needs a broken disk: `full_disk` of the server";
 const QUOTA: &str =
     "the quota of agents comes first, unless an operator sets it above that of delegations";
