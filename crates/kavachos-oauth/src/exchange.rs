@@ -42,14 +42,20 @@ pub(crate) struct Exchange {
     pub(crate) actor: Option<Secret>,
     /// What is asked for, and the tool server that it is for.
     pub(crate) made: Made,
-    /// What it is to permit.
-    pub(crate) wanted: Wanted,
+    /// What it is to permit, as it was sent.
+    pub(crate) asked: Asked,
     /// How long it is to live.
     pub(crate) ttl: Option<Duration>,
     /// Why it is wanted.
     pub(crate) reason: String,
-    /// Whether the client is told the details of what it got.
-    pub(crate) told: Told,
+}
+
+/// What a token is to permit, as it was sent. To read it may cost a lot, since permissions have patterns that are
+/// compiled: that is done for whoever is known to call, and for nobody else.
+pub(crate) enum Asked {
+    Scope(String),
+    Details(String),
+    Default,
 }
 
 impl Exchange {
@@ -61,15 +67,13 @@ impl Exchange {
         let subject = Subject::read(form)?;
         let actor = read_actor(form, &subject)?;
         let made = read_made(form)?;
-        let (wanted, told) = read_wanted(form)?;
         Ok(Self {
             subject,
             actor,
             made,
-            wanted,
+            asked: read_asked(form)?,
             ttl: read_ttl(form)?,
             reason: form.need("reason")?,
-            told,
         })
     }
 }
@@ -162,12 +166,26 @@ fn read_audiences(names: &[String]) -> Result<(Audience, Vec<Audience>), Refusal
     Ok((read(first)?, further?))
 }
 
-fn read_wanted(form: &mut Form) -> Result<(Wanted, Told), Refusal> {
+fn read_asked(form: &mut Form) -> Result<Asked, Refusal> {
     match (form.take("scope"), form.take("authorization_details")) {
         (Some(_), Some(_)) => Err(invalid("give `scope` or `authorization_details`, not both")),
-        (Some(scope), None) => Ok((Wanted::Scopes(read_scope(&scope)?), Told::ScopeAlone)),
-        (None, Some(details)) => Ok((Wanted::Permissions(read_details(&details)?), Told::Details)),
-        (None, None) => Ok((Wanted::Default, Told::ScopeAlone)),
+        (Some(scope), None) => Ok(Asked::Scope(scope)),
+        (None, Some(details)) => Ok(Asked::Details(details)),
+        (None, None) => Ok(Asked::Default),
+    }
+}
+
+impl Asked {
+    /// What it is to permit, and whether the client is told the details of what it got.
+    ///
+    /// # Errors
+    /// It is none of what a token can carry.
+    pub(crate) fn read(&self) -> Result<(Wanted, Told), Refusal> {
+        Ok(match self {
+            Self::Scope(scope) => (Wanted::Scopes(read_scope(scope)?), Told::ScopeAlone),
+            Self::Details(details) => (Wanted::Permissions(read_details(details)?), Told::Details),
+            Self::Default => (Wanted::Default, Told::ScopeAlone),
+        })
     }
 }
 
@@ -245,7 +263,7 @@ mod tests {
             panic!("a leaf was asked for");
         };
         assert_eq!(audience.as_str(), "https://tools.example.com");
-        assert_eq!(exchange.wanted, Wanted::Default);
+        assert!(matches!(exchange.asked, Asked::Default));
         assert!(exchange.actor.is_none());
         for name in ["subject_token", "subject_token_type", "audience", "reason"] {
             let without: Vec<String> = base()
@@ -331,14 +349,17 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_scopes_or_details() {
-        let with = |more: &str| read(&format!("{}&{more}", base()));
-        let scopes = with("scope=a:b+c:d").ok().unwrap();
-        assert!(matches!(scopes.wanted, Wanted::Scopes(scopes) if scopes.len() == 2));
+        let with = |more: &str| {
+            let asked = read(&format!("{}&{more}", base()))?.asked.read();
+            asked
+                .map(|(wanted, _)| wanted)
+                .map_err(|refusal| refusal.code())
+        };
+        let scopes = with("scope=a:b+c:d").unwrap();
+        assert!(matches!(scopes, Wanted::Scopes(scopes) if scopes.len() == 2));
         let details = r#"[{"type":"kavachos_delegation","permissions":[{"resource":"a:b","actions":["x"]}]}]"#;
-        let wanted = with(&format!("authorization_details={details}"))
-            .ok()
-            .unwrap();
-        assert!(matches!(wanted.wanted, Wanted::Permissions(_)));
+        let wanted = with(&format!("authorization_details={details}")).unwrap();
+        assert!(matches!(wanted, Wanted::Permissions(_)));
         assert_eq!(with("scope=a++b").err(), Some(Code::InvalidScope));
         assert_eq!(with("scope=**").err(), Some(Code::InvalidScope));
         let both = format!("scope=a&authorization_details={details}");

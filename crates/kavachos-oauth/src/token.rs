@@ -52,14 +52,14 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
         )?),
         None => None,
     };
-    let told = exchange.told;
+    let (wanted, told) = exchange.asked.read()?;
     let (audience, further) = match exchange.made {
         Made::Leaf(audience) => (audience, None),
         Made::Root(audience, further) => (audience, Some(further)),
     };
     let ask = TokenAsk {
         audience,
-        wanted: exchange.wanted,
+        wanted,
         ttl: exchange.ttl,
         reason: exchange.reason,
         agent: shown_by(&actor, agent_key.as_deref()),

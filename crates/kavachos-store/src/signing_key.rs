@@ -136,14 +136,12 @@ pub fn retire(kid: String, until: Timestamp) -> Write {
 }
 
 /// Takes every key of these purposes out of use at once: nothing that they signed is to be believed any more.
-pub fn withdraw_all(purposes: [&'static str; 2], now: Timestamp) -> Write {
-    let [one, other] = purposes;
+pub fn withdraw_all(purpose: &'static str, now: Timestamp) -> Write {
     Write::any(
-        "UPDATE signing_keys SET state = 'retired', published_until = ?3 \
-         WHERE purpose IN (?1, ?2) AND (published_until IS NULL OR published_until > ?3)",
+        "UPDATE signing_keys SET state = 'retired', published_until = ?2 \
+         WHERE purpose = ?1 AND (published_until IS NULL OR published_until > ?2)",
     )
-    .bind(one)
-    .bind(other)
+    .bind(purpose)
     .bind(now)
 }
 

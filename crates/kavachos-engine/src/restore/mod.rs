@@ -194,16 +194,18 @@ impl<'a> Work<'a> {
     /// Ends what must end, and begins the epoch after all that were in use.
     async fn apply(&mut self, how: &Restoration, used: u64) -> Result<Restored> {
         self.epoch = used.max(self.before.epoch).saturating_add(1);
+        let killed = Among::KilledAfter(self.before.rseq);
+        // A restore without a log ends credentials that no log tells of: one that lies between is seen by its epoch.
         let among = match self.kills {
-            Some(_) => Among::KilledAfter(self.before.rseq),
-            None => Among::All,
+            Some(_) if used == self.before.epoch => killed,
+            _ => Among::All,
         };
         for kind in CREDENTIALS {
             self.end(kind, among).await?;
         }
         if self.kills.is_some() {
             // Narrowed, revoked, or ended with the human who gave it: the log tells no difference.
-            self.end(GRANTS, among).await?;
+            self.end(GRANTS, killed).await?;
             self.ban_users().await?;
             self.revoke_agents().await?;
         }
@@ -307,13 +309,15 @@ impl<'a> Work<'a> {
     /// Nothing of the old epoch that a key signed is to be believed, but for heads of the ledger, which are held against
     /// it for ever. New keys are made when somebody asks for one, of salts that were never drawn before.
     async fn withdraw_keys(&mut self) -> Result<()> {
-        let purposes = [KeyPurpose::Token.as_str(), KeyPurpose::Feed.as_str()];
-        let checkpoints = KeyPurpose::Checkpoint.as_str();
-        let writes = vec![
-            signing_key::withdraw_all(purposes, self.now),
-            signing_key::retire_all(checkpoints, Timestamp::MAX),
-        ];
-        Ok(self.filling.write(writes).await?)
+        let writes = KeyPurpose::ALL.map(|purpose| {
+            let name = purpose.as_str();
+            if purpose.outlives_its_keys() {
+                signing_key::retire_all(name, Timestamp::MAX)
+            } else {
+                signing_key::withdraw_all(name, self.now)
+            }
+        });
+        Ok(self.filling.write(writes.into()).await?)
     }
 
     fn told(&self, how: &Restoration, admin_keys: u64) -> Restored {

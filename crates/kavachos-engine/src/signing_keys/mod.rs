@@ -59,7 +59,7 @@ impl KeyPurpose {
     }
 
     /// Whether what its keys sign is held against them for as long as there is a ledger.
-    const fn outlives_its_keys(self) -> bool {
+    pub(crate) const fn outlives_its_keys(self) -> bool {
         matches!(self, Self::Checkpoint)
     }
 }

@@ -77,6 +77,12 @@ impl Engine {
     ) -> Result<Held> {
         refuse_counted(&target.asked)?;
         refuse_known_session(leaf, target)?;
+        if self.registered(&server.audience).await?.policy.party == Party::Third {
+            return Err(Error::Forbidden(
+                "others' tool servers exchange no tokens: the new one would tell them more of the human than theirs did"
+                    .to_owned(),
+            ));
+        }
         if leaf.life.expires_at <= self.now() {
             return Err(Error::Forbidden(
                 "the token is over: nothing comes from it".to_owned(),

@@ -177,6 +177,20 @@ async fn an_actor_that_is_not_the_humans_own_gets_nothing() {
 }
 
 /// Lessons C 78: a subject that was revoked.
+/// Patterns are compiled as they are read, which may cost a lot: that is not done for whoever happens to send some.
+#[tokio::test]
+async fn what_a_stranger_asks_for_is_not_read() {
+    let (app, orchestrator, ..) = world(json!({})).await;
+    let mut ask = Ask::agent(&orchestrator);
+    ask.0.retain(|(name, _)| *name != "scope");
+    let ask = ask.with("authorization_details", "no details");
+    // The twin: whoever is known is told what is wrong with them.
+    refused(&ask.send(&app).await, "invalid_authorization_details");
+    let agent = format!("/api/v1/agents/{}", orchestrator.id);
+    app.operator().delete(&agent).await.expect(200);
+    refused(&ask.send(&app).await, "invalid_grant");
+}
+
 #[tokio::test]
 async fn a_subject_that_was_killed_is_exchanged_for_nothing() {
     for kill in ["ban", "suspend", "rotate", "revoke", "session", "expiry"] {

@@ -279,6 +279,50 @@ async fn without_the_log_nobody_has_a_credential_and_a_rehearsal_changes_nothing
     assert_eq!(operator.status, 401);
 }
 
+/// A restore without a log ends credentials and writes no record of each: a log of the epoch that it began knows
+/// nothing of them.
+#[tokio::test]
+async fn a_log_of_a_later_epoch_brings_no_credential_back_that_ended_with_the_earlier_one() {
+    for (epoch, lives) in [(1, true), (2, false)] {
+        let tenant = tenant().await;
+        let (writer, first) = RevocationWriter::begin(Exported {
+            log: tenant.backup.head().log,
+            epoch,
+        });
+        let restored = tenant.restore(Some(vec![first, writer.end()])).await;
+        assert_eq!(restored.epoch, epoch + 1);
+        let backup = &tenant.backup;
+        assert_eq!(calls(backup, &tenant.spared).await, lives);
+        assert_eq!(is_known(backup, &tenant.sessions[1]).await, lives);
+        assert_eq!(follows(backup, &tenant.servers[0]).await, lives);
+    }
+}
+
+#[tokio::test]
+async fn every_key_that_signed_for_the_old_epoch_is_gone_but_those_of_checkpoints() {
+    let tenant = tenant().await;
+    for (file, stay) in [
+        ("jwks", false),
+        ("kavach-feed-keys", false),
+        ("kavach-assertion-keys", false),
+        ("kavach-checkpoint-keys", true),
+    ] {
+        let names = async || {
+            let path = format!("/.well-known/{file}.json");
+            let set = tenant.backup.anonymous().get(&path).await.expect(200);
+            let keys = set.at("/keys").as_array().unwrap().clone();
+            keys.iter()
+                .map(|key| key["kid"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let before = names().await;
+        restore(&tenant.backup, None, Rehearsal::No).await;
+        let after = names().await;
+        assert!(!before.is_empty() && !after.is_empty(), "{file}");
+        assert_eq!(before.iter().any(|kid| after.contains(kid)), stay, "{file}");
+    }
+}
+
 /// Who followed the log of the tenant and accepts its tokens.
 struct Tool {
     follower: Follower,

@@ -235,3 +235,20 @@ async fn others_tool_servers_learn_no_session_by_an_exchange() {
     // The twin: no session asked for it.
     exchange(&of_agent).await.expect(200);
 }
+
+/// What they are shown names the human for them alone; what others are shown does not.
+#[tokio::test]
+async fn others_tool_servers_exchange_nothing() {
+    for (party, status) in [("third", 400), ("first", 200)] {
+        let app = crate::start().await;
+        let server = register(&app, json!({ "party": party })).await;
+        register(&app, json!({ "audience": NEXT })).await;
+        let user = app.user().await;
+        let agent = app
+            .agent_with(&user, may(&["*"], "tools:call:*"), named())
+            .await;
+        let shown = text(&Ask::agent(&agent).send(&app).await.expect(200));
+        let reply = app.call(&server).post_form(TOKEN, &ask(&shown).0).await;
+        assert_eq!(reply.status, status, "{reply}");
+    }
+}
