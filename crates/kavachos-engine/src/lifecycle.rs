@@ -172,6 +172,8 @@ impl Engine {
             }
         }
         if let Some(key) = &change.proof_key {
+            // Without the key the agent's own credential does alone, so this is as giving one.
+            self.within_reach(actor, id).await?;
             next.proof_key = self
                 .change_proof_key(&row, key.as_ref(), &mut batch)
                 .await?;

@@ -163,8 +163,10 @@ struct TokenRecord {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct TokenDetails {
     server: ToolServerId,
+    expires_at: Timestamp,
 }
 
 impl Known {
@@ -288,7 +290,8 @@ impl Engine {
     ) -> std::result::Result<(&'k Known, &'static str), Unreportable> {
         let known = known.ok_or(Unreportable::UnknownToken)?;
         let now = self.now();
-        let latest = now.plus(CLOCK_SKEW);
+        // Nothing is decided with a token that is over.
+        let latest = now.min(known.said.details.expires_at).plus(CLOCK_SKEW);
         let earliest = now.minus(OLDEST).max(known.made.minus(CLOCK_SKEW));
         if report.time > latest || report.time < earliest {
             return Err(Unreportable::TimeOutOfRange);

@@ -256,8 +256,8 @@ pub fn delegate_of(owner: Owner, root: UserId, name: &'static str) -> Select<Age
         1,
         format!(
             "{COLUMNS} WHERE a.root = ?4 AND (a.owner_user = ?1 OR a.owner_agent = ?2) AND a.name = ?3 AND a.type = 'delegated' \
-             AND a.status = 'active' AND NOT EXISTS (SELECT 1 FROM agent_keys k WHERE k.agent = a.id) \
-             ORDER BY a.id LIMIT 1"
+             AND a.status = 'active' AND a.expires_at IS NULL AND a.proof_key IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM agent_keys k WHERE k.agent = a.id) ORDER BY a.id LIMIT 1"
         ),
     )
     .bind(user)

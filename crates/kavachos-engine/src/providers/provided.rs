@@ -41,9 +41,14 @@ impl Provided {
         self.ends_at
     }
 
+    /// The credential of whoever presented it, where that can be revoked by itself.
+    pub(crate) fn presented_with(&self) -> Option<Mark> {
+        self.presenter.mark()
+    }
+
     /// What must still be so when the writer comes to a batch of this caller.
     pub(crate) fn reads(&self) -> impl Iterator<Item = Mark> + use<> {
-        [Some(self.user.mark), self.presenter.mark()]
+        [Some(self.user.mark), self.presented_with()]
             .into_iter()
             .flatten()
     }

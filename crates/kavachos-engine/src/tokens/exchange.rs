@@ -37,7 +37,13 @@ impl Engine {
         ask: &TokenAsk,
     ) -> Result<Minted> {
         text::plain("reason", &ask.reason, text::MAX_REASON_BYTES)?;
-        let leaf = self.shown_token(actor, shown).await?;
+        let leaf = match self.shown_token(actor, shown).await {
+            Ok(leaf) => leaf,
+            Err(error) => {
+                let act = Act::new("token.issued");
+                return Err(self.refused(actor, act, error).await?);
+            }
+        };
         let act = match leaf.authority.agent() {
             Some(agent) => Act::on_agent("token.issued", agent),
             None => Act::new("token.issued"),

@@ -379,8 +379,12 @@ impl Held {
             }
             // What names a session depends on who is told of it: see `tokens::session`.
             Caller::Person(person) => Some(person.session.expires_at),
-            // It is a credential for this once, and has no handle: what kills is the human, and the grant.
-            Caller::Provided(provided) => Some(provided.ends_at()),
+            // It is a credential for this once, and has no handle: what kills is the human, the grant, and the key that
+            // presented it.
+            Caller::Provided(provided) => {
+                self.others.extend(provided.presented_with());
+                Some(provided.ends_at())
+            }
             Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Root(_) => None,
         };
         self.ends = [self.ends, end].into_iter().flatten().min();
