@@ -132,7 +132,7 @@ pub(crate) struct Planned {
     pub(crate) reason: Option<String>,
     pub(crate) reads: Vec<Mark>,
     pub(crate) above: Above,
-    /// The tool server for whose token alone it is written.
+    /// The tool server for whose token it is written.
     pub(crate) audience: Option<Audience>,
 }
 

@@ -3,12 +3,12 @@
 use kavachos_core::constraint::Constraints;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::DETAILS_TYPE;
 use kavachos_engine::{Minted, MintedRoot};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::token_type::TokenType;
-use kavachos_core::token::DETAILS_TYPE;
 
 /// A token that was made. It has no `Debug`: the text is a credential.
 #[derive(Serialize)]

@@ -1,10 +1,9 @@
 //! Who issues tokens here, and how they are asked for (RFC 8414).
 
-use kavachos_core::token::{Algorithm, Issuer};
+use kavachos_core::token::{Algorithm, DETAILS_TYPE, Issuer};
 use serde::Serialize;
 
 use crate::token::TOKEN_EXCHANGE;
-use kavachos_core::token::DETAILS_TYPE;
 
 /// The metadata of an issuer. What is not there is not offered.
 #[derive(Debug, Serialize)]

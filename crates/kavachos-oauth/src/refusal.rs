@@ -108,6 +108,7 @@ impl From<Error> for Refusal {
         match error {
             Error::TooManyRequests { retry_after }
             | Error::TooManyCalls { retry_after }
+            | Error::TooManyOpen { retry_after }
             | Error::ProviderUnavailable { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..refusal
@@ -133,7 +134,9 @@ fn code_of(error: &Error) -> Code {
         | Error::LimitExceeded { .. }
         | Error::DepthExceeded(_)
         | Error::IdempotencyMismatch => Code::InvalidRequest,
-        Error::TooManyRequests { .. } | Error::TooManyCalls { .. } => Code::TooOften,
+        Error::TooManyRequests { .. } | Error::TooManyCalls { .. } | Error::TooManyOpen { .. } => {
+            Code::TooOften
+        }
         Error::Busy
         | Error::LedgerUnavailable(_)
         | Error::ProviderUnavailable { .. }

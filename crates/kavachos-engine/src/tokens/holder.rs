@@ -40,7 +40,7 @@ pub(super) struct Held {
     pub(super) agents: Vec<(AgentId, Mark)>,
     /// The key with which the acting agent asked.
     pub(super) key: Option<Mark>,
-    /// What else kills: owners that are not on the path, and the session.
+    /// What else kills: owners that are not on the path, the session, and the key that presented a provider's token.
     pub(super) others: Vec<Mark>,
     /// When the agent, its key or the session ends.
     pub(super) ends: Option<Timestamp>,

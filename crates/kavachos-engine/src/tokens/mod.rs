@@ -4,7 +4,7 @@
 //! no longer than anything that it comes from, and is recorded before it is handed out, with its reason. The batch that
 //! records it checks every generation that it relied on, so a kill that comes first leaves no token. A token for one
 //! agent is never handed to another: only the agent itself, the agent that owns it, or its human gets it; any other agent
-//! has it [promised](Promise).
+//! has it [promised](Promise). A tool server exchanges what it was shown only where every grant of the chain names it.
 
 mod binding;
 mod exchange;

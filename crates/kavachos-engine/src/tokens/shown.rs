@@ -8,8 +8,7 @@ use kavachos_core::grant::Path;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::revocation::{Handle, Mark};
 use kavachos_core::token::{Authority, Leaf, Offline, Thumbprint};
-use kavachos_core::tool_server::Audience;
-use kavachos_store::{handle, tool_server};
+use kavachos_store::handle;
 
 use crate::actor::{Actor, Caller};
 use crate::engine::Engine;
@@ -43,9 +42,7 @@ impl Engine {
         let keys = self.key_set(KeyPurpose::Token).await?;
         let leaf = Leaf::open(shown.text, &self.settings().issuer, &keys)
             .map_err(|failure| wrong(&failure.to_string()))?;
-        let server = self.store().find(tool_server::by_id(key.id)).await?;
-        let audience: Option<Audience> = server.and_then(|server| server.audience.parse().ok());
-        if audience.as_ref() != Some(&leaf.audience) {
+        if key.audience != leaf.audience {
             return Err(wrong(
                 "audience_mismatch: the token is for another tool server",
             ));

@@ -1,11 +1,11 @@
 //! `POST /oauth/token`: what somebody holds, exchanged for a token (RFC 8693), with the rules of `/api/v1/delegate`.
 
 use http::Method;
-use kavachos_core::token::{Algorithm, Code, Proof, ProofRequest, SigningKey};
+use kavachos_core::token::{Code, SigningKey};
 use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
-use crate::tokens::{TOOLS, issuer, judged, now, opened, register, world};
+use crate::tokens::{TOOLS, issuer, judged, opened, proof_at, register, world};
 
 pub(crate) const TOKEN: &str = "/oauth/token";
 pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -71,14 +71,7 @@ pub(crate) fn refused(reply: &Reply, code: &str) {
 
 /// A proof for the endpoint by the key of this seed.
 pub(crate) fn proof(app: &TestApp, seed: u8, id: &str) -> (String, SigningKey) {
-    let key = SigningKey::from_seed(Algorithm::Ed25519, &[seed; 32]).unwrap();
-    let uri = format!("{}{TOKEN}", issuer(app));
-    let request = ProofRequest {
-        method: "POST",
-        uri: &uri,
-        ..ProofRequest::default()
-    };
-    (Proof::sign(&request, id, None, now(app), &key), key)
+    proof_at(app, TOKEN, (seed, id))
 }
 
 #[tokio::test]

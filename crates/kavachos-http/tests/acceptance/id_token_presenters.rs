@@ -157,16 +157,16 @@ async fn an_operators_key_presents_with_the_scope_for_the_provider() {
     let key = app
         .key(json!({ "name": "k", "scopes": ["exchange:clerk"] }))
         .await;
-    app.call(&key)
-        .post_form(TOKEN, &asked(&token))
-        .await
-        .expect(200);
-    // Once it is revoked it presents nothing more.
+    let given = app.call(&key).post_form(TOKEN, &asked(&token)).await;
+    let given = given.expect(200).text_at("/access_token").to_owned();
+    judged(app, &given).await.unwrap();
+    // Once it is revoked it presents nothing more, and what it got is dead.
     let another = world.signed(&with(world.claims(), "jti", json!("2")));
     app.operator()
         .delete(&key_path(app, &key).await)
         .await
         .expect(200);
+    assert_eq!(judged(app, &given).await.unwrap_err().code, Code::Revoked);
     let reply = app.call(&key).post_form(TOKEN, &asked(&another)).await;
     refused(&reply, 401, "invalid_client", "");
     app.operator()

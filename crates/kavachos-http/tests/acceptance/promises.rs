@@ -115,7 +115,7 @@ async fn a_promise_is_redeemed_with_a_new_proof_and_nothing_else_in_the_request(
     let call = world.app.call(&world.receiver.key);
     let more = call.post(&path(&id), json!({ "audience": TOOLS })).await;
     assert_eq!((more.status, more.code()), (400, "malformed_request"));
-    let (proof, key) = proof_at(&world.app, &path(&id), "one");
+    let (proof, key) = proof_at(&world.app, &path(&id), (7, "one"));
     let call = call.header("dpop", &proof);
     let token = call.post(&path(&id), json!({})).await.expect(200);
     let leaf = opened(&world.app, token.text_at("/data/token")).await;

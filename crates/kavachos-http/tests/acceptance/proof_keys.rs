@@ -1,11 +1,11 @@
 //! Keys that agents prove: what is made for an agent that has one is bound to it, and dies when it changes.
 
-use kavachos_core::token::{Algorithm, Code, Proof, ProofRequest, SigningKey};
+use kavachos_core::token::{Algorithm, Code, SigningKey};
 use kavachos_test::{Reply, TestAgent, TestApp, may};
 use serde_json::{Value, json};
 
 use crate::moving::{body, export, import, sealed};
-use crate::tokens::{DELEGATE, ask, issuer, judged, now, opened, own, register, search};
+use crate::tokens::{DELEGATE, ask, judged, opened, own, proof_at, register, search};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(Algorithm::Ed25519, &[seed; 32]).unwrap()
@@ -20,13 +20,7 @@ async fn prove(app: &TestApp, credential: &str, seed: u8, path: &str, ask: Value
     use std::sync::atomic::{AtomicU64, Ordering};
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let name = format!("proof {}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let uri = format!("{}{path}", issuer(app));
-    let request = ProofRequest {
-        method: "POST",
-        uri: &uri,
-        ..ProofRequest::default()
-    };
-    let proof = Proof::sign(&request, &name, None, now(app), &key(seed));
+    let (proof, _) = proof_at(app, path, (seed, &name));
     app.call(credential)
         .header("dpop", &proof)
         .post(path, ask)
@@ -312,4 +306,18 @@ async fn a_proof_key_moves_with_its_agent_and_only_with_its_own_handle() {
         .await
         .expect(200);
     assert_eq!(moved.at("/data/proofKey/kid"), &json!(key(1).thumbprint()));
+}
+
+/// Without its proof key an agent's own credential does alone: that is as giving one.
+#[tokio::test]
+async fn nobody_takes_the_proof_key_of_an_agent_above_their_ceiling() {
+    let (app, _, agent) = world(json!({})).await;
+    for (resource, status) in [("tools:call:search", 403), ("tools:call:*", 200)] {
+        let bounded =
+            json!({ "name": "k", "scopes": ["agents:write"], "ceiling": may(&["*"], resource) });
+        let bounded = app.key(bounded).await;
+        let change = json!({ "proofKey": null });
+        let reply = app.call(&bounded).patch(&path_of(&agent), change).await;
+        assert_eq!(reply.status, status, "{reply}");
+    }
 }

@@ -168,6 +168,19 @@ async fn a_batch_is_recorded_once_however_often_it_is_sent() {
     );
 }
 
+/// A tool server says what it did with a token, not what became of a human long after.
+#[tokio::test]
+async fn nothing_is_reported_of_a_time_when_the_token_was_over() {
+    let world = world().await;
+    world.app.advance(600);
+    let late = world.report("late", &[world.search()]).await.expect(200);
+    assert_eq!(late.at("/data/refused/0/code"), "time_out_of_range");
+    // The twin: told as late, of a moment when it was live.
+    let in_time = world.with("time", world.ago(590));
+    let told = world.report("in time", &[in_time]).await.expect(200);
+    assert_eq!(told.at("/data/recorded"), 1);
+}
+
 #[tokio::test]
 async fn what_cannot_be_reported_is_refused_by_itself_and_the_rest_recorded() {
     let world = world().await;

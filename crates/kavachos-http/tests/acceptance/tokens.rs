@@ -504,6 +504,24 @@ async fn a_third_party_learns_a_name_of_its_own_for_the_human_and_no_handle() {
     assert_eq!(judged(&app, &token).await.unwrap_err().code, Code::Revoked);
 }
 
+/// An operator who gives it an end or a key to prove takes it out of this use.
+#[tokio::test]
+async fn an_agent_that_exists_for_tokens_is_used_again_only_as_it_was_made() {
+    let (app, orchestrator, ..) = world(json!({})).await;
+    let made = async || {
+        let reply = ask(&app, &orchestrator.key, search()).await.expect(200);
+        reply.text_at("/data/agent").to_owned()
+    };
+    let first = made().await;
+    // The twin: untouched it is used again.
+    assert_eq!(made().await, first);
+    let end = Timestamp::from_micros(now(&app).as_micros() + 1_000_000);
+    let change = json!({ "expiresAt": end });
+    let path = format!("/api/v1/agents/{first}");
+    app.operator().patch(&path, change).await.expect(200);
+    assert_ne!(made().await, first);
+}
+
 #[tokio::test]
 async fn a_server_that_looks_at_scopes_alone_gets_only_what_scopes_say_exactly() {
     let (app, orchestrator, researcher, user) = world(json!({ "kind": "plain" })).await;
@@ -525,12 +543,12 @@ async fn a_server_that_looks_at_scopes_alone_gets_only_what_scopes_say_exactly()
 }
 
 fn proof(app: &TestApp, id: &str) -> (String, SigningKey) {
-    proof_at(app, DELEGATE, id)
+    proof_at(app, DELEGATE, (7, id))
 }
 
-/// A proof for one route.
-pub(crate) fn proof_at(app: &TestApp, path: &str, id: &str) -> (String, SigningKey) {
-    let key = SigningKey::from_seed(Algorithm::Ed25519, &[7; 32]).unwrap();
+/// A proof for one route, by the key of this seed.
+pub(crate) fn proof_at(app: &TestApp, path: &str, (seed, id): (u8, &str)) -> (String, SigningKey) {
+    let key = SigningKey::from_seed(Algorithm::Ed25519, &[seed; 32]).unwrap();
     let uri = format!("{}{path}", issuer(app));
     let request = ProofRequest {
         method: "POST",

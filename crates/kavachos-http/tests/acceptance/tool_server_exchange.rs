@@ -99,6 +99,9 @@ async fn only_the_tool_server_that_a_token_is_for_exchanges_it() {
     let (app, shown) = (&world.app, world.shown().await);
     let ask = ask(&shown);
     refused(&world.exchange(&world.next, &ask).await, "invalid_request");
+    // Whoever tries with what another one was shown is on record.
+    let denied = app.audit("kind=token.issued&outcome=denied").await;
+    assert_eq!(denied.len(), 1);
     refused(&ask.send(app).await, "invalid_request");
     for key in [app.operator_key(), &world.agent.key, "kv_res_x"] {
         let reply = world.exchange(key, &ask).await;

@@ -17,7 +17,7 @@ pub(crate) fn operation() -> Operation {
         id: "exchangeToken",
         tag: "Tokens",
         summary: "Exchange what you hold for a token",
-        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A root is asked for several tool servers, with `audience` or `resource` repeated; it is bound to the key of the proof that came with the request, and shown here again with a proof of that key. A proof in the header `DPoP` (RFC 9449) binds it to a key. Parameters that are not told here are ignored.",
+        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A tool server exchanges what it was shown for a token for the next one, with its own key as `Bearer`, where every grant of the chain names it in `exchangeBy`. A root is asked for several tool servers, with `audience` or `resource` repeated; it is bound to the key of the proof that came with the request, and shown here again with a proof of that key. A proof in the header `DPoP` (RFC 9449) binds it to a key. Parameters that are not told here are ignored.",
         callers: &[],
     };
     Operation::post("/oauth/token", ABOUT, handle)
@@ -47,6 +47,7 @@ fn parameters() -> Schema {
             "subject_token_type": { "type": "string", "enum": subjects },
             "actor_token": { "type": "string", "description": "The key of the agent that will show the token; with a session or an id_token only." },
             "actor_token_type": { "type": "string", "const": TokenType::AgentKey.uri() },
+            "proven": { "type": "string", "description": "Of a bound token that a tool server was shown: the thumbprint of the key of which it saw a proof." },
             "client_id": { "type": "string", "description": "The client that presents an id_token." },
             "client_secret": { "type": "string", "description": "Its secret, where it is not in the header." },
             "audience": audience,
