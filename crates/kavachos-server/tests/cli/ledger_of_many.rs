@@ -40,7 +40,7 @@ fn entry(seq: u64) -> Entry {
     );
     let resource = format!("mcp:github:r{}", seq % 1_000);
     let (kind, outcome, code) = match (act, denied) {
-        (true, _) => ("agent.created", Outcome::Allowed, "done"),
+        (true, _) => ("audit.exported", Outcome::Allowed, "done"),
         (_, true) => ("decision", Outcome::Denied, "permission_denied"),
         _ => ("decision", Outcome::Allowed, "allowed"),
     };
@@ -238,7 +238,7 @@ fn filters(records: u64) -> Vec<String> {
         format!("agentId={one}"),
         format!("agentId={nobody}"),
         format!("agentId={one}&outcome=denied"),
-        format!("agentId={one}&kind=agent.created"),
+        format!("agentId={one}&kind=audit.exported"),
         format!("agentId={one}&code=rate_limited"),
         format!("member={one}"),
         format!("member={nobody}"),
@@ -246,8 +246,8 @@ fn filters(records: u64) -> Vec<String> {
         "outcome=denied".to_owned(),
         "outcome=denied&code=rate_limited".to_owned(),
         "outcome=allowed&code=nothing".to_owned(),
-        "kind=agent.created".to_owned(),
-        "kind=agent.created&outcome=denied".to_owned(),
+        "kind=audit.exported".to_owned(),
+        "kind=audit.exported&outcome=denied".to_owned(),
         "kind=no.such".to_owned(),
         "code=rate_limited".to_owned(),
         "action=write".to_owned(),
