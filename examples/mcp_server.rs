@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()
         .await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    println!("listening on http://localhost:8080/mcp");
     Ok(axum::serve(listener, app(&verifier)).await?)
 }
 

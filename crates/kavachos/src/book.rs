@@ -2,3 +2,6 @@
 
 #[doc = include_str!("../../../docs/book/embedding.md")]
 mod embedding {}
+
+#[doc = include_str!("../../../docs/book/tool-servers.md")]
+mod tool_servers {}

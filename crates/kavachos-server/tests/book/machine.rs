@@ -1,7 +1,7 @@
 //! What this machine has for the book: programs, a network for each page, PostgreSQL.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use crate::page::Page;
 /// The ports that the pages use, as a reader does; those that need PostgreSQL, one more.
 const PORTS: [u16; 5] = [3000, 8000, 8001, 8080, 8081];
 const POSTGRES_PORT: u16 = 5432;
+/// The example that a page runs. `cargo test --workspace` builds it; for one package alone: `cargo build --examples`.
+const EXAMPLE: &str = "mcp_server";
 /// How long to wait before looking again at a port, and how often.
 const POLL: Duration = Duration::from_millis(20);
 const POLLS: u32 = 250;
@@ -41,6 +43,12 @@ while True:
     for pair in ((near, far), (far, near)):
         threading.Thread(target=carry, args=pair, daemon=True).start()
 "#;
+/// What `cargo` is to a page that runs an example: the program that was built with the tests, and nothing else.
+const CARGO: &str = r#"#!/bin/sh
+case "$*" in
+"run --release -p kavachos-verifier --example mcp_server") exec "$EXAMPLES/mcp_server" ;;
+*) echo "the book runs the example mcp_server and nothing else: $*" >&2; exit 1 ;;
+esac"#;
 /// Whether node runs TypeScript as it is.
 const NODE: &str = "const [a, b] = process.versions.node.split('.'); process.exit(a > 22 || (a == 22 && b >= 18) ? 0 : 1)";
 
@@ -127,6 +135,9 @@ impl Machine {
             surroundings.before.push(carrier(&cluster));
             surroundings._cluster = Some(cluster);
         }
+        if page.needs.iter().any(|name| name == EXAMPLE) {
+            surroundings.before.push(cargo());
+        }
         Ready::With(surroundings)
     }
 }
@@ -148,6 +159,7 @@ fn has(name: &str) -> bool {
         "node" => succeeds(&["node", "-e", NODE]),
         // Looked for by the cluster.
         "postgres" => has("python3") && has("psql"),
+        EXAMPLE => examples().join(EXAMPLE).is_file(),
         other => succeeds(&["sh", "-c", "command -v \"$1\"", "sh", other]),
     }
 }
@@ -171,6 +183,21 @@ fn carrier(cluster: &Cluster) -> String {
     // The shell reads on when the port is open.
     format!(
         "python3 -c '{CARRIER}' {socket} >../carrier 2>&1 </dev/null & until grep -q ready ../carrier; do sleep 0.02; done"
+    )
+}
+
+/// Where cargo puts the examples of the build that this test is of.
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_kavach")).with_file_name("examples")
+}
+
+/// Puts the page's own `cargo` before the others.
+fn cargo() -> String {
+    let examples = examples();
+    format!(
+        "mkdir ../bin && printf '%s\\n' '{CARGO}' >../bin/cargo && chmod +x ../bin/cargo && export EXAMPLES='{}' \
+         PATH=\"$(cd ../bin && pwd):$PATH\"",
+        examples.display()
     )
 }
 

@@ -8,7 +8,7 @@
 //! - `text` and `json` after it are all that it printed. `text terminal=NAME` is what came next in that terminal.
 //! - `python`, `ts`, `js`, `toml`, `nginx`, `caddy`, `yaml` are files: the first line is a comment with the name, and a
 //!   later `sh`, or another file, names it too.
-//! - `rust` is a doctest of the crate `kavachos`, which includes the page.
+//! - `rust` (or `rust,no_run`) is a doctest of the crate `kavachos`, which includes the page.
 //!
 //! A block that nothing runs has `<!-- not run: REASON -->` on the line before it. `<!-- needs: NAME NAME -->` at the
 //! top names the programs that a page calls besides `sh`, `curl` and `kavach`.
@@ -175,7 +175,7 @@ fn role(info: &str, text: &str, reason: Option<&str>) -> Result<Role, String> {
             Ok(attribute("terminal").map_or(Role::Printed, |terminal| Role::Shown { terminal }))
         }
         "json" => Ok(Role::PrintedJson),
-        "rust" => Ok(Role::Doctest),
+        "rust" | "rust,no_run" => Ok(Role::Doctest),
         "python" | "ts" | "js" | "toml" | "nginx" | "caddy" | "yaml" => file_name(text)
             .map(|name| Role::File { name })
             .ok_or_else(|| "the first line must be a comment with the name of the file".to_owned()),
