@@ -158,8 +158,9 @@ impl Target {
         if self.policy.kind == Verification::Plain && !all() {
             return Err(Error::NotNarrower(Invalid::at(
                 "scopes",
-                "this tool server looks at scopes alone, and its scopes cannot say exactly what this chain permits: ask \
-                 for whole registered scopes that every grant gives without a condition",
+                "this tool server is registered as `plain`: it looks at scopes alone, which cannot say exactly what this \
+                 chain permits; ask for whole registered scopes that every grant gives without a condition, or \
+                 register it as `kavach` where it runs the verifier",
             )));
         }
         Ok(covered)
