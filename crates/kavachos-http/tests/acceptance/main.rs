@@ -75,6 +75,8 @@ mod sessions;
 #[cfg(test)]
 mod signing_keys;
 #[cfg(test)]
+mod token_grants;
+#[cfg(test)]
 mod token_uses;
 #[cfg(test)]
 mod tokens;

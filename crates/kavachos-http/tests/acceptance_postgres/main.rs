@@ -114,6 +114,9 @@ mod sessions;
 #[path = "../acceptance/signing_keys.rs"]
 mod signing_keys;
 #[cfg(test)]
+#[path = "../acceptance/token_grants.rs"]
+mod token_grants;
+#[cfg(test)]
 #[path = "../acceptance/token_uses.rs"]
 mod token_uses;
 #[cfg(test)]
