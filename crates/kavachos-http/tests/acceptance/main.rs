@@ -84,6 +84,8 @@ mod tokens;
 mod tool_server_exchange;
 mod upkeep;
 #[cfg(test)]
+mod waiting;
+#[cfg(test)]
 mod webhooks;
 
 use kavachos_test::{Setup, TestApp};

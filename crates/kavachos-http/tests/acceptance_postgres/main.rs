@@ -129,6 +129,9 @@ mod tool_server_exchange;
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
 #[cfg(test)]
+#[path = "../acceptance/waiting.rs"]
+mod waiting;
+#[cfg(test)]
 #[path = "../acceptance/webhooks.rs"]
 mod webhooks;
 
