@@ -583,7 +583,7 @@ mod tests {
         let flood = Flood::new(limits(600));
         let report = |now, free| flood.reports((SERVER, 10), now, free).is_ok();
         let taken = (0..60).filter(|_| report(at(1), free)).count();
-        // Each leaves the disk as full as it was told to be: what was taken counts as free.
+        // What they have taken was free before.
         assert_eq!(taken, 11);
         // The twins: with more room, and the next day.
         assert!(report(at(2), Some(10_000 * RECORD_BYTES)));

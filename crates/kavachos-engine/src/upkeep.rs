@@ -32,7 +32,7 @@ const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many pages of counters are looked through at once. What is left waits for the next summary, so that a million
 /// counters take ten minutes and hold up nobody.
 const PAGES_AT_ONCE: usize = 64;
-/// How many steps of forgetting grants are made at once: 16,384 grants, more than are made between two summaries.
+/// How many steps of forgetting grants are made at once, 16,384 grants. What is left waits for the next summary.
 const GRANT_STEPS_AT_ONCE: usize = 256;
 
 /// Where the upkeep is.
