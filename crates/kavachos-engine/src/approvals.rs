@@ -34,7 +34,7 @@ use crate::seats::{Bounds, Holder};
 
 /// The longest that one call waits for an answer.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
-/// How many calls may wait for answers at a time.
+/// How many calls may wait for answers at a time; those of one human a quarter of them.
 pub(crate) const WAITING: Bounds = Bounds {
     all: 1_000,
     each: 64,
@@ -149,7 +149,8 @@ impl Engine {
         else {
             return self.approval_view(row);
         };
-        let _seat = self.waiting().take(Holder::of(actor))?;
+        let human = self.human_above(actor).await?;
+        let _seat = self.waiting().take_below(Holder::of(actor), human)?;
         let (mut answered, mut late) = (pin!(listener), pin!(self.sleep(wait)));
         poll_fn(|context| {
             if answered.as_mut().poll(context).is_ready() || late.as_mut().poll(context).is_ready()
@@ -165,6 +166,18 @@ impl Engine {
             ..actor.clone()
         };
         self.approval(&actor, id).await
+    }
+
+    /// The human for whom the caller acts.
+    async fn human_above(&self, actor: &Actor) -> Result<Option<UserId>> {
+        match &actor.caller {
+            Caller::Person(person) => Ok(Some(person.user.id)),
+            Caller::Agent(key) => {
+                let facts = self.facts(key.agent).await?;
+                Ok(facts.agent.map(|agent| agent.root))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Says yes to exactly the call with this digest. It is then allowed once.

@@ -22,11 +22,10 @@ use crate::error::{Error, Result};
 use crate::events::Listeners;
 use crate::feed::Feed;
 use crate::fetch::Fetcher;
-use crate::flood::Flood;
+use crate::flood::{Flood, Limits};
 use crate::hooks::Hooks;
 use crate::plugin::{Plugins, ShutOut};
 use crate::providers::ProviderKeys;
-use crate::reported::ReportCounts;
 use crate::runtime::Runtime;
 use crate::seats::Seats;
 use crate::settings::Settings;
@@ -75,7 +74,6 @@ struct Shared {
     exports: Seats,
     waiting: Seats,
     feed: Feed,
-    reports: ReportCounts,
     hooks: Hooks,
     plugins: Plugins,
     plugin_tasks: Arc<AtomicUsize>,
@@ -134,7 +132,10 @@ impl Engine {
 
     /// An engine of these parts with these plugins and hooks.
     pub fn with(parts: Parts, plugins: Plugins) -> Self {
-        let flood = Flood::new(parts.settings.denials_per_minute);
+        let flood = Flood::new(Limits {
+            denials: parts.settings.denials_per_minute,
+            reports: parts.settings.reports_per_minute,
+        });
         Self {
             shared: Arc::new(Shared {
                 parts,
@@ -145,7 +146,6 @@ impl Engine {
                 exports: Seats::new(EXPORTS),
                 waiting: Seats::new(WAITING),
                 feed: Feed::default(),
-                reports: ReportCounts::default(),
                 hooks: Hooks::new(plugins.hooks()),
                 plugins,
                 plugin_tasks: Arc::default(),
@@ -243,10 +243,6 @@ impl Engine {
 
     pub(crate) fn feed(&self) -> &Feed {
         &self.shared.feed
-    }
-
-    pub(crate) fn report_counts(&self) -> &ReportCounts {
-        &self.shared.reports
     }
 
     pub(crate) fn hooks(&self) -> &Hooks {

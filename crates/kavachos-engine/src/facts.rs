@@ -18,6 +18,8 @@ use crate::known::{KnownAgent, Received};
 
 /// No chain of owners or grants is longer: a grant has at most seven hops below its root.
 const MAX_LEVELS: usize = 16;
+/// How often they are read: what was forgotten between two statements is not there the next time.
+const LOADS: usize = 3;
 /// How many ids one statement asks for.
 const IDS_PER_QUERY: usize = 64;
 
@@ -27,11 +29,15 @@ impl Engine {
         if let Some(facts) = self.directory().facts(id) {
             return Ok(facts);
         }
-        let Some(loaded) = Loaded::load(self, id).await? else {
-            return Ok(Facts::unknown());
-        };
-        assemble(&loaded, id)
-            .ok_or_else(|| Error::Internal(format!("the grants of {id} lead nowhere")))
+        for _ in 0..LOADS {
+            let Some(loaded) = Loaded::load(self, id).await? else {
+                return Ok(Facts::unknown());
+            };
+            if let Some(facts) = assemble(&loaded, id) {
+                return Ok(facts);
+            }
+        }
+        Err(Error::Internal(format!("the grants of {id} lead nowhere")))
     }
 }
 

@@ -5,6 +5,10 @@
 //! `denials_per_minute` denials. What comes after is counted and becomes a record every ten seconds. The sum of single
 //! and counted refusals is the number of requests. The tables are bounded: when one is full, further sources share a
 //! row; and so are the summaries, of which the smallest share one.
+//!
+//! What tool servers report is recorded on their word, so it is bounded in the same way: `reports_per_minute` decisions of
+//! one tool server, and those of all of them in a day take no more than a tenth of the free space. What is above is
+//! refused, and the refusals are counted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kavachos_core::id::{AgentId, RequestId};
+use kavachos_core::id::{AgentId, RequestId, ToolServerId};
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::time::Timestamp;
 use kavachos_store::Batch;
@@ -32,10 +36,14 @@ const SINGLE_PER_WINDOW: u32 = 1_000;
 const MAX_SOURCES: usize = 10_000;
 /// How many sources of each kind get a summary of their own; the others share one per code.
 const MAX_SUMMARIES: usize = 32;
-/// About what one record of a refusal takes on disk, indexes included.
+/// About what one record takes on disk, indexes included.
 const RECORD_BYTES: u64 = 2_048;
-/// Which part of the free space the records of strangers may take.
+/// Which part of the free space the records of strangers may take, and those of reports.
 const FREE_SPACE_SHARE: u64 = 10;
+/// Over which time the records of reports are measured: tool servers go on for as long as the server does.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// What tool servers are told that report too much.
+const TOO_MANY: &str = "too_many_requests";
 
 /// What becomes of one refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +77,19 @@ struct Summary<S> {
 /// What is known of those who were refused.
 #[derive(Debug)]
 pub(crate) struct Flood {
-    denials_per_minute: u32,
+    limits: Limits,
     strangers: Mutex<Strangers>,
     agents: Mutex<Table<AgentId>>,
+    reporters: Mutex<Reporters>,
+}
+
+/// How much is recorded one by one in a window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Of one agent.
+    pub(crate) denials: u32,
+    /// Of one tool server.
+    pub(crate) reports: u32,
 }
 
 #[derive(Debug)]
@@ -79,20 +97,57 @@ struct Strangers {
     networks: Table<IpAddr>,
     all: Row,
     /// What their single records have taken of the disk since the start.
+    share: Share,
+}
+
+#[derive(Debug)]
+struct Reporters {
+    servers: Table<ToolServerId>,
+    day: Timestamp,
+    /// What their records have taken of the disk in this day.
+    share: Share,
+}
+
+/// What records of one sort have taken of the disk.
+#[derive(Debug, Default)]
+struct Share {
     bytes: u64,
 }
 
+impl Share {
+    /// Whether so many more are no more than their part; `free_bytes` is the free space on the disk, where there is one.
+    fn has_room(&self, records: u32, free_bytes: Option<u64>) -> bool {
+        let whole = free_bytes.unwrap_or(u64::MAX).saturating_add(self.bytes);
+        self.after(records) <= whole / FREE_SPACE_SHARE
+    }
+
+    fn take(&mut self, records: u32) {
+        self.bytes = self.after(records);
+    }
+
+    fn after(&self, records: u32) -> u64 {
+        self.bytes
+            .saturating_add(RECORD_BYTES.saturating_mul(records.into()))
+    }
+}
+
 impl Flood {
-    pub(crate) fn new(denials_per_minute: u32) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let strangers = Strangers {
             networks: Table::new(),
             all: Row::new(Timestamp::MIN),
-            bytes: 0,
+            share: Share::default(),
+        };
+        let reporters = Reporters {
+            servers: Table::new(),
+            day: Timestamp::MIN,
+            share: Share::default(),
         };
         Self {
-            denials_per_minute,
+            limits,
             strangers: Mutex::new(strangers),
             agents: Mutex::new(Table::new()),
+            reporters: Mutex::new(reporters),
         }
     }
 
@@ -105,21 +160,47 @@ impl Flood {
         free_bytes: Option<u64>,
     ) -> Note {
         let mut strangers = lock(&self.strangers);
-        let whole = free_bytes
-            .unwrap_or(u64::MAX)
-            .saturating_add(strangers.bytes);
-        let fits = strangers.bytes.saturating_add(RECORD_BYTES) <= whole / FREE_SPACE_SHARE;
-        let admitted = fits && strangers.all.count(now, SINGLE_PER_WINDOW) == Note::Single;
+        let fits = strangers.share.has_room(1, free_bytes);
+        let admitted = fits && strangers.all.count(1, now, SINGLE_PER_WINDOW) == Note::Single;
         let limit = if admitted { SINGLE_PER_STRANGER } else { 0 };
-        let note = strangers.networks.count(ip.map(network), code, now, limit);
+        let row = strangers.networks.row(ip.map(network), code, now);
+        let note = row.count(1, now, limit);
         if note == Note::Single {
-            strangers.bytes = strangers.bytes.saturating_add(RECORD_BYTES);
+            strangers.share.take(1);
         }
         note
     }
 
     fn agent(&self, agent: AgentId, now: Timestamp) -> Note {
-        lock(&self.agents).count(Some(agent), "denied", now, self.denials_per_minute)
+        let mut agents = lock(&self.agents);
+        let row = agents.row(Some(agent), "denied", now);
+        row.count(1, now, self.limits.denials)
+    }
+
+    /// Takes so many decisions that a tool server reports at once; else after how long it may come again.
+    fn reports(
+        &self,
+        (server, decisions): (ToolServerId, u32),
+        now: Timestamp,
+        free_bytes: Option<u64>,
+    ) -> std::result::Result<(), Duration> {
+        let mut reporters = lock(&self.reporters);
+        let Reporters {
+            servers,
+            day,
+            share,
+        } = &mut *reporters;
+        if now.since(*day) >= DAY {
+            (*day, *share) = (now, Share::default());
+        }
+        let has_room = share.has_room(decisions, free_bytes);
+        let limit = if has_room { self.limits.reports } else { 0 };
+        let row = servers.row(Some(server), TOO_MANY, now);
+        if row.count(decisions, now, limit) == Note::Counted {
+            return Err(WINDOW.saturating_sub(now.since(row.since)));
+        }
+        share.take(decisions);
+        Ok(())
     }
 }
 
@@ -130,12 +211,11 @@ impl<S: Copy + Eq + Hash> Table<S> {
         }
     }
 
-    fn count(&mut self, source: Option<S>, code: &'static str, now: Timestamp, limit: u32) -> Note {
+    fn row(&mut self, source: Option<S>, code: &'static str, now: Timestamp) -> &mut Row {
         let key = (source, code);
         let full = self.rows.len() >= MAX_SOURCES && !self.rows.contains_key(&key);
         let key = if full { (None, code) } else { key };
-        let row = self.rows.entry(key).or_insert_with(|| Row::new(now));
-        row.count(now, limit)
+        self.rows.entry(key).or_insert_with(|| Row::new(now))
     }
 
     /// Takes out what was counted, the most refused first, and forgets sources that were quiet for a window.
@@ -181,13 +261,16 @@ impl Row {
         }
     }
 
-    fn count(&mut self, now: Timestamp, limit: u32) -> Note {
+    /// One request that would be so many records. The first of a window is taken however many they are: what comes at once
+    /// is not refused for ever.
+    fn count(&mut self, records: u32, now: Timestamp, limit: u32) -> Note {
         if now.since(self.since) >= WINDOW {
             self.since = now;
             self.single = 0;
         }
-        if self.single < limit {
-            self.single = self.single.saturating_add(1);
+        let single = self.single.saturating_add(records);
+        if limit > 0 && (self.single == 0 || single <= limit) {
+            self.single = single;
             Note::Single
         } else {
             self.counted = self.counted.saturating_add(1);
@@ -260,6 +343,16 @@ impl Engine {
         }
     }
 
+    /// Refuses decisions of a tool server that reported too many lately, or for whose records there is too little space;
+    /// that it was refused is counted then.
+    pub(crate) fn admit_reports(&self, server: ToolServerId, decisions: usize) -> Result<()> {
+        let decisions = u32::try_from(decisions).unwrap_or(u32::MAX);
+        let free = self.store().free_bytes();
+        self.flood()
+            .reports((server, decisions), self.now(), free)
+            .map_err(|retry_after| Error::TooManyCalls { retry_after })
+    }
+
     /// Writes the summaries of what was counted; what cannot be written stays counted.
     pub async fn flush_refusals(&self) {
         let now = self.now();
@@ -282,6 +375,14 @@ impl Engine {
             if let Err(error) = self.summarise(&summary, actor, None).await {
                 tracing::warn!(%error, count = summary.count, "denials stay counted in memory");
                 lock(&self.flood().agents).put_back(summary, now);
+            }
+        }
+        let servers = lock(&self.flood().reporters).servers.drain(now);
+        for summary in servers {
+            let actor = summary.source.map_or(Name::System, Name::ToolServer);
+            if let Err(error) = self.summarise(&summary, actor, None).await {
+                tracing::warn!(%error, count = summary.count, "refused reports stay counted in memory");
+                lock(&self.flood().reporters).servers.put_back(summary, now);
             }
         }
     }
@@ -322,13 +423,20 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
+    fn limits(denials: u32) -> Limits {
+        Limits {
+            denials,
+            reports: 600,
+        }
+    }
+
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }
 
     #[test]
     fn single_and_counted_refusals_sum_up_to_the_requests() {
-        let flood = Flood::new(600);
+        let flood = Flood::new(limits(600));
         let single = (0..1_000)
             .filter(|_| {
                 flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1), None) == Note::Single
@@ -346,7 +454,7 @@ mod tests {
 
     #[test]
     fn neighbours_share_a_network_and_others_do_not() {
-        let flood = Flood::new(600);
+        let flood = Flood::new(limits(600));
         for _ in 0..10 {
             assert_eq!(
                 flood.stranger(ip("192.0.2.7"), "unauthenticated", at(1), None),
@@ -373,7 +481,7 @@ mod tests {
 
     #[test]
     fn many_sources_bound_neither_memory_nor_disk_upwards() {
-        let flood = Flood::new(600);
+        let flood = Flood::new(limits(600));
         let single = (0..50_000_u32)
             .filter(|n| {
                 flood.stranger(
@@ -397,7 +505,7 @@ mod tests {
 
     #[test]
     fn a_known_agent_has_its_own_and_larger_share() {
-        let flood = Flood::new(600);
+        let flood = Flood::new(limits(600));
         let agent = AgentId::from_bits(1);
         let single = (0..700)
             .filter(|_| flood.agent(agent, at(1)) == Note::Single)
@@ -408,7 +516,7 @@ mod tests {
 
     #[test]
     fn strangers_take_a_tenth_of_the_free_space_and_no_more() {
-        let flood = Flood::new(600);
+        let flood = Flood::new(limits(600));
         let free = Some(100 * RECORD_BYTES);
         let source = |n: u32| Some(IpAddr::V4(Ipv4Addr::from_bits(n << 8)));
         let note = |n, free| flood.stranger(source(n), "unauthenticated", at(1), free);
@@ -420,7 +528,7 @@ mod tests {
 
     #[test]
     fn summaries_are_bounded_and_lose_nothing() {
-        let flood = Flood::new(0);
+        let flood = Flood::new(limits(0));
         for n in 0..100 {
             for _ in 0..=n {
                 assert_eq!(flood.agent(AgentId::from_bits(n), at(1)), Note::Counted);
@@ -432,5 +540,64 @@ mod tests {
         assert_eq!(sum, 5_050);
         lock(&flood.agents).put_back(summaries[0], at(2));
         assert_eq!(lock(&flood.agents).drain(at(3)), vec![summaries[0]]);
+    }
+
+    const SERVER: ToolServerId = ToolServerId::from_bits(1);
+
+    #[test]
+    fn a_tool_server_that_reports_too_much_waits_and_others_do_not() {
+        let flood = Flood::new(limits(600));
+        let report = |server, decisions, now| flood.reports((server, decisions), now, None);
+        for _ in 0..6 {
+            assert_eq!(report(SERVER, 100, at(0)), Ok(()));
+        }
+        let rest = WINDOW - Duration::from_secs(1);
+        for _ in 0..3 {
+            assert_eq!(report(SERVER, 1, at(1)), Err(rest));
+        }
+        // The twins: another tool server, and the next window.
+        assert_eq!(report(ToolServerId::from_bits(2), 100, at(1)), Ok(()));
+        assert_eq!(report(SERVER, 100, at(60)), Ok(()));
+        let summary = Summary {
+            source: Some(SERVER),
+            code: TOO_MANY,
+            count: 3,
+        };
+        assert_eq!(lock(&flood.reporters).servers.drain(at(61)), [summary]);
+    }
+
+    #[test]
+    fn what_is_reported_at_once_is_taken_once_in_a_window_however_low_the_limit_is() {
+        let limits = Limits {
+            denials: 0,
+            reports: 1,
+        };
+        let flood = Flood::new(limits);
+        let report = |now| flood.reports((SERVER, 100), now, None).is_ok();
+        assert_eq!([at(0), at(1), at(60)].map(report), [true, false, true]);
+    }
+
+    #[test]
+    fn reports_take_a_tenth_of_the_free_space_in_a_day_and_no_more() {
+        let free = Some(1_000 * RECORD_BYTES);
+        let flood = Flood::new(limits(600));
+        let report = |now, free| flood.reports((SERVER, 10), now, free).is_ok();
+        let taken = (0..60).filter(|_| report(at(1), free)).count();
+        // What they have taken was free before.
+        assert_eq!(taken, 11);
+        // The twins: with more room, and the next day.
+        assert!(report(at(2), Some(10_000 * RECORD_BYTES)));
+        assert!(!report(at(3), free));
+        assert!(report(at(1).plus(DAY), free));
+    }
+
+    #[test]
+    fn what_is_counted_of_tool_servers_is_bounded() {
+        let flood = Flood::new(limits(600));
+        for server in 0..MAX_SOURCES + 10 {
+            let server = ToolServerId::from_bits(u128::try_from(server).unwrap());
+            flood.reports((server, 1), at(0), None).unwrap();
+        }
+        assert_eq!(lock(&flood.reporters).servers.rows.len(), MAX_SOURCES + 1);
     }
 }

@@ -6,8 +6,7 @@
 //! nobody's word. What lies in the future, or an hour back, or before the token, is refused item by item. A batch is
 //! recorded once, however often it is sent.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kavachos_core::action::Action;
@@ -38,13 +37,6 @@ pub(crate) const KIND: &str = "decision.reported";
 const ALLOWED: &str = "allowed";
 /// How long ago a decision may have been made.
 const OLDEST: Duration = Duration::from_secs(60 * 60);
-/// How many decisions one tool server may report in a [`WINDOW`].
-const MAX_IN_WINDOW: u32 = 60_000;
-/// Over which time its reports are counted.
-const WINDOW: Duration = Duration::from_secs(60);
-/// How many tool servers are counted at a time.
-const MAX_COUNTED: usize = 10_000;
-
 /// A decision that a tool server made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -102,46 +94,6 @@ pub enum Unreportable {
     NotCovered,
 }
 
-/// How many decisions each tool server reported lately.
-#[derive(Debug, Default)]
-pub(crate) struct ReportCounts(Mutex<HashMap<ToolServerId, Counted>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Counted {
-    since: Timestamp,
-    count: u32,
-}
-
-impl ReportCounts {
-    /// Counts more of them, if there may be.
-    fn add(&self, server: ToolServerId, more: usize, now: Timestamp) -> Result<()> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() >= MAX_COUNTED {
-            counts.retain(|_, counted| now.since(counted.since) < WINDOW);
-        }
-        if counts.len() >= MAX_COUNTED && !counts.contains_key(&server) {
-            return Err(Error::Busy);
-        }
-        let begun = Counted {
-            since: now,
-            count: 0,
-        };
-        let counted = counts.entry(server).or_insert(begun);
-        if now.since(counted.since) >= WINDOW {
-            *counted = begun;
-        }
-        let count = counted
-            .count
-            .saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        if count > MAX_IN_WINDOW {
-            let retry_after = WINDOW.saturating_sub(now.since(counted.since));
-            return Err(Error::TooManyCalls { retry_after });
-        }
-        counted.count = count;
-        Ok(())
-    }
-}
-
 /// What the record of a token's making says of it.
 struct Known {
     made: Timestamp,
@@ -188,7 +140,7 @@ impl Engine {
     /// Records decisions that the calling tool server made, those that it may report; needs an `Idempotency-Key`.
     ///
     /// # Errors
-    /// The caller is no tool server, there are none or too many of them, or too many were reported lately.
+    /// The caller is no tool server, there are none or too many of them, or too many were reported lately: then later.
     pub async fn report(&self, actor: &Actor, reports: &[Report]) -> Result<Issued<Reported>> {
         let act = Act::new(KIND);
         let server = match &actor.caller {
@@ -204,8 +156,7 @@ impl Engine {
         if let Some(before) = self.reported_before(actor).await? {
             return Ok(before);
         }
-        let counts = self.report_counts();
-        counts.add(server, reports.len(), self.now())?;
+        self.admit_reports(server, reports.len())?;
         self.change(actor, act, || self.plan_report(actor, reports))
             .await
     }
@@ -355,41 +306,4 @@ fn code_of(report: &Report) -> Option<&'static str> {
     }
     let mut codes = Code::ALL.iter().map(|code| code.as_str());
     codes.find(|code| *code == report.code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    #[test]
-    fn a_tool_server_that_reports_too_much_waits_and_others_do_not() {
-        let counts = ReportCounts::default();
-        let (busy, other) = (ToolServerId::from_bits(1), ToolServerId::from_bits(2));
-        for _ in 0..MAX_IN_WINDOW / 100 {
-            counts.add(busy, 100, at(0)).unwrap();
-        }
-        let wait = Error::TooManyCalls {
-            retry_after: WINDOW - Duration::from_secs(1),
-        };
-        assert_eq!(counts.add(busy, 1, at(1)), Err(wait));
-        // The twins: another tool server, and the next window.
-        assert_eq!(counts.add(other, 100, at(1)), Ok(()));
-        assert_eq!(counts.add(busy, 100, at(60)), Ok(()));
-    }
-
-    #[test]
-    fn what_is_counted_of_tool_servers_is_bounded_and_given_free() {
-        let counts = ReportCounts::default();
-        for server in 0..MAX_COUNTED {
-            let server = ToolServerId::from_bits(u128::try_from(server).unwrap());
-            counts.add(server, 1, at(0)).unwrap();
-        }
-        let more = ToolServerId::from_bits(u128::MAX);
-        assert_eq!(counts.add(more, 1, at(1)), Err(Error::Busy));
-        assert_eq!(counts.add(more, 1, at(60)), Ok(()));
-    }
 }

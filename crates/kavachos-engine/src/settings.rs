@@ -41,6 +41,8 @@ pub struct Settings {
     pub signing_key_life: Duration,
     /// Denials that one authenticated agent gets recorded one by one in a minute.
     pub denials_per_minute: u32,
+    /// Decisions that one tool server may report in a minute, or one batch of them if that is more.
+    pub reports_per_minute: u32,
     /// How long all hooks together may take over one call before it is denied.
     pub hook_time_limit: Duration,
     /// How many users, agents, grants and keys each the directory keeps compiled in memory; one of more than 4 KiB
@@ -66,6 +68,7 @@ impl Default for Settings {
             delegation_ttl: Duration::from_secs(15 * 60),
             signing_key_life: Duration::from_secs(30 * 24 * 60 * 60),
             denials_per_minute: 600,
+            reports_per_minute: 600,
             hook_time_limit: Duration::from_millis(100),
             directory_entries: 100_000,
         }

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, Head, agent, approval, counter, id_token, idempotency, promise, proof, session,
-    session_handle, webhook,
+    Batch, Effect, Head, agent, approval, counter, id_token, idempotency, promise, proof, session,
+    session_handle, token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
+use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -20,6 +21,9 @@ const SUMMARIES_PER_ROUND: u32 = 360;
 const PROOFS_KNOWN: Duration = Duration::from_secs(10 * 60);
 /// How long a promise of a token can be looked at after it is over.
 const PROMISES_KNOWN: Duration = Duration::from_secs(60 * 60);
+/// How long a grant that was made for one token can be looked at after it is over: the hour in which its token can be
+/// reported, and a day by which the clocks of two servers may differ between which a tenant moves. Its token ended before.
+pub(crate) const TOKEN_GRANTS_KNOWN: Duration = Duration::from_secs(25 * 60 * 60);
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
@@ -28,6 +32,8 @@ const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many pages of counters are looked through at once. What is left waits for the next summary, so that a million
 /// counters take ten minutes and hold up nobody.
 const PAGES_AT_ONCE: usize = 64;
+/// How many steps of forgetting grants are made at once, 16,384 grants. What is left waits for the next summary.
+const GRANT_STEPS_AT_ONCE: usize = 256;
 
 /// Where the upkeep is.
 #[derive(Default)]
@@ -36,8 +42,17 @@ struct Rounds {
     summaries: u32,
     /// Up to which counter they were looked through, while some are left.
     reached: Option<Reached>,
+    grants: Grants,
     /// What the logs came to when that was last kept outside of the database.
     kept: Option<Head>,
+}
+
+/// Whether grants that were made for tokens may be left to forget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Grants {
+    #[default]
+    None,
+    Left,
 }
 
 /// The key of a counter; the empty one is before all.
@@ -66,8 +81,12 @@ impl Rounds {
         if self.summaries.is_multiple_of(SUMMARIES_PER_ROUND) {
             // A walk through more counters than an hour lets it see goes on where it is.
             self.reached.get_or_insert_default();
+            self.grants = Grants::Left;
             engine.upkeep_of_keys().await?;
             engine.forget_ended().await?;
+        }
+        if self.grants == Grants::Left {
+            self.grants = engine.forget_grants().await?;
         }
         if let Some(reached) = self.reached.take() {
             self.reached = engine.forget_counters(reached).await?;
@@ -91,13 +110,15 @@ impl Engine {
     }
 
     /// Removes `Idempotency-Key`s of yesterday; agent keys, sessions, requests for approval and deliveries that have
-    /// been over for 30 days; and counters of rates, also of plugins' limits, none of whose calls counts any more. Of
-    /// counters it looks through the first 16,384, and those of budgets stay.
+    /// been over for 30 days; grants that were made for one token and have been over for 25 hours, at most 16,384; and
+    /// counters of rates, also of plugins' limits, none of whose calls counts any more. Of counters it looks through the
+    /// first 16,384, and those of budgets stay.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn forget(&self) -> Result<()> {
         self.forget_ended().await?;
+        self.forget_grants().await?;
         self.forget_counters(Reached::new()).await?;
         Ok(())
     }
@@ -122,6 +143,28 @@ impl Engine {
         };
         self.store().commit(batch).await?;
         Ok(())
+    }
+
+    /// Removes grants that were made for one token and have been over for long, with their handles. Nothing is written on
+    /// record: that they are over is there since they were made.
+    async fn forget_grants(&self) -> Result<Grants> {
+        let before = self.now().minus(TOKEN_GRANTS_KNOWN);
+        for _ in 0..GRANT_STEPS_AT_ONCE {
+            let over = self.store().list(token_grant::over(before)).await?;
+            if over.is_empty() {
+                return Ok(Grants::None);
+            }
+            let changed = |grant: &token_grant::OverGrant| -> [Effect; 2] {
+                Changed::grant(grant.id, grant.receiver)
+            };
+            let batch = Batch {
+                writes: token_grant::forget(&over, before).into(),
+                effects: over.iter().flat_map(changed).collect(),
+                ..Batch::default()
+            };
+            self.store().commit(batch).await?;
+        }
+        Ok(Grants::Left)
     }
 
     /// Removes counters that limit nobody any more, after this one. Returns up to where it looked, if some are left.

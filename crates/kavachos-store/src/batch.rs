@@ -50,7 +50,7 @@ pub struct Batch {
     /// The statements to run. The first that changes another number of rows than it states is a
     /// [`CommitError::Conflict`]. Put the conditional write first.
     pub writes: Vec<Write>,
-    /// The records of it. Only batches that touch nothing but housekeeping tables have none.
+    /// The records of it. Only batches that touch nothing but housekeeping tables, or forget what is over, have none.
     pub entries: Vec<Entry>,
     /// What the observer is told.
     pub effects: Vec<Effect>,
@@ -61,7 +61,8 @@ pub struct Batch {
 /// One INSERT, UPDATE or DELETE.
 ///
 /// The tables of the log (`log`, `ledger`, `ledger_member`, `revocation_log`, `counters`) are the writer's own: no
-/// write may touch them, but for [`crate::counter::forget`]. `handles` only grows here, through [`crate::handle::born`]; generations are raised by
+/// write may touch them, but for [`crate::counter::forget`]. `handles` grows here through [`crate::handle::born`], and loses
+/// what [`crate::token_grant::forget`] takes away, which nothing asks for again; generations are raised by
 /// [`Batch::kills`] alone, since the writer remembers them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {

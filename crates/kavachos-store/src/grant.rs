@@ -131,45 +131,53 @@ pub struct Quota {
 /// The handle is stored apart, with [`crate::handle::born`].
 pub fn insert(grant: GrantRow, quota: Quota) -> Write {
     let (giver_user, giver_agent) = owner_columns(grant.giver);
-    Write::exactly(
-        1,
+    let (children, received) = (live("c.parent = ?2", "?16"), live("c.receiver = ?5", "?16"));
+    let sql = format!(
         "INSERT INTO grants (id, parent, giver_user, giver_agent, receiver, root, permissions, guards, depth, \
          max_depth, expires_at, reason, status, handle, version, created_at, uses) \
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?19 \
-         WHERE (SELECT COUNT(*) FROM grants c WHERE c.parent = ?2 AND c.status = 'active' \
-                AND (c.expires_at IS NULL OR c.expires_at > ?16)) < ?17 \
-         AND (SELECT COUNT(*) FROM grants c WHERE c.receiver = ?5 AND c.status = 'active' \
-                AND (c.expires_at IS NULL OR c.expires_at > ?16)) < ?18",
+         WHERE {children} < ?17 AND {received} < ?18"
+    );
+    Write::exactly(1, sql)
+        .bind(grant.id)
+        .bind(grant.parent)
+        .bind(giver_user)
+        .bind(giver_agent)
+        .bind(grant.receiver)
+        .bind(grant.root)
+        .bind(grant.permissions)
+        .bind(grant.guards)
+        .bind(grant.depth)
+        .bind(grant.max_depth)
+        .bind(grant.expires_at)
+        .bind(grant.reason)
+        .bind(grant.status)
+        .bind(grant.mark.handle)
+        .bind(grant.version)
+        .bind(grant.created_at)
+        .bind(quota.children)
+        .bind(quota.received)
+        .bind(grant.uses)
+}
+
+/// How many grants with this are live: those without an end, and those that end later. Two walks of an index by end, which
+/// see none of those that are over, however many there are.
+fn live(with: &str, now: &str) -> String {
+    format!(
+        "((SELECT COUNT(*) FROM grants c WHERE {with} AND c.expires_at IS NULL AND c.status = 'active') \
+         + (SELECT COUNT(*) FROM grants c WHERE {with} AND c.expires_at > {now} AND c.status = 'active'))"
     )
-    .bind(grant.id)
-    .bind(grant.parent)
-    .bind(giver_user)
-    .bind(giver_agent)
-    .bind(grant.receiver)
-    .bind(grant.root)
-    .bind(grant.permissions)
-    .bind(grant.guards)
-    .bind(grant.depth)
-    .bind(grant.max_depth)
-    .bind(grant.expires_at)
-    .bind(grant.reason)
-    .bind(grant.status)
-    .bind(grant.mark.handle)
-    .bind(grant.version)
-    .bind(grant.created_at)
-    .bind(quota.children)
-    .bind(quota.received)
-    .bind(grant.uses)
 }
 
 /// How many live grants hang on a parent, and how many a receiver holds, at `now`.
 pub fn counts(parent: Option<GrantId>, receiver: AgentId, now: Timestamp) -> Select<(u64, u64)> {
     Query::new(
         1,
-        "SELECT CAST((SELECT COUNT(*) FROM grants c WHERE c.parent = ?1 AND c.status = 'active' \
-                      AND (c.expires_at IS NULL OR c.expires_at > ?3)) AS BIGINT), \
-                CAST((SELECT COUNT(*) FROM grants c WHERE c.receiver = ?2 AND c.status = 'active' \
-                      AND (c.expires_at IS NULL OR c.expires_at > ?3)) AS BIGINT)",
+        format!(
+            "SELECT CAST({} AS BIGINT), CAST({} AS BIGINT)",
+            live("c.parent = ?1", "?3"),
+            live("c.receiver = ?2", "?3")
+        ),
     )
     .bind(parent)
     .bind(receiver)
@@ -211,13 +219,16 @@ pub fn by_ids(ids: &[GrantId]) -> Select<GrantRow> {
     ids.iter().fold(query, |query, id| query.bind(*id)).of()
 }
 
-/// The grants that an agent holds at `now`, newest first: all live ones, and some that ended, so that a denial can
-/// say that there was one.
+/// The grants that an agent holds at `now`: all live ones in any order, and the newest that ended, so that a denial can say
+/// that there was one.
 pub fn received(agent: AgentId, now: Timestamp) -> [Select<GrantRow>; 2] {
     const LIVE: &str = "g.status = 'active' AND (g.expires_at IS NULL OR g.expires_at > ?2)";
     const MAX_LIVE: usize = 1_024;
     const ENDED_SHOWN: usize = 16;
-    let live = format!("{COLUMNS} WHERE g.receiver = ?1 AND {LIVE} ORDER BY g.id DESC");
+    let held = |end: &str| {
+        format!("{COLUMNS} WHERE g.receiver = ?1 AND g.status = 'active' AND g.expires_at {end}")
+    };
+    let live = format!("{} UNION ALL {}", held("IS NULL"), held("> ?2"));
     let ended = format!(
         "{COLUMNS} WHERE g.receiver = ?1 AND NOT ({LIVE}) ORDER BY g.id DESC LIMIT {ENDED_SHOWN}"
     );

@@ -44,6 +44,7 @@ pub mod session_handle;
 pub mod signing_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod token_grant;
 pub mod tool_server;
 pub mod transfer;
 pub mod user;

@@ -222,6 +222,14 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0014_used_id_tokens.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 15,
+        name: "token grants",
+        sql: include_str!("../migrations/0017_token_grants.sql"),
+        // What an older binary makes is kept for ever.
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -246,6 +246,14 @@ pub const GRANTS: Table = Table {
     )
 };
 
+/// Which grants were made for one token each.
+pub const TOKEN_GRANTS: Table = table(
+    "tokenGrant",
+    "token_grants",
+    MANY,
+    &[text("grant", "grant_id"), number("endsAt", "ends_at")],
+);
+
 /// Tool servers, with the hashes of their keys.
 pub const TOOL_SERVERS: Table = table(
     "toolServer",
@@ -399,7 +407,7 @@ pub const RECORDS: Table = table(
 );
 
 /// All of them, in the order in which they are written and read. The ledger is the last.
-pub const TABLES: [Table; 15] = [
+pub const TABLES: [Table; 16] = [
     HANDLES,
     REVOCATIONS,
     USERS,
@@ -407,6 +415,7 @@ pub const TABLES: [Table; 15] = [
     AGENT_OWNERS,
     AGENT_KEYS,
     GRANTS,
+    TOKEN_GRANTS,
     TOOL_SERVERS,
     OPERATOR_KEYS,
     SESSIONS,

@@ -1,5 +1,6 @@
 //! Decisions that were made here, told to the server for its record: in batches, never waited for. What finds no room
-//! is counted and dropped: a record that is late must not stop a tool.
+//! is counted and dropped: a record that is late must not stop a tool. A server that wants fewer says when the next may
+//! come, and is heard: meanwhile decisions wait here, so many and no more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,10 @@ const ATTEMPTS: u32 = 5;
 const NAME_BYTES: usize = 16;
 /// Before it is sent again for the first time; then twice as long each time.
 const BACK_OFF: Duration = Duration::from_millis(500);
+/// How often a batch waits because the server takes no more for now.
+const MAX_TURNS: u32 = 10;
+/// The longest of these waits: the time over which a server counts.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// A decision that was made here.
 #[derive(Debug, Serialize)]
@@ -112,13 +117,13 @@ impl Carrier {
     async fn send(&self, decisions: &[Report]) {
         let batch = Batch { decisions };
         let name = random::<NAME_BYTES>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        for attempt in 0..ATTEMPTS {
-            let Some(name) = name.as_deref() else { break };
+        let mut pauses = Pauses::default();
+        while let Some(name) = name.as_deref() {
             let said = Once { said: &batch, name };
             let sent = self
                 .client
                 .post_once::<Taken>("/api/v1/reports", said, SEND);
-            match sent.await {
+            let error = match sent.await {
                 Ok(taken) => {
                     self.counters.reported.add(taken.recorded);
                     return self.counters.reports_refused.add(taken.refused.len());
@@ -127,15 +132,46 @@ impl Carrier {
                 Err(CallError::Unreadable(_)) => {
                     return self.counters.reported.add(decisions.len());
                 }
-                Err(CallError::Status { status, .. })
-                    if (400..500).contains(&status) && status != 429 =>
-                {
-                    break;
-                }
-                Err(_) => sleep(BACK_OFF * 2_u32.pow(attempt)).await,
-            }
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.after(&error) else {
+                break;
+            };
+            sleep(pause).await;
         }
         self.counters.reports_dropped.add(decisions.len());
+    }
+}
+
+/// How often one batch was sent, and to what end.
+#[derive(Default)]
+struct Pauses {
+    failures: u32,
+    turns: u32,
+}
+
+impl Pauses {
+    /// How long to wait before it is sent again; `None` when it is given up.
+    fn after(&mut self, error: &CallError) -> Option<Duration> {
+        match error {
+            CallError::Status {
+                status: 429,
+                retry_after,
+                ..
+            } => {
+                self.turns = self.turns.saturating_add(1);
+                let told = retry_after.unwrap_or(BACK_OFF);
+                (self.turns <= MAX_TURNS).then(|| told.clamp(BACK_OFF, LONGEST_TURN))
+            }
+            CallError::Status {
+                status: 400..500, ..
+            } => None,
+            CallError::Status { .. } | CallError::Unreachable(_) | CallError::Unreadable(_) => {
+                let pause = BACK_OFF * 2_u32.pow(self.failures);
+                self.failures = self.failures.saturating_add(1);
+                (self.failures < ATTEMPTS).then_some(pause)
+            }
+        }
     }
 }
 
@@ -155,4 +191,45 @@ async fn gather(waiting: &mut Receiver<Report>, batch: &mut Vec<Report>) -> bool
     // What has come by then goes; nothing is lost when the wait is given up.
     let _ = timeout(GATHER, more).await;
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16, retry_after: Option<u64>) -> CallError {
+        CallError::Status {
+            status,
+            message: String::new(),
+            retry_after: retry_after.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn a_batch_comes_again_when_the_server_says_and_not_for_ever() {
+        let mut pauses = Pauses::default();
+        let told = Some(Duration::from_secs(7));
+        for _ in 0..MAX_TURNS {
+            assert_eq!(pauses.after(&status(429, Some(7))), told);
+        }
+        assert_eq!(pauses.after(&status(429, Some(7))), None);
+        // Neither at once nor in a day.
+        let first = |error| Pauses::default().after(&error);
+        assert_eq!(first(status(429, Some(0))), Some(BACK_OFF));
+        assert_eq!(first(status(429, Some(86_400))), Some(LONGEST_TURN));
+        assert_eq!(first(status(429, None)), Some(BACK_OFF));
+        // The twin: what is refused for good is not sent again.
+        assert_eq!(first(status(400, Some(7))), None);
+    }
+
+    #[test]
+    fn a_server_that_fails_is_asked_less_and_less_and_turns_do_not_count_for_it() {
+        let mut pauses = Pauses::default();
+        let mut waits = Vec::new();
+        while let Some(wait) = pauses.after(&status(503, Some(7))) {
+            assert!(pauses.after(&status(429, None)).is_some());
+            waits.push(wait.as_millis());
+        }
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000]);
+    }
 }

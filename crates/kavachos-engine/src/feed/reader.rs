@@ -61,7 +61,7 @@ impl FeedReader {
     /// Whose places they take: all processes with one key are one reader.
     pub(super) fn holder(&self) -> Holder {
         match self {
-            Self::Anyone(address) => Holder::Network(*address),
+            Self::Anyone(address) => Holder::from(*address),
             Self::Known(actor) => Holder::of(actor),
         }
     }

@@ -1,10 +1,12 @@
 //! Everything that was killed, for a follower that begins, or cannot go on from what it has.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use kavachos_core::revocation::{
     FeedHead, LogHead, MAX_SNAPSHOT_MARKS, Mark, SnapshotAnswer, SnapshotRequest, digest_of,
 };
+use kavachos_core::time::Timestamp;
 use kavachos_store::revocation::{self, LogState};
 
 use super::reader::FeedReader;
@@ -14,11 +16,35 @@ use crate::seats::Seat;
 
 /// How many handles are read at a time.
 const PAGE: usize = 5_000;
+/// How long a reader may take for one part of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long for all of it: places are few, and whoever begins needs one.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(5 * 60);
 
 /// A snapshot, and its place among those that are given out.
 pub struct RevocationSnapshot {
     answer: SnapshotAnswer,
+    engine: Engine,
+    begun_at: Timestamp,
+    given_at: Timestamp,
     _seat: Seat,
+}
+
+impl RevocationSnapshot {
+    /// To call it says that every part that was given before was taken, and that the next one is.
+    ///
+    /// # Errors
+    /// The reader took too long: what it has is not all, and its place is for others.
+    pub fn step(&mut self) -> Result<()> {
+        let now = self.engine.now();
+        let given_at = std::mem::replace(&mut self.given_at, now);
+        if now.since(given_at) <= PATIENCE && now.since(self.begun_at) <= PATIENCE_IN_ALL {
+            return Ok(());
+        }
+        Err(Error::WrongState(
+            "the snapshot was taken too slowly; begin again".to_owned(),
+        ))
+    }
 }
 
 impl Deref for RevocationSnapshot {
@@ -64,8 +90,12 @@ impl Engine {
             head: head.sign(&key),
             records,
         };
+        let given_at = self.now();
         Ok(RevocationSnapshot {
             answer,
+            engine: self.clone(),
+            begun_at: given_at,
+            given_at,
             _seat: seat,
         })
     }

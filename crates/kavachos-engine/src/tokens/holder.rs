@@ -15,7 +15,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::Leaf;
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::user::{self, UserRow};
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, handle, token_grant};
 use serde_json::{Map, Value};
 
 use super::TokenAsk;
@@ -298,6 +298,11 @@ impl Engine {
             )?);
         }
         batch.writes.extend(self.grant_writes(planned)?);
+        // An agent keeps its own grant.
+        let end = planned.terms.expires_at.filter(|_| !is_new);
+        batch
+            .writes
+            .extend(end.map(|end| token_grant::insert(planned.id, end)));
         batch.effects.push(Changed::Agent(row.id).into());
         Ok(())
     }

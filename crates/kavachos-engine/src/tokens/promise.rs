@@ -10,7 +10,7 @@ use kavachos_core::token::Proof;
 use kavachos_core::tool_server::Audience;
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::promise::{self, PromiseRow};
-use kavachos_store::{handle, tool_server};
+use kavachos_store::{handle, token_grant, tool_server};
 
 use super::binding::{self, Parent};
 use super::{Minted, TokenAsk, Wanted};
@@ -133,6 +133,9 @@ impl Engine {
         batch
             .writes
             .push(promise::insert(&row, self.now(), MAX_OPEN));
+        batch
+            .writes
+            .push(token_grant::insert(planned.id, row.expires_at));
         self.use_proof(ask.proof.as_ref(), &mut batch);
         let promise = Promise {
             delegation: planned.id,

@@ -27,10 +27,13 @@ use crate::act::Act;
 use crate::actor::{Actor, Caller, Scopes};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::upkeep::TOKEN_GRANTS_KNOWN;
 
 /// How far the clock of a file's server may be ahead of ours. No record to come is older than the file's last, so one from
 /// farther ahead would date all of them there.
 const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+// A grant that a file may leave out, since it has been over for long by the file's clock, is over by ours.
+const _: () = assert!(TOKEN_GRANTS_KNOWN.as_secs() > MAX_AHEAD.as_secs());
 
 /// What came in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

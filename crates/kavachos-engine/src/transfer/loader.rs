@@ -306,6 +306,7 @@ impl<'a> Loader<'a> {
     /// Compares rows with what the records that were just written say of them.
     async fn check_fates(&mut self) -> Result<()> {
         let fates = std::mem::take(&mut self.fates);
+        let file_ends = (self.stand.as_ref()).map_or(Timestamp::MIN, |stand| stand.last_time);
         for table in &testimony::COMPARED {
             let of_table = |told: &&(u64, Fate)| told.1.table() == table;
             let told: Vec<&(u64, Fate)> = fates.iter().filter(of_table).collect();
@@ -322,7 +323,8 @@ impl<'a> Loader<'a> {
                 .collect();
             for (line, fate) in told {
                 let Some(state) = states.get(fate.id.as_str()) else {
-                    fate.check_absence().map_err(|why| wrong(*line, why))?;
+                    fate.check_absence(file_ends)
+                        .map_err(|why| wrong(*line, why))?;
                     continue;
                 };
                 if fate.is_birth() {

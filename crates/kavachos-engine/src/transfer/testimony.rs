@@ -6,12 +6,14 @@
 //! compared in the whole, by the last record of each; the rest happens once, and is compared as the records come.
 
 use kavachos_core::revocation::LogHead;
+use kavachos_core::time::Timestamp;
 use kavachos_store::transfer::{
     APPROVALS, GRANTS, OPERATOR_KEYS, SESSIONS, State, TOOL_SERVERS, Table, WEBHOOKS,
 };
 use serde_json::{Map, Value};
 
 use super::line::Wrong;
+use crate::upkeep::TOKEN_GRANTS_KNOWN;
 
 /// What a record of one kind says of one row.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +38,11 @@ enum Absence {
     Wrong,
     /// It is removed a while after it is over.
     Usual,
+    /// The same of grants that were made for one token, and of no others: the record says for which tool server, and
+    /// when it ends.
+    OfToken,
+    /// The same where the record of an end tells no longer for what it was made.
+    OnceOver,
 }
 
 const fn rule(kind: &'static str, member: &'static str, table: Table) -> Rule {
@@ -59,10 +66,11 @@ impl Rule {
     }
 
     const fn may_be_gone(self) -> Self {
-        Self {
-            absence: Absence::Usual,
-            ..self
-        }
+        self.absent(Absence::Usual)
+    }
+
+    const fn absent(self, absence: Absence) -> Self {
+        Self { absence, ..self }
     }
 }
 
@@ -72,8 +80,10 @@ static RULES: [Rule; 14] = [
     // A key out of a configuration: it moves asleep even where it is awake again.
     rule("key.suspended", "key", OPERATOR_KEYS).ends("suspended", &["suspended", "revoked"]),
     rule("key.revoked", "key", OPERATOR_KEYS).ends("revoked", REVOKED),
-    rule("delegation.created", "grant", GRANTS),
-    rule("delegation.revoked", "grant", GRANTS).ends("revoked", REVOKED),
+    rule("delegation.created", "grant", GRANTS).absent(Absence::OfToken),
+    rule("delegation.revoked", "grant", GRANTS)
+        .ends("revoked", REVOKED)
+        .absent(Absence::OnceOver),
     rule("resource.created", "server", TOOL_SERVERS),
     rule("resource.revoked", "server", TOOL_SERVERS).ends("revoked", REVOKED),
     rule("session.opened", "session", SESSIONS).may_be_gone(),
@@ -139,6 +149,8 @@ pub(super) struct Testimony {
 pub(super) struct Fate {
     rule: &'static Rule,
     pub(super) id: String,
+    ends_at: Option<Timestamp>,
+    is_for_token: bool,
 }
 
 impl Testimony {
@@ -172,8 +184,14 @@ fn knew(head: &Value) -> Result<(u64, u64), Wrong> {
 
 fn fate(kind: &str, details: Option<&Value>) -> Option<Fate> {
     let rule = RULES.iter().find(|rule| rule.kind == kind)?;
-    let id = details?.get(rule.member)?.as_str()?.to_owned();
-    Some(Fate { rule, id })
+    let details = details?;
+    let text = |member: &str| details.get(member).and_then(Value::as_str);
+    Some(Fate {
+        rule,
+        id: text(rule.member)?.to_owned(),
+        ends_at: text("expiresAt").and_then(|text| text.parse().ok()),
+        is_for_token: text("audience").is_some(),
+    })
 }
 
 /// Holds the records against the revocation log of the file, whose end could have been cut off.
@@ -218,15 +236,26 @@ impl Fate {
         self.rule.since.is_none()
     }
 
-    /// Says what is wrong with a row that is not there.
-    pub(super) fn check_absence(&self) -> Result<(), Wrong> {
-        match self.rule.absence {
-            Absence::Usual => Ok(()),
-            Absence::Wrong => Err(format!(
-                "it says that a {} was {}, which is not in the file",
-                self.rule.table.kind, self.rule.deed
-            )),
+    /// Says what is wrong with a row that is not there, in a file whose log ends at this time.
+    ///
+    /// INVARIANT: that time is at most a day from now, so a row that may be missing is over by our clock too: to leave it
+    /// out takes nothing from anybody, and brings nothing back, since what was killed stands in the revocation log.
+    pub(super) fn check_absence(&self, file_ends: Timestamp) -> Result<(), Wrong> {
+        let known_until = self.ends_at.map(|end| end.plus(TOKEN_GRANTS_KNOWN));
+        let is_over = known_until.is_some_and(|known| known <= file_ends);
+        let may_be_gone = match self.rule.absence {
+            Absence::Usual => true,
+            Absence::Wrong => false,
+            Absence::OfToken => is_over && self.is_for_token,
+            Absence::OnceOver => is_over,
+        };
+        if may_be_gone {
+            return Ok(());
         }
+        Err(format!(
+            "it says that a {} was {}, which is not in the file",
+            self.rule.table.kind, self.rule.deed
+        ))
     }
 
     /// Says what is wrong with the row.
@@ -245,6 +274,8 @@ impl Fate {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -255,6 +286,9 @@ mod tests {
             _ => unreachable!("a body is an object"),
         }
     }
+
+    /// When the log of the file ends.
+    const LAST: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
     fn state(status: &str) -> State {
         State {
@@ -269,24 +303,53 @@ mod tests {
         let body = |kind: &str, outcome: &str| json!({"kind": kind, "outcome": outcome, "details": {"key": "x"}});
         let done = testimony(body("key.revoked", "allowed")).fate.unwrap();
         assert!(done.check(&state("revoked")).is_ok());
-        assert!(done.check(&state("active")).is_err() && done.check_absence().is_err());
+        assert!(done.check(&state("active")).is_err() && done.check_absence(LAST).is_err());
         // The twins: an attempt that was refused, and another kind.
         assert_eq!(testimony(body("key.revoked", "denied")).fate, None);
         assert_eq!(testimony(body("key.listed", "allowed")).fate, None);
         let made = testimony(body("key.created", "allowed")).fate.unwrap();
-        assert!(made.check(&state("active")).is_ok() && made.check_absence().is_err());
+        assert!(made.check(&state("active")).is_ok() && made.check_absence(LAST).is_err());
     }
 
     #[test]
     fn what_is_forgotten_after_a_while_may_be_missing_and_what_is_deleted_must_be() {
         let used = json!({"kind": "decision", "outcome": "allowed", "details": {"approval": "x"}});
         let used = testimony(used).fate.unwrap();
-        assert!(used.check(&state("used")).is_ok() && used.check_absence().is_ok());
+        assert!(used.check(&state("used")).is_ok() && used.check_absence(LAST).is_ok());
         assert!(used.check(&state("approved")).is_err());
         let deleted =
             json!({"kind": "webhook.deleted", "outcome": "allowed", "details": {"webhook": "x"}});
         let deleted = testimony(deleted).fate.unwrap();
-        assert!(deleted.check(&state("active")).is_err() && deleted.check_absence().is_ok());
+        assert!(deleted.check(&state("active")).is_err() && deleted.check_absence(LAST).is_ok());
+    }
+
+    #[test]
+    fn a_grant_may_be_missing_only_if_it_was_for_a_token_and_has_been_over_for_long() {
+        let known = TOKEN_GRANTS_KNOWN;
+        let of = |kind: &str, audience: Option<&str>, end: Option<Timestamp>| {
+            let mut details = json!({"grant": "x", "expiresAt": end});
+            if let Some(audience) = audience {
+                details["audience"] = json!(audience);
+            }
+            let body = json!({"kind": kind, "outcome": "allowed", "details": details});
+            let fate = testimony(body).fate.unwrap();
+            fate.check_absence(LAST).is_ok()
+        };
+        let created = |audience, end| of("delegation.created", audience, end);
+        let (long_over, just_over) = (
+            LAST.minus(known),
+            LAST.minus(known).plus(Duration::from_micros(1)),
+        );
+        let token = Some("https://tools.example.com");
+        assert!(created(token, Some(long_over)));
+        // The twins: one that a day has not passed for, one that lives, one without an end, and one for no token.
+        assert!(!created(token, Some(just_over)));
+        assert!(!created(token, Some(LAST.plus(known))));
+        assert!(!created(token, None));
+        assert!(!created(None, Some(long_over)));
+        // That it was revoked is told without the token; that it was made is, too, by a record of its own.
+        assert!(of("delegation.revoked", None, Some(long_over)));
+        assert!(!of("delegation.revoked", None, Some(just_over)));
     }
 
     #[test]

@@ -75,12 +75,16 @@ mod sessions;
 #[cfg(test)]
 mod signing_keys;
 #[cfg(test)]
+mod token_grants;
+#[cfg(test)]
 mod token_uses;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod tool_server_exchange;
 mod upkeep;
+#[cfg(test)]
+mod waiting;
 #[cfg(test)]
 mod webhooks;
 

@@ -46,7 +46,11 @@ async fn token(app: &TestApp, agent: &TestAgent, audience: &str) -> String {
 }
 
 async fn world() -> World {
-    let app = crate::start().await;
+    world_of(crate::setup()).await
+}
+
+async fn world_of(setup: kavachos_test::Setup) -> World {
+    let app = setup.start().await;
     let server = register(&app, TOOLS).await;
     let user = app.user().await;
     let orchestrator = app.agent(&user, may(&["*"], "tools:call:*")).await;
@@ -330,4 +334,43 @@ async fn a_token_is_no_credential_of_any_route() {
     own.get(&format!("/api/v1/agents/{}", researcher.id))
         .await
         .expect(200);
+}
+
+#[tokio::test]
+async fn what_a_tool_server_reports_too_much_is_refused_and_counted_and_can_come_later() {
+    let world =
+        world_of(crate::setup().settings(|settings| settings.reports_per_minute = 150)).await;
+    let (one, many) = (vec![world.search()], vec![world.search(); 100]);
+    world.report("first", &many).await.expect(200);
+    let refused = world.report("second", &many).await;
+    let refused = refused.refused(429, "too_many_requests");
+    assert_eq!(refused.header("retry-after"), "60");
+    world
+        .report("second", &many)
+        .await
+        .refused(429, "too_many_requests");
+    // What fits still comes, and what was taken before is answered as before.
+    world.report("third", &one).await.expect(200);
+    world.report("first", &many).await.expect(200);
+    world.app.kavach().engine().flush_refusals().await;
+    let summaries = world.app.audit("kind=refusals").await;
+    assert_eq!(summaries.len(), 1);
+    assert_eq!(summaries[0]["details"]["count"], 2);
+    assert_eq!(summaries[0]["code"], "too_many_requests");
+    assert!(
+        summaries[0]["actor"].as_str().unwrap().starts_with("res"),
+        "{}",
+        summaries[0]
+    );
+    // The twins: another tool server has its own part, and so has the next minute.
+    let other = register(&world.app, OTHERS).await;
+    let caller = world.app.call(&other).header("idempotency-key", "one");
+    caller
+        .post(REPORTS, json!({ "decisions": many }))
+        .await
+        .expect(200);
+    world.app.advance(60);
+    world.report("second", &many).await.expect(200);
+    let records = world.app.audit("kind=decision.reported&limit=1000").await;
+    assert_eq!(records.len(), 201);
 }

@@ -834,6 +834,49 @@ async fn one_key_takes_no_more_than_its_part_of_the_snapshots() {
     engine.revocation_snapshot(&slow, &question).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_snapshot_that_is_taken_too_slowly_ends_and_leaves_its_place() {
+    let app = crate::start().await;
+    let engine = app.kavach().engine().clone();
+    let caller = engine
+        .authenticate(&register(&app, TOOLS, 10).await)
+        .await
+        .unwrap();
+    let reader = FeedReader::Known(Actor {
+        caller,
+        ..Actor::local(engine.id())
+    });
+    let question = SnapshotRequest {
+        nonce: "n".parse().unwrap(),
+        instance: "i".parse().unwrap(),
+    };
+    let begin = async || {
+        engine
+            .revocation_snapshot(&reader, &question)
+            .await
+            .unwrap()
+    };
+    // Too slowly for one step, and in all; the twins are just in time.
+    for (steps, seconds, taken) in [
+        (1, 30, true),
+        (1, 31, false),
+        (11, 30, false),
+        (10, 30, true),
+    ] {
+        let mut snapshot = begin().await;
+        let mut last = Ok(());
+        for _ in 0..steps {
+            app.advance(seconds);
+            last = snapshot.step();
+        }
+        assert_eq!(
+            last.is_ok(),
+            taken,
+            "{steps} steps of {seconds} seconds: {last:?}"
+        );
+    }
+}
+
 /// A token for a tool server that others run carries the root grant's handle and none of the human.
 #[tokio::test]
 async fn a_kill_of_a_human_kills_their_root_grants_and_unbanned_all_of_them_decide_again() {

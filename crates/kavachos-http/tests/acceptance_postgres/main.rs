@@ -114,6 +114,9 @@ mod sessions;
 #[path = "../acceptance/signing_keys.rs"]
 mod signing_keys;
 #[cfg(test)]
+#[path = "../acceptance/token_grants.rs"]
+mod token_grants;
+#[cfg(test)]
 #[path = "../acceptance/token_uses.rs"]
 mod token_uses;
 #[cfg(test)]
@@ -125,6 +128,9 @@ mod tool_server_exchange;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
+#[cfg(test)]
+#[path = "../acceptance/waiting.rs"]
+mod waiting;
 #[cfg(test)]
 #[path = "../acceptance/webhooks.rs"]
 mod webhooks;

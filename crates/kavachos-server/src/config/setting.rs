@@ -232,6 +232,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     .up_to(MAX_COUNT)
     .or(|| Settings::default().denials_per_minute.to_string()),
     Setting::new(
+        "reports.max_per_minute",
+        "KAVACH_REPORTS_MAX_PER_MINUTE",
+        "decisions that one tool server may report",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().reports_per_minute.to_string()),
+    Setting::new(
         "delegations.max_children",
         "KAVACH_DELEGATIONS_MAX_CHILDREN",
         "live delegations below one grant",

@@ -5,6 +5,7 @@
 
 mod commits;
 mod counters;
+mod forgetting;
 mod kills;
 mod ledger;
 mod reads;
@@ -74,6 +75,7 @@ pub fn cases() -> Vec<Case> {
     [
         commits::CASES,
         counters::CASES,
+        forgetting::CASES,
         kills::CASES,
         ledger::CASES,
         reads::CASES,

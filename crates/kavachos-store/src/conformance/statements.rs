@@ -40,8 +40,8 @@ super::list_cases![
     what_stands_in_texts_names_and_comments_is_no_placeholder,
 ];
 
-const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
-const LATER: Timestamp = Timestamp::from_micros(1_900_000_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+pub(super) const LATER: Timestamp = Timestamp::from_micros(1_900_000_000_000_000);
 
 fn fresh(kind: HandleKind, byte: u8) -> Mark {
     let bytes = [byte; 16];
@@ -87,7 +87,7 @@ fn agent(number: u128, owner: Owner) -> AgentRow {
     }
 }
 
-fn grant(number: u128, parent: Option<GrantId>) -> GrantRow {
+pub(super) fn grant(number: u128, parent: Option<GrantId>) -> GrantRow {
     GrantRow {
         id: GrantId::from_bits(number),
         parent,
@@ -117,13 +117,13 @@ fn only<T>(page: Vec<Listed<T>>) -> Option<T> {
     }
 }
 
-async fn apply(world: &World, writes: Vec<Write>) -> Result<(), Failure> {
+pub(super) async fn apply(world: &World, writes: Vec<Write>) -> Result<(), Failure> {
     world.store.commit(world.writing(writes)?).await?;
     Ok(())
 }
 
 /// A human, an agent of the human, and an agent of that agent.
-async fn people(world: &World) -> Result<[AgentRow; 2], Failure> {
+pub(super) async fn people(world: &World) -> Result<[AgentRow; 2], Failure> {
     let human = user(1);
     let top = agent(1, Owner::User(human.id));
     let below = agent(2, Owner::Agent(top.id));
@@ -471,7 +471,7 @@ async fn records_are_found_by_every_filter(world: World) -> Result<(), Failure> 
 }
 
 /// A tool server.
-fn server() -> ToolServerRow {
+pub(super) fn server() -> ToolServerRow {
     ToolServerRow {
         id: ToolServerId::from_bits(1),
         hash: SecretHash::from_bytes([9; 32]),

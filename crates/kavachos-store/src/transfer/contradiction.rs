@@ -8,7 +8,7 @@ use crate::row::{Cell, FromRow, Malformed, Query, Row, Select};
 
 use super::{
     AGENT_KEYS, AGENTS, GRANTS, HANDLES, OPERATOR_KEYS, RECORDS, REVOCATIONS, SESSIONS,
-    TOOL_SERVERS, Table, USERS, param,
+    TOKEN_GRANTS, TOOL_SERVERS, Table, USERS, param,
 };
 
 /// The rows of a table whose handles are not in the live set.
@@ -93,7 +93,7 @@ macro_rules! revived {
 
 /// What must not be found in a database that was filled: in which table, the question, whose answer is the key of a row,
 /// and what it means if it has one.
-pub const CONTRADICTIONS: [(Table, &str, &str); 25] = [
+pub const CONTRADICTIONS: [(Table, &str, &str); 26] = [
     (
         REVOCATIONS,
         "SELECT r.rseq FROM revocation_log r LEFT JOIN handles h ON h.handle = r.handle \
@@ -111,6 +111,12 @@ pub const CONTRADICTIONS: [(Table, &str, &str); 25] = [
     (AGENTS, orphans!("agents", "id"), NO_HANDLE),
     (AGENT_KEYS, orphans!("agent_keys", "hash"), NO_HANDLE),
     (GRANTS, orphans!("grants", "depth, t.id"), NO_HANDLE),
+    (
+        TOKEN_GRANTS,
+        "SELECT t.grant_id FROM token_grants t LEFT JOIN grants g ON g.id = t.grant_id LEFT JOIN agents a ON a.id = g.receiver \
+         WHERE g.id IS NULL OR g.expires_at IS NULL OR g.expires_at <> t.ends_at OR a.root_grant = g.id LIMIT 1",
+        "its grant was not made for one token: it is missing, ends at another time, or is an agent's own",
+    ),
     (TOOL_SERVERS, orphans!("tool_servers", "id"), NO_HANDLE),
     (OPERATOR_KEYS, orphans!("operator_keys", "id"), NO_HANDLE),
     (SESSIONS, orphans!("sessions", "id"), NO_HANDLE),

@@ -3,9 +3,10 @@
 
 use kavachos_core::id::Id;
 use kavachos_core::ledger::Outcome;
-use kavachos_store::counter;
+use kavachos_core::time::Timestamp;
 use kavachos_store::ledger::{LedgerFilter, look};
 use kavachos_store::migration::{BOOTSTRAP, Dialect, MIGRATIONS};
+use kavachos_store::{counter, grant, token_grant};
 use rusqlite::types::Null;
 use rusqlite::{Connection, params_from_iter};
 
@@ -108,6 +109,50 @@ fn a_page_of_counters_begins_where_the_last_one_ended_and_sorts_nothing() {
     );
     assert!(
         !steps.iter().any(|step| step.contains("TEMP B-TREE")),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn live_grants_are_counted_and_found_without_those_that_are_over() {
+    let database = database();
+    let (id, agent, now) = (Id::from_bits(1), Id::from_bits(2), Timestamp::MIN);
+    let counts = plan(
+        &database,
+        &grant::counts(Some(id), agent, now).into_query().sql,
+    );
+    let [live, _] = grant::received(agent, now);
+    let live = plan(&database, &live.into_query().sql);
+    for (steps, index) in [
+        (&counts, "(parent="),
+        (&counts, "(receiver="),
+        (&live, "(receiver="),
+    ] {
+        let of: Vec<&String> = steps.iter().filter(|step| step.contains(index)).collect();
+        assert_eq!(of.len(), 2, "{steps:?}");
+        assert!(
+            of.iter().all(|step| step.contains("AND expires_at")),
+            "{of:?}"
+        );
+    }
+}
+
+#[test]
+fn grants_that_are_over_are_found_in_the_order_of_their_ends_and_nothing_is_gone_through() {
+    let steps = plan(
+        &database(),
+        &token_grant::over(Timestamp::MIN).into_query().sql,
+    );
+    assert!(
+        steps
+            .first()
+            .is_some_and(|step| step.contains("token_grants_by_end (ends_at<?)")),
+        "{steps:?}"
+    );
+    assert!(
+        !steps
+            .iter()
+            .any(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE")),
         "{steps:?}"
     );
 }

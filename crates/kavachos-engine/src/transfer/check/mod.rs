@@ -7,10 +7,11 @@ mod party;
 mod record;
 mod service;
 
-use kavachos_core::id::{KeyId, UserId};
+use kavachos_core::id::{GrantId, KeyId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::revocation::{HandleKind, LogHead, Mark};
 use kavachos_core::secret::SecretKind;
+use kavachos_core::time::Timestamp;
 use kavachos_store::handle;
 use kavachos_store::transfer::Table;
 use kavachos_store::{Cell, FromRow, MAX_COUNTER_BYTES, Row};
@@ -31,6 +32,7 @@ pub(super) fn row(engine: &Engine, table: &Table, cells: &[Cell]) -> Result<(), 
         "agent" => party::agent(table, cells),
         "agentKey" => party::agent_key(&typed(table, cells)?),
         "grant" => grant::grant(&grant_row(table, cells)?),
+        "tokenGrant" => read::<(GrantId, Timestamp)>(table, cells.to_vec()).map(drop),
         "toolServer" => service::tool_server(&typed(table, cells)?),
         "operatorKey" => service::operator_key(&typed(table, cells)?),
         "session" => party::session(&typed(table, cells)?),

@@ -16,8 +16,8 @@ use crate::params::Params;
 use crate::reply::{Answered, Data, Reply};
 use crate::state::State;
 
-/// How many handles are written at a time.
-const STEP: usize = 1_000;
+/// How many handles are written at a time: few, since a reader has so long for each step.
+const STEP: usize = 256;
 
 pub(crate) fn operation() -> Operation {
     const ABOUT: About = About {
@@ -52,14 +52,17 @@ pub(crate) async fn handle(
 }
 
 /// The answer piece by piece: as one text a large one would be in memory three times.
-fn written(snapshot: RevocationSnapshot) -> impl Stream<Item = Result<Bytes, Error>> {
+fn written(mut snapshot: RevocationSnapshot) -> impl Stream<Item = Result<Bytes, Error>> {
     let pieces = snapshot.records.len().div_ceil(STEP);
     // One for the beginning, one for the end.
     let last = pieces.saturating_add(1);
-    iter((0..=last).map(move |piece| match piece.checked_sub(1) {
-        None => begun(&snapshot.head),
-        Some(_) if piece == last => Ok(Bytes::from_static(b"]}}")),
-        Some(piece) => marks(&snapshot, piece),
+    iter((0..=last).map(move |piece| {
+        snapshot.step()?;
+        match piece.checked_sub(1) {
+            None => begun(&snapshot.head),
+            Some(_) if piece == last => Ok(Bytes::from_static(b"]}}")),
+            Some(piece) => marks(&snapshot, piece),
+        }
     }))
 }
 
