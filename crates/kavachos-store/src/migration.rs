@@ -222,6 +222,14 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0014_used_id_tokens.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 15,
+        name: "reserved grants",
+        sql: include_str!("../migrations/0015_reserved_grants.sql"),
+        // An older binary would take a grant that is for one token alone for one like any other.
+        min_binary: 15,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.
