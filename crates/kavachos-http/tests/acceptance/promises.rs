@@ -8,7 +8,7 @@ use kavachos_test::{Reply, TestAgent, TestApp, may};
 use serde_json::{Value, json};
 
 use crate::exchange::Ask;
-use crate::moving::{body, edited, export, import};
+use crate::moving::{body, export, import, sealed};
 use crate::tokens::{
     DELEGATE, TOOLS, ask, decide, judged, now, opened, own, proof_at, register, search,
 };
@@ -471,30 +471,26 @@ async fn a_file_says_of_a_delegation_for_a_token_alone_for_which_tool_server_it_
     world.promise().await;
     let file = export(&world.app.operator()).await;
     let new = crate::setup().seeded(7).start().await;
-    // The first grant of the file is a human's.
-    let of_human = edited(
-        &file,
-        "grant",
-        "\"reservedFor\":null",
-        &format!("\"reservedFor\":\"{TOOLS}\""),
-    );
-    let unread = edited_promise(&file);
-    for (wrong, line) in [of_human, unread] {
-        let refused = import(&new.operator(), &wrong).await;
+    let grants = |line: &str| line.starts_with("{\"kind\":\"grant\"");
+    let ours = format!(",\"reservedFor\":\"{TOOLS}\"}}");
+    for (is_promise, said, why) in [
+        (false, ours.as_str(), "comes from an agent"),
+        (true, ",\"reservedFor\":\"tools\"}", "tools"),
+    ] {
+        let mut lines = body(&file);
+        let index = lines
+            .iter()
+            .position(|line| grants(line) && line.ends_with(&ours) == is_promise);
+        let index = index.unwrap();
+        let line = lines[index].trim_end_matches(&ours).trim_end_matches('}');
+        lines[index] = format!("{line}{said}");
+        let refused = import(&new.operator(), &sealed(&lines)).await;
         let told = (refused.status, refused.field().to_owned());
-        assert_eq!(told, (400, format!("line {line}")), "{refused}");
+        assert_eq!(told, (400, format!("line {}", index + 1)), "{refused}");
+        assert!(refused.message().contains(why), "{refused}");
     }
     // The twin: the file as it is.
     import(&new.operator(), &file).await.expect(200);
-}
-
-/// The file with a tool server's audience that is none, and the number of its line.
-fn edited_promise(file: &str) -> (String, usize) {
-    let mut lines = body(file);
-    let said = format!("\"reservedFor\":\"{TOOLS}\"");
-    let index = crate::moving::at(&lines, &said);
-    lines[index] = lines[index].replacen(&said, "\"reservedFor\":\"tools\"", 1);
-    (crate::moving::sealed(&lines), index + 1)
 }
 
 /// Who gives an agent a key gives what the agent can redeem with it.
