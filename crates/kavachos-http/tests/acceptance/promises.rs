@@ -301,75 +301,74 @@ async fn an_agent_has_only_so_many_promises_that_nobody_redeemed() {
 
 /// What the receiver may do beside redeeming, each with whether it could.
 async fn tried(world: &World, third: &TestAgent, given: &str) -> Vec<(&'static str, bool)> {
+    let mut all = made(world, third, given).await;
+    all.extend(decided(world).await);
+    all
+}
+
+fn with(mut body: Value, member: &str, value: Value) -> Value {
+    body[member] = value;
+    body
+}
+
+/// Tokens, promises, delegations and agents.
+async fn made(world: &World, third: &TestAgent, given: &str) -> Vec<(&'static str, bool)> {
     let World { app, receiver, .. } = world;
     let call = app.call(&receiver.key);
-    let with = |mut body: Value, member: &str, value: Value| {
-        body[member] = value;
-        body
-    };
-    let done = |reply: Reply| reply.status == 200 || reply.status == 201;
+    let made = |reply: Reply| reply.status == 200 || reply.status == 201;
     let gift = json!({
         "from": receiver.id, "to": third.id, "permissions": may(&["*"], "tools:call:search"), "reason": "on",
     });
     let sub_agent = json!({
         "ownerId": receiver.id, "name": "below", "type": "service", "permissions": may(&["*"], "tools:call:search"),
     });
+    let asked = async |path: &str, body: Value| made(call.post(path, body).await);
+    let elsewhere = with(own(receiver), "audience", json!(NEXT));
+    let of_it = with(gift.clone(), "parent", json!(given));
+    let given_on = "/api/v1/delegations";
+    vec![
+        ("a token", asked(DELEGATE, own(receiver)).await),
+        ("a token for its own", asked(DELEGATE, search()).await),
+        ("a token elsewhere", asked(DELEGATE, elsewhere).await),
+        ("a promise", asked(DELEGATE, for_agent(third)).await),
+        ("an exchange", made(Ask::agent(receiver).send(app).await)),
+        ("a delegation", asked(given_on, gift).await),
+        ("a delegation of this grant", asked(given_on, of_it).await),
+        ("a sub-agent", asked("/api/v1/agents", sub_agent).await),
+    ]
+}
+
+/// Decisions in every form, and what the agent is said to hold.
+async fn decided(world: &World) -> Vec<(&'static str, bool)> {
+    let World { app, receiver, .. } = world;
     let question = json!({ "action": "call", "resource": "tools:call:search" });
     let about = with(question.clone(), "agentId", json!(receiver.id));
+    let many = json!({ "requests": [about] });
     let evaluation = json!({
         "subject": { "type": "agent", "id": receiver.id }, "action": { "name": "call" },
         "resource": { "type": "tools:call", "id": "search" },
     });
-    let operator = app.operator();
-    let given_on = async |body: Value| done(call.post("/api/v1/delegations", body).await);
-    let token = async |body: Value| done(call.post(DELEGATE, body).await);
     let asked = async |key: &str, path: &str, body: Value| {
         let reply = app.call(key).post(path, body).await.expect(200);
         reply.code() == "allowed"
             || reply.at("/decision") == true
             || reply.at("/data/0/code") == "allowed"
     };
-    let authorize = "/api/v1/authorize";
-    let many = json!({ "requests": [about] });
+    let (one, batch) = ("/api/v1/authorize", "/api/v1/authorize/batch");
+    let (authzen, why) = ("/access/v1/evaluation", "/api/v1/explain");
     let key = app.operator_key();
     let held = format!("/api/v1/agents/{}/permissions", receiver.id);
-    let held = operator.get(&held).await.expect(200);
+    let held = app.operator().get(&held).await.expect(200);
     vec![
-        ("a token", token(own(receiver)).await),
-        ("a token for an agent of its own", token(search()).await),
-        (
-            "a token for another tool server",
-            token(with(own(receiver), "audience", json!(NEXT))).await,
-        ),
-        ("a promise", token(for_agent(third)).await),
-        ("an exchange", done(Ask::agent(receiver).send(app).await)),
-        ("a delegation", given_on(gift.clone()).await),
-        (
-            "a delegation of this very grant",
-            given_on(with(gift, "parent", json!(given))).await,
-        ),
-        (
-            "a sub-agent",
-            done(call.post("/api/v1/agents", sub_agent).await),
-        ),
-        (
-            "its own question",
-            asked(&receiver.key, authorize, question).await,
-        ),
+        ("its question", asked(&receiver.key, one, question).await),
         (
             "the tool server's",
-            asked(&world.server, authorize, about.clone()).await,
+            asked(&world.server, one, about.clone()).await,
         ),
-        ("an operator's", asked(key, authorize, about.clone()).await),
-        (
-            "several at once",
-            asked(key, "/api/v1/authorize/batch", many).await,
-        ),
-        (
-            "AuthZEN",
-            asked(key, "/access/v1/evaluation", evaluation).await,
-        ),
-        ("why", asked(key, "/api/v1/explain", about).await),
+        ("an operator's", asked(key, one, about.clone()).await),
+        ("several at once", asked(key, batch, many).await),
+        ("AuthZEN", asked(key, authzen, evaluation).await),
+        ("why", asked(key, why, about).await),
         ("what it holds", held.rows().len() > 1),
     ]
 }
