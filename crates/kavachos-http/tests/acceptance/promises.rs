@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kavachos_core::token::Code;
-use kavachos_test::{Reply, TestAgent, TestApp, may};
+use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
 use crate::exchange::Ask;
@@ -508,4 +508,31 @@ async fn what_an_agent_can_redeem_counts_against_a_ceiling() {
     app.advance(301);
     let reply = app.call(&bounded).post(&rotate, json!({})).await;
     reply.expect(201);
+}
+
+/// The path of a token that was promised is one that a human can approve a call on, while it stands.
+#[tokio::test]
+async fn a_call_with_a_token_that_was_promised_is_approved_until_the_promise_is_taken_back() {
+    for taken_back in [false, true] {
+        let mut world = world().await;
+        let asks = may_under(&["*"], "tools:call:*", json!({ "requireApproval": true }));
+        world.giver = world.app.agent(&world.user, asks).await;
+        let (app, operator) = (&world.app, world.app.operator());
+        let id = world.promised().await;
+        let token = world.redeem(&world.receiver.key, &id).await.expect(200);
+        let token = token.text_at("/data/token").to_owned();
+        let asked = decide(app, &world.server, &token, "search").await;
+        let asked = asked.decided("approval_required");
+        let approval = format!("/api/v1/approvals/{}", asked.text_at("/data/approvalId"));
+        let shown = operator.get(&approval).await.expect(200);
+        if taken_back {
+            let path = format!("/api/v1/delegations/{id}");
+            operator.delete(&path).await.expect(200);
+        }
+        let digest = json!({ "digest": shown.text_at("/data/digest") });
+        let yes = operator.post(&format!("{approval}/approve"), digest).await;
+        assert_eq!(yes.status, if taken_back { 409 } else { 200 }, "{yes}");
+        let again = decide(app, &world.server, &token, "search").await;
+        again.decided(if taken_back { "key_revoked" } else { "allowed" });
+    }
 }
