@@ -209,6 +209,7 @@ fn agent_writes(world: &World, index: u32) -> Vec<Write> {
         version: 1,
         created_at: CREATED,
         uses: None,
+        reserved_for: None,
     };
     let secret = World::key(index);
     let key = AgentKeyRow {

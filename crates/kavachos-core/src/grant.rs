@@ -46,6 +46,9 @@ pub struct Grant {
     pub guards: Option<Arc<Constraints>>,
     /// What its tokens may be used for beside being shown.
     pub uses: TokenUses,
+    /// Whether it is for one token alone, which its receiver was promised: it counts where that token is made and
+    /// judged, and nowhere else, and nothing stands below it.
+    pub reserved: bool,
     /// How many delegations it stands below a root grant.
     pub depth: u8,
     /// The deepest that a grant below it may stand.
@@ -74,7 +77,8 @@ impl Grant {
             (Some(own), Some(end)) => own <= end,
             (None, Some(_)) => false,
         };
-        ends && self.max_depth <= parent.max_depth
+        ends && !parent.reserved
+            && self.max_depth <= parent.max_depth
             && parent.permissions.covers_all(&self.permissions).is_ok()
             && narrower(self.guards.as_deref(), parent.guards.as_deref()).is_ok()
             && self.uses.check_within(&parent.uses).is_ok()
@@ -180,7 +184,8 @@ impl Path {
             && match above {
                 None => grant.parent.is_none() && grant.giver == Owner::User(self.user.id),
                 Some(above) => {
-                    grant.parent == Some(above.grant.id)
+                    !above.grant.reserved
+                        && grant.parent == Some(above.grant.id)
                         && grant.giver == Owner::Agent(above.grant.to)
                 }
             }
@@ -294,6 +299,11 @@ pub enum Refusal {
     /// The receiver already stands on the path that the grant would hang on.
     #[error("the receiver is already a link of this chain; a chain goes through an agent once")]
     Cycle,
+    /// The grant that it would hang on is for one token alone.
+    #[error(
+        "the giver's grant is for one token alone, which it was promised; nothing is given on of it"
+    )]
+    Reserved,
     /// Giver and receiver belong to different humans.
     #[error("the receiver belongs to another human; only an operator may join them")]
     OtherHuman,
@@ -359,6 +369,9 @@ fn from_agent(giver: &Agent, path: &Path, ask: &NewGrant) -> Result<Terms, Refus
     if parent.to != giver.id {
         return Err(Refusal::NotActive);
     }
+    if parent.reserved {
+        return Err(Refusal::Reserved);
+    }
     if giver.id == ask.to {
         return Err(Refusal::SelfGrant);
     }
@@ -412,7 +425,7 @@ fn earliest(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timesta
 }
 
 /// The path of a giver that a delegation hangs on when none is named: it is live, its grant covers *all* that is asked
-/// for, it ends latest, and among equals its grant has the lowest id.
+/// for, it ends latest, and among equals its grant has the lowest id. One whose grant is for one token alone is none.
 pub fn choose_parent<'a>(
     paths: impl IntoIterator<Item = &'a Path>,
     permissions: &PermissionSet,
@@ -422,7 +435,7 @@ pub fn choose_parent<'a>(
         .into_iter()
         .filter(|path| path.standing(now) == Standing::Live)
         .filter_map(|path| path.leaf().map(|leaf| (path, leaf)))
-        .filter(|(_, leaf)| leaf.permissions.covers_all(permissions).is_ok())
+        .filter(|(_, leaf)| !leaf.reserved && leaf.permissions.covers_all(permissions).is_ok())
         .min_by_key(|(_, leaf)| {
             let end = leaf.expires_at.unwrap_or(Timestamp::MAX);
             (std::cmp::Reverse(end), leaf.id)

@@ -16,7 +16,7 @@ use kavachos_core::principal::{Agent as Compiled, Liveness, MAX_OWNERS, Owner, S
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
-use kavachos_core::token::PublicKey;
+use kavachos_core::token::{Proof, PublicKey};
 use kavachos_store::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
 use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Batch, handle};
@@ -105,6 +105,15 @@ pub struct NewAgent {
     pub proof_key: Option<PublicKey>,
 }
 
+/// The proofs of keys (RFC 9449) that came with the request for a new agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proofs {
+    /// Of the proof key of the agent that calls.
+    pub own: Option<Proof>,
+    /// Of the proof key that is registered for the new one.
+    pub registered: Option<Proof>,
+}
+
 /// An agent, as others see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -160,16 +169,24 @@ pub struct Agent {
 }
 
 impl Engine {
-    /// Creates an agent with its root grant and its first key.
+    /// Creates an agent with its root grant and its first key. An agent that calls proves its own proof key, if it has
+    /// one, and the one that it registers.
     ///
     /// # Errors
-    /// The owner is unknown or not live, the human's quota is used up, or more is asked for than the owner has.
-    pub async fn create_agent(&self, actor: &Actor, new: &NewAgent) -> Result<Issued<Agent>> {
+    /// The owner is unknown or not live, the human's quota is used up, more is asked for than the owner has, or a proof is
+    /// needed.
+    pub async fn create_agent(
+        &self,
+        actor: &Actor,
+        new: &NewAgent,
+        proofs: &Proofs,
+    ) -> Result<Issued<Agent>> {
         check_new(new)?;
+        proofs.check(new)?;
         text::future(new.expires_at, self.now())?;
         let secret = self.secret(SecretKind::Agent);
         self.change(actor, Act::agent_created(new), || {
-            self.plan_agent(actor, new, &secret)
+            self.plan_agent(actor, (new, proofs), &secret)
         })
         .await
     }
@@ -177,7 +194,7 @@ impl Engine {
     async fn plan_agent(
         &self,
         actor: &Actor,
-        new: &NewAgent,
+        (new, proofs): (&NewAgent, &Proofs),
         secret: &Secret,
     ) -> Result<Plan<Issued<Agent>>> {
         match new.owner {
@@ -195,6 +212,7 @@ impl Engine {
                 self.agent_view(self.agent_row(id).await?).await?,
             )));
         }
+        let hand = self.giving_hand(actor, proofs.own.as_ref()).await?;
         actor.covers(&new.permissions)?;
         refuse_uses(actor, &new.uses)?;
         let (owner, user, mut batch) = self.owner_of_new(actor, new).await?;
@@ -230,11 +248,14 @@ impl Engine {
         // Taken apart: what is in the batch already says whether the human is new.
         let mut claim = Batch::default();
         if let Some(key) = &new.proof_key {
-            row.proof_key = Some(self.claim_proof_key(key, id, &mut claim).await?);
+            let key = (key, proofs.registered.as_ref());
+            row.proof_key = Some(self.register_proof_key(actor, key, id, &mut claim).await?);
         }
         self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
+        batch.reads.extend(hand.reads);
         batch.reads.append(&mut claim.reads);
         batch.writes.append(&mut claim.writes);
+        self.use_proof(proofs.own.as_ref(), &mut batch);
         self.claim_once(actor, &mut batch, id.to_string());
         let mut view = self.view(row, &planned.terms)?;
         view.key_expires_at = Some(key.expires_at);
@@ -607,6 +628,24 @@ pub(crate) fn relied_on(agent: &Compiled, facts: &Facts) -> Vec<Mark> {
         .chain(owners)
         .chain(facts.user.iter().map(|user| user.mark))
         .collect()
+}
+
+impl Proofs {
+    /// Refuses a proof of nothing, and one proof for two keys.
+    fn check(&self, new: &NewAgent) -> Result<()> {
+        let Some(registered) = &self.registered else {
+            return Ok(());
+        };
+        let wrong = |message: &str| Err(Invalid::at("Kavach-Key-Proof", message).into());
+        if new.proof_key.is_none() {
+            return wrong("there is no `proofKey` that it is of; leave it out");
+        }
+        let is_it = |own: &Proof| (&own.id, own.key) == (&registered.id, registered.key);
+        if self.own.as_ref().is_some_and(is_it) {
+            return wrong("is the proof in `DPoP` once more; send one of each key");
+        }
+        Ok(())
+    }
 }
 
 fn check_new(new: &NewAgent) -> Result<()> {

@@ -283,7 +283,7 @@ impl Engine {
     /// What the path of the request relies on, if all of it still stands as it did when it was asked. Nobody is to think
     /// that a call may go ahead which never can.
     async fn standing_path(&self, row: &ApprovalRow) -> Result<Vec<Mark>> {
-        let facts = self.facts(row.agent).await?;
+        let facts = self.facts_with_reserved(row.agent).await?;
         let mut paths = facts.paths.iter();
         let path = paths.find(|path| Binding::path_stands(&row.document, &facts, path));
         let path = path.ok_or_else(|| {

@@ -149,7 +149,11 @@ impl Engine {
 
     /// The facts of the decision, with what the caller's credential adds to them.
     pub(crate) async fn facts_for(&self, asked: &Asked<'_>) -> Result<Facts> {
-        let mut facts = self.facts(asked.agent).await?;
+        let mut facts = match &asked.question.shown {
+            // Of all paths the token's own are left: it may be one that was promised.
+            Some(_) => self.facts_with_reserved(asked.agent).await?,
+            None => self.facts(asked.agent).await?,
+        };
         facts.subject = asked.question.on_behalf_of;
         if let Some(key) = asked.key() {
             facts.credential = credential(key, &facts, self.now());

@@ -77,6 +77,7 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant> {
         permissions: stored("permissions", &row.permissions)?,
         guards: guards(row.guards.as_deref())?,
         uses: uses(row.uses.as_deref())?,
+        reserved: row.reserved_for.is_some(),
         depth: row.depth,
         max_depth: row.max_depth,
         expires_at: row.expires_at,

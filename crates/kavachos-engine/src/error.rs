@@ -28,7 +28,7 @@ pub enum Error {
     #[error("{0}: send a proof of it in the header `DPoP` (RFC 9449)")]
     ProofMissing(&'static str),
     /// The proof of a key was used before.
-    #[error("the proof in the header `DPoP` was used before: make one for each request")]
+    #[error("the proof of a key was used before: make one for each request")]
     ProofUsed,
     /// The proof is by another key than it must be.
     #[error(

@@ -23,17 +23,41 @@ const LOADS: usize = 3;
 /// How many ids one statement asks for.
 const IDS_PER_QUERY: usize = 64;
 
+/// What becomes of the grants that are for one token alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reserved {
+    /// The agent holds nothing by them.
+    LeftOut,
+    /// They are looked at like all others: where such a token is made, judged, or stopped.
+    Counted,
+}
+
+impl Reserved {
+    fn shows(self, grant: &Grant) -> bool {
+        self == Self::Counted || !grant.reserved
+    }
+}
+
 impl Engine {
-    /// The facts about an agent; without an agent in them when there is none with this id.
+    /// The facts about an agent, with what it holds; without an agent in them when there is none with this id.
     pub(crate) async fn facts(&self, id: AgentId) -> Result<Facts> {
-        if let Some(facts) = self.directory().facts(id) {
+        self.gathered(id, Reserved::LeftOut).await
+    }
+
+    /// The same with the grants that are for one token alone. Whoever asks uses such a one for that token only.
+    pub(crate) async fn facts_with_reserved(&self, id: AgentId) -> Result<Facts> {
+        self.gathered(id, Reserved::Counted).await
+    }
+
+    async fn gathered(&self, id: AgentId, reserved: Reserved) -> Result<Facts> {
+        if let Some(facts) = assemble(self.directory(), id, reserved) {
             return Ok(facts);
         }
         for _ in 0..LOADS {
             let Some(loaded) = Loaded::load(self, id).await? else {
                 return Ok(Facts::unknown());
             };
-            if let Some(facts) = assemble(&loaded, id) {
+            if let Some(facts) = assemble(&loaded, id, reserved) {
                 return Ok(facts);
             }
         }
@@ -44,19 +68,21 @@ impl Engine {
 impl Directory {
     /// The facts about an agent, if all of them are in memory: what a warm decision starts from.
     pub fn facts(&self, id: AgentId) -> Option<Facts> {
-        assemble(self, id)
+        assemble(self, id, Reserved::LeftOut)
     }
 }
 
 /// Puts the facts together; `None` when a part is not there.
-fn assemble(from: &impl Lookup, id: AgentId) -> Option<Facts> {
+fn assemble(from: &impl Lookup, id: AgentId, reserved: Reserved) -> Option<Facts> {
     let KnownAgent { agent, received } = from.known(id)?;
     let user = from.user(agent.root)?;
     let owners = owners(from, &agent)?;
     let paths = match received? {
-        Received::One(grant) => vec![path(from, grant, &user)?],
+        Received::One(grant) if reserved.shows(&grant) => vec![path(from, grant, &user)?],
+        Received::One(_) => Vec::new(),
         Received::Several(grants) => {
-            let paths = grants.iter().map(|grant| path(from, grant.clone(), &user));
+            let shown = grants.iter().filter(|grant| reserved.shows(grant));
+            let paths = shown.map(|grant| path(from, grant.clone(), &user));
             paths.collect::<Option<_>>()?
         }
     };

@@ -17,6 +17,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::{Liveness, Owner, Status, User, liveness};
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
+use kavachos_core::token::Proof;
 use kavachos_core::tool_server::Audience;
 use kavachos_store::grant::{self, GrantFilter, GrantRow, Quota};
 use kavachos_store::{Batch, Write, handle};
@@ -95,6 +96,10 @@ pub struct Delegation {
     /// What its tokens may be used for beside being shown.
     #[serde(flatten)]
     pub uses: TokenUses,
+    /// The tool server for whose token alone it is: its receiver was promised that one, redeems it, and holds nothing else
+    /// by it. Absent from all other grants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved_for: Option<Audience>,
     /// How many delegations lie above it.
     pub depth: u8,
     /// How deep delegations below it may go.
@@ -134,6 +139,17 @@ pub(crate) struct Planned {
     pub(crate) above: Above,
     /// The tool server for whose token it is written.
     pub(crate) audience: Option<Audience>,
+    /// Whether it is good for that token alone.
+    pub(crate) reserved: bool,
+}
+
+impl Planned {
+    /// Makes it one that is good for a token for this tool server, and for nothing else.
+    pub(crate) fn reserve(&mut self, audience: Audience) {
+        self.audience = Some(audience);
+        self.reserved = true;
+        self.terms.max_depth = self.terms.depth;
+    }
 }
 
 /// Everything above a grant, from the human down, for its records.
@@ -188,16 +204,21 @@ impl Ask {
 }
 
 impl Engine {
-    /// Writes a delegation.
+    /// Writes a delegation. An agent that calls and has a proof key proves that.
     ///
     /// # Errors
     /// More is asked for than the giver has, the chain would be too deep or go in a circle, giver or receiver is not
-    /// live, or a quota is used up.
-    pub async fn delegate(&self, actor: &Actor, new: &NewDelegation) -> Result<Issued<Delegation>> {
+    /// live, a quota is used up, or a proof is needed.
+    pub async fn delegate(
+        &self,
+        actor: &Actor,
+        new: &NewDelegation,
+        proof: Option<&Proof>,
+    ) -> Result<Issued<Delegation>> {
         text::plain("reason", &new.reason, text::MAX_REASON_BYTES)?;
         check_depth(new.max_depth)?;
         self.change(actor, Act::delegation_created(new), || {
-            self.plan_delegation(actor, new)
+            self.plan_delegation(actor, new, proof)
         })
         .await
     }
@@ -206,6 +227,7 @@ impl Engine {
         &self,
         actor: &Actor,
         new: &NewDelegation,
+        proof: Option<&Proof>,
     ) -> Result<Plan<Issued<Delegation>>> {
         actor.require_or_agent(Scope::AgentsWrite, new.from)?;
         if let Some(agent) = actor.agent() {
@@ -217,8 +239,11 @@ impl Engine {
                 .await?;
             return Ok(Plan::Done(Issued::replay(self.delegation_view(row)?)));
         }
+        let hand = self.giving_hand(actor, proof).await?;
         let (planned, receiver) = self.planned_delegation(actor, new).await?;
         let mut batch = self.delegation_batch(actor, (&planned, &receiver)).await?;
+        batch.reads.extend(hand.reads);
+        self.use_proof(proof, &mut batch);
         self.claim_once(actor, &mut batch, planned.id.to_string());
         let view = self.delegation_view(self.grant_row_of(&planned)?)?;
         Ok(Plan::commit(batch, Issued::without_token(view)))
@@ -375,6 +400,7 @@ impl Engine {
             reads,
             above,
             audience: None,
+            reserved: false,
         }
     }
 
@@ -411,6 +437,11 @@ impl Engine {
             version: 0,
             created_at: self.now(),
             uses,
+            reserved_for: planned
+                .audience
+                .as_ref()
+                .filter(|_| planned.reserved)
+                .map(Audience::to_string),
         })
     }
 
@@ -438,6 +469,9 @@ impl Engine {
         let mut details = details(grant.id, &grant.terms)?;
         if let (Some(members), Some(audience)) = (details.as_object_mut(), &grant.audience) {
             members.insert("audience".to_owned(), audience.as_str().into());
+            if grant.reserved {
+                members.insert("reserved".to_owned(), true.into());
+            }
         }
         let mut path = grant.above.grants.clone();
         path.push(grant.id);
@@ -501,6 +535,11 @@ impl Engine {
                 .map(|text| compile::stored("guards", text))
                 .transpose()?,
             uses: compile::uses(row.uses.as_deref())?,
+            reserved_for: row
+                .reserved_for
+                .as_deref()
+                .map(compile::audience)
+                .transpose()?,
             depth: row.depth,
             max_depth: row.max_depth,
             expires_at: row.expires_at,
@@ -585,6 +624,7 @@ impl Engine {
             reads: Vec::new(),
             above: self.above(&row).await?,
             audience: None,
+            reserved: false,
         };
         let batch = Batch {
             reads: actor.reads(),
@@ -602,7 +642,7 @@ impl Engine {
 
     /// Everything above a grant that is there.
     async fn above(&self, row: &GrantRow) -> Result<Above> {
-        let receiver = self.facts(row.receiver).await?;
+        let receiver = self.facts_with_reserved(row.receiver).await?;
         let mut paths = receiver.paths.iter();
         let path = paths.find(|path| path.leaf().is_some_and(|leaf| leaf.id == row.id));
         let above = path.map_or_else(Vec::new, |path| {

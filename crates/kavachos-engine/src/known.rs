@@ -179,6 +179,7 @@ impl Usual {
             permissions: self.permissions,
             guards: self.guards,
             uses: TokenUses::default(),
+            reserved: false,
             depth: 0,
             max_depth: self.max_depth,
             expires_at: self.grant.expires_at(),
@@ -226,6 +227,7 @@ mod tests {
             permissions: PermissionSet::everything(),
             guards: Some(Arc::default()),
             uses: TokenUses::default(),
+            reserved: false,
             depth: 0,
             max_depth: 5,
             expires_at: Some(Timestamp::MAX),
@@ -268,7 +270,7 @@ mod tests {
         };
         other(agent(), &[]);
         other(agent(), &[grant(), grant()]);
-        let changes: [fn(&mut Agent, &mut Grant); 11] = [
+        let changes: [fn(&mut Agent, &mut Grant); 12] = [
             |agent, _| agent.owner = Owner::Agent(AgentId::from_bits(1)),
             |agent, _| agent.root = UserId::from_bits(1),
             |agent, _| agent.mark = mark(HandleKind::Key),
@@ -279,6 +281,7 @@ mod tests {
             |_, grant| grant.root = UserId::from_bits(1),
             |_, grant| grant.depth = 1,
             |_, grant| grant.uses.bearer = true,
+            |_, grant| grant.reserved = true,
             |_, grant| grant.mark = mark(HandleKind::Key),
         ];
         for change in changes {

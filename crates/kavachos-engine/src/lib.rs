@@ -61,7 +61,7 @@ pub mod hooks;
 pub mod page;
 pub mod plugin;
 
-pub use agents::{Agent, AgentKind, MAX_KEY_TTL, NewAgent, NewOwner};
+pub use agents::{Agent, AgentKind, MAX_KEY_TTL, NewAgent, NewOwner, Proofs};
 pub use approvals::{Approval, MAX_WAIT};
 pub use audit::{AuditFilter, AuditRecord};
 pub use audit_export::{AuditExport, AuditFormat};

@@ -464,7 +464,8 @@ impl Engine {
         if !actor.is_bounded() {
             return Ok(());
         }
-        let facts = self.facts(id).await?;
+        // What the agent can redeem counts, too.
+        let facts = self.facts_with_reserved(id).await?;
         let now = self.now();
         facts
             .paths

@@ -5,11 +5,12 @@
 
 use kavachos_core::id::AgentId;
 use kavachos_core::revocation::Mark;
-use kavachos_core::token::{PublicKey, Thumbprint};
+use kavachos_core::token::{Proof, PublicKey, Thumbprint};
 use kavachos_store::agent::{self, ProofKeyRow};
 use kavachos_store::{Batch, handle};
 use serde_json::Value;
 
+use crate::actor::Actor;
 use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -27,6 +28,43 @@ impl Engine {
     pub(crate) async fn proof_key_of(&self, agent: AgentId) -> Result<Option<ProofKey>> {
         let row = self.agent_row(agent).await?;
         row.proof_key.as_ref().map(compiled).transpose()
+    }
+
+    /// Takes the first key of an agent into the batch that makes the agent, with the proof that came of it.
+    pub(crate) async fn register_proof_key(
+        &self,
+        actor: &Actor,
+        (key, proof): (&PublicKey, Option<&Proof>),
+        agent: AgentId,
+        batch: &mut Batch,
+    ) -> Result<ProofKeyRow> {
+        self.require_held(actor, key, proof).await?;
+        self.use_proof(proof, batch);
+        self.claim_proof_key(key, agent, batch).await
+    }
+
+    /// Refuses an agent that registers a key without holding it: public keys are seen in every proof, and whoever takes
+    /// another's keeps that one from it, and learns that somebody proves it. An operator is believed.
+    async fn require_held(
+        &self,
+        actor: &Actor,
+        key: &PublicKey,
+        proof: Option<&Proof>,
+    ) -> Result<()> {
+        self.refuse_used(proof).await?;
+        match proof {
+            Some(proof) if proof.key == key.thumbprint() => Ok(()),
+            Some(_) => Err(Error::Forbidden(
+                "the proof in the header `Kavach-Key-Proof` is by another key than `proofKey`"
+                    .to_owned(),
+            )),
+            None if actor.agent().is_none() => Ok(()),
+            None => Err(Error::WrongState(
+                "an agent registers a key that it holds: send a proof of `proofKey` in the header `Kavach-Key-Proof`, made as \
+                 for `DPoP` (RFC 9449), or have an operator register it"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Takes a key for an agent into the batch that writes the agent. Nobody else may have it.

@@ -15,7 +15,7 @@ use crate::call::{AnyKeyCall, Call};
 use crate::error::{Failure, Refusal};
 use crate::operation::{Description, Form, Parameter, Place};
 use crate::params::Params;
-use crate::possession::Possession;
+use crate::possession::{NewKey, OwnKey, Possession};
 use crate::reply::{Answered, Kind};
 use crate::routes::PathId;
 use crate::routes::oauth::Arrival;
@@ -115,11 +115,29 @@ impl Tells for Params {
 
 impl Tells for Possession {
     fn tell(description: &mut Description) {
-        let form = Form::known(json_schema!({ "type": "string", "maxLength": MAX_TOKEN_BYTES }));
         let text = "A proof of the key that the token is to be bound to (RFC 9449), good once.";
-        description.header("DPoP", text, form);
-        description.refusals.insert(Refusal::MalformedRequest);
+        proof(description, "DPoP", text);
     }
+}
+
+impl Tells for OwnKey {
+    fn tell(description: &mut Description) {
+        let text = "A proof of the calling agent's `proofKey` (RFC 9449), good once. An agent that has one must send it.";
+        proof(description, "DPoP", text);
+    }
+}
+
+impl Tells for NewKey {
+    fn tell(description: &mut Description) {
+        let text = "A proof of the `proofKey` of the body, made as for `DPoP`, good once. A calling agent must send it with one.";
+        proof(description, "Kavach-Key-Proof", text);
+    }
+}
+
+fn proof(description: &mut Description, header: &'static str, text: &'static str) {
+    let form = Form::known(json_schema!({ "type": "string", "maxLength": MAX_TOKEN_BYTES }));
+    description.header(header, text, form);
+    description.refusals.insert(Refusal::MalformedRequest);
 }
 
 impl Tells for Arrival {

@@ -76,9 +76,21 @@ pub(crate) struct Refusal {
 
 impl std::error::Error for Refusal {}
 
+impl Refusal {
+    /// Whether what is missing is a proof of a key. There is no code for it alone.
+    fn asks_for_proof(&self) -> bool {
+        let headers = ["header `DPoP`", "header `Kavach-Key-Proof`"];
+        self.code == "conflict" && headers.iter().any(|header| self.message.contains(header))
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}", self.message, self.code)?;
+        f.write_str(&self.message)?;
+        if self.asks_for_proof() {
+            f.write_str("; `kavach` makes no proofs: call the API, or use an operator's key")?;
+        }
+        write!(f, " ({}", self.code)?;
         if let Some(id) = &self.request_id {
             write!(f, ", request {id}")?;
         }
@@ -108,6 +120,36 @@ impl Failure {
             action,
             path: path.into(),
             reason: error.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_needs_a_proof_is_told_that_this_program_makes_none() {
+        let shown = |code: &str, message: &str| {
+            Refusal {
+                code: code.to_owned(),
+                message: message.to_owned(),
+                request_id: None,
+                field: None,
+                body: Bytes::new(),
+            }
+            .to_string()
+        };
+        for header in ["DPoP", "Kavach-Key-Proof"] {
+            let told = shown(
+                "conflict",
+                &format!("no: send a proof of it in the header `{header}`"),
+            );
+            assert!(told.contains("`kavach` makes no proofs"), "{told}");
+        }
+        // The twins: what is refused for another reason.
+        for (code, message) in [("conflict", "no"), ("forbidden", "in the header `DPoP`")] {
+            assert_eq!(shown(code, message), format!("{message} ({code})"));
         }
     }
 }

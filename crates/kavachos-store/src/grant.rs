@@ -45,10 +45,13 @@ pub struct GrantRow {
     pub created_at: Timestamp,
     /// What its tokens may be used for beside being shown: a JSON object, `None` for nothing.
     pub uses: Option<String>,
+    /// The audience of the tool server for whose token alone it is; `None` for a grant that is good for all it permits.
+    pub reserved_for: Option<String>,
 }
 
 const COLUMNS: &str = "SELECT g.id, g.parent, g.giver_user, g.giver_agent, g.receiver, g.root, g.permissions, \
-    g.guards, g.depth, g.max_depth, g.expires_at, g.reason, g.status, g.handle, h.generation, g.version, g.created_at, g.uses \
+    g.guards, g.depth, g.max_depth, g.expires_at, g.reason, g.status, g.handle, h.generation, g.version, g.created_at, g.uses, \
+    g.reserved_for \
     FROM grants g JOIN handles h ON h.handle = g.handle";
 
 type Cells = (
@@ -69,6 +72,7 @@ type Cells = (
     u64,
     u64,
     Timestamp,
+    Option<String>,
     Option<String>,
 );
 
@@ -93,6 +97,7 @@ impl FromRow for GrantRow {
             version,
             created_at,
             uses,
+            reserved_for,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -114,6 +119,7 @@ impl FromRow for GrantRow {
             version,
             created_at,
             uses,
+            reserved_for,
         })
     }
 }
@@ -134,8 +140,8 @@ pub fn insert(grant: GrantRow, quota: Quota) -> Write {
     let (children, received) = (live("c.parent = ?2", "?16"), live("c.receiver = ?5", "?16"));
     let sql = format!(
         "INSERT INTO grants (id, parent, giver_user, giver_agent, receiver, root, permissions, guards, depth, \
-         max_depth, expires_at, reason, status, handle, version, created_at, uses) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?19 \
+         max_depth, expires_at, reason, status, handle, version, created_at, uses, reserved_for) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?19, ?20 \
          WHERE {children} < ?17 AND {received} < ?18"
     );
     Write::exactly(1, sql)
@@ -158,6 +164,7 @@ pub fn insert(grant: GrantRow, quota: Quota) -> Write {
         .bind(quota.children)
         .bind(quota.received)
         .bind(grant.uses)
+        .bind(grant.reserved_for)
 }
 
 /// How many grants with this are live: those without an end, and those that end later. Two walks of an index by end, which

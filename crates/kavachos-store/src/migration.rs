@@ -225,8 +225,16 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration {
         owner: CORE,
         number: 15,
+        name: "reserved grants",
+        sql: include_str!("../migrations/0015_reserved_grants.sql"),
+        // An older binary would take a grant that is for one token alone for one like any other.
+        min_binary: 15,
+    },
+    Migration {
+        owner: CORE,
+        number: 16,
         name: "token grants",
-        sql: include_str!("../migrations/0017_token_grants.sql"),
+        sql: include_str!("../migrations/0016_token_grants.sql"),
         // What an older binary makes is kept for ever.
         min_binary: 2,
     },

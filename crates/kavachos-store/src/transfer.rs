@@ -242,6 +242,7 @@ pub const GRANTS: Table = Table {
             number("version", "version"),
             number("createdAt", "created_at"),
             text("uses", "uses").or_null(),
+            text("reservedFor", "reserved_for").or_null(),
         ],
     )
 };

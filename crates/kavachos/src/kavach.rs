@@ -16,8 +16,9 @@ use kavachos_engine::{
     Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
     AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Edited, Engine, Error,
     GrantFilter, Imported, Issued, Key, KeyChange, LedgerRoot, MadeWebhook, NewToolServer,
-    NewWebhook, PathKey, Question, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session,
-    TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, Webhook, WebhookChange,
+    NewWebhook, PathKey, Proofs, Question, Recorded, Redelivery, Result, Revoked, RotatedSecret,
+    Session, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, Webhook,
+    WebhookChange,
 };
 use kavachos_http::State;
 
@@ -305,7 +306,7 @@ impl Agents<'_> {
     /// See [`Engine::create_agent`].
     pub async fn create(&self, new: NewAgent) -> Result<Issued<Agent>> {
         self.engine()
-            .create_agent(&self.actor(), &new.read()?)
+            .create_agent(&self.actor(), &new.read()?, &Proofs::default())
             .await
     }
 
@@ -388,7 +389,9 @@ impl Delegations<'_> {
     /// # Errors
     /// See [`Engine::delegate`].
     pub async fn create(&self, new: NewDelegation) -> Result<Issued<Delegation>> {
-        self.engine().delegate(&self.actor(), &new.read()?).await
+        self.engine()
+            .delegate(&self.actor(), &new.read()?, None)
+            .await
     }
 
     /// One grant.

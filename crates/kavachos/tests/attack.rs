@@ -168,12 +168,21 @@ async fn an_owner_on_first_mention_is_no_way_around_the_ceiling() -> Done {
         metadata: None,
         proof_key: None,
     };
-    assert!(is_forbidden(&engine.create_agent(&operator, &new).await));
+    assert!(is_forbidden(
+        &engine
+            .create_agent(&operator, &new, &engine::Proofs::default())
+            .await
+    ));
     kavach
         .users()
         .create(NewUser::external("clerk", "u1"))
         .await?;
-    assert!(engine.create_agent(&operator, &new).await.is_ok());
+    assert!(
+        engine
+            .create_agent(&operator, &new, &engine::Proofs::default())
+            .await
+            .is_ok()
+    );
     Ok(())
 }
 
@@ -330,11 +339,17 @@ async fn a_sub_agent_is_no_renewal_of_the_agents_own_key() -> Done {
         metadata: None,
         proof_key: None,
     };
-    let heir = kavach.engine().create_agent(&one_calls, &new).await?;
+    let heir = kavach
+        .engine()
+        .create_agent(&one_calls, &new, &engine::Proofs::default())
+        .await?;
     assert_eq!(heir.key_expires_at, one.key_expires_at);
     // An operator may renew.
     let local = Actor::local(kavach.engine().id());
-    let heir = kavach.engine().create_agent(&local, &new).await?;
+    let heir = kavach
+        .engine()
+        .create_agent(&local, &new, &engine::Proofs::default())
+        .await?;
     assert!(heir.key_expires_at > one.key_expires_at);
     Ok(())
 }

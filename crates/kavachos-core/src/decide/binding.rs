@@ -157,6 +157,7 @@ mod tests {
             permissions: everything,
             guards: None,
             uses: TokenUses::default(),
+            reserved: false,
             depth: 0,
             max_depth: 3,
             expires_at: None,

@@ -209,6 +209,7 @@ impl World {
                 permissions: set(&described.permissions),
                 guards: (described.guards != json!({})).then(|| Arc::new(guards)),
                 uses: grant::TokenUses::default(),
+                reserved: false,
                 depth: u8::try_from(chain.len() - 1).unwrap(),
                 max_depth: 7,
                 expires_at: described.expires.map(time),

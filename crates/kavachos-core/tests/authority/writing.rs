@@ -398,3 +398,49 @@ fn a_grant_lets_its_tokens_be_used_for_no_more_than_its_parent_does() {
     );
     assert!(still_covers(&with, &without) && !still_covers(&without, &with));
 }
+
+#[test]
+fn of_a_grant_that_is_for_one_token_nothing_is_given_on() {
+    for reserved in [false, true] {
+        let world = chain();
+        let mut path = world.path(2);
+        path.hops.last_mut().unwrap().grant.reserved = reserved;
+        let asked = new_grant(3);
+        let chosen = choose_parent([&path], &asked.permissions, time(NOW));
+        assert_eq!(chosen.is_some(), !reserved);
+        let root = world.user(world.root(2));
+        let source = Source::Agent {
+            giver: &world.agent(2),
+            owners: &world.owners(2),
+            user: Some(&root),
+            path: &path,
+        };
+        let given = derive(source, &asked, time(NOW)).map(drop);
+        let expected = if reserved {
+            Err(Refusal::Reserved)
+        } else {
+            Ok(())
+        };
+        assert_eq!(given, expected);
+        // By itself the path stands: the token is made of it.
+        assert_eq!(path.standing(time(NOW)), Standing::Live);
+    }
+}
+
+#[test]
+fn what_stands_below_a_grant_that_is_for_one_token_permits_nothing() {
+    for reserved in [false, true] {
+        let mut path = chain().path(2);
+        let [_, above, below] = &mut path.hops[..] else {
+            panic!("a chain of three");
+        };
+        above.grant.reserved = reserved;
+        assert_eq!(below.grant.is_within(&above.grant), !reserved);
+        let expected = if reserved {
+            Standing::NotActive
+        } else {
+            Standing::Live
+        };
+        assert_eq!(path.standing(time(NOW)), expected);
+    }
+}

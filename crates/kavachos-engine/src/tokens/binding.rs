@@ -1,10 +1,14 @@
-//! Whether a token is bound to a key, and to which: its tool server says so, its agent, or what it comes from.
+//! Whether a token is bound to a key, and to which: its tool server says so, its agent, or what it comes from. And what an
+//! agent with a proof key proves when it hands on authority of which others make tokens.
 
+use kavachos_core::revocation::Mark;
 use kavachos_core::token::{Proof, Thumbprint};
 use kavachos_core::tool_server::Proof as Policy;
 
 use super::holder::Held;
 use super::target::Target;
+use crate::actor::Actor;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::proof_keys::ProofKey;
 
@@ -32,6 +36,44 @@ pub(super) struct Binding {
     pub(super) key: Option<Thumbprint>,
     /// Whether it is a bearer token although what it comes from is bound: grants and tool server allow it.
     pub(super) is_exempt: bool,
+}
+
+/// Who hands authority on: an agent that is live, and proved its proof key if it has one; or anyone who is no agent.
+pub(crate) struct GivingHand {
+    /// What that relied on.
+    pub(crate) reads: Vec<Mark>,
+    /// Whether it proved a key.
+    pub(crate) proves: bool,
+}
+
+impl Engine {
+    /// The caller, who is about to hand authority on to an agent. A proof key is for nothing if whoever has stolen the
+    /// agent's own key can make itself an agent that proves none: so it is asked for here as it is for a token.
+    ///
+    /// # Errors
+    /// A calling agent is not live, or its proof is missing, by another key, or was used.
+    pub(crate) async fn giving_hand(
+        &self,
+        actor: &Actor,
+        proof: Option<&Proof>,
+    ) -> Result<GivingHand> {
+        self.refuse_used(proof).await?;
+        let mut hand = GivingHand {
+            reads: Vec::new(),
+            proves: false,
+        };
+        let Some(agent) = actor.agent() else {
+            return Ok(hand);
+        };
+        // Looked at before the key that it proves: a change of that raises a generation in here.
+        hand.reads = self.require_live_key(actor, agent).await?;
+        if let Some(own) = self.proof_key_of(agent).await? {
+            proven(own, proof.map(|proof| proof.key))?;
+            hand.reads.push(own.mark);
+            hand.proves = true;
+        }
+        Ok(hand)
+    }
 }
 
 /// What a token of this is bound to.

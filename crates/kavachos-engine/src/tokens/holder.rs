@@ -517,6 +517,7 @@ fn grant_of(planned: &Planned) -> Grant {
         permissions: terms.permissions,
         guards: terms.guards,
         uses: terms.uses,
+        reserved: planned.reserved,
         depth: terms.depth,
         max_depth: terms.max_depth,
         expires_at: terms.expires_at,

@@ -169,14 +169,14 @@ impl Engine {
     }
 
     /// A proof is good once; the batch makes sure of it.
-    fn use_proof(&self, proof: Option<&Proof>, batch: &mut Batch) {
+    pub(crate) fn use_proof(&self, proof: Option<&Proof>, batch: &mut Batch) {
         if let Some(proof) = proof {
             let used = kavachos_store::proof::use_once(name_of(proof), self.now());
             batch.writes.insert(0, used);
         }
     }
 
-    async fn refuse_used(&self, proof: Option<&Proof>) -> Result<()> {
+    pub(crate) async fn refuse_used(&self, proof: Option<&Proof>) -> Result<()> {
         let Some(proof) = proof else { return Ok(()) };
         if self
             .store()

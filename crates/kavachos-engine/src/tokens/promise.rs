@@ -1,5 +1,6 @@
 //! Tokens that one agent has another one get: it gives a grant, and the other makes the token of it, once, with its own
-//! key. So a token never passes through the hands of an agent that does not show it.
+//! key. So a token never passes through the hands of an agent that does not show it. The grant is reserved for that: by
+//! itself it gives its receiver nothing.
 
 use kavachos_core::grant::{Path, Standing, TokenUses};
 use kavachos_core::id::{AgentId, GrantId};
@@ -12,7 +13,7 @@ use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::promise::{self, PromiseRow};
 use kavachos_store::{handle, token_grant, tool_server};
 
-use super::binding::{self, Parent};
+use super::binding::Parent;
 use super::{Minted, TokenAsk, Wanted};
 use crate::act::Act;
 use crate::actor::{Actor, AgentKey, Caller};
@@ -91,14 +92,8 @@ impl Engine {
         ask: &TokenAsk,
         (key, to): (&AgentKey, AgentId),
     ) -> Result<Plan<Promise>> {
-        // Looked at before the key that it proves: a change of that raises a generation in here.
-        let reads = self.require_live_key(actor, key.agent).await?;
-        self.refuse_used(ask.proof.as_ref()).await?;
+        let hand = self.giving_hand(actor, ask.proof.as_ref()).await?;
         let target = self.target(ask).await?;
-        let proves = self.proof_key_of(key.agent).await?;
-        if let Some(own) = proves {
-            binding::proven(own, ask.proof.as_ref().map(|proof| proof.key))?;
-        }
         self.within_promises(key.agent).await?;
         let end = self.now().plus(self.life_of(ask, &target));
         let new = NewDelegation {
@@ -114,17 +109,16 @@ impl Engine {
             reason: ask.reason.clone(),
         };
         let (mut planned, receiver) = self.planned_delegation(actor, &new).await?;
-        planned.audience = Some(ask.audience.clone());
+        planned.reserve(ask.audience.clone());
         let mut batch = self.delegation_batch(actor, (&planned, &receiver)).await?;
-        batch.reads.extend(reads);
+        batch.reads.extend(hand.reads);
         batch.reads.push(target.mark);
-        batch.reads.extend(proves.map(|own| own.mark));
         let row = PromiseRow {
             grant: planned.id,
             giver: key.agent,
             receiver: to,
             server: target.id,
-            bound: proves.is_some(),
+            bound: hand.proves,
             marks: marks(&batch.reads, planned.mark),
             epoch: self.head().epoch,
             expires_at: planned.terms.expires_at.unwrap_or(end),
@@ -193,7 +187,7 @@ impl Engine {
         let row = row.ok_or(Error::NotFound("delegation"))?;
         self.refuse_used(proof).await?;
         self.refuse_ended(&row).await?;
-        let facts = self.facts(me).await?;
+        let facts = self.facts_with_reserved(me).await?;
         let path = self.promised_path(&facts.paths, &row)?;
         let ask = self.promised_ask(&row, path, proof).await?;
         let target = self.target(&ask).await?;

@@ -293,7 +293,7 @@ impl Engine {
             return Ok(None);
         }
         let agent = authority.agent().ok_or(Error::NotFound("agent"))?;
-        let (facts, now) = (self.facts(agent).await?, self.now());
+        let (facts, now) = (self.facts_with_reserved(agent).await?, self.now());
         let mut chains = facts.paths.iter();
         let path = chains
             .find(|path| is_chain(path, authority))

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kavachos_core::token::Code;
-use kavachos_test::{Reply, TestAgent, TestApp, may};
+use kavachos_test::{Reply, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
+use crate::exchange::Ask;
+use crate::moving::{body, export, import, sealed};
 use crate::tokens::{
-    DELEGATE, TOOLS, ask, decide, judged, now, opened, proof_at, register, search,
+    DELEGATE, TOOLS, ask, decide, judged, now, opened, own, proof_at, register, search,
 };
+
+/// Another tool server with the same scopes.
+const NEXT: &str = "https://next.example.com/mcp";
 
 struct World {
     app: TestApp,
@@ -292,4 +297,242 @@ async fn an_agent_has_only_so_many_promises_that_nobody_redeemed() {
     assert_eq!((more.status, more.code()), (422, "grant_limit_exceeded"));
     world.redeem(&world.receiver.key, &last).await.expect(200);
     world.promise().await;
+}
+
+/// What the receiver may do beside redeeming, each with whether it could.
+async fn tried(world: &World, third: &TestAgent, given: &str) -> Vec<(&'static str, bool)> {
+    let mut all = made(world, third, given).await;
+    all.extend(decided(world).await);
+    all
+}
+
+fn with(mut body: Value, member: &str, value: Value) -> Value {
+    body[member] = value;
+    body
+}
+
+/// Tokens, promises, delegations and agents.
+async fn made(world: &World, third: &TestAgent, given: &str) -> Vec<(&'static str, bool)> {
+    let World { app, receiver, .. } = world;
+    let call = app.call(&receiver.key);
+    let made = |reply: Reply| reply.status == 200 || reply.status == 201;
+    let gift = json!({
+        "from": receiver.id, "to": third.id, "permissions": may(&["*"], "tools:call:search"), "reason": "on",
+    });
+    let sub_agent = json!({
+        "ownerId": receiver.id, "name": "below", "type": "service", "permissions": may(&["*"], "tools:call:search"),
+    });
+    let asked = async |path: &str, body: Value| made(call.post(path, body).await);
+    let elsewhere = with(own(receiver), "audience", json!(NEXT));
+    let of_it = with(gift.clone(), "parent", json!(given));
+    let given_on = "/api/v1/delegations";
+    vec![
+        ("a token", asked(DELEGATE, own(receiver)).await),
+        ("a token for its own", asked(DELEGATE, search()).await),
+        ("a token elsewhere", asked(DELEGATE, elsewhere).await),
+        ("a promise", asked(DELEGATE, for_agent(third)).await),
+        ("an exchange", made(Ask::agent(receiver).send(app).await)),
+        ("a delegation", asked(given_on, gift).await),
+        ("a delegation of this grant", asked(given_on, of_it).await),
+        ("a sub-agent", asked("/api/v1/agents", sub_agent).await),
+    ]
+}
+
+/// Decisions in every form, and what the agent is said to hold.
+async fn decided(world: &World) -> Vec<(&'static str, bool)> {
+    let World { app, receiver, .. } = world;
+    let question = json!({ "action": "call", "resource": "tools:call:search" });
+    let about = with(question.clone(), "agentId", json!(receiver.id));
+    let many = json!({ "requests": [about] });
+    let evaluation = json!({
+        "subject": { "type": "agent", "id": receiver.id }, "action": { "name": "call" },
+        "resource": { "type": "tools:call", "id": "search" },
+    });
+    let asked = async |key: &str, path: &str, body: Value| {
+        let reply = app.call(key).post(path, body).await.expect(200);
+        reply.code() == "allowed"
+            || reply.at("/decision") == true
+            || reply.at("/data/0/code") == "allowed"
+    };
+    let (one, batch) = ("/api/v1/authorize", "/api/v1/authorize/batch");
+    let (authzen, why) = ("/access/v1/evaluation", "/api/v1/explain");
+    let key = app.operator_key();
+    let held = format!("/api/v1/agents/{}/permissions", receiver.id);
+    let held = app.operator().get(&held).await.expect(200);
+    vec![
+        ("its question", asked(&receiver.key, one, question).await),
+        (
+            "the tool server's",
+            asked(&world.server, one, about.clone()).await,
+        ),
+        ("an operator's", asked(key, one, about.clone()).await),
+        ("several at once", asked(key, batch, many).await),
+        ("AuthZEN", asked(key, authzen, evaluation).await),
+        ("why", asked(key, why, about).await),
+        ("what it holds", held.rows().len() > 1),
+    ]
+}
+
+#[tokio::test]
+async fn by_what_it_was_promised_an_agent_gets_that_token_and_nothing_else() {
+    let world = world().await;
+    let (app, receiver) = (&world.app, &world.receiver);
+    register(app, json!({ "audience": NEXT })).await;
+    let third = app.agent(&world.user, may(&["*"], "other:thing")).await;
+    let nothing = async |id: &str, when: &str| {
+        for (what, could) in tried(&world, &third, id).await {
+            assert!(!could, "{what}, {when}");
+        }
+    };
+    let id = world.promised().await;
+    nothing(&id, "before it is redeemed").await;
+    let token = world.redeem(&receiver.key, &id).await.expect(200);
+    let token = token.text_at("/data/token").to_owned();
+    let asked = decide(app, &world.server, &token, "search").await;
+    asked.decided("allowed");
+    nothing(&id, "afterwards").await;
+    let open = world.promised().await;
+    let rotate = format!("/api/v1/agents/{}/rotate", world.giver.id);
+    app.operator().post(&rotate, json!({})).await.expect(201);
+    assert_eq!(world.redeem(&receiver.key, &open).await.status, 409);
+    nothing(&open, "after its giver's key was rotated").await;
+    // The twin: a delegation of the same.
+    let plain = may(&["*"], "tools:call:search");
+    let given = app.delegate(&world.giver.id, &receiver.id, plain).await;
+    let given = given.expect(201).id().to_owned();
+    for (what, could) in tried(&world, &third, &given).await {
+        assert!(could, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_delegation_says_for_which_token_it_is() {
+    let world = world().await;
+    let (app, operator) = (&world.app, world.app.operator());
+    let shown = async |id: &str| {
+        let path = format!("/api/v1/delegations/{id}");
+        operator.get(&path).await.expect(200).at("/data").clone()
+    };
+    let promised = shown(&world.promised().await).await;
+    assert_eq!(promised["reservedFor"], TOOLS);
+    // Nothing can stand below it.
+    assert_eq!(promised["maxDepth"], promised["depth"]);
+    let given = app.audit("kind=delegation.created").await.remove(0);
+    assert_eq!(given["details"]["reserved"], json!(true));
+    // The twin.
+    let plain = may(&["*"], "tools:call:search");
+    let plain = app
+        .delegate(&world.giver.id, &world.receiver.id, plain)
+        .await
+        .expect(201);
+    let plain = shown(plain.id()).await;
+    assert!(plain.get("reservedFor").is_none(), "{plain}");
+    assert_ne!(plain["maxDepth"], plain["depth"]);
+    let given = app.audit("kind=delegation.created").await.remove(0);
+    assert!(given["details"].get("reserved").is_none());
+}
+
+#[tokio::test]
+async fn what_was_promised_moves_with_its_tenant_and_is_good_for_nothing_there() {
+    for promised in [true, false] {
+        let world = world().await;
+        let (app, receiver) = (&world.app, &world.receiver);
+        if promised {
+            world.promise().await;
+        } else {
+            let plain = may(&["*"], "tools:call:search");
+            let given = app.delegate(&world.giver.id, &receiver.id, plain).await;
+            given.expect(201);
+        }
+        let file = export(&app.operator()).await;
+        let said = body(&file)
+            .iter()
+            .any(|line| line.contains(&format!("\"reservedFor\":\"{TOOLS}\"")));
+        assert_eq!(said, promised);
+        let new = crate::setup().seeded(7).start().await;
+        import(&new.operator(), &file).await.expect(200);
+        let question = json!({ "action": "call", "resource": "tools:call:search" });
+        let asked = new
+            .call(&receiver.key)
+            .post("/api/v1/authorize", question)
+            .await;
+        asked.decided(if promised {
+            "permission_denied"
+        } else {
+            "allowed"
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_file_says_of_a_delegation_for_a_token_alone_for_which_tool_server_it_is() {
+    let world = world().await;
+    world.promise().await;
+    let file = export(&world.app.operator()).await;
+    let new = crate::setup().seeded(7).start().await;
+    let grants = |line: &str| line.starts_with("{\"kind\":\"grant\"");
+    let ours = format!(",\"reservedFor\":\"{TOOLS}\"}}");
+    for (is_promise, said, why) in [
+        (false, ours.as_str(), "comes from an agent"),
+        (true, ",\"reservedFor\":\"tools\"}", "tools"),
+    ] {
+        let mut lines = body(&file);
+        let index = lines
+            .iter()
+            .position(|line| grants(line) && line.ends_with(&ours) == is_promise);
+        let index = index.unwrap();
+        let line = lines[index].trim_end_matches(&ours).trim_end_matches('}');
+        lines[index] = format!("{line}{said}");
+        let refused = import(&new.operator(), &sealed(&lines)).await;
+        let told = (refused.status, refused.field().to_owned());
+        assert_eq!(told, (400, format!("line {}", index + 1)), "{refused}");
+        assert!(refused.message().contains(why), "{refused}");
+    }
+    // The twin: the file as it is.
+    import(&new.operator(), &file).await.expect(200);
+}
+
+/// Who gives an agent a key gives what the agent can redeem with it.
+#[tokio::test]
+async fn what_an_agent_can_redeem_counts_against_a_ceiling() {
+    let world = world().await;
+    let app = &world.app;
+    let bounded =
+        json!({ "name": "k", "scopes": ["agents:write"], "ceiling": may(&["*"], "other:*") });
+    let bounded = app.key(bounded).await;
+    let rotate = format!("/api/v1/agents/{}/rotate", world.receiver.id);
+    world.promise().await;
+    let reply = app.call(&bounded).post(&rotate, json!({})).await;
+    assert_eq!((reply.status, reply.code()), (403, "forbidden"), "{reply}");
+    // The twin: the promise is over.
+    app.advance(301);
+    let reply = app.call(&bounded).post(&rotate, json!({})).await;
+    reply.expect(201);
+}
+
+/// The path of a token that was promised is one that a human can approve a call on, while it stands.
+#[tokio::test]
+async fn a_call_with_a_token_that_was_promised_is_approved_until_the_promise_is_taken_back() {
+    for taken_back in [false, true] {
+        let mut world = world().await;
+        let asks = may_under(&["*"], "tools:call:*", json!({ "requireApproval": true }));
+        world.giver = world.app.agent(&world.user, asks).await;
+        let (app, operator) = (&world.app, world.app.operator());
+        let id = world.promised().await;
+        let token = world.redeem(&world.receiver.key, &id).await.expect(200);
+        let token = token.text_at("/data/token").to_owned();
+        let asked = decide(app, &world.server, &token, "search").await;
+        let asked = asked.decided("approval_required");
+        let approval = format!("/api/v1/approvals/{}", asked.text_at("/data/approvalId"));
+        let shown = operator.get(&approval).await.expect(200);
+        if taken_back {
+            let path = format!("/api/v1/delegations/{id}");
+            operator.delete(&path).await.expect(200);
+        }
+        let digest = json!({ "digest": shown.text_at("/data/digest") });
+        let yes = operator.post(&format!("{approval}/approve"), digest).await;
+        assert_eq!(yes.status, if taken_back { 409 } else { 200 }, "{yes}");
+        let again = decide(app, &world.server, &token, "search").await;
+        again.decided(if taken_back { "key_revoked" } else { "allowed" });
+    }
 }

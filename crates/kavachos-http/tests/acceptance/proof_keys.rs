@@ -17,14 +17,18 @@ fn jwk(seed: u8) -> Value {
 
 /// A call with a proof of a key at this path.
 async fn prove(app: &TestApp, credential: &str, seed: u8, path: &str, ask: Value) -> Reply {
+    app.call(credential)
+        .header("dpop", &proof(app, seed, path))
+        .post(path, ask)
+        .await
+}
+
+/// A proof of a key at this path that nobody used.
+fn proof(app: &TestApp, seed: u8, path: &str) -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let name = format!("proof {}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let (proof, _) = proof_at(app, path, (seed, &name));
-    app.call(credential)
-        .header("dpop", &proof)
-        .post(path, ask)
-        .await
+    proof_at(app, path, (seed, &name)).0
 }
 
 async fn world(policy: Value) -> (TestApp, String, TestAgent) {
@@ -320,4 +324,155 @@ async fn nobody_takes_the_proof_key_of_an_agent_above_their_ceiling() {
         let reply = app.call(&bounded).patch(&path_of(&agent), change).await;
         assert_eq!(reply.status, status, "{reply}");
     }
+}
+
+const AGENTS: &str = "/api/v1/agents";
+const DELEGATIONS: &str = "/api/v1/delegations";
+const KEY_PROOF: &str = "kavach-key-proof";
+
+fn below(owner: &TestAgent) -> Value {
+    json!({
+        "ownerId": owner.id, "name": "below", "type": "service", "permissions": may(&["*"], "tools:call:search"),
+    })
+}
+
+fn gift(from: &TestAgent, to: &TestAgent) -> Value {
+    json!({
+        "from": from.id, "to": to.id, "permissions": may(&["*"], "tools:call:search"), "reason": "to search",
+    })
+}
+
+/// Or whoever has stolen the agent's own key would make an agent of it that proves nothing.
+#[tokio::test]
+async fn an_agent_with_a_proof_key_hands_nothing_on_without_a_proof() {
+    let (app, user, agent) = world(json!({})).await;
+    let other = app.agent(&user, may(&["*"], "other:thing")).await;
+    let free = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    for (path, of_bound, of_free) in [
+        (AGENTS, below(&agent), below(&free)),
+        (DELEGATIONS, gift(&agent, &other), gift(&free, &other)),
+    ] {
+        let made = async || {
+            let kind = if path == AGENTS {
+                "agent"
+            } else {
+                "delegation"
+            };
+            let made = format!("kind={kind}.created&outcome=allowed");
+            app.audit(&made).await.len()
+        };
+        let before = made().await;
+        let call = app.call(&agent.key);
+        let bare = call.post(path, of_bound.clone()).await;
+        assert_eq!((bare.status, bare.code()), (409, "conflict"), "{bare}");
+        assert!(bare.message().contains("`DPoP`"), "{bare}");
+        let thief = prove(&app, &agent.key, 2, path, of_bound.clone()).await;
+        assert_eq!((thief.status, thief.code()), (403, "forbidden"), "{thief}");
+        let broken = call.clone().header("dpop", "a.b.c");
+        let broken = broken.post(path, of_bound.clone()).await;
+        assert_eq!((broken.status, broken.field()), (400, "DPoP"));
+        // A proof of the same key for another route.
+        let elsewhere = call.clone().header("dpop", &proof(&app, 1, DELEGATE));
+        let elsewhere = elsewhere.post(path, of_bound.clone()).await;
+        assert_eq!((elsewhere.status, elsewhere.field()), (400, "DPoP"));
+        assert_eq!(made().await, before);
+        let refused = app.audit("outcome=denied").await;
+        assert_eq!(refused[0]["code"], "forbidden");
+        assert_eq!(refused[1]["code"], "conflict");
+        // Whoever holds the key does, once for each proof.
+        let held = call.clone().header("dpop", &proof(&app, 1, path));
+        held.post(path, of_bound.clone()).await.expect(201);
+        let again = held.post(path, of_bound.clone()).await;
+        assert_eq!((again.status, again.code()), (403, "forbidden"));
+        assert_eq!(made().await, before + 1);
+        // The twins: an agent without a proof key, and an operator.
+        let reply = app.call(&free.key).post(path, of_free).await;
+        reply.expect(201);
+        app.operator().post(path, of_bound).await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_once_is_told_again_without_another_proof() {
+    let (app, _, agent) = world(json!({})).await;
+    let call = app.call(&agent.key).header("idempotency-key", "one");
+    let proven = call.clone().header("dpop", &proof(&app, 1, AGENTS));
+    let made = proven.post(AGENTS, below(&agent)).await.expect(201);
+    for call in [&proven, &call] {
+        let again = call.post(AGENTS, below(&agent)).await;
+        assert_eq!((again.status, again.id()), (201, made.id()), "{again}");
+        assert_eq!(again.at("/data/replayed"), true);
+        assert!(again.at("/data/token").is_null());
+    }
+    // The twin: another request.
+    let other = app.call(&agent.key).header("idempotency-key", "two");
+    assert_eq!(other.post(AGENTS, below(&agent)).await.status, 409);
+}
+
+#[tokio::test]
+async fn an_agent_registers_a_key_that_it_proves_to_hold() {
+    let (app, user, bound) = world(json!({})).await;
+    let free = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let with = |owner: &TestAgent, seed: u8| {
+        let mut body = below(owner);
+        body["proofKey"] = jwk(seed);
+        body
+    };
+    let call = app.call(&free.key);
+    // Of one that is registered it learns no more than of any other.
+    let bare = async |seed| call.post(AGENTS, with(&free, seed)).await;
+    let (unknown, known) = (bare(5).await, bare(1).await);
+    for reply in [&unknown, &known] {
+        assert_eq!((reply.status, reply.code()), (409, "conflict"), "{reply}");
+        assert!(reply.message().contains("`Kavach-Key-Proof`"), "{reply}");
+    }
+    assert_eq!(unknown.message(), known.message());
+    let proven = |seed| call.clone().header(KEY_PROOF, &proof(&app, seed, AGENTS));
+    for seed in [5, 1] {
+        // Somebody's key, and a proof of the sender's own.
+        let other = proven(6).post(AGENTS, with(&free, seed)).await;
+        assert_eq!((other.status, other.code()), (403, "forbidden"), "{other}");
+    }
+    // The proof of the caller's own key is no proof of this one.
+    let misplaced = prove(&app, &free.key, 5, AGENTS, with(&free, 5)).await;
+    assert_eq!(misplaced.status, 409, "{misplaced}");
+    let held = proven(5);
+    held.post(AGENTS, with(&free, 5)).await.expect(201);
+    let again = held.post(AGENTS, with(&free, 5)).await;
+    assert_eq!((again.status, again.code()), (403, "forbidden"));
+    // An agent that proves a key of its own proves both.
+    let call = app
+        .call(&bound.key)
+        .header(KEY_PROOF, &proof(&app, 7, AGENTS));
+    assert_eq!(call.post(AGENTS, with(&bound, 7)).await.status, 409);
+    let both = call.clone().header("dpop", &proof(&app, 1, AGENTS));
+    let made = both.post(AGENTS, with(&bound, 7)).await.expect(201);
+    assert_eq!(made.at("/data/proofKey/kid"), &json!(key(7).thumbprint()));
+    // The twin: an operator is believed.
+    let operator = app.operator().post(AGENTS, with(&free, 8)).await;
+    operator.expect(201);
+}
+
+#[tokio::test]
+async fn a_proof_of_a_key_that_is_not_registered_is_refused_and_so_is_one_for_two() {
+    let (app, user, _) = world(json!({})).await;
+    let free = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let text = proof(&app, 5, AGENTS);
+    let call = app.call(&free.key);
+    let one = call.clone().header(KEY_PROOF, &text);
+    let mut body = below(&free);
+    let of_nothing = one.post(AGENTS, body.clone()).await;
+    body["proofKey"] = jwk(5);
+    let twice = one.clone().header("dpop", &text);
+    let twice = twice.post(AGENTS, body.clone()).await;
+    let two = one.clone().header(KEY_PROOF, &text);
+    let two = two.post(AGENTS, body.clone()).await;
+    let broken = call.clone().header(KEY_PROOF, "a.b.c");
+    let broken = broken.post(AGENTS, body.clone()).await;
+    for reply in [of_nothing, twice, two, broken] {
+        let told = (reply.status, reply.field());
+        assert_eq!(told, (400, "Kavach-Key-Proof"), "{reply}");
+    }
+    // The twin: none of these used it up.
+    one.post(AGENTS, body).await.expect(201);
 }

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::names;
 use crate::output::{Form, Output};
 
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 17] = [
     "id",
     "parent",
     "from",
@@ -24,6 +24,7 @@ const MEMBERS: [&str; 16] = [
     "exchangeBy",
     "bearer",
     "offline",
+    "reservedFor",
     "depth",
     "maxDepth",
     "expiresAt",

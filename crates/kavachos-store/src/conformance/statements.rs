@@ -105,6 +105,7 @@ pub(super) fn grant(number: u128, parent: Option<GrantId>) -> GrantRow {
         version: 1,
         created_at: NOW,
         uses: Some("{}".to_owned()),
+        reserved_for: Some("https://tools.example.com".to_owned()),
     }
 }
 

@@ -566,3 +566,41 @@ fn the_write_ahead_log_stays_short_while_the_writer_goes_on() {
         .bind(BYTES.to_string());
     assert_eq!(block_on(store.query(row)).unwrap().len(), 1);
 }
+
+/// A promise of before there was a column for it is no ordinary delegation afterwards.
+#[test]
+fn the_step_that_reserves_grants_reserves_those_that_were_promised_before() {
+    let place = Place::new();
+    let mut options = place.options();
+    let all = std::mem::take(&mut options.migrations);
+    let reserved = |step: &&Migration| step.name == "reserved grants";
+    let number = all.iter().find(reserved).unwrap().number;
+    let before = |step: &&Migration| step.owner == CORE && step.number < number;
+    options.migrations = all.iter().filter(before).copied().collect();
+    drop(open(&options).unwrap());
+    let other = place.intruder();
+    let written = other.execute_batch(
+        "PRAGMA foreign_keys = OFF;
+         INSERT INTO tool_servers (id, hash, shown, audience, name, scopes, policy, status, handle, version, created_at)
+           VALUES ('server', x'01', 's', 'https://tools.example.com', 'n', '[]', '{}', 'active', x'01', 0, 0);
+         INSERT INTO grants (id, receiver, root, permissions, depth, max_depth, status, handle, version, created_at)
+           VALUES ('promised', 'b', 'u', '[]', 1, 3, 'active', x'02', 0, 0), ('plain', 'b', 'u', '[]', 1, 3, 'active', x'03', 0, 0);
+         INSERT INTO promised_tokens (grant_id, giver, server, bound, marks, epoch, expires_at)
+           VALUES ('promised', 'a', 'server', 0, x'', 1, 9);",
+    );
+    written.unwrap();
+    drop(other);
+    options.migrations = all;
+    drop(open(&options).unwrap());
+    let other = place.intruder();
+    let said = |id: &str| -> Option<String> {
+        let sql = "SELECT reserved_for FROM grants WHERE id = ?1";
+        other.query_row(sql, [id], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(
+        said("promised").as_deref(),
+        Some("https://tools.example.com")
+    );
+    // The twin.
+    assert_eq!(said("plain"), None);
+}

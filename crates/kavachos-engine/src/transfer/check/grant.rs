@@ -35,6 +35,12 @@ pub(super) fn grant(row: &GrantRow) -> Result<(), Wrong> {
     if let Some(reason) = &row.reason {
         text::plain("reason", reason, text::MAX_REASON_BYTES).map_err(|error| named(&error))?;
     }
+    if let Some(audience) = &row.reserved_for {
+        compile::audience(audience).map_err(told)?;
+        if row.parent.is_none() {
+            return Err("a grant for one token alone comes from an agent".to_owned());
+        }
+    }
     let fits = row.depth <= row.max_depth && row.max_depth <= MAX_DEPTH;
     if !fits {
         return Err("it stands deeper than it may".to_owned());

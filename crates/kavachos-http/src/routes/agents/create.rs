@@ -12,7 +12,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{Agent, AgentKind, External, NewAgent, NewOwner, UsesChange};
+use kavachos_engine::{Agent, AgentKind, External, NewAgent, NewOwner, Proofs, UsesChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -22,6 +22,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
+use crate::possession::{NewKey, OwnKey};
 use crate::reply::{Reply, WithToken, issued};
 use crate::state::State;
 
@@ -63,7 +64,8 @@ pub(crate) struct Ask {
     /// An object of your own, at most 2 KiB.
     #[schemars(with = "Option<Map<String, Value>>")]
     metadata: Option<Value>,
-    /// The public key that is proved with its tokens: an Ed25519 or P-256 JSON Web Key, no other agent's.
+    /// The public key that is proved with its tokens: an Ed25519 or P-256 JSON Web Key, no other agent's. An agent that
+    /// registers one proves it in `Kavach-Key-Proof`.
     #[schemars(with = "Option<Map<String, Value>>")]
     proof_key: Option<Value>,
 }
@@ -93,7 +95,7 @@ pub(crate) fn operation() -> Operation {
         id: "createAgent",
         tag: "Agents",
         summary: "Create an agent",
-        text: "It gets a key, which only this answer shows, and a root grant of these permissions. Give either `ownerId` or `owner`. An agent may create agents owned by itself, within what it may do.",
+        text: "It gets a key, which only this answer shows, and a root grant of these permissions. Give either `ownerId` or `owner`. An agent may create agents owned by itself, within what it may do: with a proof of its own `proofKey` if it has one, and of the `proofKey` that it registers.",
         callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent],
     };
     Operation::post("/api/v1/agents", ABOUT, handle).refusing(&[
@@ -109,11 +111,14 @@ pub(crate) fn operation() -> Operation {
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
+    OwnKey(own): OwnKey,
+    NewKey(registered): NewKey,
     body: Body<Ask>,
 ) -> Reply<WithToken<Agent>> {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
-    issued(&state.engine.create_agent(&actor, &new).await?)
+    let proofs = Proofs { own, registered };
+    issued(&state.engine.create_agent(&actor, &new, &proofs).await?)
 }
 
 impl Ask {

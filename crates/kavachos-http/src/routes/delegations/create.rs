@@ -20,6 +20,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
+use crate::possession::OwnKey;
 use crate::reply::{Created, Reply, created};
 use crate::routes::agents::permissions;
 use crate::state::State;
@@ -63,7 +64,7 @@ pub(crate) fn operation() -> Operation {
         id: "createDelegation",
         tag: "Delegations",
         summary: "Give an agent a part of what one may do",
-        text: "For a while and with a reason: 15 minutes unless said, at most until the giver's own end. An agent gives of its own.",
+        text: "For a while and with a reason: 15 minutes unless said, at most until the giver's own end. An agent gives of its own, with a proof of its `proofKey` if it has one.",
         callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent],
     };
     Operation::post("/api/v1/delegations", ABOUT, handle).refusing(&[
@@ -78,11 +79,13 @@ pub(crate) fn operation() -> Operation {
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
+    OwnKey(proof): OwnKey,
     body: Body<Ask>,
 ) -> Reply<Created<Delegation>> {
     let (ask, actor) = body.with(actor);
     let new = ask.read()?;
-    created(&state.engine.delegate(&actor, &new).await?)
+    let made = state.engine.delegate(&actor, &new, proof.as_ref()).await?;
+    created(&made)
 }
 
 impl Ask {
