@@ -148,6 +148,7 @@ pub(crate) fn tool_server_key(row: &ToolServerRow) -> Result<ToolServerKey> {
         covered: scopes.covered().clone(),
         lease_seconds: policy.lease_seconds,
         token_algorithm: policy.token_algorithm,
+        party: policy.party,
         status: row.status,
         mark: row.mark,
     })
