@@ -86,6 +86,30 @@ async fn an_issuer_without_tls_is_taken_on_this_machine_only() {
     assert!(local.clock(clock).prepare().await.is_ok());
 }
 
+/// One that is behind does no harm, since the issuer's time counts then.
+#[tokio::test]
+async fn a_clock_that_is_far_ahead_is_named_before_it_takes_every_token_for_over() {
+    for (ahead, said) in [
+        (3_600, Some("3600 seconds ahead")),
+        (600, Some("600 seconds ahead")),
+        (599, None),
+        (-3_600, None),
+    ] {
+        let issuer = FakeIssuer::new();
+        issuer.state().time = seconds(NOW);
+        let clock = FixedClock::at(seconds(NOW + ahead));
+        let built = builder(&issuer, &clock).prepare().await;
+        match (built, said) {
+            (Err(error), Some(said)) => {
+                assert!(matches!(&error, BuildError::ClockAhead { .. }), "{error}");
+                let error = error.to_string();
+                assert!(error.contains(said) && error.contains("NTP"), "{error}");
+            }
+            (built, said) => assert_eq!(built.is_ok(), said.is_none(), "{ahead}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_the_builder_is_told_is_checked() {
     let issuer = FakeIssuer::new();

@@ -64,6 +64,12 @@ impl FixedClock {
         self.0.lock().unwrap().boot += by;
     }
 
+    /// Sets the wall clock to a later time.
+    pub(super) fn set_ahead(&self, by: Duration) {
+        let mut reading = self.0.lock().unwrap();
+        reading.wall = reading.wall.plus(by);
+    }
+
     pub(super) fn set_back(&self, by: Duration) {
         let mut reading = self.0.lock().unwrap();
         reading.wall = reading.wall.minus(by);
