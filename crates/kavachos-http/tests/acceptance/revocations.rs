@@ -466,6 +466,47 @@ async fn a_head_is_made_out_to_who_asked_for_as_long_as_it_is_registered() {
     }
 }
 
+/// The twin of each: the same registration, and not critical.
+#[tokio::test]
+async fn a_critical_tool_server_goes_on_for_two_seconds_at_the_most() {
+    let app = crate::start().await;
+    let keys = feed_keys(&app).await;
+    let key = register(&app, TOOLS, 60).await;
+    let servers = app.operator().get("/api/v1/resources").await;
+    let path = format!("/api/v1/resources/{}", servers.text_at("/data/0/id"));
+    for (critical, lease) in [(false, 60), (true, 2), (false, 60)] {
+        let change = json!({ "critical": critical });
+        app.operator().patch(&path, change).await.expect(200);
+        let head = format!("{FEED}/head");
+        let reply = app.call(&key).post(&head, nothing_yet()).await;
+        let answer: PollAnswer = read(&reply.expect(200));
+        let head = FeedHead::open(&answer.head, &issuer(), &keys).unwrap();
+        assert_eq!(head.lease_max, Lease::from_seconds(lease).unwrap());
+    }
+}
+
+/// Whoever reads the ledger later sees which kills a decision could know of.
+#[tokio::test]
+async fn a_decision_is_on_record_with_the_revocations_that_the_server_knew() {
+    let app = crate::start().await;
+    let agent = app.agent(&app.user().await, may(&["read"], "mcp:*")).await;
+    let known = async || {
+        let decided = app.decide(&agent.id, "read", "mcp:a").await;
+        let path = format!("/api/v1/audit/{}", decided.text_at("/data/auditId"));
+        let record = app.operator().get(&path).await.expect(200);
+        let head = record.at("/data/revocationHead").clone();
+        let now = app.head();
+        let point = json!({ "epoch": now.epoch, "rseq": now.revocation.rseq });
+        assert_eq!(head, point);
+        head
+    };
+    let before = known().await;
+    // The twin: without a kill it is the same.
+    assert_eq!(known().await, before);
+    kill(&app).await;
+    assert_ne!(known().await, before);
+}
+
 fn nothing_yet() -> Value {
     json!({ "nonce": "n", "instance": "i", "epoch": 0, "rseq": 0, "rhash": "A".repeat(43) })
 }
