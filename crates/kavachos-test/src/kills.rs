@@ -65,7 +65,11 @@ pub fn copy_agent(database: &Connection, agent: &str, count: u32) -> String {
         rename(database, &copy, number).expect("nobody is called so");
         run(INSERT);
     }
-    run("COMMIT");
+    let counted = format!(
+        "UPDATE users SET agents = agents + {count} \
+         WHERE id = (SELECT root FROM agents WHERE id = '{agent}'); COMMIT"
+    );
+    run(&counted);
     copy
 }
 

@@ -947,7 +947,8 @@ async fn a_kill_of_a_human_kills_their_root_grants_and_unbanned_all_of_them_deci
     assert!(kinds(&app, before).await.len() >= 3);
 }
 
-/// A kill is one record whatever lies below: the same rows are written for a small tree as for a large one.
+/// A kill is one record whatever lies below: the same rows are written for a small tree as for a large one. (That those below
+/// count no more is worked out from their number, in the same commit: see `store::agent::uncount`.)
 #[tokio::test]
 async fn a_kill_costs_the_same_whatever_lies_below() {
     let small = rows_of_a_kill(10).await;
@@ -975,10 +976,8 @@ async fn rows_of_a_kill(below: u32) -> Vec<(String, usize)> {
     app.operator().delete(&path).await.expect(200);
     assert_eq!(app.head().revocation.rseq, rseq + 1);
     let after = app.restart_after(all_rows).await;
-    // After a start random numbers begin anew; at another time they make other ids.
-    app.advance(1);
     let stopped = app.decide(&last, "read", "mcp:x").await;
-    stopped.decided("ancestor_not_active");
+    stopped.decided("owner_not_active");
     let changed = before
         .iter()
         .zip(&after)
