@@ -3,7 +3,8 @@
 //!
 //! ```sh
 //! kavach dev                                                      # the issuer, at http://localhost:3000
-//! kavach resource create --audience http://localhost:8080/mcp --name notes --kind kavach --scope 'tools:call:* use the notes'
+//! kavach resource create --audience http://localhost:8080/mcp --name notes --party first \
+//!   --kind kavach --scope 'tools:call:* use the notes'
 //! KAVACH_RESOURCE_KEY=kv_res_... cargo run -p kavachos-verifier --example mcp_server
 //! ```
 

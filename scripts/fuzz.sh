@@ -10,7 +10,7 @@ case ${1:-short} in
   [1-9]*) readonly SECONDS_EACH=$1 ;;
   *) echo "say \`short\`, \`long\` or a number of seconds" >&2; exit 2 ;;
 esac
-if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head poll snapshot pushed json id_token); fi
+if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head poll snapshot pushed json id_token assertion); fi
 readonly LONGEST_INPUT=8192 SLOWEST_INPUT=10 MEBIBYTES=2048
 
 # What guides libFuzzer. With a target named, build scripts and macros are built without it.
@@ -68,6 +68,11 @@ for number, kills in enumerate(([], [(5, 1, 2)], [(1, 1, 2), (4, 2, 3), (1, 1, 4
     keep("snapshot", number, json.dumps(answer).encode())
     keep("pushed", number, b"\n".join(json.dumps(record).encode() for record in records))
     keep("json", number, json.dumps(answer).encode())
+told = {"iss": "https://auth.example.com", "aud": "https://tools.example.com", "sub": "user_01j0000000e008000000000000",
+        "agent": "agent_01j0000000e008000000000001", "chain": ["agent_01j0000000e008000000000002"], "htm": "GET",
+        "host": "tools.example.com", "uh": text(hashlib.sha256(b"/a?b=c").digest()),
+        "audit": "audit_01j0000000e008000000000003", "iat": 1795255190, "exp": 1795255220}
+keep("assertion", 0, b"c" + json.dumps(told).encode())
 keep("json", "numbers", b'{"a":[1,-1.5e3,1e-7,9007199254740992,true,null,"\\ud834\\udd1e"]}')
 keep("jwks", 0, json.dumps(file["jwks"]).encode())
 said = {"iss": "https://a.example", "sub": "u", "aud": ["app"], "azp": "app", "iat": 1795255190, "exp": 1795255260,

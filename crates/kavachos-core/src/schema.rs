@@ -320,7 +320,7 @@ fn token_policy(generator: &mut SchemaGenerator) -> Schema {
             "proof": generator.subschema_for::<Proof>(),
             "tokenAlgorithm": generator.subschema_for::<TokenAlgorithm>(),
             "critical": { "type": "boolean",
-                "description": "Whether a stale picture of revocations is never good enough." },
+                "description": "Whether no picture of revocations may be older than 2 seconds." },
             "leaseSeconds": { "type": "integer", "minimum": LEASE_SECONDS.start(), "maximum": LEASE_SECONDS.end(),
                 "description": "How long it may go on without news of revocations." },
             "maxTtlSeconds": { "type": "integer", "minimum": TTL_SECONDS.start(), "maximum": TTL_SECONDS.end(),

@@ -256,9 +256,10 @@ pub struct TokenPolicy {
     pub proof: Proof,
     /// How tokens are signed.
     pub token_algorithm: TokenAlgorithm,
-    /// Whether a stale picture of revocations is never good enough, however short.
+    /// Whether no picture of revocations may be older than 2 seconds: its [lease](Self::lease) is the shortest, and no root
+    /// reaches it.
     pub critical: bool,
-    /// How long it may go on without news of revocations.
+    /// How long it may go on without news of revocations, unless it is critical.
     pub lease_seconds: u32,
     /// The longest life of a token.
     pub max_ttl_seconds: u32,
@@ -281,6 +282,15 @@ impl Default for TokenPolicy {
 }
 
 impl TokenPolicy {
+    /// For how many seconds it may go on without news of revocations.
+    pub fn lease(&self) -> u32 {
+        if self.critical {
+            self.lease_seconds.min(*LEASE_SECONDS.start())
+        } else {
+            self.lease_seconds
+        }
+    }
+
     /// Checks the policy against the scopes that it is for.
     ///
     /// # Errors
@@ -376,6 +386,21 @@ mod tests {
         }
         let many = (0..=MAX_REGISTERED_SCOPES).map(|n| scope(&format!("a:{n}")));
         assert_eq!(field(many.collect()), "");
+    }
+
+    #[test]
+    fn the_lease_of_what_is_critical_is_the_shortest() {
+        let lease = |critical, lease_seconds| {
+            let policy = TokenPolicy {
+                critical,
+                lease_seconds,
+                ..TokenPolicy::default()
+            };
+            policy.lease()
+        };
+        assert_eq!([lease(true, 60), lease(true, 2)], [2, 2]);
+        // The twin.
+        assert_eq!([lease(false, 60), lease(false, 2)], [60, 2]);
     }
 
     #[test]

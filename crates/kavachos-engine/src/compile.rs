@@ -147,8 +147,9 @@ pub(crate) fn tool_server_key(row: &ToolServerRow) -> Result<ToolServerKey> {
         hash: row.hash,
         audience: audience(&row.audience)?,
         covered: scopes.covered().clone(),
-        lease_seconds: policy.lease_seconds,
+        lease_seconds: policy.lease(),
         token_algorithm: policy.token_algorithm,
+        party: policy.party,
         status: row.status,
         mark: row.mark,
     })

@@ -318,7 +318,8 @@ impl Engine {
         self.note(stranger, Some(agent), code);
     }
 
-    fn note(&self, stranger: Stranger<'_>, agent: Option<AgentId>, code: &'static str) {
+    /// The same for someone who shows what this agent alone should have.
+    pub(crate) fn note(&self, stranger: Stranger<'_>, agent: Option<AgentId>, code: &'static str) {
         let free = self.store().free_bytes();
         if self.flood().stranger(stranger.ip, code, self.now(), free) == Note::Counted {
             return;

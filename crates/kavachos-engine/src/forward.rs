@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use kavachos_core::decide::{Facts, Request};
 use kavachos_core::id::{AgentId, UserId};
-use kavachos_core::invalid::Invalid;
-use kavachos_core::token::{Algorithm, AssertedCall, Assertion};
+use kavachos_core::token::{Algorithm, AssertedCall, Assertion, Subject};
 
 use crate::act::Act;
 use crate::actor::{Actor, AgentKey, Caller};
@@ -37,8 +36,9 @@ pub struct ForwardedCall {
 pub struct Forwarded {
     /// The decision, already on record.
     pub decision: Decision,
-    /// The human for whom the agent acts, if the call is allowed.
-    pub user: Option<UserId>,
+    /// The human for whom the agent acts, as tokens for this tool server name them, if the call is allowed. `None` also
+    /// of others' tool servers without a master key: they are told no id.
+    pub subject: Option<Subject>,
     /// For the server behind the proxy, if the call is allowed and there are keys to sign with: who calls, and that this
     /// very call was allowed.
     pub assertion: Option<String>,
@@ -79,37 +79,38 @@ impl Engine {
         };
         let (decision, behind) = self.authorize_noting(proxy, &question, behind).await?;
         let behind = behind.filter(|_| decision.allowed);
-        let assertion = match (&behind, call.described) {
-            (Some(behind), Some(described)) => {
-                let said = self.said_of(behind, (server, agent), (described, &decision))?;
+        let subject = (behind.as_ref()).and_then(|behind| self.told_to(server, behind.user));
+        let assertion = match (behind, &subject, call.described) {
+            (Some(behind), Some(subject), Some(described)) => {
+                let said = Assertion {
+                    issuer: self.settings().issuer.clone(),
+                    audience: server.audience.clone(),
+                    subject: subject.clone(),
+                    agent,
+                    chain: behind.above,
+                    call: described,
+                    audit: decision.audit_id,
+                    issued_at: self.now(),
+                };
                 self.signed(&said, server).await
             }
             _ => None,
         };
         Ok(Forwarded {
-            user: behind.map(|behind| behind.user),
+            subject,
             assertion,
             decision,
         })
     }
 
-    fn said_of(
-        &self,
-        behind: &Behind,
-        (server, agent): (&ToolServerKey, AgentId),
-        (call, decision): (AssertedCall, &Decision),
-    ) -> Result<Assertion> {
-        let subject = behind.user.to_string().parse();
-        Ok(Assertion {
-            issuer: self.settings().issuer.clone(),
-            audience: server.audience.clone(),
-            subject: subject.map_err(|error: Invalid| Error::Internal(error.to_string()))?,
-            agent,
-            chain: behind.above.clone(),
-            call,
-            audit: decision.audit_id,
-            issued_at: self.now(),
-        })
+    /// What a tool server is told of who the human is. The call was allowed and is on record, so what cannot be told is
+    /// left out.
+    fn told_to(&self, server: &ToolServerKey, user: UserId) -> Option<Subject> {
+        let subject = self.named_to(user, (server.id, server.party));
+        let subject = subject.inspect_err(|error| {
+            tracing::warn!(%error, "a call at a proxy is allowed without the name of its human");
+        });
+        subject.ok()
     }
 
     /// What cannot be signed is left out: the call was allowed, and who relies on the signature refuses it by itself.

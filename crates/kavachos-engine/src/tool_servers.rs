@@ -31,7 +31,7 @@ use crate::users::{raised, to_text};
 /// The key of a tool server, compiled.
 #[derive(Debug)]
 pub struct ToolServerKey {
-    /// Whose it is.
+    /// The tool server.
     pub id: ToolServerId,
     /// What is stored of the key itself.
     pub hash: SecretHash,
@@ -43,6 +43,8 @@ pub struct ToolServerKey {
     pub lease_seconds: u32,
     /// How what is made out to it is signed.
     pub token_algorithm: TokenAlgorithm,
+    /// Whose it is.
+    pub party: Party,
     /// As stored.
     pub status: Status,
     /// Its handle and generation.

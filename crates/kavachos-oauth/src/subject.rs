@@ -83,8 +83,9 @@ pub(crate) async fn actor(
             with_credential(engine, call, secret).await
         }
         Subject::Root(text) => {
-            let caller = engine.root_holder(text, call.proof.as_ref()).await;
-            Ok(call.actor(known(engine, call, caller)?))
+            let proof = call.proof.as_ref();
+            let caller = engine.root_holder(text, proof, call.stranger()).await?;
+            Ok(call.actor(caller))
         }
     }
 }

@@ -53,7 +53,7 @@ pub use self::{
     contract::{Contract, Declared, Sent, contract},
     database::{copied, damage, stored_head},
     keeper::Keeper,
-    kills::{all_rows, kill_strangers},
+    kills::{all_rows, copy_agent, kill_strangers},
     permissions::{may, may_under},
     provider::{KeysAnswer, ProviderSigner, TestProvider},
     receiver::{Message, Receiver},

@@ -11,7 +11,7 @@ use kavachos_core::token::Issuer;
 use kavachos_core::tool_server::{Audience, Proof};
 
 use crate::challenge::Challenger;
-use crate::contact::{discover, fetch_keys, first_answer, secure};
+use crate::contact::{discover, fetch_keys, first_answer, require_time, secure};
 use crate::error::BuildError;
 use crate::feed::Feed;
 use crate::hosts::Hosts;
@@ -213,6 +213,7 @@ impl Builder {
         let feed_keys = fetch_keys(&client, feed_url, clock.as_ref()).await?;
         let feed = Feed::new(&settings, &client, feed_keys).ok_or(BuildError::NoRandomness)?;
         first_answer(&feed, &client, clock.as_ref(), settings.lease).await?;
+        require_time(&feed, clock.as_ref())?;
         let nonces = match self.nonces {
             Nonce::NotAsked => None,
             Nonce::OfThisProcess => Some(Nonces::new(random().ok_or(BuildError::NoRandomness)?)),

@@ -1,9 +1,12 @@
 //! The first contact with an issuer: who it is, its keys, its revocations. What is wrong with it is said before anything
 //! depends on it.
 
+use std::time::Duration;
+
 use kavachos_core::json;
 use kavachos_core::revocation::{Lease, Progress};
 use kavachos_core::token::Issuer;
+use kavachos_core::tool_server::TTL_SECONDS;
 use serde_json::Value;
 
 use crate::error::BuildError;
@@ -14,6 +17,17 @@ use crate::system::Clock;
 
 /// How often the feed is asked before the first token can be accepted.
 const FIRST_ATTEMPTS: usize = 3;
+
+/// Refuses a clock by which every token would be over when it comes. One that is behind does no harm: the issuer's time
+/// counts then.
+pub(crate) fn require_time(feed: &Feed, clock: &dyn Clock) -> Result<(), BuildError> {
+    let longest = Duration::from_secs(u64::from(*TTL_SECONDS.end()));
+    let ahead = feed.follower().ahead(&clock.read());
+    if ahead < longest {
+        return Ok(());
+    }
+    Err(BuildError::ClockAhead { ahead })
+}
 
 /// TLS, or the machine itself.
 pub(crate) fn secure(url: &str) -> Result<(), BuildError> {

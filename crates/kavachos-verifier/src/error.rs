@@ -1,5 +1,7 @@
 //! Why a verifier cannot be built.
 
+use std::time::Duration;
+
 use kavachos_core::invalid::Invalid;
 
 use crate::feed::FeedError;
@@ -67,6 +69,15 @@ pub enum BuildError {
     Feed {
         /// What happened.
         reason: String,
+    },
+    /// The clock of this machine is so far ahead of the issuer's that no token could be accepted.
+    #[error(
+        "the clock of this machine is {} seconds ahead of the issuer's, so every token would be taken for over: set it right, \
+         and keep it so (NTP)", ahead.as_secs()
+    )]
+    ClockAhead {
+        /// How far.
+        ahead: Duration,
     },
     /// The machine gives no random bytes.
     #[error("this machine gives no random bytes")]

@@ -18,6 +18,9 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// The longest wait before what failed is tried again.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);
 
+/// How far the clock may be ahead of the issuer's before that is told.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
 /// The tasks of a verifier; they end when this is dropped.
 pub(crate) struct Tasks(Vec<AbortHandle>);
 
@@ -76,7 +79,7 @@ pub(crate) async fn ask(core: &Core) -> Option<Duration> {
     let trouble = match asked.await {
         Ok(Progress::Fresh) => {
             core.counters.polls.count();
-            core.note(None);
+            core.note(wrong_clock(core));
             return Some(next_poll(core));
         }
         Ok(Progress::Behind | Progress::SnapshotNeeded) => return Some(Duration::ZERO),
@@ -86,6 +89,17 @@ pub(crate) async fn ask(core: &Core) -> Option<Duration> {
     core.counters.poll_failures.count();
     core.note(Some(trouble));
     None
+}
+
+/// A clock that is ahead is no reason to refuse anything by itself; that tokens are over too soon should have one.
+fn wrong_clock(core: &Core) -> Option<String> {
+    let ahead = core.feed.follower().ahead(&core.clock.read());
+    (ahead > CLOCK_TOLERANCE).then(|| {
+        format!(
+            "the clock of this machine is {} seconds ahead of the issuer's: tokens are taken for over before they are",
+            ahead.as_secs()
+        )
+    })
 }
 
 /// A third of the lease that runs, which may be shorter than the one that was asked for.

@@ -14,6 +14,7 @@ mod fetch;
 mod kavach;
 mod rsa;
 mod runtime;
+mod tokens;
 
 pub use ask::{IntoOwner, NewAgent, NewDelegation, NewKey, NewUser, Request};
 pub use builder::{BuildError, Builder};
@@ -23,6 +24,7 @@ pub use kavach::{
     Agents, Approvals, Audit, Delegations, Kavach, Keys, ToolServers, Users, Webhooks,
 };
 pub use runtime::{SystemClock, SystemRng, TokioRuntime};
+pub use tokens::{Holder, NewToken};
 
 pub use kavachos_core as core;
 pub use kavachos_engine as engine;
@@ -41,10 +43,11 @@ pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport, AuditFilter,
     AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials, DryRun,
-    Edited, Error, External, FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange, Kinds,
-    LedgerRoot, MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Provider,
-    ProviderTerms, Providers, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session,
-    Settings, SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User,
-    UserChange, UsesChange, Webhook, WebhookChange, WebhookState,
+    Edited, Error, External, FeedAccess, GrantFilter, Handed, Imported, Issued, Key, KeyChange,
+    Kinds, LedgerRoot, MadeWebhook, Minted, MintedRoot, NewToolServer, NewWebhook, PathKey,
+    PolicyChange, Promise, Provider, ProviderTerms, Providers, Recorded, Redelivery, Result,
+    Revoked, RotatedSecret, Session, Settings, ShownToken, SigningSecret, Stage, TenantExport,
+    Tested, ToolServer, ToolServerChange, User, UserChange, UsesChange, Webhook, WebhookChange,
+    WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

@@ -14,6 +14,12 @@ const MAX_AUDIENCES: usize = 16;
 /// `auth_time` in milliseconds.
 const MAX_SECONDS: u64 = 100_000_000_000;
 
+/// Claims of tokens that give access.
+const ACCESS: [&str; 2] = ["scope", "scp"];
+/// Claims that say by themselves that a token is of identity: what it was asked with and what came beside it (OpenID
+/// Connect Core 1.0, sections 2 and 3.3.2.11), and a purpose that was looked at.
+const IDENTITY: [&str; 5] = ["nonce", "at_hash", "c_hash", "typ", "token_use"];
+
 /// A token that is believed: who somebody is, and until when the provider says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdToken {
@@ -58,17 +64,30 @@ impl VerifiedClaims {
     }
 
     /// Tokens that a provider makes for other purposes under the same `typ`, or under none: to end sessions (OpenID
-    /// Connect Back-Channel Logout 1.0, section 2.4), and those that Keycloak tells apart by a claim.
+    /// Connect Back-Channel Logout 1.0, section 2.4), those that Keycloak and Cognito tell apart by a claim of their own,
+    /// and those that say what they give access to.
     fn check_purpose(&self) -> Result<(), Failure> {
-        let other = self.members.contains_key("events")
-            || self.members.get("typ").is_some_and(|typ| typ != "ID");
-        if other {
+        let says = |claim: &str, other: &str| {
+            (self.members.get(claim)).is_some_and(|purpose| purpose != other)
+        };
+        if self.members.contains_key("events")
+            || says("typ", "ID")
+            || says("token_use", "id")
+            || self.gives_access()
+        {
             return Err(Failure::new(
                 Code::WrongType,
                 "the token is none of identity: its claims say that it is for another purpose",
             ));
         }
         Ok(())
+    }
+
+    /// Whether it says what it gives access to (RFC 9068, section 2.2.3; `scp` at Entra ID and Okta) and nothing that
+    /// only tokens of identity say. A few providers write the scopes of the sign-in into those, too.
+    fn gives_access(&self) -> bool {
+        let has = |claims: &[&str]| (claims.iter()).any(|claim| self.members.contains_key(*claim));
+        has(&ACCESS) && !has(&IDENTITY)
     }
 
     /// Every audience is one of ours, and of several the one that asked for the token is named.

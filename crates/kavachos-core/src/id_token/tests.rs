@@ -415,4 +415,40 @@ fn a_token_to_end_a_session_or_for_access_is_none_of_identity() {
         );
     }
     assert!(read(&ed(&with(claims(), "typ", json!("ID")))).is_ok());
+    for other in ["access", "refresh", ""] {
+        assert_eq!(
+            read(&ed(&with(claims(), "token_use", json!(other)))),
+            Err(Code::WrongType)
+        );
+    }
+    assert!(read(&ed(&with(claims(), "token_use", json!("id")))).is_ok());
+}
+
+/// As Entra ID, Okta and whoever follows RFC 9068 without its `typ` make them for an API of the same client.
+#[test]
+fn a_token_that_says_what_it_gives_access_to_is_none_of_identity() {
+    let bare = ["nonce", "at_hash", "c_hash"]
+        .into_iter()
+        .fold(claims(), without);
+    for (claim, scopes) in [
+        ("scope", json!("openid profile")),
+        ("scp", json!("access_as_user")),
+        ("scp", json!(["openid"])),
+        ("scope", json!(null)),
+    ] {
+        let access = with(bare.clone(), claim, scopes);
+        assert_eq!(read(&ed(&access)), Err(Code::WrongType), "{claim}");
+        // The twins: providers that write the scopes of a sign-in into what they say of it.
+        for (sign, value) in [
+            ("nonce", "n-1"),
+            ("at_hash", "MTIzNDU2Nzg5MDEyMzQ1Ng"),
+            ("c_hash", "MTIzNDU2Nzg5MDEyMzQ1Ng"),
+            ("typ", "ID"),
+            ("token_use", "id"),
+        ] {
+            let identity = with(access.clone(), sign, json!(value));
+            assert!(read(&ed(&identity)).is_ok(), "{claim} {sign}");
+        }
+    }
+    assert!(read(&ed(&bare)).is_ok());
 }

@@ -145,11 +145,20 @@ impl Follower {
     /// the question. It may be ahead by the time that the answer took, and is never behind the issuer's while the lease
     /// runs: a clock that was set back does not bring back what has expired.
     pub fn now(&self, reading: &Reading) -> Timestamp {
-        let issuers = self.issuer_clock.and_then(|(time, sent)| {
-            let passed = reading.since(&sent)?;
-            Some(time.plus(passed))
-        });
+        let issuers = self.issuers_time(reading);
         issuers.map_or(reading.wall, |time| time.max(reading.wall))
+    }
+
+    /// How far the wall clock is ahead of the issuer's, or a little more than that. Zero where it is not, and before the
+    /// first answer. What is ahead takes tokens for over that are not.
+    pub fn ahead(&self, reading: &Reading) -> Duration {
+        let issuers = self.issuers_time(reading);
+        issuers.map_or(Duration::ZERO, |time| reading.wall.since(time))
+    }
+
+    fn issuers_time(&self, reading: &Reading) -> Option<Timestamp> {
+        let (time, sent) = self.issuer_clock?;
+        Some(time.plus(reading.since(&sent)?))
     }
 
     /// The epoch of what is followed; 0 before the first snapshot.

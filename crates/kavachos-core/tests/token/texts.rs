@@ -53,6 +53,27 @@ proptest! {
         prop_assert!(!holds(&String::from_utf8(changed).unwrap()));
     }
 
+    /// Dropped, doubled, or in each other's place: bytes, and whole parts.
+    #[test]
+    fn no_token_whose_bytes_or_parts_were_moved_holds(which in 0_usize..4, at in any::<[prop::sample::Index; 2]>()) {
+        let token = TOKENS[which].as_bytes();
+        let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
+        let bytes = token.iter().map(std::slice::from_ref).collect();
+        for (pieces, between) in [(bytes, &b""[..]), (parts, &b"."[..])] {
+            let [one, other] = at.map(|at| at.index(pieces.len()));
+            let mut dropped = pieces.clone();
+            dropped.remove(one);
+            let mut doubled = pieces.clone();
+            doubled.insert(one, pieces[one]);
+            let mut swapped = pieces.clone();
+            swapped.swap(one, other);
+            for moved in [dropped, doubled, swapped] {
+                let moved = String::from_utf8(moved.join(between)).unwrap();
+                prop_assert!(moved.as_bytes() == token || !holds(&moved));
+            }
+        }
+    }
+
     #[test]
     fn no_parts_of_two_tokens_hold_together(which in 0_usize..4, other in 0_usize..4, part in 0_usize..3) {
         let (token, other) = (TOKENS[which].clone(), TOKENS[other].clone());

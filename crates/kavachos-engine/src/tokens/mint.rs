@@ -9,7 +9,7 @@ use kavachos_core::ledger::{Entry, Outcome, Record};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
-use kavachos_core::token::{Algorithm, Authority, Hop, Leaf, Life, Subject};
+use kavachos_core::token::{Algorithm, Authority, Hop, Leaf, Life};
 use kavachos_core::tool_server::Party;
 use kavachos_store::Batch;
 use serde_json::{Value, json};
@@ -21,7 +21,6 @@ use super::{Minted, TokenAsk};
 use crate::actor::{Actor, Caller};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
-use crate::master::derived;
 use crate::signing_keys::KeyPurpose;
 
 const SECOND: i64 = 1_000_000;
@@ -122,7 +121,7 @@ impl Engine {
             .map_or(leaf.max_depth, |root| root.grant.max_depth)
             .max(leaf.depth);
         Ok(Authority {
-            subject: self.subject(held, target)?,
+            subject: self.named_to(held.path.user.id, (target.id, target.policy.party))?,
             chain: chain(held),
             max_depth: held.deepest(deepest),
             permissions: merged.permissions,
@@ -136,22 +135,6 @@ impl Engine {
                 record.to_string()
             },
         })
-    }
-
-    /// The human's id, or for a third party a name that no other tool server is given.
-    fn subject(&self, held: &Held, target: &Target) -> Result<Subject> {
-        let user = held.path.user.id.to_string();
-        let text = match target.policy.party {
-            Party::First => user,
-            Party::Third => {
-                let master = self.needed_master_key()?;
-                let name = format!("kavachos pairwise subject 1\n{user}\n{}", target.id);
-                let [half, _]: [[u8; 16]; 2] = halves(derived(master, &[name.as_bytes()]));
-                format!("pair_{}", kavachos_core::hex::encode(&half))
-            }
-        };
-        text.parse()
-            .map_err(|error: Invalid| Error::Internal(error.to_string()))
     }
 
     fn token_record(
@@ -243,11 +226,6 @@ pub(super) struct Told<'a> {
 
 fn whole(time: Timestamp) -> Timestamp {
     Timestamp::from_micros(time.as_micros() - time.as_micros() % SECOND)
-}
-
-fn halves(bytes: [u8; 32]) -> [[u8; 16]; 2] {
-    let (halves, _) = bytes.as_chunks::<16>();
-    [0, 1].map(|at| halves.get(at).copied().unwrap_or_default())
 }
 
 /// The hops of a path. One that was shortened later ends with those above it.

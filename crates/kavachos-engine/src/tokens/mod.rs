@@ -10,6 +10,7 @@ mod binding;
 mod exchange;
 mod holder;
 mod mint;
+mod named;
 mod promise;
 mod root;
 mod session;

@@ -31,12 +31,13 @@ use crate::actor::{Actor, Caller, RootHolder};
 use crate::agents::{live_agent, relied_on};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
+use crate::flood::Stranger;
 use crate::grants::path_marks;
 use crate::signing_keys::KeyPurpose;
 use crate::text;
 
 /// What a root without a live origin is told.
-const DEAD: Error = Error::Unauthenticated("what the root comes from was revoked or changed");
+const DEAD: &str = "what the root comes from was revoked or changed";
 
 /// A root that was made. It has no `Debug`: the text is a credential.
 #[derive(Clone)]
@@ -83,32 +84,51 @@ impl Engine {
     /// Who calls with a root and the proof that came with it. Whether what the root comes from still lives is asked
     /// again when it is used.
     ///
+    /// Whoever is refused is on record, as a stranger: whose root it is, is known, not whose hand it is in. Of a root
+    /// that we signed the record names the agent.
+    ///
     /// # Errors
     /// It is no root of ours, is over or dead, or the proof is missing or another key's.
-    pub async fn root_holder(&self, text: &str, proof: Option<&Proof>) -> Result<Caller> {
+    pub async fn root_holder(
+        &self,
+        text: &str,
+        proof: Option<&Proof>,
+        by: Stranger<'_>,
+    ) -> Result<Caller> {
         let keys = self.key_set(KeyPurpose::Token).await?;
-        let root =
-            Root::open(text, &self.settings().issuer, &keys).map_err(|failure| {
-                match failure.code {
-                    Code::UnknownKey | Code::BadSignature => {
-                        Error::Unauthenticated("the root is none of ours")
-                    }
-                    _ => Error::Invalid(Invalid::at("subject_token", failure.to_string())),
-                }
-            })?;
-        root.is_held(proof, self.now())
-            .map_err(|failure| not_held(&failure))?;
-        self.require_undead(&root.authority).await?;
+        let opened = Root::open(text, &self.settings().issuer, &keys);
+        let root = opened.map_err(|failure| self.no_root_of_ours(&failure, by))?;
         let agent = root.authority.agent().ok_or(Error::NotFound("agent"))?;
-        Ok(Caller::Root(Arc::new(RootHolder { root, agent })))
+        match self.fault_of(&root, proof).await? {
+            None => Ok(Caller::Root(Arc::new(RootHolder { root, agent }))),
+            Some((code, error)) => {
+                self.note(by, Some(agent), code.as_str());
+                Err(error)
+            }
+        }
     }
 
-    /// Refuses what comes from anything that was killed or narrowed since.
-    async fn require_undead(&self, authority: &Authority) -> Result<()> {
-        if authority.epoch == self.head().epoch && !self.any_dead(authority).await? {
-            return Ok(());
+    /// What cannot be read as a root of ours. Only what is signed by somebody else is noted: the rest is no attempt with
+    /// a root.
+    fn no_root_of_ours(&self, failure: &Failure, by: Stranger<'_>) -> Error {
+        match failure.code {
+            Code::UnknownKey | Code::BadSignature => {
+                let error = Error::Unauthenticated("the root is none of ours");
+                self.note_stranger(by, error.code());
+                error
+            }
+            _ => Error::Invalid(Invalid::at("subject_token", failure.to_string())),
         }
-        Err(DEAD)
+    }
+
+    /// Why a root of ours is not taken, for the record and for whoever shows it.
+    async fn fault_of(&self, root: &Root, proof: Option<&Proof>) -> Result<Option<(Code, Error)>> {
+        if let Err(failure) = root.is_held(proof, self.now()) {
+            return Ok(Some((failure.code, not_held(&failure))));
+        }
+        let is_dead =
+            root.authority.epoch != self.head().epoch || self.any_dead(&root.authority).await?;
+        Ok(is_dead.then_some((Code::Revoked, Error::Unauthenticated(DEAD))))
     }
 
     async fn plan_root(
@@ -268,13 +288,14 @@ impl Engine {
     ) -> Result<Held> {
         refuse_counted(asked)?;
         let (root, now) = (&holder.root, self.now());
-        // The proof that is used up with this batch is the root's.
+        // The proof that is used up with this batch is the root's. Whoever holds it was let in a moment ago, so what is
+        // wrong by now is on record as any other refusal of the agent's.
         root.is_held(ask.proof.as_ref(), now)
-            .map_err(|failure| not_held(&failure))?;
+            .map_err(|failure| Error::Forbidden(failure.message().to_owned()))?;
         let held = self
             .held_on_chain(&root.authority, root.life.expires_at)
             .await?;
-        let mut held = held.ok_or(DEAD)?;
+        let mut held = held.ok_or_else(|| Error::Forbidden(DEAD.to_owned()))?;
         if !held.path.uses().offline {
             return Err(not_offline());
         }

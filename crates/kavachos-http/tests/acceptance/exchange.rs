@@ -169,7 +169,6 @@ async fn an_actor_that_is_not_the_humans_own_gets_nothing() {
     without.send(&app).await.expect(200);
 }
 
-/// Lessons C 78: a subject that was revoked.
 /// Patterns are compiled as they are read, which may cost a lot: that is not done for whoever happens to send some.
 #[tokio::test]
 async fn what_a_stranger_asks_for_is_not_read() {
@@ -184,6 +183,7 @@ async fn what_a_stranger_asks_for_is_not_read() {
     refused(&ask.send(&app).await, "invalid_grant");
 }
 
+/// Lessons C 78: a subject that was revoked.
 #[tokio::test]
 async fn a_subject_that_was_killed_is_exchanged_for_nothing() {
     for kill in ["ban", "suspend", "rotate", "revoke", "session", "expiry"] {

@@ -6,6 +6,8 @@ use kavachos_core::token::{AssertedCall, Assertion, Code, KeySet};
 use kavachos_test::{Call, Reply, TestAgent, TestApp, may};
 use serde_json::{Value, json};
 
+use crate::tokens::{DELEGATE, opened};
+
 const PATH: &str = "/api/v1/forward-auth";
 
 /// A server that trusts proxies on the loopback, a proxy's key for `api.example.com`, and an agent that may read there.
@@ -34,7 +36,7 @@ impl World {
         let user = app.user().await;
         let agent = app.agent(&user, permissions).await;
         let server = json!({
-            "audience": "https://api.example.com", "name": "proxy",
+            "audience": "https://api.example.com", "name": "proxy", "party": "first", "kind": "kavach",
             "scopes": [{ "name": "http:api.example.com:*", "description": "the API" }],
         });
         let server = app.operator().post("/api/v1/resources", server).await;
@@ -184,6 +186,72 @@ async fn what_is_not_let_through_is_not_signed_and_without_keys_nothing_is() {
     let reply = world.ask("GET", "/public/a").await.expect(200);
     assert_eq!(reply.header("kavach-assertion"), "");
     assert_eq!(reply.header("kavach-user"), world.user);
+}
+
+/// Others' tool servers know a human by the name that their tokens have. Two of them have no name in common.
+#[tokio::test]
+async fn others_tool_servers_are_told_of_humans_as_their_tokens_tell_them() {
+    let world = World::new().await;
+    let app = &world.app;
+    let register = async |audience: &str| {
+        let server = json!({
+            "audience": audience, "name": "another", "party": "first", "kind": "kavach",
+            "scopes": [{ "name": "http:api.example.com:*", "description": "the same API" }],
+        });
+        let made = app.operator().post("/api/v1/resources", server).await;
+        let made = made.expect(201);
+        (
+            made.text_at("/data/id").to_owned(),
+            made.text_at("/data/token").to_owned(),
+        )
+    };
+    let (id, key) = register("https://other.example.com").await;
+    let told = async |key: &str| {
+        let call = app.call(&world.agent.key).header("kavach-proxy-key", key);
+        let reply = World::describing(call, "GET", "/public/a").get(PATH).await;
+        reply.expect(200).header("kavach-user").to_owned()
+    };
+    // The twin: our own are told who it is.
+    assert_eq!(told(&world.proxy).await, world.user);
+    assert_eq!(told(&key).await, world.user);
+    let servers = app.operator().get("/api/v1/resources").await.expect(200);
+    let is_first = |row: &&Value| row["audience"] == "https://api.example.com";
+    let first = servers.rows().iter().find(is_first).unwrap()["id"].clone();
+    for id in [id.as_str(), first.as_str().unwrap()] {
+        let path = format!("/api/v1/resources/{id}");
+        let third = json!({ "party": "third" });
+        app.operator().patch(&path, third).await.expect(200);
+    }
+    let name = told(&world.proxy).await;
+    assert!(name.starts_with("pair_"), "{name}");
+    assert_ne!(told(&key).await, name);
+    // Signed it says the same, and so does a token.
+    let reply = world.ask("GET", "/public/a").await.expect(200);
+    let call = ("GET", "api.example.com", "/public/a");
+    let said = world.checked(reply.header("kavach-assertion"), call).await;
+    assert_eq!(said.unwrap().subject.as_str(), name);
+    let ask = json!({
+        "audience": "https://api.example.com", "agent": world.agent.id, "reason": "read",
+        "permissions": may(&["get"], "http:api.example.com:public:a"),
+    });
+    let token = app.call(&world.agent.key).post(DELEGATE, ask).await;
+    let leaf = opened(app, token.expect(200).text_at("/data/token")).await;
+    assert_eq!(leaf.authority.subject.as_str(), name);
+}
+
+#[tokio::test]
+async fn without_a_master_key_others_tool_servers_are_told_no_name() {
+    let setup = crate::setup().trusting(&["127.0.0.1/32"]);
+    let world = World::of(setup.without_master_key().start().await).await;
+    let servers = world.app.operator().get("/api/v1/resources").await;
+    let path = format!("/api/v1/resources/{}", servers.text_at("/data/0/id"));
+    for (party, told) in [("first", world.user.as_str()), ("third", "")] {
+        let change = json!({ "party": party });
+        world.app.operator().patch(&path, change).await.expect(200);
+        let reply = world.ask("GET", "/public/a").await.expect(200);
+        assert_eq!(reply.header("kavach-user"), told);
+        assert_eq!(reply.header("kavach-agent"), world.agent.id);
+    }
 }
 
 /// F25: what was let through is recorded as allowed, what was not as denied.

@@ -12,6 +12,8 @@ use kavachos_test::kavachos;
 use kavachos_test::{Keeper, Reply, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
+use crate::exchange::{Ask, refused};
+use crate::roots::{ROOT, prove};
 use crate::tokens::{DELEGATE, TOOLS, judged, opened, register};
 
 /// What the operator does to whom: a method, a path and a body.
@@ -125,6 +127,41 @@ async fn a_kill_that_comes_before_the_commit_of_a_token_leaves_no_token() {
         assert_eq!(made, if kill == "stranger" { 2 } else { 1 }, "{kill}");
         if kill == "stranger" {
             judged(&app, raced.text_at("/data/token")).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_that_comes_before_the_commit_of_an_exchange_leaves_no_token_and_the_try_is_on_record()
+ {
+    for kill in ["stranger", "human", "agent"] {
+        let (app, first) = held().await;
+        register(&app, json!({})).await;
+        let user = app.user().await;
+        let uses = json!({ "offline": true });
+        let agent = app.agent_with(&user, may(&["*"], "tools:call:*"), uses);
+        let agent = agent.await;
+        let for_root = Ask::agent(&agent).with("requested_token_type", ROOT);
+        let root = prove(&app, 7, &for_root).await.expect(200);
+        let root = root.text_at("/access_token").to_owned();
+        first.comes_with(match kill {
+            "human" => (Method::POST, format!("/api/v1/users/{user}/ban"), json!({})),
+            "agent" => {
+                let path = format!("/api/v1/agents/{}/suspend", agent.id);
+                (Method::POST, path, json!({}))
+            }
+            _ => ban_of_a_stranger(&app).await,
+        });
+        let raced = prove(&app, 7, &Ask::of(ROOT, &root)).await;
+        assert!(first.came.load(Ordering::SeqCst), "{kill}");
+        let denied = app.audit("kind=token.issued&outcome=denied").await;
+        if kill == "stranger" {
+            raced.expect(200);
+            assert_eq!(denied.len(), 0);
+        } else {
+            refused(&raced, "invalid_grant");
+            assert_eq!(denied.len(), 1, "{kill}");
+            assert_eq!(denied[0]["agent"], agent.id.as_str());
         }
     }
 }

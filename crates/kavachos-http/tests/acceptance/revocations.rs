@@ -14,7 +14,7 @@ use kavachos::core::token::{Issuer, KeySet};
 use kavachos::engine::actor::Actor;
 use kavachos::engine::{Error, FeedReader};
 use kavachos_test::kavachos;
-use kavachos_test::{Call, Reply, TestApp, all_rows, kill_strangers, may};
+use kavachos_test::{Call, Reply, TestApp, all_rows, copy_agent, kill_strangers, may};
 use serde_json::{Value, json};
 
 const FEED: &str = "/api/v1/revocations";
@@ -464,6 +464,47 @@ async fn a_head_is_made_out_to_who_asked_for_as_long_as_it_is_registered() {
             ("2026-11-21T10:00:00Z", None)
         );
     }
+}
+
+/// The twin of each: the same registration, and not critical.
+#[tokio::test]
+async fn a_critical_tool_server_goes_on_for_two_seconds_at_the_most() {
+    let app = crate::start().await;
+    let keys = feed_keys(&app).await;
+    let key = register(&app, TOOLS, 60).await;
+    let servers = app.operator().get("/api/v1/resources").await;
+    let path = format!("/api/v1/resources/{}", servers.text_at("/data/0/id"));
+    for (critical, lease) in [(false, 60), (true, 2), (false, 60)] {
+        let change = json!({ "critical": critical });
+        app.operator().patch(&path, change).await.expect(200);
+        let head = format!("{FEED}/head");
+        let reply = app.call(&key).post(&head, nothing_yet()).await;
+        let answer: PollAnswer = read(&reply.expect(200));
+        let head = FeedHead::open(&answer.head, &issuer(), &keys).unwrap();
+        assert_eq!(head.lease_max, Lease::from_seconds(lease).unwrap());
+    }
+}
+
+/// Whoever reads the ledger later sees which kills a decision could know of.
+#[tokio::test]
+async fn a_decision_is_on_record_with_the_revocations_that_the_server_knew() {
+    let app = crate::start().await;
+    let agent = app.agent(&app.user().await, may(&["read"], "mcp:*")).await;
+    let known = async || {
+        let decided = app.decide(&agent.id, "read", "mcp:a").await;
+        let path = format!("/api/v1/audit/{}", decided.text_at("/data/auditId"));
+        let record = app.operator().get(&path).await.expect(200);
+        let head = record.at("/data/revocationHead").clone();
+        let now = app.head();
+        let point = json!({ "epoch": now.epoch, "rseq": now.revocation.rseq });
+        assert_eq!(head, point);
+        head
+    };
+    let before = known().await;
+    // The twin: without a kill it is the same.
+    assert_eq!(known().await, before);
+    kill(&app).await;
+    assert_ne!(known().await, before);
 }
 
 fn nothing_yet() -> Value {
@@ -949,37 +990,37 @@ async fn a_kill_of_a_human_kills_their_root_grants_and_unbanned_all_of_them_deci
     assert!(kinds(&app, before).await.len() >= 3);
 }
 
-/// A kill is one record whatever lies below: the same rows are written for a small tree as for a large one.
+/// A kill is one record whatever lies below: the same rows are written for a small tree as for a large one. (That those below
+/// count no more is worked out from their number, in the same commit: see `store::agent::uncount`.)
 #[tokio::test]
 async fn a_kill_costs_the_same_whatever_lies_below() {
-    let small = rows_of_a_kill(5).await;
-    assert_eq!(rows_of_a_kill(50).await, small);
+    let small = rows_of_a_kill(10).await;
+    assert_eq!(rows_of_a_kill(1_000).await, small);
 }
 
-/// The same with ten and ten thousand: some minutes.
 #[tokio::test]
-#[ignore = "takes minutes: run it by name"]
-async fn a_kill_costs_the_same_above_ten_and_above_ten_thousand() {
-    assert_eq!(rows_of_a_kill(10_000).await, rows_of_a_kill(10).await);
+#[ignore = "takes a while: run it by name"]
+async fn a_kill_costs_the_same_above_ten_and_above_a_hundred_thousand() {
+    assert_eq!(rows_of_a_kill(100_000).await, rows_of_a_kill(10).await);
 }
 
-/// How many rows of each table change when an agent with so many below it is killed.
-async fn rows_of_a_kill(below: usize) -> Vec<(String, usize)> {
-    let setup = crate::setup().settings(|settings| {
-        settings.agents_per_owner = 100_000;
-        settings.children_per_grant = 100_000;
-    });
-    let mut app = setup.in_a_file().start().await;
+/// How many rows of each table change when an agent with so many below it is killed, all of whom it stops.
+async fn rows_of_a_kill(below: u32) -> Vec<(String, usize)> {
+    let mut app = crate::setup().in_a_file().start().await;
     let top = app.agent(&app.user().await, may(&["read"], "mcp:*")).await;
-    for _ in 0..below {
-        app.agent(&top.id, may(&["read"], "mcp:x")).await;
-    }
+    let first = app.agent(&top.id, may(&["read"], "mcp:x")).await;
+    let fill = |database: &_| copy_agent(database, &first.id, below - 1);
+    let last = app.restart_after(fill).await;
+    app.decide(&last, "read", "mcp:x").await.decided("allowed");
     let before = app.restart_after(all_rows).await;
+    assert_eq!(before["agents"].len(), below as usize + 1);
     let rseq = app.head().revocation.rseq;
     let path = format!("/api/v1/agents/{}", top.id);
     app.operator().delete(&path).await.expect(200);
     assert_eq!(app.head().revocation.rseq, rseq + 1);
     let after = app.restart_after(all_rows).await;
+    let stopped = app.decide(&last, "read", "mcp:x").await;
+    stopped.decided("owner_not_active");
     let changed = before
         .iter()
         .zip(&after)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::exchange::{AGENT_KEY, Ask, SESSION, TOKEN, proof, refused};
 use crate::tokens::{TOOLS, issuer, judged, keys, now, opened, register};
 
-const ROOT: &str = "urn:kavachos:params:oauth:token-type:root";
+pub(crate) const ROOT: &str = "urn:kavachos:params:oauth:token-type:root";
 const LEAF: &str = "urn:ietf:params:oauth:token-type:access_token";
 const MAIL: &str = "https://mail.example.com/mcp";
 
@@ -38,7 +38,7 @@ fn offline() -> Value {
 }
 
 /// A request with a proof by the key of this seed, made anew for each.
-async fn prove(app: &TestApp, seed: u8, ask: &Ask<'_>) -> Reply {
+pub(crate) async fn prove(app: &TestApp, seed: u8, ask: &Ask<'_>) -> Reply {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let id = MADE.fetch_add(1, Ordering::Relaxed).to_string();
     let (text, _) = proof(app, seed, &id);
@@ -169,6 +169,51 @@ async fn a_root_is_worth_nothing_without_a_proof_of_its_key() {
     call.post_form(TOKEN, &shown(&root).0).await.expect(200);
     let again = call.post_form(TOKEN, &shown(&root).0).await;
     refused(&again, "invalid_dpop_proof");
+}
+
+/// Whoever tries with a root that was found in a log, without its key, or with one that is over, is on record under the
+/// agent whose root it is.
+#[tokio::test]
+async fn whoever_shows_a_root_that_is_not_theirs_is_on_record_under_its_agent() {
+    let (app, agent, _) = world(offline()).await;
+    let root = root_of(&app, &agent).await;
+    let noted = async || {
+        // A refusal does not wait for its record; what is done after it does.
+        app.user().await;
+        let records = app.audit("kind=refusal").await;
+        let noted = records.iter().map(|record| {
+            assert_eq!(record["outcome"], "denied");
+            let code = record["code"].as_str().unwrap();
+            (code.to_owned(), record["agent"] == agent.id.as_str())
+        });
+        noted.collect::<Vec<_>>()
+    };
+    // The twin: with its key nothing is noted.
+    prove(&app, 7, &shown(&root)).await.expect(200);
+    assert_eq!(noted().await, []);
+    let told = |code: &str, agents: bool| (code.to_owned(), agents);
+    refused(&shown(&root).send(&app).await, "invalid_dpop_proof");
+    assert_eq!(noted().await, [told("proof_missing", true)]);
+    refused(&prove(&app, 8, &shown(&root)).await, "invalid_dpop_proof");
+    assert_eq!(noted().await[0], told("proof_invalid", true));
+    // What we did not sign names nobody: anyone could have written the name there.
+    let (cut, _) = root.split_at(root.len() - 4);
+    let forged = format!("{cut}AAAA");
+    refused(&prove(&app, 7, &shown(&forged)).await, "invalid_grant");
+    assert_eq!(noted().await[0], told("unauthenticated", false));
+    app.advance(900);
+    refused(&prove(&app, 7, &shown(&root)).await, "invalid_grant");
+    assert_eq!(noted().await[0], told("expired", true));
+    // Beyond ten a minute they are counted, and nothing waits for it.
+    for _ in 0..12 {
+        refused(&shown(&root).send(&app).await, "invalid_grant");
+    }
+    assert_eq!(noted().await.len(), 4 + 9);
+    app.kavach().engine().flush_refusals().await;
+    let counted = app.audit("kind=refusals").await;
+    assert_eq!(counted.len(), 1);
+    assert_eq!(counted[0]["code"], "expired");
+    assert_eq!(counted[0]["details"]["count"], 3);
 }
 
 /// Sixty-four at once show a root with one proof: one token.

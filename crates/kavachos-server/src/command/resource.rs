@@ -103,7 +103,7 @@ struct Policy {
     /// How tokens are signed: `EdDSA` (the default) or `ES256`
     #[arg(long, value_name = "NAME")]
     token_algorithm: Option<String>,
-    /// Whether a stale picture of revocations is never good enough
+    /// Whether no picture of revocations may be older than 2 seconds
     #[arg(long, value_name = "true|false")]
     critical: Option<bool>,
     /// How long it may go on without news of revocations, 2 to 60 [default: 10]

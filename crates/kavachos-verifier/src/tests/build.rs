@@ -59,6 +59,48 @@ async fn an_issuer_that_is_out_of_reach_is_named() {
 }
 
 #[tokio::test]
+async fn what_an_issuer_refuses_at_the_start_is_named_with_what_to_do() {
+    let jwks =
+        "`https://auth.example.com/.well-known/jwks.json` does not give what an issuer gives";
+    for (path, status, said) in [
+        (
+            "/.well-known/oauth-authorization-server",
+            404,
+            "does not give what an issuer gives",
+        ),
+        ("/.well-known/jwks.json", 404, jwks),
+        (
+            "/api/v1/revocations",
+            401,
+            "does not let this tool server follow revocations",
+        ),
+        (
+            "/api/v1/revocations",
+            403,
+            "give its key with `.resource_key(...)`",
+        ),
+        (
+            "/api/v1/revocations",
+            503,
+            "revocations cannot be followed: it answered 503",
+        ),
+    ] {
+        let issuer = FakeIssuer::new();
+        issuer.state().refuses = Some((path, status));
+        let error = error(&issuer, |builder| builder).await.to_string();
+        assert!(error.contains(said), "{path} {status}: {error}");
+    }
+    // A head that is signed by a key which is not published, as of somebody between here and the issuer.
+    let issuer = FakeIssuer::new();
+    issuer.state().signs_heads = 9;
+    let error = error(&issuer, |builder| builder).await;
+    assert!(matches!(&error, BuildError::Feed { .. }), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("the head of the feed is not signed by the issuer"));
+    assert!(error.contains("unknown_key"), "{error}");
+}
+
+#[tokio::test]
 async fn an_issuer_with_another_name_is_refused() {
     let issuer = FakeIssuer::new();
     issuer.state().issuer = "https://auth.example.com/".to_owned();
@@ -84,6 +126,30 @@ async fn an_issuer_without_tls_is_taken_on_this_machine_only() {
     let local = Verifier::builder("http://localhost:3000", TOOLS).http(http);
     let clock = FixedClock::at(seconds(NOW));
     assert!(local.clock(clock).prepare().await.is_ok());
+}
+
+/// One that is behind does no harm, since the issuer's time counts then.
+#[tokio::test]
+async fn a_clock_that_is_far_ahead_is_named_before_it_takes_every_token_for_over() {
+    for (ahead, said) in [
+        (3_600, Some("3600 seconds ahead")),
+        (600, Some("600 seconds ahead")),
+        (599, None),
+        (-3_600, None),
+    ] {
+        let issuer = FakeIssuer::new();
+        issuer.state().time = seconds(NOW);
+        let clock = FixedClock::at(seconds(NOW + ahead));
+        let built = builder(&issuer, &clock).prepare().await;
+        match (built, said) {
+            (Err(error), Some(said)) => {
+                assert!(matches!(&error, BuildError::ClockAhead { .. }), "{error}");
+                let error = error.to_string();
+                assert!(error.contains(said) && error.contains("NTP"), "{error}");
+            }
+            (built, said) => assert_eq!(built.is_ok(), said.is_none(), "{ahead}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -82,6 +82,19 @@ async fn a_stream_that_ends_or_talks_nonsense_is_opened_again() {
     assert_eq!(code(&verifier, &token(&leaf())), "revoked");
 }
 
+#[tokio::test]
+async fn a_clock_that_runs_ahead_is_told_with_the_next_poll() {
+    for (ahead, told) in [(61, true), (60, false)] {
+        let scene = Scene::new().await;
+        scene.issuer.state().time = seconds(NOW);
+        scene.clock.set_ahead(Duration::from_secs(ahead));
+        ask(&scene.core).await;
+        let trouble = scene.verifier.trouble();
+        let says = |trouble: &String| trouble.contains("61 seconds ahead of the issuer's");
+        assert_eq!(trouble.is_some_and(|trouble| says(&trouble)), told);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_verifier_that_is_cut_off_accepts_nothing_after_its_lease_and_recovers() {
     let (issuer, clock, verifier) = running().await;

@@ -64,6 +64,12 @@ impl FixedClock {
         self.0.lock().unwrap().boot += by;
     }
 
+    /// Sets the wall clock to a later time.
+    pub(super) fn set_ahead(&self, by: Duration) {
+        let mut reading = self.0.lock().unwrap();
+        reading.wall = reading.wall.plus(by);
+    }
+
     pub(super) fn set_back(&self, by: Duration) {
         let mut reading = self.0.lock().unwrap();
         reading.wall = reading.wall.minus(by);
@@ -90,6 +96,8 @@ pub(super) struct State {
     pub(super) lease_max: u64,
     /// Where nothing comes back from.
     pub(super) down: Option<&'static str>,
+    /// What is refused, and with which status.
+    pub(super) refuses: Option<(&'static str, u16)>,
     /// What is answered to questions, in order; each with its status.
     pub(super) decisions: VecDeque<(u16, Value)>,
     /// Every request: its path and its body.
@@ -119,6 +127,7 @@ impl FakeIssuer {
             time: seconds(NOW - 60),
             lease_max: 60,
             down: None,
+            refuses: None,
             decisions: VecDeque::new(),
             asked: Vec::new(),
             authorization: Vec::new(),
@@ -208,6 +217,12 @@ impl State {
 
     fn answer(&mut self, path: &str, query: &str, body: &[u8]) -> (u16, Value) {
         let data = |value: Value| (200, json!({ "data": value }));
+        if let Some((refused, status)) = self.refuses
+            && path.starts_with(refused)
+        {
+            let error = json!({"error": {"code": "refused", "message": "not for you"}});
+            return (status, error);
+        }
         match path {
             "/.well-known/oauth-authorization-server" => {
                 let keys = format!("{}/.well-known/jwks.json", self.issuer);

@@ -596,3 +596,29 @@ fn the_time_is_never_behind_the_issuers() {
     };
     assert_eq!(follower.now(&ahead), at(500).wall);
 }
+
+#[test]
+fn a_clock_that_is_ahead_of_the_issuers_is_noticed() {
+    let feed = Feed::new(1..=3);
+    for seconds in [0, 1, 600] {
+        let mut follower = following(&feed);
+        // The issuer says that it is the time of 0.
+        let [asked, later] = [2, 5].map(|boot| Reading {
+            wall: at(seconds + boot - 2).wall,
+            ..at(boot)
+        });
+        let question = follower.begin(nonce(2), asked);
+        let answered = follower.answer(&feed.poll(&question), &feed.keys(), &asked);
+        assert_eq!(answered, Ok(Progress::Fresh));
+        for reading in [asked, later] {
+            assert_eq!(follower.ahead(&reading), Duration::from_secs(seconds));
+        }
+    }
+    // The twins: one that is behind is not, and who has heard of no issuer cannot tell.
+    let set_back = Reading {
+        wall: Timestamp::from_micros(5),
+        ..at(7)
+    };
+    assert_eq!(following(&feed).ahead(&set_back), Duration::ZERO);
+    assert_eq!(closed().ahead(&at(600)), Duration::ZERO);
+}

@@ -27,7 +27,7 @@ use crate::state::State;
 pub(crate) const PROXY_KEY: HeaderName = HeaderName::from_static("kavach-proxy-key");
 /// The agent, for what stands behind the proxy; empty unless the call is let through.
 const AGENT: HeaderName = HeaderName::from_static("kavach-agent");
-/// The human for whom it acts; likewise.
+/// The human for whom it acts, as the proxy's tool server knows them; likewise.
 const USER: HeaderName = HeaderName::from_static("kavach-user");
 /// The same, signed for the server behind the proxy and for this call alone; likewise.
 const ASSERTION: HeaderName = HeaderName::from_static("kavach-assertion");
@@ -110,7 +110,7 @@ pub(crate) async fn handle(FromState(state): FromState<State>, request: Request)
     state.metrics.decided(decision);
     let mut response = json(status(decision.code), &Data::of(answer(decision)))?;
     let agent = decision.allowed.then(|| key.agent.to_string());
-    let user = told.user.map(|user| user.to_string());
+    let user = told.subject.map(|subject| subject.as_str().to_owned());
     let identity = [(AGENT, agent), (USER, user), (ASSERTION, told.assertion)];
     add_identity(response.headers_mut(), identity, decision);
     Ok(response)

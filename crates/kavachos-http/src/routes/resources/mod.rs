@@ -43,7 +43,7 @@ pub(crate) struct Members {
     proof: Option<Proof>,
     /// How tokens are signed; `EdDSA` unless said.
     token_algorithm: Option<TokenAlgorithm>,
-    /// Whether a stale picture of revocations is never good enough.
+    /// Whether no picture of revocations may be older than 2 seconds.
     critical: Option<bool>,
     /// How long it may go on without news of revocations: 10 unless said.
     #[schemars(range(min = 2, max = 60))]
