@@ -222,6 +222,14 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0014_used_id_tokens.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 15,
+        name: "restoration",
+        sql: include_str!("../migrations/0016_restoration.sql"),
+        // An older binary would make humans anew who were banned or deleted.
+        min_binary: 15,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -39,10 +39,10 @@ pub use kavachos_core::time::Timestamp;
 pub use kavachos_core::token::PublicKey;
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport, AuditFilter,
-    AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials, DryRun,
-    Edited, Error, External, FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange, Kinds,
-    LedgerRoot, MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Provider,
+    Admitted, Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport,
+    AuditFilter, AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials,
+    DryRun, Edited, Error, External, FeedAccess, GrantFilter, Imported, Issued, Key, KeyChange,
+    Kinds, LedgerRoot, MadeWebhook, NewToolServer, NewWebhook, PathKey, PolicyChange, Provider,
     ProviderTerms, Providers, Recorded, Redelivery, Result, Revoked, RotatedSecret, Session,
     Settings, SigningSecret, Stage, TenantExport, Tested, ToolServer, ToolServerChange, User,
     UserChange, UsesChange, Webhook, WebhookChange, WebhookState,
