@@ -291,8 +291,8 @@ fn notes(restored: &Restored) -> Vec<&'static str> {
              session: look at them before you give them new ones",
         );
         notes.push(
-            "so is all that was narrowed since: delegations that were revoked, permissions and guards of grants, \
-             permissions of humans, agents' proof keys; look at those too",
+            "what was narrowed since is wide again too: delegations that were revoked, permissions and guards of grants, \
+             permissions of humans, proof keys of agents",
         );
     }
     let ended = |what: &str| restored.ended.get(what).is_some_and(|count| *count > 0);

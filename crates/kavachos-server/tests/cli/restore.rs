@@ -369,7 +369,10 @@ fn a_checkpoint_that_cannot_be_read_or_is_of_another_database_stops_the_start() 
     drop(place.start("serve"));
     place.unset("KAVACH_CHECKPOINT_PATH");
     fs::write(&path, &own).unwrap();
-    fs::rename(place.path("kavach.db"), place.path("old.db")).unwrap();
+    for end in ["", "-wal", "-shm"] {
+        let [from, to] = ["kavach", "old"].map(|name| place.path(&format!("{name}.db{end}")));
+        fs::rename(from, to).unwrap();
+    }
     let other = place.run("init");
     assert!(
         other.code == 1 && other.err.contains("another database"),
