@@ -283,7 +283,7 @@ impl Builder {
 
     /// Notes in this file, outside of the database, how far its logs have come: before every kill is answered, and every
     /// few seconds. A database that is not as far as the file says is not opened: it was put back from a backup, and
-    /// `kavach restore` makes it safe. Nor is any while the file cannot be written.
+    /// `kavach restore` makes it safe. Nor is any while the file cannot be written, unless it is of this epoch already.
     pub fn checkpoints_in(mut self, file: impl Into<PathBuf>) -> Self {
         self.checkpoints = Checkpoints::In(CheckpointFile::new(file));
         self
@@ -397,7 +397,7 @@ impl Builder {
         }
         engine.expect_followers_of_before().await;
         if self.upkeep == Upkeep::Done {
-            begin_checkpoints(&engine, need).await?;
+            begin_checkpoints(&engine, need, known.as_ref()).await?;
             engine.start_upkeep();
         }
         if self.couriers == Couriers::Sent {
@@ -412,7 +412,7 @@ impl Builder {
 enum Need {
     /// It does: it is over soon.
     Wanted,
-    /// It does not start.
+    /// It does not start, unless there is one that does for now.
     Needed,
 }
 
@@ -443,9 +443,16 @@ impl Checkpoints {
     }
 }
 
-/// Keeps the first checkpoint of this process.
-async fn begin_checkpoints(engine: &Engine, need: Need) -> Result<(), BuildError> {
-    if need == Need::Wanted {
+/// Keeps the first checkpoint of this process. Where it cannot be, on a full disk say, the last one does for now if it is of
+/// this log and epoch: an earlier state still shows by it. One of an earlier epoch lets any backup of this one pass.
+async fn begin_checkpoints(
+    engine: &Engine,
+    need: Need,
+    known: Option<&Checkpoint>,
+) -> Result<(), BuildError> {
+    let head = engine.head();
+    let does = known.is_some_and(|known| (known.log, known.epoch) == (head.log, head.epoch));
+    if need == Need::Wanted || does {
         engine.keep_checkpoint().await;
         return Ok(());
     }
