@@ -287,6 +287,7 @@ impl Engine {
                 {
                     return Ok((Owner::User(row.id), row, plain()));
                 }
+                self.refuse_first_mention().await?;
                 actor.covers(&PermissionSet::everything()).map_err(|_| {
                     Error::Forbidden(
                         "a human on first mention may do everything, which lies above this key's ceiling; create the user with `permissions` first"

@@ -15,6 +15,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::transfer::{self, Log};
 use kavachos_store::{BoxFuture, Malformed, Query, ReadError, Row, revocation};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -52,7 +53,9 @@ pub struct Checkpoint {
 #[non_exhaustive]
 pub enum Setback {
     /// It is another database.
-    #[error("it is of another database, whose log is {known}; this one's is {found}")]
+    #[error(
+        "it is of another database, whose log is {known}; this one's is {found}, and its last import did not replace that one"
+    )]
     OtherLog {
         /// The log of the checkpoint.
         known: String,
@@ -188,12 +191,33 @@ pub(crate) struct Stored {
     pub(crate) log: Log,
     /// The hash of the log of revocations at the checkpoint's last; `None` when there is none of that number.
     pub(crate) rhash: Option<[u8; 32]>,
+    /// The body of the record of the last import, if there was one.
+    pub(crate) imported: Option<String>,
+}
+
+impl Stored {
+    /// Whether the database was filled since, in place of this log: a crash between the import and its checkpoint leaves
+    /// one of the log that ended.
+    fn replaces(&self, log: LogId) -> bool {
+        let body = self.imported.as_deref().unwrap_or_default();
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        let replaced = body.pointer("/details/replacedLog");
+        replaced.and_then(Value::as_str) == Some(&hex::encode(&log.0))
+    }
+
+    /// Whether this is the log that goes on after a checkpoint, by an act on record.
+    fn begins_anew(&self, known: &Checkpoint) -> bool {
+        self.log.log != known.log.0 || self.log.epoch > known.epoch
+    }
 }
 
 impl Checkpoint {
     /// Holds lengths and the log of revocations against this. Of the ledger only lengths, and what is equal in length.
     fn compare(&self, stored: &Stored) -> std::result::Result<(), Setback> {
         let log = &stored.log;
+        if log.log != self.log.0 && stored.replaces(self.log) {
+            return Ok(());
+        }
         if log.log != self.log.0 {
             return Err(Setback::OtherLog {
                 known: hex::encode(&self.log.0),
@@ -232,7 +256,11 @@ impl Checkpoint {
     /// server.
     pub fn questions(&self) -> Vec<Query> {
         let rhash = revocation::hash_at(self.revocation.rseq);
-        vec![transfer::log().into_query(), rhash.into_query()]
+        vec![
+            transfer::log().into_query(),
+            rhash.into_query(),
+            transfer::last_import().into_query(),
+        ]
     }
 
     /// Judges the rows of [`Checkpoint::questions`]: all that a start would refuse, but for records that were exchanged
@@ -247,17 +275,20 @@ impl Checkpoint {
         let mut rows = rows.into_iter();
         let log = rows.next().and_then(|rows| rows.into_iter().next());
         let rhash = rows.next().and_then(|rows| rows.into_iter().next());
+        let imported = rows.next().and_then(|rows| rows.into_iter().next());
         let Some(log) = log else {
             return Ok(Err(self.lost_all()));
         };
         let rhash: Option<([u8; 32],)> = rhash.map(Row::decode).transpose()?;
+        let imported: Option<(String,)> = imported.map(Row::decode).transpose()?;
         let stored = Stored {
             log: log.decode()?,
             rhash: rhash.map(|(rhash,)| rhash),
+            imported: imported.map(|(body,)| body),
         };
         Ok(self
             .compare(&stored)
-            .and_then(|()| self.compare_length(&stored.log)))
+            .and_then(|()| self.compare_length(&stored)))
     }
 
     fn lost_all(&self) -> Setback {
@@ -267,11 +298,11 @@ impl Checkpoint {
         }
     }
 
-    fn compare_length(&self, log: &Log) -> std::result::Result<(), Setback> {
-        let Ok(now) = Frontier::decode(&log.frontier) else {
+    fn compare_length(&self, stored: &Stored) -> std::result::Result<(), Setback> {
+        let Ok(now) = Frontier::decode(&stored.log.frontier) else {
             return Err(self.lost_all());
         };
-        if log.epoch > self.epoch {
+        if stored.begins_anew(self) {
             return Ok(());
         }
         if now.size() < self.records() {
@@ -320,13 +351,15 @@ impl Engine {
         let rhash = store
             .find(revocation::hash_at(known.revocation.rseq))
             .await?;
+        let imported = store.find(transfer::last_import()).await?;
         let stored = Stored {
             log,
             rhash: rhash.map(|(rhash,)| rhash),
+            imported: imported.map(|(body,)| body),
         };
         let compared = known.compare(&stored);
-        let compared = compared.and_then(|()| known.compare_length(&stored.log));
-        if compared.is_err() || stored.log.epoch > known.epoch {
+        let compared = compared.and_then(|()| known.compare_length(&stored));
+        if compared.is_err() || stored.begins_anew(known) {
             return Ok(compared);
         }
         Ok(self.hold_ledger(known, &stored.log).await?)
@@ -361,21 +394,30 @@ impl Engine {
     /// Has what the logs came to kept outside of the database, where that is done. That it cannot be is no reason to
     /// refuse what is committed already: it is logged, and tried again within seconds.
     pub async fn keep_checkpoint(&self) {
+        if let Err(reason) = self.try_to_keep_checkpoint().await {
+            tracing::error!(reason, "no checkpoint could be kept; it is tried again");
+        }
+    }
+
+    /// The same for whoever does not go on without.
+    ///
+    /// # Errors
+    /// Why it cannot be kept.
+    pub async fn try_to_keep_checkpoint(&self) -> std::result::Result<(), String> {
         let Some(keeper) = self.checkpoints() else {
-            return;
+            return Ok(());
         };
-        let kept = match self.checkpoint().await {
+        match self.checkpoint().await {
             Ok(checkpoint) => keeper.keep(checkpoint).await,
             Err(error) => Err(error.to_string()),
-        };
-        if let Err(reason) = kept {
-            tracing::error!(reason, "no checkpoint could be kept; it is tried again");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn log(records: u8, rseq: u64, epoch: u64) -> Log {
@@ -395,6 +437,7 @@ mod tests {
         Stored {
             log,
             rhash: Some([rhash; 32]),
+            imported: None,
         }
     }
 
@@ -435,8 +478,17 @@ mod tests {
         }
         let mut other = log(5, 3, 2);
         other.log = [2; 16];
-        let told = known.compare(&stored(other, 3));
+        let mut other = stored(other, 3);
+        let told = known.compare(&other);
         assert!(matches!(told, Err(Setback::OtherLog { .. })));
+        // A crash after an import: the log of the checkpoint ended with it.
+        let body = |log: [u8; 16]| json!({"details": {"replacedLog": hex::encode(&log)}});
+        for (replaced, fits) in [([3; 16], false), ([1; 16], true)] {
+            other.imported = Some(body(replaced).to_string());
+            let told = known.compare(&other);
+            let told = told.and_then(|()| known.compare_length(&other));
+            assert_eq!(told.is_ok(), fits, "{replaced:?}");
+        }
     }
 
     #[test]

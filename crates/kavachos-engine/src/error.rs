@@ -27,8 +27,10 @@ pub enum Error {
     /// A key must be proved, and no proof of one came.
     #[error("{0}: send a proof of it in the header `DPoP` (RFC 9449)")]
     ProofMissing(&'static str),
-    /// The proof of a key was used before.
-    #[error("the proof of a key was used before: make one for each request")]
+    /// The proof of a key was used before, or may have been: it was made before the database was restored.
+    #[error(
+        "the proof of a key was used before, or made before this server was restored: make one for each request"
+    )]
     ProofUsed,
     /// The proof is by another key than it must be.
     #[error(

@@ -25,6 +25,7 @@ mod events;
 mod explain;
 mod facts;
 mod feed;
+mod first_mentions;
 mod flood;
 mod forward;
 mod grants;
@@ -78,6 +79,7 @@ pub use feed::{
     FeedAccess, FeedNews, FeedReader, MAX_FEED_WAIT, RevocationPage, RevocationSnapshot,
     RevocationStream,
 };
+pub use first_mentions::Admitted;
 pub use flood::Stranger;
 pub use forward::{Forwarded, ForwardedCall};
 pub use grants::{Delegation, Life, NewDelegation};
@@ -90,7 +92,7 @@ pub use providers::{
     ProviderName, ProviderTerms, Providers,
 };
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
-pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
+pub use restore::{Exported, Kills, MAX_EPOCH, Rehearsal, Restoration, Restored, RevocationWriter};
 pub use revoked::{Edited, Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;

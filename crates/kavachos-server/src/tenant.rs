@@ -3,7 +3,7 @@
 use kavachos::{Builder, Kavach};
 use kavachos_core::secret::Secret;
 use kavachos_engine::Error;
-use kavachos_store::migration::{History, MIGRATIONS};
+use kavachos_store::migration::{History, MIGRATIONS, Pending};
 use kavachos_store::{postgres, sqlite};
 
 use crate::config::{self, Database};
@@ -28,7 +28,7 @@ pub(crate) async fn of_server(
     build(config, missing, |builder| builder).await
 }
 
-/// Opens the database for `kavach serve`: from now on checkpoints of it are kept.
+/// Opens the database for `kavach serve`: from now on checkpoints of it are kept, or it does not open.
 pub(crate) async fn to_serve(config: &config::Server, missing: Missing) -> Result<Kavach, Failure> {
     let file = config.checkpoint.clone();
     build(config, missing, |builder| match file {
@@ -47,6 +47,7 @@ pub(crate) async fn of_command(config: &config::Server) -> Result<Kavach, Failur
 pub(crate) async fn at_rest(
     config: &config::Server,
     database: &Database,
+    pending: Pending,
 ) -> Result<Kavach, Failure> {
     let config = config::Server {
         database: database.clone(),
@@ -56,6 +57,7 @@ pub(crate) async fn at_rest(
     find(database, Missing::Refuse)?;
     builder(&config, None)
         .at_rest()
+        .pending(pending)
         .build()
         .await
         .map_err(|error| Failure::Database(error.to_string()))
@@ -118,8 +120,12 @@ pub(crate) fn find(database: &Database, missing: Missing) -> Result<(), Failure>
         _ if exists(database)? => Ok(()),
         (Missing::Refuse, _) => Err(Failure::Database(not_there(database))),
         (Missing::Create, Database::Postgres(_)) => Ok(()),
-        (Missing::Create, Database::File(path)) => private_file::create(path)
-            .map_err(|error| Failure::file("create the database", path, &error)),
+        (Missing::Create, Database::File(path)) => {
+            sqlite::refuse_lost_database(path)
+                .map_err(|error| Failure::Database(error.to_string()))?;
+            private_file::create(path)
+                .map_err(|error| Failure::file("create the database", path, &error))
+        }
     }
 }
 

@@ -16,13 +16,16 @@ pub fn use_once(token: [u8; 32], ends_at: Timestamp) -> Write {
     .bind(ends_at)
 }
 
-/// When a token that was used ends.
-pub fn used(token: [u8; 32]) -> Select<(Timestamp,)> {
+/// When a token that was used ends; or when the database was restored, for one that was made before: it may have been
+/// used then.
+pub fn used(token: [u8; 32], made_at: Timestamp) -> Select<(Timestamp,)> {
     Query::new(
         1,
-        "SELECT t.ends_at FROM used_id_tokens t WHERE t.token = ?1",
+        "SELECT t.ends_at FROM used_id_tokens t WHERE t.token = ?1 \
+         UNION ALL SELECT r.restored_at FROM restoration r WHERE r.restored_at > ?2 LIMIT 1",
     )
     .bind(token)
+    .bind(made_at)
     .of()
 }
 

@@ -37,6 +37,7 @@ pub mod operator_key;
 pub mod postgres;
 pub mod promise;
 pub mod proof;
+pub mod restoration;
 pub mod restore;
 pub mod revocation;
 pub mod session;

@@ -238,6 +238,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // What an older binary makes is kept for ever.
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 17,
+        name: "restoration",
+        sql: include_str!("../migrations/0017_restoration.sql"),
+        // An older binary would make humans anew who were banned or deleted.
+        min_binary: 17,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

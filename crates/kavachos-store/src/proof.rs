@@ -16,11 +16,16 @@ pub fn use_once(proof: [u8; 32], now: Timestamp) -> Write {
     .bind(now)
 }
 
-/// When a proof was used.
-pub fn used(proof: [u8; 32]) -> Select<(Timestamp,)> {
-    Query::new(1, "SELECT p.used_at FROM used_proofs p WHERE p.proof = ?1")
-        .bind(proof)
-        .of()
+/// When a proof was used; or when the database was restored, for one that was made before: it may have been used then.
+pub fn used(proof: [u8; 32], made_at: Timestamp) -> Select<(Timestamp,)> {
+    Query::new(
+        1,
+        "SELECT p.used_at FROM used_proofs p WHERE p.proof = ?1 \
+         UNION ALL SELECT r.restored_at FROM restoration r WHERE r.restored_at > ?2 LIMIT 1",
+    )
+    .bind(proof)
+    .bind(made_at)
+    .of()
 }
 
 /// Forgets proofs that were used before this time, which nobody takes any more.

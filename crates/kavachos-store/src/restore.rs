@@ -4,7 +4,7 @@
 //! Promises: all of it runs inside of one [`crate::Filling`], in the subset of SQL that every database reads; nothing here
 //! makes anything live again. It knows no rules: what is to be ended, and why, is decided above.
 
-use kavachos_core::revocation::{LogHead, Mark};
+use kavachos_core::revocation::{Handle, HandleKind, LogHead, Mark};
 use kavachos_core::time::Timestamp;
 
 use crate::agent::AgentRow;
@@ -76,6 +76,14 @@ pub const GRANTS: Kind = kind(
     "grants",
     "t.status = 'active'",
     "status = 'revoked', version = version + 1",
+);
+
+/// Webhooks. Neither their deletion nor a pause is a kill, so no log tells of it.
+pub const WEBHOOKS: Kind = kind(
+    "webhooks",
+    "webhooks",
+    "t.status = 'active'",
+    "status = 'paused', version = version + 1",
 );
 
 /// Which of them.
@@ -159,6 +167,31 @@ pub fn killed_users(rseq: u64, after: Option<String>) -> Select<UserRow> {
         killed_after(rseq)
     );
     user::among_all(PAGE, &condition, after.unwrap_or_default())
+}
+
+/// Humans of outside providers who are active, at most [`PAGE`], after this id.
+pub fn provided_users(after: Option<String>) -> Select<UserRow> {
+    let condition = format!(
+        "u.status = 'active' AND u.provider IS NOT NULL AND u.id > ?1 ORDER BY u.id LIMIT {PAGE}"
+    );
+    user::among_all(PAGE, &condition, after.unwrap_or_default())
+}
+
+/// How many humans were killed after this record who are not here: they came after the backup.
+pub fn missing_users(rseq: u64) -> Select<(u64,)> {
+    let edge = |byte| Handle {
+        kind: HandleKind::User,
+        bytes: [byte; 16],
+    };
+    let sql = format!(
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM ({} AND r.handle BETWEEN ?1 AND ?2 GROUP BY r.handle) k \
+         WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.handle = k.handle)",
+        killed_after(rseq)
+    );
+    Query::new(1, sql)
+        .bind(edge(u8::MIN))
+        .bind(edge(u8::MAX))
+        .of()
 }
 
 /// Agents that are not revoked and were killed after this record, at most [`PAGE`], after this id.

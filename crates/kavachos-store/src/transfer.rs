@@ -2,7 +2,9 @@
 //!
 //! Promises: [`TABLES`] names everything that a tenant is made of, in an order in which each row stands after those it
 //! refers to; the order within a table is that of its key, so two databases with the same rows give them in the same
-//! order. What is not in it, a tenant does without: `Idempotency-Key`s of the last day, tokens that were promised and not made yet, and the tables of plugins.
+//! order. What is not in it, a tenant does without: `Idempotency-Key`s of the last day, which id_tokens and proofs were used,
+//! tokens that were promised and not made yet, and the tables of plugins. Whether first mentions are held follows from the
+//! records ([`crate::restoration`]).
 
 mod contradiction;
 
@@ -578,6 +580,7 @@ pub fn clear() -> Vec<Write> {
     [
         "DELETE FROM operator_keys",
         "DELETE FROM idempotency",
+        "DELETE FROM restoration",
         "DELETE FROM handles",
         "DELETE FROM revocation_log",
         "DELETE FROM counters",
@@ -625,6 +628,17 @@ pub fn log() -> Select<Log> {
     Query::new(
         1,
         "SELECT l.log, l.epoch, l.frontier, l.last_time, l.rseq, l.rhash FROM log l",
+    )
+    .of()
+}
+
+/// The body of the record of the last import.
+pub fn last_import() -> Select<(String,)> {
+    Query::new(
+        1,
+        // That it is no decision lets SQLite see that the index of acts has it.
+        "SELECT l.body FROM ledger l WHERE l.kind = 'tenant.imported' AND l.kind <> 'decision' AND l.outcome = 'allowed' \
+         ORDER BY l.seq DESC LIMIT 1",
     )
     .of()
 }

@@ -67,6 +67,15 @@ pub enum BuildError {
         /// Why not.
         reason: String,
     },
+    /// No checkpoint can be kept where they are to be.
+    #[error(
+        "no checkpoint can be written to {reason}. Without one nobody can tell later whether an old backup was put back: make \
+         room there and have it writable, or name another file (`checkpoint.path`, which may be `off`)"
+    )]
+    CheckpointNotKept {
+        /// The file, and why not.
+        reason: String,
+    },
     /// It was built outside of a tokio runtime.
     #[error("build it inside a tokio runtime, for example in a `#[tokio::main]` function")]
     NoRuntime,
@@ -274,7 +283,7 @@ impl Builder {
 
     /// Notes in this file, outside of the database, how far its logs have come: before every kill is answered, and every
     /// few seconds. A database that is not as far as the file says is not opened: it was put back from a backup, and
-    /// `kavach restore` makes it safe.
+    /// `kavach restore` makes it safe. Nor is any while the file cannot be written, unless it is of this epoch already.
     pub fn checkpoints_in(mut self, file: impl Into<PathBuf>) -> Self {
         self.checkpoints = Checkpoints::In(CheckpointFile::new(file));
         self
@@ -357,6 +366,7 @@ impl Builder {
             rng: Arc::clone(&self.rng),
             observer: Arc::clone(&directory) as Arc<_>,
         };
+        let need = self.checkpoints.need();
         let (known, checkpoints) = self.checkpoints.read()?;
         let plugins = Plugins::new(&self.plugins, self.hooks)?;
         let mut database = self.database;
@@ -387,7 +397,7 @@ impl Builder {
         }
         engine.expect_followers_of_before().await;
         if self.upkeep == Upkeep::Done {
-            engine.keep_checkpoint().await;
+            begin_checkpoints(&engine, need, known.as_ref()).await?;
             engine.start_upkeep();
         }
         if self.couriers == Couriers::Sent {
@@ -397,7 +407,23 @@ impl Builder {
     }
 }
 
+/// Whether a process goes on that cannot keep checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// It does: it is over soon.
+    Wanted,
+    /// It does not start, unless there is one that does for now.
+    Needed,
+}
+
 impl Checkpoints {
+    const fn need(&self) -> Need {
+        match self {
+            Self::In(_) => Need::Needed,
+            Self::Nowhere | Self::IfIn(_) => Need::Wanted,
+        }
+    }
+
     /// The last checkpoint, if there is one, and where the next ones go.
     fn read(self) -> Result<(Option<Checkpoint>, Option<CheckpointFile>), BuildError> {
         let unreadable = |file: &CheckpointFile, error: std::io::Error| BuildError::Checkpoint {
@@ -415,6 +441,26 @@ impl Checkpoints {
             }
         }
     }
+}
+
+/// Keeps the first checkpoint of this process. Where it cannot be, on a full disk say, the last one does for now if it is of
+/// this log and epoch: an earlier state still shows by it. One of an earlier epoch lets any backup of this one pass.
+async fn begin_checkpoints(
+    engine: &Engine,
+    need: Need,
+    known: Option<&Checkpoint>,
+) -> Result<(), BuildError> {
+    let head = engine.head();
+    let does = known.is_some_and(|known| (known.log, known.epoch) == (head.log, head.epoch));
+    if need == Need::Wanted || does {
+        engine.keep_checkpoint().await;
+        return Ok(());
+    }
+    let Err(reason) = engine.try_to_keep_checkpoint().await else {
+        return Ok(());
+    };
+    engine.release().await;
+    Err(BuildError::CheckpointNotKept { reason })
 }
 
 /// Refuses a database that lost something, and leaves it as it is.

@@ -13,7 +13,7 @@ use kavachos_core::id::{
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
+    Admitted, Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
     AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Edited, Engine, Error,
     GrantFilter, Imported, Issued, Key, KeyChange, LedgerRoot, MadeWebhook, NewToolServer,
     NewWebhook, PathKey, Proofs, Question, Recorded, Redelivery, Result, Revoked, RotatedSecret,
@@ -260,6 +260,14 @@ impl Users<'_> {
     /// See [`Engine::unban_user`].
     pub async fn unban(&self, id: &UserId) -> Result<User> {
         Ok(self.engine().unban_user(&self.actor(), *id).await?.thing)
+    }
+
+    /// Has humans on first mention made again, who waited since a backup was put back.
+    ///
+    /// # Errors
+    /// See [`Engine::admit_humans`].
+    pub async fn admit(&self) -> Result<Admitted> {
+        Ok(self.engine().admit_humans(&self.actor()).await?.thing)
     }
 
     /// Opens a session for a human who proved to this program who they are.

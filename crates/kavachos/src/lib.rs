@@ -41,13 +41,13 @@ pub use kavachos_core::time::Timestamp;
 pub use kavachos_core::token::PublicKey;
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
-    Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport, AuditFilter,
-    AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials, DryRun,
-    Edited, Error, External, FeedAccess, GrantFilter, Handed, Imported, Issued, Key, KeyChange,
-    Kinds, LedgerRoot, MadeWebhook, Minted, MintedRoot, NewToolServer, NewWebhook, PathKey,
-    PolicyChange, Promise, Provider, ProviderTerms, Providers, Recorded, Redelivery, Result,
-    Revoked, RotatedSecret, Session, Settings, ShownToken, SigningSecret, Stage, TenantExport,
-    Tested, ToolServer, ToolServerChange, User, UserChange, UsesChange, Webhook, WebhookChange,
-    WebhookState,
+    Admitted, Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport,
+    AuditFilter, AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials,
+    DryRun, Edited, Error, External, FeedAccess, GrantFilter, Handed, Imported, Issued, Key,
+    KeyChange, Kinds, LedgerRoot, MadeWebhook, Minted, MintedRoot, NewToolServer, NewWebhook,
+    PathKey, PolicyChange, Promise, Provider, ProviderTerms, Providers, Recorded, Redelivery,
+    Result, Revoked, RotatedSecret, Session, Settings, ShownToken, SigningSecret, Stage,
+    TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UsesChange, Webhook,
+    WebhookChange, WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

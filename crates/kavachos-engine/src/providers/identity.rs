@@ -10,6 +10,7 @@ use kavachos_core::ledger::{Actor as Name, Outcome, Pseudonym, Record};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::User;
 use kavachos_core::revocation::Mark;
+use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Code, Failure};
 use kavachos_store::{Batch, user};
 use serde_json::{Map, Value};
@@ -162,7 +163,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is no token of identity, [`Error::Forbidden`] for one that is not believed or was used
-    /// before, a presenter who may not present it, and a human who is banned or deleted; each on record. [`Error::ProviderUnavailable`]
+    /// before, a presenter who may not present it, and a human who is banned or deleted, or new while first mentions wait
+    /// for an operator; each on record. [`Error::ProviderUnavailable`]
     /// when the provider's keys are not known.
     pub async fn identified(&self, shown: Presentation<'_>) -> Result<Actor> {
         let (provider, token) = match self.believed(&shown).await? {
@@ -175,6 +177,7 @@ impl Engine {
                     user,
                     provider,
                     presenter: shown.presenter.clone(),
+                    issued_at: token.issued_at,
                     ends_at: token.expires_at,
                     digest: token.digest,
                 };
@@ -235,7 +238,7 @@ impl Engine {
         if let Err(invalid) = external.check() {
             return Ok(Err(Refusal::with(provider, None, invalid.into())));
         }
-        if self.is_used(token.digest).await? {
+        if self.is_used(token.digest, token.issued_at).await? {
             return Ok(Err(Refusal::with(provider, None, used_before())));
         }
         let user = match self.mentioned(&external).await? {
@@ -278,6 +281,7 @@ impl Engine {
         (provider, token): (&Arc<Provider>, &IdToken),
         external: &External,
     ) -> Result<Arc<User>> {
+        self.refuse_first_mention().await?;
         let everything = PermissionSet::everything();
         let bounded = !provider.ceiling.includes(&everything);
         if shown
@@ -300,6 +304,7 @@ impl Engine {
             user: Arc::new(compile::user(&row)?),
             provider: Arc::clone(provider),
             presenter: shown.presenter.clone(),
+            issued_at: token.issued_at,
             ends_at: token.expires_at,
             digest: token.digest,
         };
@@ -321,16 +326,18 @@ impl Engine {
         .await
     }
 
-    /// Whether a provider's token was used before.
-    async fn is_used(&self, digest: [u8; 32]) -> Result<bool> {
-        let used = kavachos_store::id_token::used(digest);
+    /// Whether a provider's token was used before, or may have been: it was made before the database was restored.
+    async fn is_used(&self, digest: [u8; 32], issued_at: Timestamp) -> Result<bool> {
+        let used = kavachos_store::id_token::used(digest, issued_at);
         Ok(self.store().find(used).await?.is_some())
     }
 
     /// Refuses a provider's token that was used meanwhile; the batch makes sure of it.
     pub(crate) async fn refuse_used_token(&self, actor: &Actor) -> Result<()> {
         match &actor.caller {
-            Caller::Provided(provided) if self.is_used(provided.digest).await? => {
+            Caller::Provided(provided)
+                if self.is_used(provided.digest, provided.issued_at).await? =>
+            {
                 Err(used_before())
             }
             _ => Ok(()),
@@ -412,7 +419,8 @@ impl Presentation<'_> {
 
 fn used_before() -> Error {
     Error::Forbidden(
-        "the provider's token was used before: it is good for one exchange; get a new one"
+        "the provider's token was used before, or made before this server was restored: it is good for one exchange; get a \
+         new one"
             .to_owned(),
     )
 }

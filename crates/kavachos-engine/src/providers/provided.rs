@@ -16,6 +16,7 @@ pub struct Provided {
     pub(super) user: Arc<User>,
     pub(super) provider: Arc<Provider>,
     pub(super) presenter: Presenter,
+    pub(super) issued_at: Timestamp,
     pub(super) ends_at: Timestamp,
     pub(super) digest: [u8; 32],
 }

@@ -3,8 +3,9 @@
 //! Promises: all of it is one transaction, or nothing happened; the epoch rises above every one that is known, so that
 //! each token of before is refused by whoever follows the log; the keys that tokens and heads were signed with are taken
 //! away. With the exported log of revocations every kill since the backup is taken in, and what follows from it for rows;
-//! without it every credential ends. What the log cannot tell (why something was killed, and whether an approval was
-//! used since) is taken at its worst. See ADR 0025.
+//! without it every credential ends, and humans of outside providers are banned, who need none of ours. What the log cannot
+//! tell (why something was killed, whether an approval was used since, which webhooks were deleted) is taken at its worst.
+//! Where humans may be missing who were killed, nobody is made on first mention until an operator says so. See ADR 0025.
 
 mod exported;
 mod taking;
@@ -16,10 +17,11 @@ use kavachos_core::hex;
 use kavachos_core::id::AgentId;
 use kavachos_core::ledger::{Entry, Frontier, LogId, Outcome};
 use kavachos_core::principal::{Owner, Status};
-use kavachos_core::revocation::LogHead;
+use kavachos_core::revocation::{LogHead, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::agent::{self, AgentRow};
-use kavachos_store::restore::{self, Among, CREDENTIALS, GRANTS};
+use kavachos_store::restoration::{self, FirstMentions};
+use kavachos_store::restore::{self, Among, CREDENTIALS, GRANTS, WEBHOOKS};
 use kavachos_store::transfer::{self, Log};
 use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Filled, Filling, signing_key};
@@ -33,9 +35,15 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::signing_keys::KeyPurpose;
 use crate::transfer::record_of;
+use crate::users::raised;
 
 pub use exported::{Exported, RevocationWriter};
 use taking::Taking;
+
+/// The highest epoch: whoever reads numbers of JSON as floating-point ones reads it as it is.
+pub const MAX_EPOCH: u64 = (1 << 53) - 1;
+
+const MICROS_OF_A_SECOND: i64 = 1_000_000;
 
 /// What is known of the kills since the backup.
 #[derive(Debug)]
@@ -82,7 +90,14 @@ pub struct Restored {
     pub revocations: u64,
     /// How many came in from the exported log; `None` without one.
     pub kills: Option<u64>,
-    /// How many things of each kind were ended.
+    /// Whether there may be kills since the backup that no log tells of: there was none, or another restoration lay
+    /// between.
+    pub unknown_kills: bool,
+    /// How many humans were killed since the backup who are not in it.
+    pub missing_humans: u64,
+    /// Whether humans on first mention wait for [`Engine::admit_humans`].
+    pub humans_held: bool,
+    /// How many things of each kind were ended; of webhooks, paused.
     pub ended: BTreeMap<&'static str, u64>,
     /// How many operator keys live that may do everything.
     pub admin_keys: u64,
@@ -94,7 +109,7 @@ impl Engine {
     ///
     /// # Errors
     /// The caller is not the process itself; the exported log or the checkpoint is of another database, cut, or older
-    /// than what it must continue, with the line; those of the store. Nothing is changed then.
+    /// than what it must continue, with the line; there is no epoch left; those of the store. Nothing is changed then.
     pub async fn restore_tenant<S, E>(
         &self,
         actor: &Actor,
@@ -148,8 +163,21 @@ struct Work<'a> {
     now: Timestamp,
     /// How many kills came in; `None` while there is no log of them.
     kills: Option<u64>,
+    /// Whether there may be more of them.
+    unknown_kills: bool,
+    missing_humans: u64,
+    humans_held: bool,
     epoch: u64,
     ended: BTreeMap<&'static str, u64>,
+}
+
+/// Why a human is banned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The log has a kill of theirs.
+    Killed,
+    /// There may be one that no log tells of, and a provider's word is all that they need.
+    Provided,
 }
 
 impl<'a> Work<'a> {
@@ -173,6 +201,9 @@ impl<'a> Work<'a> {
             },
             now: engine.now().max(before.last_time),
             kills: None,
+            unknown_kills: true,
+            missing_humans: 0,
+            humans_held: false,
             epoch: before.epoch,
             ended: BTreeMap::new(),
             before,
@@ -191,14 +222,17 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Ends what must end, and begins the epoch after all that were in use.
+    /// Ends what must end, and begins an epoch after all that were in use.
     async fn apply(&mut self, how: &Restoration, used: u64) -> Result<Restored> {
-        self.epoch = used.max(self.before.epoch).saturating_add(1);
+        let used = used.max(self.before.epoch);
+        self.epoch = epoch_after(used, self.now)?;
         let killed = Among::KilledAfter(self.before.rseq);
-        // A restore without a log ends credentials that no log tells of: one that lies between is seen by its epoch.
-        let among = match self.kills {
-            Some(_) if used == self.before.epoch => killed,
-            _ => Among::All,
+        // A restore without a log ends things that no log tells of: one that lies between is seen by its epoch.
+        self.unknown_kills = self.kills.is_none() || used != self.before.epoch;
+        let among = if self.unknown_kills {
+            Among::All
+        } else {
+            killed
         };
         for kind in CREDENTIALS {
             self.end(kind, among).await?;
@@ -206,15 +240,38 @@ impl<'a> Work<'a> {
         if self.kills.is_some() {
             // Narrowed, revoked, or ended with the human who gave it: the log tells no difference.
             self.end(GRANTS, killed).await?;
-            self.ban_users().await?;
+            self.ban_users(Reason::Killed).await?;
             self.revoke_agents().await?;
         }
+        if self.unknown_kills {
+            self.ban_users(Reason::Provided).await?;
+        }
+        self.end(WEBHOOKS, Among::All).await?;
         self.end_what_may_be_used_up().await?;
         self.withdraw_keys().await?;
+        self.hold_first_mentions().await?;
         let admin_keys = self.filling.list(restore::administrators(self.now)).await?;
         let restored = self.told(how, admin_keys.iter().map(|(count,)| *count).sum());
         self.record(&restored).await?;
         Ok(restored)
+    }
+
+    /// A human who came after the backup and was killed has no row that could be banned: a provider's word would make
+    /// them anew. So nobody is made by one, if such a human is known, or nothing is.
+    async fn hold_first_mentions(&mut self) -> Result<()> {
+        let missing = restore::missing_users(self.before.rseq);
+        let missing = self.filling.list(missing).await?;
+        self.missing_humans = missing.iter().map(|(count,)| *count).sum();
+        let mentions = if self.missing_humans > 0 || self.unknown_kills {
+            FirstMentions::Held
+        } else {
+            FirstMentions::LetIn
+        };
+        let remembered = restoration::remember(self.engine.now(), mentions);
+        self.filling.write(vec![remembered]).await?;
+        // One of an earlier restoration stands, too.
+        self.humans_held = !self.filling.list(restoration::hold()).await?.is_empty();
+        Ok(())
     }
 
     async fn end(&mut self, kind: restore::Kind, among: Among) -> Result<()> {
@@ -226,30 +283,48 @@ impl<'a> Work<'a> {
     }
 
     /// A killed human was banned, deleted, or may do less: banned is all of it, until an operator says otherwise.
-    async fn ban_users(&mut self) -> Result<()> {
+    async fn ban_users(&mut self, reason: Reason) -> Result<()> {
         let mut after = None;
         loop {
-            let page = restore::killed_users(self.before.rseq, after.take());
+            let page = match reason {
+                Reason::Killed => restore::killed_users(self.before.rseq, after.take()),
+                Reason::Provided => restore::provided_users(after.take()),
+            };
             let page = self.filling.list(page).await?;
             let is_last = page.len() < restore::PAGE;
             after = page.last().map(|row| row.id.to_string());
             for row in page {
-                let entry = self
-                    .engine
-                    .user_record(self.actor, "user.banned", (&row, 1))?;
-                let next = UserRow {
-                    status: Status::Banned,
-                    kills: row.kills.saturating_add(1),
-                    ..row
-                };
-                self.filling.write(vec![user::update(next)]).await?;
-                self.append(&entry).await?;
-                self.count("users");
+                if reason == Reason::Provided {
+                    // Every ban on record has its kill.
+                    self.kill(raised(row.mark)).await?;
+                }
+                self.ban(row).await?;
             }
             if is_last {
                 return Ok(());
             }
         }
+    }
+
+    async fn kill(&mut self, kill: Mark) -> Result<()> {
+        self.head = self.head.append(kill);
+        let writes = restore::kill(kill, self.head);
+        Ok(self.filling.write(writes.into()).await?)
+    }
+
+    async fn ban(&mut self, row: UserRow) -> Result<()> {
+        let entry = self
+            .engine
+            .user_record(self.actor, "user.banned", (&row, 1))?;
+        let next = UserRow {
+            status: Status::Banned,
+            kills: row.kills.saturating_add(1),
+            ..row
+        };
+        self.filling.write(vec![user::update(next)]).await?;
+        self.append(&entry).await?;
+        self.count("users");
+        Ok(())
     }
 
     /// A killed agent was suspended, revoked, or is to end sooner: revoked is all of it.
@@ -331,6 +406,9 @@ impl<'a> Work<'a> {
             lost_records: how.known.as_ref().map(lost),
             revocations: self.before.rseq,
             kills: self.kills,
+            unknown_kills: self.unknown_kills,
+            missing_humans: self.missing_humans,
+            humans_held: self.humans_held,
             ended: self.ended.clone(),
             admin_keys,
         }
@@ -343,6 +421,9 @@ impl<'a> Work<'a> {
             "records": restored.records,
             "lostRecords": restored.lost_records,
             "kills": restored.kills,
+            "unknownKills": restored.unknown_kills,
+            "missingHumans": restored.missing_humans,
+            "humansHeld": restored.humans_held,
             "rseq": self.head.rseq,
             "ended": restored.ended,
         });
@@ -377,6 +458,20 @@ impl<'a> Work<'a> {
     }
 }
 
+/// An epoch above all that were in use, and above any that was given to another restoration of the same backup, which
+/// nothing here may tell of: the clock is ahead of all of them.
+fn epoch_after(used: u64, now: Timestamp) -> Result<u64> {
+    let seconds = now.as_micros().div_euclid(MICROS_OF_A_SECOND);
+    let epoch = (used.saturating_add(1)).max(u64::try_from(seconds).unwrap_or(0));
+    if epoch <= MAX_EPOCH {
+        return Ok(epoch);
+    }
+    Err(Error::WrongState(format!(
+        "the epoch {used} is the last one there can be, or lies above it: check the checkpoint, the exported log and \
+         `--after-epoch`"
+    )))
+}
+
 /// The agents above an agent, from the top down.
 fn from_the_top(row: &AgentRow, owners: &[AgentRow]) -> Vec<AgentId> {
     let mut above = Vec::new();
@@ -392,4 +487,29 @@ fn from_the_top(row: &AgentRow, owners: &[AgentRow]) -> Vec<AgentId> {
     }
     above.reverse();
     above
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_above_all_that_were_in_use_and_never_behind_the_clock() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * MICROS_OF_A_SECOND + 999_999);
+        for (used, now, epoch) in [
+            (1, 1_795_255_200, 1_795_255_200),
+            (1_795_255_199, 1_795_255_200, 1_795_255_200),
+            // The clock was set back.
+            (1_795_255_300, 1_795_255_200, 1_795_255_301),
+            (7, -1, 8),
+            (MAX_EPOCH - 1, 0, MAX_EPOCH),
+        ] {
+            assert_eq!(epoch_after(used, at(now)), Ok(epoch), "{used} at {now}");
+        }
+        for used in [MAX_EPOCH, u64::MAX] {
+            assert!(epoch_after(used, at(0)).is_err(), "{used}");
+        }
+        let last = epoch_after(1, Timestamp::MAX).unwrap();
+        assert!(last < MAX_EPOCH);
+    }
 }

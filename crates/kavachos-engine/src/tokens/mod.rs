@@ -181,7 +181,7 @@ impl Engine {
         let Some(proof) = proof else { return Ok(()) };
         if self
             .store()
-            .find(kavachos_store::proof::used(name_of(proof)))
+            .find(kavachos_store::proof::used(name_of(proof), proof.issued_at))
             .await?
             .is_some()
         {

@@ -129,6 +129,7 @@ impl Engine {
         let stand = loader.end().await?;
         check_clock(stand.last_time, self.now())?;
         loader.check_whole().await?;
+        loader.remember().await?;
         let details = json!({
             "records": stand.records,
             "root": hex::encode(&stand.root),

@@ -10,10 +10,12 @@ use kavachos_core::ledger::{Entry, Frontier, LogId, leaf};
 use kavachos_core::revocation::LogHead;
 use kavachos_core::time::Timestamp;
 use kavachos_store::grant::GrantRow;
+use kavachos_store::restoration::{self, FirstMentions};
 use kavachos_store::transfer::{
     self, CONTRADICTIONS, GRANTS, RECORDS, REVOCATIONS, State, TABLES, Table, WEBHOOKS,
 };
 use kavachos_store::{Cell, CommitError, Filled, Filling, Row, Write};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::check::{self, Place};
@@ -69,6 +71,12 @@ pub(super) struct Loader<'a> {
     born: BTreeMap<&'static str, u64>,
     admin_keys: u64,
     ended: bool,
+}
+
+/// Whether by this record first mentions wait.
+fn holds(kind: &str, body: &str) -> bool {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    kind == "tenant.restored" && body.pointer("/details/humansHeld") == Some(&Value::Bool(true))
 }
 
 pub(super) fn wrong(line: u64, why: impl Into<String>) -> Error {
@@ -446,6 +454,18 @@ impl<'a> Loader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Which proofs and id_tokens were used where the file comes from is not in it, and whether first mentions wait stands
+    /// in its records.
+    pub(super) async fn remember(&mut self) -> Result<()> {
+        let word = self.filling.list(restoration::last_word()).await?.pop();
+        let mentions = match word {
+            Some((kind, body)) if holds(&kind, &body) => FirstMentions::Held,
+            _ => FirstMentions::LetIn,
+        };
+        let remembered = restoration::remember(self.engine.now(), mentions);
+        Ok(self.filling.write(vec![remembered]).await?)
     }
 
     /// Asks the filled tables for what contradicts itself.

@@ -145,6 +145,7 @@ fn people() -> Vec<Operation> {
         users::delete::operation(),
         users::ban::operation(),
         users::unban::operation(),
+        users::admit::operation(),
         users::sessions::operation(),
         users::open_session::operation(),
         sessions::operation(),

@@ -357,6 +357,8 @@ async fn b25_f16_every_act_on_users_is_one_record_also_failures() {
         ("POST users/{user}/ban", none(), "user.banned", "done"),
         ("POST users/{user}/ban", none(), "user.banned", "conflict"),
         ("POST users/{user}/unban", none(), "user.unbanned", "done"),
+        ("POST users/admit", none(), "tenant.admitted", "done"),
+        ("!POST users/admit", none(), "tenant.admitted", "forbidden"),
         ("!DELETE users/{user}", none(), "user.deleted", "forbidden"),
         ("DELETE users/{user}", none(), "user.deleted", "done"),
         ("PATCH users/{user}", name(), "user.updated", "conflict"),

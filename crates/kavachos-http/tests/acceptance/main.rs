@@ -67,6 +67,8 @@ mod restart;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
+mod restored_humans;
+#[cfg(test)]
 mod revocations;
 #[cfg(test)]
 mod roots;

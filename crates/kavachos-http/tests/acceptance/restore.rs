@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 
 use crate::moving::{export, import};
 
+/// The clock of these tests in seconds: the epoch that a restoration begins.
+const EPOCH: u64 = 1_795_255_200;
 const TOOLS: &str = "https://tools.example.com/mcp";
 const OTHER_TOOLS: &str = "https://other.example.com/mcp";
 
@@ -41,6 +43,7 @@ struct Tenant {
     servers: [String; 2],
     second_server: String,
     approval: String,
+    webhook: String,
 }
 
 async fn server(app: &TestApp, audience: &str) -> Reply {
@@ -75,12 +78,16 @@ async fn tenant() -> Tenant {
     let yes = json!({ "digest": shown.text_at("/data/digest") });
     let path = format!("{path}/approve");
     app.operator().post(&path, yes).await.expect(200);
+    // Nothing listens there.
+    let webhook = json!({ "url": "http://127.0.0.1:65534/", "kinds": ["none"] });
+    let webhook = app.operator().post("/api/v1/webhooks", webhook).await;
     let backup = crate::setup().seeded(7).start().await;
     let file = export(&app.operator()).await;
     import(&backup.operator(), &file).await.expect(200);
     let [one, two] = &servers;
     Tenant {
         delegation: given.expect(201).id().to_owned(),
+        webhook: webhook.expect(201).id().to_owned(),
         second_server: two.id().to_owned(),
         servers: [one, two].map(|server| server.text_at("/data/token").to_owned()),
         app,
@@ -110,23 +117,8 @@ impl Tenant {
         }
     }
 
-    /// The log of the tenant that goes on, as `kavach revocations export` writes it.
     async fn log(&self) -> Vec<String> {
-        let page = self.app.operator().get("/api/v1/revocations?since=0").await;
-        let page = page.expect(200);
-        let head = self.app.head();
-        assert_eq!(page.at("/data/epoch"), head.epoch);
-        let of = Exported {
-            log: head.log,
-            epoch: head.epoch,
-        };
-        let (mut writer, first) = RevocationWriter::begin(of);
-        let mut lines = vec![first];
-        let records: Vec<Record> =
-            serde_json::from_value(page.at("/data/records").clone()).unwrap();
-        lines.extend(records.iter().map(|record| writer.add(record).unwrap()));
-        lines.push(writer.end());
-        lines
+        log_of(&self.app).await
     }
 
     async fn restore(&self, log: Option<Vec<String>>) -> Restored {
@@ -134,7 +126,29 @@ impl Tenant {
     }
 }
 
-async fn restore(app: &TestApp, log: Option<Vec<String>>, rehearsal: Rehearsal) -> Restored {
+/// The log of a tenant that goes on, as `kavach revocations export` writes it.
+pub(crate) async fn log_of(app: &TestApp) -> Vec<String> {
+    let page = app.operator().get("/api/v1/revocations?since=0").await;
+    let page = page.expect(200);
+    let head = app.head();
+    assert_eq!(page.at("/data/epoch"), head.epoch);
+    let of = Exported {
+        log: head.log,
+        epoch: head.epoch,
+    };
+    let (mut writer, first) = RevocationWriter::begin(of);
+    let mut lines = vec![first];
+    let records: Vec<Record> = serde_json::from_value(page.at("/data/records").clone()).unwrap();
+    lines.extend(records.iter().map(|record| writer.add(record).unwrap()));
+    lines.push(writer.end());
+    lines
+}
+
+pub(crate) async fn restore(
+    app: &TestApp,
+    log: Option<Vec<String>>,
+    rehearsal: Rehearsal,
+) -> Restored {
     let lines = |lines: Vec<String>| {
         let line = |line: String| Ok::<_, Infallible>(line.trim_end().to_owned());
         stream::iter(lines.into_iter().map(line))
@@ -192,9 +206,13 @@ async fn what_was_revoked_since_the_backup_is_dead_in_it_and_the_rest_lives() {
     assert!(is_known(backup, &tenant.sessions[0]).await);
     assert!(follows(backup, &tenant.servers[1]).await);
     assert_eq!(status(&tenant, &approval).await, "approved");
+    // Whether it was deleted meanwhile, no log tells.
+    let webhook = format!("/api/v1/webhooks/{}", tenant.webhook);
+    assert_eq!(status(&tenant, &webhook).await, "active");
 
     let restored = tenant.restore(Some(tenant.log().await)).await;
-    assert_eq!((restored.from_epoch, restored.epoch), (1, 2));
+    assert_eq!((restored.from_epoch, restored.epoch), (1, EPOCH));
+    assert!(!restored.unknown_kills && !restored.humans_held);
     let ended = |what| restored.ended.get(what).copied().unwrap_or(0);
     for (what, count) in [
         ("agents", 1),
@@ -204,6 +222,7 @@ async fn what_was_revoked_since_the_backup_is_dead_in_it_and_the_rest_lives() {
         ("toolServers", 1),
         ("users", 0),
         ("approvals", 1),
+        ("webhooks", 1),
     ] {
         assert_eq!(ended(what), count, "{what}: {restored:?}");
     }
@@ -216,6 +235,7 @@ async fn what_was_revoked_since_the_backup_is_dead_in_it_and_the_rest_lives() {
     assert!(!follows(backup, &tenant.servers[1]).await);
     assert!(follows(backup, &tenant.servers[0]).await);
     assert_eq!(status(&tenant, &approval).await, "expired");
+    assert_eq!(status(&tenant, &webhook).await, "paused");
     let delegation = format!("/api/v1/delegations/{}", tenant.delegation);
     assert_eq!(status(&tenant, &delegation).await, "revoked");
     // The log goes on from where the lost one was.
@@ -250,7 +270,7 @@ async fn a_restored_tenant_agrees_with_itself_and_can_move() {
         let file = export(&tenant.backup.call(key.reveal())).await;
         let next = crate::setup().seeded(9).start().await;
         import(&next.operator(), &file).await.expect(200);
-        assert_eq!(next.head().epoch, 2);
+        assert_eq!(next.head().epoch, EPOCH);
     }
 }
 
@@ -266,6 +286,8 @@ async fn without_the_log_nobody_has_a_credential_and_a_rehearsal_changes_nothing
     let restored = tenant.restore(None).await;
     assert_eq!(restored, rehearsed);
     assert_eq!((restored.kills, restored.admin_keys), (None, 0));
+    assert!(restored.unknown_kills && restored.humans_held);
+    assert_eq!(restored.ended["webhooks"], 1);
     for agent in [&tenant.revoked, &tenant.spared] {
         assert!(!calls(backup, agent).await);
     }
@@ -290,12 +312,35 @@ async fn a_log_of_a_later_epoch_brings_no_credential_back_that_ended_with_the_ea
             epoch,
         });
         let restored = tenant.restore(Some(vec![first, writer.end()])).await;
-        assert_eq!(restored.epoch, epoch + 1);
+        assert!(restored.epoch > epoch);
+        // Nor does it tell of humans whose end is not in it.
+        assert_eq!(
+            (restored.unknown_kills, restored.humans_held),
+            (!lives, !lives)
+        );
         let backup = &tenant.backup;
         assert_eq!(calls(backup, &tenant.spared).await, lives);
         assert_eq!(is_known(backup, &tenant.sessions[1]).await, lives);
         assert_eq!(follows(backup, &tenant.servers[0]).await, lives);
     }
+}
+
+/// Where nothing remembers the first restoration, its epoch is not given to the second one: tokens of the first would be
+/// good in it, and what they come from is in no database.
+#[tokio::test]
+async fn the_same_backup_that_is_restored_later_begins_another_epoch() {
+    let tenant = tenant().await;
+    let file = export(&tenant.app.operator()).await;
+    let again = async |seconds| {
+        let app = crate::setup().seeded(9 + seconds).start().await;
+        import(&app.operator(), &file).await.expect(200);
+        app.advance(seconds);
+        restore(&app, None, Rehearsal::No).await.epoch
+    };
+    assert_eq!(tenant.restore(None).await.epoch, EPOCH);
+    assert_eq!(again(1).await, EPOCH + 1);
+    // The twin: nothing but the clock tells the two apart.
+    assert_eq!(again(0).await, EPOCH);
 }
 
 #[tokio::test]

@@ -327,6 +327,7 @@ fn users() -> Vec<Route> {
         keeps(Method::DELETE, one, Value::Null),
         keeps(Method::POST, "/api/v1/users/{user}/ban", json!({})),
         keeps(Method::POST, "/api/v1/users/{banned}/unban", json!({})),
+        keeps(Method::POST, "/api/v1/users/admit", json!({})),
     ]
 }
 

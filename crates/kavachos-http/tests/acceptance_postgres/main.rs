@@ -101,6 +101,9 @@ mod restart;
 #[path = "../acceptance/restore.rs"]
 mod restore;
 #[cfg(test)]
+#[path = "../acceptance/restored_humans.rs"]
+mod restored_humans;
+#[cfg(test)]
 #[path = "../acceptance/revocations.rs"]
 mod revocations;
 #[cfg(test)]

@@ -46,6 +46,7 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("revokeResource", 409, "conflict", CONTENTION),
     ("revokeSession", 409, "conflict", CONTENTION),
     ("deleteUser", 409, "conflict", CONTENTION),
+    ("admitUsers", 409, "conflict", CONTENTION),
     ("rotateWebhook", 409, "conflict", NO_MASTER_KEY),
     ("testWebhook", 409, "conflict", NO_MASTER_KEY),
     ("updateWebhook", 409, "conflict", NO_MASTER_KEY),

@@ -9,11 +9,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, value_parser};
 use futures_util::stream;
 use kavachos::{CheckpointFile, Kavach};
 use kavachos_engine::actor::{Actor, Scopes};
-use kavachos_engine::{Checkpoint, Error, Kills, NewKey, Rehearsal, Restoration, Restored};
+use kavachos_engine::{
+    Checkpoint, Error, Kills, MAX_EPOCH, NewKey, Rehearsal, Restoration, Restored,
+};
+use kavachos_store::migration::Pending;
 use serde_json::{Value, json};
 
 use self::place::Place;
@@ -26,7 +29,7 @@ use crate::tenant;
 /// The longest line of an exported log that is read.
 const MAX_LINE_BYTES: u64 = 2_048;
 /// The members of the answer.
-const MEMBERS: [&str; 12] = [
+const MEMBERS: [&str; 15] = [
     "database",
     "dryRun",
     "replaced",
@@ -37,6 +40,9 @@ const MEMBERS: [&str; 12] = [
     "lostRecords",
     "revocations",
     "kills",
+    "unknownKills",
+    "missingHumans",
+    "humansHeld",
     "ended",
     "adminKeys",
 ];
@@ -45,8 +51,9 @@ const MEMBERS: [&str; 12] = [
 const EXAMPLES: &str = "\
 Every token of before is refused afterwards: the epoch rises, and the keys that sign are new. With the exported log of \
 revocations, what was revoked since the backup is revoked in it too: a revoked human is banned, a revoked agent, delegation, \
-key or session is over for good. Without it all keys, sessions and tool servers are, and one new operator key is printed. \
-Requests for approval that were not answered or used are over either way.
+key or session is over for good. Without it all keys, sessions and tool servers are, humans of outside providers are banned, \
+and one new operator key is printed. Requests for approval that were not answered or used are over either way, and webhooks \
+are paused. Where humans may be missing who were banned, new ones of outside providers wait for `kavach user admit`.
 
 The log is what `kavach revocations export` wrote; take it from the server or the database that is to be replaced, if it \
 can still be read, or from the last place where one was kept.
@@ -70,11 +77,11 @@ pub(crate) struct Restore {
     /// The exported log of revocations
     #[arg(long, value_name = "FILE")]
     revocations: Option<PathBuf>,
-    /// There is no log of them: end every key and session
+    /// There is no log of them: end every key and session, and ban humans of outside providers
     #[arg(long)]
     without_revocations: bool,
     /// The last epoch that was in use, if neither a checkpoint nor the exported log tells of it
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64).range(..MAX_EPOCH))]
     after_epoch: u64,
     /// Say what would be done, and change nothing
     #[arg(long)]
@@ -86,6 +93,10 @@ struct Done {
     restored: Restored,
     token: Option<String>,
     replaced: Option<PathBuf>,
+    /// Why it is not known to be on disk.
+    unsynced: Option<Failure>,
+    /// What is to be noted of it outside of the database.
+    checkpoint: Result<Checkpoint, Failure>,
 }
 
 impl Restore {
@@ -104,12 +115,11 @@ impl Restore {
         let done = match (&config.database, &self.backup) {
             (Database::File(path), backup) => {
                 let from = backup.as_deref().unwrap_or(path);
-                self.file((path, from), &config, (known, file.as_ref()))
-                    .await?
+                self.file((path, from), &config, known).await?
             }
             (Database::Postgres(_), None) => {
                 tenant::find(&config.database, tenant::Missing::Refuse)?;
-                self.server(&config, (known, file.as_ref())).await?
+                self.server(&config, known).await?
             }
             (Database::Postgres(_), Some(_)) => {
                 return Err(Failure::Usage(
@@ -118,7 +128,11 @@ impl Restore {
                 ));
             }
         };
+        // The database is restored, and the new key stands nowhere else: it is shown before anything more can fail.
         self.show(&config.database, &done, output);
+        for warning in self.keep(file.as_ref(), done) {
+            output.note(&format!("warning: {warning}"));
+        }
         Ok(Outcome::Done)
     }
 
@@ -127,7 +141,7 @@ impl Restore {
         &self,
         (path, from): (&Path, &Path),
         config: &config::Server,
-        (known, file): (Option<Checkpoint>, Option<&CheckpointFile>),
+        known: Option<Checkpoint>,
     ) -> Result<Done, Failure> {
         if !from.exists() {
             return Err(Failure::Database(format!(
@@ -137,46 +151,38 @@ impl Restore {
         }
         let place = Place::claim(path)?;
         let copy = place.copy_of(from)?;
-        let kavach = tenant::at_rest(config, &Database::File(copy.path().to_owned())).await?;
+        let database = Database::File(copy.path().to_owned());
+        let kavach = tenant::at_rest(config, &database, Pending::Apply).await?;
         let done = self.restored(&kavach, known).await;
         kavach.close().await;
-        let (restored, token, checkpoint) = done?;
-        let replaced = if self.dry_run {
-            None
-        } else {
-            copy.put(restored.epoch)?
-        };
-        self.keep(file, &checkpoint)?;
-        Ok(Done {
-            restored,
-            token,
-            replaced,
-        })
+        let mut done = done?;
+        if !self.dry_run {
+            let put = copy.put(done.restored.epoch)?;
+            done.replaced = put.replaced;
+            done.unsynced = put.unsynced;
+        }
+        Ok(done)
     }
 
     /// Makes a database safe where it is.
     async fn server(
         &self,
         config: &config::Server,
-        (known, file): (Option<Checkpoint>, Option<&CheckpointFile>),
+        known: Option<Checkpoint>,
     ) -> Result<Done, Failure> {
-        let kavach = tenant::at_rest(config, &config.database).await?;
+        // What is only tried changes nothing, the schema neither.
+        let pending = if self.dry_run {
+            Pending::Refuse
+        } else {
+            Pending::Apply
+        };
+        let kavach = tenant::at_rest(config, &config.database, pending).await?;
         let done = self.restored(&kavach, known).await;
         kavach.close().await;
-        let (restored, token, checkpoint) = done?;
-        self.keep(file, &checkpoint)?;
-        Ok(Done {
-            restored,
-            token,
-            replaced: None,
-        })
+        done
     }
 
-    async fn restored(
-        &self,
-        kavach: &Kavach,
-        known: Option<Checkpoint>,
-    ) -> Result<(Restored, Option<String>, Checkpoint), Failure> {
+    async fn restored(&self, kavach: &Kavach, known: Option<Checkpoint>) -> Result<Done, Failure> {
         let engine = kavach.engine();
         let how = Restoration {
             known,
@@ -200,8 +206,13 @@ impl Restore {
             None
         };
         let checkpoint = engine.checkpoint().await;
-        let checkpoint = checkpoint.map_err(|error| tenant::failure(&error))?;
-        Ok((restored, token, checkpoint))
+        Ok(Done {
+            restored,
+            token,
+            replaced: None,
+            unsynced: None,
+            checkpoint: checkpoint.map_err(|error| tenant::failure(&error)),
+        })
     }
 
     /// What is wrong with a file is said with the file and the line.
@@ -216,14 +227,23 @@ impl Restore {
         }
     }
 
-    /// The database is what it should be again: what was noted of the one before counts no more.
-    fn keep(&self, file: Option<&CheckpointFile>, checkpoint: &Checkpoint) -> Result<(), Failure> {
-        match file {
-            Some(file) if !self.dry_run => file
-                .write(checkpoint)
-                .map_err(|error| Failure::file("write", file.path(), &error)),
-            _ => Ok(()),
-        }
+    /// The database is what it should be again: what was noted of the one before counts no more. If that cannot be noted,
+    /// a start does it or is refused. Gives what has to be looked at.
+    fn keep(&self, file: Option<&CheckpointFile>, done: Done) -> Vec<String> {
+        let unsynced = done.unsynced.map(|failure| {
+            format!("{failure}: after a crash, look whether the database is the restored one")
+        });
+        let unkept = file.filter(|_| !self.dry_run).and_then(|file| {
+            let written = done.checkpoint.and_then(|checkpoint| {
+                let written = file.write(&checkpoint);
+                written.map_err(|error| Failure::file("write the checkpoint", file.path(), &error))
+            });
+            written.err()
+        });
+        let unkept = unkept.map(|failure| {
+            format!("{failure}: the database is restored, and `kavach serve` does not start before it can write there")
+        });
+        unsynced.into_iter().chain(unkept).collect()
     }
 
     fn show(&self, database: &Database, done: &Done, output: &mut Output) {
@@ -253,16 +273,47 @@ impl Restore {
         if done.token.is_some() {
             output.note("no operator key was left that may do everything, so one was made: keep it now, it is not shown again");
         }
-        if self.without_revocations {
-            output.note(
-                "humans who were banned and agents that were revoked since the backup are active in it, without a key or \
-                 a session: look at them before you give them new ones",
-            );
+        for note in notes(&done.restored) {
+            output.note(note);
         }
         output.note(
             "rates and budgets count from where they stood in the backup; what was created or changed since is not there",
         );
     }
+}
+
+/// What whoever restored has to look at.
+fn notes(restored: &Restored) -> Vec<&'static str> {
+    let mut notes = Vec::new();
+    if restored.unknown_kills {
+        notes.push(
+            "humans who were banned and agents that were revoked since the backup are active in it, without a key or a \
+             session: look at them before you give them new ones",
+        );
+        notes.push(
+            "what was narrowed since is wide again too: delegations that were revoked, permissions and guards of grants, \
+             permissions of humans, proof keys of agents",
+        );
+    }
+    let ended = |what: &str| restored.ended.get(what).is_some_and(|count| *count > 0);
+    if restored.unknown_kills && ended("users") {
+        notes.push(
+            "humans of outside providers are banned, since they need no key of yours: `kavach user unban` lets one go on",
+        );
+    }
+    if restored.humans_held {
+        notes.push(
+            "new humans of outside providers wait, since one of them may have been banned after the backup: `kavach user \
+             admit` lets them in, `kavach user create --external` a single one",
+        );
+    }
+    if ended("webhooks") {
+        notes.push(
+            "webhooks are paused, since one may have been deleted or given another secret after the backup: look at them, \
+             then `kavach webhook update --status active`",
+        );
+    }
+    notes
 }
 
 fn text(database: &Database, done: &Done) -> Vec<String> {

@@ -48,6 +48,8 @@ pub(crate) enum User {
     Unban(One),
     /// Stop a human and everything below for good
     Delete(One),
+    /// Let new humans of outside providers in again, who wait since a backup was restored
+    Admit,
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +124,10 @@ impl User {
             Self::Delete(one) => output.record(
                 &client.delete(&one.path(client, "").await?).await?,
                 &REVOKED,
+            ),
+            Self::Admit => output.record(
+                &client.post("/api/v1/users/admit", None).await?,
+                &["wereHeld"],
             ),
         }
         Ok(Outcome::Done)

@@ -245,3 +245,43 @@ fn a_file_is_private_whole_and_not_written_over() {
         "no progress where nobody looks: {json:?}"
     );
 }
+
+/// The log of the empty database ends with an import, and the checkpoint knows that log until the import has noted its own.
+#[test]
+fn a_checkpoint_that_an_import_had_no_time_to_write_stops_no_start() {
+    let (place, key, _) = tenant();
+    let next = Place::new();
+    next.init();
+    let server = next.start("serve");
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.ended().code, 0);
+    let noted = next.path("kavach.checkpoint");
+    let before = fs::read_to_string(&noted).unwrap();
+    let (out, done) = piped(
+        &place,
+        "export --database kavach.db",
+        &next,
+        "import --database kavach.db",
+        None,
+    );
+    assert_eq!((out.code, done.code), (0, 0), "{out:?} {done:?}");
+    let after = fs::read_to_string(&noted).unwrap();
+    assert_ne!(after, before);
+    // What a crash between the two leaves.
+    fs::write(&noted, &before).unwrap();
+    let doctor = next.run("doctor --json");
+    assert!(!doctor.out.contains("checkpoint.setback"), "{doctor:?}");
+    let server = next.start("serve");
+    assert_eq!(server.client(&key).get("/api/v1/users").status, 200);
+    drop(server);
+    // The twin: the checkpoint of a database that this one did not replace.
+    let other = Place::new();
+    other.init();
+    drop(other.start("serve"));
+    fs::copy(other.path("kavach.checkpoint"), &noted).unwrap();
+    let refused = next.run("serve --listen 127.0.0.1:0");
+    assert!(
+        refused.code == 1 && refused.err.contains("another database"),
+        "{refused:?}"
+    );
+}

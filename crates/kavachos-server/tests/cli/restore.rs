@@ -1,13 +1,14 @@
 //! Disaster recovery from outside: an old backup in the place of the database, noticed and made safe.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use kavachos_test::postgres::{Cluster, name_of};
 use kavachos_test::{kill_strangers, may};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Place, Ran, Server};
+use crate::support::{Place, Ran, Server, skipped};
 
 /// More than one page of the log, and more than is written at once.
 const KILLS: u32 = 2_345;
@@ -120,6 +121,16 @@ impl Disaster {
     }
 }
 
+fn epoch_of(restored: &Ran) -> u64 {
+    member(restored, "/data/epoch").as_u64().unwrap()
+}
+
+/// Where the database that was replaced is kept.
+fn kept(place: &Place, restored: &Ran) -> PathBuf {
+    let epoch = epoch_of(restored);
+    place.path(&format!("kavach.db.before-epoch-{epoch}"))
+}
+
 fn member(ran: &Ran, pointer: &str) -> Value {
     ran.json().pointer(pointer).cloned().unwrap_or_default()
 }
@@ -142,8 +153,10 @@ fn a_backup_that_is_put_back_is_noticed_and_with_the_log_what_was_revoked_stays_
     let restored = place.done("restore --in-place --revocations log.jsonl --json");
     for (pointer, expected) in [
         ("/data/fromEpoch", json!(1)),
-        ("/data/epoch", json!(2)),
         ("/data/kills", json!(4)),
+        ("/data/unknownKills", json!(false)),
+        ("/data/missingHumans", json!(0)),
+        ("/data/humansHeld", json!(false)),
         ("/data/ended/users", json!(1)),
         ("/data/ended/grants", json!(1)),
         ("/data/ended/sessions", json!(1)),
@@ -156,7 +169,10 @@ fn a_backup_that_is_put_back_is_noticed_and_with_the_log_what_was_revoked_stays_
             "{pointer}: {restored:?}"
         );
     }
-    assert!(place.path("kavach.db.before-epoch-2").exists());
+    let epoch = epoch_of(&restored);
+    assert!(epoch > 1_700_000_000, "the clock in seconds: {epoch}");
+    assert!(kept(place, &restored).exists());
+    assert!(!restored.err.contains("wait"), "{restored:?}");
     let server = place.start("serve");
     assert!(!is_allowed(&server, &disaster.banned));
     assert!(!is_known(&server, &disaster.sessions[0], "/api/v1/agents"));
@@ -172,7 +188,7 @@ fn a_backup_that_is_put_back_is_noticed_and_with_the_log_what_was_revoked_stays_
     let records = server
         .client(&disaster.operator)
         .get("/api/v1/audit?kind=tenant.restored");
-    assert_eq!(records.body["data"][0]["details"]["epoch"], 2);
+    assert_eq!(records.body["data"][0]["details"]["epoch"], epoch);
 }
 
 /// The twin: nothing remembers how far the logs had come, and the dead live again.
@@ -195,13 +211,23 @@ fn without_the_log_every_credential_is_over_and_one_new_key_is_printed() {
     let before = fs::read(place.path("kavach.checkpoint")).unwrap();
     let restored = place.done("restore copy.db --without-revocations --json");
     // The rehearsal told what would be, and changed nothing.
-    for pointer in ["/data/ended", "/data/epoch", "/data/records"] {
+    for pointer in ["/data/ended", "/data/humansHeld", "/data/records"] {
         assert_eq!(member(&rehearsed, pointer), member(&restored, pointer));
     }
     assert_ne!(fs::read(place.path("kavach.checkpoint")).unwrap(), before);
     assert_eq!(member(&restored, "/data/kills"), Value::Null);
     assert_eq!(member(&restored, "/data/ended/agentKeys"), 2);
+    for words in [
+        "delegations that were revoked",
+        "proof keys",
+        "kavach user admit",
+    ] {
+        assert!(restored.err.contains(words), "{words}: {restored:?}");
+    }
     let token = restored.member("token");
+    // Nothing of the replaced database lies outside of its file, though its server was killed.
+    let kept = kept(place, &restored);
+    assert!(!PathBuf::from(format!("{}-wal", kept.display())).exists());
     let server = place.start("serve");
     for key in [&disaster.banned, &disaster.spared] {
         assert!(!is_allowed(&server, key));
@@ -214,7 +240,6 @@ fn without_the_log_every_credential_is_over_and_one_new_key_is_printed() {
     }
     assert!(is_known(&server, &token, "/api/v1/users"));
     // The database that was replaced is kept, with everything that was in it.
-    let kept = place.path("kavach.db.before-epoch-2");
     let users = place.done(format!("user list --json --database '{}'", kept.display()));
     assert!(users.out.contains("banned"), "{users:?}");
 }
@@ -313,7 +338,8 @@ fn a_long_log_is_exported_and_taken_in_whole_and_an_export_that_is_there_is_kept
     // The twin: exported from what was restored, it is the same log, in another epoch.
     place.done(format!("{export} --force"));
     let after = fs::read_to_string(place.path("log.jsonl")).unwrap();
-    assert_eq!(after, text.replacen("\"epoch\":1", "\"epoch\":2", 1));
+    let epoch = format!("\"epoch\":{}", epoch_of(&restored));
+    assert_eq!(after, text.replacen("\"epoch\":1", &epoch, 1));
 }
 
 #[test]
@@ -343,10 +369,134 @@ fn a_checkpoint_that_cannot_be_read_or_is_of_another_database_stops_the_start() 
     drop(place.start("serve"));
     place.unset("KAVACH_CHECKPOINT_PATH");
     fs::write(&path, &own).unwrap();
-    fs::rename(place.path("kavach.db"), place.path("old.db")).unwrap();
+    for end in ["", "-wal", "-shm"] {
+        let [from, to] = ["kavach", "old"].map(|name| place.path(&format!("{name}.db{end}")));
+        fs::rename(from, to).unwrap();
+    }
     let other = place.run("init");
     assert!(
         other.code == 1 && other.err.contains("another database"),
         "{other:?}"
     );
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_keeps_no_key_back_and_no_server_starts_before_it_can() {
+    let mut place = Place::new();
+    place.init();
+    place.done("backup --output copy.db");
+    place.set("KAVACH_CHECKPOINT_PATH", "notes/kavach.checkpoint");
+    let restored = place.done("restore copy.db --without-revocations --json");
+    assert!(
+        restored.err.contains("warning") && restored.err.contains("notes/kavach.checkpoint"),
+        "{restored:?}"
+    );
+    let token = restored.member("token");
+    let refused = place.run("serve --listen 127.0.0.1:0");
+    assert!(
+        refused.code == 1 && refused.err.contains("no checkpoint can be written"),
+        "{refused:?}"
+    );
+    // Commands that only look have no need of one.
+    place.done("user list --database kavach.db");
+    // The twin: it can be written.
+    fs::create_dir(place.path("notes")).unwrap();
+    let server = place.start("serve");
+    assert!(is_known(&server, &token, "/api/v1/users"));
+    assert!(place.path("notes/kavach.checkpoint").exists());
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code, 0);
+    // One that is of this epoch does for now, as on a disk that is full: an earlier state shows by it.
+    let beside = place.path("notes/kavach.checkpoint.new");
+    fs::create_dir(&beside).unwrap();
+    drop(place.start("serve"));
+    // One of an epoch before says nothing of backups of the new one.
+    let restored = place.done("restore --in-place --without-revocations --json");
+    assert!(restored.err.contains("warning"), "{restored:?}");
+    let refused = place.run("serve --listen 127.0.0.1:0");
+    assert!(
+        refused.code == 1 && refused.err.contains("no checkpoint can be written"),
+        "{refused:?}"
+    );
+    fs::remove_dir(&beside).unwrap();
+    let server = place.start("serve");
+    let token = restored.member("token");
+    assert!(is_known(&server, &token, "/api/v1/users"));
+}
+
+#[test]
+fn no_database_is_made_where_the_last_changes_of_another_one_lie() {
+    let mut place = Place::new();
+    let operator = place.init();
+    place.done("backup --output copy.db");
+    place.set("KAVACH_CHECKPOINT_PATH", "off");
+    let server = place.start("serve");
+    human(&server, &operator, "Ada");
+    server.killed();
+    let (database, log) = (place.path("kavach.db"), place.path("kavach.db-wal"));
+    let changes = fs::read(&log).unwrap();
+    assert!(!changes.is_empty());
+    // What a crash leaves between moving the one and the other.
+    fs::rename(&database, place.path("moved.db")).unwrap();
+    place.set("KAVACH_ADMIN_KEY", &operator);
+    for line in [
+        "serve --listen 127.0.0.1:0",
+        "init",
+        "migrate apply",
+        "restore copy.db --without-revocations",
+    ] {
+        let refused = place.run(line);
+        assert!(
+            refused.code == 1 && refused.err.contains("put the two together"),
+            "{line}: {refused:?}"
+        );
+        assert!(!database.exists(), "{line}");
+    }
+    assert_eq!(fs::read(&log).unwrap(), changes);
+    // The twin: together they are the database that it was.
+    fs::rename(place.path("moved.db"), &database).unwrap();
+    let users = place.done("user list --database kavach.db");
+    assert!(users.out.contains("Ada"), "{users:?}");
+    // And where no log lies one is made.
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(place.path(&format!("kavach.db{end}")));
+    }
+    drop(place.start("serve"));
+}
+
+#[test]
+fn what_is_tried_on_postgresql_changes_nothing_the_schema_neither() {
+    let Some(cluster) = Cluster::shared() else {
+        return skipped("kavach restore on PostgreSQL (there is none)");
+    };
+    let (place, database) = (Place::new(), cluster.database());
+    let run = |line: &str| place.run(format!("{line} --database {database}"));
+    let done = |line: &str| {
+        let ran = run(line);
+        assert_eq!(ran.code, 0, "{line}: {ran:?}");
+        ran
+    };
+    let pending = || member(&run("migrate plan --json"), "/data/pending");
+    done("init");
+    // A backup of an older version was put back.
+    let behind = "DROP TABLE restoration; DELETE FROM migration WHERE number = (SELECT MAX(number) FROM migration)";
+    cluster.psql(name_of(&database), behind);
+    assert_eq!(pending(), 1);
+    let tried = run("restore --in-place --without-revocations --dry-run");
+    assert!(
+        tried.code == 1 && tried.err.contains("kavach migrate apply"),
+        "{tried:?}"
+    );
+    assert_eq!(pending(), 1);
+    done("migrate apply");
+    let tried = done("restore --in-place --without-revocations --dry-run --json");
+    assert_eq!(member(&tried, "/data/ended/operatorKeys"), 1);
+    done("user list");
+    // The twin: done, it migrates and ends.
+    cluster.psql(name_of(&database), behind);
+    let restored = done("restore --in-place --without-revocations --json");
+    assert_eq!(member(&restored, "/data/ended/operatorKeys"), 1);
+    assert_eq!(pending(), 0);
+    let again = done("restore --in-place --without-revocations --json");
+    assert!(epoch_of(&again) > epoch_of(&restored));
 }

@@ -31,6 +31,15 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// The last changes of a database lie there, and the database does not.
+    #[error(
+        "`{}` has the last changes of a database that is not beside it: put the two together again, or move it away",
+        log.display()
+    )]
+    LostDatabase {
+        /// The write-ahead log.
+        log: PathBuf,
+    },
     /// The file is something else.
     #[error("`{}` is not an SQLite database: name another file, or restore a backup if it was one", path.display())]
     NotADatabase {

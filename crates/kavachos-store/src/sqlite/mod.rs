@@ -34,7 +34,7 @@ use crate::writer::front::Front;
 
 pub use self::backup::{BackupError, Copied, Copying, Existing, backup};
 pub use self::error::OpenError;
-pub use self::open::{Claim, Options, claim, history, plan, read};
+pub use self::open::{Claim, Options, claim, history, plan, read, refuse_lost_database, settle};
 pub use crate::host::Host;
 pub use crate::migration::Pending;
 

@@ -8,6 +8,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::wal::CheckpointMode;
 
 use super::SqliteStore;
 use super::checkpoint::Checkpoints;
@@ -124,6 +125,37 @@ pub fn claim(path: &Path) -> Result<Claim, OpenError> {
     Ok(Claim { path, _lock: lock })
 }
 
+/// Refuses to have a database made where the write-ahead log of another one lies: SQLite would remove that log, and with it
+/// the last changes of whatever database it belongs to.
+///
+/// # Errors
+/// There is no database, and a log that is not empty.
+pub fn refuse_lost_database(path: &Path) -> Result<(), OpenError> {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    if size(path) > 0 || size(&log) == 0 {
+        return Ok(());
+    }
+    Err(OpenError::LostDatabase { log })
+}
+
+/// Copies the write-ahead log of a database that nobody has open into it, and empties it: then the file alone is all of
+/// the database. Blocks.
+///
+/// # Errors
+/// What SQLite says. Nothing is lost then: log and database are as they were, or the log was copied in part.
+pub fn settle(claim: &Claim) -> Result<(), OpenError> {
+    let database = Database::new(Some(claim.path.clone()), BUSY_TIMEOUT, None);
+    let said = |error: rusqlite::Error| OpenError::of(&error, &claim.path);
+    let connection = database.checkpointer().map_err(said)?;
+    connection
+        .wal_checkpoint_v2(Some("main"), CheckpointMode::TRUNCATE)
+        .map(drop)
+        .map_err(said)
+}
+
 /// Reads a database as it is now, beside the process that holds it. Changes nothing and needs no lock. Blocks.
 ///
 /// # Errors
@@ -144,6 +176,7 @@ impl SqliteStore {
     pub fn open(options: &Options, host: Host) -> Result<Self, OpenError> {
         let path = options.path.as_deref().map(locate).transpose()?;
         let lock = path.as_deref().map(Lock::take).transpose()?;
+        path.as_deref().map(refuse_lost_database).transpose()?;
         let database = Database::new(path, options.busy_timeout, options.max_bytes);
         let mut connection = database.writer()?;
         prepare(&mut connection, options, &host, &database)?;

@@ -14,7 +14,9 @@ use kavachos_core::counter::Rule;
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_store::conformance::{self, ManualClock, recompute};
 use kavachos_store::migration::{CORE, Migration, Progress, SchemaError};
-use kavachos_store::sqlite::{OpenError, Options, Pending, SqliteStore, history, plan};
+use kavachos_store::sqlite::{
+    OpenError, Options, Pending, SqliteStore, claim, history, plan, settle,
+};
 use kavachos_store::{
     Batch, CommitError, Effect, Health, Observer, Query, Store, Take, Write, handle,
 };
@@ -603,4 +605,55 @@ fn the_step_that_reserves_grants_reserves_those_that_were_promised_before() {
     );
     // The twin.
     assert_eq!(said("plain"), None);
+}
+
+#[test]
+fn no_database_is_made_where_the_log_of_another_one_lies() {
+    let place = Place::new();
+    let log = place.directory.path().join("kavach.db-wal");
+    std::fs::write(&log, "the last changes of another").unwrap();
+    // Whoever makes the file first makes it empty.
+    for is_there in [false, true] {
+        if is_there {
+            std::fs::write(place.path(), "").unwrap();
+        }
+        let error = open_error(&place.options());
+        assert!(matches!(error, OpenError::LostDatabase { .. }), "{error}");
+        assert_eq!(place.path().exists(), is_there);
+        assert_eq!(
+            std::fs::read_to_string(&log).unwrap(),
+            "the last changes of another"
+        );
+    }
+    // The twin: an empty log has nothing to lose.
+    std::fs::write(&log, "").unwrap();
+    drop(place.open());
+}
+
+#[test]
+fn a_settled_database_is_whole_in_its_file() {
+    let (place, crashed) = (Place::new(), Place::new());
+    drop(place.open());
+    let intruder = place.intruder();
+    intruder
+        .execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE last_change (x)")
+        .unwrap();
+    for end in ["", "-wal"] {
+        let with = |place: &Place| place.directory.path().join(format!("kavach.db{end}"));
+        std::fs::copy(with(&place), with(&crashed)).unwrap();
+    }
+    let has_change = |path: PathBuf| {
+        let alone = crashed.directory.path().join("alone.db");
+        std::fs::copy(path, &alone).unwrap();
+        let connection = rusqlite::Connection::open(alone).unwrap();
+        let sql = "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'last_change'";
+        let count: i64 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        count == 1
+    };
+    // The twin: as the crash left it, the change is in the log alone.
+    assert!(!has_change(crashed.path()));
+    settle(&claim(&crashed.path()).unwrap()).unwrap();
+    assert!(has_change(crashed.path()));
+    let log = crashed.directory.path().join("kavach.db-wal");
+    assert_eq!(std::fs::metadata(log).map_or(0, |log| log.len()), 0);
 }

@@ -1,5 +1,6 @@
 //! `/api/v1/users`.
 
+pub(crate) mod admit;
 pub(crate) mod ban;
 pub(crate) mod create;
 pub(crate) mod delete;
