@@ -222,6 +222,14 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0014_used_id_tokens.sql"),
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 18,
+        name: "feed documents",
+        sql: include_str!("../migrations/0018_feed_documents.sql"),
+        // An older binary would replace the keys of the feed without their root.
+        min_binary: 18,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -8,6 +8,7 @@ use http::Uri;
 use ipnet::IpNet;
 use kavachos::{FeedAccess, Loopback};
 use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::token::FeedRoot;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::database::Database;
@@ -216,6 +217,15 @@ pub(super) fn master_key(text: &str) -> Result<Secret, String> {
         SecretKind::Master => Ok(secret),
         _ => Err("is no master key: it must begin with `kv_master_`".to_owned()),
     }
+}
+
+/// The public half of a root key.
+pub(super) fn feed_root(text: &str) -> Result<FeedRoot, String> {
+    text.parse().map_err(|error| {
+        format!(
+            "is no root key: {error}; `kavach keys root new` makes one and prints its public half"
+        )
+    })
 }
 
 /// Whether webhooks may go to this machine, by name.
