@@ -26,8 +26,8 @@ use crate::time::Timestamp;
 pub const MAX_FEED_KEYS: usize = 8;
 /// The longest request that is read, in bytes: one with as many keys as there may be has some 1,200.
 pub const MAX_FEED_KEYS_REQUEST_BYTES: usize = 4_096;
-/// The last epoch: what every reader of JSON reads exactly.
-const MAX_EPOCH: u64 = 1 << 53;
+/// The last epoch: whoever reads numbers of JSON as floating-point ones reads it as it is.
+const MAX_EPOCH: u64 = (1 << 53) - 1;
 
 /// The public half of a root key: what verifiers pin, and what a server is told that it is for. Ed25519, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Epoch {
         if (1..=MAX_EPOCH).contains(&epoch) {
             Ok(Self(epoch))
         } else {
-            Err(de::Error::custom("an epoch is a number from 1 to 2^53"))
+            Err(de::Error::custom("an epoch is a number from 1 to 2^53 - 1"))
         }
     }
 }

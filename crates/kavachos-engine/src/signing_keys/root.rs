@@ -20,7 +20,7 @@ use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
-use crate::epoch::next_epoch;
+use crate::epoch::epoch_after;
 use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::revoked::Revoked;
@@ -80,7 +80,7 @@ impl Engine {
         let new = self.new_signing_key(FEED, KeyState::Next)?;
         let asked = FeedKeysRequest {
             issuer: self.settings().issuer.clone(),
-            epoch: next_epoch(self.head().epoch, self.now()),
+            epoch: epoch_after(self.head().epoch, self.now())?,
             keys: KeySet::new([public_of(&new)?])?,
         };
         let record = self.signing_key_record(actor, "signing_key.requested", &new, None)?;

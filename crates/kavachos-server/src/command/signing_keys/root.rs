@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,6 +14,7 @@ use clap::{Args, Subcommand};
 use kavachos::SystemClock;
 use kavachos::store::{Clock as _, Rng as _};
 use kavachos_core::json;
+use kavachos_core::time::Timestamp;
 use kavachos_core::token::{
     Algorithm, FeedKeysRequest, MAX_FEED_KEYS_REQUEST_BYTES, MAX_TOKEN_BYTES, PublicKey, SigningKey,
 };
@@ -31,6 +33,8 @@ use crate::view;
 const MAX_KEY_BYTES: usize = 1_024;
 /// What may stand around a text in a file: blanks and line ends.
 const MAX_BLANKS: usize = 1_000;
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MICROS_OF_A_SECOND: i64 = 1_000_000;
 /// The members of what is told of a new root key.
 const NEW: [&str; 3] = ["root", "thumbprint", "file"];
 /// The members of what is told of a signature.
@@ -157,7 +161,14 @@ impl Sign {
             asked.epoch,
             names.join(", ")
         ));
-        let document = asked.sign(&key, SystemClock.now());
+        let now = SystemClock.now();
+        if is_far_ahead(asked.epoch, now) {
+            output.note(
+                "warning: the epoch is more than a day ahead of the clock of this machine; one that is far too high leaves \
+                 none to come, so find out why before you install what is printed",
+            );
+        }
+        let document = asked.sign(&key, now);
         let document = document.map_err(|error| wrong(error.message()))?;
         match output.form() {
             Form::Json => output.data(&json!({
@@ -184,6 +195,12 @@ impl Install {
         }
         Ok(Outcome::Done)
     }
+}
+
+/// Whether an epoch lies where only a wrong clock, or a server that is not to be trusted, puts one.
+fn is_far_ahead(epoch: u64, now: Timestamp) -> bool {
+    let tomorrow = now.plus(A_DAY).as_micros() / MICROS_OF_A_SECOND;
+    epoch > u64::try_from(tomorrow).unwrap_or(0)
 }
 
 /// Prints a request as `sign` reads it.
@@ -262,6 +279,14 @@ mod tests {
 
     fn key() -> SigningKey {
         SigningKey::from_seed(Algorithm::Ed25519, &[7; 32]).unwrap()
+    }
+
+    #[test]
+    fn an_epoch_of_tomorrow_is_noticed() {
+        let now = Timestamp::from_micros(100 * MICROS_OF_A_SECOND);
+        for (epoch, is_far) in [(1, false), (100 + 86_400, false), (101 + 86_400, true)] {
+            assert_eq!(is_far_ahead(epoch, now), is_far, "{epoch}");
+        }
     }
 
     #[test]
