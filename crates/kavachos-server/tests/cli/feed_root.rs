@@ -136,7 +136,7 @@ fn the_root_is_a_setting_that_is_checked() {
     place.set("KAVACH_FEED_ROOT", "{}");
     let wrong = place.run("config check");
     assert_eq!(wrong.code, 1);
-    assert!(wrong.err.contains("feed.root"), "{wrong:?}");
+    assert!(wrong.out.contains("feed.root"), "{wrong:?}");
     rooted(&mut place);
     place.done("config check");
     // A file may hold it, too.
