@@ -224,11 +224,11 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         owner: CORE,
-        number: 18,
+        number: 15,
         name: "feed documents",
-        sql: include_str!("../migrations/0018_feed_documents.sql"),
+        sql: include_str!("../migrations/0015_feed_documents.sql"),
         // An older binary would replace the keys of the feed without their root.
-        min_binary: 18,
+        min_binary: 15,
     },
 ];
 

@@ -265,6 +265,7 @@ impl Engine {
             return Ok(());
         }
         let ring = self.renew_ring().await?;
+        self.warn_of_missing_document(&ring);
         let oldest = self.now().minus(self.settings().signing_key_life);
         let by_age = |purpose: &KeyPurpose| !self.is_rooted(*purpose);
         for purpose in KeyPurpose::ALL.into_iter().filter(by_age) {

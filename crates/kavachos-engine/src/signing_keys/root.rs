@@ -281,6 +281,16 @@ impl Engine {
         })
     }
 
+    /// Tells the log that verifiers which pin the root accept nothing, as after a restoration.
+    pub(super) fn warn_of_missing_document(&self, ring: &Keys) {
+        if self.is_rooted(FEED.0) && document_of(ring).is_none() {
+            tracing::warn!(
+                "the root has not signed for the key of the feed, so verifiers that pin it accept nothing: begin with \
+                 `kavach keys root request`"
+            );
+        }
+    }
+
     /// Whether only a document of the root replaces the keys of this purpose.
     pub(super) fn is_rooted(&self, purpose: KeyPurpose) -> bool {
         purpose == KeyPurpose::Feed && self.settings().feed_root.is_some()
