@@ -29,11 +29,8 @@ const MAX_SIGNING_KEY_DAYS: u64 = 365;
 /// How the address of a server begins.
 const HTTP: &str = "^[Hh][Tt][Tt][Pp][Ss]?://";
 
-/// How a JSON Web Key begins.
-const JWK: &str = r"^\s*\{";
-/// The public key of the examples of RFC 8037.
-const ROOT: &str =
-    r#"{"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+/// What may be a JSON Web Key, or says that there is none.
+const JWK: &str = r"^(off$|\s*\{)";
 
 /// What a value is.
 #[derive(Debug, Clone, Copy)]
@@ -180,12 +177,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         "feed.root",
         "KAVACH_FEED_ROOT",
         "the public half of a key that is kept offline, as `kavach keys root new` prints it: without its signature no other \
-         key signs what is revoked; else those keys rotate by age",
+         key signs what is revoked; `off` for none: those keys rotate by age",
     )
     .of(Form::Text {
         pattern: Some(JWK),
     })
-    .like(ROOT),
+    .or(|| value::NOWHERE.to_owned()),
     Setting::new(
         "trusted_proxies",
         "KAVACH_TRUSTED_PROXIES",

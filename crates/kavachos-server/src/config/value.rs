@@ -25,7 +25,7 @@ const CONNECTIONS: u32 = 10_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// What is logged unless told otherwise.
 pub(super) const DEFAULT_LOG_FILTER: LevelFilter = LevelFilter::INFO;
-/// What says that something is kept nowhere.
+/// What says that there is none of something, or that it is kept nowhere.
 pub(super) const NOWHERE: &str = "off";
 /// How much of a wrong text is repeated.
 const MAX_SHOWN: usize = 80;
@@ -219,12 +219,13 @@ pub(super) fn master_key(text: &str) -> Result<Secret, String> {
     }
 }
 
-/// The public half of a root key.
-pub(super) fn feed_root(text: &str) -> Result<FeedRoot, String> {
-    text.parse().map_err(|error| {
-        format!(
-            "is no root key: {error}; `kavach keys root new` makes one and prints its public half"
-        )
+/// The public half of a root key, or that there is none.
+pub(super) fn feed_root(text: &str) -> Result<Option<FeedRoot>, String> {
+    if text == NOWHERE {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| {
+        format!("is neither `off` nor a root key ({error}): `kavach keys root new` prints one")
     })
 }
 
