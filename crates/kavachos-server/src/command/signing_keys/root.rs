@@ -122,17 +122,20 @@ impl New {
         let key = key.map_err(|error| Failure::Server(error.to_string()))?;
         private_file::write_new_only(&self.output, format!("{}\n", private(&key)).as_bytes())
             .map_err(|error| Failure::file("write", &self.output, &error))?;
-        let mut told = json!({
-            "root": key.public().to_jwk(),
+        let root = key.public().to_jwk();
+        // For people the key is one line, to be copied.
+        let root = match output.form() {
+            Form::Json => root,
+            Form::Text => root.to_string().into(),
+        };
+        let told = json!({
+            "root": root,
             "thumbprint": key.thumbprint(),
             "file": self.output.display().to_string(),
         });
         match output.form() {
             Form::Json => output.data(&told),
-            Form::Text => {
-                told["root"] = told["root"].to_string().into();
-                output.lines(view::record(&told, &NEW));
-            }
+            Form::Text => output.lines(view::record(&told, &NEW)),
         }
         output.note(
             "keep the file offline, and a copy of it: without it no key of the feed is replaced; pin `root` at the server \
