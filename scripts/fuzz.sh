@@ -10,7 +10,7 @@ case ${1:-short} in
   [1-9]*) readonly SECONDS_EACH=$1 ;;
   *) echo "say \`short\`, \`long\` or a number of seconds" >&2; exit 2 ;;
 esac
-if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head poll snapshot pushed json id_token assertion); fi
+if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head feed_keys poll snapshot pushed json id_token assertion); fi
 readonly LONGEST_INPUT=8192 SLOWEST_INPUT=10 MEBIBYTES=2048
 
 # What guides libFuzzer. With a target named, build scripts and macros are built without it.
@@ -79,6 +79,12 @@ said = {"iss": "https://a.example", "sub": "u", "aud": ["app"], "azp": "app", "i
         "nbf": 1795255180, "auth_time": 1795255100}
 keep("id_token", 0, json.dumps(said).encode())
 keep("id_token", 1, json.dumps(file["jwks"]).encode())
+for number, byte in enumerate((7, 8)):
+    # RFC 8037, and any other point.
+    x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" if byte == 7 else file["jwks"]["keys"][0].get("x", "")
+    asked = {"iss": "https://auth.example.com", "epoch": byte, "keys": [{"crv": "Ed25519", "kty": "OKP", "x": x}]}
+    keep("feed_keys", number, b"c" + json.dumps(asked | {"iat": 1795255200}).encode())
+    keep("feed_keys", f"{number}-request", b"r" + json.dumps(asked).encode())
 for number, key in enumerate(file["jwks"]["keys"]):
     keep("jwk", number, json.dumps(key).encode())
 PYTHON

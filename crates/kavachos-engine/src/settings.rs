@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_core::token::Issuer;
+use kavachos_core::token::{FeedRoot, Issuer};
 
 use crate::feed::FeedAccess;
 use crate::providers::Providers;
@@ -15,6 +15,9 @@ pub struct Settings {
     pub issuer: Issuer,
     /// Who may follow the log of revocations.
     pub feed: FeedAccess,
+    /// The root key that is kept offline, without whose signature no other key signs heads of that log; `None` for keys
+    /// that rotate by age.
+    pub feed_root: Option<FeedRoot>,
     /// The outside providers that are believed.
     pub providers: Providers,
     /// Agents of one human that are not revoked, sub-agents included.
@@ -55,6 +58,7 @@ impl Default for Settings {
         Self {
             issuer: Issuer::localhost(),
             feed: FeedAccess::default(),
+            feed_root: None,
             providers: Providers::default(),
             agents_per_owner: 100,
             children_per_grant: 1_000,

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::client::Client;
+use crate::command::signing_keys::{Keys, Root};
 use crate::command::token::Token;
 use crate::command::{self, Outcome};
 use crate::config::{self, Config, Environment, Flag};
@@ -146,7 +147,7 @@ enum ApiCommand {
     Key(command::key::Key),
     /// List, rotate and retire the keys that this server signs tokens with (operators' own keys: `key`)
     #[command(subcommand)]
-    Keys(command::signing_keys::Keys),
+    Keys(Keys),
     /// Look at a token, or verify it as a tool server does
     #[command(subcommand)]
     Token(Token),
@@ -248,6 +249,8 @@ fn started(cli: Cli, output: &mut Output) -> Result<Outcome, Failure> {
             host(&command, &config, &environment, output)
         }
         Command::Api(ApiCommand::Token(Token::Inspect(inspect))) => inspect.run(output),
+        Command::Api(ApiCommand::Keys(Keys::Root(Root::New(new)))) => new.run(output),
+        Command::Api(ApiCommand::Keys(Keys::Root(Root::Sign(sign)))) => sign.run(output),
         Command::Api(command) => {
             let config = loaded(&environment, &flags, output)?;
             block_on(Threads::One, ask(command, &cli.global, &config, output))

@@ -322,6 +322,9 @@ fn settings(reading: &mut Reading<'_>) -> Settings {
     reading.count("directory.max_entries", &mut settings.directory_entries);
     reading.days("signing_keys.life_days", &mut settings.signing_key_life);
     settings.providers = reading.providers();
+    settings.feed_root = reading
+        .value("feed.root", value::feed_root)
+        .unwrap_or_default();
     settings.feed = reading
         .choice("feed.open", &value::FEEDS)
         .unwrap_or_default();

@@ -24,6 +24,17 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Writes a file that must not be there yet.
+pub(crate) fn write_new_only(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = options().write(true).create_new(true).open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // What is left of it is no use to anybody.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = open_new(path)?;
     file.write_all(bytes)?;
@@ -158,6 +169,7 @@ mod tests {
             ("new", None)
         );
         create(&path).unwrap();
+        assert!(write_new_only(&path, b"other").is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         let mut draft = Draft::begin(&path).unwrap();
         draft.add(b"half").unwrap();

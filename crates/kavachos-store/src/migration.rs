@@ -246,6 +246,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary would make humans anew who were banned or deleted.
         min_binary: 17,
     },
+    Migration {
+        owner: CORE,
+        number: 18,
+        name: "feed documents",
+        sql: include_str!("../migrations/0018_feed_documents.sql"),
+        // An older binary would replace the keys of the feed without their root.
+        min_binary: 18,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

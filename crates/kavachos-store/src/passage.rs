@@ -23,7 +23,7 @@ pub trait Snapshot: Send + Sync {
 /// been.
 ///
 /// It may write any table, those of the log too; nothing of the contract of `commit` is checked. It is for filling an
-/// empty database, and for nothing else.
+/// empty database and for beginning an epoch, and for nothing else.
 pub trait Filling: Send + Sync {
     /// The rows of a query, as the transaction has left them.
     fn query(&mut self, query: Query) -> BoxFuture<'_, Result<Vec<Row>, ReadError>>;

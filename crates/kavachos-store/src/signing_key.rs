@@ -70,14 +70,16 @@ pub struct SigningKeyRow {
     pub signs_since: Option<Timestamp>,
     /// Until when it is published; `None` while it is in use.
     pub published_until: Option<Timestamp>,
+    /// The document of a root that brought it into use.
+    pub document: Option<String>,
 }
 
 const COLUMNS: &str = "SELECT k.kid, k.purpose, k.algorithm, k.public, k.salt, k.master, k.state, k.created_at, \
-    k.signs_since, k.published_until FROM signing_keys k";
+    k.signs_since, k.published_until, k.document FROM signing_keys k";
 
 impl FromRow for SigningKeyRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
-        let (kid, purpose, algorithm, public, salt, master, state, made, since, until) =
+        let (kid, purpose, algorithm, public, salt, master, state, made, since, until, document) =
             row.decode()?;
         Ok(Self {
             kid,
@@ -90,6 +92,7 @@ impl FromRow for SigningKeyRow {
             created_at: made,
             signs_since: since,
             published_until: until,
+            document,
         })
     }
 }
@@ -99,7 +102,7 @@ pub fn insert(key: SigningKeyRow) -> Write {
     Write::exactly(
         1,
         "INSERT INTO signing_keys (kid, purpose, algorithm, public, salt, master, state, created_at, signs_since, \
-         published_until) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS \
+         published_until, document) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE NOT EXISTS \
          (SELECT 1 FROM signing_keys k WHERE k.purpose = ?2 AND k.algorithm = ?3 AND k.state = ?7 AND ?7 <> 'retired')",
     )
     .bind(key.kid)
@@ -112,6 +115,7 @@ pub fn insert(key: SigningKeyRow) -> Write {
     .bind(key.created_at)
     .bind(key.signs_since)
     .bind(key.published_until)
+    .bind(key.document)
 }
 
 /// Has the next key sign from now on.
@@ -122,6 +126,17 @@ pub fn promote(kid: String, now: Timestamp) -> Write {
     )
     .bind(kid)
     .bind(now)
+}
+
+/// Has the next key sign from now on, by a document of a root.
+pub fn promote_by(kid: String, now: Timestamp, document: String) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE signing_keys SET state = 'current', signs_since = ?2, document = ?3 WHERE kid = ?1 AND state = 'next'",
+    )
+    .bind(kid)
+    .bind(now)
+    .bind(document)
 }
 
 /// Takes a key out of use; it is published until then.
@@ -143,6 +158,17 @@ pub fn withdraw_all(purpose: &'static str, now: Timestamp) -> Write {
     )
     .bind(purpose)
     .bind(now)
+}
+
+/// Takes every key of this purpose but one out of use at once: nothing that they signed is to be believed any more.
+pub fn withdraw_others(purpose: &'static str, kid: String, now: Timestamp) -> Write {
+    Write::any(
+        "UPDATE signing_keys SET state = 'retired', published_until = ?2 \
+         WHERE purpose = ?1 AND kid <> ?3 AND (published_until IS NULL OR published_until > ?2)",
+    )
+    .bind(purpose)
+    .bind(now)
+    .bind(kid)
 }
 
 /// Takes every key of this purpose out of use; what they signed is believed until then.

@@ -7,7 +7,7 @@ use kavachos_core::invalid::Invalid;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::Lease;
 use kavachos_core::secret::{Secret, SecretKind};
-use kavachos_core::token::Issuer;
+use kavachos_core::token::{FeedRoot, Issuer};
 use kavachos_core::tool_server::{Audience, Proof};
 
 use crate::challenge::Challenger;
@@ -18,6 +18,7 @@ use crate::hosts::Hosts;
 use crate::http::Http;
 use crate::issuer::IssuerClient;
 use crate::judgement::Core;
+use crate::keys::{Document, Source};
 use crate::metadata::{Metadata, origin};
 use crate::net::Client;
 use crate::nonces::Nonces;
@@ -34,6 +35,8 @@ use crate::verifier::Verifier;
 const ASK_TIME: Duration = Duration::from_secs(5);
 /// The most scopes and hosts.
 const MAX_NAMES: usize = 100;
+/// The most roots: one, and the one that follows it.
+const MAX_ROOTS: usize = 2;
 
 /// What a verifier is told before it is built.
 #[must_use = "nothing happens before `build`"]
@@ -46,6 +49,8 @@ pub struct Builder {
     scopes: Vec<String>,
     hosts: Option<Vec<String>>,
     base: Option<String>,
+    feed_roots: Vec<String>,
+    feed_epoch: Option<u64>,
     asking: Asking,
     reporting: Reporting,
     nonces: Nonce,
@@ -77,6 +82,8 @@ impl Builder {
             scopes: Vec::new(),
             hosts: None,
             base: None,
+            feed_roots: Vec::new(),
+            feed_epoch: None,
             asking: Asking::Within(ASK_TIME),
             reporting: Reporting::Off,
             nonces: Nonce::OfThisProcess,
@@ -125,6 +132,31 @@ impl Builder {
     /// the audience. Proofs name the whole URL.
     pub fn base(mut self, base: impl Into<String>) -> Self {
         self.base = Some(base.into());
+        self
+    }
+
+    /// Pins the root key of the feed: its public half as a JSON Web Key, as `kavach keys root new` prints it. Say it
+    /// twice, with two keys, while one root follows another.
+    ///
+    /// If nothing is said, heads of the log of revocations are believed that are signed by a key which the issuer
+    /// publishes, because TLS says that it is the issuer; whoever stole such a key, or speaks in the issuer's name, can
+    /// pretend that nothing was revoked. With a root they are believed only when they are signed by a key that a document
+    /// of the root names, and only in the epoch that it names. A document of an earlier epoch than one that was believed
+    /// is refused. Without a document that can be believed no token is accepted, and [`Verifier::trouble`] says why.
+    ///
+    /// **A verifier that has just started has believed nothing yet**: it takes the document that the issuer publishes now.
+    /// Whoever stole an earlier key of the feed *and* can answer in the issuer's name could show it the document of that
+    /// time; [`Builder::feed_epoch`] stops that.
+    pub fn feed_root(mut self, jwk: impl Into<String>) -> Self {
+        self.feed_roots.push(jwk.into());
+        self
+    }
+
+    /// Believes no document of the root for an epoch before this one, from the start on. Say it after a key of the feed
+    /// was stolen, with the epoch that `kavach keys root install` printed: then an old document that is played back,
+    /// signed by the right root, misleads no verifier that starts. It goes with [`Builder::feed_root`].
+    pub fn feed_epoch(mut self, least: u64) -> Self {
+        self.feed_epoch = Some(least);
         self
     }
 
@@ -206,11 +238,11 @@ impl Builder {
     pub(crate) async fn prepare(self) -> Result<Core, BuildError> {
         let settings = self.settings()?;
         let client = self.client(&settings.issuer)?;
+        let feed_keys = self.feed_keys(&client, &settings.issuer)?;
         let clock = Arc::clone(&self.clock);
         let keys_url = discover(&client, &settings.issuer).await?;
-        let keys = fetch_keys(&client, keys_url, clock.as_ref()).await?;
-        let feed_url = client.url("/.well-known/kavach-feed-keys.json");
-        let feed_keys = fetch_keys(&client, feed_url, clock.as_ref()).await?;
+        let keys = fetch_keys(&client, Source::Set(keys_url), clock.as_ref()).await?;
+        let feed_keys = fetch_keys(&client, feed_keys, clock.as_ref()).await?;
         let feed = Feed::new(&settings, &client, feed_keys).ok_or(BuildError::NoRandomness)?;
         first_answer(&feed, &client, clock.as_ref(), settings.lease).await?;
         require_time(&feed, clock.as_ref())?;
@@ -267,6 +299,26 @@ impl Builder {
         })
     }
 
+    /// Where the keys of the feed are learnt: from the root's document if a root is pinned.
+    fn feed_keys(&self, client: &IssuerClient, issuer: &Issuer) -> Result<Source, BuildError> {
+        let roots = roots(&self.feed_roots).map_err(BuildError::invalid("`feed_root`"))?;
+        if roots.is_empty() {
+            if self.feed_epoch.is_some() {
+                let message = "it goes with a root: pin one with `feed_root`";
+                return Err(BuildError::invalid("`feed_epoch`")(Invalid::new(message)));
+            }
+            return Ok(Source::Set(
+                client.url("/.well-known/kavach-feed-keys.json"),
+            ));
+        }
+        Ok(Source::Document(Document {
+            url: client.url("/.well-known/kavach-feed-keys.jwt"),
+            issuer: issuer.clone(),
+            roots,
+            least_epoch: self.feed_epoch.unwrap_or_default(),
+        }))
+    }
+
     fn client(&self, issuer: &Issuer) -> Result<IssuerClient, BuildError> {
         let key = match &self.key {
             None => None,
@@ -289,6 +341,14 @@ fn resource_key(text: &str) -> Result<Secret, Invalid> {
             "this is another kind of key: a tool server's begins with `kv_res_`",
         ))
     }
+}
+
+fn roots(jwks: &[String]) -> Result<Vec<FeedRoot>, Invalid> {
+    if jwks.len() > MAX_ROOTS {
+        let message = format!("at most {MAX_ROOTS} roots are pinned: the one in use, and the next");
+        return Err(Invalid::new(message));
+    }
+    jwks.iter().map(|jwk| jwk.parse()).collect()
 }
 
 fn lease(lease: Duration) -> Result<Lease, Invalid> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::error::BuildError;
 use crate::feed::{Feed, FeedError};
 use crate::issuer::{CallError, IssuerClient};
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Source};
 use crate::system::Clock;
 
 /// How often the feed is asked before the first token can be accepted.
@@ -78,11 +78,11 @@ pub(crate) async fn discover(client: &IssuerClient, issuer: &Issuer) -> Result<S
 
 pub(crate) async fn fetch_keys(
     client: &IssuerClient,
-    url: String,
+    source: Source,
     clock: &dyn Clock,
 ) -> Result<KeyRing, BuildError> {
-    let wrong = BuildError::document(&url);
-    KeyRing::fetch(client, url, clock.read().boot)
+    let wrong = BuildError::document(source.url());
+    KeyRing::fetch(client, source, clock.read().boot)
         .await
         .map_err(wrong)
 }

@@ -49,6 +49,7 @@ pub(crate) struct Feed {
 pub(crate) enum FeedError {
     Call(CallError),
     Fault(Fault),
+    Keys(CallError),
     NoRandomness,
     KeysForgotten,
 }
@@ -58,6 +59,7 @@ impl fmt::Display for FeedError {
         match self {
             Self::Call(error) => error.fmt(f),
             Self::Fault(fault) => fault.fmt(f),
+            Self::Keys(error) => write!(f, "the keys of the feed: {error}"),
             Self::NoRandomness => f.write_str("this machine gives no random bytes"),
             Self::KeysForgotten => f.write_str("the keys of the feed were not seen for an hour"),
         }
@@ -69,6 +71,7 @@ impl FeedError {
     fn is_about_keys(&self) -> bool {
         match self {
             Self::Fault(Fault::BadHead(failure)) => failure.code == Code::UnknownKey,
+            Self::Fault(Fault::OtherEpoch) => true,
             Self::KeysForgotten => true,
             _ => false,
         }
@@ -91,7 +94,10 @@ impl Feed {
         };
         let name = name.parse().ok()?;
         let instance: Instance = URL_SAFE_NO_PAD.encode(random::<16>()?).parse().ok()?;
-        let follower = Follower::new(settings.issuer.clone(), name, instance, settings.lease);
+        let mut follower = Follower::new(settings.issuer.clone(), name, instance, settings.lease);
+        if let Some(epoch) = keys.epoch() {
+            follower.require_epoch(epoch);
+        }
         Some(Self {
             follower: RwLock::new(follower),
             keys,
@@ -126,9 +132,28 @@ impl Feed {
             }
         };
         if progress.as_ref().is_err_and(FeedError::is_about_keys) {
-            self.keys.refresh(client, clock.read().boot).await?;
+            let asked = self.refresh_keys(client, clock.read().boot).await;
+            if let (false, Some(error)) = (asked.map_err(FeedError::Keys)?, self.keys.trouble()) {
+                return Err(FeedError::Keys(error));
+            }
         }
         progress
+    }
+
+    /// Fetches the keys again, unless they were asked for a short while ago; gives whether they were asked for. If a root
+    /// says in which epoch they sign, heads of another one count no more, nor does a lease that one gave.
+    pub(crate) async fn refresh_keys(
+        &self,
+        client: &IssuerClient,
+        at: Duration,
+    ) -> Result<bool, CallError> {
+        let asked = self.keys.refresh(client, at).await?;
+        let mut follower = self.change();
+        // Read while nobody else changes the follower: of two who fetched, the later epoch stays.
+        if let Some(epoch) = self.keys.epoch() {
+            follower.require_epoch(epoch);
+        }
+        Ok(asked)
     }
 
     async fn ask_for_new(
@@ -141,9 +166,10 @@ impl Feed {
         let question = self.change().begin(nonce, clock.read());
         let asked = client.post("/api/v1/revocations/head", &question, time);
         let Object(answer): Object<PollAnswer> = asked.await?;
-        let keys = (self.keys.current(clock.read().boot)).ok_or(FeedError::KeysForgotten)?;
         let mut follower = self.change();
         let now = clock.read();
+        // Looked up now: keys that were replaced while the answer was on its way sign nothing any more.
+        let keys = (self.keys.current(now.boot)).ok_or(FeedError::KeysForgotten)?;
         (follower.answer(&answer, &keys.set, &now)).map_err(FeedError::Fault)
     }
 
@@ -164,9 +190,10 @@ impl Feed {
             bytes: MAX_SNAPSHOT_MARKS * MARK_BYTES,
         };
         let Object(answer): Object<SnapshotAnswer> = client.get(&path, bounds).await?;
-        let keys = (self.keys.current(clock.read().boot)).ok_or(FeedError::KeysForgotten)?;
         let mut follower = self.change();
         let now = clock.read();
+        // Looked up now: keys that were replaced while the answer was on its way sign nothing any more.
+        let keys = (self.keys.current(now.boot)).ok_or(FeedError::KeysForgotten)?;
         (follower.snapshot(&answer, &keys.set, &now)).map_err(FeedError::Fault)
     }
 

@@ -151,8 +151,12 @@ async fn keep_keys(core: Arc<Core>) {
         sleep(wait).await;
         let failures = core.counters.read().key_refresh_failures;
         core.refresh_keys().await;
-        let feed = core.feed.keys.refresh(&core.client, core.clock.read().boot);
+        let feed = core.feed.refresh_keys(&core.client, core.clock.read().boot);
         let feed = feed.await;
+        if let Err(error) = &feed {
+            core.counters.key_refresh_failures.count();
+            core.note(Some(format!("the keys of the feed: {error}")));
+        }
         let failed = core.counters.read().key_refresh_failures > failures;
         wait = if failed || feed.is_err() {
             SPACING

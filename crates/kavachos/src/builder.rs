@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::Secret;
+use kavachos_core::token::FeedRoot;
 use kavachos_engine::fetch::{Fetcher, Loopback};
 use kavachos_engine::hooks::Hook;
 use kavachos_engine::plugin::{Plugin, PluginError, Plugins};
@@ -330,6 +331,13 @@ impl Builder {
     /// Who may follow the log of revocations; whoever has a key for it unless said.
     pub fn feed(mut self, access: FeedAccess) -> Self {
         self.settings.feed = access;
+        self
+    }
+
+    /// The root key that is kept offline, without whose signature no other key signs heads of the log of revocations;
+    /// without one those keys rotate by age.
+    pub fn feed_root(mut self, root: FeedRoot) -> Self {
+        self.settings.feed_root = Some(root);
         self
     }
 

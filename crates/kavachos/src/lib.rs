@@ -38,7 +38,7 @@ pub use kavachos_core::id::{
 };
 pub use kavachos_core::invalid::Invalid;
 pub use kavachos_core::time::Timestamp;
-pub use kavachos_core::token::PublicKey;
+pub use kavachos_core::token::{FeedRoot, PublicKey};
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Admitted, Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport,

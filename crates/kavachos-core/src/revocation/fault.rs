@@ -14,6 +14,8 @@ pub enum Fault {
     BadHead(Failure),
     /// The head is made out to another follower.
     OtherFollower,
+    /// The head is of another epoch than the one for which the issuer's root names the keys of the feed.
+    OtherEpoch,
     /// The head of a snapshot came with the answer to a poll, or the other way round.
     WrongHead,
     /// The records are too many, have gaps, are out of order, or go past the head.
@@ -39,6 +41,7 @@ impl Fault {
             Self::Unasked => "unasked",
             Self::BadHead(_) => "bad_head",
             Self::OtherFollower => "other_follower",
+            Self::OtherEpoch => "other_epoch",
             Self::WrongHead => "wrong_head",
             Self::BadRecords => "bad_records",
             Self::MissingRecords => "missing_records",
@@ -64,6 +67,9 @@ impl Fault {
             Self::Unasked => "the answer is to another question than the last one",
             Self::BadHead(_) => "the head of the feed is not signed by the issuer",
             Self::OtherFollower => "the head of the feed is for another follower",
+            Self::OtherEpoch => {
+                "the head of the feed is of another epoch than the one that the root names keys for"
+            }
             Self::WrongHead => "the head of the feed belongs to another kind of answer",
             Self::BadRecords => "the records do not follow each other up to the head",
             Self::MissingRecords => "records up to the head are missing",

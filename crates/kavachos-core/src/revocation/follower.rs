@@ -84,6 +84,8 @@ pub struct Follower {
     issuer_clock: Option<(Timestamp, Reading)>,
     need: Need,
     alarm: Option<Fault>,
+    /// The only epoch whose heads count, if one is said.
+    required: Option<u64>,
 }
 
 /// The question whose answer is waited for.
@@ -118,6 +120,17 @@ impl Follower {
             issuer_clock: None,
             need: Need::Snapshot,
             alarm: None,
+            required: None,
+        }
+    }
+
+    /// Takes heads of this epoch from now on, and of no other: whoever says which keys sign heads says in which epoch. A
+    /// lease that an earlier one gave ends at once.
+    pub fn require_epoch(&mut self, epoch: u64) {
+        self.required = Some(epoch);
+        if self.epoch() != epoch {
+            self.running = None;
+            self.need = Need::Snapshot;
         }
     }
 
@@ -296,6 +309,9 @@ impl Follower {
         let head = FeedHead::open(head, &self.issuer, feed_keys).map_err(Fault::BadHead)?;
         if head.follower != self.name {
             return Err(Fault::OtherFollower);
+        }
+        if self.required.is_some_and(|required| required != head.epoch) {
+            return Err(Fault::OtherEpoch);
         }
         let is_answered = |asked: &mut Asked| asked.nonce == head.nonce;
         let asked = self.asked.take_if(is_answered).ok_or(Fault::Unasked)?;

@@ -36,6 +36,8 @@ pub enum Purpose {
     FeedHead,
     /// What is said to a server behind a proxy about one call.
     Assertion,
+    /// Which keys sign heads of a revocation log.
+    FeedKeys,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
             Self::Proof => "dpop+jwt",
             Self::FeedHead => "kvf+jwt",
             Self::Assertion => "kvp+jwt",
+            Self::FeedKeys => "kvk+jwt",
         }
     }
 

@@ -41,6 +41,11 @@ impl KeySet {
             .map(|(_, key)| key)
     }
 
+    /// The keys, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.0.iter().map(|(_, key)| key)
+    }
+
     /// The names, in the order of the set.
     pub fn names(&self) -> impl Iterator<Item = Thumbprint> {
         self.0.iter().map(|(name, _)| *name)

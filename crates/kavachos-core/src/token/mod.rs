@@ -3,7 +3,8 @@
 //! A *leaf* (`at+jwt`, RFC 9068) is what an agent shows to one tool server: signed by the issuer, good for minutes, it
 //! carries the human, the whole chain and the merged authority. A *root* (`kvr+jwt`) is shown to the issuer alone, with
 //! a proof of its key, to get leaves. A *proof* (`dpop+jwt`, RFC 9449) says that the sender of a request holds a key.
-//! An *assertion* (`kvp+jwt`) says to a server behind a proxy who makes one call that was let through.
+//! An *assertion* (`kvp+jwt`) says to a server behind a proxy who makes one call that was let through. *Feed keys*
+//! (`kvk+jwt`) are said by a root that is kept offline, to whoever pins it.
 //!
 //! Promises: every text has one reading or none (canonical base64url, no duplicate or unknown members, nothing behind
 //! the end); one `typ`, one purpose; the key decides the algorithm, never the header; nothing of a token is used before
@@ -13,6 +14,7 @@
 mod assertion;
 mod claims;
 mod failure;
+mod feed_keys;
 pub(crate) mod jws;
 mod key;
 mod key_set;
@@ -26,6 +28,9 @@ mod verify;
 pub use assertion::{ASSERTION_LIFE, AssertedCall, Assertion};
 pub use claims::{Authority, DETAILS_TYPE, Hop, Life};
 pub use failure::{Code, Failure};
+pub use feed_keys::{
+    FeedKeys, FeedKeysRequest, FeedRoot, MAX_FEED_KEYS, MAX_FEED_KEYS_REQUEST_BYTES,
+};
 pub use jws::{MAX_TOKEN_BYTES, Purpose};
 pub use key::{Algorithm, PublicKey, SigningKey, Thumbprint};
 pub use key_set::{KeySet, MAX_KEYS};

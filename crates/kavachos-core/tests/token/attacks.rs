@@ -6,7 +6,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use kavachos_core::revocation::{FeedHead, Lease, LiveSet, LogHead};
 use kavachos_core::token::{
-    Code, KeySet, Leaf, Presented, Proof, ProofRequest, Root, Scheme, SigningKey, Verification,
+    Algorithm, Code, FeedKeys, FeedKeysRequest, FeedRoot, KeySet, Leaf, Presented, Proof,
+    ProofRequest, Root, Scheme, SigningKey, Verification,
 };
 use kavachos_core::tool_server;
 use p256::ecdsa;
@@ -296,7 +297,7 @@ fn an_ed25519_signature_with_the_order_added_is_none() {
 }
 
 /// Each kind of token that this issuer and its agents sign, by the issuer's key.
-fn kinds() -> [(&'static str, String); 4] {
+fn kinds() -> [(&'static str, String); 5] {
     let issuer = key("issuer");
     let request = ProofRequest {
         method: "POST",
@@ -313,6 +314,12 @@ fn kinds() -> [(&'static str, String); 4] {
         follower: "tools".parse().unwrap(),
         set: None,
     };
+    let of_the_feed = SigningKey::from_seed(Algorithm::Ed25519, &[77; 32]).unwrap();
+    let feed_keys = FeedKeysRequest {
+        issuer: ISSUER.parse().unwrap(),
+        epoch: 1,
+        keys: KeySet::new([of_the_feed.public().clone()]).unwrap(),
+    };
     [
         ("at+jwt", leaf().sign(&issuer).unwrap()),
         ("kvr+jwt", root().sign(&issuer).unwrap()),
@@ -321,12 +328,14 @@ fn kinds() -> [(&'static str, String); 4] {
             Proof::sign(&request, "one", None, seconds(NOW), &issuer),
         ),
         ("kvf+jwt", head.sign(&issuer)),
+        ("kvk+jwt", feed_keys.sign(&issuer, seconds(NOW)).unwrap()),
     ]
 }
 
-/// Which of the readers take a text: of leaves, roots, proofs, heads.
-fn read_by(text: &str) -> [bool; 4] {
+/// Which of the readers take a text: of leaves, roots, proofs, heads, keys of the feed.
+fn read_by(text: &str) -> [bool; 5] {
     let issuer = ISSUER.parse().unwrap();
+    let roots = [FeedRoot::try_from(key("issuer").public().clone()).unwrap()];
     let request = ProofRequest {
         method: "POST",
         uri: TOOLS,
@@ -337,6 +346,7 @@ fn read_by(text: &str) -> [bool; 4] {
         Root::open(text, &issuer, &keys()).is_ok(),
         Proof::open(text, &request, seconds(NOW)).is_ok(),
         FeedHead::open(text, &issuer, &keys()).is_ok(),
+        FeedKeys::open(text, &issuer, &roots).is_ok(),
     ]
 }
 
@@ -344,7 +354,7 @@ fn read_by(text: &str) -> [bool; 4] {
 #[test]
 fn a_token_of_one_kind_is_refused_in_the_place_of_every_other() {
     for (at, (typ, token)) in kinds().iter().enumerate() {
-        let mut expected = [false; 4];
+        let mut expected = [false; 5];
         expected[at] = true;
         assert_eq!(read_by(token), expected, "{typ}");
         // The twin: by its signature alone it could be any of them.
@@ -356,6 +366,7 @@ fn a_token_of_one_kind_is_refused_in_the_place_of_every_other() {
             "kvr+jwt",
             "dpop+jwt",
             "kvf+jwt",
+            "kvk+jwt",
             "JWT",
             "logout+jwt",
             "secevent+jwt",
@@ -364,11 +375,11 @@ fn a_token_of_one_kind_is_refused_in_the_place_of_every_other() {
             let renamed = Parts::of(token)
                 .header("/typ", json!(other))
                 .signed("issuer");
-            assert_eq!(read_by(&renamed), [false; 4], "{typ} as {other}");
+            assert_eq!(read_by(&renamed), [false; 5], "{typ} as {other}");
         }
     }
     for key in ["kv_agent_", "kv_sess_", "kv_res_", "kv_rt_"] {
-        assert_eq!(read_by(&format!("{key}{}", "0".repeat(49))), [false; 4]);
+        assert_eq!(read_by(&format!("{key}{}", "0".repeat(49))), [false; 5]);
     }
 }
 

@@ -58,7 +58,7 @@ impl Engine {
         Ok(())
     }
 
-    fn new_signing_key(
+    pub(super) fn new_signing_key(
         &self,
         (purpose, algorithm): (KeyPurpose, Algorithm),
         state: KeyState,
@@ -77,6 +77,7 @@ impl Engine {
             created_at: now,
             signs_since: (state == KeyState::Current).then_some(now),
             published_until: None,
+            document: None,
         })
     }
 
@@ -123,6 +124,7 @@ impl Engine {
         if self.done_before(actor).await?.is_some() {
             return Ok(Plan::Done(Issued::replay(purpose)));
         }
+        self.require_unrooted(purpose)?;
         let keys = self.renew_ring().await?;
         let mut batch = Batch {
             reads: actor.reads(),
@@ -232,6 +234,7 @@ impl Engine {
         let (purpose, key) = all
             .find(|(_, key)| key.public.thumbprint() == kid && key.is_published(now))
             .ok_or(Error::NotFound("signing key"))?;
+        self.require_unrooted(purpose)?;
         let what = (purpose, key.public.algorithm());
         let mut batch = Batch {
             reads: actor.reads(),
@@ -262,8 +265,10 @@ impl Engine {
             return Ok(());
         }
         let ring = self.renew_ring().await?;
+        self.warn_of_missing_document(&ring);
         let oldest = self.now().minus(self.settings().signing_key_life);
-        for purpose in KeyPurpose::ALL {
+        let by_age = |purpose: &KeyPurpose| !self.is_rooted(*purpose);
+        for purpose in KeyPurpose::ALL.into_iter().filter(by_age) {
             let mut keys = ring.of(purpose);
             let is_old = |since: Option<Timestamp>| since.is_some_and(|since| since <= oldest);
             if keys.any(|key| key.state == KeyState::Current && is_old(key.row.signs_since)) {
@@ -274,7 +279,7 @@ impl Engine {
         Ok(())
     }
 
-    fn signing_key_record(
+    pub(super) fn signing_key_record(
         &self,
         actor: &Actor,
         kind: &'static str,

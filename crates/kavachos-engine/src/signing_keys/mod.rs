@@ -3,10 +3,11 @@
 //! Promises: each purpose has keys of its own, and no key signs for two; the next key is published long before it signs,
 //! and one that was rotated out as long as what it signed may live. A private key is derived from the master key and a
 //! random salt and is stored nowhere, so a copy of the database signs nothing. The first keys are made when somebody
-//! first asks for one; later ones by command and by age.
+//! first asks for one; later ones by command and by age, those of the feed by a document where a root is configured.
 
 mod change;
 mod ring;
+mod root;
 
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Algorithm, KeySet, MAX_KEYS, PublicKey};
@@ -19,6 +20,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 
 pub(crate) use ring::Ring;
+pub use root::InstalledFeedKeys;
 
 /// What a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

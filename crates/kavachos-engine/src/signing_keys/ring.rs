@@ -34,9 +34,9 @@ struct Version {
 }
 
 impl Version {
-    /// Whether this is a later state of the same log.
+    /// Whether this is a later state of the same log. A later epoch is one, whatever the commits: its keys are others.
     fn is_after(&self, other: &Self) -> bool {
-        (self.log, self.epoch) == (other.log, other.epoch) && self.commits > other.commits
+        self.log == other.log && (self.epoch, self.commits) > (other.epoch, other.commits)
     }
 }
 
@@ -52,6 +52,11 @@ impl Ring {
     fn held(&self) -> MutexGuard<'_, Option<Arc<Keys>>> {
         // Nothing under the lock can leave it half written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of the keys, so that whoever wants them reads them.
+    pub(super) fn forget(&self) {
+        self.held().take();
     }
 
     /// Keeps keys that were read, unless later ones were read meanwhile: a key that was retired would sign again. Returns
@@ -161,7 +166,7 @@ impl Engine {
         })
     }
 
-    fn key_of(&self, row: SigningKeyRow) -> Result<Key> {
+    pub(super) fn key_of(&self, row: SigningKeyRow) -> Result<Key> {
         let public = public_of(&row)?;
         let master = (self.master_key()).filter(|master| fingerprint(master) == row.master);
         let secret = master
@@ -208,5 +213,16 @@ mod tests {
             let held = ring.held().clone().unwrap();
             assert_eq!(held.read.commits, kept);
         }
+    }
+
+    #[test]
+    fn keys_of_an_epoch_that_is_over_never_come_back() {
+        let ring = Ring::default();
+        ring.keep(read(1, 2, 7));
+        assert_eq!(ring.keep(read(1, 1, 9)).read.epoch, 2);
+        // The twin: another log, of which no epoch is known.
+        assert_eq!(ring.keep(read(2, 1, 9)).read.epoch, 1);
+        ring.forget();
+        assert!(ring.held().is_none());
     }
 }

@@ -9,6 +9,7 @@ mod delegate;
 mod delegations;
 mod events;
 mod explain;
+mod feed_document;
 pub(crate) mod forward_auth;
 mod key_sets;
 mod keys;
@@ -196,6 +197,9 @@ fn tokens() -> Vec<Operation> {
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),
         signing_keys::retire::operation(),
+        signing_keys::request::operation(),
+        signing_keys::install::operation(),
+        feed_document::operation(),
         revocations::head::operation(),
         revocations::list::operation(),
         revocations::stream::operation(),

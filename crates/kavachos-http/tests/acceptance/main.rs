@@ -22,6 +22,8 @@ mod events;
 mod exchange;
 #[cfg(test)]
 mod explain;
+#[cfg(test)]
+mod feed_root;
 mod flood;
 #[cfg(test)]
 mod forward_auth;

@@ -485,6 +485,13 @@ const OF_TOOL_SERVERS: [&str; 1] = ["/api/v1/reports"];
 /// The routes that need every scope, and take no JSON; see `moving`.
 const OF_WHOEVER_MAY_DO_ALL: [&str; 1] = ["/api/v1/import"];
 
+/// The routes of servers with a root for the keys of the feed; see `feed_root`.
+const UNDER_A_ROOT: [&str; 3] = [
+    "/.well-known/kavach-feed-keys.jwt",
+    "/api/v1/signing-keys/feed/request",
+    "/api/v1/signing-keys/feed/install",
+];
+
 /// The document, which has every operation of the router.
 #[cfg(test)]
 fn document() -> Value {
@@ -495,7 +502,7 @@ fn document() -> Value {
 fn the_list_names_every_path_of_the_router() {
     let listed = routes().iter().map(Route::pattern).collect::<BTreeSet<_>>();
     let others = OPEN.into_iter().chain(OF_PROXIES);
-    let others = others.chain(OF_WHOEVER_MAY_DO_ALL);
+    let others = others.chain(OF_WHOEVER_MAY_DO_ALL).chain(UNDER_A_ROOT);
     let others = others
         .chain(OF_WHOEVER_SHOWS_A_TOKEN)
         .chain(OF_TOOL_SERVERS);

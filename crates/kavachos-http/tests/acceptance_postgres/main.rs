@@ -32,6 +32,9 @@ mod exchange;
 #[cfg(test)]
 #[path = "../acceptance/explain.rs"]
 mod explain;
+#[cfg(test)]
+#[path = "../acceptance/feed_root.rs"]
+mod feed_root;
 #[path = "../acceptance/flood.rs"]
 mod flood;
 #[cfg(test)]

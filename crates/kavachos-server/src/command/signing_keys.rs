@@ -1,8 +1,11 @@
 //! `kavach keys`: the keys that a server signs with. Those that programs call the API with are `kavach key`'s.
 
+mod root;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
+pub(crate) use self::root::Root;
 use super::Outcome;
 use crate::answer::Answer;
 use crate::args::Members;
@@ -29,6 +32,7 @@ of a program or a person, which begins with kv_key_, is a matter of `kavach key`
 Examples:
   kavach keys list
   kavach keys rotate --purpose token
+  kavach keys root request > request.json
   kavach keys retire UDDReOZl1ipXAfp9wYsm13sDBMK5og--QWdBjzuf6o4";
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +44,9 @@ pub(crate) enum Keys {
     Rotate(Rotate),
     /// Take a key out of use at once, because others may have seen it: nothing that it signed holds any more
     Retire(Retire),
+    /// Replace the keys of the feed by a document that a key signs which is kept offline
+    #[command(subcommand)]
+    Root(Root),
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +108,7 @@ impl Keys {
                 let body = Members::default().with("kid", Some(kid));
                 show_published(output, &changed(client, "retire", body).await?);
             }
+            Self::Root(root) => return root.run(client, output).await,
         }
         Ok(Outcome::Done)
     }

@@ -29,6 +29,9 @@ const MAX_SIGNING_KEY_DAYS: u64 = 365;
 /// How the address of a server begins.
 const HTTP: &str = "^[Hh][Tt][Tt][Pp][Ss]?://";
 
+/// What may be a JSON Web Key, or says that there is none.
+const JWK: &str = r"^(off$|\s*\{)";
+
 /// What a value is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
@@ -170,6 +173,16 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .of(Form::Choice(|| value::names(&value::FEEDS)))
     .or(|| value::name_of(&value::FEEDS, kavachos::FeedAccess::default())),
+    Setting::new(
+        "feed.root",
+        "KAVACH_FEED_ROOT",
+        "the public half of a key that is kept offline, as `kavach keys root new` prints it: without its signature no other \
+         key signs what is revoked; `off` for none: those keys rotate by age",
+    )
+    .of(Form::Text {
+        pattern: Some(JWK),
+    })
+    .or(|| value::NOWHERE.to_owned()),
     Setting::new(
         "trusted_proxies",
         "KAVACH_TRUSTED_PROXIES",

@@ -8,6 +8,7 @@ use http::Uri;
 use ipnet::IpNet;
 use kavachos::{FeedAccess, Loopback};
 use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::token::FeedRoot;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::database::Database;
@@ -24,7 +25,7 @@ const CONNECTIONS: u32 = 10_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// What is logged unless told otherwise.
 pub(super) const DEFAULT_LOG_FILTER: LevelFilter = LevelFilter::INFO;
-/// What says that something is kept nowhere.
+/// What says that there is none of something, or that it is kept nowhere.
 pub(super) const NOWHERE: &str = "off";
 /// How much of a wrong text is repeated.
 const MAX_SHOWN: usize = 80;
@@ -216,6 +217,16 @@ pub(super) fn master_key(text: &str) -> Result<Secret, String> {
         SecretKind::Master => Ok(secret),
         _ => Err("is no master key: it must begin with `kv_master_`".to_owned()),
     }
+}
+
+/// The public half of a root key, or that there is none.
+pub(super) fn feed_root(text: &str) -> Result<Option<FeedRoot>, String> {
+    if text == NOWHERE {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| {
+        format!("is neither `off` nor a root key ({error}): `kavach keys root new` prints one")
+    })
 }
 
 /// Whether webhooks may go to this machine, by name.

@@ -20,6 +20,9 @@ mod descriptors;
 mod doctor;
 #[cfg(test)]
 mod events;
+#[cfg(unix)]
+#[cfg(test)]
+mod feed_root;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod full_disk;

@@ -170,7 +170,7 @@ async fn an_issuer_that_contradicts_itself_closes_the_verifier_for_good() {
 }
 
 /// A leaf of this epoch, by the second key.
-fn of_epoch(epoch: u64) -> String {
+pub(super) fn of_epoch(epoch: u64) -> String {
     let leaf = leaf();
     let leaf = Leaf {
         authority: kavachos_core::token::Authority {

@@ -24,6 +24,8 @@ use crate::system::Clock;
 
 pub(super) const ISSUER: &str = "https://auth.example.com";
 pub(super) const TOOLS: &str = "https://tools.example.com/mcp";
+/// Where the root's document is.
+pub(super) const FEED_DOCUMENT: &str = "/.well-known/kavach-feed-keys.jwt";
 /// 2026-11-21T10:00:00Z.
 pub(super) const NOW: i64 = 1_795_255_200;
 
@@ -31,7 +33,8 @@ pub(super) fn seconds(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
-/// A key by its seed: 1 and 2 sign tokens, 3 and 4 are agents', 7 signs heads of the log, 9 is a stranger's.
+/// A key by its seed: 1 and 2 sign tokens, 3 and 4 are agents', 7 signs heads of the log, 9 is a stranger's, 20 is the
+/// root's.
 pub(super) fn key(byte: u8) -> SigningKey {
     let algorithm = match byte {
         2 | 4 => Algorithm::Es256,
@@ -89,6 +92,8 @@ pub(super) struct State {
     pub(super) follower: String,
     pub(super) published: Vec<u8>,
     pub(super) feed_keys: Vec<u8>,
+    /// What a root says of them, if there is one.
+    pub(super) document: Option<String>,
     pub(super) signs_heads: u8,
     pub(super) epoch: u64,
     pub(super) kills: Vec<Mark>,
@@ -121,6 +126,7 @@ impl FakeIssuer {
             follower: TOOLS.to_owned(),
             published: vec![1, 2],
             feed_keys: vec![7],
+            document: None,
             signs_heads: 7,
             epoch: 1,
             kills: Vec::new(),
@@ -282,6 +288,9 @@ impl Http for FakeIssuer {
             let (sender, receiver) = unbounded_channel();
             state.listeners.push(sender);
             (200, listen(receiver))
+        } else if let (FEED_DOCUMENT, Some(document)) = (path.as_str(), &state.document) {
+            let body = Bytes::from(document.clone());
+            (200, stream::iter([Ok(body)]).boxed() as Chunks)
         } else {
             let query = parts.uri.query().unwrap_or_default();
             let (status, answer) = state.answer(&path, query, &body);

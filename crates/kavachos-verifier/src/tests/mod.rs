@@ -9,5 +9,6 @@ mod issuer;
 mod layer;
 mod network;
 mod proofs;
+mod rooted;
 mod scene;
 mod vectors;

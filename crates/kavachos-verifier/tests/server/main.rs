@@ -16,6 +16,8 @@ mod process;
 #[cfg(test)]
 mod reporting;
 #[cfg(test)]
+mod stolen;
+#[cfg(test)]
 mod tool;
 #[cfg(test)]
 mod world;

@@ -1,10 +1,13 @@
 //! A server in a process of its own, and in it a human, an orchestrator, a researcher and a tool server.
 
 use std::net::{SocketAddr, TcpListener as Port};
+use std::sync::Arc;
 
 use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::token::FeedRoot;
+use kavachos_test::kavachos::engine::KeyPurpose;
 use kavachos_test::kavachos::{Kavach, NewKey};
-use kavachos_test::{Call, Client, Reply, TestAgent, may, may_under};
+use kavachos_test::{Call, Client, Reply, SeededRng, TestAgent, may, may_under};
 use kavachos_verifier::{Builder, Verifier};
 use serde_json::{Value, json};
 
@@ -12,6 +15,17 @@ use crate::process::Process;
 
 /// The tool server, as callers know it.
 pub(crate) const TOOLS: &str = "https://tools.example.com/mcp";
+
+/// How a server is set up besides.
+#[derive(Default, Clone)]
+pub(crate) struct Terms {
+    /// What it calls itself, if not by its own address.
+    pub(crate) issuer: Option<String>,
+    /// Who alone replaces the keys of its feed.
+    pub(crate) root: Option<FeedRoot>,
+    /// Where its randomness begins: two servers of one seed make the same first keys.
+    pub(crate) seed: Option<u64>,
+}
 
 /// A running server with the system's clock.
 pub(crate) struct World {
@@ -25,15 +39,19 @@ pub(crate) struct World {
     /// Belongs to the orchestrator, and may search.
     pub(crate) researcher: TestAgent,
     /// The tool server's own.
-    resource_key: String,
+    pub(crate) resource_key: String,
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::under(Terms::default()).await
+    }
+
+    pub(crate) async fn under(terms: Terms) -> Self {
         let process = Process::start();
         let port = Port::bind(("127.0.0.1", 0)).unwrap();
         let address = port.local_addr().unwrap();
-        let operator = process.run(serve(port)).await;
+        let operator = process.run(serve(port, terms)).await;
         let call = Client::under_contract(address).call(&operator);
         let resource_key = register(&call, TOOLS).await;
         let user = human(&call).await;
@@ -55,6 +73,11 @@ impl World {
         Verifier::builder(self.issuer(), TOOLS)
             .resource_key(&self.resource_key)
             .scopes(["tools:call:*"])
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn issuer(&self) -> String {
@@ -142,14 +165,23 @@ impl World {
 }
 
 /// Serves a tenant here, under the address of this port; gives an operator's key.
-async fn serve(port: Port) -> String {
+async fn serve(port: Port, terms: Terms) -> String {
     port.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(port).unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let kavach = Kavach::builder()
+    let own = format!("http://{}", listener.local_addr().unwrap());
+    let mut builder = Kavach::builder()
         .master_key(Some(Secret::new(SecretKind::Master, [7; 32])))
-        .public_url(&url);
-    let kavach = kavach.build().await.unwrap();
+        .public_url(&terms.issuer.unwrap_or(own));
+    if let Some(root) = terms.root {
+        builder = builder.feed_root(root);
+    }
+    if let Some(seed) = terms.seed {
+        builder = builder.rng(Arc::new(SeededRng::new(seed)));
+    }
+    let kavach = builder.build().await.unwrap();
+    // Made before anything else draws.
+    let made = kavach.engine().key_set(KeyPurpose::Feed).await;
+    assert!(made.is_ok());
     let key = kavach.keys().create(NewKey::new("tests", &["*"])).await;
     let operator = key.unwrap().token.unwrap().reveal().to_owned();
     let service = (kavach.service()).into_make_service_with_connect_info::<SocketAddr>();

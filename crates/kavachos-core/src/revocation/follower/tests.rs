@@ -622,3 +622,33 @@ fn a_clock_that_is_ahead_of_the_issuers_is_noticed() {
     assert_eq!(following(&feed).ahead(&set_back), Duration::ZERO);
     assert_eq!(closed().ahead(&at(600)), Duration::ZERO);
 }
+
+/// Each with its twin: no epoch is required, and the same answer counts.
+#[test]
+fn a_head_of_another_epoch_than_the_required_one_renews_nothing_and_raises_no_alarm() {
+    for other in [1, 3] {
+        let mut feed = Feed::new(1..=1);
+        feed.epoch = other;
+        let mut free = closed();
+        assert_eq!(resnap(&mut free, &feed, 0), Ok(Progress::Fresh));
+        let mut bound = closed();
+        bound.require_epoch(2);
+        assert_eq!(resnap(&mut bound, &feed, 0), Err(Fault::OtherEpoch));
+        assert!(!bound.is_fresh(&at(0)));
+        // It is no alarm: the right one counts after it.
+        feed.epoch = 2;
+        assert_eq!(resnap(&mut bound, &feed, 1), Ok(Progress::Fresh));
+    }
+}
+
+#[test]
+fn a_lease_of_another_epoch_ends_when_one_is_required() {
+    let feed = Feed::new(1..=1);
+    for (required, stays) in [(1, true), (2, false)] {
+        let mut follower = following(&feed);
+        assert!(follower.is_fresh(&at(0)));
+        follower.require_epoch(required);
+        assert_eq!(follower.is_fresh(&at(0)), stays);
+        assert_eq!(follower.need() == Need::Snapshot, !stays);
+    }
+}

@@ -63,7 +63,7 @@ pub(super) fn of(jwt: &Jwt) -> Result<Map<String, Value>, Failure> {
     tell("algorithm", jwt.header_text("alg").into());
     tell("kid", jwt.header_text("kid").into());
     match jwt.purpose {
-        Purpose::Proof | Purpose::FeedHead | Purpose::Assertion => {
+        Purpose::Proof | Purpose::FeedHead | Purpose::Assertion | Purpose::FeedKeys => {
             tell("claims", Value::Object(jwt.claims.clone()));
         }
         Purpose::Leaf | Purpose::Root => facts.extend(authority(&jwt.claims)?),
@@ -84,6 +84,10 @@ const fn kind(purpose: Purpose) -> (&'static str, &'static str) {
         Purpose::Assertion => (
             "assertion",
             "says to a server behind a proxy who makes one call",
+        ),
+        Purpose::FeedKeys => (
+            "feed_keys",
+            "names the keys that heads of a log of revocations are signed with",
         ),
     }
 }

@@ -11,12 +11,13 @@ use crate::failure::Failure;
 /// How many bytes a signature has, of either algorithm.
 const SIGNATURE_BYTES: usize = 64;
 /// Every kind of token there is.
-const PURPOSES: [Purpose; 5] = [
+const PURPOSES: [Purpose; 6] = [
     Purpose::Leaf,
     Purpose::Root,
     Purpose::Proof,
     Purpose::FeedHead,
     Purpose::Assertion,
+    Purpose::FeedKeys,
 ];
 
 /// A token of ours, its signature not looked at.
