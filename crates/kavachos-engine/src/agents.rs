@@ -19,7 +19,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Proof, PublicKey};
 use kavachos_store::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
 use kavachos_store::user::{self, UserRow};
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, Write, handle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -216,9 +216,7 @@ impl Engine {
         actor.covers(&new.permissions)?;
         refuse_uses(actor, &new.uses)?;
         let (owner, user, mut batch) = self.owner_of_new(actor, new).await?;
-        if user.agents >= self.settings().agents_per_owner {
-            return Err(self.agent_limit());
-        }
+        let room = self.room_for_agent(&user).await?;
         let id: AgentId = self.id();
         let ask = Ask {
             giver: owner,
@@ -251,7 +249,7 @@ impl Engine {
             let key = (key, proofs.registered.as_ref());
             row.proof_key = Some(self.register_proof_key(actor, key, id, &mut claim).await?);
         }
-        self.add_birth(actor, &mut batch, (&row, &user, &planned, &key))?;
+        self.add_birth(actor, &mut batch, (&row, &user, &planned, &key), room)?;
         batch.reads.extend(hand.reads);
         batch.reads.append(&mut claim.reads);
         batch.writes.append(&mut claim.writes);
@@ -364,6 +362,7 @@ impl Engine {
         actor: &Actor,
         batch: &mut Batch,
         (row, user, planned, key): (&AgentRow, &UserRow, &Planned, &AgentKeyRow),
+        room: Vec<Write>,
     ) -> Result<()> {
         let mut reads = planned.reads.clone();
         reads.push(user.mark);
@@ -371,9 +370,7 @@ impl Engine {
         let is_new = !batch.writes.is_empty();
         reads.retain(|mark| !is_new || *mark != user.mark);
         batch.reads.extend(reads);
-        batch
-            .writes
-            .push(user::count_agent(user.id, self.settings().agents_per_owner));
+        batch.writes.extend(room);
         batch.writes.push(agent::insert(row.clone()));
         batch.writes.push(handle::born(row.mark));
         batch.writes.extend(self.grant_writes(planned)?);
@@ -598,14 +595,27 @@ impl Engine {
         )))
     }
 
-    pub(crate) fn agent_limit(&self) -> Error {
+    /// What counts one more agent of a human. Where the count has come to the limit, the agents are counted anew first.
+    pub(crate) async fn room_for_agent(&self, user: &UserRow) -> Result<Vec<Write>> {
         let limit = self.settings().agents_per_owner;
-        Error::LimitExceeded {
-            code: "agent_limit_exceeded",
-            message: format!(
-                "this human has {limit} agents, sub-agents included, and may have no more; revoke one first"
-            ),
+        let count = user::count_agent(user.id, limit);
+        if user.agents < limit {
+            return Ok(vec![count]);
         }
+        // Looked at beside the writer, which so does no work for those who have no room.
+        match self.store().find(user::live_agents(user.id)).await? {
+            Some((live,)) if live < limit => Ok(vec![user::recount_agents(user.id, limit), count]),
+            _ => Err(agent_limit(limit)),
+        }
+    }
+}
+
+fn agent_limit(limit: u64) -> Error {
+    Error::LimitExceeded {
+        code: "agent_limit_exceeded",
+        message: format!(
+            "this human has {limit} agents, sub-agents included, and may have no more; revoke one first"
+        ),
     }
 }
 

@@ -88,7 +88,8 @@ pub struct User {
     pub external: Option<External>,
     /// The most that agents may do for them; `null` for everything.
     pub permissions: Option<PermissionSet>,
-    /// How many agents of theirs are not revoked.
+    /// How many agents of theirs count against the limit: those that are not revoked. What lies below a revoked one is
+    /// taken off when the limit is reached.
     pub agents: u64,
     /// When they were created.
     pub created_at: Timestamp,

@@ -209,21 +209,18 @@ pub fn update(agent: AgentRow) -> Write {
     .bind(proof_handle)
 }
 
-/// Takes a revoked agent, and all below it that nobody took off before, off its human's count.
+/// Takes an agent that is revoked off its human's count, if nothing above it was revoked before.
 ///
-/// Belongs before the write that revokes it: it counts those that are not revoked. Below a revoked agent everything was
-/// taken off with it.
+/// Belongs before the write that revokes it. What lies below stays counted until the count comes to its limit
+/// ([`crate::user::recount_agents`]), so that a kill costs the same whatever lies below.
 pub fn uncount(agent: AgentId, root: UserId) -> Write {
     Write::exactly(
         1,
         "UPDATE users SET agents = agents - (WITH RECURSIVE up (id) AS (\
            SELECT a.owner_agent FROM agents a WHERE a.id = ?1 \
-           UNION SELECT a.owner_agent FROM agents a JOIN up u ON a.id = u.id), \
-         below (id) AS (\
-           SELECT a.id FROM agents a WHERE a.id = ?1 AND a.status <> 'revoked' \
-             AND NOT EXISTS (SELECT 1 FROM agents o JOIN up u ON o.id = u.id WHERE o.status = 'revoked') \
-           UNION SELECT a.id FROM agents a JOIN below b ON a.owner_agent = b.id WHERE a.status <> 'revoked') \
-         SELECT COUNT(*) FROM below) WHERE id = ?2",
+           UNION SELECT a.owner_agent FROM agents a JOIN up u ON a.id = u.id) \
+         SELECT COUNT(*) FROM agents a WHERE a.id = ?1 AND a.status <> 'revoked' \
+           AND NOT EXISTS (SELECT 1 FROM agents o JOIN up u ON o.id = u.id WHERE o.status = 'revoked')) WHERE id = ?2",
     )
     .bind(agent)
     .bind(root)

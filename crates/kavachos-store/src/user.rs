@@ -136,6 +136,26 @@ pub fn update(user: UserRow) -> Write {
     .bind(user.kills)
 }
 
+/// How many agents of a human are neither revoked nor below one that is.
+const LIVE_AGENTS: &str = "WITH RECURSIVE live (id) AS (\
+      SELECT a.id FROM agents a WHERE a.root = ?1 AND a.owner_user = ?1 AND a.status <> 'revoked' \
+      UNION SELECT a.id FROM agents a JOIN live l ON a.owner_agent = l.id WHERE a.status <> 'revoked') \
+    SELECT COUNT(*) FROM live";
+
+/// How many agents of a human are neither revoked nor below one that is: all of them are looked at.
+pub fn live_agents(id: UserId) -> Select<(u64,)> {
+    Query::new(1, LIVE_AGENTS).bind(id).of()
+}
+
+/// Counts the agents of a human anew, if the count has come to the limit: what lies below a revoked agent is still in it.
+pub fn recount_agents(id: UserId, limit: u64) -> Write {
+    Write::any(format!(
+        "UPDATE users SET agents = ({LIVE_AGENTS}) WHERE id = ?1 AND agents >= ?2"
+    ))
+    .bind(id)
+    .bind(limit)
+}
+
 /// Counts one more agent of a human, if that stays within the limit.
 pub fn count_agent(id: UserId, limit: u64) -> Write {
     Write::exactly(

@@ -14,8 +14,8 @@ use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::Leaf;
 use kavachos_store::agent::{self, AgentRow};
-use kavachos_store::user::{self, UserRow};
-use kavachos_store::{Batch, handle, token_grant};
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, Write, handle, token_grant};
 use serde_json::{Map, Value};
 
 use super::TokenAsk;
@@ -170,11 +170,11 @@ impl Engine {
             .store()
             .find(agent::delegate_of(giver, root, DELEGATE))
             .await?;
-        let is_new = found.is_none();
-        if is_new && user.agents >= self.settings().agents_per_owner {
-            return Err(self.agent_limit());
-        }
-        if let (true, Owner::Agent(owner)) = (is_new, giver) {
+        let room = match found {
+            Some(_) => None,
+            None => Some(self.room_for_agent(&user).await?),
+        };
+        if let (Some(_), Owner::Agent(owner)) = (&room, giver) {
             self.refuse_too_many_owners(owner).await?;
         }
         let id = found.as_ref().map_or_else(|| self.id(), |row| row.id);
@@ -200,7 +200,7 @@ impl Engine {
             ..Batch::default()
         };
         batch.reads.extend(planned.reads.iter().copied());
-        self.add_grant(actor, &mut batch, (&row, &user, &planned), is_new)?;
+        self.add_grant(actor, &mut batch, (&row, &user, &planned), room)?;
         let mut held = above.with(&planned, (row.id, row.mark));
         held.batch = batch;
         held.parent = self.parent_of(actor, id).await?;
@@ -272,12 +272,11 @@ impl Engine {
         actor: &Actor,
         batch: &mut Batch,
         (row, user, planned): (&AgentRow, &UserRow, &Planned),
-        is_new: bool,
+        room: Option<Vec<Write>>,
     ) -> Result<()> {
-        if is_new {
-            batch
-                .writes
-                .push(user::count_agent(user.id, self.settings().agents_per_owner));
+        let is_new = room.is_some();
+        if let Some(room) = room {
+            batch.writes.extend(room);
             batch.writes.push(agent::insert(row.clone()));
             batch.writes.push(handle::born(row.mark));
             let about = (row, user, planned.above.agents.as_slice());

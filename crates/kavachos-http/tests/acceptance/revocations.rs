@@ -990,8 +990,8 @@ async fn a_kill_of_a_human_kills_their_root_grants_and_unbanned_all_of_them_deci
     assert!(kinds(&app, before).await.len() >= 3);
 }
 
-/// A kill is one record whatever lies below: the same rows are written for a small tree as for a large one. (That those below
-/// count no more is worked out from their number, in the same commit: see `store::agent::uncount`.)
+/// A kill is one record whatever lies below: the same rows are written for a small tree as for a large one, and none below is
+/// looked at. (That those count no more is found out when their human has no room left: `Engine::room_for_agent`.)
 #[tokio::test]
 async fn a_kill_costs_the_same_whatever_lies_below() {
     let small = rows_of_a_kill(10).await;

@@ -250,8 +250,19 @@ async fn an_agent_and_its_key_are_stored_changed_and_found(world: World) -> Resu
     let (id, root) = (top.id, top.root);
     top.status = Status::Revoked;
     apply(&world, vec![agent::uncount(id, root), agent::update(top)]).await?;
-    let left = store.find(user::by_id(root)).await?.map(|user| user.agents);
-    assert_eq!(left, Some(0));
+    let counted = async || {
+        store
+            .find(user::by_id(root))
+            .await
+            .map(|user| user.map(|user| user.agents))
+    };
+    // The other one was counted without being there: that is noticed at the limit, and no earlier.
+    assert_eq!(counted().await?, Some(1));
+    assert_eq!(store.find(user::live_agents(root)).await?, Some((0,)));
+    apply(&world, vec![user::recount_agents(root, 2)]).await?;
+    assert_eq!(counted().await?, Some(1));
+    apply(&world, vec![user::recount_agents(root, 1)]).await?;
+    assert_eq!(counted().await?, Some(0));
     Ok(())
 }
 

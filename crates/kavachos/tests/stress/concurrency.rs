@@ -371,20 +371,40 @@ fn agents_of(world: &World, user: &str) -> u64 {
 }
 
 #[test]
-fn an_agent_that_is_revoked_after_its_parent_is_taken_off_the_quota_once() {
-    let world = World::new();
+fn what_lies_below_a_revoked_agent_is_taken_off_the_quota_once_and_when_it_is_full() {
+    let setup = Setup {
+        settings: agents_per_owner(4),
+        ..Setup::default()
+    };
+    let world = setup.start();
     let ada = world.user();
     let other = world.agent(&ada, reading("mcp:github:*"));
     let parent = world.agent(&ada, reading("mcp:github:*"));
     let child = world.agent(&parent.id, reading("mcp:github:*"));
     let grandchild = world.agent(&child.id, reading("mcp:github:*"));
     assert_eq!(agents_of(&world, &ada), 4);
-    for agent in [&parent, &grandchild, &child] {
+    // The twin: all of them live, and there is no room.
+    let full = create_at_once(&world, &ada, 1);
+    assert_eq!(full, [422]);
+    let revoke = |agent: &Agent| {
         let path = format!("/api/v1/agents/{}", agent.id);
         world.operator().delete(&path).expect(200);
-        assert_eq!(agents_of(&world, &ada), 1, "after {agent:?}");
-    }
-    assert!(world.ask(&other.id, "mcp:github:repos").allowed());
+    };
+    revoke(&parent);
+    // A kill looks at nothing below it.
+    assert_eq!(agents_of(&world, &ada), 3);
+    revoke(&grandchild);
+    assert_eq!(agents_of(&world, &ada), 3, "it was off already");
+    assert_eq!(create_at_once(&world, &ada, 1), [201]);
+    assert_eq!(agents_of(&world, &ada), 4);
+    // Of many who find it full, as many as there is room for get in.
+    let statuses = create_at_once(&world, &ada, 20);
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 2);
+    assert_eq!(agents_of(&world, &ada), 4);
+    revoke(&child);
+    assert_eq!(agents_of(&world, &ada), 4, "it was off already");
+    revoke(&other);
+    assert_eq!(agents_of(&world, &ada), 3);
 }
 
 #[test]
