@@ -408,9 +408,9 @@ const EDITS: [[&str; 4]; 17] = [
     ],
     [
         r#"{"kind":"user""#,
-        r#""agents":"#,
-        r#""agents":9"#,
-        "another number of agents",
+        r#""agents":4"#,
+        r#""agents":3"#,
+        "fewer agents",
     ],
     [
         r#"{"kind":"operatorKey""#,
