@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 #[tokio::main]
 #[expect(
     clippy::disallowed_methods,
-    reason = "it is a program of its own, with its own settings"
+    clippy::print_stdout,
+    reason = "it is a program of its own, with its own settings and words"
 )]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let verifier = Verifier::builder("http://localhost:3000", "http://localhost:8080/mcp")

@@ -17,8 +17,7 @@ pub(crate) fn epoch_after(used: u64, now: Timestamp) -> Result<u64> {
         return Ok(epoch);
     }
     Err(Error::WrongState(format!(
-        "the epoch {used} is the last one there can be, or lies above it: check the checkpoint, the exported log and \
-         `--after-epoch`"
+        "the epoch {used} is the last one there can be, or lies above it"
     )))
 }
 

@@ -3,8 +3,8 @@
 //! Promises: a report is never taken for a decision of this server: its records are of a kind of their own and name the
 //! tool server by whose word they stand. A tool server reports of tokens that were made out to it and of no others, since
 //! a token and the record of its making have the same number: whose it was, and by which chain, is read there and is
-//! nobody's word. What lies in the future, or an hour back, or before the token, is refused item by item. A batch is
-//! recorded once, however often it is sent.
+//! nobody's word. What lies in the future, an hour back, before the token or after its end is refused item by item. A
+//! batch is recorded once, however often it is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -145,7 +145,7 @@ enum ApiCommand {
     /// Create, read and revoke operator keys, with which programs call the API (the keys that sign tokens: `keys`)
     #[command(subcommand)]
     Key(command::key::Key),
-    /// List, rotate and retire the keys that this server signs tokens with (operators' own keys: `key`)
+    /// Look at and replace the keys that this server signs with (operators' own keys: `key`)
     #[command(subcommand)]
     Keys(Keys),
     /// Look at a token, or verify it as a tool server does

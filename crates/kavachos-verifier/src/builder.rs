@@ -142,7 +142,8 @@ impl Builder {
     /// publishes, because TLS says that it is the issuer; whoever stole such a key, or speaks in the issuer's name, can
     /// pretend that nothing was revoked. With a root they are believed only when they are signed by a key that a document
     /// of the root names, and only in the epoch that it names. A document of an earlier epoch than one that was believed
-    /// is refused. Without a document that can be believed no token is accepted, and [`Verifier::trouble`] says why.
+    /// is refused. Without a document that can be believed it does not start; one that runs accepts nothing once its
+    /// lease is over, and [`Verifier::trouble`] says why.
     ///
     /// **A verifier that has just started has believed nothing yet**: it takes the document that the issuer publishes now.
     /// Whoever stole an earlier key of the feed *and* can answer in the issuer's name could show it the document of that

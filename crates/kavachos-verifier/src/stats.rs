@@ -54,7 +54,7 @@ counters! {
     ask_failures,
     /// Times that the issuer's keys were fetched.
     key_refreshes,
-    /// Times that they were not to be had.
+    /// Times that they, or those of the feed, were not to be had.
     key_refresh_failures,
     /// Polls of the revocation feed that were answered well.
     polls,

@@ -158,11 +158,7 @@ async fn keep_keys(core: Arc<Core>) {
             core.note(Some(format!("the keys of the feed: {error}")));
         }
         let failed = core.counters.read().key_refresh_failures > failures;
-        wait = if failed || feed.is_err() {
-            SPACING
-        } else {
-            REFRESH
-        };
+        wait = if failed { SPACING } else { REFRESH };
     }
 }
 

@@ -70,7 +70,7 @@ pub enum BuildError {
     },
     /// No checkpoint can be kept where they are to be.
     #[error(
-        "no checkpoint can be written to {reason}. Without one nobody can tell later whether an old backup was put back: make \
+        "no checkpoint can be kept ({reason}); without one nobody can tell later whether an old backup was put back: make \
          room there and have it writable, or name another file (`checkpoint.path`, which may be `off`)"
     )]
     CheckpointNotKept {

@@ -2,7 +2,7 @@
 //!
 //! Promises: where a root is configured, nothing but a document that it signed has another key sign heads. Such a
 //! document brings its key into use, takes every other one away and begins its epoch in one transaction, so that whoever
-//! stole the last key has nothing that anybody believes who pins the root. See ADR 0030.
+//! stole the last key has nothing that anybody believes who pins the root. See ADR 0028.
 
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Frontier, LogId, Outcome};
@@ -51,7 +51,7 @@ impl Engine {
     /// There is none, because no root is configured or none has signed yet; there is no master key; those of the store.
     pub async fn feed_keys_document(&self) -> Result<String> {
         let ring = self.ring().await?;
-        (document_of(&ring).map(str::to_owned)).ok_or(Error::NotFound("document of feed keys"))
+        (self.document_of(&ring).map(str::to_owned)).ok_or(Error::NotFound("document of feed keys"))
     }
 
     /// Makes a fresh key for the feed, which signs nothing yet, and says what the keeper of the root is to sign. The key
@@ -120,11 +120,12 @@ impl Engine {
 
     async fn installed(&self, actor: &Actor, document: &str) -> Result<Issued<InstalledFeedKeys>> {
         actor.require(Scope::ConfigWrite)?;
+        // For its refusal of another body under the same name; the same one is found out by the document.
         self.done_before(actor).await?;
         let asked = self.read_document(document)?;
         self.ring().await?;
         let ring = self.renew_ring().await?;
-        if document_of(&ring) == Some(document) {
+        if self.document_of(&ring) == Some(document) {
             return Ok(Issued::replay(self.told(asked.epoch, &ring)));
         }
         let rows: Vec<SigningKeyRow> = ring.of(FEED.0).map(|key| key.row.clone()).collect();
@@ -281,9 +282,18 @@ impl Engine {
         })
     }
 
+    /// The document of the key that signs heads. After an import the server's own key is still there, and its document is
+    /// for an epoch that is not.
+    fn document_of<'r>(&self, ring: &'r Keys) -> Option<&'r str> {
+        let key = ring.find(FEED.0, FEED.1, KeyState::Current)?;
+        let document = key.row.document.as_deref()?;
+        let read = self.read_document(document).ok()?;
+        (read.epoch == self.head().epoch).then_some(document)
+    }
+
     /// Tells the log that verifiers which pin the root accept nothing, as after a restoration.
     pub(super) fn warn_of_missing_document(&self, ring: &Keys) {
-        if self.is_rooted(FEED.0) && document_of(ring).is_none() {
+        if self.is_rooted(FEED.0) && self.document_of(ring).is_none() {
             tracing::warn!(
                 "the root has not signed for the key of the feed, so verifiers that pin it accept nothing: begin with \
                  `kavach keys root request`"
@@ -307,11 +317,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn document_of(ring: &Keys) -> Option<&str> {
-    ring.find(FEED.0, FEED.1, KeyState::Current)?
-        .row
-        .document
-        .as_deref()
 }

@@ -28,7 +28,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// Refuses what roots never reach: others' tool servers, and those for which no stale picture is good enough.
+    /// Refuses what roots never reach: others' tool servers, and critical ones.
     pub(super) fn require_reachable(&self) -> Result<()> {
         require_reachable(&self.policy)
     }

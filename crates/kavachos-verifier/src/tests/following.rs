@@ -90,7 +90,7 @@ async fn a_clock_that_runs_ahead_is_told_with_the_next_poll() {
         scene.clock.set_ahead(Duration::from_secs(ahead));
         ask(&scene.core).await;
         let trouble = scene.verifier.trouble();
-        let says = |trouble: &String| trouble.contains("61 seconds ahead of the issuer's");
+        let says = |trouble: &String| trouble.contains("seconds ahead of the issuer's");
         assert_eq!(trouble.is_some_and(|trouble| says(&trouble)), told);
     }
 }
