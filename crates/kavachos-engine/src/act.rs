@@ -10,7 +10,7 @@ use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::Owner;
 use serde_json::{Map, Value};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Caller};
 use crate::agents::{NewAgent, NewOwner};
 use crate::directory::Lookup;
 use crate::engine::Engine;
@@ -210,6 +210,11 @@ impl Engine {
     pub(crate) async fn refused(&self, actor: &Actor, act: Act, error: Error) -> Result<Error> {
         if let Some(agent) = actor.acting() {
             self.admit_denial(agent)?;
+        }
+        if let Caller::ToolServer(key) = &actor.caller {
+            // What a stolen key of one may write is bounded as one thing.
+            self.admit_reports(key.id, 1)?;
+            self.charge_reports(1);
         }
         let subject = match act.user {
             Some(user) => self.pseudonym(user).await?,

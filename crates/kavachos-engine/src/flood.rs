@@ -177,7 +177,12 @@ impl Flood {
         row.count(1, now, self.limits.denials)
     }
 
-    /// Takes so many decisions that a tool server reports at once; else after how long it may come again.
+    /// Takes off what was recorded.
+    fn reported(&self, records: u32) {
+        lock(&self.reporters).share.take(records);
+    }
+
+    /// Whether so many decisions are taken that a tool server reports at once; else after how long it may come again.
     fn reports(
         &self,
         (server, decisions): (ToolServerId, u32),
@@ -199,7 +204,6 @@ impl Flood {
         if row.count(decisions, now, limit) == Note::Counted {
             return Err(WINDOW.saturating_sub(now.since(row.since)));
         }
-        share.take(decisions);
         Ok(())
     }
 }
@@ -344,7 +348,8 @@ impl Engine {
         }
     }
 
-    /// Refuses decisions of a tool server that reported too many lately, or for whose records there is too little space;
+    /// Refuses what a tool server would have recorded (decisions that it reports, refusals of its own calls) where it was too
+    /// much lately, or where there is too little space;
     /// that it was refused is counted then.
     pub(crate) fn admit_reports(&self, server: ToolServerId, decisions: usize) -> Result<()> {
         let decisions = u32::try_from(decisions).unwrap_or(u32::MAX);
@@ -352,6 +357,12 @@ impl Engine {
         self.flood()
             .reports((server, decisions), self.now(), free)
             .map_err(|retry_after| Error::TooManyCalls { retry_after })
+    }
+
+    /// Takes off the space of all tool servers what one of them had recorded.
+    pub(crate) fn charge_reports(&self, records: usize) {
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        self.flood().reported(records);
     }
 
     /// Writes the summaries of what was counted; what cannot be written stays counted.
@@ -582,7 +593,15 @@ mod tests {
     fn reports_take_a_tenth_of_the_free_space_in_a_day_and_no_more() {
         let free = Some(1_000 * RECORD_BYTES);
         let flood = Flood::new(limits(600));
-        let report = |now, free| flood.reports((SERVER, 10), now, free).is_ok();
+        // The twin: what leaves no record takes nothing.
+        let refused = (0..50).filter(|_| flood.reports((SERVER, 10), at(0), free).is_ok());
+        assert_eq!(refused.count(), 50);
+        let flood = Flood::new(limits(600));
+        let report = |now, free| {
+            let is_taken = flood.reports((SERVER, 10), now, free).is_ok();
+            flood.reported(if is_taken { 10 } else { 0 });
+            is_taken
+        };
         let taken = (0..60).filter(|_| report(at(1), free)).count();
         // What they have taken was free before.
         assert_eq!(taken, 11);

@@ -157,8 +157,11 @@ impl Engine {
             return Ok(before);
         }
         self.admit_reports(server, reports.len())?;
-        self.change(actor, act, || self.plan_report(actor, reports))
-            .await
+        let done = self
+            .change(actor, act, || self.plan_report(actor, reports))
+            .await?;
+        self.charge_reports(done.thing.recorded);
+        Ok(done)
     }
 
     async fn reported_before(&self, actor: &Actor) -> Result<Option<Issued<Reported>>> {

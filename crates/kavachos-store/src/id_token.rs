@@ -3,6 +3,7 @@
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
+use crate::restoration;
 use crate::row::{Query, Select};
 
 /// Uses a token, if nobody has.
@@ -18,14 +19,15 @@ pub fn use_once(token: [u8; 32], ends_at: Timestamp) -> Write {
 
 /// When a token that was used ends; or when the database was restored, for one that was made before: it may have been
 /// used then.
-pub fn used(token: [u8; 32], made_at: Timestamp) -> Select<(Timestamp,)> {
+pub fn used(token: [u8; 32], made_at: Timestamp, now: Timestamp) -> Select<(Timestamp,)> {
     Query::new(
         1,
         "SELECT t.ends_at FROM used_id_tokens t WHERE t.token = ?1 \
-         UNION ALL SELECT r.restored_at FROM restoration r WHERE r.restored_at > ?2 LIMIT 1",
+         UNION ALL SELECT r.restored_at FROM restoration r WHERE r.restored_at > ?2 AND r.restored_at < ?3 LIMIT 1",
     )
     .bind(token)
     .bind(made_at)
+    .bind(now.plus(restoration::LONGEST_AHEAD))
     .of()
 }
 

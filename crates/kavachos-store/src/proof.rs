@@ -3,6 +3,7 @@
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
+use crate::restoration;
 use crate::row::{Query, Select};
 
 /// Uses a proof, if nobody has.
@@ -17,14 +18,15 @@ pub fn use_once(proof: [u8; 32], now: Timestamp) -> Write {
 }
 
 /// When a proof was used; or when the database was restored, for one that was made before: it may have been used then.
-pub fn used(proof: [u8; 32], made_at: Timestamp) -> Select<(Timestamp,)> {
+pub fn used(proof: [u8; 32], made_at: Timestamp, now: Timestamp) -> Select<(Timestamp,)> {
     Query::new(
         1,
         "SELECT p.used_at FROM used_proofs p WHERE p.proof = ?1 \
-         UNION ALL SELECT r.restored_at FROM restoration r WHERE r.restored_at > ?2 LIMIT 1",
+         UNION ALL SELECT r.restored_at FROM restoration r WHERE r.restored_at > ?2 AND r.restored_at < ?3 LIMIT 1",
     )
     .bind(proof)
     .bind(made_at)
+    .bind(now.plus(restoration::LONGEST_AHEAD))
     .of()
 }
 

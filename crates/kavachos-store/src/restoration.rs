@@ -4,6 +4,8 @@
 //! that what is good once and was made before the restoration is good no more, is asked for where uses are looked up
 //! ([`crate::proof::used`], [`crate::id_token::used`]).
 
+use std::time::Duration;
+
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
@@ -18,7 +20,10 @@ pub enum FirstMentions {
     Held,
 }
 
-/// Remembers that the database was restored, or filled, at this time.
+/// A restoration that lies further ahead than this was made by a clock that was wrong: what is made now is of after it.
+pub(crate) const LONGEST_AHEAD: Duration = Duration::from_secs(60);
+
+/// Remembers that the database was restored, or filled: what was made before this time may have been used.
 pub fn remember(at: Timestamp, mentions: FirstMentions) -> Write {
     Write::exactly(
         1,

@@ -125,9 +125,15 @@ impl Follower {
     }
 
     /// Takes heads of this epoch from now on, and of no other: whoever says which keys sign heads says in which epoch. A
-    /// lease that an earlier one gave ends at once.
+    /// lease that an earlier one gave ends at once, and so does an alarm of before it: what raised that may have been signed
+    /// by the thief of a key that is replaced.
     pub fn require_epoch(&mut self, epoch: u64) {
         self.required = Some(epoch);
+        if epoch > self.witnessed.0 {
+            self.alarm = None;
+            self.asked = None;
+            self.need = Need::Snapshot;
+        }
         if self.epoch() != epoch {
             self.running = None;
             self.need = Need::Snapshot;

@@ -245,23 +245,25 @@ impl<'a> Work<'a> {
         self.end(WEBHOOKS, Among::All).await?;
         self.end_what_may_be_used_up().await?;
         self.withdraw_keys().await?;
-        self.hold_first_mentions().await?;
+        self.hold_first_mentions(how).await?;
         let admin_keys = self.filling.list(restore::administrators(self.now)).await?;
         let restored = self.told(how, admin_keys.iter().map(|(count,)| *count).sum());
         self.record(&restored).await?;
         Ok(restored)
     }
 
-    /// A human who came after the backup and was killed has no row that could be banned: a provider's word would make
-    /// them anew. So nobody is made by one, if such a human is known, or nothing is.
-    async fn hold_first_mentions(&mut self) -> Result<()> {
+    /// A human who came after the backup has no row that says that they were killed, or what they were allowed: a
+    /// provider's word would make them anew, with all that the provider may give. So nobody is made by one, unless it is
+    /// known that nothing was lost.
+    async fn hold_first_mentions(&mut self, how: &Restoration) -> Result<()> {
         let missing = restore::missing_users(self.before.rseq);
         let missing = self.filling.list(missing).await?;
         self.missing_humans = missing.iter().map(|(count,)| *count).sum();
-        let mentions = if self.missing_humans > 0 || self.unknown_kills {
-            FirstMentions::Held
-        } else {
+        let is_whole = self.lost_records(how) == Some(0);
+        let mentions = if is_whole && self.missing_humans == 0 && !self.unknown_kills {
             FirstMentions::LetIn
+        } else {
+            FirstMentions::Held
         };
         let remembered = restoration::remember(self.engine.now(), mentions);
         self.filling.write(vec![remembered]).await?;
@@ -391,15 +393,23 @@ impl<'a> Work<'a> {
         Ok(self.filling.write(writes.into()).await?)
     }
 
+    /// How many records the backup has: those of this restoration came after them.
+    fn records(&self) -> u64 {
+        Frontier::decode(&self.before.frontier).map_or(0, |edge| edge.size())
+    }
+
+    /// How many came since, if anything tells.
+    fn lost_records(&self, how: &Restoration) -> Option<u64> {
+        let known = how.known.as_ref()?;
+        Some(known.records().saturating_sub(self.records()))
+    }
+
     fn told(&self, how: &Restoration, admin_keys: u64) -> Restored {
-        // Records of this restoration came after those of the backup.
-        let records = Frontier::decode(&self.before.frontier).map_or(0, |edge| edge.size());
-        let lost = |known: &Checkpoint| known.records().saturating_sub(records);
         Restored {
             from_epoch: self.before.epoch,
             epoch: self.epoch,
-            records,
-            lost_records: how.known.as_ref().map(lost),
+            records: self.records(),
+            lost_records: self.lost_records(how),
             revocations: self.before.rseq,
             kills: self.kills,
             unknown_kills: self.unknown_kills,

@@ -4,6 +4,8 @@
 //! document brings its key into use, takes every other one away and begins its epoch in one transaction, so that whoever
 //! stole the last key has nothing that anybody believes who pins the root. See ADR 0028.
 
+use std::time::Duration;
+
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Frontier, LogId, Outcome};
 use kavachos_core::revocation::LogHead;
@@ -26,6 +28,9 @@ use crate::issued::Issued;
 use crate::revoked::Revoked;
 use crate::transfer::record_of;
 use crate::users::to_text;
+
+/// How far ahead the clock may have been that chose an epoch.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What keys of the feed sign, and with what.
 const FEED: (KeyPurpose, Algorithm) = (KeyPurpose::Feed, Algorithm::Ed25519);
@@ -137,9 +142,9 @@ impl Engine {
             .take_over(&mut *filling, actor, (document, &asked))
             .await;
         drop(filling);
-        done?;
-        // What is in memory signed for the last epoch.
+        // What is in memory signed for the last epoch; where it is not known whether this was committed, it is read again.
         self.keyring().forget();
+        done?;
         let ring = self.renew_ring().await?;
         self.keep_checkpoint().await;
         self.look_for_webhooks();
@@ -170,6 +175,13 @@ impl Engine {
         if asked.epoch <= epoch {
             return Err(Error::WrongState(format!(
                 "the document is for epoch {}, and the log is in epoch {epoch}: ask again with `kavach keys root request`",
+                asked.epoch
+            )));
+        }
+        if asked.epoch > epoch_after(epoch, self.now().plus(DAY))? {
+            return Err(Error::WrongState(format!(
+                "the document is for epoch {}, which is not what was asked for: ask again with `kavach keys root request`, \
+                 and compare what is signed",
                 asked.epoch
             )));
         }

@@ -181,7 +181,11 @@ impl Engine {
         let Some(proof) = proof else { return Ok(()) };
         if self
             .store()
-            .find(kavachos_store::proof::used(name_of(proof), proof.issued_at))
+            .find(kavachos_store::proof::used(
+                name_of(proof),
+                proof.issued_at,
+                self.now(),
+            ))
             .await?
             .is_some()
         {

@@ -374,3 +374,36 @@ async fn what_a_tool_server_reports_too_much_is_refused_and_counted_and_can_come
     let records = world.app.audit("kind=decision.reported&limit=1000").await;
     assert_eq!(records.len(), 201);
 }
+
+/// What whoever stole a tool server's key may have recorded is bounded, by whatever call.
+#[tokio::test]
+async fn refusals_of_a_tool_server_count_as_its_reports_do() {
+    let few = |settings: &mut kavachos_test::kavachos::Settings| settings.reports_per_minute = 100;
+    let world = world_of(crate::setup().settings(few)).await;
+    let other = register(&world.app, OTHERS).await;
+    let tried = async |key: &str| {
+        let ask = [
+            ("grant_type", crate::exchange::GRANT),
+            ("subject_token", "x"),
+            (
+                "subject_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ),
+            ("audience", OTHERS),
+            ("reason", "next"),
+        ];
+        let call = world.app.call(key);
+        call.post_form(crate::exchange::TOKEN, &ask).await.status
+    };
+    for _ in 0..100 {
+        assert_eq!(tried(&world.server).await, 400);
+    }
+    assert_eq!(tried(&world.server).await, 429);
+    let denied = "kind=token.issued&outcome=denied&limit=1000";
+    assert_eq!(world.app.audit(denied).await.len(), 100);
+    // The twins: another one's, and the next minute.
+    assert_eq!(tried(&other).await, 400);
+    world.app.advance(60);
+    assert_eq!(tried(&world.server).await, 400);
+    assert_eq!(world.app.audit(denied).await.len(), 102);
+}

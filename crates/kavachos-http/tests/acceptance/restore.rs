@@ -14,7 +14,9 @@ use kavachos::core::revocation::{
 use kavachos::core::time::Timestamp;
 use kavachos::core::token::{Code, KeySet, Leaf};
 use kavachos::engine::actor::Actor;
-use kavachos::engine::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
+use kavachos::engine::{
+    Checkpoint, Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter,
+};
 use kavachos_test::kavachos;
 use kavachos_test::{Call, Reply, TestAgent, TestApp, TestSession, may, may_under};
 use serde_json::{Value, json};
@@ -149,19 +151,37 @@ pub(crate) async fn restore(
     log: Option<Vec<String>>,
     rehearsal: Rehearsal,
 ) -> Restored {
-    let lines = |lines: Vec<String>| {
-        let line = |line: String| Ok::<_, Infallible>(line.trim_end().to_owned());
-        stream::iter(lines.into_iter().map(line))
-    };
-    let kills = log.map_or(Kills::Unknown, |log| Kills::Logged(lines(log)));
     let how = Restoration {
         known: None,
         after_epoch: 0,
         rehearsal,
     };
+    restored_as(app, log, &how).await
+}
+
+/// Restores where it is known how far the tenant was.
+pub(crate) async fn restore_knowing(
+    app: &TestApp,
+    log: Option<Vec<String>>,
+    known: Option<Checkpoint>,
+) -> Restored {
+    let how = Restoration {
+        known,
+        after_epoch: 0,
+        rehearsal: Rehearsal::No,
+    };
+    restored_as(app, log, &how).await
+}
+
+async fn restored_as(app: &TestApp, log: Option<Vec<String>>, how: &Restoration) -> Restored {
+    let lines = |lines: Vec<String>| {
+        let line = |line: String| Ok::<_, Infallible>(line.trim_end().to_owned());
+        stream::iter(lines.into_iter().map(line))
+    };
+    let kills = log.map_or(Kills::Unknown, |log| Kills::Logged(lines(log)));
     let engine = app.kavach().engine();
     let actor = Actor::local(engine.id());
-    engine.restore_tenant(&actor, kills, &how).await.unwrap()
+    engine.restore_tenant(&actor, kills, how).await.unwrap()
 }
 
 /// The operator of the tenant, whose key came along into the backup.
@@ -212,7 +232,7 @@ async fn what_was_revoked_since_the_backup_is_dead_in_it_and_the_rest_lives() {
 
     let restored = tenant.restore(Some(tenant.log().await)).await;
     assert_eq!((restored.from_epoch, restored.epoch), (1, EPOCH));
-    assert!(!restored.unknown_kills && !restored.humans_held);
+    assert!(!restored.unknown_kills);
     let ended = |what| restored.ended.get(what).copied().unwrap_or(0);
     for (what, count) in [
         ("agents", 1),
@@ -313,11 +333,7 @@ async fn a_log_of_a_later_epoch_brings_no_credential_back_that_ended_with_the_ea
         });
         let restored = tenant.restore(Some(vec![first, writer.end()])).await;
         assert!(restored.epoch > epoch);
-        // Nor does it tell of humans whose end is not in it.
-        assert_eq!(
-            (restored.unknown_kills, restored.humans_held),
-            (!lives, !lives)
-        );
+        assert_eq!(restored.unknown_kills, !lives);
         let backup = &tenant.backup;
         assert_eq!(calls(backup, &tenant.spared).await, lives);
         assert_eq!(is_known(backup, &tenant.sessions[1]).await, lives);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::id_tokens::{believing, exchange, header, refused, seconds, terms};
 use crate::moving::{export, import};
-use crate::restore::{log_of, restore};
+use crate::restore::{log_of, restore, restore_knowing};
 use crate::tokens::{DELEGATE, own, proof_at, register};
 
 const WAITS: &str = "operator has to confirm";
@@ -150,15 +150,45 @@ async fn a_human_who_came_after_the_backup_and_was_banned_is_not_made_anew() {
 }
 
 #[tokio::test]
-async fn where_everyone_who_was_banned_is_in_the_backup_new_humans_come_as_before() {
+async fn a_human_of_the_backup_who_was_banned_since_is_banned() {
     let scene = Scene::new().await;
     scene.ban("old").await;
     let log = log_of(&scene.app).await;
     let restored = restore(&scene.backup, Some(log), Rehearsal::No).await;
-    assert_eq!((restored.missing_humans, restored.humans_held), (0, false));
+    assert_eq!(
+        (restored.missing_humans, restored.unknown_kills),
+        (0, false)
+    );
     let banned = scene.acts(&scene.backup, "old", "1").await;
     refused(&banned, 400, "invalid_grant", "banned or deleted");
-    scene.acts(&scene.backup, "new", "2").await.expect(200);
+}
+
+/// Of whoever came since, no row says how little they were allowed: the provider's word would give them all that it may.
+#[tokio::test]
+async fn new_humans_come_as_before_only_where_nothing_was_lost() {
+    for is_lost in [false, true] {
+        let scene = Scene::new().await;
+        let operator = scene.app.operator();
+        let came = if is_lost { 3 } else { 0 };
+        for number in 0..came {
+            let external = json!({ "provider": "clerk", "externalId": format!("late-{number}") });
+            let user = json!({ "external": external, "permissions": may(&["read"], "notes:*") });
+            operator.post("/api/v1/users", user).await.expect(201);
+        }
+        let log = log_of(&scene.app).await;
+        let known = scene.app.kavach().engine().checkpoint().await.unwrap();
+        let restored = restore_knowing(&scene.backup, Some(log), Some(known)).await;
+        assert_eq!(
+            (restored.missing_humans, restored.humans_held),
+            (0, is_lost)
+        );
+        let reply = scene.acts(&scene.backup, "late-1", "1").await;
+        if is_lost {
+            refused(&reply, 400, "invalid_grant", WAITS);
+        } else {
+            reply.expect(200);
+        }
+    }
 }
 
 #[tokio::test]

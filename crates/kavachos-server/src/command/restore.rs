@@ -303,7 +303,7 @@ fn notes(restored: &Restored) -> Vec<&'static str> {
     }
     if restored.humans_held {
         notes.push(
-            "new humans of outside providers wait, since one of them may have been banned after the backup: `kavach user \
+            "new humans of outside providers wait, since one of them may have been here after the backup, and banned or allowed less: `kavach user \
              admit` lets them in, `kavach user create --external` a single one",
         );
     }

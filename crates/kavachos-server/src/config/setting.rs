@@ -247,7 +247,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new(
         "reports.max_per_minute",
         "KAVACH_REPORTS_MAX_PER_MINUTE",
-        "decisions that one tool server may report",
+        "decisions that one tool server may report in a minute, or one batch if that is more; refusals of its own calls count",
     )
     .up_to(MAX_COUNT)
     .or(|| Settings::default().reports_per_minute.to_string()),

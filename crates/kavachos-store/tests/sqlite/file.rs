@@ -586,9 +586,12 @@ fn the_step_that_reserves_grants_reserves_those_that_were_promised_before() {
          INSERT INTO tool_servers (id, hash, shown, audience, name, scopes, policy, status, handle, version, created_at)
            VALUES ('server', x'01', 's', 'https://tools.example.com', 'n', '[]', '{}', 'active', x'01', 0, 0);
          INSERT INTO grants (id, receiver, root, permissions, depth, max_depth, status, handle, version, created_at)
-           VALUES ('promised', 'b', 'u', '[]', 1, 3, 'active', x'02', 0, 0), ('plain', 'b', 'u', '[]', 1, 3, 'active', x'03', 0, 0);
+           VALUES ('promised', 'b', 'u', '[]', 1, 3, 'active', x'02', 0, 0), ('plain', 'b', 'u', '[]', 1, 3, 'active', x'03', 0, 0),
+             ('given on', 'b', 'u', '[]', 1, 3, 'active', x'04', 0, 0);
+         INSERT INTO grants (id, parent, receiver, root, permissions, depth, max_depth, status, handle, version, created_at)
+           VALUES ('below', 'given on', 'c', 'u', '[]', 2, 3, 'active', x'05', 0, 0);
          INSERT INTO promised_tokens (grant_id, giver, server, bound, marks, epoch, expires_at)
-           VALUES ('promised', 'a', 'server', 0, x'', 1, 9);",
+           VALUES ('promised', 'a', 'server', 0, x'', 1, 9), ('given on', 'a', 'server', 0, x'', 1, 9);",
     );
     written.unwrap();
     drop(other);
@@ -605,6 +608,8 @@ fn the_step_that_reserves_grants_reserves_those_that_were_promised_before() {
     );
     // The twin.
     assert_eq!(said("plain"), None);
+    // Below a reserved one nothing stands, so a file of the tenant would be refused.
+    assert_eq!(said("given on"), None);
 }
 
 #[test]

@@ -652,3 +652,19 @@ fn a_lease_of_another_epoch_ends_when_one_is_required() {
         assert_eq!(follower.need() == Need::Snapshot, !stays);
     }
 }
+
+/// What raised it may have been signed by the thief of a key; a newer epoch is said by the root alone.
+#[test]
+fn an_alarm_ends_with_a_newer_epoch_that_is_required_and_with_no_other() {
+    let known = Feed::new(1..=3);
+    for (required, opens) in [(known.epoch + 1, true), (known.epoch, false)] {
+        let mut follower = following(&known);
+        poll(&mut follower, &Feed::new(1..=2), 1).unwrap_err();
+        assert!(follower.alarm().is_some());
+        follower.require_epoch(required);
+        let mut next = Feed::new(1..=1);
+        next.epoch = required;
+        assert_eq!(resnap(&mut follower, &next, 2).is_ok(), opens);
+        assert_eq!(follower.alarm().is_none(), opens);
+    }
+}
