@@ -1,6 +1,6 @@
 //! Which crate may use which: `core <- store <- engine <- {auth, oauth} <- http <- kavachos <- server`, and
 //! `core <- verifier`. Levels may be skipped. Only tests may use `kavachos-test`, which may use everything; and the
-//! tests of a crate may use that crate with more features.
+//! tests of a crate may use that crate with more features. The pages that the facade runs show the verifier, too.
 
 use crate::cargo::{Dependency, Package, workspace};
 
@@ -18,6 +18,8 @@ const LEVELS: [&[&str]; 7] = [
 /// Checks tokens where KavachOS does not run, so it brings nothing but the core.
 const VERIFIER: &str = "kavachos-verifier";
 const TEST_SUPPORT: &str = "kavachos-test";
+/// Whose doctests are README.md and the pages of the book.
+const PAGES: &str = "kavachos";
 
 fn level(name: &str) -> Option<usize> {
     LEVELS.iter().position(|level| level.contains(&name))
@@ -31,9 +33,11 @@ fn may_use(user: &str, used: &str) -> bool {
     }
 }
 
-/// What tests may use beyond the order: the shared support, and their own crate.
+/// What tests may use beyond the order: the shared support, their own crate, and of the pages of the book the verifier.
 fn is_for_tests(user: &Package, used: &Dependency) -> bool {
-    used.kind.as_deref() == Some("dev") && [TEST_SUPPORT, &user.name].contains(&used.name.as_str())
+    let is_shown = user.name == PAGES && used.name == VERIFIER;
+    let is_support = [TEST_SUPPORT, &user.name].contains(&used.name.as_str());
+    used.kind.as_deref() == Some("dev") && (is_shown || is_support)
 }
 
 fn has_a_place(name: &str) -> bool {
@@ -111,6 +115,12 @@ mod twin {
         assert!(faults("kavachos-verifier", "kavachos-core", None).is_empty());
         assert_eq!(faults("kavachos-verifier", "kavachos-store", None).len(), 1);
         assert_eq!(faults("kavachos", "kavachos-verifier", None).len(), 1);
+        // The pages that are run show it.
+        assert!(faults("kavachos", "kavachos-verifier", Some("dev")).is_empty());
+        assert_eq!(
+            faults("kavachos-http", "kavachos-verifier", Some("dev")).len(),
+            1
+        );
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Scene {
     /// Half a minute later keys may be fetched again; the lease of before is over.
     async fn half_a_minute_later(&self) {
         self.clock.advance(Duration::from_secs(30));
+        self.issuer.state().time = self.clock.read().wall;
         for _ in 0..3 {
             ask(&self.core).await;
         }
