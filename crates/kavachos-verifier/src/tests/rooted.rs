@@ -9,6 +9,7 @@ use kavachos_core::token::FeedKeysRequest;
 use super::following::{code, of_epoch};
 use super::issuer::{FakeIssuer, FixedClock, ISSUER, NOW, key, key_set, seconds};
 use super::scene::{Scene, builder};
+use crate::Clock;
 use crate::builder::Builder;
 use crate::error::BuildError;
 use crate::tasks::ask;
