@@ -16,7 +16,7 @@ use kavachos_core::principal::{Agent as Compiled, Liveness, MAX_OWNERS, Owner, S
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
-use kavachos_core::token::{Proof, PublicKey};
+use kavachos_core::token::PublicKey;
 use kavachos_store::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
 use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Batch, Write, handle};
@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::grants::{Ask, Planned, refuse_uses};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
-use crate::proof_keys;
+use crate::proof_keys::{self, Proofs};
 use crate::text;
 use crate::users::{External, NewUser, to_text};
 
@@ -103,15 +103,6 @@ pub struct NewAgent {
     pub metadata: Option<Value>,
     /// The key that it will prove with every token.
     pub proof_key: Option<PublicKey>,
-}
-
-/// The proofs of keys (RFC 9449) that came with the request for a new agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proofs {
-    /// Of the proof key of the agent that calls.
-    pub own: Option<Proof>,
-    /// Of the proof key that is registered for the new one.
-    pub registered: Option<Proof>,
 }
 
 /// An agent, as others see it.
@@ -639,24 +630,6 @@ pub(crate) fn relied_on(agent: &Compiled, facts: &Facts) -> Vec<Mark> {
         .chain(owners)
         .chain(facts.user.iter().map(|user| user.mark))
         .collect()
-}
-
-impl Proofs {
-    /// Refuses a proof of nothing, and one proof for two keys.
-    fn check(&self, new: &NewAgent) -> Result<()> {
-        let Some(registered) = &self.registered else {
-            return Ok(());
-        };
-        let wrong = |message: &str| Err(Invalid::at("Kavach-Key-Proof", message).into());
-        if new.proof_key.is_none() {
-            return wrong("there is no `proofKey` that it is of; leave it out");
-        }
-        let is_it = |own: &Proof| (&own.id, own.key) == (&registered.id, registered.key);
-        if self.own.as_ref().is_some_and(is_it) {
-            return wrong("is the proof in `DPoP` once more; send one of each key");
-        }
-        Ok(())
-    }
 }
 
 fn check_new(new: &NewAgent) -> Result<()> {

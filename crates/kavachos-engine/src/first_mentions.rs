@@ -1,7 +1,8 @@
 //! Humans on first mention, after a restoration: not made until an operator says so.
 //!
 //! A provider's word makes a human whom nobody has heard of. Where a backup was put back that may be somebody who came
-//! after it and was banned or deleted. So first mentions wait; whoever is to come in before is created by hand.
+//! after it and was banned, deleted, or allowed less. So first mentions wait, unless it is known that nothing was lost;
+//! whoever is to come in before is created by hand.
 
 use kavachos_core::ledger::Outcome;
 use kavachos_core::permission::PermissionSet;
@@ -28,7 +29,7 @@ pub struct Admitted {
 }
 
 impl Engine {
-    /// Has humans on first mention made again, who waited since a backup was put back that may not know of their end.
+    /// Has humans on first mention made again, who waited since a backup was put back that may not know of them.
     ///
     /// # Errors
     /// `forbidden` without the scope `users:write`, or with a ceiling; those of the store. That nobody had to wait is
@@ -68,7 +69,7 @@ impl Engine {
             None => Ok(()),
             Some(_) => Err(Error::Forbidden(
                 "this human is not known here, and new ones wait: a backup was put back that may not know of those who \
-                 were banned since. An operator has to confirm: all of them with `kavach user admit`, or this one by \
+                 were banned since, or allowed less. An operator has to confirm: all of them with `kavach user admit`, or this one by \
                  creating the user"
                     .to_owned(),
             )),

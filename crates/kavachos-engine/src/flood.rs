@@ -6,9 +6,9 @@
 //! and counted refusals is the number of requests. The tables are bounded: when one is full, further sources share a
 //! row; and so are the summaries, of which the smallest share one.
 //!
-//! What tool servers report is recorded on their word, so it is bounded in the same way: `reports_per_minute` decisions of
-//! one tool server, and those of all of them in a day take no more than a tenth of the free space. What is above is
-//! refused, and the refusals are counted.
+//! What tool servers report is recorded on their word, so it is bounded in the same way, and together with what they are
+//! refused: `reports_per_minute` records of one tool server, and those of all of them in a day take no more than a tenth
+//! of the free space. What is above is refused without a record of its own, and counted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -348,9 +348,8 @@ impl Engine {
         }
     }
 
-    /// Refuses what a tool server would have recorded (decisions that it reports, refusals of its own calls) where it was too
-    /// much lately, or where there is too little space;
-    /// that it was refused is counted then.
+    /// Refuses what a tool server would have recorded (decisions that it reports, refusals of its own calls) where it was
+    /// too much lately, or where there is too little space; that it was refused is counted then.
     pub(crate) fn admit_reports(&self, server: ToolServerId, decisions: usize) -> Result<()> {
         let decisions = u32::try_from(decisions).unwrap_or(u32::MAX);
         let free = self.store().free_bytes();

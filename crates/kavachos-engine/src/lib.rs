@@ -63,7 +63,7 @@ pub mod hooks;
 pub mod page;
 pub mod plugin;
 
-pub use agents::{Agent, AgentKind, MAX_KEY_TTL, NewAgent, NewOwner, Proofs};
+pub use agents::{Agent, AgentKind, MAX_KEY_TTL, NewAgent, NewOwner};
 pub use approvals::{Approval, MAX_WAIT};
 pub use audit::{AuditFilter, AuditRecord};
 pub use audit_export::{AuditExport, AuditFormat};
@@ -89,6 +89,7 @@ pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::{AgentChange, UsesChange};
 pub use master::fingerprint as master_key_fingerprint;
+pub use proof_keys::Proofs;
 pub use providers::{
     ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,
     ProviderName, ProviderTerms, Providers,

@@ -4,6 +4,7 @@
 //! sees a proof knows what kills it; the generation stays in the live set when an agent gives the key up.
 
 use kavachos_core::id::AgentId;
+use kavachos_core::invalid::Invalid;
 use kavachos_core::revocation::Mark;
 use kavachos_core::token::{Proof, PublicKey, Thumbprint};
 use kavachos_store::agent::{self, ProofKeyRow};
@@ -11,6 +12,7 @@ use kavachos_store::{Batch, handle};
 use serde_json::Value;
 
 use crate::actor::Actor;
+use crate::agents::NewAgent;
 use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -21,6 +23,33 @@ use crate::users::to_text;
 pub(crate) struct ProofKey {
     pub(crate) print: Thumbprint,
     pub(crate) mark: Mark,
+}
+
+/// The proofs of keys (RFC 9449) that came with the request for a new agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proofs {
+    /// Of the proof key of the agent that calls.
+    pub own: Option<Proof>,
+    /// Of the proof key that is registered for the new one.
+    pub registered: Option<Proof>,
+}
+
+impl Proofs {
+    /// Refuses a proof of nothing, and one proof for two keys.
+    pub(crate) fn check(&self, new: &NewAgent) -> Result<()> {
+        let Some(registered) = &self.registered else {
+            return Ok(());
+        };
+        let wrong = |message: &str| Err(Invalid::at("Kavach-Key-Proof", message).into());
+        if new.proof_key.is_none() {
+            return wrong("there is no `proofKey` that it is of; leave it out");
+        }
+        let is_it = |own: &Proof| (&own.id, own.key) == (&registered.id, registered.key);
+        if self.own.as_ref().is_some_and(is_it) {
+            return wrong("is the proof in `DPoP` once more; send one of each key");
+        }
+        Ok(())
+    }
 }
 
 impl Engine {

@@ -37,6 +37,7 @@ pub(crate) const KIND: &str = "decision.reported";
 const ALLOWED: &str = "allowed";
 /// How long ago a decision may have been made.
 const OLDEST: Duration = Duration::from_secs(60 * 60);
+
 /// A decision that a tool server made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -160,7 +161,9 @@ impl Engine {
         let done = self
             .change(actor, act, || self.plan_report(actor, reports))
             .await?;
-        self.charge_reports(done.thing.recorded);
+        if !done.replayed {
+            self.charge_reports(done.thing.recorded);
+        }
         Ok(done)
     }
 

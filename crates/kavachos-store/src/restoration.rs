@@ -16,7 +16,7 @@ use crate::row::{Query, Select};
 pub enum FirstMentions {
     /// They are.
     LetIn,
-    /// They wait for an operator: somebody may be missing here who was banned or deleted.
+    /// They wait for an operator: somebody may be missing here who was banned, deleted, or allowed less.
     Held,
 }
 

@@ -5,7 +5,7 @@
 //! away. With the exported log of revocations every kill since the backup is taken in, and what follows from it for rows;
 //! without it every credential ends, and humans of outside providers are banned, who need none of ours. What the log cannot
 //! tell (why something was killed, whether an approval was used since, which webhooks were deleted) is taken at its worst.
-//! Where humans may be missing who were killed, nobody is made on first mention until an operator says so. See ADR 0025.
+//! Unless it is known that nothing was lost, nobody is made on first mention until an operator says so. See ADR 0025.
 
 mod exported;
 mod taking;

@@ -16,7 +16,7 @@ pub(crate) fn operation() -> Operation {
         id: "admitUsers",
         tag: "Users",
         summary: "Let new humans in again after a restoration",
-        text: "Where a backup was put back that may not know of humans who were banned or deleted since, nobody is made on first mention: neither of a provider's token, nor as the `external` owner of a new agent. This ends it; before, `POST /api/v1/users` lets single ones in. It needs a key without a ceiling.",
+        text: "Where a backup was put back that may not know of humans who came since and were banned, deleted or allowed less, nobody is made on first mention: neither of a provider's token, nor as the `external` owner of a new agent. This ends it; before, `POST /api/v1/users` lets single ones in. It needs a key without a ceiling.",
         callers: &[Caller::Operator(Scope::UsersWrite)],
     };
     Operation::post("/api/v1/users/admit", ABOUT, handle).refusing(&[Refusal::Conflict])
