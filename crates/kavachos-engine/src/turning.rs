@@ -7,7 +7,7 @@
 use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::revocation::Mark;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, agent, known_device, second_factor, session, sign_in, user};
+use kavachos_store::{Batch, agent, known_device, password, second_factor, session, sign_in, user};
 
 use crate::actor::Actor;
 use crate::directory::Changed;
@@ -51,7 +51,10 @@ impl Engine {
         batch.effects.push(Changed::User(human.id).into());
         if turning == Turning::Claimed {
             batch.writes.extend(self.plugins().forget(human.id)?);
-            batch.writes.push(second_factor::forget_of(human.id));
+            batch.writes.extend([
+                second_factor::forget_of(human.id),
+                password::forget_of(human.id),
+            ]);
             self.stop_agents_of_stranger(actor, &human, batch).await?;
         }
         let about = (&next, batch.kills.len());
@@ -79,7 +82,8 @@ impl Engine {
         let agents = self.store().list(agent::owned_by_user(human.id)).await?;
         if agents.len() > agent::MAX_STOPPED {
             let most = agent::MAX_STOPPED;
-            let why = format!("this account has more than {most} agents: revoke some of them first");
+            let why =
+                format!("this account has more than {most} agents: revoke some of them first");
             return Err(Error::WrongState(why));
         }
         batch

@@ -35,6 +35,7 @@ pub mod known_device;
 pub mod ledger;
 pub mod migration;
 pub mod operator_key;
+pub mod password;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod promise;
