@@ -101,7 +101,7 @@ pub use providers::{
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
 pub use revoked::{Edited, Reach, Revoked};
-pub use runtime::Runtime;
+pub use runtime::{Busy, Runtime, Work};
 pub use sessions::Session;
 pub use settings::Settings;
 pub use sign_in::{Browser, Opened, PendingSignIn, SignIn, SignedIn};

@@ -12,6 +12,7 @@ mod builder;
 mod checkpoint_file;
 mod fetch;
 mod kavach;
+mod long_work;
 mod rsa;
 mod runtime;
 mod tokens;
