@@ -44,6 +44,7 @@ mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
 mod schema;
+mod sealed;
 mod seats;
 mod sessions;
 mod settings;
