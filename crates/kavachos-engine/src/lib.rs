@@ -61,6 +61,7 @@ mod weight;
 pub mod actor;
 pub mod fetch;
 pub mod hooks;
+pub mod mail;
 pub mod page;
 pub mod plugin;
 

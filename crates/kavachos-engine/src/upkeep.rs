@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, Effect, Head, agent, approval, counter, id_token, idempotency, promise, proof, session,
-    session_handle, token_grant, webhook,
+    Batch, Effect, Head, agent, approval, counter, id_token, idempotency, mail, promise, proof,
+    session, session_handle, token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -29,6 +29,8 @@ const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
 /// tried again.
 const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a mail lies that is over and that nobody was there to give up: this server sends none any more.
+const MAILS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many pages of counters are looked through at once. What is left waits for the next summary, so that a million
 /// counters take ten minutes and hold up nobody.
 const PAGES_AT_ONCE: usize = 64;
@@ -134,6 +136,7 @@ impl Engine {
                 session::forget(now.minus(ENDED_KNOWN)),
                 session_handle::forget(),
                 webhook::forget(now.minus(ENDED_KNOWN)),
+                mail::forget(now.minus(MAILS_KEPT)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
                 // The clock may have been ahead, and then a token that has ended is one again.
                 id_token::forget(now.minus(PROOFS_KNOWN)),

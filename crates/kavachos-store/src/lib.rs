@@ -31,6 +31,7 @@ pub mod handle;
 pub mod id_token;
 pub mod idempotency;
 pub mod ledger;
+pub mod mail;
 pub mod migration;
 pub mod operator_key;
 #[cfg(feature = "postgres")]

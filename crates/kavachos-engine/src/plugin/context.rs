@@ -22,6 +22,7 @@ use crate::actor::Actor;
 use crate::engine::{Engine, MAX_CONFLICTS};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
+use crate::mail::Mail;
 
 /// The most rows that a plugin reads at once.
 const MAX_ROWS: usize = 1_000;
@@ -70,6 +71,7 @@ pub struct Change {
     agent: Option<AgentId>,
     human: Option<UserId>,
     details: Option<Value>,
+    mails: Vec<Mail>,
 }
 
 /// What a change came to.
@@ -102,6 +104,12 @@ impl Change {
     /// nothing is left, nothing is done, and the caller is told when there will be.
     pub fn taking(mut self, name: impl Into<String>, of: Allowance) -> Self {
         self.takes.push((name.into(), of));
+        self
+    }
+
+    /// Queues a mail, which is sent if and only if this change is committed.
+    pub fn mailing(mut self, mail: Mail) -> Self {
+        self.mails.push(mail);
         self
     }
 
@@ -268,10 +276,12 @@ impl Context {
             own.map_err(|why| self.defect(&format!("writes with `{}`: {why}", write.sql)))?;
         }
         let entry = self.entry(kind, &change).await?;
+        let mails = change.mails.iter().map(|mail| self.engine.mail(mail));
+        let mails = mails.collect::<Result<Vec<_>>>()?;
         let take = |(name, of): (String, Allowance)| take(self.plugin.id, &name, of);
         let mut batch = Batch {
             takes: change.takes.into_iter().map(take).collect(),
-            writes: change.writes,
+            writes: [change.writes, mails].concat(),
             entries: vec![entry],
             ..Batch::default()
         };
