@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, Effect, Head, agent, approval, counter, id_token, idempotency, mail, promise, proof,
-    session, session_handle, token_grant, webhook,
+    Batch, Effect, Head, agent, approval, counter, guess, id_token, idempotency, known_device,
+    mail, promise, proof, session, session_handle, sign_in, token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -31,6 +31,10 @@ const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long a mail lies that is over and that nobody was there to give up: this server sends none any more.
 const MAILS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a browser is remembered in which nobody signs in.
+const DEVICES_KNOWN: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// How long guesses are remembered: longer than their window.
+const GUESSES_KNOWN: Duration = Duration::from_secs(2 * 60 * 60);
 /// How many pages of counters are looked through at once. What is left waits for the next summary, so that a million
 /// counters take ten minutes and hold up nobody.
 const PAGES_AT_ONCE: usize = 64;
@@ -135,6 +139,9 @@ impl Engine {
                 approval::forget(now.minus(ENDED_KNOWN)),
                 session::forget(now.minus(ENDED_KNOWN)),
                 session_handle::forget(),
+                sign_in::forget(now),
+                known_device::forget(now.minus(DEVICES_KNOWN)),
+                guess::forget(now.minus(GUESSES_KNOWN), now),
                 webhook::forget(now.minus(ENDED_KNOWN)),
                 mail::forget(now.minus(MAILS_KEPT)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
