@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use kavachos_core::invalid::Invalid;
 use kavachos_engine::plugin::{Answer, Change, Context, Request};
-use kavachos_engine::{Error, Mail, MailKind, Result, SignIn};
+use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -50,7 +52,7 @@ pub(super) async fn handle(
         }
         (None, Some(_)) => {
             let why = "is needed to change your password";
-            return Err(kavachos_core::invalid::Invalid::at("currentPassword", why).into());
+            return Err(Invalid::at("currentPassword", why).into());
         }
     }
     let standing = match context.has_second_factor(human.id).await? {
@@ -59,8 +61,11 @@ pub(super) async fn handle(
     };
     let known = [email.as_str(), human.name.as_deref().unwrap_or_default()];
     let kept = inner.keep(&context, (&new, standing), &known).await;
-    let (phc, sighting) = kept.map_err(|error| error.at("password", "newPassword"))?;
-    let told = human.email.as_deref().map(kavachos_engine::EmailAddress::parse);
+    let (phc, sighting) = kept.map_err(|error| match error {
+        Error::Invalid(wrong) => Invalid::at("newPassword", wrong.message()).into(),
+        other => other,
+    })?;
+    let told = human.email.as_deref().map(str::parse::<EmailAddress>);
     let told = told.transpose()?.filter(|_| context.engine().can_mail());
     let changed = context.change(KIND, || async {
         // The session that asks is what proved the factors; it ends with all others, and its holder gets the next one.

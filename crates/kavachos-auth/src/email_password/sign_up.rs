@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
-use kavachos_engine::{Error, Mail, MailKind, Result, SignIn, email_address};
+use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::{Error, Result, SignIn, email_address};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -74,7 +75,7 @@ async fn create(context: &Context, wanted: &Wanted) -> Result<Answer> {
 
 /// Mails a link that makes the account, or says that there is one. Both are one commit and one mail.
 async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
-    let mail = kavachos_engine::EmailAddress::parse(&wanted.email)?;
+    let mail: EmailAddress = wanted.email.parse()?;
     let (link, browser) = (OneTime::new(context), OneTime::new(context));
     context.require_mail()?;
     let asked = context.change(KIND, || async {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
-use kavachos_engine::{EmailAddress, Error, Mail, MailKind, Result, SignIn};
+use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::{Error, Result, SignIn};
 use kavachos_store::{FromRow, Malformed, Query, Row, Write};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
@@ -195,7 +196,7 @@ pub(super) async fn send(_: Arc<Inner>, context: Context, request: Request) -> R
         let why = "there is no address to verify, or it is verified";
         return Err(Error::WrongState(why.to_owned()));
     };
-    let to = EmailAddress::parse(email)?;
+    let to: EmailAddress = email.parse()?;
     let (link, browser) = (OneTime::new(&context), OneTime::new(&context));
     let sent = context.change(SENT, || async {
         let row = Link {
