@@ -6,6 +6,9 @@
 //! `kavachos-engine`, and is portable as they are.
 
 mod one_time;
+mod switch;
 
 pub mod email_password;
 pub mod password;
+
+pub use switch::SwitchedOff;
