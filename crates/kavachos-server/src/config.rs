@@ -33,10 +33,10 @@ pub(crate) use self::layer::Flag;
 use self::layer::Layers;
 pub(crate) use self::problem::{ConfigError, Origin, Problem};
 use self::reading::Reading;
-use crate::methods::{self, Methods, Strictness};
 pub(crate) use self::schema::{example, schema};
 pub(crate) use self::setting::reference;
 pub(crate) use self::value::{Connections, Key, Listen, Log, LogForm, Presence, is_loopback};
+use crate::methods::{self, Methods, Strictness};
 
 /// The file that is read when it is there and no other is named.
 const FILE: &str = "kavach.toml";

@@ -74,12 +74,10 @@ pub(crate) async fn migrated(config: &config::Server) -> Result<(), Failure> {
 /// How far each migration has come. Makes and changes nothing.
 pub(crate) fn history(database: &Database) -> Result<History, Failure> {
     match database {
-        Database::File(path) => {
-            sqlite::history(path, &migrations()).map_err(|error| Failure::Database(error.to_string()))
-        }
-        Database::Postgres(url) => {
-            postgres::history(url, &migrations()).map_err(|error| Failure::Database(error.to_string()))
-        }
+        Database::File(path) => sqlite::history(path, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
+        Database::Postgres(url) => postgres::history(url, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
     }
 }
 

@@ -8,16 +8,16 @@ use kavachos_engine::{Error, Guess, Result, SignIn, User, email_address};
 use kavachos_store::password::PasswordRow;
 use serde::Deserialize;
 
-use super::sign_up::{read, signed_in};
+use super::sign_up::read;
 use super::{ID, Inner, Verification};
-use crate::password::{Password, Verdict};
+use crate::password::{Password, Verdict, account_of};
+use crate::signed_in;
 
 /// The record of a sign-in, and of one that was refused.
 pub(super) const KIND: &str = "email_password.signed_in";
 
 /// The one answer to whoever does not know both, whatever the reason.
-const WRONG: Error =
-    Error::Unauthenticated("the e-mail address or the password is wrong");
+const WRONG: Error = Error::Unauthenticated("the e-mail address or the password is wrong");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +36,7 @@ pub(super) async fn handle(
     let password = read("password", &asked.password)?;
     let human = context.human_by_email(&email).await?;
     let id = human.as_ref().map(|human| human.id);
-    let guess = context.guess(&account(&email), id).await?;
+    let guess = context.guess(&account_of(&email), id).await?;
     let known = inner.compare(&context, id, &password).await?;
     let (Some(human), Some((stored, verdict))) = (human, known) else {
         return Err(match id {
@@ -51,16 +51,17 @@ pub(super) async fn handle(
         return Answer::next("reset_password");
     }
     let renewed = match verdict.needs_rehash {
-        true => Some(inner.passwords.hash(context.engine(), &password).await?),
+        true => Some(
+            inner
+                .choosing
+                .passwords
+                .hash(context.engine(), &password)
+                .await?,
+        ),
         false => None,
     };
     let renewed = renewed.as_ref().map(|phc| phc.as_str());
     open(&context, (&human, &stored), guess, renewed).await
-}
-
-/// How guesses at an account are counted, whether it exists or not.
-pub(super) fn account(email: &str) -> String {
-    format!("password:{email}")
 }
 
 async fn open(
@@ -93,7 +94,13 @@ impl Inner {
             None => None,
         };
         let phc = stored.as_ref().map(|stored| stored.phc.as_str());
-        let verdict = self.passwords.verify(context.engine(), phc, password).await?;
-        Ok(stored.filter(|_| verdict.matches).map(|stored| (stored, verdict)))
+        let verdict = self
+            .choosing
+            .passwords
+            .verify(context.engine(), phc, password)
+            .await?;
+        Ok(stored
+            .filter(|_| verdict.matches)
+            .map(|stored| (stored, verdict)))
     }
 }
