@@ -10,6 +10,7 @@ mod cost;
 mod hasher;
 mod passwords;
 mod policy;
+mod rules;
 mod secret;
 
 pub use breached::{Breached, Sighting, WhenUnreachable};
@@ -17,4 +18,5 @@ pub use cost::Cost;
 pub use hasher::{PhcText, Verdict};
 pub use passwords::Passwords;
 pub use policy::{Policy, Standing};
+pub(crate) use rules::Rules;
 pub use secret::Password;
