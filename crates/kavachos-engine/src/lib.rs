@@ -45,6 +45,7 @@ mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
 mod schema;
+mod sealed;
 mod seats;
 mod sessions;
 mod settings;
@@ -63,6 +64,7 @@ mod weight;
 pub mod actor;
 pub mod fetch;
 pub mod hooks;
+pub mod mail;
 pub mod page;
 pub mod plugin;
 
