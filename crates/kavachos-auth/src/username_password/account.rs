@@ -11,7 +11,7 @@ use super::name::Username;
 /// The human who signs in with this name.
 pub(super) async fn holder(context: &Context, name: &Username) -> Result<Option<UserId>> {
     let sql = "SELECT user_id FROM username_password_account WHERE username = ?1";
-    let query = Query::new(1, sql).bind(name.as_str());
+    let query = Query::new(1, sql).bind(name.as_str().to_owned());
     let found: Vec<(UserId,)> = context.read(query).await?;
     Ok(found.into_iter().next().map(|(user,)| user))
 }
@@ -42,7 +42,7 @@ pub(super) fn give(name: &Username, user: UserId, now: Timestamp) -> Write {
         "INSERT INTO username_password_account (username, looks_like, user_id, chosen_at) \
          VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
     )
-    .bind(name.as_str())
+    .bind(name.as_str().to_owned())
     .bind(name.look())
     .bind(user)
     .bind(now)
@@ -54,7 +54,7 @@ pub(super) fn still(name: &Username, user: UserId) -> Write {
         1,
         "UPDATE username_password_account SET chosen_at = chosen_at WHERE username = ?1 AND user_id = ?2",
     )
-    .bind(name.as_str())
+    .bind(name.as_str().to_owned())
     .bind(user)
 }
 
