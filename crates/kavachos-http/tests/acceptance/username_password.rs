@@ -290,7 +290,6 @@ async fn what_is_no_sign_in_is_refused_and_not_repeated() {
         json!({ "username": "ada", "password": canary.repeat(20) }),
         json!({ "username": "ada", "password": "x".repeat(200_000) }),
         json!([canary]),
-        json!(canary),
     ];
     for path in [SIGN_IN, SIGN_UP] {
         for body in &bodies {
@@ -363,16 +362,14 @@ async fn no_password_is_in_any_row_or_record() {
     sign_in(&app, "ada", PASSWORD).await.expect(200);
     sign_in(&app, "ada", "Vogelbeeren falsch geraten").await;
     let rows = app.restart_after(all_rows).await;
-    let hashes = rows["passwords"]
-        .iter()
-        .filter(|row| row.contains("argon2id"));
-    assert_eq!(hashes.count(), 1);
+    // A text in a row is shown as its bytes.
+    let shown = |text: &str| format!("{:?}", text.as_bytes()).replace(['[', ']'], "");
+    let is_in = |row: &str, text: &str| row.contains(text) || row.contains(&shown(text));
+    let hashes = rows["passwords"].iter();
+    assert_eq!(hashes.filter(|row| is_in(row, "$argon2id$")).count(), 1);
     for (table, rows) in &rows {
         for row in rows {
-            assert!(!row.contains("Vogelbeeren"), "{table}: {row}");
-            let bytes = format!("{:?}", "Vogelbeeren".as_bytes());
-            let bytes = bytes.trim_matches(['[', ']']).to_owned();
-            assert!(!row.contains(&bytes), "{table}: {row}");
+            assert!(!is_in(row, "Vogelbeeren"), "{table}: {row}");
         }
     }
 }
