@@ -6,7 +6,10 @@
 //! `kavachos-engine`, and is portable as they are.
 
 mod one_time;
+mod switch;
 
 pub mod email_password;
 pub mod password;
 pub mod username_password;
+
+pub use switch::SwitchedOff;

@@ -313,6 +313,12 @@ impl Builder {
         self
     }
 
+    /// Builds these plugins in, in this order.
+    pub fn plugins(mut self, plugins: impl IntoIterator<Item = Arc<dyn Plugin>>) -> Self {
+        self.plugins.extend(plugins);
+        self
+    }
+
     /// How long all hooks together may take over one call before it is denied; 100 ms unless said.
     pub fn hook_time_limit(mut self, limit: Duration) -> Self {
         self.settings.hook_time_limit = limit;

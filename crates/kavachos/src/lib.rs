@@ -27,6 +27,8 @@ pub use kavach::{
 pub use runtime::{SystemClock, SystemRng, TokioRuntime};
 pub use tokens::{Holder, NewToken};
 
+#[cfg(feature = "auth")]
+pub use kavachos_auth as auth;
 pub use kavachos_core as core;
 pub use kavachos_engine as engine;
 pub use kavachos_http as http;
