@@ -144,7 +144,7 @@ async fn come(context: Context, request: Request) -> Result<Answer> {
 #[serde(deny_unknown_fields)]
 struct Asked {
     email: String,
-    password: String,
+    password: Password,
     name: Option<String>,
 }
 
@@ -160,10 +160,9 @@ async fn upgrade(context: Context, request: Request, guests: Anonymous) -> Resul
     let asked: Asked = request.json()?;
     let email = email_address(&asked.email)?;
     let guest = guest(&context).await?;
-    let password = Password::parse(&asked.password).map_err(|wrong| wrong.within("password"))?;
     context.new_human(Some(&email), asked.name.as_deref())?;
     let known = [email.as_str(), asked.name.as_deref().unwrap_or_default()];
-    let chosen = (&password, Standing::Alone);
+    let chosen = (&asked.password, Standing::Alone);
     let Chosen { phc, .. } = guests.choosing.keep(&context, chosen, &known).await?;
     let wanted = Wanted {
         user: guest,

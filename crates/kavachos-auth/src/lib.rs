@@ -17,6 +17,7 @@ pub mod magic_link;
 pub mod password;
 pub mod password_reset;
 pub mod session_freshness;
+pub mod username_password;
 
 use kavachos_engine::plugin::{Answer, Changed};
 use kavachos_engine::{Error, Result};

@@ -7,15 +7,17 @@ use kavachos_auth::anonymous::Anonymous;
 use kavachos_auth::email_otp::EmailOtp;
 use kavachos_auth::email_password::{EmailPassword, Verification};
 use kavachos_auth::magic_link::MagicLink;
-use kavachos_auth::password::{Choosing, ConfirmByPassword};
+use kavachos_auth::password::{Breached, Choosing, ConfirmByPassword, WhenUnreachable};
 use kavachos_auth::password_reset::PasswordReset;
 use kavachos_auth::session_freshness::{Confirm, SessionFreshness};
+use kavachos_auth::username_password::UsernamePassword;
 use kavachos_engine::plugin::Plugin;
 use kavachos_store::migration::{MIGRATIONS, Migration};
 
 /// Every method, in the order in which their tables are made; new ones come last.
-pub(crate) const ALL: [&str; 6] = [
+pub(crate) const ALL: [&str; 7] = [
     "email_password",
+    "username_password",
     "magic_link",
     "email_otp",
     "password_reset",
@@ -47,6 +49,8 @@ pub(crate) struct Methods {
     pub(crate) on: Vec<&'static str>,
     /// How strict they are.
     pub(crate) strictness: Strictness,
+    /// What holds when the list of stolen passwords cannot be asked; nothing where it is not asked at all.
+    pub(crate) breached: Option<WhenUnreachable>,
 }
 
 impl Methods {
@@ -55,12 +59,23 @@ impl Methods {
     pub(crate) fn plugins(&self) -> Vec<Arc<dyn Plugin>> {
         let (choosing, verification) = match self.strictness {
             Strictness::Development => (Choosing::development(), Verification::Later),
-            Strictness::Serving => (Choosing::serving(), Verification::First),
+            Strictness::Serving => {
+                let breached = self.breached.map(Breached::new);
+                let choosing = Choosing::serving();
+                (
+                    Choosing {
+                        breached,
+                        ..choosing
+                    },
+                    Verification::First,
+                )
+            }
         };
         let choosing = Arc::new(choosing);
         let ways: [Arc<dyn Confirm>; 1] = [Arc::new(ConfirmByPassword(Arc::clone(&choosing)))];
         let all: [Arc<dyn Plugin>; ALL.len()] = [
             Arc::new(EmailPassword::new(Arc::clone(&choosing), verification)),
+            Arc::new(UsernamePassword::new(Arc::clone(&choosing))),
             Arc::new(MagicLink::default()),
             Arc::new(EmailOtp::default()),
             Arc::new(PasswordReset::new(Arc::clone(&choosing))),
@@ -83,6 +98,7 @@ impl Default for Methods {
         Self {
             on: USUAL.to_vec(),
             strictness: Strictness::Serving,
+            breached: Some(WhenUnreachable::Accept),
         }
     }
 }

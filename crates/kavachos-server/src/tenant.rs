@@ -104,6 +104,10 @@ fn builder(config: &config::Server, master_key: Option<Secret>) -> Builder {
         Database::File(path) => Kavach::builder().sqlite(path),
         Database::Postgres(url) => Kavach::builder().postgres(url),
     };
+    let builder = match config.password_threads {
+        Some(threads) => builder.password_threads(threads),
+        None => builder,
+    };
     builder
         .settings(config.settings.clone())
         .plugins(config.methods.plugins())

@@ -9,9 +9,8 @@ use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::sign_up::read;
 use super::{ID, Inner};
-use crate::password::{Chosen, account};
+use crate::password::{Chosen, Password, account};
 use crate::signed_in;
 
 /// The record of a password that was changed.
@@ -21,8 +20,8 @@ pub(super) const KIND: &str = "email_password.password_changed";
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Asked {
     /// Left out by those who have none; they must have signed in just now.
-    current_password: Option<String>,
-    new_password: String,
+    current_password: Option<Password>,
+    new_password: Password,
 }
 
 pub(super) async fn handle(
@@ -32,15 +31,15 @@ pub(super) async fn handle(
 ) -> Result<Answer> {
     let asked: Asked = request.json()?;
     let human = context.own_account().await?;
-    let new = read("newPassword", &asked.new_password)?;
+    let new = &asked.new_password;
     let mut guess = None;
     let stored = context.password_of(human.id).await?;
     match (&asked.current_password, &stored) {
         (Some(current), Some(_)) => {
-            let current = read("currentPassword", current)?;
             guess = Some(context.guess(&account(&human), Some(human.id)).await?);
             if inner
-                .compare(&context, Some(human.id), &current)
+                .choosing
+                .compare(&context, Some(human.id), current)
                 .await?
                 .is_none()
             {
@@ -58,7 +57,7 @@ pub(super) async fn handle(
             return Err(Invalid::at("currentPassword", why).into());
         }
     }
-    let chosen = inner.choosing.choose(&context, &human, &new).await;
+    let chosen = inner.choosing.choose(&context, &human, new).await;
     let Chosen { phc, sighting } = chosen.map_err(|error| match error {
         Error::Invalid(wrong) => Invalid::at("newPassword", wrong.message()).into(),
         other => other,

@@ -20,7 +20,7 @@ pub(super) const KIND: &str = "email_password.signed_up";
 #[serde(deny_unknown_fields)]
 struct Asked {
     email: String,
-    password: String,
+    password: Password,
     name: Option<String>,
 }
 
@@ -40,10 +40,9 @@ pub(super) async fn handle(
     let asked: Asked = request.json()?;
     let email = email_address(&asked.email)?;
     let known = [email.as_str(), asked.name.as_deref().unwrap_or_default()];
-    let password = read("password", &asked.password)?;
     // Refuses a name before anything is worked for it.
     context.new_human(Some(&email), asked.name.as_deref())?;
-    let chosen = (&password, Standing::Alone);
+    let chosen = (&asked.password, Standing::Alone);
     let Chosen { phc, sighting } = inner.choosing.keep(&context, chosen, &known).await?;
     let wanted = Wanted {
         email,
@@ -109,9 +108,4 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
     asked.await?;
     Ok(Answer::next("verify_email")?
         .cookie(Cookie::new(BROWSER, browser.reveal()).lasting(LINK_LIFE)))
-}
-
-/// A password, as it stands in this member.
-pub(super) fn read(field: &str, text: &str) -> Result<Password> {
-    Ok(Password::parse(text).map_err(|wrong| wrong.within(field))?)
 }

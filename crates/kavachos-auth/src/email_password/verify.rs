@@ -12,9 +12,9 @@ use kavachos_store::{FromRow, Malformed, Query, Row, Write};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::sign_up::read;
 use super::{BROWSER, ID, Inner, LINK_LIFE};
 use crate::one_time::{OneTime, hash_of};
+use crate::password::Password;
 use crate::signed_in;
 
 /// The record of a link that was asked for.
@@ -31,7 +31,7 @@ const GONE: Error =
 struct Asked {
     token: String,
     /// The password that was chosen, from another browser than the one that asked for the link.
-    password: Option<String>,
+    password: Option<Password>,
 }
 
 /// A link that was mailed.
@@ -168,9 +168,8 @@ impl Inner {
         &self,
         context: &Context,
         (link, hash): (&Link, [u8; 32]),
-        password: &str,
+        password: &Password,
     ) -> Result<bool> {
-        let password = read("password", password)?;
         let account = format!("link:{}", kavachos_core::hex::encode(&hash));
         let guess = context.guess(&account, link.user).await?;
         // It is used up with the link.
@@ -180,11 +179,12 @@ impl Inner {
             let verdict = self
                 .choosing
                 .passwords
-                .verify(context.engine(), phc, &password);
+                .verify(context.engine(), phc, password);
             return Ok(verdict.await?.matches);
         };
         Ok(self
-            .compare(context, Some(user), &password)
+            .choosing
+            .compare(context, Some(user), password)
             .await?
             .is_some())
     }

@@ -1,9 +1,13 @@
 //! A password that somebody chooses: the rules, the list of stolen ones, and what is stored.
 
+use kavachos_core::id::UserId;
 use kavachos_engine::plugin::Context;
 use kavachos_engine::{Result, User};
+use kavachos_store::password::PasswordRow;
 
-use super::{Breached, Password, Passwords, Policy, Sighting, Standing, WhenUnreachable};
+use super::{
+    Breached, Password, Passwords, PhcText, Policy, Sighting, Standing, Verdict, WhenUnreachable,
+};
 
 /// How passwords are chosen and compared here; one for all methods that have any.
 #[derive(Clone)]
@@ -51,6 +55,38 @@ pub(crate) struct Chosen {
 }
 
 impl Choosing {
+    /// What is stored of the human's password, if this is it. For somebody unknown it is as much work.
+    pub(crate) async fn compare(
+        &self,
+        context: &Context,
+        human: Option<UserId>,
+        password: &Password,
+    ) -> Result<Option<(PasswordRow, Verdict)>> {
+        let stored = match human {
+            Some(human) => context.password_of(human).await?,
+            None => None,
+        };
+        let phc = stored.as_ref().map(|stored| stored.phc.as_str());
+        let verdict = self.passwords.verify(context.engine(), phc, password);
+        let verdict = verdict.await?;
+        let known = stored.filter(|_| verdict.matches);
+        Ok(known.map(|stored| (stored, verdict)))
+    }
+
+    /// The same password as it would be stored now, where it is not stored like that.
+    pub(crate) async fn renewed(
+        &self,
+        context: &Context,
+        verdict: Verdict,
+        password: &Password,
+    ) -> Result<Option<PhcText>> {
+        if !verdict.needs_rehash {
+            return Ok(None);
+        }
+        let hash = self.passwords.hash(context.engine(), password);
+        Ok(Some(hash.await?))
+    }
+
     /// What to store of a new password of this human.
     pub(crate) async fn choose(
         &self,

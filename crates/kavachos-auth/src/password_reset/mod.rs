@@ -138,7 +138,7 @@ async fn send(context: Context, request: Request) -> Result<Answer> {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Wanted {
     token: String,
-    new_password: String,
+    new_password: Password,
 }
 
 async fn reset(context: Context, request: Request, choosing: Arc<Choosing>) -> Result<Answer> {
@@ -146,13 +146,13 @@ async fn reset(context: Context, request: Request, choosing: Arc<Choosing>) -> R
     if !is_ours(&context, &wanted.token)? {
         return Err(GONE);
     }
-    let password = Password::parse(&wanted.new_password);
-    let password = password.map_err(|wrong| wrong.within("newPassword"))?;
     let hash = hash_of(&wanted.token);
     let (user, email) = find(&context, hash).await?;
     let program = context.program();
     let human = context.engine().user(&program, user).await?;
-    let chosen = choosing.choose(&context, &human, &password).await;
+    let chosen = choosing
+        .choose(&context, &human, &wanted.new_password)
+        .await;
     let Chosen { phc, sighting } = chosen.map_err(|error| match error {
         Error::Invalid(wrong) => Invalid::at("newPassword", wrong.message()).into(),
         other => other,

@@ -88,6 +88,8 @@ mod tokens;
 mod tool_server_exchange;
 mod upkeep;
 #[cfg(test)]
+mod username_password;
+#[cfg(test)]
 mod waiting;
 #[cfg(test)]
 mod webhooks;

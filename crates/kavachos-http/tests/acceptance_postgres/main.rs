@@ -135,6 +135,9 @@ mod tool_server_exchange;
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
 #[cfg(test)]
+#[path = "../acceptance/username_password.rs"]
+mod username_password;
+#[cfg(test)]
 #[path = "../acceptance/waiting.rs"]
 mod waiting;
 #[cfg(test)]
