@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::act::Act;
-use crate::actor::{self, Actor, Person, Scope};
+use crate::actor::{self, Actor, Credential, Person, Scope};
 use crate::compile;
 use crate::directory::{Changed, Lookup};
 use crate::engine::{Engine, Plan};
@@ -256,7 +256,8 @@ impl Engine {
         if unused >= settings.session_idle / IDLE_PARTS {
             self.touch(&session, now).await;
         }
-        Ok(Some(Person { session, user }))
+        let by = Credential::Session(session);
+        Ok(Some(Person { by, user }))
     }
 
     /// Notes that a session is used. Where that cannot be written the session ends sooner, which is no reason to refuse.

@@ -39,13 +39,13 @@ impl FromRequestParts<State> for AnyKeyCall {
             .headers
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let caller = match authenticate(parts, &state.engine).await {
+        let stranger = Stranger {
+            ip,
+            user_agent: user_agent.as_deref(),
+            request,
+        };
+        let caller = match authenticate(parts, &state.engine, stranger).await {
             Err(Error::Unauthenticated(why)) => {
-                let stranger = Stranger {
-                    ip,
-                    user_agent: user_agent.as_deref(),
-                    request,
-                };
                 state.engine.note_stranger(stranger, "unauthenticated");
                 return Err(Error::Unauthenticated(why).into());
             }
@@ -78,12 +78,16 @@ pub(crate) fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
         .map_or_else(|| engine.id(), |id| id.0)
 }
 
-async fn authenticate(parts: &Parts, engine: &Engine) -> Result<Caller, Error> {
+async fn authenticate(
+    parts: &Parts,
+    engine: &Engine,
+    stranger: Stranger<'_>,
+) -> Result<Caller, Error> {
     if parts.extensions.get::<LocalCaller>().is_some() {
         return Ok(Caller::Local);
     }
     let credential = bearer(&parts.headers)?;
-    engine.authenticate(credential).await
+    engine.caller(credential, stranger).await
 }
 
 /// The credential of `Authorization: Bearer ...` (RFC 6750, 2.1): exactly one header, the scheme in any case.
