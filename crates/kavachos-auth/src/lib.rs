@@ -6,3 +6,4 @@
 //! `kavachos-engine`, and is portable as they are.
 
 pub mod password;
+pub mod provider;

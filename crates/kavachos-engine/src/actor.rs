@@ -523,6 +523,11 @@ impl Actor {
         }
     }
 
+    /// Whether this human calls.
+    pub(crate) fn is_human(&self, human: UserId) -> bool {
+        self.person().is_some_and(|person| person.user.id == human)
+    }
+
     /// The human who calls, if one does.
     pub(crate) fn person(&self) -> Option<&Person> {
         match &self.caller {

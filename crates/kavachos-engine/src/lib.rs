@@ -30,6 +30,7 @@ mod first_mentions;
 mod flood;
 mod forward;
 mod grants;
+mod guesses;
 mod issued;
 mod keys;
 mod known;
@@ -47,11 +48,13 @@ mod schema;
 mod seats;
 mod sessions;
 mod settings;
+mod sign_in;
 mod signing_keys;
 mod text;
 mod tokens;
 mod tool_servers;
 mod transfer;
+mod turning;
 mod upkeep;
 mod users;
 mod webhooks;
@@ -85,6 +88,7 @@ pub use first_mentions::Admitted;
 pub use flood::Stranger;
 pub use forward::{Forwarded, ForwardedCall};
 pub use grants::{Delegation, Life, NewDelegation};
+pub use guesses::Guess;
 pub use issued::Issued;
 pub use keys::{Key, KeyChange, NewKey, Origin};
 pub use lifecycle::{AgentChange, UsesChange};
@@ -92,7 +96,8 @@ pub use master::fingerprint as master_key_fingerprint;
 pub use proof_keys::Proofs;
 pub use providers::{
     ClientTerms, FreshBy, MAX_PROVIDERS, NewHumans, Presentation, Presenter, Provided, Provider,
-    ProviderClient, ProviderName, ProviderTerms, Providers, SignInTerms, Vouched,
+    ProviderClient, ProviderName, ProviderProof, ProviderTerms, Providers, ShownProof, SignInTerms,
+    Vouched,
 };
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
@@ -100,6 +105,7 @@ pub use revoked::{Edited, Reach, Revoked};
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settings::Settings;
+pub use sign_in::{Browser, Opened, PendingSignIn, SignIn, SignedIn};
 pub use signing_keys::{InstalledFeedKeys, KeyPurpose, Published, SigningKey};
 pub use tokens::{Handed, Minted, MintedRoot, Promise, ShownToken, TokenAsk, Wanted};
 pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};

@@ -12,6 +12,7 @@ use kavachos_engine::actor::{Actor, Caller};
 use kavachos_engine::{Engine, Error, Stranger};
 
 use crate::context::Id;
+use crate::cookie;
 use crate::error::Failure;
 use crate::state::State;
 
@@ -44,7 +45,7 @@ impl FromRequestParts<State> for AnyKeyCall {
             user_agent: user_agent.as_deref(),
             request,
         };
-        let caller = match authenticate(parts, &state.engine, stranger).await {
+        let caller = match authenticate(parts, state, stranger).await {
             Err(Error::Unauthenticated(why)) => {
                 state.engine.note_stranger(stranger, "unauthenticated");
                 return Err(Error::Unauthenticated(why).into());
@@ -80,14 +81,29 @@ pub(crate) fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
 
 async fn authenticate(
     parts: &Parts,
-    engine: &Engine,
+    state: &State,
     stranger: Stranger<'_>,
 ) -> Result<Caller, Error> {
     if parts.extensions.get::<LocalCaller>().is_some() {
         return Ok(Caller::Local);
     }
+    if !parts.headers.contains_key(AUTHORIZATION)
+        && let Some(session) = cookie::session(&parts.method, &parts.headers, state.public_url())
+    {
+        return by_cookie(session, &state.engine).await;
+    }
     let credential = bearer(&parts.headers)?;
-    engine.caller(credential, stranger).await
+    state.engine.caller(credential, stranger).await
+}
+
+/// The human whose session is in a cookie. No other credential is taken from there.
+pub(crate) async fn by_cookie(session: &str, engine: &Engine) -> Result<Caller, Error> {
+    match engine.authenticate(session).await? {
+        person @ Caller::Person(_) => Ok(person),
+        _ => Err(Error::Unauthenticated(
+            "a cookie carries a human's session alone",
+        )),
+    }
 }
 
 /// The credential of `Authorization: Bearer ...` (RFC 6750, 2.1): exactly one header, the scheme in any case.

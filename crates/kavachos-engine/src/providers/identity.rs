@@ -350,7 +350,7 @@ impl Engine {
     }
 
     /// Whether a provider's token was used before, or may have been: it was made before the database was restored.
-    async fn is_used(&self, digest: [u8; 32], issued_at: Timestamp) -> Result<bool> {
+    pub(super) async fn is_used(&self, digest: [u8; 32], issued_at: Timestamp) -> Result<bool> {
         let used = kavachos_store::id_token::used(digest, issued_at, self.now());
         Ok(self.store().find(used).await?.is_some())
     }

@@ -14,6 +14,7 @@
 
 mod identity;
 mod keys;
+mod proof;
 mod provided;
 mod sign_in;
 mod vouched;
@@ -36,6 +37,8 @@ use crate::keys::check_ceiling;
 
 pub use identity::{Presentation, Presenter};
 pub(crate) use keys::ProviderKeys;
+pub(crate) use proof::SessionBound;
+pub use proof::{ProviderProof, ShownProof};
 pub use provided::Provided;
 use sign_in::SignIn;
 pub use sign_in::{FreshBy, NewHumans, SignInTerms};
@@ -55,6 +58,8 @@ const MAX_NAME_BYTES: usize = 64;
 const SECRET_CHARACTERS: std::ops::RangeInclusive<usize> = 32..=256;
 /// The longest that a token may be let lie before it is presented.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+/// The longest session that is opened for a provider's token.
+const MAX_SESSION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The longest ago that a human may have signed in where the token says when.
 const MAX_SIGN_IN_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -121,6 +126,8 @@ pub struct ProviderTerms {
     pub new_humans: NewHumans,
     /// Which of its tokens sign in at the API. None, unless said.
     pub sign_in: Vec<SignInTerms>,
+    /// How long a session of ours lives at most that is opened for such a token; `None`: none is.
+    pub session_life: Option<Duration>,
 }
 
 impl ProviderTerms {
@@ -138,6 +145,7 @@ impl ProviderTerms {
             clients: Vec::new(),
             new_humans: NewHumans::default(),
             sign_in: Vec::new(),
+            session_life: None,
         }
     }
 
@@ -220,6 +228,7 @@ pub struct Provider {
     clients: Vec<Arc<ProviderClient>>,
     new_humans: NewHumans,
     sign_in: Vec<SignIn>,
+    session_life: Option<Duration>,
 }
 
 impl Provider {
@@ -251,6 +260,9 @@ impl Provider {
         check_ceiling(Some(&terms.ceiling))
             .map_err(|error| Invalid::at("ceiling", error.to_string()))?;
         let clients = clients_of(&name, &terms.clients)?;
+        if let Some(life) = terms.session_life {
+            check_span("session_seconds", life, MAX_SESSION)?;
+        }
         let sign_in = sign_in::checked(&terms.sign_in, &terms.audiences)?;
         Ok(Self {
             name,
@@ -265,6 +277,7 @@ impl Provider {
             clients,
             new_humans: terms.new_humans,
             sign_in,
+            session_life: terms.session_life,
         })
     }
 
@@ -295,6 +308,15 @@ impl Provider {
     fn bearers(&self) -> Vec<Accepted> {
         let rules = self.sign_in.iter();
         rules.map(|rule| rule.accepted().clone()).collect()
+    }
+
+    /// The kinds that prove something once: made as lately as what is exchanged.
+    fn proofs(&self) -> Vec<Accepted> {
+        let mut proofs = self.bearers();
+        for proof in &mut proofs {
+            proof.max_age = proof.max_age.min(self.max_age);
+        }
+        proofs
     }
 
     /// Whether it is on this machine, or is spoken to without TLS.
@@ -426,6 +448,12 @@ impl Providers {
     /// Whether tokens of any sign in at the API.
     pub fn sign_in(&self) -> bool {
         self.0.iter().any(|provider| !provider.sign_in.is_empty())
+    }
+
+    /// Whether sessions of ours are opened for tokens of any.
+    pub fn open_sessions(&self) -> bool {
+        let mut providers = self.0.iter();
+        providers.any(|provider| !provider.sign_in.is_empty() && provider.session_life.is_some())
     }
 
     /// Whether there are none.

@@ -13,8 +13,6 @@ use super::{MAX_AUDIENCE_BYTES, MAX_AUDIENCES, check_span};
 
 /// The longest that a bearer may be old.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest session that is opened for a provider's token.
-const MAX_SESSION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What says when a human last proved who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,8 +47,6 @@ pub struct SignInTerms {
     pub max_age: Duration,
     /// What says when the human last proved who they are.
     pub fresh_by: FreshBy,
-    /// How long a session of ours lives at most that is opened for such a token; `None`: none is.
-    pub session_life: Option<Duration>,
 }
 
 impl SignInTerms {
@@ -65,7 +61,6 @@ impl SignInTerms {
             parties: Vec::new(),
             max_age: Self::MAX_AGE,
             fresh_by: FreshBy::default(),
-            session_life: None,
         }
     }
 }
@@ -75,16 +70,11 @@ impl SignInTerms {
 pub(super) struct SignIn {
     accepted: Accepted,
     fresh_by: FreshBy,
-    session_life: Option<Duration>,
 }
 
 impl SignIn {
     pub(super) fn accepted(&self) -> &Accepted {
         &self.accepted
-    }
-
-    pub(super) fn session_life(&self) -> Option<Duration> {
-        self.session_life
     }
 
     /// When the human proved who they are, as far as the provider's configuration lets that be read.
@@ -104,9 +94,6 @@ impl SignIn {
         check_names("parties", &terms.parties)?;
         check_who(terms.kind, &audiences, &terms.parties)?;
         check_span("max_age_seconds", terms.max_age, MAX_AGE)?;
-        if let Some(life) = terms.session_life {
-            check_span("session_seconds", life, MAX_SESSION)?;
-        }
         Ok(Self {
             accepted: Accepted {
                 kind: terms.kind,
@@ -115,7 +102,6 @@ impl SignIn {
                 max_age: terms.max_age,
             },
             fresh_by: terms.fresh_by,
-            session_life: terms.session_life,
         })
     }
 }
