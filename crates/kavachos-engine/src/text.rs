@@ -48,12 +48,15 @@ pub(crate) fn word(field: &str, text: Option<&String>) -> Result<(), Invalid> {
 }
 
 /// Marks that make a text look like another one (Unicode Bidirectional Algorithm, explicit formatting).
-const fn is_reordering(c: char) -> bool {
+pub(crate) const fn is_reordering(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The form in which an e-mail address is stored and compared.
-pub(crate) fn email(text: &str) -> Result<String, Invalid> {
+///
+/// # Errors
+/// It is none, or one that is not taken here.
+pub fn email(text: &str) -> Result<String, Invalid> {
     plain("email", text, MAX_EMAIL_BYTES)?;
     let wrong = || Invalid::at("email", "this is no e-mail address like `ada@example.com`");
     let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
