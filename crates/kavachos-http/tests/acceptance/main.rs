@@ -55,6 +55,10 @@ mod promises;
 #[cfg(test)]
 mod proof_keys;
 #[cfg(test)]
+mod provider_sessions;
+#[cfg(test)]
+mod provider_sign_in;
+#[cfg(test)]
 mod proxies;
 mod queries;
 mod quotas;

@@ -84,6 +84,12 @@ mod promises;
 #[path = "../acceptance/proof_keys.rs"]
 mod proof_keys;
 #[cfg(test)]
+#[path = "../acceptance/provider_sessions.rs"]
+mod provider_sessions;
+#[cfg(test)]
+#[path = "../acceptance/provider_sign_in.rs"]
+mod provider_sign_in;
+#[cfg(test)]
 #[path = "../acceptance/proxies.rs"]
 mod proxies;
 #[path = "../acceptance/queries.rs"]
