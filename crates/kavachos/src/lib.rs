@@ -12,6 +12,8 @@ mod builder;
 mod checkpoint_file;
 mod fetch;
 mod kavach;
+#[cfg(feature = "mail")]
+pub mod mail;
 mod rsa;
 mod runtime;
 mod tokens;
