@@ -15,14 +15,13 @@ use std::sync::Arc;
 
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::fetch::{Fetcher, Loopback};
-use kavachos_engine::mail::{Mailbox, Mailing, TemplateError};
 
 use crate::fetch::GuardedFetcher;
 
 pub use api::{ApiKey, HttpApi, Service};
 pub use kavachos_engine::mail::{
-    EmailAddress, Letter, Mail, MailCounts, MailKind, MailSender, SendError, TemplateFile,
-    Templates,
+    EmailAddress, Letter, Mail, MailCounts, MailKind, MailSender, MailValues, Mailbox, Mailing,
+    SendError, TemplateError, TemplateFile, Templates,
 };
 pub use smtp::{Security, Smtp};
 
