@@ -41,6 +41,8 @@ mod kills;
 mod ledger;
 mod lifecycle;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod moving;
 #[cfg(test)]
 mod moving_limits;

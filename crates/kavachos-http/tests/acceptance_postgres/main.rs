@@ -62,6 +62,9 @@ mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
 #[cfg(test)]
+#[path = "../acceptance/mail.rs"]
+mod mail;
+#[cfg(test)]
 #[path = "../acceptance/moving.rs"]
 mod moving;
 #[cfg(test)]
