@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use kavachos_auth::password::{Cost, Passwords};
+use kavachos_auth::password::{Breached, Cost, Passwords, WhenUnreachable};
 use kavachos_auth::username_password::UsernamePassword;
 use kavachos_test::{Reply, Setup, TestApp, all_rows};
 use serde_json::{Value, json};
@@ -351,6 +351,38 @@ async fn the_next_sign_in_stores_a_password_as_it_is_stored_now() {
     };
     assert!(first >= 2 * ONE_HASH - 8, "{first}");
     assert_eq!((second, third), (ONE_HASH, ONE_HASH));
+}
+
+/// An address at which nobody listens.
+async fn nowhere() -> String {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", gone.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn the_list_of_stolen_passwords_is_asked_when_one_is_chosen_and_never_at_sign_in() {
+    let list = nowhere().await;
+    let is_strict = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&is_strict);
+    let setup = crate::setup().lasting().with(move |builder| {
+        let unreachable = match switch.load(Ordering::Relaxed) {
+            true => WhenUnreachable::Refuse,
+            false => WhenUnreachable::Accept,
+        };
+        let list = Breached::at(&list, unreachable).unwrap();
+        builder.plugin(UsernamePassword::default().breached(Some(list)))
+    });
+    let mut app = setup.start().await;
+    sign_up(&app, "ada").await.expect(200);
+    let records = app.audit("kind=username_password.signed_up").await;
+    assert_eq!(records[0]["details"]["breached"], "not_checked");
+    is_strict.store(true, Ordering::Relaxed);
+    app.restart().await;
+    sign_in(&app, "ada", PASSWORD).await.expect(200);
+    let refused = sign_up(&app, "bob").await;
+    refused.refused(503, "busy");
+    let reply = sign_in(&app, "bob", PASSWORD).await;
+    reply.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
