@@ -11,7 +11,7 @@ use serde_json::json;
 use super::account::{forget, give, is_taken, name_of};
 use super::name::Username;
 use super::sign_up::taken;
-use crate::password::Rules;
+use crate::password::Choosing;
 
 /// The record of a name that was changed.
 pub(super) const KIND: &str = "username_password.changed";
@@ -24,7 +24,7 @@ struct Asked {
     username: String,
 }
 
-pub(super) async fn handle(_: Arc<Rules>, context: Context, request: Request) -> Result<Answer> {
+pub(super) async fn handle(_: Arc<Choosing>, context: Context, request: Request) -> Result<Answer> {
     let asked: Asked = request.json()?;
     let human = context.own_account().await?.id;
     context.require_fresh()?;

@@ -12,82 +12,40 @@ mod sign_in;
 mod sign_up;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kavachos_core::id::UserId;
 use kavachos_engine::Result;
-use kavachos_engine::plugin::{
-    Allowance, Answer, CallerType, Context, Flood, Method, Plugin, Request, Route,
-};
+use kavachos_engine::plugin::{Answer, CallerType, Context, Method, Plugin, Request, Route};
 use kavachos_store::Write;
 use kavachos_store::migration::Migration;
 use serde_json::{Value, json};
 
-use crate::password::{Breached, Passwords, Policy, Rules};
+use crate::limits::{SIGN_INS, SIGN_UPS};
+use crate::password::Choosing;
 
 /// Its id, and the method that sessions name.
 const ID: &str = "username_password";
 
-/// Sign-ins of one source: 100 in ten minutes.
-const SIGN_INS: CallerType = CallerType::Open(Flood {
-    per_source: Allowance::new(100, Duration::from_secs(10 * 60)),
-    overall: Allowance::new(100_000, Duration::from_secs(10 * 60)),
-});
-/// Sign-ups of one source: 30 in an hour.
-const SIGN_UPS: CallerType = CallerType::Open(Flood {
-    per_source: Allowance::new(30, Duration::from_secs(60 * 60)),
-    overall: Allowance::new(10_000, Duration::from_secs(60 * 60)),
-});
-
 /// Sign-up and sign-in with a name and a password.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct UsernamePassword {
-    rules: Rules,
+    choosing: Arc<Choosing>,
 }
 
 impl UsernamePassword {
-    /// Passwords have 15 characters at least and are looked up in the list of stolen ones.
-    pub fn new(passwords: Passwords) -> Self {
-        Self {
-            rules: Rules::new(passwords),
-        }
-    }
-
-    /// For development on one machine: passwords have 8 characters, and nothing is asked of others.
-    pub fn development(passwords: Passwords) -> Self {
-        Self {
-            rules: Rules::development(passwords),
-        }
-    }
-
-    /// Other rules for passwords.
-    #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.rules.policy = policy;
-        self
-    }
-
-    /// Another list of stolen passwords, or none.
-    #[must_use]
-    pub fn breached(mut self, list: Option<Breached>) -> Self {
-        self.rules.breached = list;
-        self
+    /// Passwords are chosen by these rules.
+    pub fn new(choosing: Arc<Choosing>) -> Self {
+        Self { choosing }
     }
 
     fn route<H, F>(&self, path: &'static str, caller: CallerType, handler: H) -> Route
     where
-        H: Fn(Arc<Rules>, Context, Request) -> F + Send + Sync + 'static,
+        H: Fn(Arc<Choosing>, Context, Request) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Answer>> + Send + 'static,
     {
-        let rules = Arc::new(self.rules.clone());
-        let handle = move |context, request| handler(Arc::clone(&rules), context, request);
+        let choosing = Arc::clone(&self.choosing);
+        let handle = move |context, request| handler(Arc::clone(&choosing), context, request);
         Route::new(Method::Post, path, caller, handle)
-    }
-}
-
-impl Default for UsernamePassword {
-    fn default() -> Self {
-        Self::new(Passwords::default())
     }
 }
 

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::ID;
 use super::account::{holder, still};
 use super::name::Username;
-use super::sign_up::signed_in;
-use crate::password::{Password, Rules};
+use crate::password::{Choosing, Password};
+use crate::signed_in;
 
 /// The record of a sign-in, and of one that was refused.
 pub(super) const KIND: &str = "username_password.signed_in";
@@ -27,7 +27,7 @@ struct Asked {
 }
 
 pub(super) async fn handle(
-    rules: Arc<Rules>,
+    choosing: Arc<Choosing>,
     context: Context,
     request: Request,
 ) -> Result<Answer> {
@@ -40,7 +40,7 @@ pub(super) async fn handle(
     };
     let account = name.as_ref().map_or(&*asked.username, Username::as_str);
     let guess = context.guess(&format!("username:{account}"), user).await?;
-    let known = rules.compare(&context, user, &asked.password).await?;
+    let known = choosing.compare(&context, user, &asked.password).await?;
     let (Some(name), Some(user), Some((stored, verdict))) = (name, user, known) else {
         return Err(match user {
             Some(user) => context.failed(KIND, user, WRONG).await?,
@@ -50,7 +50,7 @@ pub(super) async fn handle(
     if stored.must_reset {
         return Answer::next("reset_password");
     }
-    let renewed = rules.renewed(&context, verdict, &asked.password).await?;
+    let renewed = choosing.renewed(&context, verdict, &asked.password).await?;
     let renewed = renewed.as_ref().map(|phc| phc.as_str());
     open(&context, (&name, user, guess), (&stored.phc, renewed)).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kavachos_engine::plugin::{Answer, Change, Changed, Context, Request};
+use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
@@ -10,7 +10,8 @@ use serde_json::json;
 use super::ID;
 use super::account::{give, is_taken};
 use super::name::Username;
-use crate::password::{Password, Rules, Standing};
+use crate::password::{Choosing, Chosen, Password, Standing};
+use crate::signed_in;
 
 /// The record of a new account.
 pub(super) const KIND: &str = "username_password.signed_up";
@@ -23,7 +24,7 @@ struct Asked {
 }
 
 pub(super) async fn handle(
-    rules: Arc<Rules>,
+    choosing: Arc<Choosing>,
     context: Context,
     request: Request,
 ) -> Result<Answer> {
@@ -33,7 +34,8 @@ pub(super) async fn handle(
         return Err(taken());
     }
     let chosen = (&asked.password, Standing::Alone);
-    let (phc, sighting) = rules.choose(&context, chosen, &[name.as_str()]).await?;
+    let known = [name.as_str()];
+    let Chosen { phc, sighting } = choosing.keep(&context, chosen, &known).await?;
     let made = context.change(KIND, || async {
         if is_taken(&context, &name, None).await? {
             return Err(taken());
@@ -43,8 +45,8 @@ pub(super) async fn handle(
         Ok(Change::of(id.to_string())
             .creates(human)
             .write(give(&name, id, context.now()))
-            .sets_password(id, phc.as_str())
-            .details(json!({ "breached": sighting.as_str() }))
+            .sets_password(id, phc.clone())
+            .details(json!({ "breached": sighting }))
             .signs_in(SignIn::of(id, ID)))
     });
     signed_in(made.await?)
@@ -54,10 +56,4 @@ pub(super) async fn handle(
 pub(super) fn taken() -> Error {
     let why = "somebody has this name, or one that looks like it; choose another";
     Error::WrongState(why.to_owned())
-}
-
-/// The answer to a change that signs somebody in.
-pub(super) fn signed_in(changed: Changed) -> Result<Answer> {
-    let nobody = || Error::Internal("nobody was signed in".to_owned());
-    Answer::signed_in(changed.signed_in.ok_or_else(nobody)?)
 }
