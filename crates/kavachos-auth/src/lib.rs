@@ -16,6 +16,7 @@ pub mod email_password;
 pub mod magic_link;
 pub mod password;
 pub mod password_reset;
+pub mod provider;
 pub mod session_freshness;
 pub mod username_password;
 

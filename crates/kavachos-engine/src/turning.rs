@@ -7,7 +7,9 @@
 use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::revocation::Mark;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, agent, known_device, password, second_factor, session, sign_in, user};
+use kavachos_store::{
+    Batch, agent, known_device, password, second_factor, session, sign_in, user, vouching,
+};
 
 use crate::actor::Actor;
 use crate::directory::Changed;
@@ -71,6 +73,7 @@ impl Engine {
             batch.writes.extend([
                 sign_in::forget_of(human.id),
                 known_device::forget_of(human.id),
+                vouching::stop(human.id, self.now()),
             ]);
         }
         batch.writes.push(user::update(next.clone()));

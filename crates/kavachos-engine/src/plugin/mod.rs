@@ -36,7 +36,7 @@ const MAX_ID_BYTES: usize = 32;
 /// The longest kind of a record.
 const MAX_KIND_BYTES: usize = 64;
 /// Ids under which the server's own routes, records or tables would stand, or might one day.
-const RESERVED: [&str; 44] = [
+const RESERVED: [&str; 46] = [
     "agent",
     "agents",
     "approval",
@@ -60,6 +60,8 @@ const RESERVED: [&str; 44] = [
     "key",
     "keys",
     "ledger",
+    "mail",
+    "mails",
     "oauth",
     "openapi",
     "operator",

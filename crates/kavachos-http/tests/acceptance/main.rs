@@ -41,6 +41,8 @@ mod kills;
 mod ledger;
 mod lifecycle;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod moving;
 #[cfg(test)]
 mod moving_limits;
@@ -54,6 +56,10 @@ mod plugins;
 mod promises;
 #[cfg(test)]
 mod proof_keys;
+#[cfg(test)]
+mod provider_sessions;
+#[cfg(test)]
+mod provider_sign_in;
 #[cfg(test)]
 mod proxies;
 mod queries;

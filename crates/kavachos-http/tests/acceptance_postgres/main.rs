@@ -62,6 +62,9 @@ mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
 #[cfg(test)]
+#[path = "../acceptance/mail.rs"]
+mod mail;
+#[cfg(test)]
 #[path = "../acceptance/moving.rs"]
 mod moving;
 #[cfg(test)]
@@ -83,6 +86,12 @@ mod promises;
 #[cfg(test)]
 #[path = "../acceptance/proof_keys.rs"]
 mod proof_keys;
+#[cfg(test)]
+#[path = "../acceptance/provider_sessions.rs"]
+mod provider_sessions;
+#[cfg(test)]
+#[path = "../acceptance/provider_sign_in.rs"]
+mod provider_sign_in;
 #[cfg(test)]
 #[path = "../acceptance/proxies.rs"]
 mod proxies;
