@@ -85,6 +85,17 @@ impl Engine {
         Err(Error::Busy)
     }
 
+    /// Takes as long as putting a wrong guess on record, for a guess at an account that is not there: what strangers type is
+    /// not kept for ever.
+    pub(crate) async fn pass_over_guess(&self, guess: &Guess) -> Result<()> {
+        let batch = Batch {
+            writes: vec![guess::touch(guess.bucket)],
+            ..Batch::default()
+        };
+        self.store().commit(batch).await?;
+        Ok(())
+    }
+
     /// The device, if this human signed in with it before.
     pub(crate) async fn known_device(
         &self,

@@ -53,6 +53,11 @@ pub fn free_at(bucket: [u8; 32]) -> Select<(Timestamp,)> {
         .of()
 }
 
+/// Writes a budget as it is: as much work for the disk as a record, and nothing is kept.
+pub fn touch(bucket: [u8; 32]) -> Write {
+    Write::any("UPDATE guesses SET since = since WHERE bucket = ?1").bind(bucket)
+}
+
 /// Gives a whole budget back.
 pub fn give_back(bucket: [u8; 32]) -> Write {
     Write::any("DELETE FROM guesses WHERE bucket = ?1").bind(bucket)

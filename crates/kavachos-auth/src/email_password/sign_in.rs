@@ -37,10 +37,7 @@ pub(super) async fn handle(
     let choosing = &inner.choosing;
     let known = choosing.compare(&context, id, &asked.password).await?;
     let (Some(human), Some((stored, verdict))) = (human, known) else {
-        return Err(match id {
-            Some(id) => context.failed(KIND, id, WRONG).await?,
-            None => WRONG,
-        });
+        return Err(context.wrong_guess(KIND, (&guess, id), WRONG).await?);
     };
     if inner.verification == Verification::First && !human.email_verified {
         return Answer::next("verify_email");

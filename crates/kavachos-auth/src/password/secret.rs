@@ -120,6 +120,8 @@ impl Visitor<'_> for Reader {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn one(text: &str) -> String {
@@ -166,6 +168,17 @@ mod tests {
         assert!(Password::parse(&"x".repeat(1 << 20)).is_err());
         // A letter under ever more marks does not take long either.
         assert!(Password::parse(&"\u{301}".repeat(1 << 19)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_of_a_password_is_its_own_form(text in any::<String>()) {
+            if let Ok(password) = Password::parse(&text) {
+                prop_assert_eq!(one(password.as_str()), password.as_str());
+                let apart: String = text.nfd().collect();
+                prop_assert_eq!(one(&apart), password.as_str());
+            }
+        }
     }
 
     #[test]

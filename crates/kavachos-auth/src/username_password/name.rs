@@ -177,6 +177,8 @@ impl fmt::Display for Username {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn one(text: &str) -> Option<String> {
@@ -260,6 +262,19 @@ mod tests {
         assert!(Username::parse("adm1n").is_ok());
         for text in ["adminka", "ada", "rooth", "usher"] {
             assert!(Username::choose(text).is_ok(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_of_few_letters_and_its_own_form(text in "\\PC{0,40}") {
+            if let Ok(name) = Username::parse(&text) {
+                let known = |byte: u8| byte.is_ascii_alphanumeric() || is_mark(byte);
+                prop_assert!(name.as_str().bytes().all(known));
+                let again = Username::parse(name.as_str());
+                prop_assert_eq!(again.as_ref().ok(), Some(&name));
+                prop_assert_eq!(Username::parse(&text.to_uppercase()).ok(), Some(name));
+            }
         }
     }
 

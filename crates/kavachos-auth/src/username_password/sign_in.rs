@@ -42,10 +42,7 @@ pub(super) async fn handle(
     let guess = context.guess(&format!("username:{account}"), user).await?;
     let known = choosing.compare(&context, user, &asked.password).await?;
     let (Some(name), Some(user), Some((stored, verdict))) = (name, user, known) else {
-        return Err(match user {
-            Some(user) => context.failed(KIND, user, WRONG).await?,
-            None => WRONG,
-        });
+        return Err(context.wrong_guess(KIND, (&guess, user), WRONG).await?);
     };
     if stored.must_reset {
         return Answer::next("reset_password");

@@ -196,6 +196,27 @@ impl Context {
         Ok(error)
     }
 
+    /// Gives back the refusal of a wrong guess: on record where there is such an account, and after as much work for the disk
+    /// where there is none.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn wrong_guess(
+        &self,
+        kind: &str,
+        (guess, human): (&Guess, Option<UserId>),
+        error: Error,
+    ) -> Result<Error> {
+        if let Some(human) = human {
+            return self.failed(kind, human, error).await;
+        }
+        self.engine.pass_over_guess(guess).await?;
+        let visitor = self.calling.visitor();
+        self.engine
+            .note_stranger(visitor.as_stranger(), error.code());
+        Ok(error)
+    }
+
     fn own_kind(&self, kind: &str) -> Result<&'static str> {
         let mut kinds = self.plugin.kinds.iter();
         kinds.find(|known| **known == kind).copied().ok_or_else(|| {

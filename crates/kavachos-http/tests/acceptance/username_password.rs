@@ -1,12 +1,14 @@
 //! A name and a password: what it gives, and what strangers, guessers and look-alikes do not get.
 
+use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use kavachos_auth::password::{Choosing, Cost, Passwords, Policy};
+use kavachos_auth::password::{Breached, Choosing, Cost, Passwords, WhenUnreachable};
 use kavachos_auth::username_password::UsernamePassword;
-use kavachos_test::{Reply, Setup, TestApp, all_rows};
+use kavachos_store::{Batch, BoxFuture, CommitError};
+use kavachos_test::{Keeper, Reply, Setup, TestApp, all_rows};
 use serde_json::{Value, json};
 
 const SIGN_UP: &str = "/api/auth/sign-up/username";
@@ -16,12 +18,18 @@ const PASSWORD: &str = "Vogelbeeren im späten Herbst";
 /// What one sign-in computes at the cost that is recommended.
 const ONE_HASH: u64 = 2 * 19_456;
 
+/// As it is for everybody, but for whom is asked about stolen passwords.
+fn plugin(passwords: &Passwords, breached: Option<Breached>) -> UsernamePassword {
+    let passwords = passwords.clone();
+    UsernamePassword::new(Arc::new(Choosing {
+        passwords,
+        breached,
+        ..Choosing::serving()
+    }))
+}
+
 fn with(setup: Setup, passwords: &Passwords) -> Setup {
-    let plugin = UsernamePassword::new(Arc::new(Choosing {
-        passwords: passwords.clone(),
-        policy: Policy::new(),
-        breached: None,
-    }));
+    let plugin = plugin(passwords, None);
     setup.with(move |builder| builder.plugin(plugin.clone()))
 }
 
@@ -99,6 +107,37 @@ async fn neither_the_answer_nor_the_work_tells_whether_there_is_an_account() {
     let before = passwords.blocks_filled();
     sign_in(&app, "ada", PASSWORD).await.expect(200);
     assert_eq!(passwords.blocks_filled() - before, ONE_HASH);
+}
+
+/// Counts what is committed.
+#[derive(Default)]
+struct Commits(AtomicUsize);
+
+impl Keeper for Commits {
+    fn before(&self, _: &mut Batch) -> BoxFuture<'static, Result<(), CommitError>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(ready(Ok(())))
+    }
+}
+
+#[tokio::test]
+async fn nor_does_the_disk() {
+    let commits = Arc::new(Commits::default());
+    let setup = crate::setup().kept_by(Arc::clone(&commits) as Arc<dyn Keeper>);
+    let app = with(setup, &Passwords::default()).start().await;
+    sign_up(&app, "ada").await.expect(200);
+    let mut made = Vec::new();
+    for name in ["ada", "bob", "admin", "no name!"] {
+        let before = commits.0.load(Ordering::Relaxed);
+        let reply = sign_in(&app, name, "not the password at all").await;
+        reply.refused(401, "unauthenticated");
+        made.push(commits.0.load(Ordering::Relaxed) - before);
+    }
+    // The source's allowance, the guess, and the record or what takes as long. The fourth is the refusal of a stranger, which
+    // is bounded for each network, and which nobody waits for.
+    assert_eq!(made, [3, 4, 4, 4]);
+    let denied = app.audit("kind=username_password.signed_in").await;
+    assert_eq!(denied.len(), 1, "what strangers type is not kept for ever");
 }
 
 /// Whether an answer names a member.
@@ -337,7 +376,7 @@ async fn the_next_sign_in_stores_a_password_as_it_is_stored_now() {
         } else {
             &now
         };
-        builder.plugin(UsernamePassword::new(passwords.clone()).breached(None))
+        builder.plugin(plugin(passwords, None))
     });
     let mut app = setup.start().await;
     sign_up(&app, "ada").await.expect(200);
@@ -355,6 +394,38 @@ async fn the_next_sign_in_stores_a_password_as_it_is_stored_now() {
     };
     assert!(first >= 2 * ONE_HASH - 8, "{first}");
     assert_eq!((second, third), (ONE_HASH, ONE_HASH));
+}
+
+/// An address at which nobody listens.
+async fn nowhere() -> String {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", gone.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn the_list_of_stolen_passwords_is_asked_when_one_is_chosen_and_never_at_sign_in() {
+    let list = nowhere().await;
+    let is_strict = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&is_strict);
+    let setup = crate::setup().lasting().with(move |builder| {
+        let unreachable = match switch.load(Ordering::Relaxed) {
+            true => WhenUnreachable::Refuse,
+            false => WhenUnreachable::Accept,
+        };
+        let list = Breached::at(&list, unreachable).unwrap();
+        builder.plugin(plugin(&Passwords::default(), Some(list)))
+    });
+    let mut app = setup.start().await;
+    sign_up(&app, "ada").await.expect(200);
+    let records = app.audit("kind=username_password.signed_up").await;
+    assert_eq!(records[0]["details"]["breached"], "not_checked");
+    is_strict.store(true, Ordering::Relaxed);
+    app.restart().await;
+    sign_in(&app, "ada", PASSWORD).await.expect(200);
+    let refused = sign_up(&app, "bob").await;
+    refused.refused(503, "busy");
+    let reply = sign_in(&app, "bob", PASSWORD).await;
+    reply.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
