@@ -24,7 +24,7 @@ use crate::hooks::Hook;
 
 pub(crate) use serve::ShutOut;
 
-pub use change::{Change, Changed, NewHuman};
+pub use change::{Address, Change, Changed, NewHuman};
 pub use context::{Calling, Context, Visitor};
 pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
 pub use route::{Allowance, CallerType, Flood, Method, Route};

@@ -57,6 +57,10 @@ mod promises;
 #[cfg(test)]
 mod proof_keys;
 #[cfg(test)]
+mod provider_sessions;
+#[cfg(test)]
+mod provider_sign_in;
+#[cfg(test)]
 mod proxies;
 mod queries;
 mod quotas;
@@ -89,6 +93,8 @@ mod tokens;
 #[cfg(test)]
 mod tool_server_exchange;
 mod upkeep;
+#[cfg(test)]
+mod username_password;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

@@ -87,6 +87,12 @@ mod promises;
 #[path = "../acceptance/proof_keys.rs"]
 mod proof_keys;
 #[cfg(test)]
+#[path = "../acceptance/provider_sessions.rs"]
+mod provider_sessions;
+#[cfg(test)]
+#[path = "../acceptance/provider_sign_in.rs"]
+mod provider_sign_in;
+#[cfg(test)]
 #[path = "../acceptance/proxies.rs"]
 mod proxies;
 #[path = "../acceptance/queries.rs"]
@@ -137,6 +143,9 @@ mod tool_server_exchange;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
+#[cfg(test)]
+#[path = "../acceptance/username_password.rs"]
+mod username_password;
 #[cfg(test)]
 #[path = "../acceptance/waiting.rs"]
 mod waiting;
