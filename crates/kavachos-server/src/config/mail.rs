@@ -113,10 +113,10 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Mail {
             .value("mail.templates", value::text)
             .map(PathBuf::from),
         language: reading
-            .value("mail.language", value::text)
+            .value("mail.language", |text| word(text, "-"))
             .unwrap_or_else(|| LANGUAGE.to_owned()),
         smtp: SmtpServer {
-            host: reading.value("mail.smtp_host", value::text),
+            host: reading.value("mail.smtp_host", |text| word(text, "-.:")),
             port: (port > 0).then_some(port),
             security: reading
                 .choice("mail.smtp_security", &SECURITIES)
@@ -136,10 +136,21 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Mail {
             url: reading
                 .value("mail.api_url", value::url)
                 .map(|url| url.to_string()),
-            region: reading.value("mail.ses_region", value::text),
-            key_id: reading.value("mail.ses_access_key_id", value::text),
+            region: reading.value("mail.ses_region", |text| word(text, "-")),
+            key_id: reading.value("mail.ses_access_key_id", |text| word(text, "")),
         },
     }
+}
+
+/// A text of letters, digits and these signs.
+fn word(text: &str, signs: &str) -> Result<String, String> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || signs.contains(c);
+    if text.is_empty() || !text.chars().all(is_fit) {
+        return Err(
+            "must be letters and digits, with hyphens and dots where they belong".to_owned(),
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// What the sender lacks, but for settings that cannot be read.
