@@ -24,6 +24,16 @@ struct Code {
     code: &'static str,
 }
 
+/// What is counted of mail: its name, and what it means.
+const MAILS: [(&str, &str); 3] = [
+    ("mails_sent", "Mails that somebody else has taken charge of"),
+    (
+        "mails_put_off",
+        "Attempts to send a mail that failed and are repeated",
+    ),
+    ("mails_given_up", "Mails that were given up, on record"),
+];
+
 /// The counters of one server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -34,6 +44,7 @@ pub(crate) struct Metrics {
     revocations: Gauge,
     ready: Gauge,
     untold: Counter,
+    mails: [Counter; 3],
 }
 
 impl Metrics {
@@ -55,6 +66,10 @@ impl Metrics {
             "What observing hooks were not told because they were too far behind",
             untold.clone(),
         );
+        let mails = <[Counter; 3]>::default();
+        for (counter, (name, help)) in mails.iter().zip(MAILS) {
+            registry.register(name, help, counter.clone());
+        }
         registry.register("ready", "1 when changes can be committed", ready.clone());
         Self {
             registry,
@@ -64,6 +79,7 @@ impl Metrics {
             revocations,
             ready,
             untold,
+            mails,
         }
     }
 
@@ -105,6 +121,11 @@ impl Metrics {
         self.ready.set(i64::from(engine.health() == Health::Ready));
         let untold = engine.observations_dropped();
         self.untold.inner().store(untold, Ordering::Relaxed);
+        let mails = engine.mail_counts();
+        let counts = [mails.sent, mails.put_off, mails.given_up];
+        for (counter, count) in self.mails.iter().zip(counts) {
+            counter.inner().store(count, Ordering::Relaxed);
+        }
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);

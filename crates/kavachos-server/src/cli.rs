@@ -108,6 +108,9 @@ enum HostCommand {
     /// Check and show the configuration, and what can be set
     #[command(subcommand)]
     Config(command::config::Command),
+    /// Try out how mail is sent
+    #[command(subcommand)]
+    Mail(command::mail::Command),
     /// Show and apply the steps by which the database's schema grows
     #[command(subcommand)]
     Migrate(command::migrate::Migrate),
@@ -310,6 +313,7 @@ fn host(
         ),
         HostCommand::Serve(_) => block_on(Threads::Many, command::serve::run(server, output)),
         HostCommand::Restore(command) => block_on(Threads::One, command.run(server, output)),
+        HostCommand::Mail(command) => block_on(Threads::One, command.run(server, output)),
         HostCommand::Migrate(command) => block_on(Threads::One, command.run(server, output)),
         HostCommand::Init
         | HostCommand::Doctor

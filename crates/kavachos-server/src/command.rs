@@ -14,6 +14,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod mail;
 pub(crate) mod migrate;
 pub(crate) mod moving;
 pub(crate) mod resource;

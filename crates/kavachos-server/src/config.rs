@@ -9,6 +9,7 @@ mod database;
 mod effective;
 mod file;
 mod layer;
+mod mail;
 mod problem;
 mod providers;
 mod reading;
@@ -32,6 +33,7 @@ pub(crate) use self::database::Database;
 pub(crate) use self::effective::Effective;
 pub(crate) use self::layer::Flag;
 use self::layer::Layers;
+pub(crate) use self::mail::{Mail, SmtpServer, Via};
 pub(crate) use self::problem::{ConfigError, Origin, Problem};
 use self::reading::Reading;
 pub(crate) use self::schema::{example, schema};
@@ -120,6 +122,8 @@ pub(crate) struct Server {
     pub(crate) checkpoint: Option<PathBuf>,
     /// Whether webhooks may go to this machine.
     pub(crate) loopback: Loopback,
+    /// How mail is sent.
+    pub(crate) mail: Mail,
     /// Proxies whose word on the client's address counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// What clients may hold.
@@ -214,6 +218,7 @@ impl Config {
             loopback: reading
                 .choice("fetch.loopback", &value::LOOPBACKS)
                 .unwrap_or_default(),
+            mail: mail::read(&mut reading),
             trusted_proxies: reading
                 .value("trusted_proxies", value::networks)
                 .unwrap_or_default(),
@@ -243,6 +248,7 @@ impl Config {
         problems.append(&mut reading.problems);
         let unsafe_settings = safety::check(&server, &self.layers, &problems);
         problems.extend(unsafe_settings);
+        problems.extend(mail::check(&server.mail, &self.layers, &problems));
         let (own, believed) = (server.issuer.to_string(), &server.settings.providers);
         let reach = (own.as_str(), server.loopback);
         problems.extend(providers::check(&self.layers.providers, believed, reach));

@@ -17,6 +17,7 @@ mod escape;
 mod event_stream;
 mod failure;
 mod log;
+mod mail;
 mod master_key;
 mod methods;
 mod names;

@@ -33,6 +33,14 @@ pub(crate) const USUAL: [&str; 5] = [
     "session_freshness",
 ];
 
+/// Those that are of no use where no mail is sent.
+pub(crate) const NEED_MAIL: [&str; 4] = [
+    "email_password",
+    "magic_link",
+    "email_otp",
+    "password_reset",
+];
+
 /// How strict they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strictness {

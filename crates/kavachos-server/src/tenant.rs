@@ -9,6 +9,7 @@ use kavachos_store::{postgres, sqlite};
 
 use crate::config::{self, Database};
 use crate::failure::Failure;
+use crate::mail;
 use crate::master_key;
 use crate::methods::migrations;
 use crate::private_file;
@@ -89,6 +90,10 @@ async fn build(
 ) -> Result<Kavach, Failure> {
     find(&config.database, missing)?;
     let builder = builder(config, master_key::of(config)?);
+    let builder = match mail::mailer(config)? {
+        Some(mailer) => builder.mail(mailer),
+        None => builder,
+    };
     // A file that is there is one of this database: it is held against it, whoever opens it.
     let builder = match &config.checkpoint {
         Some(file) => builder.checkpoints_if_in(file),

@@ -39,6 +39,9 @@ const PURPOSE: &str = "mail";
 /// How many mails wait at the most. Further ones are refused with what would have queued them.
 const MAX_WAITING: u64 = 10_000;
 
+/// To whole multiples of so many bytes mails are padded with blanks before they are sealed: nor does their length tell whom.
+const PADDED_TO: usize = 512;
+
 /// What a mail says is put into its template under these names.
 pub type MailValues = BTreeMap<&'static str, String>;
 
@@ -175,7 +178,8 @@ impl Engine {
             language: mail.language.clone(),
             values,
         };
-        let plain = serde_json::to_vec(&sealed).map_err(|error| defect(error.to_string()))?;
+        let mut plain = serde_json::to_vec(&sealed).map_err(|error| defect(error.to_string()))?;
+        plain.resize(plain.len().next_multiple_of(PADDED_TO), b' ');
         let row = MailRow {
             id,
             kind: mail.kind.as_str().to_owned(),
@@ -187,17 +191,6 @@ impl Engine {
         };
         self.look_for_mails();
         Ok(mail::insert(row, MAX_WAITING))
-    }
-
-    /// Renders a mail as it would be sent now, and queues nothing: for whoever tries the sender out.
-    ///
-    /// # Errors
-    /// As [`Engine::mail`].
-    pub fn letter(&self, mail: &Mail) -> Result<Letter> {
-        let mailing = self.mailing().ok_or(Error::MailUnavailable)?;
-        let site = self.settings().issuer.as_str();
-        let now = self.now();
-        mailing.letter_of(self.id(), mail, (site, now))
     }
 }
 

@@ -4,7 +4,7 @@ use kavachos::FeedAccess;
 
 use super::Outcome;
 use super::serve::configure_key;
-use crate::config::{self, DEFAULT_URL, Environment, Listen};
+use crate::config::{self, DEFAULT_URL, Environment, Listen, Via};
 use crate::dev_key::{self, DevKey};
 use crate::failure::Failure;
 use crate::log;
@@ -28,6 +28,8 @@ pub(crate) async fn run(
     config.settings.feed = FeedAccess::Everyone;
     // There is no mail to verify an address by, and nobody else to guess a password.
     config.methods.strictness = Strictness::Development;
+    // What would go to people is read here.
+    config.mail.via.get_or_insert(Via::Console);
     // Databases of development come and go.
     config.checkpoint = None;
     log::start(&config.log);

@@ -16,6 +16,8 @@ use super::Outcome;
 use crate::config::{Config, Environment, Flag, Server};
 use crate::descriptors;
 use crate::failure::Failure;
+use crate::mail::mailer;
+use crate::methods::NEED_MAIL;
 use crate::output::{Form, Output};
 use crate::private_file::rights_of_others;
 
@@ -157,11 +159,39 @@ fn of_server(server: &Server) -> Vec<Finding> {
         let says = "webhooks may go to this machine";
         findings.push(Finding::of(&catalogue::CONFIG_LOOPBACK, says));
     }
+    findings.push(mail(server));
     findings.push(connections(server.connections.max));
     let (holder, found) = database::look(server);
     findings.extend(found);
     findings.extend(network::addresses(&server.listen, holder));
     findings
+}
+
+/// Whether mail can be sent as it is configured, as far as that can be said without sending any.
+fn mail(server: &Server) -> Finding {
+    let mailer = match mailer(server) {
+        Ok(mailer) => mailer,
+        Err(failure) => return Finding::of(&catalogue::MAIL_UNUSABLE, failure.to_string()),
+    };
+    let Some(mailer) = mailer else {
+        let needing = server
+            .methods
+            .on
+            .iter()
+            .filter(|method| NEED_MAIL.contains(method));
+        let needing: Vec<&str> = needing.copied().collect();
+        return match needing.as_slice() {
+            [] => Finding::ok("mail", "none is sent"),
+            needing => {
+                let says = format!("none is sent, and these need it: {}", needing.join(", "));
+                Finding::of(&catalogue::MAIL_OFF, says)
+            }
+        };
+    };
+    match mailer.mailing(server.loopback) {
+        Ok(_) => Finding::ok("mail", "there is a sender; `kavach mail test` tries it out"),
+        Err(error) => Finding::of(&catalogue::MAIL_UNUSABLE, error.to_string()),
+    }
 }
 
 /// Whether the limit of open files is high enough. It is that of this process: a server's may be another.

@@ -4,7 +4,7 @@ use kavachos::Kavach;
 use kavachos_engine::actor::Actor;
 
 use super::Outcome;
-use crate::config;
+use crate::config::{self, Via};
 use crate::failure::Failure;
 use crate::log;
 use crate::output::Output;
@@ -12,6 +12,13 @@ use crate::server::{self, Server};
 use crate::tenant::{self, Missing};
 
 pub(crate) async fn run(config: config::Server, output: &mut Output) -> Result<Outcome, Failure> {
+    if config.mail.via == Some(Via::Console) {
+        return Err(Failure::Usage(
+            "`mail.sender` is `console`, which prints links that sign people in: it is for `kavach dev`; name another, or \
+             `off`"
+                .to_owned(),
+        ));
+    }
     log::start(&config.log);
     // A database without any key could be used by nobody; with a configured key it need not be there yet.
     let missing = if config.admin_key.is_some() {

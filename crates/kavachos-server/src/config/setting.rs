@@ -5,6 +5,7 @@ use std::time::Duration;
 use kavachos_engine::{MAX_KEY_TTL, Settings};
 use kavachos_http::Options;
 
+use super::mail;
 use super::value::{self, Connections, Listen};
 use super::{DATABASE, DEFAULT_URL};
 use crate::methods;
@@ -196,6 +197,88 @@ pub(super) static SETTINGS: &[Setting] = &[
         max: methods::ALL.len(),
     })
     .or(|| methods::USUAL.join(",")),
+    Setting::new(
+        "mail.sender",
+        "KAVACH_MAIL_SENDER",
+        "who sends mail: `smtp`, a service, or `off`; `dev` prints it instead (`console`) unless this is set",
+    )
+    .of(Form::Choice(|| value::names(&mail::SENDERS)))
+    .or(|| value::name_of(&mail::SENDERS, mail::Via::Off)),
+    Setting::new(
+        "mail.from",
+        "KAVACH_MAIL_FROM",
+        "whom mail is from: an address that the sender may use, best with a name, which stands in the mails",
+    )
+    .like("Example <auth@example.com>"),
+    Setting::new(
+        "mail.templates",
+        "KAVACH_MAIL_TEMPLATES",
+        "a directory with templates in the place of the embedded ones, one directory for each language",
+    )
+    .like("templates"),
+    Setting::new(
+        "mail.language",
+        "KAVACH_MAIL_LANGUAGE",
+        "the language for readers of whom none is known; other ones than `en` need templates",
+    )
+    .or(|| mail::LANGUAGE.to_owned()),
+    Setting::new("mail.smtp_host", "KAVACH_MAIL_SMTP_HOST", "the SMTP server")
+        .like("smtp.example.com"),
+    Setting::new(
+        "mail.smtp_port",
+        "KAVACH_MAIL_SMTP_PORT",
+        "its port; else 465 with `tls`, 587 with `starttls`, 25 without",
+    )
+    .up_to(mail::MAX_PORT)
+    .like("587"),
+    Setting::new(
+        "mail.smtp_security",
+        "KAVACH_MAIL_SMTP_SECURITY",
+        "`tls` from the first byte, `starttls` or nothing is sent, `plain` to this machine alone; `plain_anywhere` lets \
+         everyone on the way read every link",
+    )
+    .of(Form::Choice(|| value::names(&mail::SECURITIES)))
+    .or(|| value::name_of(&mail::SECURITIES, kavachos::mail::Security::default())),
+    Setting::new("mail.smtp_user", "KAVACH_MAIL_SMTP_USER", "who we are there").like("kavach"),
+    Setting::new(
+        "mail.smtp_password",
+        "KAVACH_MAIL_SMTP_PASSWORD",
+        "the password of `mail.smtp_user`",
+    )
+    .of(Form::Secret),
+    Setting::new(
+        "mail.smtp_ca_file",
+        "KAVACH_MAIL_SMTP_CA_FILE",
+        "authorities that are trusted for the SMTP server, besides the public ones",
+    )
+    .like("authorities.pem"),
+    Setting::new(
+        "mail.api_key",
+        "KAVACH_MAIL_API_KEY",
+        "the key of the service that sends mail; with `ses` the secret access key",
+    )
+    .of(Form::Secret),
+    Setting::new(
+        "mail.api_url",
+        "KAVACH_MAIL_API_URL",
+        "the address of the service without a path, where it is not the usual one",
+    )
+    .of(Form::Text {
+        pattern: Some(HTTP),
+    })
+    .like("https://api.eu.sendgrid.com"),
+    Setting::new(
+        "mail.ses_region",
+        "KAVACH_MAIL_SES_REGION",
+        "the region of Amazon SES",
+    )
+    .like("eu-central-1"),
+    Setting::new(
+        "mail.ses_access_key_id",
+        "KAVACH_MAIL_SES_ACCESS_KEY_ID",
+        "names the access key for Amazon SES",
+    )
+    .like("AKIAIOSFODNN7EXAMPLE"),
     Setting::new(
         "passwords.stolen",
         "KAVACH_PASSWORDS_STOLEN",

@@ -11,11 +11,15 @@ use serde_json::Value;
 
 use crate::support::{Place, eventually};
 
+/// Settings that do not meet those of others, and that nothing is to be said of.
+const SETTINGS: &str = "listen = \"127.0.0.1:0\"\n\n[mail]\nsender = \"smtp\"\nfrom = \"auth@example.com\"\n\
+    smtp_host = \"localhost\"\nsmtp_security = \"plain\"\n";
+
 /// A database that nothing is wrong with, and settings that do not meet those of others.
 fn healthy() -> Place {
     let place = Place::new();
     place.init();
-    fs::write(place.path("kavach.toml"), "listen = \"127.0.0.1:0\"\n").unwrap();
+    fs::write(place.path("kavach.toml"), SETTINGS).unwrap();
     place
 }
 
@@ -103,6 +107,14 @@ fn settings_that_cannot_be_used_or_should_not_are_found() {
             "warning",
         ),
         ("KAVACH_DATABASE", "none.db", "database.missing", "bad"),
+        ("KAVACH_MAIL_SENDER", "off", "mail.off", "warning"),
+        ("KAVACH_MAIL_TEMPLATES", "none", "mail.unusable", "bad"),
+        (
+            "KAVACH_MAIL_SMTP_HOST",
+            "smtp.example.com",
+            "mail.unusable",
+            "bad",
+        ),
         ("KAVACH_LISTEN", "192.0.2.1:3000", "config.invalid", "bad"),
     ] {
         place.set(variable, value);
@@ -287,7 +299,7 @@ fn webhooks_that_cannot_be_sent_are_found() {
 fn a_server_that_crashed_or_is_stopped_is_found() {
     let place = Place::new();
     let key = place.init();
-    fs::write(place.path("kavach.toml"), "listen = \"127.0.0.1:0\"\n").unwrap();
+    fs::write(place.path("kavach.toml"), SETTINGS).unwrap();
     let server = place.start("serve");
     server.signal(Signal::STOP);
     eventually("the process is stopped", || {
@@ -309,7 +321,7 @@ fn a_postgresql_that_cannot_be_relied_on_is_found() {
         return;
     };
     let mut place = Place::new();
-    fs::write(place.path("kavach.toml"), "listen = \"127.0.0.1:0\"\n").unwrap();
+    fs::write(place.path("kavach.toml"), SETTINGS).unwrap();
     let url = cluster.database();
     place.set("KAVACH_DATABASE", &url);
     assert_found(&place, "database.missing", "bad");
@@ -343,7 +355,7 @@ fn a_postgresql_that_would_lose_records_is_found() {
         return;
     };
     let mut place = Place::new();
-    fs::write(place.path("kavach.toml"), "listen = \"127.0.0.1:0\"\n").unwrap();
+    fs::write(place.path("kavach.toml"), SETTINGS).unwrap();
     place.set("KAVACH_DATABASE", cluster.database());
     place.init();
     for setting in ["fsync", "full_page_writes"] {

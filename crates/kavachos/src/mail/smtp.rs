@@ -226,8 +226,8 @@ fn number(code: Code) -> u16 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn clear_text_goes_to_this_machine_alone_unless_it_is_said_in_so_many_words() {
+    #[tokio::test]
+    async fn clear_text_goes_to_this_machine_alone_unless_it_is_said_in_so_many_words() {
         let made = |host: &str, security| Smtp::new(host).security(security).sender("example.com");
         for host in ["localhost", "127.0.0.1", "::1"] {
             assert!(made(host, Security::Plain).is_ok(), "{host}");

@@ -89,6 +89,11 @@ catalogue! {
         "webhooks are signed with secrets derived from it, so none is sent", "bring the key back; or make one with `kavach init` and rotate every webhook";
     MASTER_KEY_OTHER = Bad "master_key.other",
         "their receivers know secrets that were derived from another key, so none is sent", "bring that key back, or rotate these webhooks";
+    MAIL_OFF = Warning "mail.off",
+        "methods of signing in are on that answer 503 without mail",
+        "say by whom mail is sent (`mail.sender`), or switch these methods off (`auth.methods`)";
+    MAIL_UNUSABLE = Bad "mail.unusable",
+        "no server starts with it", "do what the message says; `kavach mail test` tries it out";
     WEBHOOKS_DEAD = Warning "webhooks.dead",
         "their receivers were never told of these records", "repair the receiver, then `kavach webhook redeliver`";
     DESCRIPTORS_LOW = Warning "descriptors.low",

@@ -26,7 +26,7 @@ const EXAMPLE: &str = r#"
 ## id = "web-backend"
 ## secret_sha256 = "64 digits, as `printf %s SECRET | sha256sum` prints them"
 ##
-## Its tokens as sign-in for the API, and for sessions of ours; none unless said. One table for each kind of token.
+## # Its tokens as sign-in for the API, and for sessions of ours; none unless said. One table for each kind of token.
 ## [[providers.sign_in]]
 ## token = "session_token"                       # `session_token` (Clerk), `access_token` (of an API), or `id_token`
 ## parties = ["https://app.example.com"]         # what `azp` may be; for `access_token` write `audiences`
