@@ -83,7 +83,7 @@ impl Engine {
         filter: &AuditFilter,
         page: PageOf<u64>,
     ) -> Result<Page<AuditRecord, u64>> {
-        let own = reader(actor)?;
+        let own = reader(actor, filter.user)?;
         filter.check()?;
         let Some(stored) = self.stored_filter(filter, own).await? else {
             return Ok(Page {
@@ -204,13 +204,15 @@ impl Engine {
     /// # Errors
     /// There is none with this id.
     pub async fn audit_record(&self, actor: &Actor, id: AuditId) -> Result<AuditRecord> {
-        let own = reader(actor)?;
+        let mut own = reader(actor, None)?;
         let row = self.store().find(kavachos_store::ledger::by_id(id)).await?;
         let row = row.ok_or(Error::NotFound("audit record"))?;
-        if let Some(own) = own
-            && subject(&record(&row)?) != Some(own.pseudonym)
+        if let Some(person) = actor.person()
+            && subject(&record(&row)?) != Some(person.user.pseudonym)
         {
-            return Err(Error::NotFound("audit record"));
+            let reaches = person.require(Scope::AuditRead);
+            reaches.map_err(|_| Error::NotFound("audit record"))?;
+            own = None;
         }
         let rows = [row];
         let shown = self.shown(&rows, own).await?.pop();
@@ -287,10 +289,14 @@ impl Engine {
     }
 }
 
-/// Who reads: an operator everything, a human what happened for them.
-fn reader(actor: &Actor) -> Result<Option<&User>> {
+/// Who reads: an operator everything, a human what happened for them, or for another whom they name and whom their role
+/// reaches.
+fn reader(actor: &Actor, of: Option<UserId>) -> Result<Option<&User>> {
     match actor.person() {
-        Some(person) => Ok(Some(&person.user)),
+        Some(person) => {
+            let of = person.listing(Scope::AuditRead, of)?;
+            Ok((of == person.user.id).then_some(&*person.user))
+        }
         None => actor.require(Scope::AuditRead).map(|()| None),
     }
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::act::Act;
-use crate::actor::{self, Actor, Person, Scope};
+use crate::actor::{self, Actor, Person, Proof, Scope};
 use crate::compile;
 use crate::directory::{Changed, Lookup};
 use crate::engine::{Engine, Plan};
@@ -27,7 +27,8 @@ use crate::issued::Issued;
 use crate::page::{Page, PageOf};
 use crate::raising::Dying;
 use crate::revoked::Revoked;
-use crate::users::raised;
+use crate::roles::Claim;
+use crate::users::{raised, stored_role};
 
 /// In how many parts the idle time is told: a session that is used again within one of them is not noted.
 const IDLE_PARTS: u32 = 168;
@@ -48,6 +49,8 @@ pub struct Session {
     pub status: &'static str,
     /// Who opened it: an operator key, or `system`.
     pub opened_by: String,
+    /// Who acts in the human's name in it: an operator key, another human, or `system`; `null` in the human's own.
+    pub impersonated_by: Option<String>,
     /// Until when it may approve: a while after the human proved who they are.
     pub fresh_until: Timestamp,
     /// When it was last used, to the hour.
@@ -80,7 +83,14 @@ impl Engine {
         secret: &Secret,
     ) -> Result<Plan<Issued<Session>>> {
         actor.require(Scope::SessionsWrite)?;
+        if actor.person().is_some() {
+            return Err(Error::Forbidden(
+                "nobody opens another's session but to impersonate them; `impersonate` does that, and shows it"
+                    .to_owned(),
+            ));
+        }
         let user = self.user_row(user).await?;
+        actor.require_trust(stored_role(&user)?)?;
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
             let row = self.session_row(id).await?;
@@ -88,7 +98,7 @@ impl Engine {
         }
         // Whoever holds the session may approve whatever the human may.
         actor.covers(&compile::permissions(user.permissions.as_deref())?)?;
-        if user.status != Status::Active {
+        if user.status_at(self.now()) != Status::Active {
             return Err(Error::WrongState("the user is not active".to_owned()));
         }
         self.refuse_too_many_sessions(&user).await?;
@@ -111,7 +121,7 @@ impl Engine {
         Ok(Plan::commit(batch, issued))
     }
 
-    fn new_session_row(&self, actor: &Actor, user: &UserRow, secret: &Secret) -> SessionRow {
+    pub(crate) fn new_session_row(&self, actor: &Actor, user: &UserRow, secret: &Secret) -> SessionRow {
         let now = self.now();
         SessionRow {
             id: self.id(),
@@ -135,7 +145,7 @@ impl Engine {
     }
 
     /// Says that there are too many; the insert makes sure of it.
-    async fn refuse_too_many_sessions(&self, user: &UserRow) -> Result<()> {
+    pub(crate) async fn refuse_too_many_sessions(&self, user: &UserRow) -> Result<()> {
         let usable = session::usable(user.id, user.kills, self.now());
         let limit = self.settings().sessions_per_user;
         match self.store().find(usable).await? {
@@ -173,7 +183,10 @@ impl Engine {
         user: UserId,
         page: PageOf<SessionId>,
     ) -> Result<Page<Session, SessionId>> {
-        require_own(actor, user, "user")?;
+        match actor.person() {
+            Some(person) => drop(person.claim(Scope::SessionsWrite, user, "user")?),
+            None => actor.require(Scope::SessionsWrite)?,
+        }
         self.user_row(user).await?;
         let rows = session::page(user, page.after, page.limit);
         let rows = self.store().list(rows).await?;
@@ -196,7 +209,7 @@ impl Engine {
             actor.require(Scope::SessionsWrite)?;
         }
         let row = self.session_row(id).await?;
-        require_own(actor, row.user, "session")?;
+        self.require_session_end(actor, row.user).await?;
         let done = Revoked::at(self.now());
         if row.status == Status::Revoked {
             return Ok(Plan::Done(done));
@@ -214,12 +227,23 @@ impl Engine {
         Ok(Plan::commit(batch, done))
     }
 
-    async fn session_row(&self, id: SessionId) -> Result<SessionRow> {
+    /// Refuses callers who are neither operators for sessions nor this human, nor trusted with more than they are.
+    async fn require_session_end(&self, actor: &Actor, of: UserId) -> Result<()> {
+        let Some(person) = actor.person() else {
+            return actor.require(Scope::SessionsWrite);
+        };
+        match person.claim(Scope::SessionsWrite, of, "session")? {
+            Claim::Own => Ok(()),
+            Claim::ByRole => actor.require_trust(stored_role(&self.user_row(of).await?)?),
+        }
+    }
+
+    pub(crate) async fn session_row(&self, id: SessionId) -> Result<SessionRow> {
         let row = self.store().find(session::by_id(id)).await?;
         row.ok_or(Error::NotFound("session"))
     }
 
-    fn session_view(&self, row: SessionRow) -> Session {
+    pub(crate) fn session_view(&self, row: SessionRow) -> Session {
         let settings = self.settings();
         let idle_until = row.used_at.plus(settings.session_idle).min(row.expires_at);
         Session {
@@ -227,11 +251,15 @@ impl Engine {
                 Status::Active if idle_until <= self.now() => "expired",
                 status => status.as_str(),
             },
-            fresh_until: row.signed_in_at.plus(settings.session_fresh),
+            fresh_until: match row.impersonator {
+                Some(_) => row.created_at,
+                None => row.signed_in_at.plus(settings.session_fresh),
+            },
             id: row.id,
             user_id: row.user,
             shown: row.shown,
             opened_by: row.opened_by,
+            impersonated_by: row.impersonator,
             used_at: row.used_at,
             idle_until,
             expires_at: row.expires_at,
@@ -248,15 +276,25 @@ impl Engine {
         let live = session.status == Status::Active
             && now < session.expires_at
             && unused < settings.session_idle
-            && user.is_live()
+            && user.is_live(now)
             && session.user_kills == user.kills;
         if !live {
             return Ok(None);
         }
+        let Ok(impersonator) = self.impersonator(&session, &user).await? else {
+            return Ok(None);
+        };
         if unused >= settings.session_idle / IDLE_PARTS {
             self.touch(&session, now).await;
         }
-        Ok(Some(Person { session, user }))
+        let fresh = impersonator.is_none() && now.since(session.signed_in_at) < settings.session_fresh;
+        let proof = if fresh { Proof::Fresh } else { Proof::Stale };
+        Ok(Some(Person {
+            session,
+            user,
+            proof,
+            impersonator,
+        }))
     }
 
     /// Notes that a session is used. Where that cannot be written the session ends sooner, which is no reason to refuse.
@@ -272,7 +310,7 @@ impl Engine {
     }
 
     /// A human, from memory if they are there.
-    async fn known_user(&self, id: UserId) -> Result<Arc<User>> {
+    pub(crate) async fn known_user(&self, id: UserId) -> Result<Arc<User>> {
         if let Some(user) = self.directory().user(id) {
             return Ok(user);
         }
@@ -280,14 +318,5 @@ impl Engine {
         let user = Arc::new(compile::user(&self.user_row(id).await?)?);
         self.directory().keep_user(load, &user);
         Ok(user)
-    }
-}
-
-/// Refuses callers who are neither operators for sessions nor this human; to other humans it is as if it did not exist.
-fn require_own(actor: &Actor, user: UserId, what: &'static str) -> Result<()> {
-    match actor.person() {
-        Some(person) if person.user.id == user => Ok(()),
-        Some(_) => Err(Error::NotFound(what)),
-        None => actor.require(Scope::SessionsWrite),
     }
 }

@@ -262,6 +262,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary would take an impersonation for the human, and leave bans as they are that have ended.
         min_binary: 19,
     },
+    Migration {
+        owner: CORE,
+        number: 22,
+        name: "roles",
+        sql: include_str!("../migrations/0022_roles.sql"),
+        // An older binary would let a password in that was to be set anew.
+        min_binary: 22,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

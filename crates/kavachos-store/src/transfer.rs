@@ -164,6 +164,7 @@ pub const USERS: Table = table(
         number("emailVerifiedAt", "email_verified_at").or_null(),
         text("role", "role").or_null(),
         number("bannedUntil", "banned_until").or_null(),
+        number("mustResetSince", "must_reset_since").or_null(),
     ],
 );
 

@@ -2,12 +2,11 @@
 
 use kavachos_core::id::{Id, Named, UserId};
 use kavachos_core::ledger::Pseudonym;
-use kavachos_core::principal::Status;
+use kavachos_core::principal::{Status, human_status};
 use kavachos_core::revocation::{Handle, Mark};
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
-use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// One human.
@@ -43,11 +42,13 @@ pub struct UserRow {
     pub role: Option<String>,
     /// When a ban ends by itself.
     pub banned_until: Option<Timestamp>,
+    /// Since when a password alone signs them in no more, until they set a new one by mail.
+    pub must_reset_since: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "SELECT u.id, u.status, u.email, u.name, u.provider, u.external_id, u.permissions, u.handle, \
+pub(crate) const COLUMNS: &str = "SELECT u.id, u.status, u.email, u.name, u.provider, u.external_id, u.permissions, u.handle, \
     h.generation, u.kills, u.pseudonym, u.agents, u.version, u.created_at, u.email_verified_at, u.role, \
-    u.banned_until FROM users u JOIN handles h ON h.handle = u.handle";
+    u.banned_until, u.must_reset_since FROM users u JOIN handles h ON h.handle = u.handle";
 
 type Cells = (
     UserId,
@@ -67,7 +68,15 @@ type Cells = (
     Option<Timestamp>,
     Option<String>,
     Option<Timestamp>,
+    Option<Timestamp>,
 );
+
+impl UserRow {
+    /// What the status comes to at `now`: a ban may be over.
+    pub fn status_at(&self, now: Timestamp) -> Status {
+        human_status(self.status, self.banned_until, now)
+    }
+}
 
 impl FromRow for UserRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
@@ -89,6 +98,7 @@ impl FromRow for UserRow {
             email_verified_at,
             role,
             banned_until,
+            must_reset_since,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -106,6 +116,7 @@ impl FromRow for UserRow {
             email_verified_at,
             role,
             banned_until,
+            must_reset_since,
         })
     }
 }
@@ -117,8 +128,8 @@ pub fn insert(user: UserRow) -> Write {
     Write::exactly(
         1,
         "INSERT INTO users (id, status, email, name, provider, external_id, permissions, handle, kills, pseudonym, \
-         agents, version, created_at, email_verified_at, role, banned_until) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+         agents, version, created_at, email_verified_at, role, banned_until, must_reset_since) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
          ON CONFLICT DO NOTHING",
     )
     .bind(user.id)
@@ -137,6 +148,7 @@ pub fn insert(user: UserRow) -> Write {
     .bind(user.email_verified_at)
     .bind(user.role)
     .bind(user.banned_until)
+    .bind(user.must_reset_since)
 }
 
 /// Replaces what may change of a human who is still as `user.version` says, if nobody else has the e-mail address.
@@ -144,7 +156,7 @@ pub fn update(user: UserRow) -> Write {
     Write::exactly(
         1,
         "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, \
-         email_verified_at = ?8, role = ?9, banned_until = ?10, version = version + 1 \
+         email_verified_at = ?8, role = ?9, banned_until = ?10, must_reset_since = ?11, version = version + 1 \
          WHERE id = ?1 AND version = ?2 AND NOT EXISTS (SELECT 1 FROM users WHERE email = ?4 AND id <> ?1)",
     )
     .bind(user.id)
@@ -157,6 +169,7 @@ pub fn update(user: UserRow) -> Write {
     .bind(user.email_verified_at)
     .bind(user.role)
     .bind(user.banned_until)
+    .bind(user.must_reset_since)
 }
 
 /// How many agents of a human are neither revoked nor below one that is.
@@ -212,13 +225,6 @@ pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
     .bind(provider)
     .bind(external_id)
     .of()
-}
-
-/// A page of at most `limit` humans, newest first, older than `before`.
-pub fn page(before: Option<UserId>, limit: usize) -> Select<Listed<UserRow>> {
-    let candidates = "SELECT u.id, COALESCE(OCTET_LENGTH(u.permissions), 0) FROM users u \
-         WHERE (CAST(?2 AS TEXT) IS NULL OR u.id < ?2)";
-    page::of(candidates, COLUMNS, limit).bind(before).of()
 }
 
 /// The humans whom the ledger calls these.

@@ -254,7 +254,7 @@ impl Engine {
                 Err(error) => return Err(error),
             },
         };
-        if user.is_live() {
+        if user.is_live(self.now()) {
             return Ok(Ok(user));
         }
         let why = "the human whom the token names is banned or deleted here";
@@ -364,7 +364,7 @@ impl Engine {
             presenter = Presenter::of(&renewed).unwrap_or(presenter);
         }
         let user = Arc::new(compile::user(&self.user_row(provided.user.id).await?)?);
-        if !user.is_live() {
+        if !user.is_live(self.now()) {
             return Err(Error::Unauthenticated(
                 "the human whom the token names is banned or deleted here",
             ));
