@@ -256,8 +256,9 @@ impl Engine {
         own: Option<&User>,
     ) -> Result<Vec<AuditRecord>> {
         let mut records = rows.iter().map(record).collect::<Result<Vec<_>>>()?;
-        if own.is_some() {
-            records.iter_mut().for_each(hide_operator);
+        if let Some(own) = own {
+            let others = |record: &&mut AuditRecord| is_by_another(record, own.pseudonym);
+            records.iter_mut().filter(others).for_each(hide_place);
         }
         let people = self.people(records.iter().filter_map(subject)).await?;
         for record in &mut records {
@@ -321,13 +322,18 @@ fn record(row: &LedgerRow) -> Result<AuditRecord> {
     })
 }
 
-/// Takes out where an operator's call came from: it is about the operator, not about the human.
-fn hide_operator(record: &mut AuditRecord) {
-    let actor = record.members.get("actor").and_then(Value::as_str);
-    if actor.is_some_and(|actor| actor.parse::<KeyId>().is_ok()) {
-        record.members.remove("ip");
-        record.members.remove("userAgent");
-    }
+/// Whether an operator or another human made the call, in whose name soever.
+fn is_by_another(record: &AuditRecord, own: Pseudonym) -> bool {
+    let member = |name: &str| record.members.get(name).and_then(Value::as_str);
+    let actor = member("actor").unwrap_or_default();
+    let other_human = actor.parse::<Pseudonym>().is_ok_and(|actor| actor != own);
+    member("impersonator").is_some() || actor.parse::<KeyId>().is_ok() || other_human
+}
+
+/// Takes out where a call came from: it is about whoever made it, not about the human.
+fn hide_place(record: &mut AuditRecord) {
+    record.members.remove("ip");
+    record.members.remove("userAgent");
 }
 
 fn subject(record: &AuditRecord) -> Option<Pseudonym> {

@@ -24,6 +24,7 @@ use crate::feed::Feed;
 use crate::fetch::Fetcher;
 use crate::flood::{Flood, Limits};
 use crate::hooks::Hooks;
+use crate::own_data::OWN_EXPORTS;
 use crate::plugin::{Plugins, ShutOut};
 use crate::providers::ProviderKeys;
 use crate::runtime::Runtime;
@@ -72,6 +73,7 @@ struct Shared {
     couriers: Couriers,
     keyring: Ring,
     exports: Seats,
+    own_exports: Seats,
     waiting: Seats,
     feed: Feed,
     hooks: Hooks,
@@ -144,6 +146,7 @@ impl Engine {
                 couriers: Couriers::default(),
                 keyring: Ring::default(),
                 exports: Seats::new(EXPORTS),
+                own_exports: Seats::new(OWN_EXPORTS),
                 waiting: Seats::new(WAITING),
                 feed: Feed::default(),
                 hooks: Hooks::new(plugins.hooks()),
@@ -234,6 +237,10 @@ impl Engine {
 
     pub(crate) fn exports(&self) -> &Seats {
         &self.shared.exports
+    }
+
+    pub(crate) fn own_exports(&self) -> &Seats {
+        &self.shared.own_exports
     }
 
     /// The places of those who wait for answers to requests for approval.
@@ -374,7 +381,7 @@ impl Engine {
         T: Send,
     {
         for _ in 0..MAX_CONFLICTS {
-            let mut change = match plan().await {
+            let change = match plan().await {
                 Ok(Plan::Commit(change)) => change,
                 Ok(Plan::Done(value)) => return Ok((value, None)),
                 Err(error) if error.is_refusal() => {
@@ -382,21 +389,8 @@ impl Engine {
                 }
                 Err(error) => return Err(error),
             };
-            let stops = !change.batch.kills.is_empty();
-            if stops {
-                change.batch.effects.push(Changed::Kills.into());
-            }
-            match self.store().commit(change.batch).await {
-                Ok(receipt) => {
-                    if stops {
-                        // Before the answer: a kill that somebody was told of is never missing in a checkpoint.
-                        self.keep_checkpoint().await;
-                    }
-                    if stops && self.hooks().any() {
-                        self.tell_stopped(act.stopped());
-                    }
-                    return Ok((change.value, Some(Committed { receipt, stops })));
-                }
+            match self.commit(act, change.batch).await {
+                Ok(committed) => return Ok((change.value, Some(committed))),
                 Err(CommitError::Conflict { .. }) => self.require_same_key(actor).await?,
                 Err(error) => return Err(error.into()),
             }
@@ -404,6 +398,27 @@ impl Engine {
         Err(Error::WrongState(
             "others change this at the same time; nothing was done, try again".to_owned(),
         ))
+    }
+
+    /// Commits what was planned, and tells those who must know what it stopped.
+    pub(crate) async fn commit(
+        &self,
+        act: Act,
+        mut batch: Batch,
+    ) -> std::result::Result<Committed, CommitError> {
+        let stops = !batch.kills.is_empty();
+        if stops {
+            batch.effects.push(Changed::Kills.into());
+        }
+        let receipt = self.store().commit(batch).await?;
+        if stops {
+            // Before the answer: a kill that somebody was told of is never missing in a checkpoint.
+            self.keep_checkpoint().await;
+        }
+        if stops && self.hooks().any() {
+            self.tell_stopped(act.stopped());
+        }
+        Ok(Committed { receipt, stops })
     }
 
     /// Refuses a caller whose credential was revoked or changed while its change was planned.

@@ -19,7 +19,7 @@ use kavachos_store::{Batch, handle, session};
 use serde_json::json;
 
 use crate::act::Act;
-use crate::actor::{Actor, Caller, Person, Proof, Scope, Session as Opened};
+use crate::actor::{Actor, Caller, Person, Scope, Session as Opened};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -136,7 +136,7 @@ impl Engine {
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
             let row = self.session_row(id).await?;
-            return Ok(Plan::Done(Issued::replay(self.session_view(row))));
+            return Ok(Plan::Done(Issued::replay(self.session_view(actor, row))));
         }
         // Whoever holds the session sees and stops whatever the human may.
         actor.covers(&compile::permissions(human.permissions.as_deref())?)?;
@@ -160,7 +160,7 @@ impl Engine {
         let entry = self.user_act(actor, "session.impersonated", about)?;
         batch.entries.push(entry);
         self.claim_once(actor, &mut batch, row.id.to_string());
-        let issued = Issued::new(self.session_view(row), secret.clone());
+        let issued = Issued::new(self.session_view(actor, row), secret.clone());
         Ok(Plan::commit(batch, issued))
     }
 
@@ -231,11 +231,6 @@ impl Person {
         [self.session.mark, self.user.mark]
             .into_iter()
             .chain(impersonation.and_then(|one| one.mark))
-    }
-
-    /// Whether what has consequences is the human's own doing, and lately proved.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.proof == Proof::Fresh && self.impersonator.is_none()
     }
 }
 

@@ -80,7 +80,8 @@ pub(crate) enum Claim {
 impl Person {
     /// The role that counts in this session.
     pub fn role(&self) -> Role {
-        let anonymous = self.session.method.as_deref() == Some(ANONYMOUS);
+        let mut methods = self.session.method.iter().flat_map(|all| all.split('+'));
+        let anonymous = methods.any(|method| method == ANONYMOUS);
         match self.impersonator {
             None if !anonymous => self.user.role,
             _ => Role::Member,
@@ -175,12 +176,7 @@ impl Engine {
     /// # Errors
     /// There is no such human, they are deleted or stopped, the caller may not do all that both roles may, or the last
     /// owner would go.
-    pub async fn set_role(
-        &self,
-        actor: &Actor,
-        id: UserId,
-        role: Role,
-    ) -> Result<Issued<Revoked>> {
+    pub async fn set_role(&self, actor: &Actor, id: UserId, role: Role) -> Result<Issued<Revoked>> {
         let act = Act::on_user("user.role_changed", id);
         let plan = || self.plan_role(actor, id, role);
         self.stop_sessions(actor, (act, id), plan).await
@@ -244,7 +240,9 @@ impl Engine {
                 "this is the last owner; make another human one first".to_owned(),
             ));
         }
-        batch.writes.push(user_search::keep_other_owner(row.id, now));
+        batch
+            .writes
+            .push(user_search::keep_other_owner(row.id, now));
         Ok(())
     }
 }

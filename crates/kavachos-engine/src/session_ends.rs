@@ -3,7 +3,7 @@
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::principal::Role;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, session, user_search};
+use kavachos_store::{Batch, known_device, password, session, sign_in};
 use serde_json::json;
 
 use crate::act::Act;
@@ -150,13 +150,14 @@ impl Engine {
             effects: vec![Changed::User(user).into()],
             ..Batch::default()
         };
-        let next = UserRow {
-            must_reset_since: Some(self.now()),
-            ..row.clone()
-        };
-        batch.writes.push(kavachos_store::user::update(next));
-        // What is half signed in was let so far by the old password.
-        batch.writes.push(user_search::forget_sign_ins(user));
+        batch.writes.extend([
+            // A session that is opened at the same time meets another version of its human.
+            kavachos_store::user::update(row.clone()),
+            password::require_reset(user),
+            // What is half signed in was let so far by the old password, and a device was known to it.
+            sign_in::forget_of(user),
+            known_device::forget_of(user),
+        ]);
         let sessions = self.end_sessions(&mut batch, &row).await?;
         let details = json!({ "sessions": sessions.len(), "revocations": batch.kills.len() });
         let entry = self.user_act(actor, "user.reset_required", (&row, &details, None))?;
@@ -167,14 +168,6 @@ impl Engine {
             sessions,
         };
         Ok(Plan::commit(batch, ended))
-    }
-
-    /// Whether a password alone signs the human in no more, until they set a new one by mail.
-    ///
-    /// # Errors
-    /// There is no such human, and those of the store.
-    pub async fn must_reset(&self, user: UserId) -> Result<bool> {
-        Ok(self.user_row(user).await?.must_reset_since.is_some())
     }
 
     /// Whether the human stands above the others: their sessions hold more than their own things.

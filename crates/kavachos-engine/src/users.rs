@@ -1,5 +1,5 @@
 //! Humans: created by operators or on first mention, looked for, read and changed; how they are stopped is
-//! [`crate::turning`].
+//! [`crate::banning`].
 
 use kavachos_core::id::UserId;
 use kavachos_core::invalid::Invalid;
@@ -86,10 +86,10 @@ pub struct User {
     pub banned_until: Option<Timestamp>,
     /// What they are trusted with beyond what is their own.
     pub role: Role,
-    /// Whether they have to set a new password by mail before a password alone signs them in.
-    pub must_reset_password: bool,
     /// The e-mail address.
     pub email: Option<String>,
+    /// Whether it is known that they read mail sent to it.
+    pub email_verified: bool,
     /// The name.
     pub name: Option<String>,
     /// The identity elsewhere.
@@ -117,8 +117,8 @@ impl User {
                 .banned_until
                 .filter(|_| row.status_at(now) == Status::Banned),
             role: stored_role(&row)?,
-            must_reset_password: row.must_reset_since.is_some(),
             email: row.email,
+            email_verified: row.email_verified_at.is_some(),
             name: row.name,
             external: row.external.map(|(provider, external_id)| External {
                 provider,
@@ -217,7 +217,6 @@ impl Engine {
             email_verified_at: None,
             role: role_to_store(new.role),
             banned_until: None,
-            must_reset_since: None,
         })
     }
 
@@ -355,6 +354,8 @@ impl Engine {
             next.email = email.as_deref().map(text::email).transpose()?;
             if next.email != row.email {
                 self.refuse_taken(next.email.clone(), None).await?;
+                // Whoever reads mail there has yet to show it.
+                next.email_verified_at = None;
             }
         }
         if let Some(name) = &change.name {

@@ -267,8 +267,7 @@ pub const MIGRATIONS: &[Migration] = &[
         number: 22,
         name: "roles",
         sql: include_str!("../migrations/0022_roles.sql"),
-        // An older binary would let a password in that was to be set anew.
-        min_binary: 22,
+        min_binary: 19,
     },
 ];
 

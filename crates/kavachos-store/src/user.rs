@@ -42,13 +42,11 @@ pub struct UserRow {
     pub role: Option<String>,
     /// When a ban ends by itself.
     pub banned_until: Option<Timestamp>,
-    /// Since when a password alone signs them in no more, until they set a new one by mail.
-    pub must_reset_since: Option<Timestamp>,
 }
 
 pub(crate) const COLUMNS: &str = "SELECT u.id, u.status, u.email, u.name, u.provider, u.external_id, u.permissions, u.handle, \
     h.generation, u.kills, u.pseudonym, u.agents, u.version, u.created_at, u.email_verified_at, u.role, \
-    u.banned_until, u.must_reset_since FROM users u JOIN handles h ON h.handle = u.handle";
+    u.banned_until FROM users u JOIN handles h ON h.handle = u.handle";
 
 type Cells = (
     UserId,
@@ -67,7 +65,6 @@ type Cells = (
     Timestamp,
     Option<Timestamp>,
     Option<String>,
-    Option<Timestamp>,
     Option<Timestamp>,
 );
 
@@ -98,7 +95,6 @@ impl FromRow for UserRow {
             email_verified_at,
             role,
             banned_until,
-            must_reset_since,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -116,7 +112,6 @@ impl FromRow for UserRow {
             email_verified_at,
             role,
             banned_until,
-            must_reset_since,
         })
     }
 }
@@ -128,8 +123,8 @@ pub fn insert(user: UserRow) -> Write {
     Write::exactly(
         1,
         "INSERT INTO users (id, status, email, name, provider, external_id, permissions, handle, kills, pseudonym, \
-         agents, version, created_at, email_verified_at, role, banned_until, must_reset_since) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+         agents, version, created_at, email_verified_at, role, banned_until) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
          ON CONFLICT DO NOTHING",
     )
     .bind(user.id)
@@ -148,7 +143,6 @@ pub fn insert(user: UserRow) -> Write {
     .bind(user.email_verified_at)
     .bind(user.role)
     .bind(user.banned_until)
-    .bind(user.must_reset_since)
 }
 
 /// Replaces what may change of a human who is still as `user.version` says, if nobody else has the e-mail address.
@@ -156,7 +150,7 @@ pub fn update(user: UserRow) -> Write {
     Write::exactly(
         1,
         "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, \
-         email_verified_at = ?8, role = ?9, banned_until = ?10, must_reset_since = ?11, version = version + 1 \
+         email_verified_at = ?8, role = ?9, banned_until = ?10, version = version + 1 \
          WHERE id = ?1 AND version = ?2 AND NOT EXISTS (SELECT 1 FROM users WHERE email = ?4 AND id <> ?1)",
     )
     .bind(user.id)
@@ -169,7 +163,6 @@ pub fn update(user: UserRow) -> Write {
     .bind(user.email_verified_at)
     .bind(user.role)
     .bind(user.banned_until)
-    .bind(user.must_reset_since)
 }
 
 /// How many agents of a human are neither revoked nor below one that is.

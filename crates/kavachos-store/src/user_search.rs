@@ -117,26 +117,3 @@ pub fn keep_other_owner(id: UserId, now: Timestamp) -> Write {
     .bind(id)
     .bind(now)
 }
-
-/// Asks a human no longer to set a new password: they did.
-pub fn reset_made(id: UserId) -> Write {
-    Write::any("UPDATE users SET must_reset_since = NULL WHERE id = ?1").bind(id)
-}
-
-const SIGN_INS: &str = "DELETE FROM sign_ins WHERE user_id = ?1";
-
-/// Ends what a human has only begun to sign in.
-pub fn forget_sign_ins(id: UserId) -> Write {
-    Write::any(SIGN_INS).bind(id)
-}
-
-/// Takes away what is kept of a human besides their row: how and from where they signed in.
-pub fn forget(id: UserId) -> [Write; 4] {
-    [
-        SIGN_INS,
-        "DELETE FROM second_factors WHERE user_id = ?1",
-        "DELETE FROM known_devices WHERE user_id = ?1",
-        "UPDATE sessions SET ip = NULL, user_agent = NULL WHERE user_id = ?1",
-    ]
-    .map(|sql| Write::any(sql).bind(id))
-}

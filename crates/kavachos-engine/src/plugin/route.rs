@@ -18,6 +18,16 @@ const MAX_SEGMENTS: usize = 8;
 /// Where plugins share the paths: sign-in, its pages, and OAuth.
 const SHARED: [&str; 3] = ["/api/auth/", "/auth/", "/oauth/"];
 
+/// What lies there and is the server's own, with all below.
+const OURS: [&str; 6] = [
+    "/api/auth/delete-account",
+    "/api/auth/export",
+    "/api/auth/session",
+    "/api/auth/sessions",
+    "/api/auth/sign-out",
+    "/oauth/token",
+];
+
 /// The methods that a route may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are those of HTTP (RFC 9110, 9.3)")]
@@ -137,6 +147,13 @@ impl Route {
     /// Refuses callers that are not of the route's type.
     pub(super) fn admit(&self, actor: &Actor) -> Result<()> {
         let needs = |what: &str| Err(Error::Forbidden(format!("this needs {what}")));
+        let is_impersonated = actor
+            .person()
+            .is_some_and(|person| person.impersonator.is_some());
+        if is_impersonated && self.method != Method::Get {
+            // How a human signs in is changed by nobody in their name.
+            return needs("a session of the human's own");
+        }
         match (self.caller, &actor.caller) {
             (CallerType::Operator(scope), _) => actor.require(scope),
             (CallerType::SessionOrOperator(_) | CallerType::Session, Caller::Person(_)) => Ok(()),
@@ -158,6 +175,12 @@ impl Route {
             return Err(format!(
                 "must begin with `{own}`, or with one of `{shared}`"
             ));
+        }
+        if OURS
+            .iter()
+            .any(|ours| self.path == *ours || self.path.starts_with(&format!("{ours}/")))
+        {
+            return Err("is a route of the server itself".to_owned());
         }
         let mut segments = self.path.split('/').skip(1);
         if self.path.split('/').count() > MAX_SEGMENTS + 1 || !segments.all(is_segment) {

@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod auth;
 mod authorize;
 mod authzen;
 mod delegate;
@@ -138,7 +139,7 @@ fn managing() -> Vec<Operation> {
 
 /// Humans, operators and tool servers.
 fn people() -> Vec<Operation> {
-    vec![
+    let mut all = vec![
         users::list::operation(),
         users::create::operation(),
         users::show::operation(),
@@ -146,9 +147,13 @@ fn people() -> Vec<Operation> {
         users::delete::operation(),
         users::ban::operation(),
         users::unban::operation(),
+        users::role::operation(),
+        users::require_reset::operation(),
         users::admit::operation(),
         users::sessions::operation(),
         users::open_session::operation(),
+        users::end_sessions::operation(),
+        users::impersonate::operation(),
         sessions::operation(),
         keys::list::operation(),
         keys::create::operation(),
@@ -160,7 +165,9 @@ fn people() -> Vec<Operation> {
         resources::show::operation(),
         resources::update::operation(),
         resources::revoke::operation(),
-    ]
+    ];
+    all.extend(auth::operations());
+    all
 }
 
 /// The record of all that happened, and how others learn of it.

@@ -182,7 +182,6 @@ fn human(number: u8, bytes: usize) -> UserRow {
         email_verified_at: None,
         role: None,
         banned_until: None,
-        must_reset_since: None,
     }
 }
 
@@ -208,7 +207,15 @@ async fn a_page_ends_by_rows_or_by_bytes(world: World) -> Result<(), Failure> {
         (all, 100, 0, false),
     ] {
         let before = (after > 0).then(|| UserId::from_bits((all - after + 1).into()));
-        let page = world.store.list(user_search::page(&UserFilter::default(), before, Timestamp::MIN, limit)).await?;
+        let page = world
+            .store
+            .list(user_search::page(
+                &UserFilter::default(),
+                before,
+                Timestamp::MIN,
+                limit,
+            ))
+            .await?;
         let found: Vec<UserId> = page.iter().map(|row| row.thing.id).collect();
         let wanted = (0..count).map(|place| UserId::from_bits((all - after - place).into()));
         assert_eq!(found, wanted.collect::<Vec<_>>(), "{limit} after {after}");
