@@ -122,7 +122,7 @@ impl Engine {
     /// Has a human set a new password by mail before a password alone signs them in again. Their sessions end.
     ///
     /// # Errors
-    /// There is no such human, they are deleted, have no address to send mail to, or the caller may not touch them.
+    /// There is no such human, they are deleted, or the caller may not touch them.
     pub async fn require_reset(&self, actor: &Actor, user: UserId) -> Result<Issued<Revoked>> {
         let act = Act::on_user("user.reset_required", user);
         let plan = || self.plan_reset(actor, user);
@@ -138,12 +138,6 @@ impl Engine {
         }
         if row.status == kavachos_core::principal::Status::Revoked {
             return Err(Error::WrongState("the user is deleted".to_owned()));
-        }
-        if row.email.is_none() {
-            return Err(Error::WrongState(
-                "the user has no e-mail address to set a new password with; give them one first"
-                    .to_owned(),
-            ));
         }
         let mut batch = Batch {
             reads: actor.reads(),
