@@ -199,7 +199,7 @@ async fn nothing_with_consequences_is_done_in_it() {
         .await
         .expect(201);
     let token = json!({
-        "audience": "https://tools.example.com/mcp",
+        "audience": "https://tools.example.com/mcp", "reason": "look",
         "permissions": [{ "actions": ["read"], "resource": "mcp:x" }],
     });
     let digest = json!({ "digest": shown.at("/data/digest") });

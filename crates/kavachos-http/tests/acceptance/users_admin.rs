@@ -86,7 +86,7 @@ async fn a_session_asks_for_tokens_again_after_the_ban() {
         .await
         .expect(201);
     let ask = json!({
-        "audience": "https://tools.example.com/mcp",
+        "audience": "https://tools.example.com/mcp", "reason": "look",
         "permissions": [{ "actions": ["read"], "resource": "mcp:x" }],
     });
     let asks = async |token: &str| app.call(token).post("/api/v1/delegate", ask.clone()).await;
@@ -195,6 +195,7 @@ async fn humans_are_found_by_how_their_names_and_addresses_begin() {
 async fn a_search_goes_on_page_by_page_and_only_with_its_own_cursor() {
     let app = crate::start().await;
     for index in 0..7 {
+        app.advance(1);
         human(&app, json!({ "name": format!("Ada {index}") })).await;
         human(&app, json!({ "name": format!("Bob {index}") })).await;
     }
