@@ -15,7 +15,7 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::session::SessionRow;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, handle, session};
+use kavachos_store::{Batch, Write, handle, session};
 use serde_json::json;
 
 use crate::act::Act;
@@ -25,6 +25,7 @@ use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::issued::Issued;
+use crate::mail::{EmailAddress, Mail, MailKind};
 use crate::roles;
 use crate::sessions::Session;
 use crate::text;
@@ -159,9 +160,24 @@ impl Engine {
         let about = (&human, &details, Some(reason));
         let entry = self.user_act(actor, "session.impersonated", about)?;
         batch.entries.push(entry);
+        batch.writes.extend(self.told_of(&human, &row, reason)?);
         self.claim_once(actor, &mut batch, row.id.to_string());
         let issued = Issued::new(self.session_view(actor, row), secret.clone());
         Ok(Plan::commit(batch, issued))
+    }
+
+    /// The mail that tells the human, where mail is sent and they have an address.
+    fn told_of(&self, human: &UserRow, row: &SessionRow, reason: &str) -> Result<Option<Write>> {
+        let to = human.email.as_deref().and_then(|email| email.parse().ok());
+        let Some(to) = to.filter(|_: &EmailAddress| self.can_mail()) else {
+            return Ok(None);
+        };
+        let mail = Mail::new(to, MailKind::Impersonated)
+            .with("name", human.name.clone().unwrap_or_default())
+            .with("by", row.impersonator.clone().unwrap_or_default())
+            .with("until", row.expires_at.to_string())
+            .with("reason", reason);
+        self.mail(&mail).map(Some)
     }
 
     fn impersonation_row(

@@ -49,6 +49,7 @@ mod roles;
 mod runtime;
 #[cfg(feature = "schema")]
 mod schema;
+mod sealed;
 mod seats;
 mod session_ends;
 mod sessions;
@@ -68,6 +69,7 @@ mod weight;
 pub mod actor;
 pub mod fetch;
 pub mod hooks;
+pub mod mail;
 pub mod page;
 pub mod plugin;
 
@@ -109,7 +111,7 @@ pub use providers::{
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
 pub use revoked::{Edited, Reach, Revoked};
-pub use runtime::Runtime;
+pub use runtime::{Busy, Runtime, Work};
 pub use sessions::Session;
 pub use settings::Settings;
 pub use sign_in::{Browser, Opened, PendingSignIn, SignIn, SignedIn};
