@@ -246,6 +246,9 @@ impl Engine {
             // How long the log of revocations must be at least, for whoever is given both.
             details.insert("revocations".to_owned(), revocations.into());
         }
+        if let ("user.created", Some(role)) = (kind, &row.role) {
+            details.insert("role".to_owned(), role.as_str().into());
+        }
         if let Caller::Provided(provided) = &actor.caller {
             details.extend(provided.details());
         }

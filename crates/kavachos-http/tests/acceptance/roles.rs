@@ -486,6 +486,10 @@ async fn an_admins_act_is_on_record_as_theirs() {
     let body = json!({ "reason": "spam" });
     app.call(&admin.token).post(&path, body).await.expect(200);
     let banned = app.audit("kind=user.banned").await;
+    // So does who made somebody more than a member, and what.
+    let made = app.audit("kind=user.created").await;
+    assert_eq!(made[1]["details"]["role"], "admin", "{made:?}");
+    assert!(made[0]["details"].is_null(), "{made:?}");
     let refused = app.call(&admin.token).get("/api/v1/keys").await;
     refused.refused(403, "forbidden");
     let own = app.audit("kind=session.opened").await;
