@@ -17,8 +17,9 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::Root;
 
 use crate::error::{Error, Result};
+use crate::flood::Stranger;
 use crate::impersonation::Impersonation;
-use crate::providers::{MAX_PROVIDERS, Provided, ProviderName};
+use crate::providers::{MAX_PROVIDERS, Provided, ProviderName, Vouched};
 use crate::tool_servers::ToolServerKey;
 
 /// What an operator key may be used for. [`Scope::ALL`] is the one list of them.
@@ -322,12 +323,12 @@ pub struct Session {
     pub impersonation: Option<Impersonation>,
 }
 
-/// A human with a live session. What is theirs: agents and grants below them, requests for their approval, records about
+/// A human with a live credential. What is theirs: agents and grants below them, requests for their approval, records about
 /// them, their sessions. All else is as if it did not exist, but for what their role reaches ([`crate::roles`]).
 #[derive(Debug, Clone)]
 pub struct Person {
-    /// The session.
-    pub session: Arc<Session>,
+    /// By what they are known.
+    pub by: Credential,
     /// The human.
     pub user: Arc<User>,
     /// How lately the human proved who they are.
@@ -343,6 +344,65 @@ pub enum Proof {
     Fresh,
     /// Too long ago for that, or somebody else calls in their name.
     Stale,
+}
+
+/// By what a human is known who calls.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A session of ours.
+    Session(Arc<Session>),
+    /// The token of an outside provider, checked with this request.
+    Provider(Arc<Vouched>),
+}
+
+impl Person {
+    /// A human whom an outside provider vouches for. Their role does not count, so how lately they proved who they are
+    /// matters to nothing that it would allow.
+    pub(crate) fn of_provider(by: Credential, user: Arc<User>) -> Self {
+        Self {
+            by,
+            user,
+            proof: Proof::Stale,
+            impersonator: None,
+        }
+    }
+
+    /// The session, if they call with one.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match &self.by {
+            Credential::Session(session) => Some(session),
+            Credential::Provider(_) => None,
+        }
+    }
+
+    /// What the provider said of them, if they call with its token.
+    pub fn vouched(&self) -> Option<&Arc<Vouched>> {
+        match &self.by {
+            Credential::Session(_) => None,
+            Credential::Provider(vouched) => Some(vouched),
+        }
+    }
+
+    /// When they last proved who they are; `None` where a provider does not say it.
+    pub fn proved_at(&self) -> Option<Timestamp> {
+        match &self.by {
+            Credential::Session(session) => Some(session.signed_in_at),
+            Credential::Provider(vouched) => vouched.proved_at(),
+        }
+    }
+
+    /// When the credential ends however much it is used; nothing that comes of it lives longer.
+    pub fn ends_at(&self) -> Timestamp {
+        match &self.by {
+            Credential::Session(session) => session.expires_at,
+            Credential::Provider(vouched) => vouched.ends_at(),
+        }
+    }
+
+    /// The handle and generation of the credential; a provider's token has none, and falls with the human alone.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.session().map(|session| session.mark)
+    }
 }
 
 /// An agent that shows a root of its own, with a proof of the root's key. It gets tokens, narrower ones, and nothing else.
@@ -363,7 +423,7 @@ pub enum Caller {
     Operator(Arc<OperatorKey>),
     /// An agent, with a key that is known but may be dead: only a decision may be asked for with a dead one.
     Agent(Arc<AgentKey>),
-    /// A human, with a live session.
+    /// A human, with a live session or the token of their own provider.
     Person(Person),
     /// A tool server, with a live key: it asks about its own audience.
     ToolServer(Arc<ToolServerKey>),
@@ -380,13 +440,13 @@ impl Caller {
             Self::Local | Self::Provided(_) | Self::Root(_) => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
-            Self::Person(person) => Some(person.session.mark),
+            Self::Person(person) => person.mark(),
             Self::ToolServer(key) => Some(key.mark),
         }
     }
 
     /// What must still be so when the writer comes to the caller's batch: the credential is not revoked, and neither is
-    /// the human with a session.
+    /// the human who calls.
     pub(crate) fn reads(&self) -> Vec<Mark> {
         match self {
             Self::Root(holder) => holder.root.authority.all_marks().collect(),
@@ -432,6 +492,15 @@ impl Actor {
             ip: None,
             user_agent: None,
             once: None,
+        }
+    }
+
+    /// The program, for what is done before it is known who calls. Its records keep where the call came from.
+    pub(crate) fn of_stranger(stranger: Stranger<'_>) -> Self {
+        Self {
+            ip: stranger.ip,
+            user_agent: stranger.user_agent.map(str::to_owned),
+            ..Self::local(stranger.request)
         }
     }
 
@@ -488,6 +557,11 @@ impl Actor {
         }
     }
 
+    /// Whether this human calls.
+    pub(crate) fn is_human(&self, human: UserId) -> bool {
+        self.person().is_some_and(|person| person.user.id == human)
+    }
+
     /// The human who calls, if one does.
     pub(crate) fn person(&self) -> Option<&Person> {
         match &self.caller {
@@ -497,13 +571,14 @@ impl Actor {
     }
 
     /// The bounds that the caller's key puts on what is made or asked: of a tool server, its own audience; of a human
-    /// for whom a provider vouches, those of the provider and of the presenter.
+    /// for whom a provider vouches, those of the provider, and of the presenter where there is one.
     fn ceilings(&self) -> impl Iterator<Item = &PermissionSet> {
         let (own, provided) = match &self.caller {
             Caller::Operator(key) => (key.ceiling.as_ref(), None),
             Caller::ToolServer(key) => (Some(&key.covered), None),
             Caller::Provided(provided) => (None, Some(provided)),
-            Caller::Local | Caller::Agent(_) | Caller::Person(_) | Caller::Root(_) => (None, None),
+            Caller::Person(person) => (person.vouched().map(|vouched| vouched.ceiling()), None),
+            Caller::Local | Caller::Agent(_) | Caller::Root(_) => (None, None),
         };
         let provided = provided
             .into_iter()
@@ -519,6 +594,7 @@ impl Actor {
         }
         let why = match self.caller {
             Caller::ToolServer(_) => "none of this tool server's scopes covers the resource",
+            Caller::Person(_) => "the action and resource lie above the provider's ceiling",
             _ => "the action and resource lie above this key's ceiling",
         };
         Err(Error::Forbidden(why.to_owned()))
@@ -543,6 +619,7 @@ impl Actor {
         );
         let whose = match self.caller {
             Caller::Provided(_) => "the ceiling of the provider or of its presenter",
+            Caller::Person(_) => "the provider's ceiling",
             _ => "this key's ceiling",
         };
         Err(Error::Forbidden(format!("above {whose}: {reason}")))
@@ -559,7 +636,7 @@ impl Actor {
             Caller::Local => "system".to_owned(),
             Caller::Operator(key) => key.id.to_string(),
             Caller::Agent(key) => key.agent.to_string(),
-            Caller::Person(person) => match person.session.impersonation {
+            Caller::Person(person) => match person.impersonation() {
                 Some(one) => one.by.to_string(),
                 None => person.user.id.to_string(),
             },

@@ -9,7 +9,9 @@ use kavachos_core::ledger::Entry;
 use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, Write, known_device, password, second_factor, session, sign_in};
+use kavachos_store::{
+    Batch, Write, known_device, password, second_factor, session, sign_in, vouching,
+};
 use serde_json::json;
 
 use crate::act::Act;
@@ -176,6 +178,7 @@ impl Engine {
         } else {
             self.keep_an_owner(&mut batch, &row).await?;
             kill_human(&mut batch, &row);
+            batch.writes.push(vouching::stop(row.id, self.now()));
             if Self::is_trusted(&row)? {
                 // Who acts for others in their name does so by one of these sessions.
                 sessions = self.end_sessions(&mut batch, &row).await?;

@@ -243,10 +243,14 @@ impl Person {
     /// What must still be so when the writer comes to a batch of this human's: neither session nor human was stopped,
     /// nor who acts in their name.
     pub(crate) fn reads(&self) -> impl Iterator<Item = Mark> {
-        let impersonation = self.session.impersonation;
-        [self.session.mark, self.user.mark]
-            .into_iter()
-            .chain(impersonation.and_then(|one| one.mark))
+        let impersonation = self.impersonation().and_then(|one| one.mark);
+        let own = self.mark().into_iter().chain([self.user.mark]);
+        own.chain(impersonation)
+    }
+
+    /// That somebody acts in the human's name.
+    pub(crate) fn impersonation(&self) -> Option<Impersonation> {
+        self.session().and_then(|session| session.impersonation)
     }
 }
 
@@ -255,7 +259,7 @@ impl Actor {
     fn ends_at(&self) -> Option<Timestamp> {
         match &self.caller {
             Caller::Operator(key) => key.expires_at,
-            Caller::Person(person) => Some(person.session.expires_at),
+            Caller::Person(person) => Some(person.ends_at()),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Promises: one table says which scopes of operators a role has, and one function how a human comes to a thing that may
 //! be another's ([`Person::claim`]): as their own, or by their role; to all others it is as if it did not exist. A role
-//! counts in a session that the human opened, never in one that somebody else or nobody in particular did, and it
+//! counts in a session of ours that the human opened, never in one that somebody else or nobody in particular did, and it
 //! changes nothing unless that session is fresh. An account that is trusted with more than its members are is touched
 //! only by whoever may do all of that too ([`Actor::require_trust`]), and one live owner stays.
 
@@ -80,7 +80,11 @@ pub(crate) enum Claim {
 impl Person {
     /// The role that counts in this session.
     pub fn role(&self) -> Role {
-        let mut methods = self.session.method.iter().flat_map(|all| all.split('+'));
+        let Some(session) = self.session() else {
+            // Whoever runs the provider says who calls; that is no reason to be trusted here.
+            return Role::Member;
+        };
+        let mut methods = session.method.iter().flat_map(|all| all.split('+'));
         let anonymous = methods.any(|method| method == ANONYMOUS);
         match self.impersonator {
             None if !anonymous => self.user.role,

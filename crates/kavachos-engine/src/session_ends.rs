@@ -3,7 +3,7 @@
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::principal::Role;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, known_device, password, session, sign_in};
+use kavachos_store::{Batch, known_device, password, session, sign_in, vouching};
 use serde_json::json;
 
 use crate::act::Act;
@@ -63,7 +63,7 @@ impl Engine {
             ..Batch::default()
         };
         let sessions = self.end_sessions(&mut batch, &row).await?;
-        if sessions.is_empty() {
+        if sessions.is_empty() && row.external.is_none() {
             return Ok(Plan::Done(Ended::of(done)));
         }
         let details = json!({ "sessions": sessions.len(), "revocations": batch.kills.len() });
@@ -92,6 +92,8 @@ impl Engine {
             batch.writes.extend(end);
             batch.effects.push(Changed::Key(row.hash).into());
         }
+        // What an outside provider said of them until now is over, too.
+        batch.writes.push(vouching::stop(user.id, self.now()));
         Ok(usable.into_iter().map(|row| row.id).collect())
     }
 

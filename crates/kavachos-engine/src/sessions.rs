@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::act::Act;
-use crate::actor::{self, Actor, Person, Proof, Scope};
+use crate::actor::{self, Actor, Credential, Person, Proof, Scope};
 use crate::compile;
 use crate::directory::{Changed, Lookup};
 use crate::engine::{Engine, Plan};
@@ -226,8 +226,8 @@ impl Engine {
     /// # Errors
     /// The caller is no human with a session.
     pub async fn own_session(&self, actor: &Actor) -> Result<(Session, users::User)> {
-        let person = actor.person().ok_or_else(no_session)?;
-        let row = self.session_row(person.session.id).await?;
+        let session = own_session(actor)?;
+        let row = self.session_row(session.id).await?;
         let human = self.user_row(row.user).await?;
         Ok((
             self.session_view(actor, row),
@@ -253,7 +253,7 @@ impl Engine {
     /// # Errors
     /// The caller is no human with a session.
     pub async fn sign_out(&self, actor: &Actor) -> Result<Revoked> {
-        let session = actor.person().ok_or_else(no_session)?.session.id;
+        let session = own_session(actor)?.id;
         self.revoke_session(actor, session).await
     }
 
@@ -327,9 +327,7 @@ impl Engine {
             ip: row.ip,
             user_agent: row.user_agent,
             impersonated_by: row.impersonator,
-            current: actor
-                .person()
-                .is_some_and(|person| person.session.id == row.id),
+            current: own_session(actor).is_ok_and(|session| session.id == row.id),
             used_at: row.used_at,
             idle_until,
             expires_at: row.expires_at,
@@ -361,7 +359,7 @@ impl Engine {
             impersonator.is_none() && now.since(session.signed_in_at) < settings.session_fresh;
         let proof = if fresh { Proof::Fresh } else { Proof::Stale };
         Ok(Some(Person {
-            session,
+            by: Credential::Session(session),
             user,
             proof,
             impersonator,
@@ -390,6 +388,12 @@ impl Engine {
         self.directory().keep_user(load, &user);
         Ok(user)
     }
+}
+
+/// The session with which the caller calls.
+fn own_session(actor: &Actor) -> Result<&Arc<actor::Session>> {
+    let session = actor.person().and_then(Person::session);
+    session.ok_or_else(no_session)
 }
 
 fn no_session() -> Error {

@@ -249,8 +249,17 @@ impl Engine {
         if let ("user.created", Some(role)) = (kind, &row.role) {
             details.insert("role".to_owned(), role.as_str().into());
         }
-        if let Caller::Provided(provided) = &actor.caller {
-            details.extend(provided.details());
+        match &actor.caller {
+            Caller::Provided(provided) => details.extend(provided.details()),
+            Caller::Person(person) => {
+                details.extend(
+                    person
+                        .vouched()
+                        .iter()
+                        .flat_map(|vouched| vouched.details()),
+                );
+            }
+            _ => {}
         }
         let details = (!details.is_empty()).then_some(Value::Object(details));
         let origin = actor.origin();

@@ -56,6 +56,7 @@ pub mod tool_server;
 pub mod transfer;
 pub mod user;
 pub mod user_search;
+pub mod vouching;
 pub mod webhook;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod writer;

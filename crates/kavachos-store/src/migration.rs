@@ -272,10 +272,18 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         owner: CORE,
+        number: 21,
+        name: "stopped humans",
+        sql: include_str!("../migrations/0021_stopped_humans.sql"),
+        // An older binary would not note who is banned, whose provider's tokens then count again after the ban.
+        min_binary: 21,
+    },
+    Migration {
+        owner: CORE,
         number: 22,
         name: "roles",
         sql: include_str!("../migrations/0022_roles.sql"),
-        min_binary: 19,
+        min_binary: 21,
     },
 ];
 

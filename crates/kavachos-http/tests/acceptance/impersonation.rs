@@ -99,6 +99,22 @@ async fn it_needs_both_scopes_and_a_reason() {
     }
 }
 
+/// They count among the human's sessions.
+#[tokio::test]
+async fn there_are_only_so_many() {
+    let setup = crate::setup().settings(|settings| settings.sessions_per_user = 2);
+    let app = setup.start().await;
+    let user = app.user().await;
+    let stranger = open(&app.anonymous(), &user).await;
+    stranger.refused(401, "unauthenticated");
+    for status in [201, 201, 422] {
+        let opened = open(&app.operator(), &user).await;
+        assert_eq!(opened.status, status, "{opened}");
+    }
+    let third = open(&app.operator(), &user).await;
+    third.refused(422, "session_limit_exceeded");
+}
+
 #[tokio::test]
 async fn it_is_shown_to_whoever_sees_the_session() {
     let scene = Scene::new().await;

@@ -68,6 +68,18 @@ async fn only_a_human_in_a_fresh_session_takes_theirs_out_or_goes() {
         gone.expect(status);
     }
     let app = crate::start().await;
+    let stranger = app.anonymous();
+    let refused = stranger.get("/api/auth/export").await;
+    refused.refused(401, "unauthenticated");
+    let refused = stranger.post("/api/auth/delete-account", json!({})).await;
+    refused.refused(401, "unauthenticated");
+    let ada = ada(&app).await;
+    let caller = app.call(&ada.token);
+    let wrong = caller.get("/api/auth/export?userId=me").await;
+    assert_eq!(wrong.refused(400, "malformed_request").field(), "userId");
+    let body = json!({ "userId": ada.id });
+    let wrong = caller.post("/api/auth/delete-account", body).await;
+    assert_eq!(wrong.refused(400, "malformed_request").field(), "userId");
     let agent = app.agent(&app.user().await, may(&["read"], "mcp:x")).await;
     for caller in [app.operator(), app.call(&agent.key)] {
         caller

@@ -439,6 +439,17 @@ async fn what_a_route_does_not_set_is_refused_by_name() {
     }
     let shown = app.operator().get(&of("")).await.expect(200);
     assert_eq!(shown.at("/data/role"), "member");
+    let stranger = app
+        .anonymous()
+        .post(&of("/role"), json!({ "role": "admin" }))
+        .await;
+    stranger.refused(401, "unauthenticated");
+    let nobody = "/api/v1/users/user_01h455vb4pex5vsknk084sn02q/role";
+    let nobody = app
+        .operator()
+        .post(nobody, json!({ "role": "admin" }))
+        .await;
+    nobody.refused(404, "not_found");
     // The twin: a route that sets a role, with a role that there is, and with one that there is not.
     let wrong = app
         .operator()

@@ -55,12 +55,18 @@ mod id_tokens;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
 #[cfg(test)]
+#[path = "../acceptance/impersonation.rs"]
+mod impersonation;
+#[cfg(test)]
 #[path = "../acceptance/kills.rs"]
 mod kills;
 #[path = "../acceptance/ledger.rs"]
 mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
+#[cfg(test)]
+#[path = "../acceptance/mail.rs"]
+mod mail;
 #[cfg(test)]
 #[path = "../acceptance/moving.rs"]
 mod moving;
@@ -70,6 +76,9 @@ mod moving_limits;
 #[cfg(test)]
 #[path = "../acceptance/moving_records.rs"]
 mod moving_records;
+#[cfg(test)]
+#[path = "../acceptance/own_data.rs"]
+mod own_data;
 #[path = "../acceptance/pages.rs"]
 mod pages;
 #[path = "../acceptance/people.rs"]
@@ -83,6 +92,12 @@ mod promises;
 #[cfg(test)]
 #[path = "../acceptance/proof_keys.rs"]
 mod proof_keys;
+#[cfg(test)]
+#[path = "../acceptance/provider_sessions.rs"]
+mod provider_sessions;
+#[cfg(test)]
+#[path = "../acceptance/provider_sign_in.rs"]
+mod provider_sign_in;
 #[cfg(test)]
 #[path = "../acceptance/proxies.rs"]
 mod proxies;
@@ -110,6 +125,9 @@ mod restored_humans;
 #[path = "../acceptance/revocations.rs"]
 mod revocations;
 #[cfg(test)]
+#[path = "../acceptance/roles.rs"]
+mod roles;
+#[cfg(test)]
 #[path = "../acceptance/roots.rs"]
 mod roots;
 #[path = "../acceptance/routes.rs"]
@@ -134,6 +152,12 @@ mod tool_server_exchange;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
+#[cfg(test)]
+#[path = "../acceptance/username_password.rs"]
+mod username_password;
+#[cfg(test)]
+#[path = "../acceptance/users_admin.rs"]
+mod users_admin;
 #[cfg(test)]
 #[path = "../acceptance/waiting.rs"]
 mod waiting;
