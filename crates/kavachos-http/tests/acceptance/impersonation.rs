@@ -218,6 +218,8 @@ async fn nothing_with_consequences_is_done_in_it() {
         "audience": "https://tools.example.com/mcp", "reason": "look",
         "permissions": [{ "actions": ["read"], "resource": "mcp:x" }],
     });
+    let mut of_agent = token.clone();
+    of_agent["agent"] = json!(scene.agent.id);
     let digest = json!({ "digest": shown.at("/data/digest") });
     let approve = format!("{path}/approve");
     let of = |rest: &str| format!("/api/v1/users/{}{rest}", scene.ada.id);
@@ -225,6 +227,7 @@ async fn nothing_with_consequences_is_done_in_it() {
     // What she herself may do, in the same order: (path, body, her status).
     let posts = [
         ("/api/v1/delegate", &token, 201),
+        ("/api/v1/delegate", &of_agent, 201),
         (approve.as_str(), &digest, 200),
         ("/api/auth/delete-account", &none, 200),
     ];

@@ -487,6 +487,38 @@ async fn lists_are_of_ones_own_things_unless_another_human_is_named() {
     }
 }
 
+/// Whoever sees another's agent does not therefore act as it.
+#[tokio::test]
+async fn no_role_gets_a_token_for_anothers_agent() {
+    let app = crate::start().await;
+    let member = Human::with_role(&app, "member").await;
+    let agent = app
+        .agent(&member.id, kavachos_test::may(&["read"], "mcp:x"))
+        .await;
+    let server = json!({
+        "audience": "https://tools.example.com/mcp", "name": "tools",
+        "scopes": [{ "name": "mcp:*", "description": "everything" }],
+    });
+    app.operator()
+        .post("/api/v1/resources", server)
+        .await
+        .expect(201);
+    let ask = json!({
+        "audience": "https://tools.example.com/mcp", "reason": "look", "agent": agent.id,
+        "permissions": [{ "actions": ["read"], "resource": "mcp:x" }],
+    });
+    for role in ["admin", "owner"] {
+        let caller = app.call(&Human::with_role(&app, role).await.token);
+        let path = format!("/api/v1/agents/{}", agent.id);
+        caller.get(&path).await.expect(200);
+        let token = caller.post("/api/v1/delegate", ask.clone()).await;
+        token.refused(404, "not_found");
+    }
+    // The twin: the agent's own human.
+    let own = app.call(&member.token);
+    own.post("/api/v1/delegate", ask).await.expect(201);
+}
+
 /// What an admin does stands in the ledger under the admin's name.
 #[tokio::test]
 async fn an_admins_act_is_on_record_as_theirs() {

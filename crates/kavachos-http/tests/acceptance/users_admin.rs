@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kavachos_test::{TestApp, may};
+use kavachos_auth::password::Passwords;
+use kavachos_auth::username_password::UsernamePassword;
+use kavachos_test::{Reply, TestApp, may};
 use serde_json::{Value, json};
 
 async fn human(app: &TestApp, body: Value) -> String {
@@ -272,4 +274,89 @@ async fn a_required_reset_ends_sessions_and_leaves_agents_alone() {
     let path = format!("{path}/require-reset");
     let reply = app.operator().post(&path, json!({})).await;
     reply.refused(409, "conflict");
+}
+
+const PASSWORD: &str = "Vogelbeeren im späten Herbst";
+
+/// A server with names and passwords.
+async fn with_passwords() -> TestApp {
+    let plugin = UsernamePassword::new(Passwords::default()).breached(None);
+    let setup = crate::setup().with(move |builder| builder.plugin(plugin.clone()));
+    setup.start().await
+}
+
+async fn by_password(app: &TestApp, route: &str, username: &str) -> Reply {
+    let body = json!({ "username": username, "password": PASSWORD });
+    let path = format!("/api/auth/{route}/username");
+    app.anonymous().post(&path, body).await
+}
+
+#[tokio::test]
+async fn whoever_is_banned_for_a_while_signs_in_after_it() {
+    let app = with_passwords().await;
+    let up = by_password(&app, "sign-up", "ada").await.expect(200);
+    let id = up.text_at("/data/user/id");
+    let until = app.kavach().engine().now().plus(Duration::from_secs(60));
+    let ban = format!("/api/v1/users/{id}/ban");
+    let body = json!({ "until": until });
+    app.operator().post(&ban, body).await.expect(200);
+    for (seconds, status) in [(0, 403), (59, 403), (1, 200)] {
+        app.advance(seconds);
+        let signed_in = by_password(&app, "sign-in", "ada").await;
+        assert_eq!(signed_in.status, status, "{signed_in}");
+    }
+    // The session of before stays dead.
+    let old = app.call(up.text_at("/data/token"));
+    old.get("/api/auth/session")
+        .await
+        .refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_password_that_is_to_be_reset_signs_nobody_in() {
+    let app = with_passwords().await;
+    let up = by_password(&app, "sign-up", "ada").await.expect(200);
+    by_password(&app, "sign-up", "bob").await.expect(200);
+    let path = format!(
+        "/api/v1/users/{}/require-reset",
+        up.text_at("/data/user/id")
+    );
+    app.operator().post(&path, json!({})).await.expect(200);
+    let own = app.call(up.text_at("/data/token"));
+    own.get("/api/auth/session")
+        .await
+        .refused(401, "unauthenticated");
+    for (name, next) in [("ada", json!("reset_password")), ("bob", Value::Null)] {
+        let signed_in = by_password(&app, "sign-in", name).await.expect(200);
+        assert_eq!(signed_in.at("/data/next"), &next, "{signed_in}");
+        assert_eq!(signed_in.at("/data/token").is_null(), name == "ada");
+    }
+}
+
+/// What plugins keep goes with the human, and nobody changes how they sign in in their name.
+#[tokio::test]
+async fn how_a_human_signs_in_is_theirs_alone_and_goes_with_them() {
+    let app = with_passwords().await;
+    let up = by_password(&app, "sign-up", "ada").await.expect(200);
+    let id = up.text_at("/data/user/id");
+    let path = format!("/api/v1/users/{id}/impersonate");
+    let acting = app.operator().post(&path, json!({ "reason": "r" })).await;
+    let acting = app.call(acting.expect(201).text_at("/data/token"));
+    acting.get("/api/auth/session").await.expect(200);
+    let renamed = json!({ "username": "eve" });
+    let change = acting.post("/api/auth/change-username", renamed.clone());
+    change.await.refused(403, "forbidden");
+    // The twin: in her own session she does.
+    let own = app.call(up.text_at("/data/token"));
+    own.post("/api/auth/change-username", renamed)
+        .await
+        .expect(200);
+    let signed_in = by_password(&app, "sign-in", "eve").await.expect(200);
+    let own = app.call(signed_in.text_at("/data/token"));
+    own.post("/api/auth/delete-account", json!({}))
+        .await
+        .expect(200);
+    by_password(&app, "sign-in", "eve")
+        .await
+        .refused(401, "unauthenticated");
 }
