@@ -147,8 +147,8 @@ impl Path {
     }
 
     /// Whether the path leads from a live human, in no more hops than there may be, to this agent.
-    pub(crate) fn ends_at(&self, agent: AgentId) -> bool {
-        self.user.is_live()
+    pub(crate) fn ends_at(&self, agent: AgentId, now: Timestamp) -> bool {
+        self.user.is_live(now)
             && self.hops.len() <= usize::from(MAX_DEPTH) + 1
             && self.leaf().is_some_and(|leaf| leaf.to == agent)
     }
@@ -167,7 +167,7 @@ impl Path {
 
     /// How the whole path stands: as its worst hop.
     pub fn standing(&self, now: Timestamp) -> Standing {
-        if !self.leaf().is_some_and(|leaf| self.ends_at(leaf.to)) {
+        if !self.leaf().is_some_and(|leaf| self.ends_at(leaf.to, now)) {
             return Standing::NotActive;
         }
         let above = std::iter::once(None).chain(self.hops.iter().map(Some));
@@ -323,7 +323,7 @@ pub enum Refusal {
 /// Says which rule stands against it.
 pub fn derive(source: Source<'_>, ask: &NewGrant, now: Timestamp) -> Result<Terms, Refusal> {
     let terms = match source {
-        Source::Human(user) => from_human(user, ask)?,
+        Source::Human(user) => from_human(user, ask, now)?,
         Source::Agent {
             giver,
             owners,
@@ -344,8 +344,8 @@ pub fn derive(source: Source<'_>, ask: &NewGrant, now: Timestamp) -> Result<Term
     }
 }
 
-fn from_human(user: &User, ask: &NewGrant) -> Result<Terms, Refusal> {
-    if !user.is_live() {
+fn from_human(user: &User, ask: &NewGrant, now: Timestamp) -> Result<Terms, Refusal> {
+    if !user.is_live(now) {
         return Err(Refusal::NotActive);
     }
     check_reach(user.id, ask)?;

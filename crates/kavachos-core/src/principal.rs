@@ -4,6 +4,8 @@
 //! agent to its human ([`is_owned_by_live`]); every path of the system asks these two. A principal is live when itself
 //! and every ancestor are live; a missing or misplaced ancestor is not live.
 
+mod role;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,6 +17,8 @@ use crate::ledger::Pseudonym;
 use crate::permission::PermissionSet;
 use crate::revocation::Mark;
 use crate::time::{Timestamp, clip};
+
+pub use role::Role;
 
 /// The deepest chain of agents that own agents, counted from the one below the human.
 pub const MAX_OWNERS: usize = 8;
@@ -104,6 +108,14 @@ pub fn liveness(status: Status, expires_at: Option<Timestamp>, now: Timestamp) -
     }
 }
 
+/// What a human's status comes to at `now`: a ban whose end has come is over, without anybody's doing.
+pub fn human_status(status: Status, banned_until: Option<Timestamp>, now: Timestamp) -> Status {
+    match (status, banned_until) {
+        (Status::Banned, Some(end)) if end <= now => Status::Active,
+        _ => status,
+    }
+}
+
 /// A human: where every authority comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
@@ -111,6 +123,10 @@ pub struct User {
     pub id: UserId,
     /// What was last done to the human.
     pub status: Status,
+    /// When a ban ends by itself.
+    pub banned_until: Option<Timestamp>,
+    /// What they are trusted with beyond what is their own. Decisions for them do not ask.
+    pub role: Role,
     /// What anyone acting for the human may do at most: the first hop of every path.
     pub permissions: PermissionSet,
     /// Handle and generation.
@@ -122,9 +138,10 @@ pub struct User {
 }
 
 impl User {
-    /// Whether the human is live; a human has no expiry.
-    pub fn is_live(&self) -> bool {
-        liveness(self.status, None, Timestamp::MIN) == Liveness::Live
+    /// Whether the human is live at `now`: a human has no expiry, and a ban may have one.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        let status = human_status(self.status, self.banned_until, now);
+        liveness(status, None, now) == Liveness::Live
     }
 }
 
@@ -219,7 +236,7 @@ pub fn is_owned_by_live(
     }
     owners.len() <= MAX_OWNERS
         && user.is_some_and(|user| {
-            expected == Owner::User(user.id) && agent.root == user.id && user.is_live()
+            expected == Owner::User(user.id) && agent.root == user.id && user.is_live(now)
         })
 }
 
@@ -257,6 +274,8 @@ mod tests {
         User {
             id: UserId::from_bits(id),
             status,
+            banned_until: None,
+            role: Role::Member,
             permissions: PermissionSet::everything(),
             mark: mark(HandleKind::User),
             kills: 0,
@@ -287,6 +306,27 @@ mod tests {
             (Status::Banned, None, Revoked),
         ] {
             assert_eq!(liveness(status, expires_at, NOW), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_ban_is_over_at_its_end_and_a_deletion_never() {
+        let later = NOW.plus(std::time::Duration::from_micros(1));
+        for (status, until, expected) in [
+            (Status::Banned, None, false),
+            (Status::Banned, Some(later), false),
+            (Status::Banned, Some(NOW), true),
+            (Status::Revoked, Some(NOW), false),
+            (Status::Active, Some(later), true),
+        ] {
+            let human = User {
+                banned_until: until,
+                ..user(1, status)
+            };
+            assert_eq!(human.is_live(NOW), expected, "{status} {until:?}");
+            let (child, owners) = below(1);
+            let lives = is_owned_by_live(&child, &owners, Some(&human), NOW);
+            assert_eq!(lives, expected, "{status} {until:?}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::id::{Id, Named};
 use crate::json::Object;
 use crate::ledger::Outcome;
 use crate::permission::{MAX_PERMISSIONS, Permission, PermissionSet};
-use crate::principal::{Owner, Status};
+use crate::principal::{Owner, Role, Status};
 use crate::resource::{MAX_RESOURCE_BYTES, Resource, ResourcePattern};
 use crate::revocation::{
     HandleKind, Instance, MAX_RECORDS, MAX_SNAPSHOT_MARKS, Mark, Nonce, PollAnswer, PollRequest,
@@ -101,6 +101,11 @@ described! {
         "description": "What was last done to it.",
         "type": "string",
         "enum": ["active", "suspended", "revoked", "banned"],
+    });
+    Role, "Role" => |_| json_schema!({
+        "description": "What a human is trusted with beyond what is their own.",
+        "type": "string",
+        "enum": Role::ALL.map(Role::as_str),
     });
     Code, "DecisionCode" => |_| json_schema!({
         "description": "Why a request is allowed or denied.",

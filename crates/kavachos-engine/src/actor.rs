@@ -18,6 +18,7 @@ use kavachos_core::token::Root;
 
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
+use crate::impersonation::Impersonation;
 use crate::providers::{MAX_PROVIDERS, Provided, ProviderName, Vouched};
 use crate::tool_servers::ToolServerKey;
 
@@ -42,6 +43,8 @@ pub enum Scope {
     UsersWrite,
     /// Open, list and end sessions of humans.
     SessionsWrite,
+    /// Open sessions in which somebody else acts in a human's name. Needs [`Scope::SessionsWrite`] besides.
+    UsersImpersonate,
     /// Read, make and revoke operator keys, none stronger than the key that makes them.
     KeysWrite,
     /// Read, make, change, test and delete webhooks.
@@ -56,7 +59,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope with its name and what it allows.
-    pub const ALL: [(Self, &'static str, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str, &'static str); 15] = [
         (
             Self::AgentsRead,
             "agents:read",
@@ -93,6 +96,11 @@ impl Scope {
             Self::SessionsWrite,
             "sessions:write",
             "open, list and end sessions, each of which may do what its human may",
+        ),
+        (
+            Self::UsersImpersonate,
+            "users:impersonate",
+            "act in a human's name for up to an hour, on record and shown to them; with `sessions:write`",
         ),
         (
             Self::KeysWrite,
@@ -309,16 +317,33 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// Its handle and generation.
     pub mark: Mark,
+    /// By which method it was opened; `None` where an operator did.
+    pub method: Option<String>,
+    /// Set where somebody else acts in the human's name in it.
+    pub impersonation: Option<Impersonation>,
 }
 
 /// A human with a live credential. What is theirs: agents and grants below them, requests for their approval, records about
-/// them, their sessions. All else is as if it did not exist.
+/// them, their sessions. All else is as if it did not exist, but for what their role reaches ([`crate::roles`]).
 #[derive(Debug, Clone)]
 pub struct Person {
     /// By what they are known.
     pub by: Credential,
     /// The human.
     pub user: Arc<User>,
+    /// How lately the human proved who they are.
+    pub proof: Proof,
+    /// Who really calls, if that is somebody else in the human's name.
+    pub impersonator: Option<ledger::Actor>,
+}
+
+/// How lately a human proved who they are, when they called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Lately enough for what has consequences.
+    Fresh,
+    /// Too long ago for that, or somebody else calls in their name.
+    Stale,
 }
 
 /// By what a human is known who calls.
@@ -331,6 +356,17 @@ pub enum Credential {
 }
 
 impl Person {
+    /// A human whom an outside provider vouches for. Their role does not count, so how lately they proved who they are
+    /// matters to nothing that it would allow.
+    pub(crate) fn of_provider(by: Credential, user: Arc<User>) -> Self {
+        Self {
+            by,
+            user,
+            proof: Proof::Stale,
+            impersonator: None,
+        }
+    }
+
     /// The session, if they call with one.
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.by {
@@ -412,13 +448,14 @@ impl Caller {
     /// What must still be so when the writer comes to the caller's batch: the credential is not revoked, and neither is
     /// the human who calls.
     pub(crate) fn reads(&self) -> Vec<Mark> {
-        let user = match self {
-            Self::Root(holder) => return holder.root.authority.all_marks().collect(),
-            Self::Person(person) => Some(person.user.mark),
-            Self::Provided(provided) => return provided.reads().collect(),
-            Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => None,
-        };
-        self.mark().into_iter().chain(user).collect()
+        match self {
+            Self::Root(holder) => holder.root.authority.all_marks().collect(),
+            Self::Person(person) => person.reads().collect(),
+            Self::Provided(provided) => provided.reads().collect(),
+            Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => {
+                self.mark().into_iter().collect()
+            }
+        }
     }
 }
 
@@ -480,10 +517,7 @@ impl Actor {
                 "an agent key cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
             ))),
-            Caller::Person(_) => Err(Error::Forbidden(format!(
-                "a session cannot do this; it needs an operator key with the scope `{}`",
-                scope.name()
-            ))),
+            Caller::Person(person) => person.require(scope),
             Caller::ToolServer(_) => Err(Error::Forbidden(format!(
                 "a tool server's key cannot do this; it needs an operator key with the scope `{}`",
                 scope.name()
@@ -602,7 +636,10 @@ impl Actor {
             Caller::Local => "system".to_owned(),
             Caller::Operator(key) => key.id.to_string(),
             Caller::Agent(key) => key.agent.to_string(),
-            Caller::Person(person) => person.user.id.to_string(),
+            Caller::Person(person) => match person.impersonation() {
+                Some(one) => one.by.to_string(),
+                None => person.user.id.to_string(),
+            },
             Caller::ToolServer(key) => key.id.to_string(),
             Caller::Provided(provided) => provided.user().id.to_string(),
             Caller::Root(holder) => holder.agent.to_string(),
@@ -632,6 +669,7 @@ impl Actor {
 /// Where a call came from and who made it, as its record says it.
 pub(crate) struct Origin<'a> {
     name: ledger::Actor,
+    impersonator: Option<ledger::Actor>,
     request: RequestId,
     ip: Option<String>,
     user_agent: Option<&'a str>,
@@ -641,6 +679,7 @@ impl Actor {
     pub(crate) fn origin(&self) -> Origin<'_> {
         Origin {
             name: self.name(),
+            impersonator: self.person().and_then(|person| person.impersonator),
             request: self.request,
             ip: self.ip.map(|ip| ip.to_canonical().to_string()),
             user_agent: self.user_agent.as_deref(),
@@ -658,6 +697,7 @@ impl Origin<'_> {
         code: &'static str,
     ) -> Record<'_> {
         let mut record = Record::new(id, kind, outcome, code, self.name);
+        record.impersonator = self.impersonator;
         record.request_id = Some(self.request);
         record.personal.ip = self.ip.as_deref();
         record.personal.user_agent = self.user_agent;

@@ -436,7 +436,9 @@ impl Engine {
     /// An agent that the caller may see; to others it is as if it did not exist.
     pub(crate) async fn visible_agent(&self, actor: &Actor, id: AgentId) -> Result<AgentRow> {
         if let Some(person) = actor.person() {
-            return self.agent_of(person.user.id, id).await;
+            let row = self.agent_row(id).await?;
+            person.claim(Scope::AgentsRead, row.root, "agent")?;
+            return Ok(row);
         }
         let Some(me) = actor.agent() else {
             actor.require(Scope::AgentsRead)?;
@@ -485,7 +487,7 @@ impl Engine {
                 }
             }
             Caller::Person(person) => AgentFilter {
-                root: Some(person.user.id),
+                root: Some(person.listing(Scope::AgentsRead, filter.root)?),
                 ..filter
             },
         };

@@ -272,6 +272,12 @@ impl Engine {
         let Some(person) = actor.person() else {
             return Ok(());
         };
+        if person.impersonator.is_some() {
+            return Err(Error::Forbidden(
+                "nobody does this in another's name; the human does it in a session of their own"
+                    .to_owned(),
+            ));
+        }
         let is_fresh = |proved| self.now().since(proved) < fresh;
         if person.proved_at().is_some_and(is_fresh) {
             return Ok(());
@@ -333,15 +339,21 @@ impl Engine {
 
     /// A request that the caller may see; to others it is as if it did not exist.
     async fn visible_approval(&self, actor: &Actor, id: ApprovalId) -> Result<ApprovalRow> {
+        const WHAT: &str = "request for approval";
+        let row = self.store().find(approval::by_id(id)).await?;
+        if let Some(person) = actor.person() {
+            let row = row.ok_or(Error::NotFound(WHAT))?;
+            person.claim(Scope::ApprovalsDecide, row.subject, WHAT)?;
+            return Ok(row);
+        }
         let filter = self
             .visible_approvals(actor, approval::ApprovalFilter::default())
             .await?;
-        let row = self.store().find(approval::by_id(id)).await?;
         let row = row.filter(|row| {
             filter.agent.is_none_or(|agent| agent == row.agent)
                 && filter.subject.is_none_or(|subject| subject == row.subject)
         });
-        row.ok_or(Error::NotFound("request for approval"))
+        row.ok_or(Error::NotFound(WHAT))
     }
 
     /// The filter, narrowed to what the caller may see.
@@ -367,16 +379,12 @@ impl Engine {
                 })
             }
             Caller::Person(person) => {
-                let own = person.user.id;
-                // Whoever asks for another human's gets none.
-                let subject = filter.subject.filter(|subject| *subject != own);
-                match subject {
-                    Some(_) => Err(Error::NotFound("user")),
-                    None => Ok(approval::ApprovalFilter {
-                        subject: Some(own),
-                        ..filter
-                    }),
-                }
+                // Whoever asks for another human's gets none, unless their role reaches it.
+                let subject = person.listing(Scope::ApprovalsDecide, filter.subject)?;
+                Ok(approval::ApprovalFilter {
+                    subject: Some(subject),
+                    ..filter
+                })
             }
         }
     }

@@ -83,7 +83,7 @@ impl Engine {
         filter: &AuditFilter,
         page: PageOf<u64>,
     ) -> Result<Page<AuditRecord, u64>> {
-        let own = reader(actor)?;
+        let own = reader(actor, filter.user)?;
         filter.check()?;
         let Some(stored) = self.stored_filter(filter, own).await? else {
             return Ok(Page {
@@ -204,13 +204,15 @@ impl Engine {
     /// # Errors
     /// There is none with this id.
     pub async fn audit_record(&self, actor: &Actor, id: AuditId) -> Result<AuditRecord> {
-        let own = reader(actor)?;
+        let mut own = reader(actor, None)?;
         let row = self.store().find(kavachos_store::ledger::by_id(id)).await?;
         let row = row.ok_or(Error::NotFound("audit record"))?;
-        if let Some(own) = own
-            && subject(&record(&row)?) != Some(own.pseudonym)
+        if let Some(person) = actor.person()
+            && subject(&record(&row)?) != Some(person.user.pseudonym)
         {
-            return Err(Error::NotFound("audit record"));
+            let reaches = person.require(Scope::AuditRead);
+            reaches.map_err(|_| Error::NotFound("audit record"))?;
+            own = None;
         }
         let rows = [row];
         let shown = self.shown(&rows, own).await?.pop();
@@ -254,8 +256,9 @@ impl Engine {
         own: Option<&User>,
     ) -> Result<Vec<AuditRecord>> {
         let mut records = rows.iter().map(record).collect::<Result<Vec<_>>>()?;
-        if own.is_some() {
-            records.iter_mut().for_each(hide_operator);
+        if let Some(own) = own {
+            let others = |record: &&mut AuditRecord| is_by_another(record, own.pseudonym);
+            records.iter_mut().filter(others).for_each(hide_place);
         }
         let people = self.people(records.iter().filter_map(subject)).await?;
         for record in &mut records {
@@ -287,10 +290,14 @@ impl Engine {
     }
 }
 
-/// Who reads: an operator everything, a human what happened for them.
-fn reader(actor: &Actor) -> Result<Option<&User>> {
+/// Who reads: an operator everything, a human what happened for them, or for another whom they name and whom their role
+/// reaches.
+fn reader(actor: &Actor, of: Option<UserId>) -> Result<Option<&User>> {
     match actor.person() {
-        Some(person) => Ok(Some(&person.user)),
+        Some(person) => {
+            let of = person.listing(Scope::AuditRead, of)?;
+            Ok((of == person.user.id).then_some(&*person.user))
+        }
         None => actor.require(Scope::AuditRead).map(|()| None),
     }
 }
@@ -315,13 +322,18 @@ fn record(row: &LedgerRow) -> Result<AuditRecord> {
     })
 }
 
-/// Takes out where an operator's call came from: it is about the operator, not about the human.
-fn hide_operator(record: &mut AuditRecord) {
-    let actor = record.members.get("actor").and_then(Value::as_str);
-    if actor.is_some_and(|actor| actor.parse::<KeyId>().is_ok()) {
-        record.members.remove("ip");
-        record.members.remove("userAgent");
-    }
+/// Whether an operator or another human made the call, in whose name soever.
+fn is_by_another(record: &AuditRecord, own: Pseudonym) -> bool {
+    let member = |name: &str| record.members.get(name).and_then(Value::as_str);
+    let actor = member("actor").unwrap_or_default();
+    let other_human = actor.parse::<Pseudonym>().is_ok_and(|actor| actor != own);
+    member("impersonator").is_some() || actor.parse::<KeyId>().is_ok() || other_human
+}
+
+/// Takes out where a call came from: it is about whoever made it, not about the human.
+fn hide_place(record: &mut AuditRecord) {
+    record.members.remove("ip");
+    record.members.remove("userAgent");
 }
 
 fn subject(record: &AuditRecord) -> Option<Pseudonym> {

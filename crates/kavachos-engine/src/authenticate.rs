@@ -128,7 +128,8 @@ impl Engine {
                     .store()
                     .find(kavachos_store::session::by_hash(hash))
                     .await?;
-                Ok(row.map(|row| KnownKey::Session(Arc::new(compile::session(&row)))))
+                row.map(|row| Ok(KnownKey::Session(Arc::new(compile::session(&row)?))))
+                    .transpose()
             }
             SecretKind::Resource => {
                 let row = self

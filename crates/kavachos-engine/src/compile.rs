@@ -18,7 +18,9 @@ use serde::de::DeserializeOwned;
 
 use crate::actor::{AgentKey, OperatorKey, Scopes, Session};
 use crate::error::{Error, Result};
+use crate::impersonation;
 use crate::tool_servers::ToolServerKey;
+use crate::users::stored_role;
 
 /// A stored JSON text that does not read back is damage, never a reason to go on with less.
 pub(crate) fn stored<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
@@ -38,6 +40,8 @@ pub(crate) fn user(row: &UserRow) -> Result<User> {
     Ok(User {
         id: row.id,
         status: row.status,
+        banned_until: row.banned_until,
+        role: stored_role(row)?,
         permissions: permissions(row.permissions.as_deref())?,
         mark: row.mark,
         kills: row.kills,
@@ -100,8 +104,8 @@ pub(crate) fn agent_key(row: &AgentKeyRow) -> AgentKey {
     }
 }
 
-pub(crate) fn session(row: &SessionRow) -> Session {
-    Session {
+pub(crate) fn session(row: &SessionRow) -> Result<Session> {
+    Ok(Session {
         id: row.id,
         user: row.user,
         hash: row.hash,
@@ -111,7 +115,9 @@ pub(crate) fn session(row: &SessionRow) -> Session {
         used_at: row.used_at,
         expires_at: row.expires_at,
         mark: row.mark,
-    }
+        method: row.method.clone(),
+        impersonation: impersonation::stored(row)?,
+    })
 }
 
 pub(crate) fn operator_key(row: &OperatorKeyRow) -> Result<OperatorKey> {

@@ -352,6 +352,8 @@ mod tests {
         Arc::new(User {
             id: UserId::from_bits(number),
             status: Status::Active,
+            banned_until: None,
+            role: kavachos_core::principal::Role::Member,
             permissions: PermissionSet::everything(),
             mark: Mark {
                 handle,

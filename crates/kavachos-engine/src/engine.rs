@@ -25,6 +25,7 @@ use crate::fetch::Fetcher;
 use crate::flood::{Flood, Limits};
 use crate::hooks::Hooks;
 use crate::mail::{Mailing, Outbox};
+use crate::own_data::OWN_EXPORTS;
 use crate::plugin::{Plugins, ShutOut};
 use crate::providers::ProviderKeys;
 use crate::runtime::Runtime;
@@ -76,6 +77,7 @@ struct Shared {
     outbox: Outbox,
     keyring: Ring,
     exports: Seats,
+    own_exports: Seats,
     waiting: Seats,
     feed: Feed,
     hooks: Hooks,
@@ -149,6 +151,7 @@ impl Engine {
                 outbox: Outbox::default(),
                 keyring: Ring::default(),
                 exports: Seats::new(EXPORTS),
+                own_exports: Seats::new(OWN_EXPORTS),
                 waiting: Seats::new(WAITING),
                 feed: Feed::default(),
                 hooks: Hooks::new(plugins.hooks()),
@@ -239,6 +242,10 @@ impl Engine {
 
     pub(crate) fn exports(&self) -> &Seats {
         &self.shared.exports
+    }
+
+    pub(crate) fn own_exports(&self) -> &Seats {
+        &self.shared.own_exports
     }
 
     /// The places of those who wait for answers to requests for approval.

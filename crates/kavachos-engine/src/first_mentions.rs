@@ -41,6 +41,7 @@ impl Engine {
 
     async fn plan_admission(&self, actor: &Actor) -> Result<Plan<Issued<Admitted>>> {
         actor.require(Scope::UsersWrite)?;
+        actor.require_owner_of_persons()?;
         actor.covers(&PermissionSet::everything())?;
         if let Some(done) = self.done_before(actor).await? {
             let were_held = done == HELD;

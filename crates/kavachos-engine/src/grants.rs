@@ -505,8 +505,13 @@ impl Engine {
     async fn visible_grant(&self, actor: &Actor, id: GrantId, scope: Scope) -> Result<GrantRow> {
         if let Some(person) = actor.person() {
             let row = self.grant_row(id).await?;
-            let own = row.root == person.user.id;
-            return own.then_some(row).ok_or(Error::NotFound("delegation"));
+            if scope == Scope::AgentsRead {
+                person.claim(scope, row.root, "delegation")?;
+            } else {
+                self.claim_to_stop((actor, person), row.root, "delegation")
+                    .await?;
+            }
+            return Ok(row);
         }
         let Some(me) = actor.agent() else {
             actor.require(scope)?;
@@ -588,7 +593,7 @@ impl Engine {
                 }
             }
             Caller::Person(person) => GrantFilter {
-                root: Some(person.user.id),
+                root: Some(person.listing(Scope::AgentsRead, filter.root)?),
                 ..filter
             },
         };

@@ -444,7 +444,10 @@ impl Engine {
         turn: Turn,
     ) -> Result<(AgentRow, Vec<Mark>)> {
         if let Some(person) = actor.person().filter(|_| turn != Turn::Resume) {
-            return Ok((self.agent_of(person.user.id, id).await?, Vec::new()));
+            let row = self.agent_row(id).await?;
+            self.claim_to_stop((actor, person), row.root, "agent")
+                .await?;
+            return Ok((row, Vec::new()));
         }
         let Some(me) = actor.agent().filter(|_| turn == Turn::Revoke) else {
             actor.require(Scope::AgentsWrite)?;

@@ -36,6 +36,19 @@ pub enum Reach {
 }
 
 impl Revoked {
+    /// Both of two kills, as far as the one of them that has reached less.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let both = [self.state, other.state];
+        Self {
+            effective_by: self.effective_by.max(other.effective_by),
+            state: match both.contains(&Reach::Partial) {
+                true => Reach::Partial,
+                false => Reach::Closed,
+            },
+            ..other
+        }
+    }
+
     /// Stopped at this time, as far as this process is concerned; how far it has reached is said once it is committed.
     pub(crate) fn at(effective_by: Timestamp) -> Self {
         Self {

@@ -31,6 +31,7 @@ impl JsonSchema for AuditRecord {
                 "outcome": generator.subschema_for::<Outcome>(),
                 "code": { "type": "string", "description": "The code of the decision or of the error, or `done`." },
                 "actor": { "type": "string", "pattern": WHO, "description": "Who called." },
+                "impersonator": { "type": "string", "pattern": WHO, "description": "Who it really was, where someone called in a human's name." },
                 "subject": { "type": "string", "pattern": WHO, "description": "The human for whom." },
                 "agent": generator.subschema_for::<AgentId>(),
                 "agentProof": { "type": "string", "description": "How the agent proved itself." },

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::act::Act;
-use crate::actor::{self, Actor, Credential, Person, Scope};
+use crate::actor::{self, Actor, Credential, Person, Proof, Scope};
 use crate::compile;
 use crate::directory::{Changed, Lookup};
 use crate::engine::{Engine, Plan};
@@ -27,7 +27,8 @@ use crate::issued::Issued;
 use crate::page::{Page, PageOf};
 use crate::raising::Dying;
 use crate::revoked::Revoked;
-use crate::users::{self, raised};
+use crate::roles::Claim;
+use crate::users::{self, raised, stored_role};
 
 /// In how many parts the idle time is told: a session that is used again within one of them is not noted.
 const IDLE_PARTS: u32 = 168;
@@ -90,7 +91,14 @@ impl Engine {
         secret: &Secret,
     ) -> Result<Plan<Issued<Session>>> {
         actor.require(Scope::SessionsWrite)?;
+        if actor.person().is_some() {
+            return Err(Error::Forbidden(
+                "nobody opens another's session but to impersonate them; `impersonate` does that, and shows it"
+                    .to_owned(),
+            ));
+        }
         let user = self.user_row(user).await?;
+        actor.require_trust(stored_role(&user)?)?;
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
             let row = self.session_row(id).await?;
@@ -98,7 +106,7 @@ impl Engine {
         }
         // Whoever holds the session may approve whatever the human may.
         actor.covers(&compile::permissions(user.permissions.as_deref())?)?;
-        if user.status != Status::Active {
+        if user.status_at(self.now()) != Status::Active {
             return Err(Error::WrongState("the user is not active".to_owned()));
         }
         self.refuse_too_many_sessions(&user).await?;
@@ -150,7 +158,7 @@ impl Engine {
     }
 
     /// Says that there are too many; the insert makes sure of it.
-    async fn refuse_too_many_sessions(&self, user: &UserRow) -> Result<()> {
+    pub(crate) async fn refuse_too_many_sessions(&self, user: &UserRow) -> Result<()> {
         let usable = session::usable(user.id, user.kills, self.now());
         let limit = self.settings().sessions_per_user;
         match self.store().find(usable).await? {
@@ -203,7 +211,10 @@ impl Engine {
         user: UserId,
         page: PageOf<SessionId>,
     ) -> Result<Page<Session, SessionId>> {
-        require_own(actor, user, "user")?;
+        match actor.person() {
+            Some(person) => drop(person.claim(Scope::SessionsWrite, user, "user")?),
+            None => actor.require(Scope::SessionsWrite)?,
+        }
         self.user_row(user).await?;
         let rows = session::page(user, page.after, page.limit);
         let rows = self.store().list(rows).await?;
@@ -218,7 +229,10 @@ impl Engine {
         let session = own_session(actor)?;
         let row = self.session_row(session.id).await?;
         let human = self.user_row(row.user).await?;
-        Ok((self.session_view(actor, row), users::User::of(human)?))
+        Ok((
+            self.session_view(actor, row),
+            users::User::of(human, self.now())?,
+        ))
     }
 
     /// The sessions of the human who asks, newest first.
@@ -259,7 +273,7 @@ impl Engine {
             actor.require(Scope::SessionsWrite)?;
         }
         let row = self.session_row(id).await?;
-        require_own(actor, row.user, "session")?;
+        self.require_session_end(actor, row.user).await?;
         let done = Revoked::at(self.now());
         if row.status == Status::Revoked {
             return Ok(Plan::Done(done));
@@ -277,12 +291,23 @@ impl Engine {
         Ok(Plan::commit(batch, done))
     }
 
-    async fn session_row(&self, id: SessionId) -> Result<SessionRow> {
+    /// Refuses callers who are neither operators for sessions nor this human, nor trusted with more than they are.
+    async fn require_session_end(&self, actor: &Actor, of: UserId) -> Result<()> {
+        let Some(person) = actor.person() else {
+            return actor.require(Scope::SessionsWrite);
+        };
+        match person.claim(Scope::SessionsWrite, of, "session")? {
+            Claim::Own => Ok(()),
+            Claim::ByRole => actor.require_trust(stored_role(&self.user_row(of).await?)?),
+        }
+    }
+
+    pub(crate) async fn session_row(&self, id: SessionId) -> Result<SessionRow> {
         let row = self.store().find(session::by_id(id)).await?;
         row.ok_or(Error::NotFound("session"))
     }
 
-    fn session_view(&self, actor: &Actor, row: SessionRow) -> Session {
+    pub(crate) fn session_view(&self, actor: &Actor, row: SessionRow) -> Session {
         let settings = self.settings();
         let idle_until = row.used_at.plus(settings.session_idle).min(row.expires_at);
         Session {
@@ -290,7 +315,10 @@ impl Engine {
                 Status::Active if idle_until <= self.now() => "expired",
                 status => status.as_str(),
             },
-            fresh_until: row.signed_in_at.plus(settings.session_fresh),
+            fresh_until: match row.impersonator {
+                Some(_) => row.created_at,
+                None => row.signed_in_at.plus(settings.session_fresh),
+            },
             id: row.id,
             user_id: row.user,
             shown: row.shown,
@@ -316,16 +344,26 @@ impl Engine {
         let live = session.status == Status::Active
             && now < session.expires_at
             && unused < settings.session_idle
-            && user.is_live()
+            && user.is_live(now)
             && session.user_kills == user.kills;
         if !live {
             return Ok(None);
         }
+        let Ok(impersonator) = self.impersonator(&session, &user).await? else {
+            return Ok(None);
+        };
         if unused >= settings.session_idle / IDLE_PARTS {
             self.touch(&session, now).await;
         }
-        let by = Credential::Session(session);
-        Ok(Some(Person { by, user }))
+        let fresh =
+            impersonator.is_none() && now.since(session.signed_in_at) < settings.session_fresh;
+        let proof = if fresh { Proof::Fresh } else { Proof::Stale };
+        Ok(Some(Person {
+            by: Credential::Session(session),
+            user,
+            proof,
+            impersonator,
+        }))
     }
 
     /// Notes that a session is used. Where that cannot be written the session ends sooner, which is no reason to refuse.
@@ -341,7 +379,7 @@ impl Engine {
     }
 
     /// A human, from memory if they are there.
-    async fn known_user(&self, id: UserId) -> Result<Arc<User>> {
+    pub(crate) async fn known_user(&self, id: UserId) -> Result<Arc<User>> {
         if let Some(user) = self.directory().user(id) {
             return Ok(user);
         }
@@ -360,13 +398,4 @@ fn own_session(actor: &Actor) -> Result<&Arc<actor::Session>> {
 
 fn no_session() -> Error {
     Error::Forbidden("this needs a human's session".to_owned())
-}
-
-/// Refuses callers who are neither operators for sessions nor this human; to other humans it is as if it did not exist.
-fn require_own(actor: &Actor, user: UserId, what: &'static str) -> Result<()> {
-    match actor.person() {
-        Some(person) if person.user.id == user => Ok(()),
-        Some(_) => Err(Error::NotFound(what)),
-        None => actor.require(Scope::SessionsWrite),
-    }
 }

@@ -154,7 +154,7 @@ impl Engine {
         (proof, human): (&SignIn, UserRow),
         batch: &mut Batch,
     ) -> Result<Issuing> {
-        if !compile::user(&human)?.is_live() {
+        if !compile::user(&human)?.is_live(self.now()) {
             return Err(Error::Forbidden(
                 "this account was stopped; ask whoever runs this server".to_owned(),
             ));
@@ -243,7 +243,7 @@ impl Engine {
             token,
             device,
             expires_at: row.expires_at,
-            user: User::of(human)?,
+            user: User::of(human, self.now())?,
         };
         Ok(Issuing {
             signed_in: SignedIn::Session(Box::new(opened)),

@@ -1,17 +1,16 @@
-//! Humans: created by operators or on first mention, banned, unbanned, deleted.
-//!
-//! Stopping a human stops everything below by derivation: only the row, the kill and the record are written, by a commit
-//! that nothing below can hold up. What others' tool servers know is raised after it, in steps ([`crate::raising`]).
+//! Humans: created by operators or on first mention, looked for, read and changed; how they are stopped is
+//! [`crate::banning`].
 
 use kavachos_core::id::UserId;
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Outcome, Pseudonym};
+use kavachos_core::ledger::{Entry, Outcome, Pseudonym};
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::principal::Status;
+use kavachos_core::principal::{Role, Status};
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, handle, vouching};
+use kavachos_store::user_search::{self, UserFilter};
+use kavachos_store::{Batch, handle};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,7 +23,8 @@ use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
 use crate::raising::Dying;
-use crate::revoked::{Edited, Revoked};
+use crate::revoked::Edited;
+use crate::roles::role_to_store;
 use crate::text;
 
 /// How someone else's identity provider names a human.
@@ -58,6 +58,8 @@ pub struct NewUser {
     pub external: Option<External>,
     /// The most that agents may do for them; `None` for everything.
     pub permissions: Option<PermissionSet>,
+    /// What they are trusted with beyond what is their own.
+    pub role: Role,
 }
 
 /// What to change of a human; `None` leaves it, `Some(None)` takes it away.
@@ -78,8 +80,12 @@ pub struct UserChange {
 pub struct User {
     /// The id.
     pub id: UserId,
-    /// `active`, `banned` or `revoked` (deleted).
+    /// `active`, `banned` or `revoked` (deleted), as it is now.
     pub status: Status,
+    /// When the ban ends by itself; `null` unless they are banned, and where it does not.
+    pub banned_until: Option<Timestamp>,
+    /// What they are trusted with beyond what is their own.
+    pub role: Role,
     /// The e-mail address.
     pub email: Option<String>,
     /// Whether it is known that they read mail sent to it.
@@ -98,7 +104,7 @@ pub struct User {
 }
 
 impl User {
-    pub(crate) fn of(row: UserRow) -> Result<Self> {
+    pub(crate) fn of(row: UserRow, now: Timestamp) -> Result<Self> {
         let permissions = row
             .permissions
             .as_deref()
@@ -106,7 +112,11 @@ impl User {
             .transpose()?;
         Ok(Self {
             id: row.id,
-            status: row.status,
+            status: row.status_at(now),
+            banned_until: row
+                .banned_until
+                .filter(|_| row.status_at(now) == Status::Banned),
+            role: stored_role(&row)?,
             email: row.email,
             email_verified: row.email_verified_at.is_some(),
             name: row.name,
@@ -118,32 +128,6 @@ impl User {
             agents: row.agents,
             created_at: row.created_at,
         })
-    }
-}
-
-/// What stops or lets go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Ban,
-    Unban,
-    Delete,
-}
-
-impl Turn {
-    const fn kind(self) -> &'static str {
-        match self {
-            Self::Ban => "user.banned",
-            Self::Unban => "user.unbanned",
-            Self::Delete => "user.deleted",
-        }
-    }
-
-    const fn status(self) -> Status {
-        match self {
-            Self::Ban => Status::Banned,
-            Self::Unban => Status::Active,
-            Self::Delete => Status::Revoked,
-        }
     }
 }
 
@@ -162,6 +146,7 @@ impl Engine {
 
     async fn plan_user(&self, actor: &Actor, new: &NewUser) -> Result<Plan<Issued<User>>> {
         actor.require(Scope::UsersWrite)?;
+        actor.require_trust(new.role)?;
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
             return Ok(Plan::Done(Issued::replay(self.user(actor, id).await?)));
@@ -180,7 +165,7 @@ impl Engine {
         })?;
         let mut batch = self.user_born(actor, &row)?;
         self.claim_once(actor, &mut batch, row.id.to_string());
-        let issued = Issued::without_token(User::of(row)?);
+        let issued = Issued::without_token(User::of(row, self.now())?);
         Ok(Plan::commit(batch, issued))
     }
 
@@ -230,7 +215,7 @@ impl Engine {
             version: 0,
             created_at: self.now(),
             email_verified_at: None,
-            role: None,
+            role: role_to_store(new.role),
             banned_until: None,
         })
     }
@@ -255,11 +240,14 @@ impl Engine {
         actor: &Actor,
         kind: &'static str,
         (row, revocations): (&UserRow, usize),
-    ) -> Result<kavachos_core::ledger::Entry> {
+    ) -> Result<Entry> {
         let mut details = serde_json::Map::new();
         if revocations > 0 {
             // How long the log of revocations must be at least, for whoever is given both.
             details.insert("revocations".to_owned(), revocations.into());
+        }
+        if let ("user.created", Some(role)) = (kind, &row.role) {
+            details.insert("role".to_owned(), role.as_str().into());
         }
         match &actor.caller {
             Caller::Provided(provided) => details.extend(provided.details()),
@@ -283,6 +271,23 @@ impl Engine {
         self.seal(&record)
     }
 
+    /// The record of what was done to a human, with these details; the reason is what somebody wrote.
+    pub(crate) fn user_act(
+        &self,
+        actor: &Actor,
+        kind: &'static str,
+        (row, details, reason): (&UserRow, &Value, Option<&str>),
+    ) -> Result<Entry> {
+        let origin = actor.origin();
+        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
+        record.subject = Some(row.pseudonym);
+        record.details = Some(details);
+        record.personal.email = row.email.as_deref();
+        record.personal.name = row.name.as_deref();
+        record.personal.reason = reason;
+        self.seal(&record)
+    }
+
     /// One human.
     ///
     /// # Errors
@@ -291,7 +296,7 @@ impl Engine {
         actor
             .require(Scope::UsersRead)
             .or_else(|_| actor.require(Scope::UsersWrite))?;
-        User::of(self.user_row(id).await?)
+        User::of(self.user_row(id).await?, self.now())
     }
 
     pub(crate) async fn user_row(&self, id: UserId) -> Result<UserRow> {
@@ -301,17 +306,21 @@ impl Engine {
             .ok_or(Error::NotFound("user"))
     }
 
-    /// Humans, newest first.
+    /// Humans that the filter leaves, newest first.
     ///
     /// # Errors
-    /// Those of the store, and `forbidden`.
-    pub async fn users(&self, actor: &Actor, page: PageOf<UserId>) -> Result<Page<User, UserId>> {
+    /// The filter cannot be, those of the store, and `forbidden`.
+    pub async fn users(
+        &self,
+        actor: &Actor,
+        filter: &UserFilter,
+        page: PageOf<UserId>,
+    ) -> Result<Page<User, UserId>> {
         actor.require(Scope::UsersRead)?;
-        let rows = self
-            .store()
-            .list(kavachos_store::user::page(page.after, page.limit))
-            .await?;
-        Page::of(rows, |row| row.id).shown(User::of)
+        let filter = checked(filter)?;
+        let rows = user_search::page(&filter, page.after, self.now(), page.limit);
+        let rows = self.store().list(rows).await?;
+        Page::of(rows, |row| row.id).shown(|row| User::of(row, self.now()))
     }
 
     /// Changes a human. Narrower permissions end what was derived from the wider ones.
@@ -344,6 +353,11 @@ impl Engine {
     ) -> Result<Plan<User>> {
         actor.require(Scope::UsersWrite)?;
         let row = self.user_row(id).await?;
+        actor.require_trust(stored_role(&row)?)?;
+        if change.email.is_some() {
+            // Whoever reads mail sent there signs in as the human, and nobody would be shown that it is another.
+            actor.require_owner_of_persons()?;
+        }
         if row.status == Status::Revoked {
             return Err(Error::WrongState("the user is deleted".to_owned()));
         }
@@ -382,96 +396,7 @@ impl Engine {
         batch
             .entries
             .push(self.user_record(actor, "user.updated", about)?);
-        Ok(Plan::commit(batch, User::of(next)?))
-    }
-
-    /// Stops a human and everything below until they are unbanned. Keys made before stay dead for good.
-    ///
-    /// # Errors
-    /// The human is banned already, or deleted.
-    pub async fn ban_user(&self, actor: &Actor, id: UserId) -> Result<Issued<Revoked>> {
-        self.turn_user(actor, id, Turn::Ban).await
-    }
-
-    /// Lets a banned human's grants live again; their keys and their agents' keys do not.
-    ///
-    /// # Errors
-    /// The human is not banned.
-    pub async fn unban_user(&self, actor: &Actor, id: UserId) -> Result<Issued<User>> {
-        let turned = self.turn_user(actor, id, Turn::Unban).await?;
-        Ok(turned.with(User::of(self.user_row(id).await?)?))
-    }
-
-    /// Deletes a human for good and stops everything below. A tombstone stays; the records stay.
-    ///
-    /// # Errors
-    /// There is no such human. Deleting twice is no error.
-    pub async fn delete_user(&self, actor: &Actor, id: UserId) -> Result<Revoked> {
-        Ok(self.turn_user(actor, id, Turn::Delete).await?.thing)
-    }
-
-    async fn turn_user(&self, actor: &Actor, id: UserId, turn: Turn) -> Result<Issued<Revoked>> {
-        let act = Act::on_user(turn.kind(), id);
-        let plan = || self.plan_turn(actor, id, turn);
-        self.stop_in_steps(actor, (act, Dying::Human(id)), plan)
-            .await
-    }
-
-    async fn plan_turn(
-        &self,
-        actor: &Actor,
-        id: UserId,
-        turn: Turn,
-    ) -> Result<Plan<Issued<Revoked>>> {
-        actor.require(Scope::UsersWrite)?;
-        let row = self.user_row(id).await?;
-        if let Some(done) = self.turned_before(actor).await? {
-            return Ok(Plan::Done(done));
-        }
-        let done = Issued::without_token(Revoked::at(self.now()));
-        match (turn, row.status) {
-            (Turn::Delete, Status::Revoked) => return Ok(Plan::Done(done)),
-            (_, Status::Revoked) => {
-                return Err(Error::WrongState("the user is deleted".to_owned()));
-            }
-            (Turn::Ban, Status::Banned) => {
-                return Err(Error::WrongState("the user is banned already".to_owned()));
-            }
-            (Turn::Unban, status) if status != Status::Banned => {
-                return Err(Error::WrongState("the user is not banned".to_owned()));
-            }
-            _ => {}
-        }
-        if turn == Turn::Unban {
-            actor.covers(&compile::permissions(row.permissions.as_deref())?)?;
-        }
-        let mut next = UserRow {
-            status: turn.status(),
-            ..row.clone()
-        };
-        let mut batch = Batch {
-            reads: actor.reads(),
-            effects: vec![Changed::User(id).into()],
-            ..Batch::default()
-        };
-        if turn != Turn::Unban {
-            next.kills = row.kills.saturating_add(1);
-        }
-        if turn == Turn::Delete {
-            next.email = None;
-            next.name = None;
-        }
-        batch.writes.push(kavachos_store::user::update(next));
-        if turn != Turn::Unban {
-            kill_human(&mut batch, &row);
-            batch.writes.push(vouching::stop(id, self.now()));
-        }
-        let about = (&row, batch.kills.len());
-        batch
-            .entries
-            .push(self.user_record(actor, turn.kind(), about)?);
-        self.claim_once(actor, &mut batch, self.foreseen().to_string());
-        Ok(Plan::commit(batch, done))
+        Ok(Plan::commit(batch, User::of(next, self.now())?))
     }
 }
 
@@ -481,6 +406,24 @@ pub(crate) fn kill_human(batch: &mut Batch, human: &UserRow) {
     let killed = raised(human.mark);
     batch.kills.push(killed);
     batch.writes.push(Dying::Human(human.id).begin(killed));
+}
+
+/// The role of a human, which a member has no word for.
+pub(crate) fn stored_role(row: &UserRow) -> Result<Role> {
+    let role = row.role.as_deref().map(str::parse).transpose();
+    let role = role.map_err(|error: Invalid| Error::Internal(error.to_string()))?;
+    Ok(role.unwrap_or_default())
+}
+
+/// The filter, as it is compared.
+fn checked(filter: &UserFilter) -> Result<UserFilter> {
+    if let Some(search) = &filter.search {
+        text::plain("search", search, text::MAX_NAME_BYTES)?;
+    }
+    Ok(UserFilter {
+        email: filter.email.as_deref().map(text::email).transpose()?,
+        ..filter.clone()
+    })
 }
 
 fn check_new(new: &NewUser) -> Result<()> {

@@ -427,7 +427,7 @@ fn security_schemes() -> Value {
     json!({
         "operatorKey": bearer("kv_key_...", "An operator's key, with the scopes that are named."),
         "agentKey": bearer("kv_agent_...", "An agent's key: for itself and what is its own."),
-        "session": bearer("kv_sess_...", "A human's session: for what is theirs."),
+        "session": bearer("kv_sess_...", "A human's session: for what is theirs. That of an admin or owner goes wherever an operator's key with the scopes of their role does; to change something it must be fresh."),
         "resourceKey": bearer("kv_res_...", "A tool server's key: about what its scopes cover."),
         "proxyKey": { "type": "apiKey", "in": "header", "name": "Kavach-Proxy-Key",
             "description": "A proxy's own key, that of a tool server; from a trusted address." },

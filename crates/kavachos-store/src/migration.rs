@@ -278,6 +278,13 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary would not note who is banned, whose provider's tokens then count again after the ban.
         min_binary: 21,
     },
+    Migration {
+        owner: CORE,
+        number: 22,
+        name: "roles",
+        sql: include_str!("../migrations/0022_roles.sql"),
+        min_binary: 21,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -169,10 +169,11 @@ pub fn killed_users(rseq: u64, after: Option<String>) -> Select<UserRow> {
     user::among_all(PAGE, &condition, after.unwrap_or_default())
 }
 
-/// Humans of outside providers who are active, at most [`PAGE`], after this id.
+/// Humans of outside providers who are active, or will be by themselves, at most [`PAGE`], after this id.
 pub fn provided_users(after: Option<String>) -> Select<UserRow> {
     let condition = format!(
-        "u.status = 'active' AND u.provider IS NOT NULL AND u.id > ?1 ORDER BY u.id LIMIT {PAGE}"
+        "(u.status = 'active' OR (u.status = 'banned' AND u.banned_until IS NOT NULL)) \
+         AND u.provider IS NOT NULL AND u.id > ?1 ORDER BY u.id LIMIT {PAGE}"
     );
     user::among_all(PAGE, &condition, after.unwrap_or_default())
 }

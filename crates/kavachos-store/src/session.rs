@@ -155,6 +155,24 @@ pub fn open(session: SessionRow, limit: u64) -> Write {
     .bind(session.impersonator_mark.map(|mark| mark.generation))
 }
 
+/// The sessions of a human that may still be used, at most `limit`.
+pub fn all_usable(
+    (user, user_kills): (UserId, u64),
+    now: Timestamp,
+    limit: usize,
+) -> Select<SessionRow> {
+    let sql = format!(
+        "{COLUMNS} WHERE s.user_id = ?1 AND s.status = 'active' AND s.user_kills = ?2 AND s.expires_at > ?3 LIMIT ?4"
+    );
+    let query = Query::new(limit, sql).bind(user).bind(user_kills).bind(now);
+    query.bind(u32::try_from(limit).unwrap_or(u32::MAX)).of()
+}
+
+/// Takes away from where a human's sessions were opened.
+pub fn forget_places(user: UserId) -> Write {
+    Write::any("UPDATE sessions SET ip = NULL, user_agent = NULL WHERE user_id = ?1").bind(user)
+}
+
 /// How many sessions of a human may still be used.
 pub fn usable(user: UserId, user_kills: u64, now: Timestamp) -> Select<(u64,)> {
     Query::new(

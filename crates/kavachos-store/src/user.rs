@@ -2,12 +2,11 @@
 
 use kavachos_core::id::{Id, Named, UserId};
 use kavachos_core::ledger::Pseudonym;
-use kavachos_core::principal::Status;
+use kavachos_core::principal::{Status, human_status};
 use kavachos_core::revocation::{Handle, Mark};
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
-use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// One human.
@@ -45,7 +44,7 @@ pub struct UserRow {
     pub banned_until: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "SELECT u.id, u.status, u.email, u.name, u.provider, u.external_id, u.permissions, u.handle, \
+pub(crate) const COLUMNS: &str = "SELECT u.id, u.status, u.email, u.name, u.provider, u.external_id, u.permissions, u.handle, \
     h.generation, u.kills, u.pseudonym, u.agents, u.version, u.created_at, u.email_verified_at, u.role, \
     u.banned_until FROM users u JOIN handles h ON h.handle = u.handle";
 
@@ -68,6 +67,13 @@ type Cells = (
     Option<String>,
     Option<Timestamp>,
 );
+
+impl UserRow {
+    /// What the status comes to at `now`: a ban may be over.
+    pub fn status_at(&self, now: Timestamp) -> Status {
+        human_status(self.status, self.banned_until, now)
+    }
+}
 
 impl FromRow for UserRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
@@ -226,13 +232,6 @@ pub fn by_external(provider: String, external_id: String) -> Select<UserRow> {
     .bind(provider)
     .bind(external_id)
     .of()
-}
-
-/// A page of at most `limit` humans, newest first, older than `before`.
-pub fn page(before: Option<UserId>, limit: usize) -> Select<Listed<UserRow>> {
-    let candidates = "SELECT u.id, COALESCE(OCTET_LENGTH(u.permissions), 0) FROM users u \
-         WHERE (CAST(?2 AS TEXT) IS NULL OR u.id < ?2)";
-    page::of(candidates, COLUMNS, limit).bind(before).of()
 }
 
 /// The humans whom the ledger calls these.

@@ -11,7 +11,7 @@ use kavachos_core::id::{AgentId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
 use kavachos_core::permission::{Permission, PermissionSet};
-use kavachos_core::principal::Owner;
+use kavachos_core::principal::{Owner, Role};
 use kavachos_core::resource::{Resource, ResourcePattern};
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::PublicKey;
@@ -179,6 +179,12 @@ impl NewUser {
     /// With this e-mail address.
     pub fn email(mut self, email: impl Into<String>) -> Self {
         self.0.email = Some(email.into());
+        self
+    }
+
+    /// Who is trusted with this beyond what is their own.
+    pub fn role(mut self, role: Role) -> Self {
+        self.0.role = role;
         self
     }
 

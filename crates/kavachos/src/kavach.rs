@@ -10,15 +10,16 @@ use futures_util::stream::Stream;
 use kavachos_core::id::{
     AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
 };
+use kavachos_core::principal::Role;
 use kavachos_engine::actor::Actor;
 use kavachos_engine::page::{Page, PageOf};
 use kavachos_engine::{
     Admitted, Agent, AgentChange, AgentFilter, Approval, ApprovalFilter, AuditExport, AuditFilter,
-    AuditFormat, AuditRecord, Authority, Decision, Delegation, DryRun, Edited, Engine, Error,
+    AuditFormat, AuditRecord, Authority, Ban, Decision, Delegation, DryRun, Edited, Engine, Error,
     GrantFilter, Imported, Issued, Key, KeyChange, LedgerRoot, MadeWebhook, NewToolServer,
     NewWebhook, PathKey, Proofs, Question, Recorded, Redelivery, Result, Revoked, RotatedSecret,
-    Session, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, Webhook,
-    WebhookChange,
+    Session, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UserFilter,
+    Webhook, WebhookChange,
 };
 use kavachos_http::State;
 
@@ -235,7 +236,19 @@ impl Users<'_> {
     /// # Errors
     /// See [`Engine::users`].
     pub async fn list(&self, page: PageOf<UserId>) -> Result<Page<User, UserId>> {
-        self.engine().users(&self.actor(), page).await
+        self.search(&UserFilter::default(), page).await
+    }
+
+    /// The humans that the filter leaves, newest first.
+    ///
+    /// # Errors
+    /// See [`Engine::users`].
+    pub async fn search(
+        &self,
+        filter: &UserFilter,
+        page: PageOf<UserId>,
+    ) -> Result<Page<User, UserId>> {
+        self.engine().users(&self.actor(), filter, page).await
     }
 
     /// Changes a human.
@@ -251,7 +264,50 @@ impl Users<'_> {
     /// # Errors
     /// See [`Engine::ban_user`].
     pub async fn ban(&self, id: &UserId) -> Result<Revoked> {
-        Ok(self.engine().ban_user(&self.actor(), *id).await?.thing)
+        self.ban_as(id, &Ban::default()).await
+    }
+
+    /// Stops a human and everything below, until this ban ends by itself or they are unbanned.
+    ///
+    /// # Errors
+    /// See [`Engine::ban_user`].
+    pub async fn ban_as(&self, id: &UserId, ban: &Ban) -> Result<Revoked> {
+        let banned = self.engine().ban_user(&self.actor(), *id, ban).await?;
+        Ok(banned.thing)
+    }
+
+    /// Gives a human a role, or takes it away. Their sessions end.
+    ///
+    /// # Errors
+    /// See [`Engine::set_role`].
+    pub async fn set_role(&self, id: &UserId, role: Role) -> Result<Revoked> {
+        let set = self.engine().set_role(&self.actor(), *id, role).await?;
+        Ok(set.thing)
+    }
+
+    /// Has a human set a new password by mail before a password alone signs them in again. Their sessions end.
+    ///
+    /// # Errors
+    /// See [`Engine::require_reset`].
+    pub async fn require_reset(&self, id: &UserId) -> Result<Revoked> {
+        let required = self.engine().require_reset(&self.actor(), *id).await?;
+        Ok(required.thing)
+    }
+
+    /// Ends all sessions of a human.
+    ///
+    /// # Errors
+    /// See [`Engine::revoke_sessions`].
+    pub async fn revoke_sessions(&self, id: &UserId) -> Result<Revoked> {
+        self.engine().revoke_sessions(&self.actor(), *id).await
+    }
+
+    /// Opens a session in which this program acts in a human's name, for an hour at the most.
+    ///
+    /// # Errors
+    /// See [`Engine::impersonate`].
+    pub async fn impersonate(&self, id: &UserId, reason: &str) -> Result<Issued<Session>> {
+        self.engine().impersonate(&self.actor(), *id, reason).await
     }
 
     /// Lets a banned human's grants live again.

@@ -42,17 +42,18 @@ pub use kavachos_core::id::{
     AgentId, ApprovalId, AuditId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
 };
 pub use kavachos_core::invalid::Invalid;
+pub use kavachos_core::principal::Role;
 pub use kavachos_core::time::Timestamp;
 pub use kavachos_core::token::{FeedRoot, PublicKey};
 pub use kavachos_engine::fetch::Loopback;
 pub use kavachos_engine::{
     Admitted, Agent, AgentChange, AgentFilter, AgentKind, Approval, ApprovalFilter, AuditExport,
-    AuditFilter, AuditFormat, AuditRecord, Authority, ClientTerms, Decision, Delegation, Denials,
-    DryRun, Edited, Error, External, FeedAccess, GrantFilter, Handed, Imported, Issued, Key,
-    KeyChange, Kinds, LedgerRoot, MadeWebhook, Minted, MintedRoot, NewToolServer, NewWebhook,
+    AuditFilter, AuditFormat, AuditRecord, Authority, Ban, ClientTerms, Decision, Delegation,
+    Denials, DryRun, Edited, Error, External, FeedAccess, GrantFilter, Handed, Imported, Issued,
+    Key, KeyChange, Kinds, LedgerRoot, MadeWebhook, Minted, MintedRoot, NewToolServer, NewWebhook,
     PathKey, PolicyChange, Promise, Provider, ProviderTerms, Providers, Recorded, Redelivery,
     Result, Revoked, RotatedSecret, Session, Settings, ShownToken, SigningSecret, Stage,
-    TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UsesChange, Webhook,
-    WebhookChange, WebhookState,
+    TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UserFilter, UsesChange,
+    Webhook, WebhookChange, WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

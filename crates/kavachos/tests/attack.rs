@@ -128,7 +128,9 @@ async fn an_operator_brings_nothing_above_its_ceiling_back_to_life() -> Done {
     // Stopping is allowed, letting go on is not.
     engine.suspend_agent(&operator, high.id).await?;
     assert!(is_forbidden(&engine.resume_agent(&operator, high.id).await));
-    engine.ban_user(&operator, ada.id).await?;
+    engine
+        .ban_user(&operator, ada.id, &kavachos::engine::Ban::default())
+        .await?;
     assert!(is_forbidden(&engine.unban_user(&operator, ada.id).await));
     kavach.users().unban(&ada.id).await?;
     kavach.agents().resume(&high.id).await?;

@@ -116,7 +116,7 @@ mod tests {
     use crate::id::{AgentId, GrantId, UserId};
     use crate::ledger::Pseudonym;
     use crate::permission::PermissionSet;
-    use crate::principal::{Agent, Owner, Status, User};
+    use crate::principal::{Agent, Owner, Role, Status, User};
     use crate::revocation::{Handle, HandleKind};
 
     fn mark(kind: HandleKind, generation: u64) -> Mark {
@@ -134,6 +134,8 @@ mod tests {
         let user = Arc::new(User {
             id: user_id,
             status: Status::Active,
+            banned_until: None,
+            role: Role::Member,
             permissions: everything.clone(),
             mark: mark(HandleKind::User, user),
             kills: 0,

@@ -140,7 +140,7 @@ impl<'a> Telling<'_, 'a> {
     }
 
     fn human(&mut self, index: usize, path: &Path, agent: AgentId) -> ExplainedHop {
-        let live = path.user.is_live() && path.ends_at(agent);
+        let live = path.ends_at(agent, self.judge.now);
         let (permissions, more) =
             self.permissions(index, Giver::User(path.user.id), &path.user.permissions);
         ExplainedHop {

@@ -168,7 +168,7 @@ impl<'a> Judge<'a> {
             permission: None,
             counts: false,
         };
-        if !path.ends_at(agent) {
+        if !path.ends_at(agent, self.now) {
             so_far.weigh(0, Outcome::of(Code::AncestorNotActive), None);
         }
         so_far.choose(0, choice);

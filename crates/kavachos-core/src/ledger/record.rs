@@ -105,6 +105,8 @@ pub struct Record<'a> {
     pub code: &'static str,
     /// Who called.
     pub actor: Actor,
+    /// Who it really was, where someone called in a human's name: the human stands in [`Self::actor`].
+    pub impersonator: Option<Actor>,
     /// The human for whom.
     pub subject: Option<Pseudonym>,
     /// The agent that acted or was acted upon.
@@ -222,6 +224,7 @@ impl<'a> Record<'a> {
             outcome,
             code,
             actor,
+            impersonator: None,
             subject: None,
             agent: None,
             chain: &[],
@@ -299,6 +302,8 @@ impl<'a> Record<'a> {
             body.list("grantPath", self.grant_path);
         }
         body.text("id", &ids.id);
+        let impersonator = self.impersonator.map(|who| who.to_string());
+        body.text_if("impersonator", impersonator.as_deref());
         body.text("kind", self.kind);
         body.text("outcome", self.outcome.as_str());
         body.hex("priv", priv_hash);
@@ -560,6 +565,19 @@ mod tests {
         ] {
             assert!(entry.personal().contains(secret) && !entry.body().contains(secret));
         }
+    }
+
+    #[test]
+    fn whoever_calls_in_a_humans_name_stands_beside_them_in_the_body() {
+        let mut record = bare();
+        let own = record.seal(RANDOM).unwrap();
+        assert!(!own.body().contains("impersonator"));
+        record.impersonator = Some(Actor::Key(KeyId::from_bits(7)));
+        let entry = record.seal(RANDOM).unwrap();
+        let body = json::parse(entry.body().as_bytes()).unwrap();
+        assert_eq!(body["impersonator"], json!(KeyId::from_bits(7)));
+        assert_eq!(entry.body(), json::canonical(&body));
+        assert_eq!(entry.projections(), own.projections());
     }
 
     #[test]

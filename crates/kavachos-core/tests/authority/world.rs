@@ -148,6 +148,8 @@ impl World {
         Arc::new(principal::User {
             id: user_id(position),
             status: status(user.status),
+            banned_until: None,
+            role: principal::Role::Member,
             permissions: set(&user.permissions),
             mark: mark(HandleKind::User, position),
             kills: 0,

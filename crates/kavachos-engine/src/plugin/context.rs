@@ -115,7 +115,7 @@ impl Context {
     pub async fn human_by_email(&self, email: &str) -> Result<Option<User>> {
         let row = kavachos_store::user::by_email(email.to_owned());
         let row = self.engine.store().find(row).await?;
-        row.map(User::of).transpose()
+        row.map(|row| User::of(row, self.now())).transpose()
     }
 
     /// The human who calls with a session.
@@ -126,7 +126,7 @@ impl Context {
         let person = self.actor().and_then(Actor::person);
         let why = "this needs a human's session";
         let person = person.ok_or_else(|| Error::Forbidden(why.to_owned()))?;
-        User::of(self.engine.user_row(person.user.id).await?)
+        User::of(self.engine.user_row(person.user.id).await?, self.now())
     }
 
     /// Refuses a human who did not prove who they are a short while ago.

@@ -147,6 +147,13 @@ impl Route {
     /// Refuses callers that are not of the route's type.
     pub(super) fn admit(&self, actor: &Actor) -> Result<()> {
         let needs = |what: &str| Err(Error::Forbidden(format!("this needs {what}")));
+        let is_impersonated = actor
+            .person()
+            .is_some_and(|person| person.impersonator.is_some());
+        if is_impersonated && self.method != Method::Get {
+            // How a human signs in is changed by nobody in their name.
+            return needs("a session of the human's own");
+        }
         match (self.caller, &actor.caller) {
             (CallerType::Operator(scope), _) => actor.require(scope),
             (CallerType::SessionOrOperator(_), Caller::Person(_)) => Ok(()),

@@ -255,7 +255,7 @@ impl Engine {
                 Err(error) => return Err(error),
             },
         };
-        let why = if !user.is_live() {
+        let why = if !user.is_live(self.now()) {
             STOPPED
         } else if self.is_from_before(&user, token.issued_at).await? {
             FROM_BEFORE

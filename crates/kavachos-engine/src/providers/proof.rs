@@ -196,7 +196,7 @@ impl Engine {
             effects: vec![Changed::User(id).into()],
             ..Batch::default()
         };
-        Ok(Plan::commit(batch, User::of(next)?))
+        Ok(Plan::commit(batch, User::of(next, self.now())?))
     }
 
     fn linked_record(&self, actor: &Actor, row: &UserRow, believed: &Believed) -> Result<Entry> {

@@ -178,7 +178,7 @@ impl Engine {
                 let planner = Actor::of_stranger(stranger);
                 let named = |user: Arc<User>| {
                     let by = by.clone();
-                    Caller::Person(Person { by, user })
+                    Caller::Person(Person::of_provider(by, user))
                 };
                 self.first_mention(&planner, (&believed.provider, &external), named)
                     .await?
@@ -186,12 +186,12 @@ impl Engine {
         };
         self.refuse_stopped(&user, believed.bearer.token.issued_at)
             .await?;
-        Ok(Person { by, user })
+        Ok(Person::of_provider(by, user))
     }
 
     /// Refuses a human who is not live, and a provider's word of before they were stopped last.
     pub(super) async fn refuse_stopped(&self, user: &User, issued_at: Timestamp) -> Result<()> {
-        if !user.is_live() {
+        if !user.is_live(self.now()) {
             return Err(Error::Unauthenticated(STOPPED));
         }
         if self.is_from_before(user, issued_at).await? {
@@ -224,7 +224,7 @@ impl Engine {
         let user = Arc::new(compile::user(&self.user_row(person.user.id).await?)?);
         self.refuse_stopped(&user, vouched.issued_at).await?;
         let by = Credential::Provider(Arc::clone(vouched));
-        Ok(Caller::Person(Person { by, user }))
+        Ok(Caller::Person(Person::of_provider(by, user)))
     }
 }
 

@@ -316,6 +316,8 @@ impl<'a> Work<'a> {
             .user_record(self.actor, "user.banned", (&row, 1))?;
         let next = UserRow {
             status: Status::Banned,
+            // Whatever end it had: an operator looks at it.
+            banned_until: None,
             kills: row.kills.saturating_add(1),
             ..row
         };

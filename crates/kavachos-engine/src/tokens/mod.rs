@@ -149,6 +149,11 @@ impl Engine {
                 let own = self.agent_of(provided.user().id, agent).await;
                 own.map(drop)
             }
+            // A role reaches no token of another's, and nobody gets one in another's name.
+            Caller::Person(_) => {
+                let own = self.agent_of(actor.own_account()?, agent).await;
+                own.map(drop)
+            }
             _ => self.visible_agent(actor, agent).await.map(drop),
         }
     }

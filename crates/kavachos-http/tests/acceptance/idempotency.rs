@@ -319,6 +319,11 @@ async fn every_act_tells_another_request_under_the_same_key() {
         ("/api/v1/delegations", given("a"), given("b")),
         ("/api/v1/webhooks", hook("a"), hook("b")),
         (
+            "/api/v1/users/{user}/impersonate",
+            json!({ "reason": "a" }),
+            json!({ "reason": "b" }),
+        ),
+        (
             "/api/v1/webhooks/{webhook}/rotate",
             json!({}),
             json!({ "overlapSeconds": 5 }),
@@ -337,6 +342,16 @@ async fn every_act_tells_another_request_under_the_same_key() {
             "/api/v1/approvals/{approval}/approve",
             json!({ "digest": world.digest }),
             json!({ "digest": "other" }),
+        ),
+        (
+            "/api/v1/users/{user}/role",
+            json!({ "role": "admin" }),
+            json!({ "role": "owner" }),
+        ),
+        (
+            "/api/v1/users/{user}/ban",
+            json!({ "reason": "a" }),
+            json!({ "reason": "b" }),
         ),
     ] {
         let path = world.fill(path);

@@ -37,6 +37,8 @@ mod id_token_presenters;
 mod id_tokens;
 mod idempotency;
 #[cfg(test)]
+mod impersonation;
+#[cfg(test)]
 mod kills;
 mod ledger;
 mod lifecycle;
@@ -48,6 +50,8 @@ mod moving;
 mod moving_limits;
 #[cfg(test)]
 mod moving_records;
+#[cfg(test)]
+mod own_data;
 mod pages;
 mod people;
 #[cfg(test)]
@@ -79,6 +83,8 @@ mod restored_humans;
 #[cfg(test)]
 mod revocations;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod roots;
 mod routes;
 mod sessions;
@@ -97,6 +103,8 @@ mod tool_server_exchange;
 mod upkeep;
 #[cfg(test)]
 mod username_password;
+#[cfg(test)]
+mod users_admin;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

@@ -326,6 +326,11 @@ fn users() -> Vec<Route> {
         keeps(Method::PATCH, one, name),
         keeps(Method::DELETE, one, Value::Null),
         keeps(Method::POST, "/api/v1/users/{user}/ban", json!({})),
+        keeps(
+            Method::POST,
+            "/api/v1/users/{user}/require-reset",
+            json!({}),
+        ),
         keeps(Method::POST, "/api/v1/users/{banned}/unban", json!({})),
         keeps(Method::POST, "/api/v1/users/admit", json!({})),
     ]
@@ -337,6 +342,7 @@ fn sessions() -> Vec<Route> {
     vec![
         keeps(Method::GET, of_user, Value::Null).for_humans(),
         keeps(Method::POST, of_user, json!({})),
+        keeps(Method::DELETE, of_user, Value::Null).for_humans(),
         keeps(Method::DELETE, "/api/v1/sessions/{session}", Value::Null).for_humans(),
     ]
 }
@@ -477,6 +483,19 @@ const OF_PROXIES: [&str; 1] = ["/api/v1/forward-auth"];
 /// The routes that no operator may call: a token is made for whoever will show it; see `tokens`.
 const OF_AGENTS_AND_HUMANS: [&str; 2] = ["/api/v1/delegate", "/api/v1/delegate/{id}/token"];
 
+/// The routes that need more than one scope; see `roles` and `impersonation`.
+const OF_SEVERAL_SCOPES: [&str; 2] = ["/api/v1/users/{id}/role", "/api/v1/users/{id}/impersonate"];
+
+/// The routes at which humans are told of themselves, and end what is theirs; see `own_data` and `impersonation`.
+const OF_ONESELF: [&str; 6] = [
+    "/api/auth/session",
+    "/api/auth/sessions",
+    "/api/auth/sessions/{id}",
+    "/api/auth/sign-out",
+    "/api/auth/export",
+    "/api/auth/delete-account",
+];
+
 /// The routes whose callers are known by what they show in the body; see `exchange`.
 const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 1] = ["/oauth/token"];
 /// The routes that only a tool server with its own key may call; see `reports`.
@@ -506,6 +525,7 @@ fn the_list_names_every_path_of_the_router() {
     let others = others
         .chain(OF_WHOEVER_SHOWS_A_TOKEN)
         .chain(OF_TOOL_SERVERS);
+    let others = others.chain(OF_SEVERAL_SCOPES).chain(OF_ONESELF);
     let others = others.chain(OF_AGENTS_AND_HUMANS).map(str::to_owned);
     let listed: BTreeSet<_> = listed.into_iter().chain(others).collect();
     let document = document();

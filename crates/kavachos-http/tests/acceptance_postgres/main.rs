@@ -55,6 +55,9 @@ mod id_tokens;
 #[path = "../acceptance/idempotency.rs"]
 mod idempotency;
 #[cfg(test)]
+#[path = "../acceptance/impersonation.rs"]
+mod impersonation;
+#[cfg(test)]
 #[path = "../acceptance/kills.rs"]
 mod kills;
 #[path = "../acceptance/ledger.rs"]
@@ -73,6 +76,9 @@ mod moving_limits;
 #[cfg(test)]
 #[path = "../acceptance/moving_records.rs"]
 mod moving_records;
+#[cfg(test)]
+#[path = "../acceptance/own_data.rs"]
+mod own_data;
 #[path = "../acceptance/pages.rs"]
 mod pages;
 #[path = "../acceptance/people.rs"]
@@ -119,6 +125,9 @@ mod restored_humans;
 #[path = "../acceptance/revocations.rs"]
 mod revocations;
 #[cfg(test)]
+#[path = "../acceptance/roles.rs"]
+mod roles;
+#[cfg(test)]
 #[path = "../acceptance/roots.rs"]
 mod roots;
 #[path = "../acceptance/routes.rs"]
@@ -149,6 +158,9 @@ mod upkeep;
 #[cfg(test)]
 #[path = "../acceptance/username_password.rs"]
 mod username_password;
+#[cfg(test)]
+#[path = "../acceptance/users_admin.rs"]
+mod users_admin;
 #[cfg(test)]
 #[path = "../acceptance/waiting.rs"]
 mod waiting;

@@ -49,6 +49,7 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("revokeKey", 409, "conflict", CONTENTION),
     ("revokeResource", 409, "conflict", CONTENTION),
     ("revokeSession", 409, "conflict", CONTENTION),
+    ("revokeSessions", 409, "conflict", CONTENTION),
     ("deleteUser", 409, "conflict", CONTENTION),
     ("admitUsers", 409, "conflict", CONTENTION),
     ("rotateWebhook", 409, "conflict", NO_MASTER_KEY),

@@ -21,7 +21,15 @@ const MEMBERS: [&str; 10] = [
     "expiresAt",
     "createdAt",
 ];
-const COLUMNS: [&str; 6] = ["id", "shown", "status", "openedBy", "usedAt", "expiresAt"];
+const COLUMNS: [&str; 7] = [
+    "id",
+    "shown",
+    "status",
+    "openedBy",
+    "impersonatedBy",
+    "usedAt",
+    "expiresAt",
+];
 
 /// What the help says at its end.
 const EXAMPLES: &str = "\

@@ -13,6 +13,7 @@ use crate::handle;
 use crate::page::MAX_PAGE_BYTES;
 use crate::row::{MAX_QUERIES, Query, Row};
 use crate::user::{self, UserRow};
+use crate::user_search::{self, UserFilter};
 
 /// How often two rows are moved while they are read.
 const MOVES: i64 = 100;
@@ -206,7 +207,15 @@ async fn a_page_ends_by_rows_or_by_bytes(world: World) -> Result<(), Failure> {
         (all, 100, 0, false),
     ] {
         let before = (after > 0).then(|| UserId::from_bits((all - after + 1).into()));
-        let page = world.store.list(user::page(before, limit)).await?;
+        let page = world
+            .store
+            .list(user_search::page(
+                &UserFilter::default(),
+                before,
+                Timestamp::MIN,
+                limit,
+            ))
+            .await?;
         let found: Vec<UserId> = page.iter().map(|row| row.thing.id).collect();
         let wanted = (0..count).map(|place| UserId::from_bits((all - after - place).into()));
         assert_eq!(found, wanted.collect::<Vec<_>>(), "{limit} after {after}");

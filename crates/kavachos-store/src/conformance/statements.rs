@@ -24,6 +24,7 @@ use crate::promise::{self, PromiseRow};
 use crate::row::Query;
 use crate::tool_server::{self, ToolServerRow};
 use crate::user::{self, UserRow};
+use crate::user_search::{self, UserFilter};
 use crate::{handle, idempotency, session_handle};
 
 super::list_cases![
@@ -163,13 +164,28 @@ async fn a_user_is_stored_changed_and_found(world: World) -> Result<(), Failure>
         store.find(user::by_ids(&[id])).await?,
         store.find(user::by_pseudonyms(&[row.pseudonym])).await?,
         store
-            .find(user::page(None, 1))
+            .find(user_search::page(
+                &UserFilter::default(),
+                None,
+                Timestamp::MIN,
+                1,
+            ))
             .await?
             .map(|listed| listed.thing),
     ] {
         assert_eq!(found.as_ref(), Some(&row));
     }
-    assert_eq!(store.list(user::page(Some(id), 1)).await?, []);
+    assert_eq!(
+        store
+            .list(user_search::page(
+                &UserFilter::default(),
+                Some(id),
+                Timestamp::MIN,
+                1
+            ))
+            .await?,
+        []
+    );
     // Whoever comes with the same address or the same name elsewhere is a conflict, not an error.
     let twin = user::insert(UserRow {
         id: UserId::from_bits(2),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{caller, kind, named, one_of, read, shown, told};
 use crate::compile;
+use crate::impersonation;
 use crate::proof_keys;
 use crate::text;
 use crate::transfer::line::Wrong;
@@ -77,6 +78,7 @@ pub(super) fn agent_key(row: &AgentKeyRow) -> Result<(), Wrong> {
 pub(super) fn session(row: &SessionRow) -> Result<(), Wrong> {
     shown(&row.shown, SecretKind::Session)?;
     caller("openedBy", &row.opened_by)?;
+    impersonation::stored(row).map_err(told)?;
     kind(row.mark, HandleKind::Session)
 }
 

@@ -6,6 +6,7 @@ use kavachos_engine::actor::Scope;
 use kavachos_engine::{Agent, AgentFilter, AgentKind};
 
 use crate::call::Call;
+use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
 use crate::params::Params;
 use crate::reply::{List, Reply, page};
@@ -16,7 +17,7 @@ pub(crate) fn operation() -> Operation {
         id: "listAgents",
         tag: "Agents",
         summary: "List agents, newest first",
-        text: "An agent sees its own, a human those below them.",
+        text: "An agent sees its own, a human those below them, or below another whom they name and whom their role reaches.",
         callers: &[
             Caller::Operator(Scope::AgentsRead),
             Caller::Agent,
@@ -25,8 +26,10 @@ pub(crate) fn operation() -> Operation {
     };
     Operation::get("/api/v1/agents", ABOUT, handle)
         .query::<kavachos_core::principal::Owner>("ownerId", "Owned by this human or agent.")
+        .query::<kavachos_core::id::UserId>("userId", "Below this human, at any level.")
         .query::<kavachos_core::principal::Status>("status", "With this status.")
         .query::<AgentKind>("type", "Of this type.")
+        .refusing(&[Refusal::NotFound])
 }
 
 pub(crate) async fn handle(
@@ -35,7 +38,7 @@ pub(crate) async fn handle(
     mut params: Params,
 ) -> Reply<List<Agent>> {
     let filter = AgentFilter {
-        root: None,
+        root: params.take("userId")?,
         owner: params.take("ownerId")?,
         status: params.take("status")?,
         kind: params.take::<String>("type")?.map(kind).transpose()?,

@@ -9,7 +9,7 @@ use kavachos_engine::AuditRecord;
 use serde_json::Value;
 
 /// The columns, one for each member that a record may have.
-pub(super) const COLUMNS: [&str; 28] = [
+pub(super) const COLUMNS: [&str; 29] = [
     "seq",
     "time",
     "id",
@@ -17,6 +17,7 @@ pub(super) const COLUMNS: [&str; 28] = [
     "outcome",
     "code",
     "actor",
+    "impersonator",
     "subject",
     "agent",
     "chain",

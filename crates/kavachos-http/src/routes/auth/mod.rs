@@ -1,5 +1,7 @@
 //! `/api/auth`: the caller's own session. How one signs in is a matter of plugins.
 
+mod delete_account;
+mod export;
 mod list;
 mod session;
 mod sign_out;
@@ -12,5 +14,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         list::operation(),
         list::end::operation(),
         sign_out::operation(),
+        export::operation(),
+        delete_account::operation(),
     ]
 }

@@ -5,6 +5,7 @@ use kavachos_engine::actor::Scope;
 use kavachos_engine::{Delegation, GrantFilter};
 
 use crate::call::Call;
+use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
 use crate::params::Params;
 use crate::reply::{List, Reply, page};
@@ -25,6 +26,8 @@ pub(crate) fn operation() -> Operation {
     Operation::get("/api/v1/delegations", ABOUT, handle)
         .query::<kavachos_core::principal::Owner>("from", "Given by this human or agent.")
         .query::<kavachos_core::id::AgentId>("to", "Held by this agent.")
+        .query::<kavachos_core::id::UserId>("userId", "Part of this human's authority.")
+        .refusing(&[Refusal::NotFound])
 }
 
 pub(crate) async fn handle(
@@ -33,7 +36,7 @@ pub(crate) async fn handle(
     mut params: Params,
 ) -> Reply<List<Delegation>> {
     let filter = GrantFilter {
-        root: None,
+        root: params.take("userId")?,
         giver: params.take("from")?,
         receiver: params.take("to")?,
     };

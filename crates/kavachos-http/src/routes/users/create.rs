@@ -3,6 +3,7 @@
 use axum::extract::State as FromState;
 use kavachos_core::json::Object;
 use kavachos_core::permission::PermissionSet;
+use kavachos_core::principal::Role;
 use kavachos_engine::actor::Scope;
 use kavachos_engine::{NewUser, User};
 use schemars::JsonSchema;
@@ -33,6 +34,9 @@ pub(crate) struct Ask {
     /// What they may do at the most; everything unless said.
     #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Value>,
+    /// What they are trusted with beyond what is their own; `member` unless said.
+    #[serde(default)]
+    role: Role,
 }
 
 pub(crate) fn operation() -> Operation {
@@ -60,6 +64,7 @@ pub(crate) async fn handle(
             .permissions
             .map(|value| permissions("permissions", &value))
             .transpose()?,
+        role: ask.role,
     };
     created(&state.engine.create_user(&actor, &new).await?)
 }

@@ -1,11 +1,14 @@
-//! `GET /api/v1/users`: humans, newest first.
+//! `GET /api/v1/users`: humans, newest first, all or those that are looked for.
 
 use axum::extract::State as FromState;
-use kavachos_engine::User;
+use kavachos_core::invalid::Invalid;
+use kavachos_core::principal::{Role, Status};
 use kavachos_engine::actor::Scope;
+use kavachos_engine::{User, UserFilter};
+use schemars::json_schema;
 
 use crate::call::Call;
-use crate::operation::{About, Caller, Operation};
+use crate::operation::{About, Caller, Form, Operation};
 use crate::params::Params;
 use crate::reply::{List, Reply, page};
 use crate::state::State;
@@ -18,14 +21,43 @@ pub(crate) fn operation() -> Operation {
         text: "",
         callers: &[Caller::Operator(Scope::UsersRead)],
     };
+    let text = |max: u32| {
+        Form::known(json_schema!({ "type": "string", "minLength": 1, "maxLength": max }))
+    };
+    let status = json_schema!({ "type": "string", "enum": ["active", "banned", "revoked"] });
     Operation::get("/api/v1/users", ABOUT, handle)
+        .query_of(
+            "search",
+            "Whose e-mail address or name begins with this, whatever its capitals from A to Z.",
+            text(200),
+        )
+        .query_of("email", "With exactly this e-mail address.", text(254))
+        .query_of("status", "With this status now.", Form::known(status))
+        .query::<Role>("role", "With this role.")
 }
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Call(actor): Call,
-    params: Params,
+    mut params: Params,
 ) -> Reply<List<User>> {
+    let filter = UserFilter {
+        search: params.take("search")?,
+        status: params.take("status")?.map(of_humans).transpose()?,
+        role: params.take("role")?,
+        email: params.take("email")?,
+    };
     let (at, written) = params.page()?;
-    page(state.engine.users(&actor, at).await?, &written)
+    page(state.engine.users(&actor, &filter, at).await?, &written)
+}
+
+/// A status that a human can have.
+fn of_humans(status: Status) -> Result<Status, Invalid> {
+    match status {
+        Status::Active | Status::Banned | Status::Revoked => Ok(status),
+        Status::Suspended => Err(Invalid::at(
+            "status",
+            "must be `active`, `banned` or `revoked`",
+        )),
+    }
 }
