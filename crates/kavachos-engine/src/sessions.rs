@@ -126,6 +126,11 @@ impl Engine {
             used_at: now,
             expires_at: now.plus(self.settings().session_life),
             created_at: now,
+            method: None,
+            ip: None,
+            user_agent: None,
+            impersonator: None,
+            impersonator_mark: None,
         }
     }
 

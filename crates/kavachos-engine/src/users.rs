@@ -226,6 +226,9 @@ impl Engine {
             agents: 0,
             version: 0,
             created_at: self.now(),
+            email_verified_at: None,
+            role: None,
+            banned_until: None,
         })
     }
 

@@ -254,6 +254,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary would replace the keys of the feed without their root.
         min_binary: 18,
     },
+    Migration {
+        owner: CORE,
+        number: 19,
+        name: "sign-in",
+        sql: include_str!("../migrations/0019_sign_in.sql"),
+        // An older binary would take an impersonation for the human, and leave bans as they are that have ended.
+        min_binary: 19,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -37,10 +37,21 @@ pub struct SessionRow {
     pub expires_at: Timestamp,
     /// When it was opened.
     pub created_at: Timestamp,
+    /// By which method it was opened; `None` where an operator did.
+    pub method: Option<String>,
+    /// From where it was opened.
+    pub ip: Option<String>,
+    /// With what it was opened, as that calls itself.
+    pub user_agent: Option<String>,
+    /// Who acts in the human's name in it.
+    pub impersonator: Option<String>,
+    /// With what an impersonation stands and falls.
+    pub impersonator_mark: Option<Mark>,
 }
 
 const COLUMNS: &str = "SELECT s.id, s.hash, s.shown, s.user_id, s.opened_by, s.status, s.user_kills, s.handle, \
-    h.generation, s.signed_in_at, s.used_at, s.expires_at, s.created_at \
+    h.generation, s.signed_in_at, s.used_at, s.expires_at, s.created_at, s.method, s.ip, s.user_agent, \
+    s.impersonator, s.impersonator_handle, s.impersonator_generation \
     FROM sessions s JOIN handles h ON h.handle = s.handle";
 
 type Cells = (
@@ -57,6 +68,12 @@ type Cells = (
     Timestamp,
     Timestamp,
     Timestamp,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<Handle>,
+    Option<u64>,
 );
 
 impl FromRow for SessionRow {
@@ -75,6 +92,12 @@ impl FromRow for SessionRow {
             used_at,
             expires_at,
             created_at,
+            method,
+            ip,
+            user_agent,
+            impersonator,
+            impersonator_handle,
+            impersonator_generation,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -89,6 +112,13 @@ impl FromRow for SessionRow {
             used_at,
             expires_at,
             created_at,
+            method,
+            ip,
+            user_agent,
+            impersonator,
+            impersonator_mark: impersonator_handle
+                .zip(impersonator_generation)
+                .map(|(handle, generation)| Mark { handle, generation }),
         })
     }
 }
@@ -99,7 +129,8 @@ pub fn open(session: SessionRow, limit: u64) -> Write {
     Write::exactly(
         1,
         "INSERT INTO sessions (id, hash, shown, user_id, opened_by, status, user_kills, handle, signed_in_at, used_at, \
-         expires_at, created_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
+         expires_at, created_at, method, ip, user_agent, impersonator, impersonator_handle, impersonator_generation) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?14, ?15, ?16, ?17, ?18, ?19 \
          WHERE (SELECT COUNT(*) FROM sessions s WHERE s.user_id = ?4 AND s.status = 'active' AND s.user_kills = ?7 \
            AND s.expires_at > ?12) < ?13",
     )
@@ -116,6 +147,12 @@ pub fn open(session: SessionRow, limit: u64) -> Write {
     .bind(session.expires_at)
     .bind(session.created_at)
     .bind(limit)
+    .bind(session.method)
+    .bind(session.ip)
+    .bind(session.user_agent)
+    .bind(session.impersonator)
+    .bind(session.impersonator_mark.map(|mark| mark.handle))
+    .bind(session.impersonator_mark.map(|mark| mark.generation))
 }
 
 /// How many sessions of a human may still be used.

@@ -161,6 +161,9 @@ pub const USERS: Table = table(
         number("agents", "agents"),
         number("version", "version"),
         number("createdAt", "created_at"),
+        number("emailVerifiedAt", "email_verified_at").or_null(),
+        text("role", "role").or_null(),
+        number("bannedUntil", "banned_until").or_null(),
     ],
 );
 
@@ -316,6 +319,12 @@ pub const SESSIONS: Table = table(
         number("usedAt", "used_at"),
         number("expiresAt", "expires_at"),
         number("createdAt", "created_at"),
+        text("method", "method").or_null(),
+        text("ip", "ip").or_null(),
+        text("userAgent", "user_agent").or_null(),
+        text("impersonator", "impersonator").or_null(),
+        bytes("impersonatorHandle", "impersonator_handle").or_null(),
+        number("impersonatorGeneration", "impersonator_generation").or_null(),
     ],
 );
 

@@ -37,11 +37,17 @@ pub struct UserRow {
     pub version: u64,
     /// When they were created.
     pub created_at: Timestamp,
+    /// Since when it is known that they read mail sent to the address.
+    pub email_verified_at: Option<Timestamp>,
+    /// `admin` or `owner`; `None` for a member.
+    pub role: Option<String>,
+    /// When a ban ends by itself.
+    pub banned_until: Option<Timestamp>,
 }
 
 const COLUMNS: &str = "SELECT u.id, u.status, u.email, u.name, u.provider, u.external_id, u.permissions, u.handle, \
-    h.generation, u.kills, u.pseudonym, u.agents, u.version, u.created_at \
-    FROM users u JOIN handles h ON h.handle = u.handle";
+    h.generation, u.kills, u.pseudonym, u.agents, u.version, u.created_at, u.email_verified_at, u.role, \
+    u.banned_until FROM users u JOIN handles h ON h.handle = u.handle";
 
 type Cells = (
     UserId,
@@ -58,6 +64,9 @@ type Cells = (
     u64,
     u64,
     Timestamp,
+    Option<Timestamp>,
+    Option<String>,
+    Option<Timestamp>,
 );
 
 impl FromRow for UserRow {
@@ -77,6 +86,9 @@ impl FromRow for UserRow {
             agents,
             version,
             created_at,
+            email_verified_at,
+            role,
+            banned_until,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -91,6 +103,9 @@ impl FromRow for UserRow {
             agents,
             version,
             created_at,
+            email_verified_at,
+            role,
+            banned_until,
         })
     }
 }
@@ -102,7 +117,8 @@ pub fn insert(user: UserRow) -> Write {
     Write::exactly(
         1,
         "INSERT INTO users (id, status, email, name, provider, external_id, permissions, handle, kills, pseudonym, \
-         agents, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         agents, version, created_at, email_verified_at, role, banned_until) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
          ON CONFLICT DO NOTHING",
     )
     .bind(user.id)
@@ -118,13 +134,17 @@ pub fn insert(user: UserRow) -> Write {
     .bind(user.agents)
     .bind(user.version)
     .bind(user.created_at)
+    .bind(user.email_verified_at)
+    .bind(user.role)
+    .bind(user.banned_until)
 }
 
 /// Replaces what may change of a human who is still as `user.version` says, if nobody else has the e-mail address.
 pub fn update(user: UserRow) -> Write {
     Write::exactly(
         1,
-        "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, version = version + 1 \
+        "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, \
+         email_verified_at = ?8, role = ?9, banned_until = ?10, version = version + 1 \
          WHERE id = ?1 AND version = ?2 AND NOT EXISTS (SELECT 1 FROM users WHERE email = ?4 AND id <> ?1)",
     )
     .bind(user.id)
@@ -134,6 +154,9 @@ pub fn update(user: UserRow) -> Write {
     .bind(user.name)
     .bind(user.permissions)
     .bind(user.kills)
+    .bind(user.email_verified_at)
+    .bind(user.role)
+    .bind(user.banned_until)
 }
 
 /// How many agents of a human are neither revoked nor below one that is.

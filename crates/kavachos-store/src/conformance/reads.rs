@@ -178,6 +178,9 @@ fn human(number: u8, bytes: usize) -> UserRow {
         agents: 0,
         version: 0,
         created_at: Timestamp::from_micros(0),
+        email_verified_at: None,
+        role: None,
+        banned_until: None,
     }
 }
 

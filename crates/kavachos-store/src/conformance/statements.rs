@@ -65,6 +65,9 @@ fn user(number: u128) -> UserRow {
         agents: 0,
         version: 1,
         created_at: NOW,
+        email_verified_at: None,
+        role: None,
+        banned_until: None,
     }
 }
 

@@ -1,0 +1,8 @@
+//! How people sign in: every method is a module here, and a plugin of the engine.
+//!
+//! Promises: a method proves something and says so; the session is made by the engine's one issue function, in the commit
+//! that consumes the proof. What a method answers, and how long that takes, does not tell whether an account exists. It
+//! knows no HTTP server and no database: it depends on `kavachos-core`, the contract of `kavachos-store` and
+//! `kavachos-engine`, and is portable as they are.
+
+pub mod password;
