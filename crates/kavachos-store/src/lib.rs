@@ -27,12 +27,15 @@ pub mod checkup;
 pub mod conformance;
 pub mod counter;
 pub mod grant;
+pub mod guess;
 pub mod handle;
 pub mod id_token;
 pub mod idempotency;
+pub mod known_device;
 pub mod ledger;
 pub mod migration;
 pub mod operator_key;
+pub mod password;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod promise;
@@ -40,8 +43,10 @@ pub mod proof;
 pub mod restoration;
 pub mod restore;
 pub mod revocation;
+pub mod second_factor;
 pub mod session;
 pub mod session_handle;
+pub mod sign_in;
 pub mod signing_key;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
