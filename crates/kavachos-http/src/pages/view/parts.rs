@@ -136,6 +136,11 @@ impl Field {
         self
     }
 
+    /// Whether it is said that it may be left empty: where all may, or a look says so, it is not.
+    pub(crate) fn optional_said(&self) -> bool {
+        !self.required && self.look != "mono" && self.look != "filter"
+    }
+
     /// The ids of what describes it.
     pub(crate) fn described_by(&self) -> String {
         let mut ids = Vec::new();

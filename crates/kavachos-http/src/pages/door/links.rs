@@ -1,0 +1,192 @@
+//! Links that were mailed: asked for, and followed. Opening one only shows a button, since mail is opened by machines too;
+//! the button is what uses it.
+
+use axum::Extension;
+use axum::extract::{Request, State as FromState};
+use serde_json::{Map, Value};
+
+use super::onward::{self, Ask, Query, step};
+use super::sign_in::with_empty;
+use crate::pages::Shown;
+use crate::pages::api::{self, Api, Refusal};
+use crate::pages::browser::Visitor;
+use crate::pages::form::Form;
+use crate::pages::return_to::safe;
+use crate::pages::view::{Door, Field, Icon};
+use crate::params::Params;
+use crate::state::State;
+
+pub(super) async fn ask(
+    FromState(state): FromState<State>,
+    Extension(api): Extension<Api>,
+    visitor: Visitor,
+    params: Params,
+    request: Request,
+) -> Shown {
+    let (parts, _) = request.into_parts();
+    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    api::require(&state, "magic-link/send")?;
+    address(ask, ("", Query::of(params).back()), None)
+}
+
+fn address(
+    ask: Ask<'_>,
+    (typed, hidden): (&str, Vec<(&'static str, String)>),
+    refusal: Option<&Refusal>,
+) -> Shown {
+    let about = refusal.and_then(|refusal| refusal.about("email"));
+    let page = Door {
+        frame: ask.visitor.frame(ask.state, "Sign in by link", onward::above(refusal, &["email"])),
+        icon: Some(Icon::Mail),
+        lead: "We mail you a link that signs you in.".to_owned(),
+        action: "/sign-in/link".to_owned(),
+        fields: vec![Field::email().focused().with_value(typed).with_error(about)],
+        hidden,
+        button: "Send the link",
+        links: vec![("", "/sign-in".to_owned(), "Another way to sign in")],
+        ..Door::default()
+    };
+    onward::show(ask, onward::status(refusal), &page)
+}
+
+pub(super) async fn send(
+    FromState(state): FromState<State>,
+    Extension(api): Extension<Api>,
+    visitor: Visitor,
+    request: Request,
+) -> Shown {
+    let (parts, form) = onward::read(request, &visitor).await?;
+    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    api::require(&state, "magic-link/send")?;
+    match api.post("/api/auth/magic-link/send", &parts, &with_empty(&form, &["email"])).await {
+        Ok(reply) => onward::onward(ask, &reply, &form),
+        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) => {
+            let hidden = onward::back(safe(form.given("return_to")));
+            address(ask, (form.text("email"), hidden), Some(&refusal))
+        }
+    }
+}
+
+pub(super) async fn show_magic(
+    FromState(state): FromState<State>,
+    Extension(api): Extension<Api>,
+    visitor: Visitor,
+    params: Params,
+    request: Request,
+) -> Shown {
+    let (parts, _) = request.into_parts();
+    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    api::require(&state, "magic-link/verify")?;
+    let known = step(&parts.headers).is_some();
+    magic(ask, Query::of(params).text("token"), known, None)
+}
+
+/// The button, with a warning where another browser asked for the link.
+fn magic(ask: Ask<'_>, token: &str, known: bool, refusal: Option<&Refusal>) -> Shown {
+    let mut hidden = vec![("token", token.to_owned())];
+    let lead = if known {
+        "You are one step away."
+    } else {
+        hidden.push(("confirm", "yes".to_owned()));
+        "You asked for this link in another browser. Go on only if it was you who asked: whoever sent you this link, \
+         if not, wants you in their account."
+    };
+    let page = Door {
+        frame: ask.visitor.frame(ask.state, "Sign in", onward::above(refusal, &[])),
+        icon: Some(if known { Icon::Mail } else { Icon::Warning }),
+        lead: lead.to_owned(),
+        action: "/magic-link".to_owned(),
+        hidden,
+        button: if known { "Sign in" } else { "It was me, sign in here" },
+        links: vec![("", "/sign-in".to_owned(), "Another way to sign in")],
+        ..Door::default()
+    };
+    onward::show(ask, onward::status(refusal), &page)
+}
+
+pub(super) async fn follow_magic(
+    FromState(state): FromState<State>,
+    Extension(api): Extension<Api>,
+    visitor: Visitor,
+    request: Request,
+) -> Shown {
+    let (parts, form) = onward::read(request, &visitor).await?;
+    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    api::require(&state, "magic-link/verify")?;
+    let mut members = with_empty(&form, &["token"]);
+    match step(&parts.headers) {
+        _ if form.has("confirm") => members.insert("confirm".to_owned(), true.into()),
+        Some(challenge) => members.insert("challenge".to_owned(), challenge.into()),
+        None => None,
+    };
+    match api.post("/api/auth/magic-link/verify", &parts, &members).await {
+        Ok(reply) if reply.text("next") == "confirm" => magic(ask, form.text("token"), false, None),
+        Ok(reply) => onward::onward(ask, &reply, &form),
+        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) => magic(ask, form.text("token"), false, Some(&refusal)),
+    }
+}
+
+pub(super) async fn show_verify(
+    FromState(state): FromState<State>,
+    Extension(api): Extension<Api>,
+    visitor: Visitor,
+    params: Params,
+    request: Request,
+) -> Shown {
+    let (parts, _) = request.into_parts();
+    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    api::require(&state, "verify-email")?;
+    verify(ask, (Query::of(params).text("token"), false), None)
+}
+
+fn verify(ask: Ask<'_>, (token, asks): (&str, bool), refusal: Option<&Refusal>) -> Shown {
+    let about = refusal.and_then(|refusal| refusal.about("password"));
+    let (lead, fields) = if asks {
+        let field = Field::password("password", "Password", "current-password");
+        (
+            "You began in another browser. Type the password that you chose there.",
+            vec![field.focused().with_error(about)],
+        )
+    } else {
+        ("One press, and your account is ready.", Vec::new())
+    };
+    let page = Door {
+        frame: ask.visitor.frame(ask.state, "Confirm your address", onward::above(refusal, &["password"])),
+        icon: Some(Icon::Mail),
+        lead: lead.to_owned(),
+        action: "/verify-email".to_owned(),
+        fields,
+        hidden: vec![("token", token.to_owned())],
+        button: "Confirm",
+        ..Door::default()
+    };
+    onward::show(ask, onward::status(refusal), &page)
+}
+
+pub(super) async fn follow_verify(
+    FromState(state): FromState<State>,
+    Extension(api): Extension<Api>,
+    visitor: Visitor,
+    request: Request,
+) -> Shown {
+    let (parts, form) = onward::read(request, &visitor).await?;
+    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    api::require(&state, "verify-email")?;
+    let sent = members(&form);
+    match api.post("/api/auth/verify-email", &parts, &sent).await {
+        Ok(reply) if reply.text("next") == "enter_password" => {
+            verify(ask, (form.text("token"), true), None)
+        }
+        Ok(reply) => onward::onward(ask, &reply, &form),
+        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) => verify(ask, (form.text("token"), form.has("password")), Some(&refusal)),
+    }
+}
+
+fn members(form: &Form) -> Map<String, Value> {
+    let mut sent = with_empty(form, &["token"]);
+    sent.extend(api::members(form, &["password"]));
+    sent
+}
