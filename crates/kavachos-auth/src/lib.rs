@@ -5,4 +5,10 @@
 //! knows no HTTP server and no database: it depends on `kavachos-core`, the contract of `kavachos-store` and
 //! `kavachos-engine`, and is portable as they are.
 
+mod one_time;
+mod switch;
+
+pub mod email_password;
 pub mod password;
+
+pub use switch::SwitchedOff;

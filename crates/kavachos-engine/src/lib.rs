@@ -45,6 +45,7 @@ mod revoked;
 mod runtime;
 #[cfg(feature = "schema")]
 mod schema;
+mod sealed;
 mod seats;
 mod sessions;
 mod settings;
@@ -63,6 +64,7 @@ mod weight;
 pub mod actor;
 pub mod fetch;
 pub mod hooks;
+pub mod mail;
 pub mod page;
 pub mod plugin;
 
@@ -101,7 +103,7 @@ pub use providers::{
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
 pub use revoked::{Edited, Reach, Revoked};
-pub use runtime::Runtime;
+pub use runtime::{Busy, Runtime, Work};
 pub use sessions::Session;
 pub use settings::Settings;
 pub use sign_in::{Browser, Opened, PendingSignIn, SignIn, SignedIn};

@@ -8,6 +8,7 @@ use kavachos_store::user::UserRow;
 use serde_json::Value;
 
 use super::route::Allowance;
+use crate::mail::Mail;
 use crate::sign_in::{SignIn, SignedIn};
 use crate::turning::Turning;
 
@@ -27,6 +28,7 @@ pub struct Change {
     pub(super) factor: Option<(UserId, Arming)>,
     pub(super) password: Option<(UserId, Setting)>,
     pub(super) proof: Option<SignIn>,
+    pub(super) mails: Vec<Mail>,
 }
 
 /// What becomes of a password, as its hash.
@@ -109,6 +111,12 @@ impl Change {
     /// nothing is left, nothing is done, and the caller is told when there will be.
     pub fn taking(mut self, name: impl Into<String>, of: Allowance) -> Self {
         self.takes.push((name.into(), of));
+        self
+    }
+
+    /// Queues a mail, which is sent if and only if this change is committed.
+    pub fn mailing(mut self, mail: Mail) -> Self {
+        self.mails.push(mail);
         self
     }
 

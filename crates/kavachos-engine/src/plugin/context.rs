@@ -118,6 +118,51 @@ impl Context {
         row.map(User::of).transpose()
     }
 
+    /// The human who calls with a session.
+    ///
+    /// # Errors
+    /// Nobody does; those of the store.
+    pub async fn own_account(&self) -> Result<User> {
+        let person = self.actor().and_then(Actor::person);
+        let why = "this needs a human's session";
+        let person = person.ok_or_else(|| Error::Forbidden(why.to_owned()))?;
+        User::of(self.engine.user_row(person.user.id).await?)
+    }
+
+    /// Refuses a human who did not prove who they are a short while ago.
+    ///
+    /// # Errors
+    /// They did not.
+    pub fn require_fresh(&self) -> Result<()> {
+        self.engine.require_fresh(self.known()?)
+    }
+
+    /// Whether the human has a second factor.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn has_second_factor(&self, human: UserId) -> Result<bool> {
+        let factors = self.engine.store().list(second_factor::of(human)).await?;
+        Ok(!factors.is_empty())
+    }
+
+    /// Refuses to go on where no mail can be sent. Ask it before looking for accounts, so that the answer tells nothing of
+    /// them.
+    ///
+    /// # Errors
+    /// None can be sent.
+    pub fn require_mail(&self) -> Result<()> {
+        if self.engine.can_mail() {
+            return Ok(());
+        }
+        Err(Error::MailUnavailable)
+    }
+
+    /// A page of this server, for a link in a mail. It comes from the configuration alone.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.engine.settings().issuer.as_str())
+    }
+
     /// A human to be created by a change.
     ///
     /// # Errors
@@ -325,6 +370,9 @@ impl Context {
                     password::rehash(user, old, new),
                 ],
             });
+        }
+        for mail in &change.mails {
+            batch.writes.push(self.engine.mail(mail)?);
         }
         if let Some((user, arming)) = change.factor {
             batch.writes.push(match arming {
