@@ -12,6 +12,8 @@ mod error;
 mod metrics;
 mod openapi;
 mod operation;
+#[cfg(feature = "pages")]
+mod pages;
 mod params;
 mod plugin;
 mod possession;
@@ -22,6 +24,8 @@ mod signature;
 mod state;
 
 pub use call::LocalCaller;
+#[cfg(feature = "pages")]
+pub use pages::{Accent, Brand};
 pub use context::{Overdue, overdue};
 pub use routes::{IMPORT_PATH, openapi, router};
 pub use state::{Options, PeerOf, State};

@@ -120,7 +120,6 @@ fn carried(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderVal
 fn carried_along(parts: &Parts) -> http::Extensions {
     let mut kept = parts.extensions.clone();
     kept.remove::<axum::extract::MatchedPath>();
-    kept.remove::<axum::extract::OriginalUri>();
     kept
 }
 

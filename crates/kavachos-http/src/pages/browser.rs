@@ -8,7 +8,7 @@ use http::Method;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use kavachos_core::id::UserId;
-use kavachos_engine::actor::{Actor, Caller};
+use kavachos_engine::actor::Actor;
 use kavachos_engine::page::PageOf;
 use kavachos_engine::{ApprovalFilter, Error, Session, Stage, User};
 
@@ -36,8 +36,6 @@ pub(super) struct Browser {
 pub(super) struct Visitor {
     secret: String,
     is_new: bool,
-    /// Whether a session is there; it may be dead.
-    pub(super) has_session: bool,
 }
 
 impl FromRequestParts<State> for Browser {
@@ -149,11 +147,6 @@ impl Browser {
         let known = self.user.email.clone();
         known.unwrap_or_default()
     }
-
-    /// What their agents call "you".
-    pub(super) fn is_me(&self, id: &str) -> bool {
-        matches!(self.actor.caller, Caller::Person(_)) && self.user.id.to_string() == id
-    }
 }
 
 impl FromRequestParts<State> for Visitor {
@@ -164,7 +157,6 @@ impl FromRequestParts<State> for Visitor {
         if !reads && cookie::comes_from(&parts.headers, state.public_url()) == cookie::From::Elsewhere {
             refuse_foreign(parts, state)?;
         }
-        let session = cookie::value(&parts.headers, cookie::SESSION);
         let known = cookie::value(&parts.headers, FORM_COOKIE)
             .filter(|text| text.len() == FORM_COOKIE_LENGTH);
         let secret = known.map_or_else(
@@ -173,7 +165,6 @@ impl FromRequestParts<State> for Visitor {
         );
         Ok(Self {
             is_new: known.is_none(),
-            has_session: session.is_some(),
             secret,
         })
     }

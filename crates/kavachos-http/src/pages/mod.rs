@@ -27,7 +27,7 @@ use axum::{Extension, Router};
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-pub(crate) use assets::is_asset;
+pub(crate) use assets::{Assets, is_asset};
 pub use brand::{Accent, Brand};
 pub(crate) use failure::told;
 

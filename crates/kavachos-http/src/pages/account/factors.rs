@@ -44,11 +44,11 @@ async fn totp_page(at: At<'_>, reply: &Reply, refusal: Option<&Refusal>) -> Show
         let mut texts = names.iter().map(|name| reply.text(name));
         texts.find(|text| !text.is_empty()).unwrap_or_default().to_owned()
     };
-    let picture = first(&["qr", "svg", "qrCode"]);
+    let picture = first(&["svg"]);
     let page = view::Totp {
         shell: at.browser.shell(at.state, Room::Security, "Codes from an app").await?,
         picture: (!picture.is_empty()).then(|| as_picture(&picture)),
-        uri: first(&["uri", "otpauth", "url"]),
+        uri: first(&["uri"]),
         secret: first(&["secret"]),
         code: Field::code("Code").focused().with_error(refusal.map(|refusal| refusal.reason.clone())),
     };
@@ -123,18 +123,27 @@ pub(super) async fn backup_codes(
 }
 
 pub(super) async fn ask_to_disable(FromState(state): FromState<State>, browser: Browser) -> Shown {
+    if let Some(first) = fresh_first(&state, &browser) {
+        return Ok(first);
+    }
+    disabling(&state, &browser, None).await
+}
+
+async fn disabling(state: &State, browser: &Browser, refusal: Option<&Refusal>) -> Shown {
+    let code = Field::code("Code").focused().with_hint("Of the app, or one of your backup codes.");
     let page = ConfirmAct {
-        shell: browser.shell(&state, Room::Security, "Switch off codes from an app?").await?,
+        shell: browser.shell(state, Room::Security, "Switch off codes from an app?").await?,
         text: "Your password alone will then be enough to sign in.".to_owned(),
         consequences: vec![
             "Your backup codes stop working.".to_owned(),
             "You can switch it on again at any time.".to_owned(),
         ],
+        fields: vec![code.with_error(refusal.map(|refusal| refusal.reason.clone()))],
         action: "/account/security/totp/disable".to_owned(),
         button: "Switch off",
         back: SECURITY.to_owned(),
     };
-    html::page(Runs::Nothing, &page)
+    html::answer(refusal.map_or(StatusCode::OK, |refusal| refusal.status), Runs::Nothing, &page)
 }
 
 pub(super) async fn disable(
@@ -144,15 +153,16 @@ pub(super) async fn disable(
     request: Request,
 ) -> Shown {
     let (parts, body) = request.into_parts();
-    Form::read(&parts, body, browser.secret()).await?;
+    let form = Form::read(&parts, body, browser.secret()).await?;
     if let Some(first) = fresh_first(&state, &browser) {
         return Ok(first);
     }
     api::require(&state, "totp/disable")?;
     let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
-    match api.post("/api/auth/totp/disable", &parts, &Map::new()).await {
+    match api.post("/api/auth/totp/disable", &parts, &api::members(&form, &["code"])).await {
         Ok(reply) => Ok(reply.onto(show(at, Said::done("Codes from an app are off.")).await?)),
-        Err(refusal) => refused(at, refusal).await,
+        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) => disabling(&state, &browser, Some(&refusal)).await,
     }
 }
 
@@ -173,6 +183,7 @@ pub(super) async fn ask_to_remove(
         consequences: vec![
             "The device may go on offering it; remove it there as well.".to_owned(),
         ],
+        fields: Vec::new(),
         action: format!("/account/security/passkeys/{}/remove", one.id),
         button: "Remove it",
         back: SECURITY.to_owned(),

@@ -15,17 +15,24 @@ use crate::pages::form::Form;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{self, Field, Notice, Passkey, Room};
 use crate::pages::{Shown, words};
+use crate::params::Params;
 use crate::state::State;
 
 pub(super) async fn handle(
     FromState(state): FromState<State>,
     Extension(api): Extension<Api>,
     browser: Browser,
+    mut params: Params,
     request: Request,
 ) -> Shown {
     let (parts, _) = request.into_parts();
+    let said = match params.take::<String>("done")?.as_deref() {
+        Some("passkey_added") => Said::done("The passkey was added. You can sign in with it from now on."),
+        Some("password_changed") => Said::done("Your password was changed. You are signed in here only."),
+        _ => Said::default(),
+    };
     let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
-    show(at, Said::default()).await
+    show(at, said).await
 }
 
 /// Where a page of how one signs in is made: for whom, and with what their request was.
@@ -148,7 +155,7 @@ pub(super) async fn change_password(
     let members = api::members(&form, &["currentPassword", "newPassword"]);
     match api.post("/api/auth/change-password", &parts, &members).await {
         // The session of the cookie may be another one now.
-        Ok(reply) => Ok(reply.onto(crate::pages::see_other("/account?done=password_changed"))),
+        Ok(reply) => Ok(reply.onto(crate::pages::see_other("/account/security?done=password_changed"))),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
         Err(refusal) => show(at, Said { notice: None, password: Some(refusal) }).await,
     }

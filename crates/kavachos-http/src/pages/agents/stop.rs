@@ -31,6 +31,7 @@ async fn ask(state: &State, browser: &Browser, question: Question) -> Shown {
         shell: browser.shell(state, Room::Agents, question.title).await?,
         text: question.text.to_owned(),
         consequences: question.consequences,
+        fields: Vec::new(),
         action: question.action,
         button: question.button,
         back: question.back,

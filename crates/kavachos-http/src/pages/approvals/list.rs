@@ -61,6 +61,5 @@ fn told(one: &Approval, names: &HashMap<String, String>, state: &State) -> Asked
         resource: one.resource.clone(),
         status: words::stage(one.status),
         at: words::time(one.decided_at.unwrap_or(one.created_at), state.engine.now()),
-        waits: one.status == "pending",
     }
 }

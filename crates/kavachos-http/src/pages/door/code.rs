@@ -54,10 +54,8 @@ pub(super) async fn ask(
     Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "email-otp/send")?;
     address(ask, ("", Query::of(params).back()), None)
 }
@@ -89,7 +87,7 @@ pub(super) async fn send(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "email-otp/send")?;
     match api.post("/api/auth/email-otp/send", &parts, &with_empty(&form, &["email"])).await {
         Ok(reply) => onward::onward(ask, &reply, &form),
@@ -103,27 +101,25 @@ pub(super) async fn send(
 
 pub(super) async fn show(
     state: FromState<State>,
-    api: Extension<Api>,
     visitor: Visitor,
     params: Params,
     request: Request,
 ) -> Shown {
-    first(MAILED, (state.0, api.0, visitor), params, request)
+    first(MAILED, (state.0, visitor), params, request)
 }
 
 pub(super) async fn show_second(
     state: FromState<State>,
-    api: Extension<Api>,
     visitor: Visitor,
     params: Params,
     request: Request,
 ) -> Shown {
-    first(SECOND, (state.0, api.0, visitor), params, request)
+    first(SECOND, (state.0, visitor), params, request)
 }
 
 fn first(
     kind: Kind,
-    (state, api, visitor): (State, Api, Visitor),
+    (state, visitor): (State, Visitor),
     params: Params,
     request: Request,
 ) -> Shown {
@@ -132,7 +128,7 @@ fn first(
     if step(&parts.headers).is_none() {
         return Ok(see_other("/sign-in"));
     }
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     page(ask, kind, Query::of(params).back(), None)
 }
 
@@ -181,7 +177,7 @@ async fn checked(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, kind.route)?;
     let Some(step) = step(&parts.headers) else {
         return Ok(see_other("/sign-in"));

@@ -21,10 +21,8 @@ pub(super) async fn ask(
     Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "magic-link/send")?;
     address(ask, ("", Query::of(params).back()), None)
 }
@@ -56,7 +54,7 @@ pub(super) async fn send(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "magic-link/send")?;
     match api.post("/api/auth/magic-link/send", &parts, &with_empty(&form, &["email"])).await {
         Ok(reply) => onward::onward(ask, &reply, &form),
@@ -70,13 +68,12 @@ pub(super) async fn send(
 
 pub(super) async fn show_magic(
     FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
     request: Request,
 ) -> Shown {
     let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "magic-link/verify")?;
     let known = step(&parts.headers).is_some();
     magic(ask, Query::of(params).text("token"), known, None)
@@ -112,7 +109,7 @@ pub(super) async fn follow_magic(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "magic-link/verify")?;
     let mut members = with_empty(&form, &["token"]);
     match step(&parts.headers) {
@@ -133,10 +130,8 @@ pub(super) async fn show_verify(
     Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "verify-email")?;
     verify(ask, (Query::of(params).text("token"), false), None)
 }
@@ -172,7 +167,7 @@ pub(super) async fn follow_verify(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "verify-email")?;
     let sent = members(&form);
     match api.post("/api/auth/verify-email", &parts, &sent).await {

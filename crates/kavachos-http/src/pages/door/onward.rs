@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 use crate::cookie;
-use crate::pages::api::{Api, Refusal, Reply};
+use crate::pages::api::{Refusal, Reply};
 use crate::pages::browser::{Visitor, with_return};
 use crate::pages::form::Form;
 use crate::pages::html::{self, Runs};
@@ -22,13 +22,11 @@ const STEP_SECONDS: u32 = 900;
 /// The longest value that is kept.
 const MAX_STEP: usize = 200;
 
-/// A request of a visitor's, with what answers it.
+/// Who asks, and whom.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) state: &'a State,
-    pub(super) api: &'a Api,
     pub(super) visitor: &'a Visitor,
-    pub(super) parts: &'a Parts,
 }
 
 /// What the visitor began, if the browser still has it.

@@ -16,10 +16,8 @@ pub(super) async fn ask(
     FromState(state): FromState<State>,
     Extension(api): Extension<Api>,
     visitor: Visitor,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "forgot-password")?;
     address(ask, "", None)
 }
@@ -46,7 +44,7 @@ pub(super) async fn send(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "forgot-password")?;
     match api.post("/api/auth/forgot-password", &parts, &with_empty(&form, &["email"])).await {
         Ok(reply) => Ok(reply.onto(onward::sent(ask, form.text("email"))?)),
@@ -60,10 +58,8 @@ pub(super) async fn show(
     Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "reset-password")?;
     choose(ask, Query::of(params).text("token"), None)
 }
@@ -95,7 +91,7 @@ pub(super) async fn submit(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "reset-password")?;
     let sent = with_empty(&form, &["token", "newPassword"]);
     match api.post("/api/auth/reset-password", &parts, &sent).await {

@@ -44,13 +44,10 @@ impl Name {
 
 pub(super) async fn show(
     FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     let query = Query::of(params);
     let notice = match query.text("done") {
         "signed_out" => Some(Notice::new("ok", "You are signed out.")),
@@ -150,7 +147,7 @@ pub(super) async fn submit(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     let wanted = if form.has("username") { "username" } else { "" };
     let name = Name::chosen(&state, "sign-in", wanted).ok_or(Failure::NoSuchRoute)?;
     let path = format!("/api/auth/sign-in/{}", name.field());
@@ -181,7 +178,7 @@ pub(super) async fn as_guest(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "anonymous")?;
     match api.post("/api/auth/anonymous", &parts, &Map::new()).await {
         Ok(reply) => onward::onward(ask, &reply, &form),

@@ -17,13 +17,10 @@ use crate::state::State;
 
 pub(super) async fn show(
     FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     let query = Query::of(params);
     let name = Name::chosen(&state, "sign-up", query.text("with")).ok_or(Failure::NoSuchRoute)?;
     page(ask, name, (&Form::default(), query.back()), None)
@@ -78,7 +75,7 @@ pub(super) async fn submit(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, api: &api, visitor: &visitor, parts: &parts };
+    let ask = Ask { state: &state, visitor: &visitor };
     let wanted = if form.has("username") { "username" } else { "" };
     let name = Name::chosen(&state, "sign-up", wanted).ok_or(Failure::NoSuchRoute)?;
     let path = format!("/api/auth/sign-up/{}", name.field());

@@ -13,7 +13,6 @@ pub(crate) struct Asked {
     pub(crate) resource: String,
     pub(crate) status: Chip,
     pub(crate) at: Time,
-    pub(crate) waits: bool,
 }
 
 /// The requests, those that wait first.

@@ -27,7 +27,6 @@ pub(crate) enum Icon {
     Back,
     Link,
     Pause,
-    Home,
 }
 
 impl Icon {
@@ -57,7 +56,6 @@ impl Icon {
             Self::Back => "M14.5 6l-6 6 6 6",
             Self::Link => "M9.5 14.5l5-5M11 7l1.8-1.8a4.2 4.2 0 0 1 6 6L17 13M13 17l-1.8 1.8a4.2 4.2 0 0 1-6-6L7 11",
             Self::Pause => "M12 12m-9 0a9 9 0 1 0 18 0a9 9 0 1 0-18 0M10 9v6M14 9v6",
-            Self::Home => "M4 11.5L12 4.5l8 7M6.5 10v9.5h11V10M10 19.5V14h4v5.5",
         }
     }
 }

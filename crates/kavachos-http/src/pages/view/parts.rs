@@ -194,6 +194,8 @@ pub(crate) struct ConfirmAct {
     /// What will happen.
     pub(crate) consequences: Vec<String>,
     pub(crate) action: String,
+    /// What is asked for, if anything is.
+    pub(crate) fields: Vec<Field>,
     pub(crate) button: &'static str,
     pub(crate) back: String,
 }
