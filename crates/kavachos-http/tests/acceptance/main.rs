@@ -10,6 +10,8 @@ mod audit_export;
 mod authzen;
 #[cfg(test)]
 mod batch;
+#[cfg(test)]
+mod browser;
 mod callers;
 mod chains;
 mod constraints;
@@ -47,6 +49,8 @@ mod moving_limits;
 #[cfg(test)]
 mod moving_records;
 mod pages;
+#[cfg(test)]
+mod pages_for_people;
 mod people;
 #[cfg(test)]
 mod plugins;
