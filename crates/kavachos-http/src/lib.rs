@@ -24,8 +24,8 @@ mod signature;
 mod state;
 
 pub use call::LocalCaller;
+pub use context::{Overdue, overdue};
 #[cfg(feature = "pages")]
 pub use pages::{Accent, Brand};
-pub use context::{Overdue, overdue};
 pub use routes::{IMPORT_PATH, openapi, router};
 pub use state::{Options, PeerOf, State};

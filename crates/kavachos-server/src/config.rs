@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use kavachos::Loopback;
 use kavachos_core::secret::Secret;
 use kavachos_engine::Settings;
-use kavachos_http::Options;
+use kavachos_http::{Brand, Options};
 
 pub(crate) use self::database::Database;
 pub(crate) use self::effective::Effective;
@@ -33,10 +33,10 @@ pub(crate) use self::layer::Flag;
 use self::layer::Layers;
 pub(crate) use self::problem::{ConfigError, Origin, Problem};
 use self::reading::Reading;
-use crate::methods::{self, Methods, Strictness};
 pub(crate) use self::schema::{example, schema};
 pub(crate) use self::setting::reference;
 pub(crate) use self::value::{Connections, Key, Listen, Log, LogForm, Presence, is_loopback};
+use crate::methods::{self, Methods, Strictness};
 
 /// The file that is read when it is there and no other is named.
 const FILE: &str = "kavach.toml";
@@ -127,6 +127,8 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     /// The largest file that is imported over HTTP.
     pub(crate) max_import_bytes: u64,
+    /// Whose pages people see.
+    pub(crate) brand: Brand,
     /// How people sign in.
     pub(crate) methods: Methods,
     /// Limits.
@@ -224,6 +226,7 @@ impl Config {
                     .unwrap_or_default(),
             },
             max_import_bytes: max_import_bytes(&mut reading),
+            brand: brand(&mut reading),
             methods: Methods {
                 on: reading
                     .value("auth.methods", value::methods)
@@ -307,6 +310,19 @@ fn max_import_bytes(reading: &mut Reading<'_>) -> u64 {
     let mut max = Options::default().max_import_bytes;
     reading.count("import.max_bytes", &mut max);
     max
+}
+
+fn brand(reading: &mut Reading<'_>) -> Brand {
+    let told = |invalid: kavachos_core::invalid::Invalid| invalid.message().to_owned();
+    let named = reading.value("pages.name", |text| {
+        Brand::default().named(text).map_err(told)
+    });
+    let accent = reading.value("pages.accent", |text| text.parse().map_err(told));
+    let mut brand = named.unwrap_or_default();
+    if let Some(accent) = accent {
+        brand.accent = accent;
+    }
+    brand
 }
 
 fn connections(reading: &mut Reading<'_>) -> Connections {

@@ -74,12 +74,10 @@ pub(crate) async fn migrated(config: &config::Server) -> Result<(), Failure> {
 /// How far each migration has come. Makes and changes nothing.
 pub(crate) fn history(database: &Database) -> Result<History, Failure> {
     match database {
-        Database::File(path) => {
-            sqlite::history(path, &migrations()).map_err(|error| Failure::Database(error.to_string()))
-        }
-        Database::Postgres(url) => {
-            postgres::history(url, &migrations()).map_err(|error| Failure::Database(error.to_string()))
-        }
+        Database::File(path) => sqlite::history(path, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
+        Database::Postgres(url) => postgres::history(url, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
     }
 }
 
@@ -114,6 +112,7 @@ fn builder(config: &config::Server, master_key: Option<Secret>) -> Builder {
         .fetching_from_loopback(config.loopback)
         .master_key(master_key)
         .max_import_bytes(config.max_import_bytes)
+        .brand(config.brand.clone())
 }
 
 /// Makes sure that the database is there; tables are made when it is opened.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kavachos_core::invalid::Invalid;
-use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
@@ -40,7 +40,11 @@ pub(super) async fn handle(
         (Some(current), Some(_)) => {
             let current = read("currentPassword", current)?;
             guess = Some(context.guess(&account(&email), Some(human.id)).await?);
-            if inner.compare(&context, Some(human.id), &current).await?.is_none() {
+            if inner
+                .compare(&context, Some(human.id), &current)
+                .await?
+                .is_none()
+            {
                 let wrong = Error::Forbidden("the current password is wrong".to_owned());
                 return Err(context.failed(KIND, human.id, wrong).await?);
             }

@@ -173,10 +173,18 @@ impl Plugin for EmailPassword {
                 .described(json!({ "summary": "Sign in with an e-mail address and a password" })),
             self.route("/api/auth/verify-email", SIGN_INS, verify::handle)
                 .described(json!({ "summary": "Show that you read mail sent to an address" })),
-            self.route("/api/auth/verify-email/send", CallerType::Session, verify::send)
-                .described(json!({ "summary": "Get a link that verifies your address" })),
-            self.route("/api/auth/change-password", CallerType::Session, change::handle)
-                .described(json!({ "summary": "Change your password" })),
+            self.route(
+                "/api/auth/verify-email/send",
+                CallerType::Session,
+                verify::send,
+            )
+            .described(json!({ "summary": "Get a link that verifies your address" })),
+            self.route(
+                "/api/auth/change-password",
+                CallerType::Session,
+                change::handle,
+            )
+            .described(json!({ "summary": "Change your password" })),
         ]
     }
 

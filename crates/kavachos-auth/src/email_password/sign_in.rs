@@ -16,8 +16,7 @@ use crate::password::{Password, Verdict};
 pub(super) const KIND: &str = "email_password.signed_in";
 
 /// The one answer to whoever does not know both, whatever the reason.
-const WRONG: Error =
-    Error::Unauthenticated("the e-mail address or the password is wrong");
+const WRONG: Error = Error::Unauthenticated("the e-mail address or the password is wrong");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +92,12 @@ impl Inner {
             None => None,
         };
         let phc = stored.as_ref().map(|stored| stored.phc.as_str());
-        let verdict = self.passwords.verify(context.engine(), phc, password).await?;
-        Ok(stored.filter(|_| verdict.matches).map(|stored| (stored, verdict)))
+        let verdict = self
+            .passwords
+            .verify(context.engine(), phc, password)
+            .await?;
+        Ok(stored
+            .filter(|_| verdict.matches)
+            .map(|stored| (stored, verdict)))
     }
 }

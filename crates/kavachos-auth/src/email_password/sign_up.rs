@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::{Error, Result, SignIn, email_address};
 use serde::Deserialize;
 use serde_json::json;
@@ -42,7 +42,9 @@ pub(super) async fn handle(
     let password = read("password", &asked.password)?;
     // Refuses a name before anything is worked for it.
     context.new_human(Some(&email), asked.name.as_deref())?;
-    let (phc, sighting) = inner.keep(&context, (&password, Standing::Alone), &known).await?;
+    let (phc, sighting) = inner
+        .keep(&context, (&password, Standing::Alone), &known)
+        .await?;
     let wanted = Wanted {
         email,
         name: asked.name,
@@ -106,7 +108,8 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
         ))
     });
     asked.await?;
-    Ok(Answer::next("verify_email")?.cookie(Cookie::new(BROWSER, browser.reveal()).lasting(LINK_LIFE)))
+    Ok(Answer::next("verify_email")?
+        .cookie(Cookie::new(BROWSER, browser.reveal()).lasting(LINK_LIFE)))
 }
 
 impl Inner {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use kavachos_store::{FromRow, Malformed, Query, Row, Write};
 use serde::Deserialize;
@@ -179,7 +179,10 @@ impl Inner {
             let verdict = self.passwords.verify(context.engine(), phc, &password);
             return Ok(verdict.await?.matches);
         };
-        Ok(self.compare(context, Some(user), &password).await?.is_some())
+        Ok(self
+            .compare(context, Some(user), &password)
+            .await?
+            .is_some())
     }
 }
 

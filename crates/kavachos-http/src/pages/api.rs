@@ -30,6 +30,9 @@ const CARRIED: [HeaderName; 5] = [
     HeaderName::from_static("sec-fetch-site"),
 ];
 
+/// What of that says which page it comes from.
+const WHENCE: [HeaderName; 2] = [ORIGIN, HeaderName::from_static("sec-fetch-site")];
+
 /// The API of this server.
 #[derive(Clone)]
 pub(super) struct Api(Router);
@@ -87,8 +90,11 @@ impl Api {
     ) -> Result<Reply, Refusal> {
         let defect = |words: String| Refusal::of(Error::Internal(words).into());
         let text = serde_json::to_vec(body).map_err(|error| defect(error.to_string()))?;
+        // A page that only reads was opened by a link from anywhere; what it reads is shown to its human alone.
+        let reads = method == Method::GET;
         let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in carried(&parts.headers) {
+        let carried = carried(&parts.headers).filter(|(name, _)| !reads || !WHENCE.contains(name));
+        for (name, value) in carried {
             request = request.header(name, value);
         }
         let mut request = request
@@ -127,14 +133,23 @@ async fn read(mut answer: Response) -> Result<Reply, Refusal> {
     if let Some(failure) = answer.extensions_mut().remove::<Failure>() {
         return Err(Refusal::of(failure));
     }
-    let cookies = answer.headers().get_all(SET_COOKIE).iter().cloned().collect();
+    let cookies = answer
+        .headers()
+        .get_all(SET_COOKIE)
+        .iter()
+        .cloned()
+        .collect();
     let broken = |words: String| Refusal::of(Error::Internal(words).into());
     let bytes = answer.into_body().collect().await;
     let bytes = bytes.map_err(|error| broken(error.to_string()))?.to_bytes();
     if bytes.is_empty() {
-        return Ok(Reply { data: Value::Null, cookies });
+        return Ok(Reply {
+            data: Value::Null,
+            cookies,
+        });
     }
-    let mut body: Value = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+    let mut body: Value =
+        serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
     let data = body.get_mut("data").map_or(Value::Null, Value::take);
     Ok(Reply { data, cookies })
 }
@@ -142,7 +157,10 @@ async fn read(mut answer: Response) -> Result<Reply, Refusal> {
 impl Reply {
     /// A text of what was answered.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.data.get(name).and_then(Value::as_str).unwrap_or_default()
+        self.data
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// The cookies that were set, set on a page's answer.
@@ -156,13 +174,21 @@ impl Reply {
 
 /// Members of a JSON object, from the fields of a form; empty ones are left out.
 pub(super) fn members(form: &Form, names: &[&'static str]) -> Map<String, Value> {
-    let given = names.iter().filter_map(|name| Some((*name, form.given(name)?)));
-    given.map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
+    let given = names
+        .iter()
+        .filter_map(|name| Some((*name, form.given(name)?)));
+    given
+        .map(|(name, text)| (name.to_owned(), Value::from(text)))
+        .collect()
 }
 
 /// Whether a plugin has this route.
 pub(super) fn has(state: &State, method: Known, path: &str) -> bool {
-    let mut routes = state.engine.plugin_routes().iter().map(|mounted| mounted.route());
+    let mut routes = state
+        .engine
+        .plugin_routes()
+        .iter()
+        .map(|mounted| mounted.route());
     routes.any(|route| route.method == method && route.path == path)
 }
 
@@ -173,7 +199,11 @@ pub(super) fn takes(state: &State, what: &str) -> bool {
 
 /// Refuses what no plugin answers.
 pub(super) fn require(state: &State, what: &str) -> Result<(), Failure> {
-    if takes(state, what) { Ok(()) } else { Err(Failure::NoSuchRoute) }
+    if takes(state, what) {
+        Ok(())
+    } else {
+        Err(Failure::NoSuchRoute)
+    }
 }
 
 /// The segment of a path; what cannot be one is refused.

@@ -53,7 +53,11 @@ impl Assets {
         Self {
             files: [
                 Asset::new("kavach.css", "text/css; charset=utf-8", styles),
-                Asset::new("passkey.js", "text/javascript; charset=utf-8", PASSKEYS.to_owned()),
+                Asset::new(
+                    "passkey.js",
+                    "text/javascript; charset=utf-8",
+                    PASSKEYS.to_owned(),
+                ),
                 Asset::new("kavach.svg", "image/svg+xml", picture),
             ],
             name: brand.name.clone(),
@@ -74,7 +78,9 @@ impl Assets {
 
 /// Whether an answer may be kept: an asset under its hash, and nothing else.
 pub(crate) fn is_asset(headers: &http::HeaderMap) -> bool {
-    headers.get(CACHE_CONTROL).is_some_and(|value| value == FOR_GOOD)
+    headers
+        .get(CACHE_CONTROL)
+        .is_some_and(|value| value == FOR_GOOD)
 }
 
 pub(super) fn routes() -> Router<State> {
@@ -91,7 +97,10 @@ async fn handle(
     let headers = [
         (CONTENT_TYPE, asset.kind),
         (CACHE_CONTROL, FOR_GOOD),
-        (http::header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+        (
+            http::header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ),
     ];
     Ok((headers, asset.text.clone()).into_response())
 }

@@ -66,7 +66,10 @@ impl FromStr for Accent {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let wrong = || Invalid::new(format!("`{}` is no colour like `#0f6b57`", clip(text)));
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6).ok_or_else(wrong)?;
+        let digits = text
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6)
+            .ok_or_else(wrong)?;
         let number = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
         if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(wrong());
@@ -103,9 +106,15 @@ impl Accent {
     /// The colour that is nearest to this one and can be read on a ground, and what can be read on it.
     fn on(self, ground: Rgb, towards: Rgb) -> (Rgb, Rgb) {
         let steps = (0..=STEPS).map(|step| self.0.mixed(towards, step));
-        let readable = steps.into_iter().find(|color| color.contrast(ground) >= ENOUGH);
+        let readable = steps
+            .into_iter()
+            .find(|color| color.contrast(ground) >= ENOUGH);
         let color = readable.unwrap_or(towards);
-        let above = if color.contrast(WHITE) >= color.contrast(BLACK) { WHITE } else { BLACK };
+        let above = if color.contrast(WHITE) >= color.contrast(BLACK) {
+            WHITE
+        } else {
+            BLACK
+        };
         (color, above)
     }
 }
@@ -130,7 +139,11 @@ impl Rgb {
     fn luminance(self) -> f64 {
         let [r, g, b] = self.0.map(|byte| {
             let share = f64::from(byte) / 255.0;
-            if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+            if share <= 0.04045 {
+                share / 12.92
+            } else {
+                ((share + 0.055) / 1.055).powf(2.4)
+            }
         });
         0.2126 * r + 0.7152 * g + 0.0722 * b
     }
@@ -142,7 +155,9 @@ mod tests {
 
     #[test]
     fn whatever_colour_is_chosen_can_be_read() {
-        for text in ["#0f6b57", "#ffff00", "#000000", "#ffffff", "#ff0000", "#777777", "#00ffff", "#1a1aff"] {
+        for text in [
+            "#0f6b57", "#ffff00", "#000000", "#ffffff", "#ff0000", "#777777", "#00ffff", "#1a1aff",
+        ] {
             let accent: Accent = text.parse().unwrap();
             for (ground, towards) in [(LIGHT_GROUND, BLACK), (DARK_GROUND, WHITE)] {
                 let (color, above) = accent.on(ground, towards);
@@ -157,7 +172,15 @@ mod tests {
 
     #[test]
     fn what_is_no_colour_is_refused() {
-        for text in ["", "red", "#fff", "#gggggg", "#0f6b57;}", "0f6b57", "#+f6b57"] {
+        for text in [
+            "",
+            "red",
+            "#fff",
+            "#gggggg",
+            "#0f6b57;}",
+            "0f6b57",
+            "#+f6b57",
+        ] {
             assert!(text.parse::<Accent>().is_err(), "{text}");
         }
         assert_eq!("#0F6b57".parse::<Accent>().unwrap().to_string(), "#0f6b57");

@@ -47,7 +47,12 @@ impl FromRequestParts<State> for Browser {
         };
         refuse_foreign(parts, state).map_err(IntoResponse::into_response)?;
         match signed_in(parts, state, &secret).await {
-            Ok((actor, session, user)) => Ok(Self { actor, session, user, secret }),
+            Ok((actor, session, user)) => Ok(Self {
+                actor,
+                session,
+                user,
+                secret,
+            }),
             Err(Failure::Engine(Error::Unauthenticated(_))) => Err(sign_in_first(parts)),
             Err(failure) => Err(failure.into_response()),
         }
@@ -87,7 +92,10 @@ fn sign_in_first(parts: &Parts) -> Response {
     if parts.method != Method::GET {
         return see_other("/sign-in");
     }
-    let asked = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let asked = parts
+        .uri
+        .path_and_query()
+        .map_or("", http::uri::PathAndQuery::as_str);
     see_other(&with_return("/sign-in", asked))
 }
 
@@ -119,8 +127,14 @@ impl Browser {
         room: Room,
         title: impl Into<String>,
     ) -> Result<Shell, Failure> {
-        let pending = ApprovalFilter { stage: Some(Stage::Pending), ..ApprovalFilter::default() };
-        let page = PageOf { after: None, limit: Shell::MOST_SHOWN + 1 };
+        let pending = ApprovalFilter {
+            stage: Some(Stage::Pending),
+            ..ApprovalFilter::default()
+        };
+        let page = PageOf {
+            after: None,
+            limit: Shell::MOST_SHOWN + 1,
+        };
         let waiting = state.engine.approvals(&self.actor, pending, page).await?;
         Ok(Shell {
             frame: Frame {
@@ -133,6 +147,7 @@ impl Browser {
             name: self.name(),
             known_by: self.known_by(),
             waiting: waiting.items.len(),
+            impersonated: self.session.impersonated_by.is_some(),
         })
     }
 
@@ -154,7 +169,9 @@ impl FromRequestParts<State> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        if !reads && cookie::comes_from(&parts.headers, state.public_url()) == cookie::From::Elsewhere {
+        if !reads
+            && cookie::comes_from(&parts.headers, state.public_url()) == cookie::From::Elsewhere
+        {
             refuse_foreign(parts, state)?;
         }
         let known = cookie::value(&parts.headers, FORM_COOKIE)

@@ -25,7 +25,9 @@ fn write(dest: &mut impl Write, c: char) -> fmt::Result {
         '"' => dest.write_str("&#34;"),
         '\'' => dest.write_str("&#39;"),
         '\n' | '\t' => dest.write_char(c),
-        c if c.is_control() || is_unseen(c) => write!(dest, "\u{27e8}U+{:04X}\u{27e9}", u32::from(c)),
+        c if c.is_control() || is_unseen(c) => {
+            write!(dest, "\u{27e8}U+{:04X}\u{27e9}", u32::from(c))
+        }
         c => dest.write_char(c),
     }
 }

@@ -50,10 +50,9 @@ fn words(status: StatusCode, failure: &Failure) -> (&'static str, String) {
             "This page cannot be opened like this",
             own("Go back to where you came from and use the button there."),
         ),
-        StatusCode::TOO_MANY_REQUESTS => (
-            "That was too often",
-            own("Wait a while, then try again."),
-        ),
+        StatusCode::TOO_MANY_REQUESTS => {
+            ("That was too often", own("Wait a while, then try again."))
+        }
         status if status.is_server_error() => (
             "That did not work",
             own("The fault is ours. Nothing is lost; try again in a moment."),
@@ -68,5 +67,9 @@ pub(super) fn sentence(message: &str) -> String {
     let mut letters = message.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string());
     let text = first.unwrap_or_default() + letters.as_str();
-    if text.ends_with(['.', '!', '?', '…']) { text } else { text + "." }
+    if text.ends_with(['.', '!', '?', '…']) {
+        text
+    } else {
+        text + "."
+    }
 }

@@ -30,8 +30,16 @@ impl Form {
     }
 
     async fn parse(parts: &Parts, body: Body) -> Result<Self, Failure> {
-        let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let kind = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let essence = kind
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
         if !essence.eq_ignore_ascii_case(FORM) {
             return Err(Invalid::at("Content-Type", format!("send the form as `{FORM}`")).into());
         }
@@ -53,7 +61,9 @@ impl Form {
     /// What a field holds; nothing where there is none.
     pub(super) fn text(&self, name: &str) -> &str {
         let mut fields = self.0.iter();
-        fields.find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        fields
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// What a field holds, if that is anything.

@@ -37,7 +37,9 @@ pub(super) fn page(runs: Runs, page: &impl Template) -> Shown {
 
 /// A page with another status.
 pub(super) fn answer(status: StatusCode, runs: Runs, page: &impl Template) -> Shown {
-    let text = page.render().map_err(|error| Error::Internal(error.to_string()))?;
+    let text = page
+        .render()
+        .map_err(|error| Error::Internal(error.to_string()))?;
     let policy = match runs {
         Runs::Nothing => PLAIN,
         Runs::Passkeys => PASSKEYS,

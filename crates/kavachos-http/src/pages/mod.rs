@@ -65,11 +65,14 @@ pub(crate) fn mount(router: Router<State>, api: Router) -> Router<State> {
 
 /// Whether whoever asks for this path is a person in front of a browser, to whom errors are told on a page.
 pub(crate) fn is_for_people(path: &str, headers: &HeaderMap) -> bool {
-    let ours = ROOTS.iter().any(|root| {
-        path == *root || (root.ends_with('/') && path.starts_with(root))
-    });
+    let ours = ROOTS
+        .iter()
+        .any(|root| path == *root || (root.ends_with('/') && path.starts_with(root)));
     let html = |value: &http::HeaderValue| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|kind| kind.trim().starts_with("text/html")))
+        value.to_str().is_ok_and(|text| {
+            text.split(',')
+                .any(|kind| kind.trim().starts_with("text/html"))
+        })
     };
     ours && headers.get_all(ACCEPT).iter().any(html)
 }
@@ -79,8 +82,8 @@ type Shown = Result<axum::response::Response, crate::error::Failure>;
 
 /// Sends a browser to a path of ours.
 fn see_other(path: &str) -> axum::response::Response {
-    let location = http::HeaderValue::from_str(path)
-        .unwrap_or(http::HeaderValue::from_static("/account"));
+    let location =
+        http::HeaderValue::from_str(path).unwrap_or(http::HeaderValue::from_static("/account"));
     let headers = [(http::header::LOCATION, location)];
     (http::StatusCode::SEE_OTHER, headers).into_response()
 }

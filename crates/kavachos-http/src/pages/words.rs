@@ -31,7 +31,10 @@ pub(super) fn time(at: Timestamp, now: Timestamp) -> Time {
     } else {
         date(at)
     };
-    Time { machine: at.to_string(), words }
+    Time {
+        machine: at.to_string(),
+        words,
+    }
 }
 
 /// A day and the time of day. Where the reader lives is not known, so the zone is said.
@@ -46,12 +49,20 @@ pub(super) fn clock(at: Timestamp) -> String {
 
 /// So many of something.
 pub(super) fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
+    }
 }
 
 /// What permissions allow, and how many are not told.
 pub(super) fn permissions(set: &PermissionSet) -> (Vec<Can>, usize) {
-    let told = set.iter().take(MOST_TOLD).map(|one| permission(one)).collect();
+    let told = set
+        .iter()
+        .take(MOST_TOLD)
+        .map(|one| permission(one))
+        .collect();
     (told, set.iter().count().saturating_sub(MOST_TOLD))
 }
 
@@ -75,10 +86,18 @@ pub(super) fn terms(constraints: &Constraints) -> Vec<String> {
         words.push("asks you first".to_owned());
     }
     if let Some(rate) = constraints.rate() {
-        words.push(format!("at most {} in {}", rate.limit(), period(u64::from(rate.per_seconds()))));
+        words.push(format!(
+            "at most {} in {}",
+            rate.limit(),
+            period(u64::from(rate.per_seconds()))
+        ));
     }
     if let Some(budget) = constraints.budget() {
-        words.push(format!("at most {} {} in all", budget.amount(), budget.unit().as_str()));
+        words.push(format!(
+            "at most {} {} in all",
+            budget.amount(),
+            budget.unit().as_str()
+        ));
     }
     let written = serde_json::to_value(constraints).unwrap_or_default();
     let others = [
@@ -89,7 +108,9 @@ pub(super) fn terms(constraints: &Constraints) -> Vec<String> {
         ("notBefore", "not before a certain day"),
         ("expiresAt", "until a certain day"),
     ];
-    let others = others.iter().filter(|(name, _)| written.get(name).is_some());
+    let others = others
+        .iter()
+        .filter(|(name, _)| written.get(name).is_some());
     words.extend(others.map(|(_, told)| (*told).to_owned()));
     words.dedup();
     words
@@ -149,8 +170,14 @@ pub(super) fn device(user_agent: &str) -> (String, bool) {
         ("CrOS", "ChromeOS"),
         ("Linux", "Linux"),
     ];
-    let browser = browser.iter().find(|(word, _)| has(word)).map(|(_, name)| *name);
-    let system = system.iter().find(|(word, _)| has(word)).map(|(_, name)| *name);
+    let browser = browser
+        .iter()
+        .find(|(word, _)| has(word))
+        .map(|(_, name)| *name);
+    let system = system
+        .iter()
+        .find(|(word, _)| has(word))
+        .map(|(_, name)| *name);
     let words = match (browser, system) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(one), None) | (None, Some(one)) => one.to_owned(),
@@ -194,13 +221,27 @@ impl Names {
 
 /// A record in words.
 pub(super) fn event(record: &AuditRecord, names: &Names, now: Timestamp) -> Event {
-    let text = |name: &str| record.members.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        record
+            .members
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let kind = text("kind");
     let is_decision = kind == "decision";
     let allowed = text("outcome") == "allowed";
-    let actor = if is_decision && !text("agent").is_empty() { text("agent") } else { text("actor") };
+    let actor = if is_decision && !text("agent").is_empty() {
+        text("agent")
+    } else {
+        text("actor")
+    };
     let (who, href) = names.of(actor);
-    let (icon, tone, did) = if is_decision { decided(text("code"), allowed) } else { acted(kind, allowed) };
+    let (icon, tone, did) = if is_decision {
+        decided(text("code"), allowed)
+    } else {
+        acted(kind, allowed)
+    };
     let object = (!is_decision && text("agent") != actor)
         .then(|| names.agents.get(text("agent")))
         .flatten();
@@ -215,7 +256,11 @@ pub(super) fn event(record: &AuditRecord, names: &Names, now: Timestamp) -> Even
         did,
         action: text("action").to_owned(),
         resource: text("resource").to_owned(),
-        why: if why.is_empty() { String::new() } else { sentence(why) },
+        why: if why.is_empty() {
+            String::new()
+        } else {
+            sentence(why)
+        },
         at: time(at, now),
         facts: facts(record, at),
     }
@@ -225,7 +270,11 @@ fn decided(code: &str, allowed: bool) -> (Icon, &'static str, String) {
     match (allowed, code) {
         (true, _) => (Icon::Check, "ok", "was allowed to".to_owned()),
         (false, "approval_required") => (Icon::Shield, "warn", "asked you to let it".to_owned()),
-        (false, "approval_pending") => (Icon::Clock, "warn", "still waits for you to let it".to_owned()),
+        (false, "approval_pending") => (
+            Icon::Clock,
+            "warn",
+            "still waits for you to let it".to_owned(),
+        ),
         (false, _) => (Icon::Cross, "bad", "was refused to".to_owned()),
     }
 }
@@ -252,7 +301,11 @@ fn acted(kind: &str, allowed: bool) -> (Icon, &'static str, String) {
         other => {
             let words = other.replace(['.', '_'], " ");
             let words = words.chars().take(MOST_CHARS).collect();
-            return if allowed { (Icon::Activity, "", words) } else { (Icon::Cross, "bad", words) };
+            return if allowed {
+                (Icon::Activity, "", words)
+            } else {
+                (Icon::Cross, "bad", words)
+            };
         }
     };
     if allowed {
@@ -273,7 +326,11 @@ fn facts(record: &AuditRecord, at: Timestamp) -> Vec<(&'static str, String)> {
     ];
     let text = |name: &str| record.members.get(name).and_then(Value::as_str);
     let mut facts = vec![("Time", date(at))];
-    facts.extend(members.iter().filter_map(|(label, name)| Some((*label, text(name)?.to_owned()))));
+    facts.extend(
+        members
+            .iter()
+            .filter_map(|(label, name)| Some((*label, text(name)?.to_owned()))),
+    );
     facts
 }
 

@@ -22,7 +22,11 @@ impl Browser {
 
     /// Opens a page.
     pub(crate) async fn open(&self, path: &str) -> Reply {
-        self.call.clone().header("sec-fetch-site", "none").get(path).await
+        self.call
+            .clone()
+            .header("sec-fetch-site", "none")
+            .get(path)
+            .await
     }
 
     /// Sends a form from a page of the server, with the mark that stands on that page.
@@ -33,7 +37,8 @@ impl Browser {
 
     /// Sends a form from a page of the server, with this mark.
     pub(crate) async fn send_with(&self, mark: &str, path: &str, fields: &[(&str, &str)]) -> Reply {
-        self.send_from(("sec-fetch-site", "same-origin"), mark, (path, fields)).await
+        self.send_from(("sec-fetch-site", "same-origin"), mark, (path, fields))
+            .await
     }
 
     /// Sends a form from somewhere.
@@ -44,17 +49,26 @@ impl Browser {
         (path, fields): (&str, &[(&str, &str)]),
     ) -> Reply {
         let fields = [&[("csrf", mark)], fields].concat();
-        self.call.clone().header(name, value).post_form(path, &fields).await
+        self.call
+            .clone()
+            .header(name, value)
+            .post_form(path, &fields)
+            .await
     }
 }
 
 fn client(app: &TestApp) -> Call {
     let client = Client::new(app.client().address());
-    client.anonymous().header("accept", "text/html,application/xhtml+xml")
+    client
+        .anonymous()
+        .header("accept", "text/html,application/xhtml+xml")
 }
 
 /// The mark of the first form on a page.
 pub(crate) fn mark(page: &Reply) -> String {
-    let (_, behind) = page.text.split_once("name=\"csrf\" value=\"").expect("a form has a mark");
+    let (_, behind) = page
+        .text
+        .split_once("name=\"csrf\" value=\"")
+        .expect("a form has a mark");
     behind.split('"').next().unwrap_or_default().to_owned()
 }

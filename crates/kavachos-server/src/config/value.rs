@@ -273,7 +273,10 @@ pub(super) fn methods(text: &str) -> Result<Vec<&'static str>, String> {
         let known = methods::ALL.into_iter().find(|known| *known == name);
         let known = known.ok_or_else(|| {
             let all = methods::ALL.join("`, `");
-            format!("`{}` is no method to sign in by; there are `{all}`, and `off` for none", clip(name))
+            format!(
+                "`{}` is no method to sign in by; there are `{all}`, and `off` for none",
+                clip(name)
+            )
         })?;
         if on.contains(&known) {
             return Err(format!("names `{known}` twice"));

@@ -34,7 +34,10 @@ pub(super) async fn handle(
     mut params: Params,
 ) -> Shown {
     let mut text = |name: &str| -> Result<String, Failure> {
-        Ok(params.take::<String>(name)?.map(|text| text.trim().to_owned()).unwrap_or_default())
+        Ok(params
+            .take::<String>(name)?
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default())
     };
     let filter = Filter {
         agent: text("agent")?,
@@ -47,7 +50,10 @@ pub(super) async fn handle(
     let names = agents::names(&state, &browser).await?;
     let after = (!cursor.is_empty()).then(|| decode_cursor(&cursor, &filter.query()));
     let first = after.is_none();
-    let page = PageOf { after: after.transpose()?, limit: RECORDS };
+    let page = PageOf {
+        after: after.transpose()?,
+        limit: RECORDS,
+    };
     let (items, next, wrong) = match filter.read(&names) {
         Ok(read) => {
             let found = state.engine.audit(&browser.actor, &read, page).await?;
@@ -60,7 +66,10 @@ pub(super) async fn handle(
         events: told(&state, &browser, &items).await?,
         agent: field("agent", "Agent", &filter.agent, wrong),
         action: field("action", "Action", &filter.action, wrong),
-        since: Field { kind: "date", ..field("since", "Since", &filter.since, wrong) },
+        since: Field {
+            kind: "date",
+            ..field("since", "Since", &filter.since, wrong)
+        },
         outcomes: outcomes(&filter.outcome),
         filtered: !filter.is_empty(),
         next: next.map(|key| filter.path(&encode_cursor(&key, &filter.query()))),
@@ -80,7 +89,10 @@ pub(super) async fn told(
         agents: agents::names(state, browser).await?,
     };
     let now = state.engine.now();
-    Ok(records.iter().map(|record| words::event(record, &names, now)).collect())
+    Ok(records
+        .iter()
+        .map(|record| words::event(record, &names, now))
+        .collect())
 }
 
 fn field(name: &'static str, label: &str, value: &str, wrong: Option<&str>) -> Field {
@@ -89,15 +101,21 @@ fn field(name: &'static str, label: &str, value: &str, wrong: Option<&str>) -> F
         "since" => "Write a day like 2026-11-21.".to_owned(),
         _ => "Write one word, like read.".to_owned(),
     });
-    Field { look: "filter", ..Field::text(name, label) }
-        .optional()
-        .with_value(value)
-        .with_error(error)
+    Field {
+        look: "filter",
+        ..Field::text(name, label)
+    }
+    .optional()
+    .with_value(value)
+    .with_error(error)
 }
 
 fn outcomes(chosen: &str) -> Vec<(&'static str, &'static str, bool)> {
     let known = [("", "Any"), ("allowed", "Allowed"), ("denied", "Refused")];
-    known.iter().map(|(value, words)| (*value, *words, *value == chosen)).collect()
+    known
+        .iter()
+        .map(|(value, words)| (*value, *words, *value == chosen))
+        .collect()
 }
 
 impl Filter {
@@ -130,12 +148,18 @@ impl Filter {
     fn read(&self, names: &HashMap<String, String>) -> Result<AuditFilter, &'static str> {
         let since = match self.since.as_str() {
             "" => None,
-            day => Some(format!("{day}T00:00:00Z").parse::<Timestamp>().map_err(|_| "since")?),
+            day => Some(
+                format!("{day}T00:00:00Z")
+                    .parse::<Timestamp>()
+                    .map_err(|_| "since")?,
+            ),
         };
         let member = match self.agent.as_str() {
             "" => None,
             text => {
-                let named = names.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+                let named = names
+                    .iter()
+                    .find(|(_, name)| name.eq_ignore_ascii_case(text));
                 let id = named.map_or(text, |(id, _)| id.as_str());
                 Some(id.parse().map_err(|_| "agent")?)
             }

@@ -31,7 +31,12 @@ pub(super) async fn set_up(
         return Ok(first);
     }
     api::require(&state, "totp/setup")?;
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
     let reply = match api.post("/api/auth/totp/setup", &parts, &Map::new()).await {
         Ok(reply) => reply,
         Err(refusal) => return refused(at, refusal).await,
@@ -42,15 +47,23 @@ pub(super) async fn set_up(
 async fn totp_page(at: At<'_>, reply: &Reply, refusal: Option<&Refusal>) -> Shown {
     let first = |names: &[&str]| {
         let mut texts = names.iter().map(|name| reply.text(name));
-        texts.find(|text| !text.is_empty()).unwrap_or_default().to_owned()
+        texts
+            .find(|text| !text.is_empty())
+            .unwrap_or_default()
+            .to_owned()
     };
     let picture = first(&["svg"]);
     let page = view::Totp {
-        shell: at.browser.shell(at.state, Room::Security, "Codes from an app").await?,
+        shell: at
+            .browser
+            .shell(at.state, Room::Security, "Codes from an app")
+            .await?,
         picture: (!picture.is_empty()).then(|| as_picture(&picture)),
         uri: first(&["uri"]),
         secret: first(&["secret"]),
-        code: Field::code("Code").focused().with_error(refusal.map(|refusal| refusal.reason.clone())),
+        code: Field::code("Code")
+            .focused()
+            .with_error(refusal.map(|refusal| refusal.reason.clone())),
     };
     let status = refusal.map_or(StatusCode::OK, |refusal| refusal.status);
     html::answer(status, Runs::Nothing, &page)
@@ -75,7 +88,12 @@ pub(super) async fn enable(
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts, body, browser.secret()).await?;
     api::require(&state, "totp/enable")?;
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
     let members = api::members(&form, &["code"]);
     match api.post("/api/auth/totp/enable", &parts, &members).await {
         Ok(reply) => codes_page(at, &reply, "Codes from an app are on.").await,
@@ -85,7 +103,10 @@ pub(super) async fn enable(
             for name in ["secret", "uri"] {
                 kept.insert(name.to_owned(), Value::from(form.text(name)));
             }
-            let reply = Reply { data: Value::Object(kept), cookies: Vec::new() };
+            let reply = Reply {
+                data: Value::Object(kept),
+                cookies: Vec::new(),
+            };
             totp_page(at, &reply, Some(&refusal)).await
         }
     }
@@ -93,14 +114,27 @@ pub(super) async fn enable(
 
 /// The backup codes that the answer has, shown once; or that it is done.
 async fn codes_page(at: At<'_>, reply: &Reply, done: &str) -> Shown {
-    let codes = reply.data.get("backupCodes").or_else(|| reply.data.get("codes"));
+    let codes = reply
+        .data
+        .get("backupCodes")
+        .or_else(|| reply.data.get("codes"));
     let Some(codes) = codes.and_then(Value::as_array) else {
         return Ok(reply.onto(show(at, Said::done(done)).await?));
     };
-    let mut shell = at.browser.shell(at.state, Room::Security, "Your backup codes").await?;
+    let mut shell = at
+        .browser
+        .shell(at.state, Room::Security, "Your backup codes")
+        .await?;
     shell.frame.notice = Said::done(done).notice;
-    let codes = codes.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(reply.onto(html::page(Runs::Nothing, &view::BackupCodes { shell, codes })?))
+    let codes = codes
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    Ok(reply.onto(html::page(
+        Runs::Nothing,
+        &view::BackupCodes { shell, codes },
+    )?))
 }
 
 pub(super) async fn backup_codes(
@@ -115,8 +149,16 @@ pub(super) async fn backup_codes(
         return Ok(first);
     }
     api::require(&state, "totp/backup-codes")?;
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
-    match api.post("/api/auth/totp/backup-codes", &parts, &Map::new()).await {
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
+    match api
+        .post("/api/auth/totp/backup-codes", &parts, &Map::new())
+        .await
+    {
         Ok(reply) => codes_page(at, &reply, "The codes of before are dead.").await,
         Err(refusal) => refused(at, refusal).await,
     }
@@ -130,9 +172,13 @@ pub(super) async fn ask_to_disable(FromState(state): FromState<State>, browser: 
 }
 
 async fn disabling(state: &State, browser: &Browser, refusal: Option<&Refusal>) -> Shown {
-    let code = Field::code("Code").focused().with_hint("Of the app, or one of your backup codes.");
+    let code = Field::code("Code")
+        .focused()
+        .with_hint("Of the app, or one of your backup codes.");
     let page = ConfirmAct {
-        shell: browser.shell(state, Room::Security, "Switch off codes from an app?").await?,
+        shell: browser
+            .shell(state, Room::Security, "Switch off codes from an app?")
+            .await?,
         text: "Your password alone will then be enough to sign in.".to_owned(),
         consequences: vec![
             "Your backup codes stop working.".to_owned(),
@@ -143,7 +189,11 @@ async fn disabling(state: &State, browser: &Browser, refusal: Option<&Refusal>) 
         button: "Switch off",
         back: SECURITY.to_owned(),
     };
-    html::answer(refusal.map_or(StatusCode::OK, |refusal| refusal.status), Runs::Nothing, &page)
+    html::answer(
+        refusal.map_or(StatusCode::OK, |refusal| refusal.status),
+        Runs::Nothing,
+        &page,
+    )
 }
 
 pub(super) async fn disable(
@@ -158,8 +208,20 @@ pub(super) async fn disable(
         return Ok(first);
     }
     api::require(&state, "totp/disable")?;
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
-    match api.post("/api/auth/totp/disable", &parts, &api::members(&form, &["code"])).await {
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
+    match api
+        .post(
+            "/api/auth/totp/disable",
+            &parts,
+            &api::members(&form, &["code"]),
+        )
+        .await
+    {
         Ok(reply) => Ok(reply.onto(show(at, Said::done("Codes from an app are off.")).await?)),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
         Err(refusal) => disabling(&state, &browser, Some(&refusal)).await,
@@ -174,15 +236,23 @@ pub(super) async fn ask_to_remove(
     request: Request,
 ) -> Shown {
     let (parts, _) = request.into_parts();
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
     let all = passkeys(at).await?.unwrap_or_default();
-    let one = all.into_iter().find(|one| one.id == id).ok_or(Failure::NoSuchRoute)?;
+    let one = all
+        .into_iter()
+        .find(|one| one.id == id)
+        .ok_or(Failure::NoSuchRoute)?;
     let page = ConfirmAct {
-        shell: browser.shell(&state, Room::Security, format!("Remove {}?", one.name)).await?,
+        shell: browser
+            .shell(&state, Room::Security, format!("Remove {}?", one.name))
+            .await?,
         text: "It will no longer sign you in.".to_owned(),
-        consequences: vec![
-            "The device may go on offering it; remove it there as well.".to_owned(),
-        ],
+        consequences: vec!["The device may go on offering it; remove it there as well.".to_owned()],
         fields: Vec::new(),
         action: format!("/account/security/passkeys/{}/remove", one.id),
         button: "Remove it",
@@ -203,7 +273,12 @@ pub(super) async fn remove(
     if let Some(first) = fresh_first(&state, &browser) {
         return Ok(first);
     }
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
     let path = format!("/api/auth/passkey/credentials/{}", api::segment(&id)?);
     match api.send((Method::DELETE, &path), &parts, &Map::new()).await {
         Ok(reply) => Ok(reply.onto(show(at, Said::done("The passkey was removed.")).await?)),

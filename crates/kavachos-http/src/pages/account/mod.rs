@@ -20,11 +20,20 @@ pub(super) fn routes() -> Router<State> {
         .route("/account/sessions/{id}/sign-out", post(sessions::end))
         .route("/account/sign-out", post(sessions::sign_out))
         .route("/account/security", get(security::handle))
-        .route("/account/security/password", post(security::change_password))
+        .route(
+            "/account/security/password",
+            post(security::change_password),
+        )
         .route("/account/security/totp", post(factors::set_up))
         .route("/account/security/totp/enable", post(factors::enable))
-        .route("/account/security/totp/disable", get(factors::ask_to_disable).post(factors::disable))
-        .route("/account/security/backup-codes", post(factors::backup_codes))
+        .route(
+            "/account/security/totp/disable",
+            get(factors::ask_to_disable).post(factors::disable),
+        )
+        .route(
+            "/account/security/backup-codes",
+            post(factors::backup_codes),
+        )
         .route(
             "/account/security/passkeys/{id}/remove",
             get(factors::ask_to_remove).post(factors::remove),

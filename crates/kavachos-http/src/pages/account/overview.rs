@@ -20,15 +20,36 @@ const AGENTS: usize = 100;
 pub(super) async fn handle(FromState(state): FromState<State>, browser: Browser) -> Shown {
     let name = browser.name();
     let first = name.split(' ').next().unwrap_or(&name).to_owned();
-    let active = AgentFilter { status: Some(Status::Active), ..AgentFilter::default() };
-    let page = PageOf { after: None, limit: AGENTS };
+    let active = AgentFilter {
+        status: Some(Status::Active),
+        ..AgentFilter::default()
+    };
+    let page = PageOf {
+        after: None,
+        limit: AGENTS,
+    };
     let agents = state.engine.agents(&browser.actor, active, page).await?;
-    let page = PageOf { after: None, limit: RECORDS };
-    let records = state.engine.audit(&browser.actor, &AuditFilter::default(), page).await?;
-    let shell = browser.shell(&state, Room::Overview, format!("Hello, {first}")).await?;
+    let page = PageOf {
+        after: None,
+        limit: RECORDS,
+    };
+    let records = state
+        .engine
+        .audit(&browser.actor, &AuditFilter::default(), page)
+        .await?;
+    let shell = browser
+        .shell(&state, Room::Overview, format!("Hello, {first}"))
+        .await?;
     let more = if agents.next.is_some() { "+" } else { "" };
     let page = view::Overview {
-        agents: format!("{}{more}", agents.items.iter().filter(|one| one.status == "active").count()),
+        agents: format!(
+            "{}{more}",
+            agents
+                .items
+                .iter()
+                .filter(|one| one.status == "active")
+                .count()
+        ),
         waiting: waiting(&shell),
         recent: told(&state, &browser, &records.items).await?,
         advice: advice(&state, &browser),
@@ -46,11 +67,12 @@ fn waiting(shell: &Shell) -> String {
 }
 
 /// A passkey is better than what the human signed in with.
-fn advice(
-    state: &State,
-    browser: &Browser,
-) -> Option<(&'static str, &'static str, &'static str)> {
-    let by_passkey = browser.session.method.as_deref().is_some_and(|method| method.contains("passkey"));
+fn advice(state: &State, browser: &Browser) -> Option<(&'static str, &'static str, &'static str)> {
+    let by_passkey = browser
+        .session
+        .method
+        .as_deref()
+        .is_some_and(|method| method.contains("passkey"));
     let can = api::takes(state, "passkey/register/options");
     (can && !by_passkey).then_some((
         "A passkey is quicker than a password, and no false page can take it.",

@@ -27,11 +27,20 @@ pub(super) async fn handle(
 ) -> Shown {
     let (parts, _) = request.into_parts();
     let said = match params.take::<String>("done")?.as_deref() {
-        Some("passkey_added") => Said::done("The passkey was added. You can sign in with it from now on."),
-        Some("password_changed") => Said::done("Your password was changed. You are signed in here only."),
+        Some("passkey_added") => {
+            Said::done("The passkey was added. You can sign in with it from now on.")
+        }
+        Some("password_changed") => {
+            Said::done("Your password was changed. You are signed in here only.")
+        }
         _ => Said::default(),
     };
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
     show(at, said).await
 }
 
@@ -53,11 +62,17 @@ pub(super) struct Said {
 
 impl Said {
     pub(super) fn done(text: &str) -> Self {
-        Self { notice: Some(Notice::new("ok", text)), password: None }
+        Self {
+            notice: Some(Notice::new("ok", text)),
+            password: None,
+        }
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {
-        Self { notice: Some(Notice::new("bad", refusal.reason.clone())), password: None }
+        Self {
+            notice: Some(Notice::new("bad", refusal.reason.clone())),
+            password: None,
+        }
     }
 }
 
@@ -68,14 +83,22 @@ pub(super) async fn show(at: At<'_>, said: Said) -> Shown {
     shell.frame.notice = said.notice;
     shell.frame.passkeys = passkeys.is_some();
     let fresh = browser.is_fresh(state);
-    let status = said.password.as_ref().map_or(StatusCode::OK, |refusal| refusal.status);
-    let runs = if passkeys.is_some() { Runs::Passkeys } else { Runs::Nothing };
+    let status = said
+        .password
+        .as_ref()
+        .map_or(StatusCode::OK, |refusal| refusal.status);
+    let runs = if passkeys.is_some() {
+        Runs::Passkeys
+    } else {
+        Runs::Nothing
+    };
     let page = view::Security {
         shell,
         sessions: sessions::live(state, browser).await?.len(),
         fresh,
         fresh_words: fresh_words(at, fresh),
-        password: api::takes(state, "change-password").then(|| password_fields(said.password.as_ref())),
+        password: api::takes(state, "change-password")
+            .then(|| password_fields(said.password.as_ref())),
         passkeys,
         totp: totp(at).await?,
         can_ask_again: api::takes(state, "re-authenticate"),
@@ -88,12 +111,15 @@ fn fresh_words(at: At<'_>, fresh: bool) -> String {
         let until = words::clock(at.browser.session.fresh_until);
         return format!("Until {until} you can approve, make agents and change how you sign in.");
     }
-    "Approving, making agents and changing how you sign in will ask who you are once more.".to_owned()
+    "Approving, making agents and changing how you sign in will ask who you are once more."
+        .to_owned()
 }
 
 fn password_fields(refusal: Option<&Refusal>) -> Vec<Field> {
     let about = |field: &str| refusal.and_then(|refusal| refusal.about(field));
-    let unnamed = refusal.filter(|refusal| refusal.field.is_none()).map(|refusal| refusal.reason.clone());
+    let unnamed = refusal
+        .filter(|refusal| refusal.field.is_none())
+        .map(|refusal| refusal.reason.clone());
     vec![
         Field::password("currentPassword", "Current password", "current-password")
             .with_error(about("currentPassword").or(unnamed)),
@@ -109,22 +135,33 @@ pub(super) async fn passkeys(at: At<'_>) -> Result<Option<Vec<Passkey>>, Failure
     if !api::has(at.state, Known::Get, PATH) {
         return Ok(None);
     }
-    let reply = at.api.send((Method::GET, PATH), at.parts, &Map::new()).await;
+    let reply = at
+        .api
+        .send((Method::GET, PATH), at.parts, &Map::new())
+        .await;
     let reply = reply.map_err(Refusal::into_failure)?;
     let now = at.state.engine.now();
     let one = |value: &Value| {
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
         let time = |name: &str| text(name).parse().ok().map(|at| words::time(at, now).words);
         let added = time("createdAt").map(|words| format!("added {words}"));
-        let used = time("lastUsedAt").or_else(|| time("usedAt")).map(|words| format!("last used {words}"));
+        let used = time("lastUsedAt")
+            .or_else(|| time("usedAt"))
+            .map(|words| format!("last used {words}"));
         let note: Vec<String> = added.into_iter().chain(used).collect();
         Passkey {
             id: text("id").to_owned(),
-            name: Some(text("name")).filter(|name| !name.is_empty()).unwrap_or("Passkey").to_owned(),
+            name: Some(text("name"))
+                .filter(|name| !name.is_empty())
+                .unwrap_or("Passkey")
+                .to_owned(),
             note: note.join(", "),
         }
     };
-    let rows = reply.data.as_array().map(|rows| rows.iter().map(one).collect());
+    let rows = reply
+        .data
+        .as_array()
+        .map(|rows| rows.iter().map(one).collect());
     Ok(Some(rows.unwrap_or_default()))
 }
 
@@ -137,9 +174,18 @@ async fn totp(at: At<'_>) -> Result<Option<bool>, Failure> {
     if !api::has(at.state, Known::Get, STATE) {
         return Ok(Some(false));
     }
-    let reply = at.api.send((Method::GET, STATE), at.parts, &Map::new()).await;
+    let reply = at
+        .api
+        .send((Method::GET, STATE), at.parts, &Map::new())
+        .await;
     let reply = reply.map_err(Refusal::into_failure)?;
-    Ok(Some(reply.data.get("enabled").and_then(Value::as_bool).unwrap_or(false)))
+    Ok(Some(
+        reply
+            .data
+            .get("enabled")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
+    ))
 }
 
 pub(super) async fn change_password(
@@ -151,12 +197,31 @@ pub(super) async fn change_password(
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts, body, browser.secret()).await?;
     api::require(&state, "change-password")?;
-    let at = At { state: &state, api: &api, browser: &browser, parts: &parts };
+    let at = At {
+        state: &state,
+        api: &api,
+        browser: &browser,
+        parts: &parts,
+    };
     let members = api::members(&form, &["currentPassword", "newPassword"]);
-    match api.post("/api/auth/change-password", &parts, &members).await {
+    match api
+        .post("/api/auth/change-password", &parts, &members)
+        .await
+    {
         // The session of the cookie may be another one now.
-        Ok(reply) => Ok(reply.onto(crate::pages::see_other("/account/security?done=password_changed"))),
+        Ok(reply) => Ok(reply.onto(crate::pages::see_other(
+            "/account/security?done=password_changed",
+        ))),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
-        Err(refusal) => show(at, Said { notice: None, password: Some(refusal) }).await,
+        Err(refusal) => {
+            show(
+                at,
+                Said {
+                    notice: None,
+                    password: Some(refusal),
+                },
+            )
+            .await
+        }
     }
 }

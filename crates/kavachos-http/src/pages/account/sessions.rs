@@ -24,7 +24,10 @@ pub(super) async fn handle(FromState(state): FromState<State>, browser: Browser)
 
 /// The sessions of the human that work.
 pub(super) async fn live(state: &State, browser: &Browser) -> Result<Vec<Session>, Failure> {
-    let page = PageOf { after: None, limit: SESSIONS };
+    let page = PageOf {
+        after: None,
+        limit: SESSIONS,
+    };
     let mut sessions = state.engine.own_sessions(&browser.actor, page).await?.items;
     sessions.retain(|session| session.status == "active");
     sessions.sort_by_key(|session| (!session.current, std::cmp::Reverse(session.used_at)));
@@ -33,12 +36,17 @@ pub(super) async fn live(state: &State, browser: &Browser) -> Result<Vec<Session
 
 async fn show(state: &State, browser: &Browser, notice: Option<Notice>) -> Shown {
     let sessions = live(state, browser).await?;
-    let mut shell = browser.shell(state, Room::Security, "Where you are signed in").await?;
+    let mut shell = browser
+        .shell(state, Room::Security, "Where you are signed in")
+        .await?;
     shell.frame.notice = notice;
     let page = view::Sessions {
         shell,
         others: sessions.iter().filter(|session| !session.current).count(),
-        places: sessions.iter().map(|session| place(state, session)).collect(),
+        places: sessions
+            .iter()
+            .map(|session| place(state, session))
+            .collect(),
     };
     html::page(Runs::Nothing, &page)
 }
@@ -47,7 +55,10 @@ fn place(state: &State, session: &Session) -> Place {
     let (device, phone) = words::device(session.user_agent.as_deref().unwrap_or_default());
     let note = match (&session.impersonated_by, &session.method) {
         (Some(_), _) => "opened by whoever runs this server, in your name".to_owned(),
-        (None, Some(method)) => format!("signed in by {}", method.replace('_', " ").replace('+', " and ")),
+        (None, Some(method)) => format!(
+            "signed in by {}",
+            method.replace('_', " ").replace('+', " and ")
+        ),
         (None, None) => "opened for you by whoever runs this server".to_owned(),
     };
     Place {
@@ -69,7 +80,12 @@ pub(super) async fn end(
 ) -> Shown {
     ours(&browser, request).await?;
     state.engine.revoke_session(&browser.actor, id).await?;
-    show(&state, &browser, Some(Notice::new("ok", "Signed out there."))).await
+    show(
+        &state,
+        &browser,
+        Some(Notice::new("ok", "Signed out there.")),
+    )
+    .await
 }
 
 pub(super) async fn end_others(
@@ -78,10 +94,22 @@ pub(super) async fn end_others(
     request: Request,
 ) -> Shown {
     ours(&browser, request).await?;
-    for session in live(&state, &browser).await?.iter().filter(|session| !session.current) {
-        state.engine.revoke_session(&browser.actor, session.id).await?;
+    for session in live(&state, &browser)
+        .await?
+        .iter()
+        .filter(|session| !session.current)
+    {
+        state
+            .engine
+            .revoke_session(&browser.actor, session.id)
+            .await?;
     }
-    show(&state, &browser, Some(Notice::new("ok", "You are signed in here only."))).await
+    show(
+        &state,
+        &browser,
+        Some(Notice::new("ok", "You are signed in here only.")),
+    )
+    .await
 }
 
 pub(super) async fn sign_out(
@@ -91,7 +119,10 @@ pub(super) async fn sign_out(
 ) -> Shown {
     ours(&browser, request).await?;
     state.engine.sign_out(&browser.actor).await?;
-    Ok(html::with_cookie(see_other("/sign-in?done=signed_out"), &cookie::remove_session()))
+    Ok(html::with_cookie(
+        see_other("/sign-in?done=signed_out"),
+        &cookie::remove_session(),
+    ))
 }
 
 async fn ours(browser: &Browser, request: Request) -> Result<Form, Failure> {

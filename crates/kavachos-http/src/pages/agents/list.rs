@@ -31,8 +31,17 @@ pub(super) async fn show(
 ) -> Shown {
     let mut shell = browser.shell(state, Room::Agents, "Agents").await?;
     shell.frame.notice = notice;
-    let next = tree.next.map(|id| format!("/account/agents?cursor={}", encode_cursor(&id, "")));
-    html::page(Runs::Nothing, &view::Agents { shell, roots: tree.roots(), next })
+    let next = tree
+        .next
+        .map(|id| format!("/account/agents?cursor={}", encode_cursor(&id, "")));
+    html::page(
+        Runs::Nothing,
+        &view::Agents {
+            shell,
+            roots: tree.roots(),
+            next,
+        },
+    )
 }
 
 /// Says that something is stopped, and from when on.

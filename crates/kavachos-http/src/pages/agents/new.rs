@@ -31,8 +31,18 @@ const LIVES: [(&str, &str, u64); 4] = [
 ];
 const USUAL_LIFE: &str = "month";
 const KINDS: [(&str, &str, &str, AgentKind); 3] = [
-    ("autonomous", "Autonomous", "Works on its own", AgentKind::Autonomous),
-    ("delegated", "Assistant", "Works while you are there", AgentKind::Delegated),
+    (
+        "autonomous",
+        "Autonomous",
+        "Works on its own",
+        AgentKind::Autonomous,
+    ),
+    (
+        "delegated",
+        "Assistant",
+        "Works while you are there",
+        AgentKind::Delegated,
+    ),
     ("service", "Service", "A job or a bot", AgentKind::Service),
 ];
 const PATH: &str = "/account/agents/new";
@@ -58,7 +68,11 @@ pub(super) async fn create(
         Ok(new) => new,
         Err(failure) => return form(&state, &browser, &sent, Some(failure)).await,
     };
-    match state.engine.create_agent(&browser.actor, &new, &Proofs::default()).await {
+    match state
+        .engine
+        .create_agent(&browser.actor, &new, &Proofs::default())
+        .await
+    {
         Ok(made) => key(&state, &browser, &made).await,
         Err(Error::Internal(words)) => Err(Error::Internal(words).into()),
         Err(error) => form(&state, &browser, &sent, Some(error.into())).await,
@@ -68,14 +82,19 @@ pub(super) async fn create(
 /// The page with the key.
 async fn key(state: &State, browser: &Browser, made: &Issued<Agent>) -> Shown {
     let agent = &made.thing;
-    let mut shell = browser.shell(state, Room::Agents, format!("{} is ready", agent.name)).await?;
+    let mut shell = browser
+        .shell(state, Room::Agents, format!("{} is ready", agent.name))
+        .await?;
     shell.frame.notice = Some(Notice::new("ok", "The agent was created."));
     let until = agent.key_expires_at.unwrap_or(Timestamp::MAX);
     let page = view::AgentKey {
         shell,
         agent: agent.name.clone(),
         href: format!("/account/agents/{}", agent.id),
-        key: made.token.as_ref().map_or_else(String::new, |token| token.reveal().to_owned()),
+        key: made
+            .token
+            .as_ref()
+            .map_or_else(String::new, |token| token.reveal().to_owned()),
         until: words::time(until, state.engine.now()),
     };
     html::page(Runs::Nothing, &page)
@@ -83,7 +102,10 @@ async fn key(state: &State, browser: &Browser, made: &Issued<Agent>) -> Shown {
 
 fn read(state: &State, browser: &Browser, sent: &Form) -> Result<NewAgent, Failure> {
     let now = state.engine.now();
-    let days = LIVES.iter().find(|life| life.0 == sent.text("life")).map_or(1, |life| life.2);
+    let days = LIVES
+        .iter()
+        .find(|life| life.0 == sent.text("life"))
+        .map_or(1, |life| life.2);
     let life = Duration::from_secs(days * DAY);
     let kind = KINDS.iter().find(|kind| kind.0 == sent.text("type"));
     Ok(NewAgent {
@@ -113,8 +135,11 @@ fn permissions(sent: &Form) -> Result<PermissionSet, Failure> {
 fn row(sent: &Form, number: usize) -> Option<Value> {
     let resource = sent.text(&format!("resource{number}")).trim();
     let actions = sent.text(&format!("actions{number}"));
-    let actions: Vec<&str> =
-        actions.split([',', ' ']).map(str::trim).filter(|action| !action.is_empty()).collect();
+    let actions: Vec<&str> = actions
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|action| !action.is_empty())
+        .collect();
     if resource.is_empty() && actions.is_empty() {
         return None;
     }
@@ -131,14 +156,13 @@ fn rows(sent: &Form) -> usize {
 }
 
 /// The form, with what was filled in and what is wrong with it.
-async fn form(
-    state: &State,
-    browser: &Browser,
-    sent: &Form,
-    failure: Option<Failure>,
-) -> Shown {
+async fn form(state: &State, browser: &Browser, sent: &Form, failure: Option<Failure>) -> Shown {
     let mut shell = browser.shell(state, Room::Agents, "New agent").await?;
-    let field = failure.as_ref().and_then(Failure::field).unwrap_or_default().to_owned();
+    let field = failure
+        .as_ref()
+        .and_then(Failure::field)
+        .unwrap_or_default()
+        .to_owned();
     let reason = failure.as_ref().map(|failure| sentence(&failure.told()));
     let of_name = field == "name";
     let of_rules = field.starts_with("permissions");
@@ -149,10 +173,13 @@ async fn form(
     let count = count.min(MAX_ROWS);
     let page = view::NewAgent {
         shell,
-        name: Field { max: 200, ..Field::text("name", "Name") }
-            .with_hint("So that you know it again, for example “deploy-bot”.")
-            .with_value(sent.text("name"))
-            .with_error(reason.clone().filter(|_| of_name)),
+        name: Field {
+            max: 200,
+            ..Field::text("name", "Name")
+        }
+        .with_hint("So that you know it again, for example “deploy-bot”.")
+        .with_value(sent.text("name"))
+        .with_error(reason.clone().filter(|_| of_name)),
         kinds: kinds(sent),
         rules: (1..=count).map(|number| rule(sent, number)).collect(),
         rules_error: reason.filter(|_| of_rules),
@@ -165,12 +192,18 @@ async fn form(
 
 fn kinds(sent: &Form) -> Vec<(&'static str, &'static str, &'static str, bool)> {
     let chosen = sent.given("type").unwrap_or("autonomous");
-    KINDS.iter().map(|kind| (kind.0, kind.1, kind.2, kind.0 == chosen)).collect()
+    KINDS
+        .iter()
+        .map(|kind| (kind.0, kind.1, kind.2, kind.0 == chosen))
+        .collect()
 }
 
 fn lives(sent: &Form) -> Vec<(&'static str, &'static str, bool)> {
     let chosen = sent.given("life").unwrap_or(USUAL_LIFE);
-    LIVES.iter().map(|life| (life.0, life.1, life.0 == chosen)).collect()
+    LIVES
+        .iter()
+        .map(|life| (life.0, life.1, life.0 == chosen))
+        .collect()
 }
 
 fn rule(sent: &Form, number: usize) -> Rule {
@@ -184,8 +217,16 @@ fn rule(sent: &Form, number: usize) -> Rule {
     };
     Rule {
         number,
-        resource: field(format!("resource{number}"), "On what", "For example mcp:github:*"),
-        actions: field(format!("actions{number}"), "It may", "For example read, list"),
+        resource: field(
+            format!("resource{number}"),
+            "On what",
+            "For example mcp:github:*",
+        ),
+        actions: field(
+            format!("actions{number}"),
+            "It may",
+            "For example read, list",
+        ),
         approval: sent.has(&format!("approval{number}")),
     }
 }

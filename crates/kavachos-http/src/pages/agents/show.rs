@@ -20,7 +20,9 @@ pub(super) async fn handle(
     let agent = state.engine.agent(&browser.actor, id).await?;
     let tree = Tree::read(&state, &browser, None).await?.with(&agent);
     let page = view::Agent {
-        shell: browser.shell(&state, Room::Agents, agent.name.clone()).await?,
+        shell: browser
+            .shell(&state, Room::Agents, agent.name.clone())
+            .await?,
         node: tree.agent(&agent, 0),
         above: tree.above(&agent),
         facts: facts(&agent),
@@ -32,7 +34,9 @@ pub(super) async fn handle(
 
 fn facts(agent: &Agent) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Created", words::date(agent.created_at))];
-    let key = agent.key_expires_at.map_or("it has no live key".to_owned(), words::date);
+    let key = agent
+        .key_expires_at
+        .map_or("it has no live key".to_owned(), words::date);
     facts.push(("Key works until", key));
     if let Some(at) = agent.expires_at {
         facts.push(("Ends", words::date(at)));

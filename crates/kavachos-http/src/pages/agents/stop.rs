@@ -46,7 +46,10 @@ async fn below(state: &State, browser: &Browser, id: AgentId) -> Result<(String,
     let words = match size(&tree.agent(&agent, 0)) {
         0 => "Nothing else depends on it.".to_owned(),
         1 => "What stands below it stops with it.".to_owned(),
-        count => format!("{} and delegations below it stop with it.", counted(count, "agent")),
+        count => format!(
+            "{} and delegations below it stop with it.",
+            counted(count, "agent")
+        ),
     };
     Ok((agent.name, words))
 }
@@ -82,7 +85,13 @@ pub(super) async fn stop(
     let name = state.engine.agent(&browser.actor, id).await?.name;
     let revoked = state.engine.revoke_agent(&browser.actor, id).await?;
     let tree = Tree::read(&state, &browser, None).await?;
-    list::show(&state, &browser, &tree, Some(list::stopped(&name, &revoked))).await
+    list::show(
+        &state,
+        &browser,
+        &tree,
+        Some(list::stopped(&name, &revoked)),
+    )
+    .await
 }
 
 pub(super) async fn ask_to_suspend(
@@ -94,7 +103,10 @@ pub(super) async fn ask_to_suspend(
     let question = Question {
         title: format!("Suspend {name}?"),
         text: "It may do nothing until whoever runs this server lets it go on.",
-        consequences: vec!["Its key stops working at once, for good.".to_owned(), others],
+        consequences: vec![
+            "Its key stops working at once, for good.".to_owned(),
+            others,
+        ],
         action: format!("/account/agents/{id}/suspend"),
         button: "Suspend it",
         back: format!("/account/agents/{id}"),
@@ -112,7 +124,13 @@ pub(super) async fn suspend(
     let name = state.engine.agent(&browser.actor, id).await?.name;
     let revoked = state.engine.suspend_agent(&browser.actor, id).await?.thing;
     let tree = Tree::read(&state, &browser, None).await?;
-    list::show(&state, &browser, &tree, Some(list::stopped(&name, &revoked))).await
+    list::show(
+        &state,
+        &browser,
+        &tree,
+        Some(list::stopped(&name, &revoked)),
+    )
+    .await
 }
 
 pub(super) async fn ask_to_take_back(
@@ -139,7 +157,12 @@ pub(super) async fn ask_to_take_back(
 async fn ends(state: &State, browser: &Browser, id: GrantId) -> Result<(String, String), Failure> {
     let grant = state.engine.delegation(&browser.actor, id).await?;
     let names = super::names(state, browser).await?;
-    let name = |id: String| names.get(&id).cloned().unwrap_or_else(|| "another agent".to_owned());
+    let name = |id: String| {
+        names
+            .get(&id)
+            .cloned()
+            .unwrap_or_else(|| "another agent".to_owned())
+    };
     Ok((name(grant.from.to_string()), name(grant.to.to_string())))
 }
 

@@ -35,9 +35,18 @@ pub(in crate::pages) async fn names(
     state: &State,
     browser: &Browser,
 ) -> Result<HashMap<String, String>, Failure> {
-    let page = PageOf { after: None, limit: DELEGATIONS };
-    let agents = state.engine.agents(&browser.actor, AgentFilter::default(), page).await?;
-    let named = agents.items.into_iter().map(|agent| (agent.id.to_string(), agent.name));
+    let page = PageOf {
+        after: None,
+        limit: DELEGATIONS,
+    };
+    let agents = state
+        .engine
+        .agents(&browser.actor, AgentFilter::default(), page)
+        .await?;
+    let named = agents
+        .items
+        .into_iter()
+        .map(|agent| (agent.id.to_string(), agent.name));
     Ok(named.collect())
 }
 
@@ -47,15 +56,31 @@ impl Tree {
         browser: &Browser,
         after: Option<AgentId>,
     ) -> Result<Self, Failure> {
-        let page = PageOf { after, limit: AGENTS };
-        let agents = state.engine.agents(&browser.actor, AgentFilter::default(), page).await?;
-        let page = PageOf { after: None, limit: DELEGATIONS };
-        let grants = state.engine.delegations(&browser.actor, GrantFilter::default(), page).await?;
+        let page = PageOf {
+            after,
+            limit: AGENTS,
+        };
+        let agents = state
+            .engine
+            .agents(&browser.actor, AgentFilter::default(), page)
+            .await?;
+        let page = PageOf {
+            after: None,
+            limit: DELEGATIONS,
+        };
+        let grants = state
+            .engine
+            .delegations(&browser.actor, GrantFilter::default(), page)
+            .await?;
         let roots: Vec<GrantId> = agents.items.iter().map(|agent| agent.grant_id).collect();
         let mut delegations = grants.items;
         delegations.retain(|grant| !roots.contains(&grant.id) && grant.reserved_for.is_none());
         Ok(Self {
-            names: agents.items.iter().map(|agent| (agent.id, agent.name.clone())).collect(),
+            names: agents
+                .items
+                .iter()
+                .map(|agent| (agent.id, agent.name.clone()))
+                .collect(),
             agents: agents.items,
             delegations,
             now: state.engine.now(),
@@ -69,8 +94,12 @@ impl Tree {
             Owner::User(_) => true,
             Owner::Agent(owner) => !self.names.contains_key(&owner),
         };
-        let mut roots: Vec<Node> =
-            self.agents.iter().filter(is_root).map(|agent| self.agent(agent, 0)).collect();
+        let mut roots: Vec<Node> = self
+            .agents
+            .iter()
+            .filter(is_root)
+            .map(|agent| self.agent(agent, 0))
+            .collect();
         roots.sort_by_key(|node| node.gone);
         roots
     }
@@ -91,28 +120,51 @@ impl Tree {
             stop_word: "Stop",
             is_grant: false,
             gone,
-            below: if depth < MAX_DEPTH { self.below(id, depth + 1) } else { Vec::new() },
+            below: if depth < MAX_DEPTH {
+                self.below(id, depth + 1)
+            } else {
+                Vec::new()
+            },
         }
     }
 
     fn below(&self, id: AgentId, depth: usize) -> Vec<Node> {
-        let owned = self.agents.iter().filter(|agent| agent.owner_id == Owner::Agent(id));
+        let owned = self
+            .agents
+            .iter()
+            .filter(|agent| agent.owner_id == Owner::Agent(id));
         let mut below: Vec<Node> = owned.map(|agent| self.agent(agent, depth)).collect();
-        let given = self.delegations.iter().filter(|grant| grant.from == Owner::Agent(id));
-        below.extend(given.filter(|grant| grant.status == "active").map(|grant| self.grant(grant)));
+        let given = self
+            .delegations
+            .iter()
+            .filter(|grant| grant.from == Owner::Agent(id));
+        below.extend(
+            given
+                .filter(|grant| grant.status == "active")
+                .map(|grant| self.grant(grant)),
+        );
         below
     }
 
     fn grant(&self, grant: &Delegation) -> Node {
         let (can, more) = words::permissions(&grant.permissions);
-        let to = self.names.get(&grant.to).map_or("another agent", String::as_str);
-        let until = grant.expires_at.map(|at| format!(" until {}", words::date(at)));
+        let to = self
+            .names
+            .get(&grant.to)
+            .map_or("another agent", String::as_str);
+        let until = grant
+            .expires_at
+            .map(|at| format!(" until {}", words::date(at)));
         let why = grant.reason.as_deref().filter(|reason| !reason.is_empty());
         let why = why.map(|reason| format!(": “{reason}”"));
         Node {
             name: format!("to {to}"),
             href: format!("/account/agents/{}", grant.to),
-            what: format!("handed on{}{}", until.unwrap_or_default(), why.unwrap_or_default()),
+            what: format!(
+                "handed on{}{}",
+                until.unwrap_or_default(),
+                why.unwrap_or_default()
+            ),
             status: words::status(grant.status),
             can,
             more,
@@ -132,11 +184,19 @@ impl Tree {
         };
         let owner = match agent.owner_id {
             Owner::User(_) => None,
-            Owner::Agent(owner) => Some(self.names.get(&owner).map_or("another agent", String::as_str)),
+            Owner::Agent(owner) => Some(
+                self.names
+                    .get(&owner)
+                    .map_or("another agent", String::as_str),
+            ),
         };
-        let made_by = owner.map(|name| format!(", made by {name}")).unwrap_or_default();
+        let made_by = owner
+            .map(|name| format!(", made by {name}"))
+            .unwrap_or_default();
         let until = agent.expires_at.filter(|at| *at > self.now);
-        let until = until.map(|at| format!(", until {}", words::date(at))).unwrap_or_default();
+        let until = until
+            .map(|at| format!(", until {}", words::date(at)))
+            .unwrap_or_default();
         format!("{kind}{made_by}{until}")
     }
 

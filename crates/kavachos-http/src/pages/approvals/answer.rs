@@ -24,9 +24,16 @@ pub(super) async fn approve(
     let (parts, body) = request.into_parts();
     let sent = Form::read(&parts, body, browser.secret()).await?;
     if !browser.is_fresh(&state) {
-        return Ok(see_other(&with_return("/re-authenticate", &format!("/account/approvals/{id}"))));
+        return Ok(see_other(&with_return(
+            "/re-authenticate",
+            &format!("/account/approvals/{id}"),
+        )));
     }
-    match state.engine.approve(&browser.actor, id, sent.text("digest")).await {
+    match state
+        .engine
+        .approve(&browser.actor, id, sent.text("digest"))
+        .await
+    {
         Ok(_) => {
             let text = "Approved. The agent may do this once, exactly as you saw it.";
             list::show(&state, &browser, None, Some(Notice::new("ok", text))).await

@@ -35,19 +35,41 @@ pub(super) async fn show(
     notice: Option<Notice>,
 ) -> Shown {
     let names = agents::names(state, browser).await?;
-    let pending = ApprovalFilter { stage: Some(Stage::Pending), ..ApprovalFilter::default() };
-    let page = PageOf { after: None, limit: REQUESTS };
-    let waiting = state.engine.approvals(&browser.actor, pending, page).await?;
-    let page = PageOf { after, limit: REQUESTS };
-    let all = state.engine.approvals(&browser.actor, ApprovalFilter::default(), page).await?;
+    let pending = ApprovalFilter {
+        stage: Some(Stage::Pending),
+        ..ApprovalFilter::default()
+    };
+    let page = PageOf {
+        after: None,
+        limit: REQUESTS,
+    };
+    let waiting = state
+        .engine
+        .approvals(&browser.actor, pending, page)
+        .await?;
+    let page = PageOf {
+        after,
+        limit: REQUESTS,
+    };
+    let all = state
+        .engine
+        .approvals(&browser.actor, ApprovalFilter::default(), page)
+        .await?;
     let asked = |one: &Approval| told(one, &names, state);
     let mut shell = browser.shell(state, Room::Approvals, "Approvals").await?;
     shell.frame.notice = notice;
     let page = view::Approvals {
         shell,
         waiting: waiting.items.iter().map(asked).collect(),
-        answered: all.items.iter().filter(|one| one.status != "pending").map(asked).collect(),
-        next: all.next.map(|id| format!("/account/approvals?cursor={}", encode_cursor(&id, ""))),
+        answered: all
+            .items
+            .iter()
+            .filter(|one| one.status != "pending")
+            .map(asked)
+            .collect(),
+        next: all
+            .next
+            .map(|id| format!("/account/approvals?cursor={}", encode_cursor(&id, ""))),
     };
     html::page(Runs::Nothing, &page)
 }

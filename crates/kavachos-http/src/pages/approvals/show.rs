@@ -61,9 +61,19 @@ fn arguments(document: &str) -> Vec<(String, String)> {
         return Vec::new();
     };
     let shown = |value: &Value| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         let cut: String = text.chars().take(ARGUMENT_CHARS).collect();
-        if cut.len() < text.len() { cut + "…" } else { cut }
+        if cut.len() < text.len() {
+            cut + "…"
+        } else {
+            cut
+        }
     };
-    members.iter().take(ARGUMENTS).map(|(name, value)| (name.clone(), shown(value))).collect()
+    members
+        .iter()
+        .take(ARGUMENTS)
+        .map(|(name, value)| (name.clone(), shown(value)))
+        .collect()
 }

@@ -62,7 +62,11 @@ fn page(
     let error = refusal.map(|refusal| refusal.reason.clone());
     let field = match proof {
         Some(Proof::Code) => vec![Field::code("Code").focused().with_error(error)],
-        Some(_) => vec![Field::password("password", "Password", "current-password").focused().with_error(error)],
+        Some(_) => vec![
+            Field::password("password", "Password", "current-password")
+                .focused()
+                .with_error(error),
+        ],
         None => Vec::new(),
     };
     let mut hidden = vec![("return_to", back.to_owned())];
@@ -70,9 +74,7 @@ fn page(
         hidden.push(("with", "code".to_owned()));
     }
     let nothing = proof.is_none() && !passkey;
-    let notice = nothing.then(|| {
-        Notice::new("info", "Sign out and in again to go on.")
-    });
+    let notice = nothing.then(|| Notice::new("info", "Sign out and in again to go on."));
     let other = (proof == Some(Proof::Password) && api::takes(state, "totp/verify")).then(|| {
         let path = format!("{}&with=code", with_return("/re-authenticate", back));
         ("", path, "Use a code of your app")
@@ -86,17 +88,31 @@ fn page(
             notice,
         },
         icon: Some(Icon::Lock),
-        lead: format!("You are signed in as {}. What you are about to do matters, so please confirm it is you.", browser.name()),
+        lead: format!(
+            "You are signed in as {}. What you are about to do matters, so please confirm it is you.",
+            browser.name()
+        ),
         action: "/re-authenticate".to_owned(),
         fields: field,
         hidden,
         button: if proof.is_some() { "Confirm" } else { "" },
         passkey: if passkey { "again" } else { "" },
-        links: other.into_iter().chain([("", HOME.to_owned(), "Back to your account")]).collect(),
+        links: other
+            .into_iter()
+            .chain([("", HOME.to_owned(), "Back to your account")])
+            .collect(),
         ..Door::default()
     };
-    let runs = if passkey { Runs::Passkeys } else { Runs::Nothing };
-    html::answer(refusal.map_or(StatusCode::OK, |refusal| refusal.status), runs, &page)
+    let runs = if passkey {
+        Runs::Passkeys
+    } else {
+        Runs::Nothing
+    };
+    html::answer(
+        refusal.map_or(StatusCode::OK, |refusal| refusal.status),
+        runs,
+        &page,
+    )
 }
 
 pub(super) async fn submit(
@@ -121,7 +137,10 @@ pub(super) async fn submit(
 fn sent(browser: &Browser, proof: Proof, form: &Form) -> (&'static str, Map<String, Value>) {
     const AGAIN: &str = "/api/auth/re-authenticate";
     let (path, members) = match proof {
-        Proof::Password => (AGAIN, [("method", "password"), ("password", form.text("password"))]),
+        Proof::Password => (
+            AGAIN,
+            [("method", "password"), ("password", form.text("password"))],
+        ),
         Proof::Code => (AGAIN, [("method", "totp"), ("code", form.text("code"))]),
         Proof::SignIn => (
             "/api/auth/sign-in/email",
@@ -131,6 +150,8 @@ fn sent(browser: &Browser, proof: Proof, form: &Form) -> (&'static str, Map<Stri
             ],
         ),
     };
-    let members = members.iter().map(|(name, text)| ((*name).to_owned(), Value::from(*text)));
+    let members = members
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), Value::from(*text)));
     (path, members.collect())
 }

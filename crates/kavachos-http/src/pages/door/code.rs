@@ -51,11 +51,13 @@ const SECOND: Kind = Kind {
 
 pub(super) async fn ask(
     FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "email-otp/send")?;
     address(ask, ("", Query::of(params).back()), None)
 }
@@ -67,7 +69,11 @@ fn address(
 ) -> Shown {
     let about = refusal.and_then(|refusal| refusal.about("email"));
     let page = Door {
-        frame: ask.visitor.frame(ask.state, "Sign in by code", onward::above(refusal, &["email"])),
+        frame: ask.visitor.frame(
+            ask.state,
+            "Sign in by code",
+            onward::above(refusal, &["email"]),
+        ),
         icon: Some(Icon::Mail),
         lead: "We mail you a code of six digits.".to_owned(),
         action: "/sign-in/email-code".to_owned(),
@@ -87,9 +93,19 @@ pub(super) async fn send(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "email-otp/send")?;
-    match api.post("/api/auth/email-otp/send", &parts, &with_empty(&form, &["email"])).await {
+    match api
+        .post(
+            "/api/auth/email-otp/send",
+            &parts,
+            &with_empty(&form, &["email"]),
+        )
+        .await
+    {
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
         Err(refusal) => {
@@ -128,7 +144,10 @@ fn first(
     if step(&parts.headers).is_none() {
         return Ok(see_other("/sign-in"));
     }
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     page(ask, kind, Query::of(params).back(), None)
 }
 
@@ -144,7 +163,12 @@ fn page(
         icon: Some(kind.icon),
         lead: kind.lead.to_owned(),
         action: kind.page.to_owned(),
-        fields: vec![Field::code("Code").focused().with_hint(kind.hint).with_error(error)],
+        fields: vec![
+            Field::code("Code")
+                .focused()
+                .with_hint(kind.hint)
+                .with_error(error),
+        ],
         hidden,
         button: "Continue",
         links: vec![("", "/sign-in".to_owned(), "Start again")],
@@ -177,12 +201,22 @@ async fn checked(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, kind.route)?;
     let Some(step) = step(&parts.headers) else {
         return Ok(see_other("/sign-in"));
     };
-    match api.post(&format!("/api/auth/{}", kind.route), &parts, &proof(kind, step, &form)).await {
+    match api
+        .post(
+            &format!("/api/auth/{}", kind.route),
+            &parts,
+            &proof(kind, step, &form),
+        )
+        .await
+    {
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
         Err(refusal) => {
@@ -194,7 +228,14 @@ async fn checked(
 
 fn proof(kind: Kind, step: &str, form: &Form) -> Map<String, Value> {
     // People type codes in groups.
-    let code: String = form.text("code").chars().filter(|c| !c.is_whitespace()).collect();
+    let code: String = form
+        .text("code")
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .collect();
     let members = [(kind.step, step), ("code", code.as_str())];
-    members.iter().map(|(name, text)| ((*name).to_owned(), Value::from(*text))).collect()
+    members
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), Value::from(*text)))
+        .collect()
 }

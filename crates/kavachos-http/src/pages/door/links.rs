@@ -18,11 +18,13 @@ use crate::state::State;
 
 pub(super) async fn ask(
     FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "magic-link/send")?;
     address(ask, ("", Query::of(params).back()), None)
 }
@@ -34,7 +36,11 @@ fn address(
 ) -> Shown {
     let about = refusal.and_then(|refusal| refusal.about("email"));
     let page = Door {
-        frame: ask.visitor.frame(ask.state, "Sign in by link", onward::above(refusal, &["email"])),
+        frame: ask.visitor.frame(
+            ask.state,
+            "Sign in by link",
+            onward::above(refusal, &["email"]),
+        ),
         icon: Some(Icon::Mail),
         lead: "We mail you a link that signs you in.".to_owned(),
         action: "/sign-in/link".to_owned(),
@@ -54,9 +60,19 @@ pub(super) async fn send(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "magic-link/send")?;
-    match api.post("/api/auth/magic-link/send", &parts, &with_empty(&form, &["email"])).await {
+    match api
+        .post(
+            "/api/auth/magic-link/send",
+            &parts,
+            &with_empty(&form, &["email"]),
+        )
+        .await
+    {
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
         Err(refusal) => {
@@ -73,7 +89,10 @@ pub(super) async fn show_magic(
     request: Request,
 ) -> Shown {
     let (parts, _) = request.into_parts();
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "magic-link/verify")?;
     let known = step(&parts.headers).is_some();
     magic(ask, Query::of(params).text("token"), known, None)
@@ -90,12 +109,18 @@ fn magic(ask: Ask<'_>, token: &str, known: bool, refusal: Option<&Refusal>) -> S
          if not, wants you in their account."
     };
     let page = Door {
-        frame: ask.visitor.frame(ask.state, "Sign in", onward::above(refusal, &[])),
+        frame: ask
+            .visitor
+            .frame(ask.state, "Sign in", onward::above(refusal, &[])),
         icon: Some(if known { Icon::Mail } else { Icon::Warning }),
         lead: lead.to_owned(),
         action: "/magic-link".to_owned(),
         hidden,
-        button: if known { "Sign in" } else { "It was me, sign in here" },
+        button: if known {
+            "Sign in"
+        } else {
+            "It was me, sign in here"
+        },
         links: vec![("", "/sign-in".to_owned(), "Another way to sign in")],
         ..Door::default()
     };
@@ -109,7 +134,10 @@ pub(super) async fn follow_magic(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "magic-link/verify")?;
     let mut members = with_empty(&form, &["token"]);
     match step(&parts.headers) {
@@ -117,7 +145,10 @@ pub(super) async fn follow_magic(
         Some(challenge) => members.insert("challenge".to_owned(), challenge.into()),
         None => None,
     };
-    match api.post("/api/auth/magic-link/verify", &parts, &members).await {
+    match api
+        .post("/api/auth/magic-link/verify", &parts, &members)
+        .await
+    {
         Ok(reply) if reply.text("next") == "confirm" => magic(ask, form.text("token"), false, None),
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
@@ -127,11 +158,13 @@ pub(super) async fn follow_magic(
 
 pub(super) async fn show_verify(
     FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "verify-email")?;
     verify(ask, (Query::of(params).text("token"), false), None)
 }
@@ -148,7 +181,11 @@ fn verify(ask: Ask<'_>, (token, asks): (&str, bool), refusal: Option<&Refusal>) 
         ("One press, and your account is ready.", Vec::new())
     };
     let page = Door {
-        frame: ask.visitor.frame(ask.state, "Confirm your address", onward::above(refusal, &["password"])),
+        frame: ask.visitor.frame(
+            ask.state,
+            "Confirm your address",
+            onward::above(refusal, &["password"]),
+        ),
         icon: Some(Icon::Mail),
         lead: lead.to_owned(),
         action: "/verify-email".to_owned(),
@@ -167,7 +204,10 @@ pub(super) async fn follow_verify(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "verify-email")?;
     let sent = members(&form);
     match api.post("/api/auth/verify-email", &parts, &sent).await {
@@ -176,7 +216,11 @@ pub(super) async fn follow_verify(
         }
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
-        Err(refusal) => verify(ask, (form.text("token"), form.has("password")), Some(&refusal)),
+        Err(refusal) => verify(
+            ask,
+            (form.text("token"), form.has("password")),
+            Some(&refusal),
+        ),
     }
 }
 

@@ -24,10 +24,22 @@ pub(super) fn routes() -> Router<State> {
         .route("/sign-in/link", get(links::ask).post(links::send))
         .route("/sign-in/email-code", get(code::ask).post(code::send))
         .route("/sign-in/code", get(code::show).post(code::submit))
-        .route("/sign-in/second-factor", get(code::show_second).post(code::submit_second))
-        .route("/magic-link", get(links::show_magic).post(links::follow_magic))
-        .route("/verify-email", get(links::show_verify).post(links::follow_verify))
+        .route(
+            "/sign-in/second-factor",
+            get(code::show_second).post(code::submit_second),
+        )
+        .route(
+            "/magic-link",
+            get(links::show_magic).post(links::follow_magic),
+        )
+        .route(
+            "/verify-email",
+            get(links::show_verify).post(links::follow_verify),
+        )
         .route("/forgot-password", get(password::ask).post(password::send))
-        .route("/reset-password", get(password::show).post(password::submit))
+        .route(
+            "/reset-password",
+            get(password::show).post(password::submit),
+        )
         .route("/re-authenticate", get(again::show).post(again::submit))
 }

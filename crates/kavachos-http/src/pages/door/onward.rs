@@ -37,25 +37,34 @@ pub(super) fn step(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn keep_step(answer: Response, value: &str) -> Response {
-    let cookie = format!(
-        "{STEP}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={STEP_SECONDS}"
-    );
+    let cookie =
+        format!("{STEP}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={STEP_SECONDS}");
     html::with_cookie(answer, &cookie)
 }
 
 fn forget_step(answer: Response) -> Response {
-    html::with_cookie(answer, &format!("{STEP}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"))
+    html::with_cookie(
+        answer,
+        &format!("{STEP}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"),
+    )
 }
 
 /// Where the answer leads.
 pub(super) fn onward(ask: Ask<'_>, reply: &Reply, form: &Form) -> Shown {
     let back = safe(form.given("return_to"));
-    let to = |path: &str| if back == HOME { path.to_owned() } else { with_return(path, back) };
+    let to = |path: &str| {
+        if back == HOME {
+            path.to_owned()
+        } else {
+            with_return(path, back)
+        }
+    };
     let page = match reply.text("next") {
         "" => forget_step(see_other(back)),
-        "second_factor" => {
-            keep_step(see_other(&to("/sign-in/second-factor")), reply.text("signIn"))
-        }
+        "second_factor" => keep_step(
+            see_other(&to("/sign-in/second-factor")),
+            reply.text("signIn"),
+        ),
         "enter_code" => keep_step(see_other(&to("/sign-in/code")), reply.text("challenge")),
         "open_link" => keep_step(sent(ask, form.text("email"))?, reply.text("challenge")),
         _ => sent(ask, form.text("email"))?,
@@ -82,14 +91,21 @@ pub(super) fn sent(ask: Ask<'_>, email: &str) -> Shown {
 
 /// A page of a visitor, with the cookie that its forms need.
 pub(super) fn show(ask: Ask<'_>, status: StatusCode, page: &Door) -> Shown {
-    let runs = if page.frame.passkeys { Runs::Passkeys } else { Runs::Nothing };
+    let runs = if page.frame.passkeys {
+        Runs::Passkeys
+    } else {
+        Runs::Nothing
+    };
     Ok(ask.visitor.marked(html::answer(status, runs, page)?))
 }
 
 /// What a refusal says above the form: nothing if a field says it.
 pub(super) fn above(refusal: Option<&Refusal>, fields: &[&str]) -> Option<Notice> {
     let refusal = refusal?;
-    let told = refusal.field.as_deref().is_some_and(|field| fields.contains(&field));
+    let told = refusal
+        .field
+        .as_deref()
+        .is_some_and(|field| fields.contains(&field));
     (!told).then(|| Notice::new("bad", refusal.reason.clone()))
 }
 
@@ -118,7 +134,8 @@ impl Query {
 
     pub(super) fn text(&self, name: &str) -> &str {
         let mut all = self.0.iter();
-        all.find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        all.find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// Where to go on from here, to be sent along.
@@ -129,7 +146,11 @@ impl Query {
 
 /// Where to go on, unseen in a form.
 pub(super) fn back(path: &str) -> Vec<(&'static str, String)> {
-    if path == HOME { Vec::new() } else { vec![("return_to", path.to_owned())] }
+    if path == HOME {
+        Vec::new()
+    } else {
+        vec![("return_to", path.to_owned())]
+    }
 }
 
 /// A way to another page, and on to the same place from there.

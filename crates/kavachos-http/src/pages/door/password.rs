@@ -12,12 +12,11 @@ use crate::pages::{Shown, see_other};
 use crate::params::Params;
 use crate::state::State;
 
-pub(super) async fn ask(
-    FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
-    visitor: Visitor,
-) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+pub(super) async fn ask(FromState(state): FromState<State>, visitor: Visitor) -> Shown {
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "forgot-password")?;
     address(ask, "", None)
 }
@@ -25,7 +24,11 @@ pub(super) async fn ask(
 fn address(ask: Ask<'_>, typed: &str, refusal: Option<&Refusal>) -> Shown {
     let about = refusal.and_then(|refusal| refusal.about("email"));
     let page = Door {
-        frame: ask.visitor.frame(ask.state, "Forgot your password?", onward::above(refusal, &["email"])),
+        frame: ask.visitor.frame(
+            ask.state,
+            "Forgot your password?",
+            onward::above(refusal, &["email"]),
+        ),
         icon: Some(Icon::Key),
         lead: "We mail you a link by which you choose another one.".to_owned(),
         action: "/forgot-password".to_owned(),
@@ -44,9 +47,19 @@ pub(super) async fn send(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "forgot-password")?;
-    match api.post("/api/auth/forgot-password", &parts, &with_empty(&form, &["email"])).await {
+    match api
+        .post(
+            "/api/auth/forgot-password",
+            &parts,
+            &with_empty(&form, &["email"]),
+        )
+        .await
+    {
         Ok(reply) => Ok(reply.onto(onward::sent(ask, form.text("email"))?)),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
         Err(refusal) => address(ask, form.text("email"), Some(&refusal)),
@@ -55,11 +68,13 @@ pub(super) async fn send(
 
 pub(super) async fn show(
     FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "reset-password")?;
     choose(ask, Query::of(params).text("token"), None)
 }
@@ -71,14 +86,22 @@ fn choose(ask: Ask<'_>, token: &str, refusal: Option<&Refusal>) -> Shown {
         .with_hint("A few words that only you would put together are best.")
         .with_error(about);
     let page = Door {
-        frame: ask.visitor.frame(ask.state, "Choose a new password", onward::above(refusal, &["newPassword"])),
+        frame: ask.visitor.frame(
+            ask.state,
+            "Choose a new password",
+            onward::above(refusal, &["newPassword"]),
+        ),
         icon: Some(Icon::Key),
         lead: "You will be signed out everywhere, and agents made there are stopped.".to_owned(),
         action: "/reset-password".to_owned(),
         fields: vec![field],
         hidden: vec![("token", token.to_owned())],
         button: "Set the password",
-        links: vec![("The link is too old?", "/forgot-password".to_owned(), "Get another one")],
+        links: vec![(
+            "The link is too old?",
+            "/forgot-password".to_owned(),
+            "Get another one",
+        )],
         ..Door::default()
     };
     onward::show(ask, onward::status(refusal), &page)
@@ -91,7 +114,10 @@ pub(super) async fn submit(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "reset-password")?;
     let sent = with_empty(&form, &["token", "newPassword"]);
     match api.post("/api/auth/reset-password", &parts, &sent).await {

@@ -47,15 +47,25 @@ pub(super) async fn show(
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     let query = Query::of(params);
     let notice = match query.text("done") {
         "signed_out" => Some(Notice::new("ok", "You are signed out.")),
-        "password_changed" => Some(Notice::new("ok", "Your password was changed. Sign in with the new one.")),
+        "password_changed" => Some(Notice::new(
+            "ok",
+            "Your password was changed. Sign in with the new one.",
+        )),
         _ => None,
     };
     let name = Name::chosen(&state, "sign-in", query.text("with"));
-    let seen = Seen { name, hidden: query.back(), typed: String::new() };
+    let seen = Seen {
+        name,
+        hidden: query.back(),
+        typed: String::new(),
+    };
     page(ask, seen, None, notice)
 }
 
@@ -77,7 +87,9 @@ fn page(ask: Ask<'_>, seen: Seen, refusal: Option<&Refusal>, notice: Option<Noti
         frame,
         lead: "Sign in to see who acts for you.".to_owned(),
         action: "/sign-in".to_owned(),
-        fields: seen.name.map_or_else(Vec::new, |name| fields(state, name, &seen.typed, refusal)),
+        fields: seen
+            .name
+            .map_or_else(Vec::new, |name| fields(state, name, &seen.typed, refusal)),
         button: if seen.name.is_some() { "Sign in" } else { "" },
         passkey: if passkey { "sign-in" } else { "" },
         others,
@@ -92,21 +104,36 @@ fn fields(state: &State, name: Name, typed: &str, refusal: Option<&Refusal>) -> 
     let about = |field: &str| refusal.and_then(|refusal| refusal.about(field));
     let known = match name {
         Name::Email => Field::email(),
-        Name::Username => Field { look: "mono", ..Field::text("username", "Username") },
+        Name::Username => Field {
+            look: "mono",
+            ..Field::text("username", "Username")
+        },
     };
-    let known = known.with_autocomplete("username webauthn").with_value(typed);
+    let known = known
+        .with_autocomplete("username webauthn")
+        .with_value(typed);
     let known = known.with_error(about(name.field()));
     let mut password = Field::password("password", "Password", "current-password");
     if api::takes(state, "forgot-password") {
         password = password.with_aside("/forgot-password", "Forgot it?");
     }
     let password = password.with_error(about("password"));
-    if typed.is_empty() { vec![known.focused(), password] } else { vec![known, password.focused()] }
+    if typed.is_empty() {
+        vec![known.focused(), password]
+    } else {
+        vec![known, password.focused()]
+    }
 }
 
 fn others(state: &State, hidden: &[(&'static str, String)]) -> Vec<Other> {
     let mut others = Vec::new();
-    let link = |action, button, icon| Other { action, button, icon, hidden: hidden.to_vec(), is_link: true };
+    let link = |action, button, icon| Other {
+        action,
+        button,
+        icon,
+        hidden: hidden.to_vec(),
+        is_link: true,
+    };
     if api::takes(state, "magic-link/send") {
         others.push(link("/sign-in/link", "Email me a link", Icon::Mail));
     }
@@ -125,12 +152,20 @@ fn others(state: &State, hidden: &[(&'static str, String)]) -> Vec<Other> {
 fn links(state: &State, seen: &Seen) -> Vec<(&'static str, String, &'static str)> {
     let mut links = Vec::new();
     if Name::chosen(state, "sign-up", "").is_some() {
-        links.push(("New here?", onward::beside("/sign-up", &seen.hidden), "Create an account"));
+        links.push((
+            "New here?",
+            onward::beside("/sign-up", &seen.hidden),
+            "Create an account",
+        ));
     }
     let both = api::takes(state, "sign-in/email") && api::takes(state, "sign-in/username");
     match seen.name {
         Some(Name::Email) if both => {
-            links.push(("Or sign in with", "/sign-in?with=username".to_owned(), "a username"));
+            links.push((
+                "Or sign in with",
+                "/sign-in?with=username".to_owned(),
+                "a username",
+            ));
         }
         Some(Name::Username) if both => {
             links.push(("Or sign in with", "/sign-in".to_owned(), "an email address"));
@@ -147,7 +182,10 @@ pub(super) async fn submit(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     let wanted = if form.has("username") { "username" } else { "" };
     let name = Name::chosen(&state, "sign-in", wanted).ok_or(Failure::NoSuchRoute)?;
     let path = format!("/api/auth/sign-in/{}", name.field());
@@ -168,7 +206,10 @@ pub(super) async fn submit(
 
 /// The members of a request, also those that were left empty: the API says what is wrong with them.
 pub(super) fn with_empty(form: &Form, names: &[&'static str]) -> Map<String, serde_json::Value> {
-    names.iter().map(|name| ((*name).to_owned(), form.text(name).into())).collect()
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), form.text(name).into()))
+        .collect()
 }
 
 pub(super) async fn as_guest(
@@ -178,7 +219,10 @@ pub(super) async fn as_guest(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "anonymous")?;
     match api.post("/api/auth/anonymous", &parts, &Map::new()).await {
         Ok(reply) => onward::onward(ask, &reply, &form),

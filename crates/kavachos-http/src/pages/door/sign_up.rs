@@ -20,7 +20,10 @@ pub(super) async fn show(
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     let query = Query::of(params);
     let name = Name::chosen(&state, "sign-up", query.text("with")).ok_or(Failure::NoSuchRoute)?;
     page(ask, name, (&Form::default(), query.back()), None)
@@ -38,30 +41,44 @@ fn page(
         .with_error(about("password"));
     let fields = match name {
         Name::Email => vec![
-            Field { max: 200, ..Field::text("name", "Name") }
-                .optional()
-                .with_autocomplete("name")
-                .with_value(form.text("name"))
-                .with_error(about("name")),
-            Field::email().with_value(form.text("email")).with_error(about("email")),
+            Field {
+                max: 200,
+                ..Field::text("name", "Name")
+            }
+            .optional()
+            .with_autocomplete("name")
+            .with_value(form.text("name"))
+            .with_error(about("name")),
+            Field::email()
+                .with_value(form.text("email"))
+                .with_error(about("email")),
             password,
         ],
         Name::Username => vec![
-            Field { look: "mono", max: 64, ..Field::text("username", "Username") }
-                .with_autocomplete("username")
-                .with_value(form.text("username"))
-                .with_error(about("username")),
+            Field {
+                look: "mono",
+                max: 64,
+                ..Field::text("username", "Username")
+            }
+            .with_autocomplete("username")
+            .with_value(form.text("username"))
+            .with_error(about("username")),
             password,
         ],
     };
     let notice = onward::above(refusal, &["name", "email", "username", "password"]);
     let page = Door {
         frame: ask.visitor.frame(ask.state, "Create your account", notice),
-        lead: "One account for you, and a key of its own for each agent that acts for you.".to_owned(),
+        lead: "One account for you, and a key of its own for each agent that acts for you."
+            .to_owned(),
         action: "/sign-up".to_owned(),
         fields,
         button: "Create account",
-        links: vec![("Have one already?", onward::beside("/sign-in", &hidden), "Sign in")],
+        links: vec![(
+            "Have one already?",
+            onward::beside("/sign-in", &hidden),
+            "Sign in",
+        )],
         hidden,
         ..Door::default()
     };
@@ -75,7 +92,10 @@ pub(super) async fn submit(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     let wanted = if form.has("username") { "username" } else { "" };
     let name = Name::chosen(&state, "sign-up", wanted).ok_or(Failure::NoSuchRoute)?;
     let path = format!("/api/auth/sign-up/{}", name.field());

@@ -64,6 +64,8 @@ pub(crate) struct Shell {
     pub(crate) known_by: String,
     /// How many requests wait for them; more than [`Shell::MOST_SHOWN`] are shown as more.
     pub(crate) waiting: usize,
+    /// Whether somebody else acts in their name.
+    pub(crate) impersonated: bool,
 }
 
 impl Shell {
@@ -77,12 +79,26 @@ impl Shell {
             name,
             icon,
             here: self.room == room,
-            count: if room == Room::Approvals { self.waiting } else { 0 },
+            count: if room == Room::Approvals {
+                self.waiting
+            } else {
+                0
+            },
         };
         [
             tab(Room::Agents, "/account/agents", "Agents", Icon::Agent),
-            tab(Room::Approvals, "/account/approvals", "Approvals", Icon::Shield),
-            tab(Room::Activity, "/account/activity", "Activity", Icon::Activity),
+            tab(
+                Room::Approvals,
+                "/account/approvals",
+                "Approvals",
+                Icon::Shield,
+            ),
+            tab(
+                Room::Activity,
+                "/account/activity",
+                "Activity",
+                Icon::Activity,
+            ),
             tab(Room::Security, "/account/security", "Security", Icon::Lock),
         ]
     }

@@ -20,7 +20,11 @@ impl Notice {
 
     /// What interrupts a reader of the screen, and what waits.
     pub(crate) fn role(&self) -> &'static str {
-        if matches!(self.tone, "bad" | "warn") { "alert" } else { "status" }
+        if matches!(self.tone, "bad" | "warn") {
+            "alert"
+        } else {
+            "status"
+        }
     }
 
     pub(crate) fn icon(&self) -> Icon {

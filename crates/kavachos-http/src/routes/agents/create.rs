@@ -96,7 +96,11 @@ pub(crate) fn operation() -> Operation {
         tag: "Agents",
         summary: "Create an agent",
         text: "It gets a key, which only this answer shows, and a root grant of these permissions. Give either `ownerId` or `owner`. A human may create agents of their own, with a fresh session. An agent may create agents owned by itself, within what it may do: with a proof of its own `proofKey` if it has one, and of the `proofKey` that it registers.",
-        callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent, Caller::Session],
+        callers: &[
+            Caller::Operator(Scope::AgentsWrite),
+            Caller::Agent,
+            Caller::Session,
+        ],
     };
     Operation::post("/api/v1/agents", ABOUT, handle).refusing(&[
         Refusal::NotNarrower,
