@@ -192,8 +192,8 @@ impl Engine {
             NewOwner::Agent(owner) => {
                 actor.require_or_agent(Scope::AgentsWrite, Owner::Agent(owner))?;
             }
-            NewOwner::User(owner) => self.require_own_root(actor, owner)?,
-            NewOwner::External(_) => actor.require(Scope::AgentsWrite)?,
+            NewOwner::User(owner) if actor.is_human(owner) => self.require_fresh(actor)?,
+            NewOwner::User(_) | NewOwner::External(_) => actor.require(Scope::AgentsWrite)?,
         }
         if let Some(agent) = actor.agent() {
             self.require_live_key(actor, agent).await?;
@@ -250,17 +250,6 @@ impl Engine {
         let mut view = self.view(row, &planned.terms)?;
         view.key_expires_at = Some(key.expires_at);
         Ok(Plan::commit(batch, Issued::new(view, secret.clone())))
-    }
-
-    /// Refuses who gives out a human's authority and is neither an operator nor that human, who proved just now who they
-    /// are: whoever found an open session is to make no agents with it.
-    fn require_own_root(&self, actor: &Actor, owner: UserId) -> Result<()> {
-        match actor.person() {
-            Some(person) if person.user.id == owner => self.require_fresh(actor),
-            // To other humans it is as if they did not exist.
-            Some(_) => Err(Error::NotFound("user")),
-            None => actor.require(Scope::AgentsWrite),
-        }
     }
 
     /// The owner of a new agent, the human above it, and the batch that creates that human if it is new.

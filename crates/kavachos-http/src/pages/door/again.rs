@@ -2,7 +2,9 @@
 
 use axum::Extension;
 use axum::extract::{Request, State as FromState};
-use http::StatusCode;
+use http::request::Parts;
+use http::{Method, StatusCode};
+use kavachos_engine::plugin::Method as Known;
 use serde_json::{Map, Value};
 
 use super::onward::Query;
@@ -29,34 +31,54 @@ enum Proof {
 
 pub(super) async fn show(
     FromState(state): FromState<State>,
+    Extension(api): Extension<Api>,
     browser: Browser,
     params: Params,
+    request: Request,
 ) -> Shown {
+    let (parts, _) = request.into_parts();
     let query = Query::of(params);
     let back = safe(Some(query.text("return_to"))).to_owned();
-    let proof = proof(&state, &browser, query.text("with"));
-    page(&state, &browser, (proof, &back), None)
+    let proofs = proofs(&state, &api, &browser, &parts).await?;
+    let wanted = proofs.iter().find(|proof| proof.word() == query.text("with"));
+    let proof = wanted.or_else(|| proofs.first()).copied();
+    page(&state, &browser, (proof, &proofs), (&back, None))
 }
 
-/// The proof that is asked for: of the ways of the session's own sign-in the one that there is.
-fn proof(state: &State, browser: &Browser, wanted: &str) -> Option<Proof> {
-    let has_password = api::takes(state, "sign-in/email") || api::takes(state, "sign-in/username");
-    if api::takes(state, "re-authenticate") {
-        return match wanted {
-            "code" if api::takes(state, "totp/verify") => Some(Proof::Code),
-            _ if has_password => Some(Proof::Password),
-            _ => None,
-        };
+impl Proof {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Password | Self::SignIn => "password",
+            Self::Code => "totp",
+        }
     }
-    let by_address = api::takes(state, "sign-in/email") && browser.user.email.is_some();
-    by_address.then_some(Proof::SignIn)
+}
+
+/// The proofs that this human can give on a form, the usual one first.
+async fn proofs(
+    state: &State,
+    api: &Api,
+    browser: &Browser,
+    parts: &Parts,
+) -> Result<Vec<Proof>, Failure> {
+    const FRESHNESS: &str = "/api/auth/freshness";
+    if !api::has(state, Known::Get, FRESHNESS) {
+        let by_address = api::takes(state, "sign-in/email") && browser.user.email.is_some();
+        return Ok(by_address.then_some(Proof::SignIn).into_iter().collect());
+    }
+    let reply = api.send((Method::GET, FRESHNESS), parts, &Map::new()).await;
+    let reply = reply.map_err(Refusal::into_failure)?;
+    let methods = reply.data.get("methods").and_then(Value::as_array);
+    let has = |word: &str| methods.is_some_and(|methods| methods.iter().any(|one| one == word));
+    let known = [Proof::Password, Proof::Code];
+    Ok(known.into_iter().filter(|proof| has(proof.word())).collect())
 }
 
 fn page(
     state: &State,
     browser: &Browser,
-    (proof, back): (Option<Proof>, &str),
-    refusal: Option<&Refusal>,
+    (proof, proofs): (Option<Proof>, &[Proof]),
+    (back, refusal): (&str, Option<&Refusal>),
 ) -> Shown {
     let passkey = api::takes(state, "passkey/authenticate/options");
     let error = refusal.map(|refusal| refusal.reason.clone());
@@ -70,14 +92,15 @@ fn page(
         None => Vec::new(),
     };
     let mut hidden = vec![("return_to", back.to_owned())];
-    if proof == Some(Proof::Code) {
-        hidden.push(("with", "code".to_owned()));
+    if let Some(proof) = proof {
+        hidden.push(("with", proof.word().to_owned()));
     }
     let nothing = proof.is_none() && !passkey;
     let notice = nothing.then(|| Notice::new("info", "Sign out and in again to go on."));
-    let other = (proof == Some(Proof::Password) && api::takes(state, "totp/verify")).then(|| {
-        let path = format!("{}&with=code", with_return("/re-authenticate", back));
-        ("", path, "Use a code of your app")
+    let other = proofs.iter().find(|other| Some(**other) != proof).map(|other| {
+        let path = format!("{}&with={}", with_return("/re-authenticate", back), other.word());
+        let words = if *other == Proof::Code { "Use a code of your app" } else { "Use your password" };
+        ("", path, words)
     });
     let page = Door {
         frame: Frame {
@@ -124,13 +147,15 @@ pub(super) async fn submit(
     let (parts, body) = request.into_parts();
     let form = Form::read(&parts, body, browser.secret()).await?;
     let back = safe(form.given("return_to")).to_owned();
-    let proof = proof(&state, &browser, form.text("with")).ok_or(Failure::NoSuchRoute)?;
+    let proofs = proofs(&state, &api, &browser, &parts).await?;
+    let wanted = proofs.iter().find(|proof| proof.word() == form.text("with"));
+    let proof = *wanted.ok_or(Failure::NoSuchRoute)?;
     let (path, members) = sent(&browser, proof, &form);
     match api.post(path, &parts, &members).await {
         Ok(reply) if reply.text("next").is_empty() => Ok(reply.onto(see_other(&back))),
         Ok(_) => Ok(see_other("/sign-in")),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
-        Err(refusal) => page(&state, &browser, (Some(proof), &back), Some(&refusal)),
+        Err(refusal) => page(&state, &browser, (Some(proof), &proofs), (&back, Some(&refusal))),
     }
 }
 

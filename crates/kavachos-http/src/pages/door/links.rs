@@ -5,7 +5,7 @@ use axum::Extension;
 use axum::extract::{Request, State as FromState};
 use serde_json::{Map, Value};
 
-use super::onward::{self, Ask, Query, step};
+use super::onward::{self, Ask, Query};
 use super::sign_in::with_empty;
 use crate::pages::Shown;
 use crate::pages::api::{self, Api, Refusal};
@@ -86,41 +86,37 @@ pub(super) async fn show_magic(
     FromState(state): FromState<State>,
     visitor: Visitor,
     params: Params,
-    request: Request,
 ) -> Shown {
-    let (parts, _) = request.into_parts();
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "magic-link/verify")?;
-    let known = step(&parts.headers).is_some();
-    magic(ask, Query::of(params).text("token"), known, None)
+    magic(ask, (Query::of(params).text("token"), Whence::Here), None)
+}
+
+/// In which browser a link was asked for, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whence {
+    Here,
+    Elsewhere,
 }
 
 /// The button, with a warning where another browser asked for the link.
-fn magic(ask: Ask<'_>, token: &str, known: bool, refusal: Option<&Refusal>) -> Shown {
+fn magic(ask: Ask<'_>, (token, whence): (&str, Whence), refusal: Option<&Refusal>) -> Shown {
     let mut hidden = vec![("token", token.to_owned())];
-    let lead = if known {
+    let here = whence == Whence::Here;
+    let lead = if here {
         "You are one step away."
     } else {
         hidden.push(("confirm", "yes".to_owned()));
-        "You asked for this link in another browser. Go on only if it was you who asked: whoever sent you this link, \
-         if not, wants you in their account."
+        "This link was asked for in another browser. Go on only if it was you who asked: somebody else who sends you a \
+         link wants you in an account of theirs."
     };
     let page = Door {
-        frame: ask
-            .visitor
-            .frame(ask.state, "Sign in", onward::above(refusal, &[])),
-        icon: Some(if known { Icon::Mail } else { Icon::Warning }),
+        frame: ask.visitor.frame(ask.state, "Sign in", onward::above(refusal, &[])),
+        icon: Some(if here { Icon::Mail } else { Icon::Warning }),
         lead: lead.to_owned(),
         action: "/magic-link".to_owned(),
         hidden,
-        button: if known {
-            "Sign in"
-        } else {
-            "It was me, sign in here"
-        },
+        button: if here { "Sign in" } else { "It was me, sign in here" },
         links: vec![("", "/sign-in".to_owned(), "Another way to sign in")],
         ..Door::default()
     };
@@ -134,25 +130,19 @@ pub(super) async fn follow_magic(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
+    let ask = Ask { state: &state, visitor: &visitor };
     api::require(&state, "magic-link/verify")?;
     let mut members = with_empty(&form, &["token"]);
-    match step(&parts.headers) {
-        _ if form.has("confirm") => members.insert("confirm".to_owned(), true.into()),
-        Some(challenge) => members.insert("challenge".to_owned(), challenge.into()),
-        None => None,
-    };
-    match api
-        .post("/api/auth/magic-link/verify", &parts, &members)
-        .await
-    {
-        Ok(reply) if reply.text("next") == "confirm" => magic(ask, form.text("token"), false, None),
+    let whence = if form.has("confirm") { Whence::Elsewhere } else { Whence::Here };
+    if whence == Whence::Elsewhere {
+        members.insert("confirm".to_owned(), true.into());
+    }
+    let token = form.text("token");
+    match api.post("/api/auth/magic-link/verify", &parts, &members).await {
+        Ok(reply) if reply.text("next") == "confirm" => magic(ask, (token, Whence::Elsewhere), None),
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
-        Err(refusal) => magic(ask, form.text("token"), false, Some(&refusal)),
+        Err(refusal) => magic(ask, (token, whence), Some(&refusal)),
     }
 }
 

@@ -66,7 +66,9 @@ pub(super) fn onward(ask: Ask<'_>, reply: &Reply, form: &Form) -> Shown {
             reply.text("signIn"),
         ),
         "enter_code" => keep_step(see_other(&to("/sign-in/code")), reply.text("challenge")),
-        "open_link" => keep_step(sent(ask, form.text("email"))?, reply.text("challenge")),
+        // Whoever runs the server wants another password of them.
+        "reset_password" => see_other("/forgot-password"),
+        "sign_in" => see_other("/sign-in?done=password_changed"),
         _ => sent(ask, form.text("email"))?,
     };
     Ok(reply.onto(page))

@@ -8,7 +8,7 @@ use super::sign_in::with_empty;
 use crate::pages::api::{self, Api, Refusal};
 use crate::pages::browser::Visitor;
 use crate::pages::view::{Door, Field, Icon};
-use crate::pages::{Shown, see_other};
+use crate::pages::Shown;
 use crate::params::Params;
 use crate::state::State;
 
@@ -121,9 +121,6 @@ pub(super) async fn submit(
     api::require(&state, "reset-password")?;
     let sent = with_empty(&form, &["token", "newPassword"]);
     match api.post("/api/auth/reset-password", &parts, &sent).await {
-        Ok(reply) if reply.text("next").is_empty() && reply.data.get("user").is_none() => {
-            Ok(reply.onto(see_other("/sign-in?done=password_changed")))
-        }
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
         Err(refusal) => choose(ask, form.text("token"), Some(&refusal)),
