@@ -141,6 +141,120 @@ test('everything but passkeys works without JavaScript', async ({ browser, serve
   await context.close();
 });
 
+// What `kavach dev` prints of a mail that it would send, from the newest one to this address on.
+async function mailed(server, page, pattern, since) {
+  if (/mail/.test(await text(page)) && await page.locator('.emblem.bad').count()) {
+    throw new Skipped('mails are not in this build');
+  }
+  const until = Date.now() + 20_000;
+  for (;;) {
+    const found = server.log().slice(since).replaceAll('=\n', '').match(pattern);
+    if (found) return found[0];
+    if (Date.now() > until) throw new Error(`no mail with ${pattern}:\n${server.log().slice(since)}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+// A way by mail: the form that asks for it, and what came.
+async function askByMail({ page, server }, path, email, pattern) {
+  const since = server.log().length;
+  await page.goto(`${server.url}${path}`);
+  await page.getByLabel('Email').fill(email);
+  const answer = page.waitForResponse((response) => response.request().method() === 'POST');
+  await page.getByRole('button', { name: /^Send/ }).click();
+  if ((await answer).status() === 503) throw new Skipped('mails are not in this build');
+  return mailed(server, page, pattern, since);
+}
+
+test('a link by mail signs in after a press of its button, once', async ({ browser, server }) => {
+  const { context, page } = await open(browser, { javaScriptEnabled: false });
+  const world = { page, server };
+  const email = await signUp(world);
+  await signOut(world);
+  const link = await askByMail(world, '/sign-in/link', email, /http:\S+\/magic-link\?token=[\w-]+/);
+  await page.goto(link);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  assert.equal(at(page), '/account');
+  await page.goto(link);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  assert.equal(await page.getByRole('alert').count(), 1);
+  // In another browser it asks first.
+  const second = await askByMail(world, '/sign-in/link', email, /http:\S+\/magic-link\?token=[\w-]+/);
+  const other = await open(browser, { javaScriptEnabled: false });
+  await other.page.goto(second);
+  await other.page.getByRole('button', { name: 'Sign in' }).click();
+  assert.match(await text(other.page), /asked for in another browser/);
+  await other.page.getByRole('button', { name: 'It was me' }).click();
+  assert.equal(at(other.page), '/account');
+  await other.context.close();
+  await context.close();
+});
+
+test('a code by mail signs in, in the browser that asked', async ({ browser, server }) => {
+  const { context, page } = await open(browser, { javaScriptEnabled: false });
+  const world = { page, server };
+  const email = await signUp(world);
+  await signOut(world);
+  const code = await askByMail(world, '/sign-in/email-code', email, /\b\d{6}\b/);
+  await page.getByLabel('Code').fill(code === '000000' ? '111111' : '000000');
+  await page.getByRole('button', { name: 'Continue' }).click();
+  assert.equal(await page.locator('[aria-invalid]').count(), 1);
+  await page.getByLabel('Code').fill(`${code.slice(0, 3)} ${code.slice(3)}`);
+  await page.getByRole('button', { name: 'Continue' }).click();
+  assert.equal(at(page), '/account');
+  await context.close();
+});
+
+test('whoever forgot their password chooses another one', async ({ browser, server }) => {
+  const { context, page } = await open(browser, { javaScriptEnabled: false });
+  const world = { page, server };
+  const email = await signUp(world);
+  await signOut(world);
+  const link = await askByMail(world, '/forgot-password', email, /http:\S+\/reset-password\?token=[\w.-]+/);
+  await page.goto(link);
+  await page.getByLabel('New password').fill('four herons on a crane');
+  await page.getByRole('button', { name: 'Set the password' }).click();
+  assert.equal(at(page), '/sign-in');
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  assert.equal(at(page), '/sign-in');
+  await page.getByLabel('Password').fill('four herons on a crane');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  assert.equal(at(page), '/account');
+  await context.close();
+});
+
+test('somebody proves once more who they are, and goes on', async ({ browser, server }) => {
+  const { context, page } = await open(browser, { javaScriptEnabled: false });
+  const world = { page, server };
+  await signUp(world);
+  await page.goto(`${server.url}/re-authenticate?return_to=/account/agents/new`);
+  await page.getByLabel('Password').fill('not this one, surely');
+  await page.getByRole('button', { name: 'Confirm' }).click();
+  assert.equal(await page.locator('[aria-invalid]').count(), 1);
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Confirm' }).click();
+  assert.equal(at(page), '/account/agents/new');
+  await context.close();
+});
+
+test('a password is changed on the page', async ({ browser, server }) => {
+  const { context, page } = await open(browser, { javaScriptEnabled: false });
+  const world = { page, server };
+  await signUp(world);
+  await page.goto(`${server.url}/account/security`);
+  await page.getByLabel('Current password').fill('not this one, surely');
+  await page.getByLabel('New password').fill('four herons on a crane');
+  await page.getByRole('button', { name: 'Change password' }).click();
+  assert.equal(await page.locator('[aria-invalid]').count(), 1);
+  await page.getByLabel('Current password').fill(PASSWORD);
+  await page.getByLabel('New password').fill('four herons on a crane');
+  await page.getByRole('button', { name: 'Change password' }).click();
+  assert.match(await text(page), /Your password was changed/);
+  await context.close();
+});
+
 test('one signs in with the keyboard alone', async ({ browser, server }) => {
   const { context, page } = await open(browser);
   const email = await signUp({ page, server });

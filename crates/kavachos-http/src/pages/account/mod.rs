@@ -2,6 +2,7 @@
 
 mod activity;
 mod factors;
+mod keep;
 mod overview;
 mod security;
 mod sessions;
@@ -14,6 +15,7 @@ use crate::state::State;
 pub(super) fn routes() -> Router<State> {
     Router::new()
         .route("/account", get(overview::handle))
+        .route("/account/keep", get(keep::show).post(keep::submit))
         .route("/account/activity", get(activity::handle))
         .route("/account/sessions", get(sessions::handle))
         .route("/account/sessions/others", post(sessions::end_others))

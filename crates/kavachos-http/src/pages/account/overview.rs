@@ -6,10 +6,12 @@ use kavachos_engine::page::PageOf;
 use kavachos_engine::{AgentFilter, AuditFilter};
 
 use super::activity::told;
+use super::keep;
 use crate::pages::browser::Browser;
 use crate::pages::html::{self, Runs};
-use crate::pages::view::{self, Room, Shell};
+use crate::pages::view::{self, Notice, Room, Shell};
 use crate::pages::{Shown, api};
+use crate::params::Params;
 use crate::state::State;
 
 /// How many records are shown.
@@ -17,7 +19,12 @@ const RECORDS: usize = 6;
 /// How many agents are counted.
 const AGENTS: usize = 100;
 
-pub(super) async fn handle(FromState(state): FromState<State>, browser: Browser) -> Shown {
+pub(super) async fn handle(
+    FromState(state): FromState<State>,
+    browser: Browser,
+    mut params: Params,
+) -> Shown {
+    let mail_sent = params.take::<String>("done")?.is_some_and(|done| done == "mail_sent");
     let name = browser.name();
     let first = name.split(' ').next().unwrap_or(&name).to_owned();
     let active = AgentFilter {
@@ -37,9 +44,12 @@ pub(super) async fn handle(FromState(state): FromState<State>, browser: Browser)
         .engine
         .audit(&browser.actor, &AuditFilter::default(), page)
         .await?;
-    let shell = browser
+    let mut shell = browser
         .shell(&state, Room::Overview, format!("Hello, {first}"))
         .await?;
+    shell.frame.notice = mail_sent.then(|| {
+        Notice::new("ok", "A mail is on its way. Open its link in this browser, and the account is yours.")
+    });
     let more = if agents.next.is_some() { "+" } else { "" };
     let page = view::Overview {
         agents: format!(
@@ -73,6 +83,10 @@ fn advice(state: &State, browser: &Browser) -> Option<(&'static str, &'static st
         .method
         .as_deref()
         .is_some_and(|method| method.contains("passkey"));
+    if keep::is_guest(state, browser) {
+        let why = "You are here as a guest: when you sign out, nobody gets back in.";
+        return Some((why, "/account/keep", "Keep this account"));
+    }
     let can = api::takes(state, "passkey/register/options");
     (can && !by_passkey).then_some((
         "A passkey is quicker than a password, and no false page can take it.",

@@ -3,14 +3,11 @@
 
 use axum::Extension;
 use axum::extract::{Request, State as FromState};
-use serde_json::{Map, Value};
-
 use super::onward::{self, Ask, Query};
 use super::sign_in::with_empty;
 use crate::pages::Shown;
 use crate::pages::api::{self, Api, Refusal};
 use crate::pages::browser::Visitor;
-use crate::pages::form::Form;
 use crate::pages::return_to::safe;
 use crate::pages::view::{Door, Field, Icon};
 use crate::params::Params;
@@ -146,22 +143,53 @@ pub(super) async fn follow_magic(
     }
 }
 
+/// A link that confirms an address: of an account, or of a guest who wants one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Account,
+    Guest,
+}
+
+impl Whose {
+    fn of(guest: &str) -> Self {
+        if guest.is_empty() { Self::Account } else { Self::Guest }
+    }
+
+    const fn route(self) -> &'static str {
+        match self {
+            Self::Account => "verify-email",
+            Self::Guest => "anonymous/upgrade/verify",
+        }
+    }
+}
+
 pub(super) async fn show_verify(
     FromState(state): FromState<State>,
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    api::require(&state, "verify-email")?;
-    verify(ask, (Query::of(params).text("token"), false), None)
+    let ask = Ask { state: &state, visitor: &visitor };
+    let query = Query::of(params);
+    let whose = Whose::of(query.text("guest"));
+    api::require(&state, whose.route())?;
+    verify(ask, (query.text("token"), whose), (Asks::Nothing, None))
 }
 
-fn verify(ask: Ask<'_>, (token, asks): (&str, bool), refusal: Option<&Refusal>) -> Shown {
+/// What a link that confirms an address asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    /// In another browser than the one that asked for the link.
+    Password,
+}
+
+fn verify(
+    ask: Ask<'_>,
+    (token, whose): (&str, Whose),
+    (asks, refusal): (Asks, Option<&Refusal>),
+) -> Shown {
     let about = refusal.and_then(|refusal| refusal.about("password"));
-    let (lead, fields) = if asks {
+    let (lead, fields) = if asks == Asks::Password {
         let field = Field::password("password", "Password", "current-password");
         (
             "You began in another browser. Type the password that you chose there.",
@@ -170,17 +198,18 @@ fn verify(ask: Ask<'_>, (token, asks): (&str, bool), refusal: Option<&Refusal>) 
     } else {
         ("One press, and your account is ready.", Vec::new())
     };
+    let mut hidden = vec![("token", token.to_owned())];
+    if whose == Whose::Guest {
+        hidden.push(("guest", "1".to_owned()));
+    }
+    let notice = onward::above(refusal, &["password"]);
     let page = Door {
-        frame: ask.visitor.frame(
-            ask.state,
-            "Confirm your address",
-            onward::above(refusal, &["password"]),
-        ),
+        frame: ask.visitor.frame(ask.state, "Confirm your address", notice),
         icon: Some(Icon::Mail),
         lead: lead.to_owned(),
         action: "/verify-email".to_owned(),
         fields,
-        hidden: vec![("token", token.to_owned())],
+        hidden,
         button: "Confirm",
         ..Door::default()
     };
@@ -194,28 +223,19 @@ pub(super) async fn follow_verify(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    api::require(&state, "verify-email")?;
-    let sent = members(&form);
-    match api.post("/api/auth/verify-email", &parts, &sent).await {
+    let ask = Ask { state: &state, visitor: &visitor };
+    let whose = Whose::of(form.text("guest"));
+    api::require(&state, whose.route())?;
+    let mut sent = with_empty(&form, &["token"]);
+    sent.extend(api::members(&form, &["password"]));
+    let link = (form.text("token"), whose);
+    let asks = if form.has("password") { Asks::Password } else { Asks::Nothing };
+    match api.post(&format!("/api/auth/{}", whose.route()), &parts, &sent).await {
         Ok(reply) if reply.text("next") == "enter_password" => {
-            verify(ask, (form.text("token"), true), None)
+            verify(ask, link, (Asks::Password, None))
         }
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
-        Err(refusal) => verify(
-            ask,
-            (form.text("token"), form.has("password")),
-            Some(&refusal),
-        ),
+        Err(refusal) => verify(ask, link, (asks, Some(&refusal))),
     }
-}
-
-fn members(form: &Form) -> Map<String, Value> {
-    let mut sent = with_empty(form, &["token"]);
-    sent.extend(api::members(form, &["password"]));
-    sent
 }
