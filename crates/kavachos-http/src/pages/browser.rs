@@ -8,7 +8,7 @@ use http::Method;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use kavachos_core::id::UserId;
-use kavachos_engine::actor::Actor;
+use kavachos_engine::actor::{Actor, Caller};
 use kavachos_engine::page::PageOf;
 use kavachos_engine::{ApprovalFilter, Error, Session, Stage, User};
 
@@ -149,6 +149,16 @@ impl Browser {
             waiting: waiting.items.len(),
             impersonated: self.session.impersonated_by.is_some(),
         })
+    }
+
+    /// Their id, and the name that records have for them.
+    pub(super) fn known_as(&self) -> [String; 2] {
+        let id = self.user.id.to_string();
+        let recorded = match &self.actor.caller {
+            Caller::Person(person) => person.user.pseudonym.to_string(),
+            _ => id.clone(),
+        };
+        [id, recorded]
     }
 
     /// How they are called.

@@ -187,20 +187,39 @@ pub(super) fn device(user_agent: &str) -> (String, bool) {
     (words, has("iPhone") || has("Android") || has("Mobile"))
 }
 
+/// How somebody signed in, by the names of the methods.
+pub(super) fn methods(methods: &str) -> String {
+    let word = |method: &str| match method {
+        "email_password" | "username_password" | "password" => "a password".to_owned(),
+        "magic_link" => "a link by mail".to_owned(),
+        "email_otp" => "a code by mail".to_owned(),
+        "passkey" => "a passkey".to_owned(),
+        "totp" => "a code of an app".to_owned(),
+        other => other.replace('_', " "),
+    };
+    let all: Vec<String> = methods.split('+').map(word).collect();
+    all.join(" and ")
+}
+
 /// How much of a text of somebody else's stands where a name does.
 const MOST_CHARS: usize = 60;
 
 /// Who is called how in records.
 pub(super) struct Names {
-    /// The reader.
-    pub(super) me: String,
+    /// The reader: under their own id, and under the name that records have for them.
+    pub(super) me: [String; 2],
     /// Agents, by their ids.
     pub(super) agents: HashMap<String, String>,
 }
 
 impl Names {
+    fn own(&self) -> &str {
+        let [id, _] = &self.me;
+        id
+    }
+
     fn of(&self, id: &str) -> (String, Option<String>) {
-        if id == self.me {
+        if self.me.iter().any(|me| me == id) {
             return ("You".to_owned(), None);
         }
         if let Some(name) = self.agents.get(id) {
@@ -236,7 +255,9 @@ pub(super) fn event(record: &AuditRecord, names: &Names, now: Timestamp) -> Even
     } else {
         text("actor")
     };
-    let (who, href) = names.of(actor);
+    // Nobody is signed in yet who signs in: what came of it was theirs.
+    let is_arrival = matches!(actor, "system" | "stranger") && allowed && is_own(kind);
+    let (who, href) = names.of(if is_arrival { names.own() } else { actor });
     let (icon, tone, did) = if is_decision {
         decided(text("code"), allowed)
     } else {
@@ -264,6 +285,11 @@ pub(super) fn event(record: &AuditRecord, names: &Names, now: Timestamp) -> Even
         at: time(at, now),
         facts: facts(record, at),
     }
+}
+
+/// Kinds of what people do with their own account.
+fn is_own(kind: &str) -> bool {
+    !["agent", "delegation", "approval", "token", "decision"].contains(&kind.split('.').next().unwrap_or_default())
 }
 
 fn decided(code: &str, allowed: bool) -> (Icon, &'static str, String) {

@@ -85,7 +85,7 @@ pub(super) async fn told(
     records: &[AuditRecord],
 ) -> Result<Vec<Event>, Failure> {
     let names = words::Names {
-        me: browser.id().to_string(),
+        me: browser.known_as(),
         agents: agents::names(state, browser).await?,
     };
     let now = state.engine.now();

@@ -55,10 +55,8 @@ fn place(state: &State, session: &Session) -> Place {
     let (device, phone) = words::device(session.user_agent.as_deref().unwrap_or_default());
     let note = match (&session.impersonated_by, &session.method) {
         (Some(_), _) => "opened by whoever runs this server, in your name".to_owned(),
-        (None, Some(method)) => format!(
-            "signed in by {}",
-            method.replace('_', " ").replace('+', " and ")
-        ),
+        (None, Some(method)) if method == "anonymous" => "as a guest".to_owned(),
+        (None, Some(method)) => format!("signed in by {}", words::methods(method)),
         (None, None) => "opened for you by whoever runs this server".to_owned(),
     };
     Place {
