@@ -9,7 +9,7 @@ readonly SKIP=77       # the exit code of a step that could not be tried
 readonly LOG_LINES=400 # how much of a failed step's log is shown
 
 # To add a step, write a function and name it here.
-readonly STEPS=(tools format lints tests api vectors fuzz docs benches edge dependencies advisories)
+readonly STEPS=(tools format lints tests api vectors browser fuzz docs benches edge dependencies advisories)
 
 tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
@@ -20,6 +20,7 @@ tools() {
   python3 -c 'import ensurepip, venv' || as_root sh -c 'apt-get update && apt-get install -y python3-venv'
   caddy version || as_root sh -c 'apt-get update && apt-get install -y caddy' || true
   npm --version || as_root sh -c 'apt-get update && apt-get install -y npm' || true
+  chromium --version || as_root sh -c 'apt-get update && apt-get install -y chromium' || true
   find_node || install_node || true
   cargo fmt --version || rustup component add rustfmt
   cargo clippy --version || rustup component add clippy
@@ -43,6 +44,9 @@ api() { scripts/schemathesis.sh short; }
 
 # JWT libraries of other languages against testdata/vectors.json. Needs npm, and a network for the first time.
 vectors() { scripts/vectors.sh; }
+
+# The pages in a real Chromium, with a key that it makes up. Needs npm, and a network for the first time.
+browser() { scripts/browser.sh; }
 
 # Every decoder of bytes from outside, for seconds; `scripts/fuzz.sh long` takes a minute for each.
 fuzz() {

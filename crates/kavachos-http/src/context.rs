@@ -42,6 +42,8 @@ pub(crate) async fn around(
         .get::<MatchedPath>()
         .map_or("none".to_owned(), |path| path.as_str().to_owned());
     let form = form_of(&route);
+    #[cfg(feature = "pages")]
+    let is_for_people = crate::pages::is_for_people(request.uri().path(), request.headers());
     let named = match form {
         ErrorForm::Plain => own_id(request.headers()),
         ErrorForm::Envelope | ErrorForm::OAuth => None,
@@ -49,7 +51,11 @@ pub(crate) async fn around(
     let mut response = next.run(request).await;
     state.metrics.answered(&method, route, response.status());
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        response = rendered(&failure, form, id);
+        #[cfg(feature = "pages")]
+        let told = is_for_people.then(|| crate::pages::told(&state, &failure, id));
+        #[cfg(not(feature = "pages"))]
+        let told: Option<Response> = None;
+        response = told.unwrap_or_else(|| rendered(&failure, form, id));
     }
     add_headers(response.headers_mut(), id);
     if let Some(named) = named {
@@ -92,10 +98,23 @@ fn own_id(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// What every answer carries.
 fn add_headers(headers: &mut HeaderMap, id: RequestId) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !may_be_kept(headers) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, value);
+    }
+}
+
+/// Whether an answer says nothing of anybody, and stays what it is: what pages load, under its hash.
+fn may_be_kept(headers: &HeaderMap) -> bool {
+    #[cfg(feature = "pages")]
+    return crate::pages::is_asset(headers);
+    #[cfg(not(feature = "pages"))]
+    {
+        let _ = headers;
+        false
     }
 }
 

@@ -114,7 +114,7 @@ fn device(headers: &HeaderMap) -> Option<SecretHash> {
 }
 
 /// A cookie that is there exactly once.
-fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let texts = headers.get_all(COOKIE).iter();
     let pairs = texts
         .filter_map(|text| text.to_str().ok())

@@ -211,7 +211,13 @@ impl Failure {
         }
     }
 
-    fn field(&self) -> Option<&str> {
+    /// The message as a page shows it beside what it is about.
+    #[cfg(feature = "pages")]
+    pub(crate) fn told(&self) -> String {
+        shown(&self.message())
+    }
+
+    pub(crate) fn field(&self) -> Option<&str> {
         match self {
             Self::Engine(Error::Invalid(invalid) | Error::NotNarrower(invalid)) => {
                 Some(invalid.field()).filter(|field| !field.is_empty())

@@ -12,6 +12,8 @@ mod error;
 mod metrics;
 mod openapi;
 mod operation;
+#[cfg(feature = "pages")]
+mod pages;
 mod params;
 mod plugin;
 mod possession;
@@ -23,5 +25,7 @@ mod state;
 
 pub use call::LocalCaller;
 pub use context::{Overdue, overdue};
+#[cfg(feature = "pages")]
+pub use pages::{Accent, Brand};
 pub use routes::{IMPORT_PATH, openapi, router};
 pub use state::{Options, PeerOf, State};

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use kavachos_engine::Engine;
 
 use crate::metrics::Metrics;
+#[cfg(feature = "pages")]
+use crate::pages::{Assets, Brand};
 
 /// How the API is served.
 #[derive(Debug, Clone)]
@@ -20,6 +22,9 @@ pub struct Options {
     pub public_url: String,
     /// The largest file that is imported.
     pub max_import_bytes: u64,
+    /// Whose pages people see.
+    #[cfg(feature = "pages")]
+    pub brand: Brand,
 }
 
 /// The largest file that is imported unless told otherwise: some million records.
@@ -31,6 +36,8 @@ impl Default for Options {
             trusted_proxies: Vec::new(),
             public_url: "http://localhost:3000".to_owned(),
             max_import_bytes: MAX_IMPORT_BYTES,
+            #[cfg(feature = "pages")]
+            brand: Brand::default(),
         }
     }
 }
@@ -45,6 +52,8 @@ pub struct Shared {
     options: Options,
     peer: PeerOf,
     pub(crate) metrics: Metrics,
+    #[cfg(feature = "pages")]
+    assets: Assets,
 }
 
 /// Finds the other end of the connection in what the server attached to a request.
@@ -62,6 +71,8 @@ impl State {
     /// The state of one tenant's API. Where `peer` finds nothing, every rule about addresses fails.
     pub fn new(engine: Engine, options: Options, peer: PeerOf) -> Self {
         Self(Arc::new(Shared {
+            #[cfg(feature = "pages")]
+            assets: Assets::of(&options.brand),
             engine,
             options,
             peer,
@@ -75,6 +86,12 @@ impl State {
 
     pub(crate) fn public_url(&self) -> &str {
         &self.options.public_url
+    }
+
+    /// What the pages load.
+    #[cfg(feature = "pages")]
+    pub(crate) fn assets(&self) -> &Assets {
+        &self.assets
     }
 
     pub(crate) fn max_import_bytes(&self) -> u64 {

@@ -27,7 +27,7 @@ use ipnet::IpNet;
 use kavachos::Loopback;
 use kavachos_core::secret::Secret;
 use kavachos_engine::Settings;
-use kavachos_http::Options;
+use kavachos_http::{Brand, Options};
 
 pub(crate) use self::database::Database;
 pub(crate) use self::effective::Effective;
@@ -132,6 +132,8 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     /// The largest file that is imported over HTTP.
     pub(crate) max_import_bytes: u64,
+    /// Whose pages people see.
+    pub(crate) brand: Brand,
     /// How people sign in.
     pub(crate) methods: Methods,
     /// How many threads hash passwords, if that is said.
@@ -232,6 +234,7 @@ impl Config {
                     .unwrap_or_default(),
             },
             max_import_bytes: max_import_bytes(&mut reading),
+            brand: brand(&mut reading),
             methods: Methods {
                 on: reading
                     .value("auth.methods", value::methods)
@@ -326,6 +329,19 @@ fn max_import_bytes(reading: &mut Reading<'_>) -> u64 {
     let mut max = Options::default().max_import_bytes;
     reading.count("import.max_bytes", &mut max);
     max
+}
+
+fn brand(reading: &mut Reading<'_>) -> Brand {
+    let told = |invalid: kavachos_core::invalid::Invalid| invalid.message().to_owned();
+    let named = reading.value("pages.name", |text| {
+        Brand::default().named(text).map_err(told)
+    });
+    let accent = reading.value("pages.accent", |text| text.parse().map_err(told));
+    let mut brand = named.unwrap_or_default();
+    if let Some(accent) = accent {
+        brand.accent = accent;
+    }
+    brand
 }
 
 fn connections(reading: &mut Reading<'_>) -> Connections {

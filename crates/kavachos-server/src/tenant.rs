@@ -126,6 +126,7 @@ fn builder(config: &config::Server, master_key: Option<Secret>) -> Builder {
         .fetching_from_loopback(config.loopback)
         .master_key(master_key)
         .max_import_bytes(config.max_import_bytes)
+        .brand(config.brand.clone())
 }
 
 /// Makes sure that the database is there; tables are made when it is opened.

@@ -262,6 +262,12 @@ impl Builder {
         self
     }
 
+    /// Whose pages people see: the name of the product, its colour, and a style sheet on top of ours.
+    pub fn brand(mut self, brand: kavachos_http::Brand) -> Self {
+        self.http.brand = brand;
+        self
+    }
+
     /// The largest file that `POST /api/v1/import` takes; 16 GiB unless said.
     pub fn max_import_bytes(mut self, bytes: u64) -> Self {
         self.http.max_import_bytes = bytes;

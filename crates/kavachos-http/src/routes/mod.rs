@@ -60,7 +60,10 @@ pub fn router(state: State) -> Router {
         descriptions.push(operation.description);
     }
     published.describe(descriptions, plugin::told(&state));
-    plugin::mount(router, &state)
+    let router = plugin::mount(router, &state);
+    #[cfg(feature = "pages")]
+    let router = crate::pages::mount(router.clone(), router.with_state(state.clone()));
+    router
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         // One layer of two: every layer by itself boxes each request once more.

@@ -10,6 +10,8 @@ mod audit_export;
 mod authzen;
 #[cfg(test)]
 mod batch;
+#[cfg(test)]
+mod browser;
 mod callers;
 mod chains;
 mod constraints;
@@ -53,6 +55,8 @@ mod moving_records;
 #[cfg(test)]
 mod own_data;
 mod pages;
+#[cfg(test)]
+mod pages_for_people;
 mod people;
 #[cfg(test)]
 mod plugins;

@@ -11,6 +11,9 @@ mod authzen;
 #[cfg(test)]
 #[path = "../acceptance/batch.rs"]
 mod batch;
+#[cfg(test)]
+#[path = "../acceptance/browser.rs"]
+mod browser;
 #[path = "../acceptance/callers.rs"]
 mod callers;
 #[path = "../acceptance/chains.rs"]
@@ -81,6 +84,9 @@ mod moving_records;
 mod own_data;
 #[path = "../acceptance/pages.rs"]
 mod pages;
+#[cfg(test)]
+#[path = "../acceptance/pages_for_people.rs"]
+mod pages_for_people;
 #[path = "../acceptance/people.rs"]
 mod people;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kavachos_engine::{MAX_KEY_TTL, Settings};
-use kavachos_http::Options;
+use kavachos_http::{Brand, Options};
 
 use super::mail;
 use super::value::{self, Connections, Listen};
@@ -30,6 +30,8 @@ const MAX_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_DELEGATION_TTL: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
 /// The longest that a key may be told to sign before the next one does, in days: a year.
 const MAX_SIGNING_KEY_DAYS: u64 = 365;
+/// A colour.
+const COLOUR: &str = "^#[0-9A-Fa-f]{6}$";
 /// How the address of a server begins.
 const HTTP: &str = "^[Hh][Tt][Tt][Pp][Ss]?://";
 
@@ -383,6 +385,21 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .up_to(MAX_SIGNING_KEY_DAYS)
     .or(|| days(Settings::default().signing_key_life)),
+    Setting::new(
+        "pages.name",
+        "KAVACH_PAGES_NAME",
+        "the name of the product, as the pages for people show it",
+    )
+    .or(|| Brand::default().name),
+    Setting::new(
+        "pages.accent",
+        "KAVACH_PAGES_ACCENT",
+        "the colour of what may be pressed on them; shown lighter or darker where it could not be read",
+    )
+    .of(Form::Text {
+        pattern: Some(COLOUR),
+    })
+    .or(|| Brand::default().accent.to_string()),
     Setting::new(
         "import.max_bytes",
         "KAVACH_IMPORT_MAX_BYTES",

@@ -1,0 +1,43 @@
+//! `/account`: an overview, what happened, where one is signed in, and how one signs in.
+
+mod activity;
+mod factors;
+mod keep;
+mod overview;
+mod security;
+mod sessions;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::state::State;
+
+pub(super) fn routes() -> Router<State> {
+    Router::new()
+        .route("/account", get(overview::handle))
+        .route("/account/keep", get(keep::show).post(keep::submit))
+        .route("/account/activity", get(activity::handle))
+        .route("/account/sessions", get(sessions::handle))
+        .route("/account/sessions/others", post(sessions::end_others))
+        .route("/account/sessions/{id}/sign-out", post(sessions::end))
+        .route("/account/sign-out", post(sessions::sign_out))
+        .route("/account/security", get(security::handle))
+        .route(
+            "/account/security/password",
+            post(security::change_password),
+        )
+        .route("/account/security/totp", post(factors::set_up))
+        .route("/account/security/totp/enable", post(factors::enable))
+        .route(
+            "/account/security/totp/disable",
+            get(factors::ask_to_disable).post(factors::disable),
+        )
+        .route(
+            "/account/security/backup-codes",
+            post(factors::backup_codes),
+        )
+        .route(
+            "/account/security/passkeys/{id}/remove",
+            get(factors::ask_to_remove).post(factors::remove),
+        )
+}

@@ -1,0 +1,115 @@
+//! The account itself: an overview, what happened, where one is signed in, how one signs in.
+
+use askama::Template;
+
+use super::frame::Shell;
+use super::icon::Icon;
+use super::parts::{Field, Time};
+
+/// The first page.
+#[derive(Template)]
+#[template(path = "overview.html")]
+pub(crate) struct Overview {
+    pub(crate) shell: Shell,
+    pub(crate) agents: String,
+    pub(crate) waiting: String,
+    pub(crate) recent: Vec<Event>,
+    /// What would make the account safer.
+    pub(crate) advice: Option<(&'static str, &'static str, &'static str)>,
+}
+
+/// One record, in words.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) icon: Icon,
+    pub(crate) tone: &'static str,
+    /// Who or what did it.
+    pub(crate) who: String,
+    pub(crate) href: Option<String>,
+    pub(crate) did: String,
+    pub(crate) action: String,
+    pub(crate) resource: String,
+    pub(crate) why: String,
+    pub(crate) at: Time,
+    pub(crate) facts: Vec<(&'static str, String)>,
+}
+
+/// What happened.
+#[derive(Template)]
+#[template(path = "activity.html")]
+pub(crate) struct Activity {
+    pub(crate) shell: Shell,
+    pub(crate) events: Vec<Event>,
+    pub(crate) agent: Field,
+    pub(crate) action: Field,
+    pub(crate) since: Field,
+    /// The value, its words, whether it is chosen.
+    pub(crate) outcomes: Vec<(&'static str, &'static str, bool)>,
+    pub(crate) filtered: bool,
+    pub(crate) next: Option<String>,
+    pub(crate) first: bool,
+}
+
+/// One place where the human is signed in.
+pub(crate) struct Place {
+    pub(crate) id: String,
+    pub(crate) device: String,
+    pub(crate) address: String,
+    pub(crate) used: Time,
+    pub(crate) here: bool,
+    pub(crate) phone: bool,
+    pub(crate) note: String,
+}
+
+/// Where the human is signed in.
+#[derive(Template)]
+#[template(path = "sessions.html")]
+pub(crate) struct Sessions {
+    pub(crate) shell: Shell,
+    pub(crate) places: Vec<Place>,
+    pub(crate) others: usize,
+}
+
+/// A passkey.
+pub(crate) struct Passkey {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) note: String,
+}
+
+/// How the human signs in.
+#[derive(Template)]
+#[template(path = "security.html")]
+pub(crate) struct Security {
+    pub(crate) shell: Shell,
+    pub(crate) sessions: usize,
+    /// Whether the human proved who they are just now.
+    pub(crate) fresh: bool,
+    pub(crate) fresh_words: String,
+    /// Whether a password can be changed, and its form.
+    pub(crate) password: Option<Vec<Field>>,
+    pub(crate) passkeys: Option<Vec<Passkey>>,
+    /// Whether there can be a second factor, and whether there is: `None` where it is off.
+    pub(crate) totp: Option<bool>,
+    pub(crate) can_ask_again: bool,
+}
+
+/// A second factor that is being set up.
+#[derive(Template)]
+#[template(path = "totp.html")]
+pub(crate) struct Totp {
+    pub(crate) shell: Shell,
+    /// A picture, as a `data:` address.
+    pub(crate) picture: Option<String>,
+    pub(crate) uri: String,
+    pub(crate) secret: String,
+    pub(crate) code: Field,
+}
+
+/// Codes for the day when the second factor is lost, shown once.
+#[derive(Template)]
+#[template(path = "backup_codes.html")]
+pub(crate) struct BackupCodes {
+    pub(crate) shell: Shell,
+    pub(crate) codes: Vec<String>,
+}
