@@ -167,8 +167,8 @@ fn a_schema_that_is_not_this_binary_s_is_found_and_left_alone() {
             "warning",
         ),
         (
-            "CREATE TABLE kept AS SELECT checksum FROM migration WHERE number = 1; UPDATE migration SET checksum = x'00' WHERE number = 1".to_owned(),
-            "UPDATE migration SET checksum = (SELECT checksum FROM kept) WHERE number = 1; DROP TABLE kept".to_owned(),
+            "CREATE TABLE kept AS SELECT checksum FROM migration WHERE owner = 'core' AND number = 1; UPDATE migration SET checksum = x'00' WHERE owner = 'core' AND number = 1".to_owned(),
+            "UPDATE migration SET checksum = (SELECT checksum FROM kept) WHERE owner = 'core' AND number = 1; DROP TABLE kept".to_owned(),
             "schema.edited",
             "bad",
         ),
