@@ -23,15 +23,21 @@ pub enum SecretKind {
     Resource,
     /// A server's master key, of which other secrets are made. Authenticates nobody.
     Master,
+    /// A sign-in whose first proof was accepted. It is no session: it takes a second proof, and nothing else.
+    SignIn,
+    /// A browser in which a human signed in before. Authenticates nobody: guesses in it are counted apart.
+    Device,
 }
 
 impl SecretKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Agent,
         Self::Operator,
         Self::Session,
         Self::Resource,
         Self::Master,
+        Self::SignIn,
+        Self::Device,
     ];
 
     /// The prefix, with its closing underscore.
@@ -42,6 +48,8 @@ impl SecretKind {
             Self::Session => "kv_sess_",
             Self::Resource => "kv_res_",
             Self::Master => "kv_master_",
+            Self::SignIn => "kv_signin_",
+            Self::Device => "kv_device_",
         }
     }
 

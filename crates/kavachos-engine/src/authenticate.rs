@@ -140,7 +140,7 @@ impl Engine {
                 })
                 .transpose()
             }
-            SecretKind::Master => Ok(None),
+            SecretKind::Master | SecretKind::SignIn | SecretKind::Device => Ok(None),
         }
     }
 }

@@ -374,7 +374,7 @@ impl Engine {
         T: Send,
     {
         for _ in 0..MAX_CONFLICTS {
-            let mut change = match plan().await {
+            let change = match plan().await {
                 Ok(Plan::Commit(change)) => change,
                 Ok(Plan::Done(value)) => return Ok((value, None)),
                 Err(error) if error.is_refusal() => {
@@ -382,21 +382,8 @@ impl Engine {
                 }
                 Err(error) => return Err(error),
             };
-            let stops = !change.batch.kills.is_empty();
-            if stops {
-                change.batch.effects.push(Changed::Kills.into());
-            }
-            match self.store().commit(change.batch).await {
-                Ok(receipt) => {
-                    if stops {
-                        // Before the answer: a kill that somebody was told of is never missing in a checkpoint.
-                        self.keep_checkpoint().await;
-                    }
-                    if stops && self.hooks().any() {
-                        self.tell_stopped(act.stopped());
-                    }
-                    return Ok((change.value, Some(Committed { receipt, stops })));
-                }
+            match self.commit(act, change.batch).await {
+                Ok(committed) => return Ok((change.value, Some(committed))),
                 Err(CommitError::Conflict { .. }) => self.require_same_key(actor).await?,
                 Err(error) => return Err(error.into()),
             }
@@ -404,6 +391,27 @@ impl Engine {
         Err(Error::WrongState(
             "others change this at the same time; nothing was done, try again".to_owned(),
         ))
+    }
+
+    /// Commits what was planned, and tells those who must know what it stopped.
+    pub(crate) async fn commit(
+        &self,
+        act: Act,
+        mut batch: Batch,
+    ) -> std::result::Result<Committed, CommitError> {
+        let stops = !batch.kills.is_empty();
+        if stops {
+            batch.effects.push(Changed::Kills.into());
+        }
+        let receipt = self.store().commit(batch).await?;
+        if stops {
+            // Before the answer: a kill that somebody was told of is never missing in a checkpoint.
+            self.keep_checkpoint().await;
+        }
+        if stops && self.hooks().any() {
+            self.tell_stopped(act.stopped());
+        }
+        Ok(Committed { receipt, stops })
     }
 
     /// Refuses a caller whose credential was revoked or changed while its change was planned.

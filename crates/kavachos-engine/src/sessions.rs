@@ -27,7 +27,7 @@ use crate::issued::Issued;
 use crate::page::{Page, PageOf};
 use crate::raising::Dying;
 use crate::revoked::Revoked;
-use crate::users::raised;
+use crate::users::{self, raised};
 
 /// In how many parts the idle time is told: a session that is used again within one of them is not noted.
 const IDLE_PARTS: u32 = 168;
@@ -46,8 +46,18 @@ pub struct Session {
     /// `active`, `revoked` or `expired`; that its human was stopped is told with the human.
     #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "revoked", "expired"])))]
     pub status: &'static str,
-    /// Who opened it: an operator key, or `system`.
+    /// Who opened it: an operator key, `system` where the human signed in.
     pub opened_by: String,
+    /// By which methods the human signed in, `password+totp` for instance; `null` where an operator opened it.
+    pub method: Option<String>,
+    /// From which address it was opened.
+    pub ip: Option<String>,
+    /// With what it was opened, as that calls itself.
+    pub user_agent: Option<String>,
+    /// Who acts in the human's name in it; `null` in their own sessions.
+    pub impersonated_by: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
     /// Until when it may approve: a while after the human proved who they are.
     pub fresh_until: Timestamp,
     /// When it was last used, to the hour.
@@ -84,7 +94,7 @@ impl Engine {
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
             let row = self.session_row(id).await?;
-            return Ok(Plan::Done(Issued::replay(self.session_view(row))));
+            return Ok(Plan::Done(Issued::replay(self.session_view(actor, row))));
         }
         // Whoever holds the session may approve whatever the human may.
         actor.covers(&compile::permissions(user.permissions.as_deref())?)?;
@@ -107,11 +117,11 @@ impl Engine {
         };
         batch.reads.push(user.mark);
         self.claim_once(actor, &mut batch, row.id.to_string());
-        let issued = Issued::new(self.session_view(row), secret.clone());
+        let issued = Issued::new(self.session_view(actor, row), secret.clone());
         Ok(Plan::commit(batch, issued))
     }
 
-    fn new_session_row(&self, actor: &Actor, user: &UserRow, secret: &Secret) -> SessionRow {
+    pub(crate) fn new_session_row(&self, actor: &Actor, user: &UserRow, secret: &Secret) -> SessionRow {
         let now = self.now();
         SessionRow {
             id: self.id(),
@@ -149,6 +159,21 @@ impl Engine {
         }
     }
 
+    /// The record of a session that a method opened.
+    pub(crate) fn opened_record(
+        &self,
+        actor: &Actor,
+        row: &SessionRow,
+        subject: Pseudonym,
+    ) -> Result<Entry> {
+        let origin = actor.origin();
+        let details = json!({ "session": row.id, "method": row.method });
+        let mut record = origin.record(self.id(), "session.opened", Outcome::Allowed, "done");
+        record.subject = Some(subject);
+        record.details = Some(&details);
+        self.seal(&record)
+    }
+
     fn session_record(
         &self,
         actor: &Actor,
@@ -177,7 +202,40 @@ impl Engine {
         self.user_row(user).await?;
         let rows = session::page(user, page.after, page.limit);
         let rows = self.store().list(rows).await?;
-        Page::of(rows, |row| row.id).shown(|row| Ok(self.session_view(row)))
+        Page::of(rows, |row| row.id).shown(|row| Ok(self.session_view(actor, row)))
+    }
+
+    /// The session that asks, with its human.
+    ///
+    /// # Errors
+    /// The caller is no human with a session.
+    pub async fn own_session(&self, actor: &Actor) -> Result<(Session, users::User)> {
+        let person = actor.person().ok_or_else(no_session)?;
+        let row = self.session_row(person.session.id).await?;
+        let human = self.user_row(row.user).await?;
+        Ok((self.session_view(actor, row), users::User::of(human)?))
+    }
+
+    /// The sessions of the human who asks, newest first.
+    ///
+    /// # Errors
+    /// The caller is no human with a session.
+    pub async fn own_sessions(
+        &self,
+        actor: &Actor,
+        page: PageOf<SessionId>,
+    ) -> Result<Page<Session, SessionId>> {
+        let human = actor.person().ok_or_else(no_session)?.user.id;
+        self.sessions(actor, human, page).await
+    }
+
+    /// Ends the session that asks.
+    ///
+    /// # Errors
+    /// The caller is no human with a session.
+    pub async fn sign_out(&self, actor: &Actor) -> Result<Revoked> {
+        let session = actor.person().ok_or_else(no_session)?.session.id;
+        self.revoke_session(actor, session).await
     }
 
     /// Ends a session for good, and what it approved that was not used. Ending it twice is no error.
@@ -219,7 +277,7 @@ impl Engine {
         row.ok_or(Error::NotFound("session"))
     }
 
-    fn session_view(&self, row: SessionRow) -> Session {
+    fn session_view(&self, actor: &Actor, row: SessionRow) -> Session {
         let settings = self.settings();
         let idle_until = row.used_at.plus(settings.session_idle).min(row.expires_at);
         Session {
@@ -232,6 +290,11 @@ impl Engine {
             user_id: row.user,
             shown: row.shown,
             opened_by: row.opened_by,
+            method: row.method,
+            ip: row.ip,
+            user_agent: row.user_agent,
+            impersonated_by: row.impersonator,
+            current: actor.person().is_some_and(|person| person.session.id == row.id),
             used_at: row.used_at,
             idle_until,
             expires_at: row.expires_at,
@@ -281,6 +344,10 @@ impl Engine {
         self.directory().keep_user(load, &user);
         Ok(user)
     }
+}
+
+fn no_session() -> Error {
+    Error::Forbidden("this needs a human's session".to_owned())
 }
 
 /// Refuses callers who are neither operators for sessions nor this human; to other humans it is as if it did not exist.

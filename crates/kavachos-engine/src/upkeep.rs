@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, Effect, Head, agent, approval, counter, id_token, idempotency, promise, proof, session,
-    session_handle, token_grant, webhook,
+    Batch, Effect, Head, agent, approval, counter, guess, id_token, idempotency, known_device,
+    promise, proof, session, session_handle, sign_in, token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -29,6 +29,10 @@ const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
 /// tried again.
 const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a browser is remembered in which nobody signs in.
+const DEVICES_KNOWN: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// How long guesses are remembered: longer than their window.
+const GUESSES_KNOWN: Duration = Duration::from_secs(2 * 60 * 60);
 /// How many pages of counters are looked through at once. What is left waits for the next summary, so that a million
 /// counters take ten minutes and hold up nobody.
 const PAGES_AT_ONCE: usize = 64;
@@ -133,6 +137,9 @@ impl Engine {
                 approval::forget(now.minus(ENDED_KNOWN)),
                 session::forget(now.minus(ENDED_KNOWN)),
                 session_handle::forget(),
+                sign_in::forget(now),
+                known_device::forget(now.minus(DEVICES_KNOWN)),
+                guess::forget(now.minus(GUESSES_KNOWN), now),
                 webhook::forget(now.minus(ENDED_KNOWN)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
                 // The clock may have been ahead, and then a token that has ended is one again.

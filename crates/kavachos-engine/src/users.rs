@@ -82,6 +82,8 @@ pub struct User {
     pub status: Status,
     /// The e-mail address.
     pub email: Option<String>,
+    /// Whether it is known that they read mail sent to it.
+    pub email_verified: bool,
     /// The name.
     pub name: Option<String>,
     /// The identity elsewhere.
@@ -96,7 +98,7 @@ pub struct User {
 }
 
 impl User {
-    fn of(row: UserRow) -> Result<Self> {
+    pub(crate) fn of(row: UserRow) -> Result<Self> {
         let permissions = row
             .permissions
             .as_deref()
@@ -106,6 +108,7 @@ impl User {
             id: row.id,
             status: row.status,
             email: row.email,
+            email_verified: row.email_verified_at.is_some(),
             name: row.name,
             external: row.external.map(|(provider, external_id)| External {
                 provider,
@@ -340,6 +343,8 @@ impl Engine {
             next.email = email.as_deref().map(text::email).transpose()?;
             if next.email != row.email {
                 self.refuse_taken(next.email.clone(), None).await?;
+                // Whoever reads mail there has yet to show it.
+                next.email_verified_at = None;
             }
         }
         if let Some(name) = &change.name {
@@ -462,7 +467,7 @@ impl Engine {
 
 /// Kills a human's mark, and begins to raise the live grants that they gave: a token for a tool server that others run
 /// carries no handle of the human, and one of its root grant. The grants themselves stay as they are.
-fn kill_human(batch: &mut Batch, human: &UserRow) {
+pub(crate) fn kill_human(batch: &mut Batch, human: &UserRow) {
     let killed = raised(human.mark);
     batch.kills.push(killed);
     batch.writes.push(Dying::Human(human.id).begin(killed));

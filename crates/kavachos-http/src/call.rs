@@ -12,6 +12,7 @@ use kavachos_engine::actor::{Actor, Caller};
 use kavachos_engine::{Engine, Error, Stranger};
 
 use crate::context::Id;
+use crate::cookie;
 use crate::error::Failure;
 use crate::state::State;
 
@@ -39,7 +40,7 @@ impl FromRequestParts<State> for AnyKeyCall {
             .headers
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let caller = match authenticate(parts, &state.engine).await {
+        let caller = match authenticate(parts, state).await {
             Err(Error::Unauthenticated(why)) => {
                 let stranger = Stranger {
                     ip,
@@ -78,12 +79,25 @@ pub(crate) fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
         .map_or_else(|| engine.id(), |id| id.0)
 }
 
-async fn authenticate(parts: &Parts, engine: &Engine) -> Result<Caller, Error> {
+async fn authenticate(parts: &Parts, state: &State) -> Result<Caller, Error> {
     if parts.extensions.get::<LocalCaller>().is_some() {
         return Ok(Caller::Local);
     }
+    if !parts.headers.contains_key(AUTHORIZATION)
+        && let Some(session) = cookie::session(&parts.method, &parts.headers, state.public_url())
+    {
+        return by_cookie(session, &state.engine).await;
+    }
     let credential = bearer(&parts.headers)?;
-    engine.authenticate(credential).await
+    state.engine.authenticate(credential).await
+}
+
+/// The human whose session is in a cookie. No other credential is taken from there.
+pub(crate) async fn by_cookie(session: &str, engine: &Engine) -> Result<Caller, Error> {
+    match engine.authenticate(session).await? {
+        person @ Caller::Person(_) => Ok(person),
+        _ => Err(Error::Unauthenticated("a cookie carries a human's session alone")),
+    }
 }
 
 /// The credential of `Authorization: Bearer ...` (RFC 6750, 2.1): exactly one header, the scheme in any case.

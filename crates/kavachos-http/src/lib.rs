@@ -7,6 +7,7 @@
 mod body;
 mod call;
 mod context;
+mod cookie;
 mod error;
 mod metrics;
 mod openapi;

@@ -8,17 +8,20 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State as FromState};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, USER_AGENT};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::Error;
+use kavachos_engine::actor::Actor;
 use kavachos_engine::plugin::{
-    Answer, CallerType, Calling, Method, Mounted, Request as Plain, Route, Visitor, visible_cookies,
+    Answer, CallerType, Calling, Method, Mounted, Request as Plain, Route, Visitor, session_body,
+    visible_cookies,
 };
 
 use crate::body::{Idempotency, idempotency_key, read};
-use crate::call::{Call, LocalCaller, client_ip, request_id};
+use crate::call::{Call, LocalCaller, by_cookie, client_ip, request_id};
+use crate::cookie::{self, Carrier};
 use crate::error::Failure;
 use crate::openapi::Told;
 use crate::operation::Caller;
@@ -92,6 +95,8 @@ async fn answer(state: State, mounted: Mounted, request: Request) -> Result<Resp
     let mut calling = calling(&mut parts, &state, mounted.route().caller).await?;
     let path = path(&mut parts, &state).await?;
     let query = Params::from_request_parts(&mut parts, &()).await?.all();
+    let carrier = Carrier::wanted(&parts.headers);
+    let browser = carrier.browser(&parts.headers);
     let key = idempotency_key(&parts.headers)?;
     let body = read(body).await?;
     if let Some(key) = key {
@@ -109,7 +114,8 @@ async fn answer(state: State, mounted: Mounted, request: Request) -> Result<Resp
         cookies: visible_cookies(texts(&parts.headers, &COOKIE)),
         body: body.to_vec(),
     };
-    render(state.engine.serve(&mounted, calling, request).await?)
+    let calling = (calling, browser);
+    render(state.engine.serve(&mounted, calling, request).await?, carrier, &state)
 }
 
 /// Who calls. At an open route a credential may be left out, but not be wrong.
@@ -117,15 +123,43 @@ async fn calling(parts: &mut Parts, state: &State, caller: CallerType) -> Result
     let shows_nothing = !parts.headers.contains_key(AUTHORIZATION)
         && parts.extensions.get::<LocalCaller>().is_none();
     if matches!(caller, CallerType::Open(_)) && shows_nothing {
-        let mut agents = texts(&parts.headers, &USER_AGENT);
-        return Ok(Calling::Stranger(Visitor {
-            request: request_id(parts, &state.engine),
-            ip: client_ip(parts, state)?,
-            user_agent: agents.next().map(str::to_owned),
-        }));
+        return visitor(parts, state).await;
     }
     let Call(actor) = Call::from_request_parts(parts, state).await?;
     Ok(Calling::Known(actor))
+}
+
+/// Who calls an open route without a credential in `Authorization`. A live session in a cookie ends with the next one; a
+/// dead one is nothing, since whoever has it is here to sign in. What comes from a page of another server is refused: it
+/// would sign its visitors in, or out, without their doing.
+async fn visitor(parts: &mut Parts, state: &State) -> Result<Calling, Failure> {
+    let headers = &parts.headers;
+    let reads = matches!(parts.method, http::Method::GET | http::Method::HEAD);
+    if !reads && cookie::comes_from(headers, state.public_url()) == cookie::From::Elsewhere {
+        let why = "a page of another server may not call this; open the page of this one";
+        return Err(Error::Forbidden(why.to_owned()).into());
+    }
+    let visitor = Visitor {
+        request: request_id(parts, &state.engine),
+        ip: client_ip(parts, state)?,
+        user_agent: texts(headers, &USER_AGENT).next().map(str::to_owned),
+    };
+    let session = cookie::session(&parts.method, headers, state.public_url());
+    let caller = match session {
+        Some(session) => by_cookie(session, &state.engine).await,
+        None => return Ok(Calling::Stranger(visitor)),
+    };
+    match caller {
+        Ok(caller) => Ok(Calling::Known(Actor {
+            caller,
+            request: visitor.request,
+            ip: visitor.ip,
+            user_agent: visitor.user_agent,
+            once: None,
+        })),
+        Err(Error::Unauthenticated(_)) => Ok(Calling::Stranger(visitor)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn path(parts: &mut Parts, state: &State) -> Result<Vec<(String, String)>, Failure> {
@@ -151,12 +185,27 @@ fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     values.filter_map(|value| value.to_str().ok())
 }
 
-fn render(answer: Answer) -> Result<Response, Failure> {
+fn render(answer: Answer, carrier: Carrier, state: &State) -> Result<Response, Failure> {
     let wire = answer.into_wire()?;
     let mut response = Response::builder().status(wire.status);
     for (name, value) in wire.headers {
         response = response.header(name, value);
     }
+    let mut body = wire.body;
+    if let Some(opened) = &wire.opened {
+        let token = match carrier {
+            Carrier::Body => Some(&opened.token),
+            Carrier::Cookie => None,
+        };
+        body = session_body(opened, token)?;
+        if carrier == Carrier::Cookie {
+            let life = opened.expires_at.since(state.engine.now());
+            response = response.header(SET_COOKIE, cookie::set_session(&opened.token, life));
+        }
+        if let Some(device) = &opened.device {
+            response = response.header(SET_COOKIE, cookie::set_device(device));
+        }
+    }
     let defect = |error: http::Error| Error::Internal(format!("a plugin's answer: {error}"));
-    Ok(response.body(Body::from(wire.body)).map_err(defect)?)
+    Ok(response.body(Body::from(body)).map_err(defect)?)
 }

@@ -4,8 +4,8 @@
 use std::marker::PhantomData;
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderValue, StatusCode};
 use kavachos_engine::page::{CursorKey, DEFAULT_LIMIT, MAX_LIMIT, Page, encode_cursor};
 use kavachos_engine::{Error, Issued};
 use schemars::{JsonSchema, json_schema};
@@ -21,6 +21,16 @@ pub(crate) type Reply<T> = Result<Answered<T>, Failure>;
 pub(crate) struct Answered<T> {
     response: Response,
     kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Answered<T> {
+    /// With a cookie.
+    pub(crate) fn setting(mut self, cookie: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(cookie) {
+            self.response.headers_mut().append(SET_COOKIE, value);
+        }
+        self
+    }
 }
 
 /// A kind of answer: its status and its form.

@@ -311,6 +311,8 @@ mod tests {
             SecretKind::Operator,
             SecretKind::Resource,
             SecretKind::Master,
+            SecretKind::SignIn,
+            SecretKind::Device,
         ];
         for kind in kinds {
             let body = base().replace(&secret(SecretKind::Session), &secret(kind));

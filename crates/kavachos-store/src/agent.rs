@@ -301,6 +301,33 @@ pub fn page(
         .of()
 }
 
+/// The most agents that a human owns directly and that are stopped at once.
+pub const MAX_STOPPED: usize = 200;
+
+/// The agents that a human owns directly and that are not revoked, with their handles: one more than can be stopped.
+pub fn owned_by_user(user: UserId) -> Select<(AgentId, Handle, u64)> {
+    const LIMIT: usize = MAX_STOPPED + 1;
+    Query::new(
+        LIMIT,
+        format!(
+            "SELECT a.id, a.handle, h.generation FROM agents a JOIN handles h ON h.handle = a.handle \
+             WHERE a.owner_user = ?1 AND a.status <> 'revoked' ORDER BY a.id LIMIT {LIMIT}"
+        ),
+    )
+    .bind(user)
+    .of()
+}
+
+/// Revokes the agents that a human owns directly, as many as there must be.
+pub fn revoke_owned_by_user(user: UserId, agents: u64) -> Write {
+    Write::exactly(
+        agents,
+        "UPDATE agents SET status = 'revoked', kills = kills + 1, version = version + 1 \
+         WHERE owner_user = ?1 AND status <> 'revoked'",
+    )
+    .bind(user)
+}
+
 /// The agents with these ids and everyone who owns them, at every level.
 ///
 /// Owners are followed at most `MAX_OWNERS` rows far; an agent has at most eight levels above it.

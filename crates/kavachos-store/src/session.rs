@@ -168,6 +168,31 @@ pub fn usable(user: UserId, user_kills: u64, now: Timestamp) -> Select<(u64,)> {
     .of()
 }
 
+/// The session of a human that may still be used and was not for the longest time.
+pub fn least_used(user: UserId, user_kills: u64, now: Timestamp) -> Select<SessionRow> {
+    Query::new(
+        1,
+        format!(
+            "{COLUMNS} WHERE s.user_id = ?1 AND s.status = 'active' AND s.user_kills = ?2 AND s.expires_at > ?3 \
+             ORDER BY s.used_at, s.id LIMIT 1"
+        ),
+    )
+    .bind(user)
+    .bind(user_kills)
+    .bind(now)
+    .of()
+}
+
+/// Whether a human ever signed in by a method of their own, as far as is remembered.
+pub fn any_by_method(user: UserId) -> Select<(SessionId,)> {
+    Query::new(
+        1,
+        "SELECT s.id FROM sessions s WHERE s.user_id = ?1 AND s.method IS NOT NULL LIMIT 1",
+    )
+    .bind(user)
+    .of()
+}
+
 /// Ends a session that has not ended.
 pub fn end(id: SessionId) -> Write {
     Write::exactly(

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use futures_util::future::select;
 use kavachos_core::counter::Refusal;
-use kavachos_core::id::{AgentId, RequestId, UserId};
+use kavachos_core::id::{RequestId, UserId};
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::time::Timestamp;
-use kavachos_store::{Batch, CommitError, FromRow, Query, Take, Write};
-use serde_json::Value;
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, CommitError, FromRow, Query, Take, second_factor};
 use sha2::{Digest, Sha256};
 
+use super::change::{Arming, Change, Changed, NewHuman};
 use super::route::Allowance;
 use super::{Installed, statement};
 use crate::act::Act;
@@ -22,6 +23,12 @@ use crate::actor::Actor;
 use crate::engine::{Engine, MAX_CONFLICTS};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
+use crate::guesses::Guess;
+use crate::raising::Dying;
+use crate::sign_in::{Browser, SignedIn};
+use crate::text;
+use crate::turning::Turning;
+use crate::users::NewUser;
 
 /// The most rows that a plugin reads at once.
 const MAX_ROWS: usize = 1_000;
@@ -58,79 +65,78 @@ pub struct Context {
     engine: Engine,
     plugin: Arc<Installed>,
     calling: Calling,
+    browser: Option<Browser>,
 }
 
-/// What a plugin changes: its own rows, limits to take from, and what the record says. Everything, or nothing.
-#[derive(Debug, Clone, Default)]
-#[must_use = "a change that is not returned changes nothing"]
-pub struct Change {
-    thing: String,
-    writes: Vec<Write>,
-    takes: Vec<(String, Allowance)>,
-    agent: Option<AgentId>,
-    human: Option<UserId>,
-    details: Option<Value>,
-}
-
-/// What a change came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// What was made or done, as the plugin named it.
-    pub thing: String,
-    /// It was done before under the same `Idempotency-Key`, and nothing was done now.
-    pub replayed: bool,
-}
-
-impl Change {
-    /// A change that makes or does this thing: the id of what is created, for instance. The name is kept with an
-    /// `Idempotency-Key`.
-    pub fn of(thing: impl Into<String>) -> Self {
-        Self {
-            thing: thing.into(),
-            ..Self::default()
-        }
-    }
-
-    /// Writes to a table of the plugin. A write that changes another number of rows than it states is a conflict: the
-    /// change is planned again. So put into its WHERE clause what the plan relied on.
-    pub fn write(mut self, write: Write) -> Self {
-        self.writes.push(write);
-        self
-    }
-
-    /// Takes one from a limit, which is counted exactly and over restarts: `account:user_01...`, for instance. Where
-    /// nothing is left, nothing is done, and the caller is told when there will be.
-    pub fn taking(mut self, name: impl Into<String>, of: Allowance) -> Self {
-        self.takes.push((name.into(), of));
-        self
-    }
-
-    /// The agent that the record is about.
-    pub fn about_agent(mut self, agent: AgentId) -> Self {
-        self.agent = Some(agent);
-        self
-    }
-
-    /// The human that the record is about; in the ledger they stand under their pseudonym.
-    pub fn about_human(mut self, human: UserId) -> Self {
-        self.human = Some(human);
-        self
-    }
-
-    /// What else the record says, for ever and for everyone who may read the ledger: nothing personal.
-    pub fn details(mut self, details: Value) -> Self {
-        self.details = Some(details);
-        self
-    }
+/// A batch that was put together, and what is answered once it is committed.
+struct Put {
+    batch: Batch,
+    signed_in: Option<SignedIn>,
+    dying: Vec<Dying>,
 }
 
 impl Context {
-    pub(super) fn new(engine: Engine, plugin: Arc<Installed>, calling: Calling) -> Self {
+    pub(super) fn new(
+        engine: Engine,
+        plugin: Arc<Installed>,
+        (calling, browser): (Calling, Option<Browser>),
+    ) -> Self {
         Self {
             engine,
             plugin,
             calling,
+            browser,
         }
+    }
+
+    /// Pays for one guess at an account, as whoever guesses names it; `human` where there is such an account. Whoever
+    /// turns out to be right gets it back with [`SignIn::after`].
+    ///
+    /// # Errors
+    /// [`Error::TooManyCalls`] when the budget of the account is used up; those of the store.
+    pub async fn guess(&self, account: &str, human: Option<UserId>) -> Result<Guess> {
+        let device = self.browser.and_then(|browser| browser.device);
+        self.engine.pay_for_guess(account, human, device).await
+    }
+
+    /// A human to be created by a change.
+    ///
+    /// # Errors
+    /// The address or the name cannot be accepted.
+    pub fn new_human(&self, email: Option<&str>, name: Option<&str>) -> Result<NewHuman> {
+        if let Some(name) = name {
+            text::plain("name", name, text::MAX_NAME_BYTES)?;
+        }
+        let row = self.engine.new_user_row(NewUser {
+            email: email.map(text::email).transpose()?,
+            name: name.map(str::to_owned),
+            ..NewUser::default()
+        })?;
+        Ok(NewHuman { row })
+    }
+
+    /// Puts a refusal about a known human on record, and gives it back: a wrong password, for instance. Callers must be
+    /// bounded before ([`Context::guess`]).
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn failed(&self, kind: &str, human: UserId, error: Error) -> Result<Error> {
+        let kind = self.own_kind(kind)?;
+        let program = self.program();
+        let origin = program.origin();
+        let mut record = origin.record(self.engine.id(), kind, Outcome::Denied, error.code());
+        record.actor = Name::Stranger;
+        record.subject = self.engine.pseudonym(human).await?;
+        let entry = self.engine.seal(&record)?;
+        self.engine.record(entry).await?;
+        Ok(error)
+    }
+
+    fn own_kind(&self, kind: &str) -> Result<&'static str> {
+        let mut kinds = self.plugin.kinds.iter();
+        kinds.find(|known| **known == kind).copied().ok_or_else(|| {
+            self.defect(&format!("records the kind `{kind}`, which it does not name"))
+        })
     }
 
     /// The caller; `None` at an open route.
@@ -209,29 +215,37 @@ impl Context {
         P: Fn() -> F + Send,
         F: Future<Output = Result<Change>> + Send,
     {
-        let mut kinds = self.plugin.kinds.iter();
-        let Some(kind) = kinds.find(|known| **known == kind).copied() else {
-            return Err(self.defect(&format!(
-                "records the kind `{kind}`, which it does not name"
-            )));
-        };
+        let kind = self.own_kind(kind)?;
         for _ in 0..MAX_CONFLICTS {
             if let Some(actor) = self.actor()
                 && let Some(thing) = self.engine.done_before(actor).await?
             {
-                let replayed = true;
-                return Ok(Changed { thing, replayed });
+                return Ok(Changed {
+                    thing,
+                    replayed: true,
+                    signed_in: None,
+                });
             }
             let change = match plan().await {
                 Err(error) if error.is_refusal() => return Err(self.refused(kind, error).await?),
                 change => change?,
             };
             let thing = change.thing.clone();
-            let batch = self.batch(kind, change).await?;
-            match self.engine.store().commit(batch).await {
+            let act = Act::new(kind);
+            let put = match self.put(kind, change).await {
+                Err(error) if error.is_refusal() => return Err(self.refused(kind, error).await?),
+                put => put?,
+            };
+            match self.engine.commit(act, put.batch).await {
                 Ok(_) => {
-                    let replayed = false;
-                    return Ok(Changed { thing, replayed });
+                    for dying in put.dying {
+                        self.engine.carried_through(dying).await;
+                    }
+                    return Ok(Changed {
+                        thing,
+                        replayed: false,
+                        signed_in: put.signed_in,
+                    });
                 }
                 Err(CommitError::Conflict { .. }) => {
                     if let Some(actor) = self.actor() {
@@ -262,24 +276,80 @@ impl Context {
         Ok(())
     }
 
-    async fn batch(&self, kind: &'static str, change: Change) -> Result<Batch> {
+    async fn put(&self, kind: &'static str, change: Change) -> Result<Put> {
         for write in &change.writes {
             let own = statement::check_write(self.plugin.id, &write.sql);
             own.map_err(|why| self.defect(&format!("writes with `{}`: {why}", write.sql)))?;
         }
-        let entry = self.entry(kind, &change).await?;
-        let take = |(name, of): (String, Allowance)| take(self.plugin.id, &name, of);
+        let take = |(name, of): &(String, Allowance)| take(self.plugin.id, name, *of);
         let mut batch = Batch {
-            takes: change.takes.into_iter().map(take).collect(),
-            writes: change.writes,
-            entries: vec![entry],
+            takes: change.takes.iter().map(take).collect(),
+            entries: vec![self.entry(kind, &change).await?],
             ..Batch::default()
         };
-        if let Some(actor) = self.actor() {
-            batch.reads = actor.reads();
+        let program = self.program();
+        let actor = self.actor().unwrap_or(&program);
+        batch.reads = actor.reads();
+        let mut dying = Vec::new();
+        let human = self.put_human(actor, &change, (&mut batch, &mut dying)).await?;
+        batch.writes.extend(change.writes);
+        if let Some((user, arming)) = change.factor {
+            batch.writes.push(match arming {
+                Arming::Armed => second_factor::arm(user, self.plugin.id, self.now()),
+                Arming::Disarmed => second_factor::disarm(user, self.plugin.id),
+            });
+        }
+        let mut signed_in = None;
+        if let Some(proof) = &change.proof {
+            let human = match human {
+                Some(human) => human,
+                None => self.standing(proof.user(), &mut batch).await?,
+            };
+            let issued = (proof, human);
+            let issuing = self.engine.issue(actor, self.browser, issued, &mut batch).await?;
+            signed_in = Some(issuing.signed_in);
+            dying.extend(issuing.ended);
+        }
+        if self.actor().is_some() {
             self.engine.claim_once(actor, &mut batch, change.thing);
         }
-        Ok(batch)
+        Ok(Put {
+            batch,
+            signed_in,
+            dying,
+        })
+    }
+
+    /// Adds what becomes of a human to the batch, and tells how they are after it.
+    async fn put_human(
+        &self,
+        actor: &Actor,
+        change: &Change,
+        (batch, dying): (&mut Batch, &mut Vec<Dying>),
+    ) -> Result<Option<UserRow>> {
+        if let Some(NewHuman { row }) = &change.creates {
+            let born = self.engine.user_born(&self.program(), row)?;
+            batch.writes.extend(born.writes);
+            batch.entries.splice(0..0, born.entries);
+            batch.effects.extend(born.effects);
+            return Ok(Some(row.clone()));
+        }
+        let Some((user, turning)) = change.turns else {
+            return Ok(None);
+        };
+        let human = self.standing(user, batch).await?;
+        if turning != Turning::Verified {
+            dying.push(Dying::Human(user));
+        }
+        let turned = (human, turning);
+        Ok(Some(self.engine.turn_human(actor, turned, batch).await?))
+    }
+
+    /// A human as they are stored; the batch holds only while they are not killed.
+    async fn standing(&self, user: UserId, batch: &mut Batch) -> Result<UserRow> {
+        let human = self.engine.user_row(user).await?;
+        batch.reads.push(human.mark);
+        Ok(human)
     }
 
     async fn entry(&self, kind: &'static str, change: &Change) -> Result<Entry> {

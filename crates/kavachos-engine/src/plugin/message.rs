@@ -1,14 +1,17 @@
 //! What a plugin's handler gets and gives: plain values, whatever speaks HTTP around it.
 
+use std::fmt;
 use std::time::Duration;
 
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
+use kavachos_core::secret::Secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::sign_in::{Opened, SignedIn};
 
 /// How many fields a form may have.
 const MAX_FIELDS: usize = 64;
@@ -111,12 +114,19 @@ impl Request {
 }
 
 /// What a handler answers. Errors are no answers: it returns them, and they look like all others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     cookies: Vec<Cookie>,
     body: Vec<u8>,
+    opened: Option<Box<Opened>>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the answer {}", self.status)
+    }
 }
 
 impl Answer {
@@ -126,7 +136,36 @@ impl Answer {
             headers: vec![("content-type", content_type.to_owned())],
             cookies: Vec::new(),
             body,
+            opened: None,
         }
+    }
+
+    /// What a proof came to: 200 with the session's token and its human, or with what is left to prove. Where the token
+    /// goes, into the body or into a cookie, is the caller's choice and the server's doing.
+    ///
+    /// # Errors
+    /// As [`Answer::data`].
+    pub fn signed_in(signed_in: SignedIn) -> Result<Self> {
+        match signed_in {
+            SignedIn::Session(opened) => Ok(Self {
+                opened: Some(opened),
+                ..Self::new(200, "application/json", Vec::new())
+            }),
+            SignedIn::SecondFactor { token, methods } => Self::data(&json!({
+                "token": null,
+                "next": "second_factor",
+                "signIn": token.reveal(),
+                "methods": methods,
+            })),
+        }
+    }
+
+    /// 200 with what is to be done next, before anybody is signed in: `verify_email`, for instance.
+    ///
+    /// # Errors
+    /// As [`Answer::data`].
+    pub fn next(step: &str) -> Result<Self> {
+        Self::data(&json!({ "token": null, "next": step }))
     }
 
     /// 200 with `{"data": ...}`.
@@ -229,19 +268,38 @@ impl Answer {
             status: self.status,
             headers,
             body: self.body,
+            opened: self.opened,
         })
     }
 }
 
 /// An answer that was checked, as it goes to the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Wire {
     /// The status.
     pub status: u16,
     /// The headers, `Set-Cookie` once for each cookie.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// The body; empty where a session was opened.
     pub body: Vec<u8>,
+    /// The session that was opened.
+    pub opened: Option<Box<Opened>>,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the answer {} with {:?}", self.status, self.headers)
+    }
+}
+
+/// The body that tells of a session: with its token, unless that goes elsewhere.
+///
+/// # Errors
+/// The human cannot be written as JSON: a defect.
+pub fn session_body(opened: &Opened, token: Option<&Secret>) -> Result<Vec<u8>> {
+    let token = token.map(Secret::reveal);
+    let body = json!({ "data": { "token": token, "user": opened.user } });
+    serde_json::to_vec(&body).map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// What every cookie's name begins with: browsers take it only over TLS, from this very host, for all paths.

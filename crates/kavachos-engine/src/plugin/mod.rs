@@ -6,6 +6,7 @@
 //! reason. Who calls, limits, the form of errors and the headers of answers stay with the server. It is compiled in and
 //! trusted not to attack; what is checked here is that it cannot do by mistake what others rely on.
 
+mod change;
 mod context;
 mod message;
 mod route;
@@ -14,14 +15,18 @@ mod statement;
 
 use std::sync::Arc;
 
+use kavachos_core::id::UserId;
+use kavachos_store::Write;
 use kavachos_store::migration::{BOOTSTRAP, MIGRATIONS, Migration};
 
+use crate::error::Error;
 use crate::hooks::Hook;
 
 pub(crate) use serve::ShutOut;
 
-pub use context::{Calling, Change, Changed, Context, Visitor};
-pub use message::{Answer, Cookie, Request, Wire, visible_cookies};
+pub use context::{Calling, Context, Visitor};
+pub use change::{Change, Changed, NewHuman};
+pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
 pub use route::{Allowance, CallerType, Flood, Method, Route};
 
 /// How many plugins there may be, and how many of each thing one may have.
@@ -100,6 +105,13 @@ pub trait Plugin: Send + Sync {
         Vec::new()
     }
 
+    /// What removes all that it keeps of a human: credentials, factors, what is under way. It is written when the human
+    /// is deleted, and when somebody else turns out to read mail sent to the human's address.
+    fn forgets(&self, human: UserId) -> Vec<Write> {
+        let _ = human;
+        Vec::new()
+    }
+
     /// Its hooks, asked after those that are given to the builder.
     fn hooks(&self) -> Vec<Arc<dyn Hook>> {
         Vec::new()
@@ -123,6 +135,9 @@ pub(crate) struct Installed {
     pub(crate) kinds: Vec<&'static str>,
 }
 
+/// What is kept of humans, and how it is removed: a plugin, for what it forgets.
+type Keeper = (&'static str, Arc<dyn Plugin>);
+
 /// A route of a plugin that was checked.
 #[derive(Debug, Clone)]
 pub struct Mounted {
@@ -144,6 +159,7 @@ pub struct Plugins {
     migrations: Vec<Migration>,
     routes: Vec<Mounted>,
     hooks: Vec<Arc<dyn Hook>>,
+    keepers: Vec<Keeper>,
 }
 
 impl Plugins {
@@ -160,7 +176,7 @@ impl Plugins {
             ..Self::default()
         };
         for plugin in plugins {
-            all.add(&**plugin).map_err(|why| PluginError {
+            all.add(plugin).map_err(|why| PluginError {
                 plugin: plugin.id().to_owned(),
                 why,
             })?;
@@ -181,7 +197,25 @@ impl Plugins {
         self.hooks.clone()
     }
 
-    fn add(&mut self, plugin: &dyn Plugin) -> Result<(), String> {
+    /// What removes all that plugins keep of a human.
+    ///
+    /// # Errors
+    /// A plugin names a table that is not its own: a defect of it.
+    pub(crate) fn forget(&self, human: UserId) -> crate::error::Result<Vec<Write>> {
+        let mut all = Vec::new();
+        for (id, plugin) in &self.keepers {
+            for write in plugin.forgets(human) {
+                statement::check_write(id, &write.sql).map_err(|why| {
+                    let what = format!("the plugin `{id}` forgets with `{}`: {why}", write.sql);
+                    Error::Internal(what)
+                })?;
+                all.push(write);
+            }
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, plugin: &Arc<dyn Plugin>) -> Result<(), String> {
         let id = plugin.id();
         check_id(id)?;
         if self.installed.len() >= MAX_OF_EACH {
@@ -217,6 +251,7 @@ impl Plugins {
             });
         }
         self.installed.push(installed);
+        self.keepers.push((id, Arc::clone(plugin)));
         self.migrations.extend(migrations);
         self.hooks.extend(plugin.hooks());
         Ok(())

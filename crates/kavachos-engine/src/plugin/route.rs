@@ -18,6 +18,16 @@ const MAX_SEGMENTS: usize = 8;
 /// Where plugins share the paths: sign-in, its pages, and OAuth.
 const SHARED: [&str; 3] = ["/api/auth/", "/auth/", "/oauth/"];
 
+/// What lies there and is the server's own, with all below.
+const OURS: [&str; 6] = [
+    "/api/auth/delete-account",
+    "/api/auth/export",
+    "/api/auth/session",
+    "/api/auth/sessions",
+    "/api/auth/sign-out",
+    "/oauth/token",
+];
+
 /// The methods that a route may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are those of HTTP (RFC 9110, 9.3)")]
@@ -158,6 +168,9 @@ impl Route {
             return Err(format!(
                 "must begin with `{own}`, or with one of `{shared}`"
             ));
+        }
+        if OURS.iter().any(|ours| self.path == *ours || self.path.starts_with(&format!("{ours}/"))) {
+            return Err("is a route of the server itself".to_owned());
         }
         let mut segments = self.path.split('/').skip(1);
         if self.path.split('/').count() > MAX_SEGMENTS + 1 || !segments.all(is_segment) {

@@ -15,6 +15,7 @@ use crate::act::Act;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::flood::network;
+use crate::sign_in::Browser;
 
 /// How many sources are remembered that have used up what an open route allows them.
 const MAX_SHUT_OUT: usize = 10_000;
@@ -55,7 +56,7 @@ impl Engine {
     pub async fn serve(
         &self,
         mounted: &Mounted,
-        calling: Calling,
+        (calling, browser): (Calling, Option<Browser>),
         request: Request,
     ) -> Result<Answer> {
         match (&calling, mounted.route.caller) {
@@ -74,7 +75,7 @@ impl Engine {
                 return Err(Error::Unauthenticated("this route is not open"));
             }
         }
-        let context = Context::new(self.clone(), Arc::clone(&mounted.plugin), calling);
+        let context = Context::new(self.clone(), Arc::clone(&mounted.plugin), (calling, browser));
         mounted.route.handle(context, request).await
     }
 

@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod auth;
 mod authorize;
 mod authzen;
 mod delegate;
@@ -138,7 +139,7 @@ fn managing() -> Vec<Operation> {
 
 /// Humans, operators and tool servers.
 fn people() -> Vec<Operation> {
-    vec![
+    let mut all = vec![
         users::list::operation(),
         users::create::operation(),
         users::show::operation(),
@@ -160,7 +161,9 @@ fn people() -> Vec<Operation> {
         resources::show::operation(),
         resources::update::operation(),
         resources::revoke::operation(),
-    ]
+    ];
+    all.extend(auth::operations());
+    all
 }
 
 /// The record of all that happened, and how others learn of it.

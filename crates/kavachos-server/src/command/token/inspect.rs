@@ -77,6 +77,14 @@ const fn of(kind: SecretKind) -> (&'static str, &'static str) {
         ),
         SecretKind::Session => ("session", "a human who is signed in"),
         SecretKind::Resource => ("tool_server_key", "a tool server's own key"),
+        SecretKind::SignIn => (
+            "sign_in",
+            "a sign-in whose second factor is still to be proved: it is no session",
+        ),
+        SecretKind::Device => (
+            "device",
+            "what a browser is remembered by: it authenticates nobody",
+        ),
         SecretKind::Master => (
             "master_key",
             "a server's master key, of which all other secrets are made: it belongs on that server alone",

@@ -1,0 +1,156 @@
+//! What a plugin's handler changes, and what that came to.
+
+use kavachos_core::id::{AgentId, UserId};
+use kavachos_store::user::UserRow;
+use kavachos_store::Write;
+use serde_json::Value;
+
+use super::route::Allowance;
+use crate::sign_in::{SignIn, SignedIn};
+use crate::turning::Turning;
+
+/// What a plugin changes: its own rows, limits to take from, who signs in by it, and what the record says. Everything, or
+/// nothing.
+#[derive(Debug, Clone, Default)]
+#[must_use = "a change that is not returned changes nothing"]
+pub struct Change {
+    pub(super) thing: String,
+    pub(super) writes: Vec<Write>,
+    pub(super) takes: Vec<(String, Allowance)>,
+    pub(super) agent: Option<AgentId>,
+    pub(super) human: Option<UserId>,
+    pub(super) details: Option<Value>,
+    pub(super) creates: Option<NewHuman>,
+    pub(super) turns: Option<(UserId, Turning)>,
+    pub(super) factor: Option<(UserId, Arming)>,
+    pub(super) proof: Option<SignIn>,
+}
+
+/// Whether a method becomes a second factor of a human, or is one no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arming {
+    Armed,
+    Disarmed,
+}
+
+/// A human to be created by a change.
+#[derive(Debug, Clone)]
+pub struct NewHuman {
+    pub(super) row: UserRow,
+}
+
+impl NewHuman {
+    /// The id that they will have.
+    pub fn id(&self) -> UserId {
+        self.row.id
+    }
+
+    /// They have shown that they read mail sent to their address.
+    #[must_use]
+    pub fn verified(mut self) -> Self {
+        self.row.email_verified_at = Some(self.row.created_at);
+        self
+    }
+}
+
+/// What a change came to.
+#[derive(Clone)]
+pub struct Changed {
+    /// What was made or done, as the plugin named it.
+    pub thing: String,
+    /// It was done before under the same `Idempotency-Key`, and nothing was done now.
+    pub replayed: bool,
+    /// What its proof came to, if it carried one.
+    pub signed_in: Option<SignedIn>,
+}
+
+impl Change {
+    /// A change that makes or does this thing: the id of what is created, for instance. The name is kept with an
+    /// `Idempotency-Key`.
+    pub fn of(thing: impl Into<String>) -> Self {
+        Self {
+            thing: thing.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Writes to a table of the plugin. A write that changes another number of rows than it states is a conflict: the
+    /// change is planned again. So put into its WHERE clause what the plan relied on.
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// Takes one from a limit, which is counted exactly and over restarts: `account:user_01...`, for instance. Where
+    /// nothing is left, nothing is done, and the caller is told when there will be.
+    pub fn taking(mut self, name: impl Into<String>, of: Allowance) -> Self {
+        self.takes.push((name.into(), of));
+        self
+    }
+
+    /// The agent that the record is about.
+    pub fn about_agent(mut self, agent: AgentId) -> Self {
+        self.agent = Some(agent);
+        self
+    }
+
+    /// The human that the record is about; in the ledger they stand under their pseudonym.
+    pub fn about_human(mut self, human: UserId) -> Self {
+        self.human = Some(human);
+        self
+    }
+
+    /// What else the record says, for ever and for everyone who may read the ledger: nothing personal.
+    pub fn details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    /// Creates a human. Where somebody else has their address by now, the change is planned again.
+    pub fn creates(mut self, human: NewHuman) -> Self {
+        self.human = Some(human.id());
+        self.creates = Some(human);
+        self
+    }
+
+    /// The human has shown that they read mail sent to their address, and that they are who made the account: by its
+    /// password, or in the same browser.
+    pub fn verifies(mut self, human: UserId) -> Self {
+        self.turns = Some((human, Turning::Verified));
+        self
+    }
+
+    /// The human has shown that they read mail sent to their address, and nothing else. What was made before is worth
+    /// nothing from now on: credentials of every method, factors, sessions, keys, agents. What this change writes comes
+    /// after that.
+    pub fn claims(mut self, human: UserId) -> Self {
+        self.turns = Some((human, Turning::Claimed));
+        self
+    }
+
+    /// Ends all sessions of the human and all keys of their agents, and forgets in which browsers they signed in.
+    pub fn signs_out(mut self, human: UserId) -> Self {
+        self.turns = Some((human, Turning::SignedOut));
+        self
+    }
+
+    /// The method of this plugin is a second factor of the human from now on.
+    pub fn arms(mut self, human: UserId) -> Self {
+        self.factor = Some((human, Arming::Armed));
+        self
+    }
+
+    /// It is one no more.
+    pub fn disarms(mut self, human: UserId) -> Self {
+        self.factor = Some((human, Arming::Disarmed));
+        self
+    }
+
+    /// The human proved who they are: the commit opens a session, or begins a sign-in whose second factor is still to be
+    /// proved. It is refused where the human was stopped.
+    pub fn signs_in(mut self, proof: SignIn) -> Self {
+        self.human = self.human.or(Some(proof.user()));
+        self.proof = Some(proof);
+        self
+    }
+}

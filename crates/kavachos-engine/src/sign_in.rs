@@ -1,0 +1,341 @@
+//! The one function that makes sessions for people who proved who they are.
+//!
+//! Promises: whatever the method, the human is live when the session is made, and the commit says so; the session that
+//! the caller showed ends with it; who has a second factor gets no session for one proof, but a pending sign-in, which is
+//! no session and which nothing takes but a second proof. Methods decide what proves an account; none of them makes a
+//! session itself.
+
+use std::time::Duration;
+
+use kavachos_core::id::UserId;
+use kavachos_core::secret::{Secret, SecretHash, SecretKind};
+use kavachos_core::time::Timestamp;
+use kavachos_store::session::{self, SessionRow};
+use kavachos_store::sign_in::SignInRow;
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, CommitError, handle, known_device, second_factor, sign_in};
+
+use crate::actor::Actor;
+use crate::compile;
+use crate::directory::Changed;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::guesses::Guess;
+use crate::raising::Dying;
+use crate::users::{User, raised};
+
+/// How long a second proof may take.
+const PENDING_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How often a second proof may be tried.
+const PENDING_ATTEMPTS: u64 = 5;
+/// How many browsers of one human are remembered.
+const DEVICES_PER_USER: u64 = 50;
+
+/// What a method proved.
+#[derive(Debug, Clone)]
+#[must_use = "a proof that no change carries signs nobody in"]
+pub struct SignIn {
+    user: UserId,
+    method: &'static str,
+    strength: Strength,
+    completes: Option<PendingSignIn>,
+    guess: Option<Guess>,
+}
+
+/// How much a proof is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strength {
+    /// One factor.
+    One,
+    /// Two at once, or nothing to prove that a second factor could guard.
+    Whole,
+}
+
+impl SignIn {
+    /// This human proved to be who they are, by this method, with one factor.
+    pub fn of(user: UserId, method: &'static str) -> Self {
+        Self {
+            user,
+            method,
+            strength: Strength::One,
+            completes: None,
+            guess: None,
+        }
+    }
+
+    /// The proof is of two factors by itself: a key that asked for its holder, for instance.
+    pub fn strong(mut self) -> Self {
+        self.strength = Strength::Whole;
+        self
+    }
+
+    /// The second proof of a pending sign-in. The pending one is used up by it.
+    pub fn completing(pending: &PendingSignIn, method: &'static str) -> Self {
+        let mut sign_in = Self::of(pending.user, method).strong();
+        sign_in.completes = Some(pending.clone());
+        sign_in
+    }
+
+    /// It took this guess, which is given back with it.
+    pub fn after(mut self, guess: Guess) -> Self {
+        self.guess = Some(guess);
+        self
+    }
+}
+
+/// A sign-in that waits for its second proof, one attempt at which was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingSignIn {
+    /// Who signs in.
+    pub user: UserId,
+    hash: SecretHash,
+    method: String,
+    guess: Option<[u8; 32]>,
+}
+
+/// What a proof came to.
+#[derive(Clone)]
+pub enum SignedIn {
+    /// A session.
+    Session(Box<Opened>),
+    /// A second factor is still to be proved.
+    SecondFactor {
+        /// Names the sign-in; shown once.
+        token: Secret,
+        /// The methods by one of which to prove it.
+        methods: Vec<String>,
+    },
+}
+
+/// A session that was opened.
+#[derive(Clone)]
+pub struct Opened {
+    /// The token; shown once.
+    pub token: Secret,
+    /// Whose it is.
+    pub user: User,
+    /// What the browser is remembered by from now on, where it is one.
+    pub device: Option<Secret>,
+    /// When it ends however much it is used.
+    pub expires_at: Timestamp,
+}
+
+/// A browser that keeps its session in a cookie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Browser {
+    /// What it is remembered by, if anything.
+    pub device: Option<SecretHash>,
+}
+
+/// What goes into the commit of a proof, beside what it does there.
+pub(crate) struct Issuing {
+    pub(crate) signed_in: SignedIn,
+    /// The session that ends with it.
+    pub(crate) ended: Option<Dying>,
+}
+
+impl Engine {
+    /// Adds to the batch what a proof comes to. `human` is as they are after the writes that are in it already.
+    pub(crate) async fn issue(
+        &self,
+        actor: &Actor,
+        browser: Option<Browser>,
+        (proof, human): (&SignIn, UserRow),
+        batch: &mut Batch,
+    ) -> Result<Issuing> {
+        if !compile::user(&human)?.is_live() {
+            return Err(Error::Forbidden(
+                "this account was stopped; ask whoever runs this server".to_owned(),
+            ));
+        }
+        if let Some(pending) = &proof.completes {
+            batch.writes.push(sign_in::complete(pending.hash, self.now()));
+        } else if proof.strength == Strength::One {
+            let factors = self.store().list(second_factor::of(human.id)).await?;
+            if !factors.is_empty() {
+                let methods = factors.into_iter().map(|(method,)| method).collect();
+                return Ok(self.begin_sign_in(proof, &human, methods, batch));
+            }
+            batch.writes.push(second_factor::still_none(human.id));
+        }
+        self.open(actor, browser, (proof, human), batch).await
+    }
+
+    fn begin_sign_in(
+        &self,
+        proof: &SignIn,
+        human: &UserRow,
+        methods: Vec<String>,
+        batch: &mut Batch,
+    ) -> Issuing {
+        let token = self.secret(SecretKind::SignIn);
+        batch.writes.push(sign_in::begin(SignInRow {
+            hash: token.hash(),
+            user: human.id,
+            user_kills: human.kills,
+            method: proof.method.to_owned(),
+            attempts: 0,
+            guess: proof.guess.as_ref().map(Guess::bucket),
+            expires_at: self.now().plus(PENDING_LIFE),
+            created_at: self.now(),
+        }));
+        Issuing {
+            signed_in: SignedIn::SecondFactor { token, methods },
+            ended: None,
+        }
+    }
+
+    async fn open(
+        &self,
+        actor: &Actor,
+        browser: Option<Browser>,
+        (proof, human): (&SignIn, UserRow),
+        batch: &mut Batch,
+    ) -> Result<Issuing> {
+        let token = self.secret(SecretKind::Session);
+        let ended = self.rotate(actor, batch);
+        if ended.is_none() || actor.person().is_some_and(|person| person.user.id != human.id) {
+            self.make_room_for_session(&human, batch).await?;
+        }
+        let row = SessionRow {
+            method: Some(proof.names()),
+            ip: actor.ip.map(|ip| ip.to_canonical().to_string()),
+            user_agent: actor.user_agent.clone(),
+            ..self.new_session_row(actor, &human, &token)
+        };
+        let limit = self.settings().sessions_per_user;
+        let given_back = [proof.guess.clone(), proof.held()];
+        let given_back = given_back.into_iter().flatten();
+        batch.writes.extend(given_back.map(|guess| guess.give_back()));
+        batch
+            .writes
+            .extend([session::open(row.clone(), limit), handle::born(row.mark)]);
+        batch.effects.push(Changed::Key(row.hash).into());
+        let device = match browser {
+            Some(browser) => self.remember(browser, human.id, batch).await?,
+            None => None,
+        };
+        let record = self.opened_record(actor, &row, human.pseudonym)?;
+        batch.entries.push(record);
+        let opened = Opened {
+            token,
+            device,
+            expires_at: row.expires_at,
+            user: User::of(human)?,
+        };
+        Ok(Issuing {
+            signed_in: SignedIn::Session(Box::new(opened)),
+            ended,
+        })
+    }
+
+    /// Ends the session that the caller showed: a new proof is a new token (ASVS 5.0, 7.2.4).
+    fn rotate(&self, actor: &Actor, batch: &mut Batch) -> Option<Dying> {
+        let session = &actor.person()?.session;
+        let (dying, killed) = (Dying::Session(session.id), raised(session.mark));
+        batch.kills.push(killed);
+        batch
+            .writes
+            .extend([session::end(session.id), dying.begin(killed)]);
+        batch.effects.push(Changed::Key(session.hash).into());
+        Some(dying)
+    }
+
+    /// Ends the session that was not used for the longest time where there are as many as there may be: whoever proved
+    /// who they are is not kept out by their old ones.
+    async fn make_room_for_session(&self, human: &UserRow, batch: &mut Batch) -> Result<()> {
+        let now = self.now();
+        let usable = session::usable(human.id, human.kills, now);
+        let usable = self.store().find(usable).await?;
+        if usable.is_none_or(|(usable,)| usable < self.settings().sessions_per_user) {
+            return Ok(());
+        }
+        let oldest = session::least_used(human.id, human.kills, now);
+        if let Some(oldest) = self.store().find(oldest).await? {
+            let killed = raised(oldest.mark);
+            batch.kills.push(killed);
+            batch
+                .writes
+                .extend([session::end(oldest.id), Dying::Session(oldest.id).begin(killed)]);
+            batch.effects.push(Changed::Key(oldest.hash).into());
+        }
+        Ok(())
+    }
+
+    /// Remembers a browser, so that guesses in it are counted apart from those of strangers.
+    /// One that is known already keeps what it is known by.
+    async fn remember(
+        &self,
+        browser: Browser,
+        user: UserId,
+        batch: &mut Batch,
+    ) -> Result<Option<Secret>> {
+        let now = self.now();
+        if let Some(device) = self.known_device(Some(user), browser.device).await? {
+            batch.writes.push(known_device::seen(device, user, now));
+            return Ok(None);
+        }
+        let device = self.secret(SecretKind::Device);
+        batch.writes.extend([
+            known_device::make_room(user, DEVICES_PER_USER),
+            known_device::learn(device.hash(), user, now),
+        ]);
+        Ok(Some(device))
+    }
+
+    /// Counts one attempt at the second proof of a pending sign-in, before the proof is looked at.
+    ///
+    /// # Errors
+    /// It is unknown, over, used, or was tried too often: one and the same answer.
+    pub async fn attempt_second_factor(&self, token: &str) -> Result<PendingSignIn> {
+        const GONE: Error = Error::Unauthenticated(
+            "this sign-in is over, or was tried too often; begin again with the first step",
+        );
+        let secret = Secret::parse(token).map_err(|_| GONE)?;
+        if secret.kind() != SecretKind::SignIn {
+            return Err(GONE);
+        }
+        let hash = secret.hash();
+        let batch = Batch {
+            writes: vec![sign_in::attempt(hash, PENDING_ATTEMPTS, self.now())],
+            ..Batch::default()
+        };
+        match self.store().commit(batch).await {
+            Ok(_) => {}
+            Err(CommitError::Conflict { .. }) => return Err(GONE),
+            Err(error) => return Err(error.into()),
+        }
+        let row = self.store().find(sign_in::by_hash(hash)).await?.ok_or(GONE)?;
+        // What was begun before its human was stopped is over.
+        let human = self.user_row(row.user).await?;
+        if human.kills != row.user_kills {
+            return Err(GONE);
+        }
+        Ok(PendingSignIn {
+            user: row.user,
+            hash,
+            method: row.method,
+            guess: row.guess,
+        })
+    }
+}
+
+impl SignIn {
+    pub(crate) fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// The methods, as the session and its record name them.
+    fn names(&self) -> String {
+        match &self.completes {
+            Some(pending) => format!("{}+{}", pending.method, self.method),
+            None => self.method.to_owned(),
+        }
+    }
+
+    /// The guess that the first proof took.
+    fn held(&self) -> Option<Guess> {
+        let pending = self.completes.as_ref()?;
+        pending.guess.map(Guess::stored)
+    }
+}
