@@ -58,6 +58,8 @@ ids! {
     WebhookId = "webhook" / Webhook;
     /// A leaf or a root.
     TokenId = "token" / Token;
+    /// A mail that is to be sent.
+    MailId = "mail" / Mail;
 }
 
 /// A typed id: 128 bits, shown as `prefix_` and 26 characters of Crockford base 32.

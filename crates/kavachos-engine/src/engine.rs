@@ -24,6 +24,7 @@ use crate::feed::Feed;
 use crate::fetch::Fetcher;
 use crate::flood::{Flood, Limits};
 use crate::hooks::Hooks;
+use crate::mail::{Mailing, Outbox};
 use crate::plugin::{Plugins, ShutOut};
 use crate::providers::ProviderKeys;
 use crate::runtime::Runtime;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub rsa: RsaCheck,
     /// What other secrets are derived from; without one there are no webhooks.
     pub master_key: Option<Secret>,
+    /// How mail is sent, if it is.
+    pub mail: Option<Mailing>,
     /// Where checkpoints are kept, if they are.
     pub checkpoints: Option<Arc<dyn CheckpointKeeper>>,
     /// Limits.
@@ -70,6 +73,7 @@ struct Shared {
     flood: Flood,
     listeners: Listeners,
     couriers: Couriers,
+    outbox: Outbox,
     keyring: Ring,
     exports: Seats,
     waiting: Seats,
@@ -142,6 +146,7 @@ impl Engine {
                 flood,
                 listeners: Listeners::default(),
                 couriers: Couriers::default(),
+                outbox: Outbox::default(),
                 keyring: Ring::default(),
                 exports: Seats::new(EXPORTS),
                 waiting: Seats::new(WAITING),
@@ -272,6 +277,14 @@ impl Engine {
 
     pub(crate) fn couriers(&self) -> &Couriers {
         &self.shared.couriers
+    }
+
+    pub(crate) fn mailing(&self) -> Option<&Mailing> {
+        self.shared.parts.mail.as_ref()
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.shared.outbox
     }
 
     pub(crate) fn keyring(&self) -> &Ring {

@@ -57,6 +57,11 @@ pub enum Error {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// No mail can be sent here, and this needs one.
+    #[error(
+        "no mail can be sent here, and this needs one: set `mail.sender`, and a master key; `kavach doctor` says more"
+    )]
+    MailUnavailable,
     /// The caller was refused so often that its requests are only counted for a while.
     #[error("too many denied requests; they are counted, not decided, until the time given")]
     TooManyRequests {
@@ -112,6 +117,7 @@ impl Error {
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
             Self::ProviderUnavailable { .. } => "provider_unavailable",
+            Self::MailUnavailable => "mail_unavailable",
             Self::TooManyRequests { .. } | Self::TooManyCalls { .. } | Self::TooManyOpen { .. } => {
                 "too_many_requests"
             }

@@ -121,7 +121,12 @@ impl Engine {
         Ok(Plan::commit(batch, issued))
     }
 
-    pub(crate) fn new_session_row(&self, actor: &Actor, user: &UserRow, secret: &Secret) -> SessionRow {
+    pub(crate) fn new_session_row(
+        &self,
+        actor: &Actor,
+        user: &UserRow,
+        secret: &Secret,
+    ) -> SessionRow {
         let now = self.now();
         SessionRow {
             id: self.id(),
@@ -294,7 +299,9 @@ impl Engine {
             ip: row.ip,
             user_agent: row.user_agent,
             impersonated_by: row.impersonator,
-            current: actor.person().is_some_and(|person| person.session.id == row.id),
+            current: actor
+                .person()
+                .is_some_and(|person| person.session.id == row.id),
             used_at: row.used_at,
             idle_until,
             expires_at: row.expires_at,

@@ -149,7 +149,9 @@ impl Engine {
             ));
         }
         if let Some(pending) = &proof.completes {
-            batch.writes.push(sign_in::complete(pending.hash, self.now()));
+            batch
+                .writes
+                .push(sign_in::complete(pending.hash, self.now()));
         } else if proof.strength == Strength::One {
             let factors = self.store().list(second_factor::of(human.id)).await?;
             if !factors.is_empty() {
@@ -194,7 +196,11 @@ impl Engine {
     ) -> Result<Issuing> {
         let token = self.secret(SecretKind::Session);
         let ended = self.rotate(actor, batch);
-        if ended.is_none() || actor.person().is_some_and(|person| person.user.id != human.id) {
+        if ended.is_none()
+            || actor
+                .person()
+                .is_some_and(|person| person.user.id != human.id)
+        {
             self.make_room_for_session(&human, batch).await?;
         }
         let row = SessionRow {
@@ -206,7 +212,9 @@ impl Engine {
         let limit = self.settings().sessions_per_user;
         let given_back = [proof.guess.clone(), proof.held()];
         let given_back = given_back.into_iter().flatten();
-        batch.writes.extend(given_back.map(|guess| guess.give_back()));
+        batch
+            .writes
+            .extend(given_back.map(|guess| guess.give_back()));
         batch
             .writes
             .extend([session::open(row.clone(), limit), handle::born(row.mark)]);
@@ -254,9 +262,10 @@ impl Engine {
         if let Some(oldest) = self.store().find(oldest).await? {
             let killed = raised(oldest.mark);
             batch.kills.push(killed);
-            batch
-                .writes
-                .extend([session::end(oldest.id), Dying::Session(oldest.id).begin(killed)]);
+            batch.writes.extend([
+                session::end(oldest.id),
+                Dying::Session(oldest.id).begin(killed),
+            ]);
             batch.effects.push(Changed::Key(oldest.hash).into());
         }
         Ok(())
@@ -305,7 +314,11 @@ impl Engine {
             Err(CommitError::Conflict { .. }) => return Err(GONE),
             Err(error) => return Err(error.into()),
         }
-        let row = self.store().find(sign_in::by_hash(hash)).await?.ok_or(GONE)?;
+        let row = self
+            .store()
+            .find(sign_in::by_hash(hash))
+            .await?
+            .ok_or(GONE)?;
         // What was begun before its human was stopped is over.
         let human = self.user_row(row.user).await?;
         if human.kills != row.user_kills {

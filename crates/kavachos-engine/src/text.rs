@@ -48,7 +48,7 @@ pub(crate) fn word(field: &str, text: Option<&String>) -> Result<(), Invalid> {
 }
 
 /// Marks that make a text look like another one (Unicode Bidirectional Algorithm, explicit formatting).
-const fn is_reordering(c: char) -> bool {
+pub(crate) const fn is_reordering(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

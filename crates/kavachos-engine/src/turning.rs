@@ -79,7 +79,8 @@ impl Engine {
         let agents = self.store().list(agent::owned_by_user(human.id)).await?;
         if agents.len() > agent::MAX_STOPPED {
             let most = agent::MAX_STOPPED;
-            let why = format!("this account has more than {most} agents: revoke some of them first");
+            let why =
+                format!("this account has more than {most} agents: revoke some of them first");
             return Err(Error::WrongState(why));
         }
         batch

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavachos_store::{
     Batch, Effect, Head, agent, approval, counter, guess, id_token, idempotency, known_device,
-    promise, proof, session, session_handle, sign_in, token_grant, webhook,
+    mail, promise, proof, session, session_handle, sign_in, token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -29,6 +29,8 @@ const IDEMPOTENCY_KEYS_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request for approval or a session can be looked at after it is over, and a delivery that was given up be
 /// tried again.
 const ENDED_KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a mail lies that is over and that nobody was there to give up: this server sends none any more.
+const MAILS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a browser is remembered in which nobody signs in.
 const DEVICES_KNOWN: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// How long guesses are remembered: longer than their window.
@@ -141,6 +143,7 @@ impl Engine {
                 known_device::forget(now.minus(DEVICES_KNOWN)),
                 guess::forget(now.minus(GUESSES_KNOWN), now),
                 webhook::forget(now.minus(ENDED_KNOWN)),
+                mail::forget(now.minus(MAILS_KEPT)),
                 proof::forget(now.minus(PROOFS_KNOWN)),
                 // The clock may have been ahead, and then a token that has ended is one again.
                 id_token::forget(now.minus(PROOFS_KNOWN)),

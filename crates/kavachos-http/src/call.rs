@@ -96,7 +96,9 @@ async fn authenticate(parts: &Parts, state: &State) -> Result<Caller, Error> {
 pub(crate) async fn by_cookie(session: &str, engine: &Engine) -> Result<Caller, Error> {
     match engine.authenticate(session).await? {
         person @ Caller::Person(_) => Ok(person),
-        _ => Err(Error::Unauthenticated("a cookie carries a human's session alone")),
+        _ => Err(Error::Unauthenticated(
+            "a cookie carries a human's session alone",
+        )),
     }
 }
 

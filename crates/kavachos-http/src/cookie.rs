@@ -188,7 +188,10 @@ mod tests {
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "same-site"), here],
             &[("sec-fetch-site", "none"), here],
-            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")],
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("sec-fetch-site", "same-origin"),
+            ],
             &[here, here],
         ] {
             assert!(!allowed(Method::POST, pairs), "{pairs:?}");
@@ -206,7 +209,10 @@ mod tests {
 
     #[test]
     fn an_origin_is_an_address_without_its_path() {
-        assert_eq!(origin_of("https://a.example.com/kavach"), "https://a.example.com");
+        assert_eq!(
+            origin_of("https://a.example.com/kavach"),
+            "https://a.example.com"
+        );
         assert_eq!(origin_of("http://localhost:3000"), "http://localhost:3000");
     }
 }

@@ -315,6 +315,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Busy
         | Error::LedgerUnavailable(_)
         | Error::ProviderUnavailable { .. }
+        | Error::MailUnavailable
         | Error::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

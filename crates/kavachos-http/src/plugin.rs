@@ -115,7 +115,11 @@ async fn answer(state: State, mounted: Mounted, request: Request) -> Result<Resp
         body: body.to_vec(),
     };
     let calling = (calling, browser);
-    render(state.engine.serve(&mounted, calling, request).await?, carrier, &state)
+    render(
+        state.engine.serve(&mounted, calling, request).await?,
+        carrier,
+        &state,
+    )
 }
 
 /// Who calls. At an open route a credential may be left out, but not be wrong.

@@ -33,6 +33,7 @@ pub mod id_token;
 pub mod idempotency;
 pub mod known_device;
 pub mod ledger;
+pub mod mail;
 pub mod migration;
 pub mod operator_key;
 #[cfg(feature = "postgres")]

@@ -262,6 +262,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary would take an impersonation for the human, and leave bans as they are that have ended.
         min_binary: 19,
     },
+    Migration {
+        owner: CORE,
+        number: 20,
+        name: "mails",
+        sql: include_str!("../migrations/0020_mails.sql"),
+        // An older binary leaves alone what waits here.
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

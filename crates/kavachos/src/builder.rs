@@ -394,6 +394,7 @@ impl Builder {
             fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
             rsa: crate::rsa::verifies,
             master_key: self.master_key,
+            mail: None,
             checkpoints: checkpoints
                 .clone()
                 .map(|file| Arc::new(file) as Arc<dyn CheckpointKeeper>),

@@ -1,11 +1,12 @@
 //! What a plugin's handler changes, and what that came to.
 
 use kavachos_core::id::{AgentId, UserId};
-use kavachos_store::user::UserRow;
 use kavachos_store::Write;
+use kavachos_store::user::UserRow;
 use serde_json::Value;
 
 use super::route::Allowance;
+use crate::mail::Mail;
 use crate::sign_in::{SignIn, SignedIn};
 use crate::turning::Turning;
 
@@ -24,6 +25,7 @@ pub struct Change {
     pub(super) turns: Option<(UserId, Turning)>,
     pub(super) factor: Option<(UserId, Arming)>,
     pub(super) proof: Option<SignIn>,
+    pub(super) mails: Vec<Mail>,
 }
 
 /// Whether a method becomes a second factor of a human, or is one no more.
@@ -85,6 +87,12 @@ impl Change {
     /// nothing is left, nothing is done, and the caller is told when there will be.
     pub fn taking(mut self, name: impl Into<String>, of: Allowance) -> Self {
         self.takes.push((name.into(), of));
+        self
+    }
+
+    /// Queues a mail, which is sent if and only if this change is committed.
+    pub fn mailing(mut self, mail: Mail) -> Self {
+        self.mails.push(mail);
         self
     }
 

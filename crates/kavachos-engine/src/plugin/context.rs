@@ -135,7 +135,9 @@ impl Context {
     fn own_kind(&self, kind: &str) -> Result<&'static str> {
         let mut kinds = self.plugin.kinds.iter();
         kinds.find(|known| **known == kind).copied().ok_or_else(|| {
-            self.defect(&format!("records the kind `{kind}`, which it does not name"))
+            self.defect(&format!(
+                "records the kind `{kind}`, which it does not name"
+            ))
         })
     }
 
@@ -291,8 +293,13 @@ impl Context {
         let actor = self.actor().unwrap_or(&program);
         batch.reads = actor.reads();
         let mut dying = Vec::new();
-        let human = self.put_human(actor, &change, (&mut batch, &mut dying)).await?;
+        let human = self
+            .put_human(actor, &change, (&mut batch, &mut dying))
+            .await?;
         batch.writes.extend(change.writes);
+        for mail in &change.mails {
+            batch.writes.push(self.engine.mail(mail)?);
+        }
         if let Some((user, arming)) = change.factor {
             batch.writes.push(match arming {
                 Arming::Armed => second_factor::arm(user, self.plugin.id, self.now()),
@@ -306,7 +313,10 @@ impl Context {
                 None => self.standing(proof.user(), &mut batch).await?,
             };
             let issued = (proof, human);
-            let issuing = self.engine.issue(actor, self.browser, issued, &mut batch).await?;
+            let issuing = self
+                .engine
+                .issue(actor, self.browser, issued, &mut batch)
+                .await?;
             signed_in = Some(issuing.signed_in);
             dying.extend(issuing.ended);
         }

@@ -24,8 +24,8 @@ use crate::hooks::Hook;
 
 pub(crate) use serve::ShutOut;
 
-pub use context::{Calling, Context, Visitor};
 pub use change::{Change, Changed, NewHuman};
+pub use context::{Calling, Context, Visitor};
 pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
 pub use route::{Allowance, CallerType, Flood, Method, Route};
 

@@ -169,7 +169,10 @@ impl Route {
                 "must begin with `{own}`, or with one of `{shared}`"
             ));
         }
-        if OURS.iter().any(|ours| self.path == *ours || self.path.starts_with(&format!("{ours}/"))) {
+        if OURS
+            .iter()
+            .any(|ours| self.path == *ours || self.path.starts_with(&format!("{ours}/")))
+        {
             return Err("is a route of the server itself".to_owned());
         }
         let mut segments = self.path.split('/').skip(1);

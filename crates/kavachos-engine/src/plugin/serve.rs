@@ -75,7 +75,11 @@ impl Engine {
                 return Err(Error::Unauthenticated("this route is not open"));
             }
         }
-        let context = Context::new(self.clone(), Arc::clone(&mounted.plugin), (calling, browser));
+        let context = Context::new(
+            self.clone(),
+            Arc::clone(&mounted.plugin),
+            (calling, browser),
+        );
         mounted.route.handle(context, request).await
     }
 

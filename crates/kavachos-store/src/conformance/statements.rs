@@ -1,7 +1,7 @@
 //! Every statement of the crate runs, and what it stores reads back as it was: the subset of SQL is really common.
 
 use kavachos_core::id::{
-    AgentId, AuditId, GrantId, KeyId, RequestId, SessionId, ToolServerId, UserId,
+    AgentId, AuditId, GrantId, KeyId, MailId, RequestId, SessionId, ToolServerId, UserId,
 };
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::{Owner, Status};
@@ -17,6 +17,7 @@ use crate::begun_kill::{self, BegunKill};
 use crate::checkup::{self, Checkup, Compared};
 use crate::grant::{self, GrantFilter, GrantRow, Quota};
 use crate::ledger::{self, LedgerFilter};
+use crate::mail::{self, MailRow};
 use crate::operator_key::{self, OperatorKeyRow};
 use crate::page::Listed;
 use crate::promise::{self, PromiseRow};
@@ -30,6 +31,7 @@ super::list_cases![
     an_agent_and_its_key_are_stored_changed_and_found,
     grants_are_stored_within_their_quota_changed_and_found,
     an_operator_key_is_stored_changed_and_found,
+    mails_wait_in_the_order_of_their_time,
     a_promise_is_redeemed_once_and_forgotten,
     a_proof_key_is_one_agents,
     a_slot_is_claimed_once_and_forgotten,
@@ -558,6 +560,43 @@ async fn a_promise_is_redeemed_once_and_forgotten(world: World) -> Result<(), Fa
     let after = LATER.plus(std::time::Duration::from_secs(1));
     apply(&world, vec![promise::forget(after)]).await?;
     assert_eq!(found().await?, None);
+    Ok(())
+}
+
+async fn mails_wait_in_the_order_of_their_time(world: World) -> Result<(), Failure> {
+    let row = |number: u128, next_at| MailRow {
+        id: MailId::from_bits(number),
+        kind: "magic_link".to_owned(),
+        sealed: vec![0, 1, 255],
+        attempts: 0,
+        next_at,
+        expires_at: LATER,
+        created_at: NOW,
+    };
+    let waiting = async || world.store.list(mail::next(2)).await;
+    let (first, second) = (row(2, NOW), row(1, LATER));
+    apply(&world, vec![mail::insert(second.clone(), 2)]).await?;
+    apply(&world, vec![mail::insert(first.clone(), 2)]).await?;
+    assert_eq!(waiting().await?, [first.clone(), second.clone()]);
+    let found = world.store.find(mail::by_id(first.id)).await?;
+    assert_eq!(found.as_ref(), Some(&first));
+    // A full queue takes no more.
+    let third = mail::insert(row(3, NOW), 2);
+    assert!(apply(&world, vec![third]).await.is_err());
+    let after = LATER.plus(std::time::Duration::from_secs(1));
+    apply(&world, vec![mail::put_off(first.id, 1, after)]).await?;
+    let put_off = MailRow {
+        attempts: 1,
+        next_at: after,
+        ..first
+    };
+    assert_eq!(waiting().await?, [second.clone(), put_off.clone()]);
+    apply(&world, vec![mail::settle(second.id)]).await?;
+    assert_eq!(waiting().await?, [put_off]);
+    apply(&world, vec![mail::forget(LATER)]).await?;
+    assert_eq!(waiting().await?.len(), 1);
+    apply(&world, vec![mail::forget(after)]).await?;
+    assert_eq!(waiting().await?, []);
     Ok(())
 }
 

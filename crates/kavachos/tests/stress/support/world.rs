@@ -120,6 +120,7 @@ impl Setup {
             fetcher: Arc::new(NoFetcher),
             rsa: |_, _, _| false,
             master_key: None,
+            mail: None,
             checkpoints: None,
             settings: self.settings.clone(),
         });
