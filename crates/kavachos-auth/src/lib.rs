@@ -5,6 +5,8 @@
 //! knows no HTTP server and no database: it depends on `kavachos-core`, the contract of `kavachos-store` and
 //! `kavachos-engine`, and is portable as they are.
 
+mod limits;
+mod own;
 pub mod passkey;
 pub mod password;
 pub mod totp;

@@ -267,7 +267,11 @@ impl Engine {
     }
 
     /// Refuses a human who proved too long ago who they are: whoever found an open session is to approve nothing.
-    pub(crate) fn require_fresh(&self, actor: &Actor) -> Result<()> {
+    /// Others than humans prove who they are with every call.
+    ///
+    /// # Errors
+    /// They opened their session too long ago.
+    pub fn require_fresh(&self, actor: &Actor) -> Result<()> {
         let fresh = self.settings().session_fresh;
         match actor.person() {
             Some(person) if self.now().since(person.session.signed_in_at) >= fresh => {

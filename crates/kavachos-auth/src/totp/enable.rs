@@ -1,12 +1,13 @@
 //! `POST /api/auth/totp/enable`: the app shows a code, and from then on codes are asked for.
 
+use kavachos_engine::mail::MailKind;
 use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::factor::Material;
-use super::store;
-use crate::own;
+use super::{NAME, store};
+use crate::own::{self, Notice};
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.enabled";
@@ -28,13 +29,15 @@ pub(super) async fn enable(context: Context, request: Request) -> Result<Answer>
     let Enable { code } = request.json()?;
     let user = own::fresh(&context)?;
     let mut shown = Vec::new();
-    let notice = own::notice(&context, user, own::Notice::FactorAdded).await?;
+    let notice = Notice::of(&context, user, (MailKind::FactorAdded, NAME)).await?;
     let row = store::factor(&context, user).await?;
     let material = match &row {
         Some(row) if row.enabled_at.is_none() => Some(Material::open(&context, row)?),
         _ => None,
     };
-    let codes = material.as_ref().map(|material| material.new_codes(&context, user));
+    let codes = material
+        .as_ref()
+        .map(|material| material.new_codes(&context, user));
     let changed = context.change(KIND, || async {
         let set_up = row.clone().zip(material.as_ref()).zip(codes.as_ref());
         let Some(((row, material), (_, kept))) = set_up else {
@@ -54,7 +57,9 @@ pub(super) async fn enable(context: Context, request: Request) -> Result<Answer>
     if let Some((codes, _)) = codes {
         shown = codes;
     }
-    Answer::data(&BackupCodes { backup_codes: shown })
+    Answer::data(&BackupCodes {
+        backup_codes: shown,
+    })
 }
 
 /// Says that another setup came first; the write makes sure of it.

@@ -81,8 +81,16 @@ impl Material {
             .map(|_| BackupCode::new(context.random()))
             .collect();
         let shown = codes.iter().map(BackupCode::shown).collect();
-        let kept = codes.iter().map(|code| store::keep_code(user, code.hash(&self.key)));
-        (shown, [store::forget_codes(user)].into_iter().chain(kept).collect())
+        let kept = codes
+            .iter()
+            .map(|code| store::keep_code(user, code.hash(&self.key)));
+        (
+            shown,
+            [store::forget_codes(user)]
+                .into_iter()
+                .chain(kept)
+                .collect(),
+        )
     }
 }
 
@@ -154,8 +162,17 @@ mod tests {
 
     #[test]
     fn a_backup_code_is_hashed_and_anything_else_proves_nothing() {
-        assert!(matches!(judged("0123-4567-89ab", u64::MAX), Some(Proof::Backup(_))));
-        for typed in ["", "000000", "0123-4567-89a", "254676x", &"254676".repeat(1_000)] {
+        assert!(matches!(
+            judged("0123-4567-89ab", u64::MAX),
+            Some(Proof::Backup(_))
+        ));
+        for typed in [
+            "",
+            "000000",
+            "0123-4567-89a",
+            "254676x",
+            &"254676".repeat(1_000),
+        ] {
             assert_eq!(judged(typed, 0), None, "{typed}");
         }
     }
@@ -164,9 +181,17 @@ mod tests {
     fn what_was_sealed_for_one_human_opens_for_no_other() {
         let ada: UserId = "user_01arz3ndektsv4rrffq69g5fav".parse().unwrap();
         let bob: UserId = "user_01arz3ndektsv4rrffq69g5faw".parse().unwrap();
-        let plain = [&[1; SEED_BYTES][..], &[2; KEY_BYTES], ada.to_string().as_bytes()].concat();
+        let plain = [
+            &[1; SEED_BYTES][..],
+            &[2; KEY_BYTES],
+            ada.to_string().as_bytes(),
+        ]
+        .concat();
         let read = Material::read(&plain, ada).unwrap();
-        assert_eq!((read.seed.bytes(), *read.key), (&[1; SEED_BYTES], [2; KEY_BYTES]));
+        assert_eq!(
+            (read.seed.bytes(), *read.key),
+            (&[1; SEED_BYTES], [2; KEY_BYTES])
+        );
         assert!(Material::read(&plain, bob).is_none());
         assert!(Material::read(&plain[..SEED_BYTES + KEY_BYTES], ada).is_none());
         assert!(Material::read(&[], ada).is_none());

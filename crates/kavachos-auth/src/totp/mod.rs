@@ -27,6 +27,8 @@ use crate::limits::SIGN_IN;
 
 /// The id, which is the name of the method too.
 const ID: &str = "totp";
+/// The name, as people know it.
+const NAME: &str = "codes of an authenticator app";
 /// For what seeds are sealed.
 const PURPOSE: &str = "totp";
 
@@ -66,16 +68,42 @@ impl Plugin for Totp {
         vec![
             Route::new(Method::Get, "/api/auth/totp", session, status::status)
                 .described(told("Whether codes of an app are asked for", None)),
-            Route::new(Method::Post, "/api/auth/totp/setup", session, setup::setup)
-                .described(told("Begins with an app: its secret, as a link and as a picture", None)),
-            Route::new(Method::Post, "/api/auth/totp/enable", session, enable::enable)
-                .described(told("Turns codes on, and shows the backup codes", Some(&["code"]))),
-            Route::new(Method::Post, "/api/auth/totp/verify", open, verify::verify)
-                .described(told("Ends a sign-in with a code", Some(&["signIn", "code"]))),
-            Route::new(Method::Post, "/api/auth/totp/disable", session, disable::disable)
-                .described(told("Turns codes off", Some(&["code"]))),
-            Route::new(Method::Post, "/api/auth/totp/backup-codes", session, renew::renew)
-                .described(told("Makes new backup codes; the old ones are worth nothing", None)),
+            Route::new(Method::Post, "/api/auth/totp/setup", session, setup::setup).described(
+                told(
+                    "Begins with an app: its secret, as a link and as a picture",
+                    None,
+                ),
+            ),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/enable",
+                session,
+                enable::enable,
+            )
+            .described(told(
+                "Turns codes on, and shows the backup codes",
+                Some(&["code"]),
+            )),
+            Route::new(Method::Post, "/api/auth/totp/verify", open, verify::verify).described(
+                told("Ends a sign-in with a code", Some(&["signIn", "code"])),
+            ),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/disable",
+                session,
+                disable::disable,
+            )
+            .described(told("Turns codes off", Some(&["code"]))),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/backup-codes",
+                session,
+                renew::renew,
+            )
+            .described(told(
+                "Makes new backup codes; the old ones are worth nothing",
+                None,
+            )),
         ]
     }
 
@@ -89,7 +117,9 @@ fn told(summary: &str, members: Option<&[&str]>) -> Value {
     let Some(members) = members else {
         return json!({ "summary": summary });
     };
-    let properties = members.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" })));
+    let properties = members
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({ "type": "string" })));
     let properties: serde_json::Map<String, Value> = properties.collect();
     let schema = json!({
         "type": "object", "properties": properties, "required": members, "additionalProperties": false

@@ -12,7 +12,7 @@ use crate::own;
 pub(super) const KIND: &str = "totp.backup_codes_made";
 
 pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> {
-    request.nothing()?;
+    own::nothing(&request)?;
     let user = own::fresh(&context)?;
     let codes = match enabled(&context, user).await? {
         Some(row) => {
@@ -23,14 +23,25 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
     };
     let changed = context.change(KIND, || async {
         let Some((row, (_, kept))) = &codes else {
-            return Err(Error::WrongState("no codes are asked for; turn them on first".to_owned()));
+            return Err(Error::WrongState(
+                "no codes are asked for; turn them on first".to_owned(),
+            ));
         };
         // The hashes are under this factor's key.
-        if enabled(&context, user).await?.is_none_or(|now| now.sealed != row.sealed) {
-            return Err(Error::WrongState("codes were turned off meanwhile".to_owned()));
+        if enabled(&context, user)
+            .await?
+            .is_none_or(|now| now.sealed != row.sealed)
+        {
+            return Err(Error::WrongState(
+                "codes were turned off meanwhile".to_owned(),
+            ));
         }
         let change = Change::of("backup codes").write(store::still_enabled(row.clone()));
-        Ok(kept.iter().cloned().fold(change, Change::write).about_human(user))
+        Ok(kept
+            .iter()
+            .cloned()
+            .fold(change, Change::write)
+            .about_human(user))
     });
     own::done_now(&changed.await?)?;
     let backup_codes = codes.map(|(_, (shown, _))| shown).unwrap_or_default();

@@ -21,7 +21,7 @@ struct Enrolment<'a> {
 }
 
 pub(super) async fn setup(context: Context, request: Request) -> Result<Answer> {
-    request.nothing()?;
+    own::nothing(&request)?;
     let user = own::fresh(&context)?;
     let material = Material::new(&context);
     let sealed = material.seal(&context, user)?;

@@ -55,7 +55,10 @@ pub(super) async fn factor(context: &Context, user: UserId) -> Result<Option<Fac
 
 /// The hashes of the backup codes that a human has left.
 pub(super) async fn codes(context: &Context, user: UserId) -> Result<Vec<[u8; 32]>> {
-    let query = Query::new(CODES, "SELECT hash FROM totp_backup_code WHERE user_id = ?1");
+    let query = Query::new(
+        CODES,
+        "SELECT hash FROM totp_backup_code WHERE user_id = ?1",
+    );
     let rows: Vec<([u8; 32],)> = context.read(query.bind(user)).await?;
     Ok(rows.into_iter().map(|(hash,)| hash).collect())
 }
@@ -102,16 +105,22 @@ pub(super) fn use_step(user: UserId, step: Step) -> Write {
 
 /// Uses a backup code up: for whoever comes first.
 pub(super) fn use_code(user: UserId, hash: [u8; 32]) -> Write {
-    Write::exactly(1, "DELETE FROM totp_backup_code WHERE user_id = ?1 AND hash = ?2")
-        .bind(user)
-        .bind(hash)
+    Write::exactly(
+        1,
+        "DELETE FROM totp_backup_code WHERE user_id = ?1 AND hash = ?2",
+    )
+    .bind(user)
+    .bind(hash)
 }
 
 /// Keeps a backup code.
 pub(super) fn keep_code(user: UserId, hash: [u8; 32]) -> Write {
-    Write::exactly(1, "INSERT INTO totp_backup_code (user_id, hash) VALUES (?1, ?2)")
-        .bind(user)
-        .bind(hash)
+    Write::exactly(
+        1,
+        "INSERT INTO totp_backup_code (user_id, hash) VALUES (?1, ?2)",
+    )
+    .bind(user)
+    .bind(hash)
 }
 
 /// Writes nothing new, and holds only while codes are turned on.

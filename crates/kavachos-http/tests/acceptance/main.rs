@@ -7,6 +7,8 @@ mod approvals;
 #[cfg(test)]
 mod audit_export;
 #[cfg(test)]
+mod authenticator;
+#[cfg(test)]
 mod authzen;
 #[cfg(test)]
 mod batch;
@@ -47,6 +49,8 @@ mod moving_limits;
 #[cfg(test)]
 mod moving_records;
 mod pages;
+#[cfg(test)]
+mod passkey;
 mod people;
 #[cfg(test)]
 mod plugins;
@@ -86,6 +90,8 @@ mod token_uses;
 mod tokens;
 #[cfg(test)]
 mod tool_server_exchange;
+#[cfg(test)]
+mod totp;
 mod upkeep;
 #[cfg(test)]
 mod waiting;

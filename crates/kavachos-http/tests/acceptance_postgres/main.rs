@@ -6,6 +6,9 @@ mod approvals;
 #[path = "../acceptance/audit_export.rs"]
 mod audit_export;
 #[cfg(test)]
+#[path = "../acceptance/authenticator.rs"]
+mod authenticator;
+#[cfg(test)]
 #[path = "../acceptance/authzen.rs"]
 mod authzen;
 #[cfg(test)]
@@ -72,6 +75,9 @@ mod moving_limits;
 mod moving_records;
 #[path = "../acceptance/pages.rs"]
 mod pages;
+#[cfg(test)]
+#[path = "../acceptance/passkey.rs"]
+mod passkey;
 #[path = "../acceptance/people.rs"]
 mod people;
 #[cfg(test)]
@@ -131,6 +137,9 @@ mod tokens;
 #[cfg(test)]
 #[path = "../acceptance/tool_server_exchange.rs"]
 mod tool_server_exchange;
+#[cfg(test)]
+#[path = "../acceptance/totp.rs"]
+mod totp;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
