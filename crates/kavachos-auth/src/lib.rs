@@ -5,8 +5,13 @@
 //! knows no HTTP server and no database: it depends on `kavachos-core`, the contract of `kavachos-store` and
 //! `kavachos-engine`, and is portable as they are.
 
-mod limits;
+mod one_time;
 mod own;
+mod switch;
+
+pub mod email_password;
 pub mod passkey;
 pub mod password;
 pub mod totp;
+
+pub use switch::SwitchedOff;

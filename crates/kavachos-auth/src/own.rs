@@ -54,11 +54,26 @@ pub(crate) fn done_now(changed: &Changed) -> Result<()> {
     Ok(())
 }
 
+/// Refuses an `Idempotency-Key` where what is sent is good for one try anyway.
+///
+/// # Errors
+/// There is one.
+pub(crate) fn unrepeated(request: &Request) -> Result<()> {
+    match request.header("idempotency-key") {
+        None => Ok(()),
+        Some(_) => {
+            let why = "a challenge is answered once anyway; leave the header out";
+            Err(Invalid::at("Idempotency-Key", why).into())
+        }
+    }
+}
+
 /// Answers with what a proof came to.
 ///
 /// # Errors
-/// The change carried none: a defect of its plugin.
+/// It was done before, under the same `Idempotency-Key`; or the change carried no proof, which is a defect of its plugin.
 pub(crate) fn signed_in(changed: Changed) -> Result<Answer> {
+    done_now(&changed)?;
     let signed_in = changed.signed_in;
     let signed_in = signed_in.ok_or_else(|| Error::Internal("a proof came to nothing".to_owned()));
     Answer::signed_in(signed_in?)

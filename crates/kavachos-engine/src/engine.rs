@@ -328,7 +328,8 @@ impl Engine {
         Id::new(self.now(), self.random())
     }
 
-    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+    /// Randomness that is good for secrets.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
         let [bytes] = self.randoms();
         bytes
     }

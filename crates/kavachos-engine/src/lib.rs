@@ -103,11 +103,12 @@ pub use providers::{
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};
 pub use revoked::{Edited, Reach, Revoked};
-pub use runtime::Runtime;
+pub use runtime::{Busy, Runtime, Work};
 pub use sessions::Session;
 pub use settings::Settings;
 pub use sign_in::{Browser, Opened, PendingSignIn, SignIn, SignedIn};
 pub use signing_keys::{InstalledFeedKeys, KeyPurpose, Published, SigningKey};
+pub use text::email as email_address;
 pub use tokens::{Handed, Minted, MintedRoot, Promise, ShownToken, TokenAsk, Wanted};
 pub use tool_servers::{NewToolServer, PolicyChange, ToolServer, ToolServerChange, ToolServerKey};
 pub use transfer::{Imported, LedgerRoot, TenantExport};

@@ -53,7 +53,10 @@ pub(crate) const fn is_reordering(c: char) -> bool {
 }
 
 /// The form in which an e-mail address is stored and compared.
-pub(crate) fn email(text: &str) -> Result<String, Invalid> {
+///
+/// # Errors
+/// It is none, or one that is not taken here.
+pub fn email(text: &str) -> Result<String, Invalid> {
     plain("email", text, MAX_EMAIL_BYTES)?;
     let wrong = || Invalid::at("email", "this is no e-mail address like `ada@example.com`");
     let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;

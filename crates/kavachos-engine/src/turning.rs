@@ -7,7 +7,7 @@
 use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::revocation::Mark;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, agent, known_device, second_factor, session, sign_in, user};
+use kavachos_store::{Batch, agent, known_device, password, second_factor, session, sign_in, user};
 
 use crate::actor::Actor;
 use crate::directory::Changed;
@@ -51,7 +51,10 @@ impl Engine {
         batch.effects.push(Changed::User(human.id).into());
         if turning == Turning::Claimed {
             batch.writes.extend(self.plugins().forget(human.id)?);
-            batch.writes.push(second_factor::forget_of(human.id));
+            batch.writes.extend([
+                second_factor::forget_of(human.id),
+                password::forget_of(human.id),
+            ]);
             self.stop_agents_of_stranger(actor, &human, batch).await?;
         }
         let about = (&next, batch.kills.len());

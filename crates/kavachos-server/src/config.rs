@@ -36,6 +36,7 @@ use self::reading::Reading;
 pub(crate) use self::schema::{example, schema};
 pub(crate) use self::setting::reference;
 pub(crate) use self::value::{Connections, Key, Listen, Log, LogForm, Presence, is_loopback};
+use crate::methods::{self, Methods, Strictness};
 
 /// The file that is read when it is there and no other is named.
 const FILE: &str = "kavach.toml";
@@ -126,6 +127,8 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     /// The largest file that is imported over HTTP.
     pub(crate) max_import_bytes: u64,
+    /// How people sign in.
+    pub(crate) methods: Methods,
     /// Limits.
     pub(crate) settings: Settings,
 }
@@ -221,6 +224,12 @@ impl Config {
                     .unwrap_or_default(),
             },
             max_import_bytes: max_import_bytes(&mut reading),
+            methods: Methods {
+                on: reading
+                    .value("auth.methods", value::methods)
+                    .unwrap_or_else(|| methods::USUAL.to_vec()),
+                strictness: Strictness::Serving,
+            },
             settings: settings(&mut reading),
         };
         let mut problems = self.problems.clone();

@@ -18,6 +18,7 @@ mod event_stream;
 mod failure;
 mod log;
 mod master_key;
+mod methods;
 mod names;
 mod only;
 mod output;

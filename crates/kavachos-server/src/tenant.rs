@@ -3,12 +3,13 @@
 use kavachos::{Builder, Kavach};
 use kavachos_core::secret::Secret;
 use kavachos_engine::Error;
-use kavachos_store::migration::{History, MIGRATIONS, Pending};
+use kavachos_store::migration::{History, Pending};
 use kavachos_store::{postgres, sqlite};
 
 use crate::config::{self, Database};
 use crate::failure::Failure;
 use crate::master_key;
+use crate::methods::migrations;
 use crate::private_file;
 
 /// Whether a database that is not there is made.
@@ -73,12 +74,10 @@ pub(crate) async fn migrated(config: &config::Server) -> Result<(), Failure> {
 /// How far each migration has come. Makes and changes nothing.
 pub(crate) fn history(database: &Database) -> Result<History, Failure> {
     match database {
-        Database::File(path) => {
-            sqlite::history(path, MIGRATIONS).map_err(|error| Failure::Database(error.to_string()))
-        }
-        Database::Postgres(url) => {
-            postgres::history(url, MIGRATIONS).map_err(|error| Failure::Database(error.to_string()))
-        }
+        Database::File(path) => sqlite::history(path, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
+        Database::Postgres(url) => postgres::history(url, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
     }
 }
 
@@ -107,6 +106,7 @@ fn builder(config: &config::Server, master_key: Option<Secret>) -> Builder {
     };
     builder
         .settings(config.settings.clone())
+        .plugins(config.methods.plugins())
         .trusted_proxies(config.trusted_proxies.clone())
         .public_url(&config.issuer.to_string())
         .fetching_from_loopback(config.loopback)
@@ -134,9 +134,10 @@ pub(crate) fn exists(database: &Database) -> Result<bool, Failure> {
     match database {
         Database::File(path) => Ok(path.exists()),
         Database::Postgres(url) => {
-            let pending = postgres::plan(url, MIGRATIONS);
+            let all = migrations();
+            let pending = postgres::plan(url, &all);
             let pending = pending.map_err(|error| Failure::Database(error.to_string()))?;
-            Ok(pending.len() < MIGRATIONS.len())
+            Ok(pending.len() < all.len())
         }
     }
 }

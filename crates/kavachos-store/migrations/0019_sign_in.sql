@@ -59,3 +59,12 @@ CREATE TABLE guesses (
   free_at {int} NOT NULL
 ) {keyed};
 CREATE INDEX guesses_by_age ON guesses (since);
+
+-- The password of a human, whatever name they sign in with: one at most, as the string of the Password Hashing Competition.
+CREATE TABLE passwords (
+  user_id {text} NOT NULL PRIMARY KEY REFERENCES users (id),
+  phc {text} NOT NULL,
+  -- 1 where it opens nothing until it was reset by mail.
+  must_reset {int} NOT NULL CHECK (must_reset IN (0, 1)),
+  set_at {int} NOT NULL
+) {rows};

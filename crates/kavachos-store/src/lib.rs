@@ -36,6 +36,7 @@ pub mod ledger;
 pub mod mail;
 pub mod migration;
 pub mod operator_key;
+pub mod password;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod promise;

@@ -167,6 +167,34 @@ pub const USERS: Table = table(
     ],
 );
 
+/// Humans' passwords, as hashes.
+pub const PASSWORDS: Table = table(
+    "password",
+    "passwords",
+    MANY,
+    &[
+        text("user", "user_id"),
+        text("phc", "phc"),
+        number("mustReset", "must_reset"),
+        number("setAt", "set_at"),
+    ],
+);
+
+/// Which methods are a second factor of a human.
+pub const SECOND_FACTORS: Table = Table {
+    key: 2,
+    ..table(
+        "secondFactor",
+        "second_factors",
+        MANY,
+        &[
+            text("user", "user_id"),
+            text("method", "method"),
+            number("armedAt", "armed_at"),
+        ],
+    )
+};
+
 /// Agents, but for the agents that own some of them: an owner may stand after what it owns.
 pub const AGENTS: Table = table(
     "agent",
@@ -419,10 +447,12 @@ pub const RECORDS: Table = table(
 );
 
 /// All of them, in the order in which they are written and read. The ledger is the last.
-pub const TABLES: [Table; 16] = [
+pub const TABLES: [Table; 18] = [
     HANDLES,
     REVOCATIONS,
     USERS,
+    PASSWORDS,
+    SECOND_FACTORS,
     AGENTS,
     AGENT_OWNERS,
     AGENT_KEYS,

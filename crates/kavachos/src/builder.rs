@@ -1,5 +1,6 @@
 //! How a [`Kavach`] is put together.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,7 @@ pub struct Builder {
     hooks: Vec<Arc<dyn Hook>>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    password_threads: Option<NonZeroUsize>,
     through: Option<Through>,
 }
 
@@ -192,6 +194,7 @@ impl Default for Builder {
             hooks: Vec::new(),
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
+            password_threads: None,
             through: None,
         }
     }
@@ -310,9 +313,22 @@ impl Builder {
         self
     }
 
+    /// Builds these plugins in, in this order.
+    pub fn plugins(mut self, plugins: impl IntoIterator<Item = Arc<dyn Plugin>>) -> Self {
+        self.plugins.extend(plugins);
+        self
+    }
+
     /// How long all hooks together may take over one call before it is denied; 100 ms unless said.
     pub fn hook_time_limit(mut self, limit: Duration) -> Self {
         self.settings.hook_time_limit = limit;
+        self
+    }
+
+    /// How many threads hash passwords; half of the cores unless said. They are threads of their own, and others go first,
+    /// so that many who sign in at once do not delay decisions.
+    pub fn password_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.password_threads = Some(threads);
         self
     }
 
@@ -362,7 +378,11 @@ impl Builder {
     /// # Errors
     /// The database cannot be used, the public address is none, or no tokio runtime is running.
     pub async fn build(self) -> Result<Kavach, BuildError> {
-        let runtime = TokioRuntime::current().ok_or(BuildError::NoRuntime)?;
+        let runtime = match self.password_threads {
+            Some(threads) => TokioRuntime::with_threads(threads),
+            None => TokioRuntime::current(),
+        };
+        let runtime = runtime.ok_or(BuildError::NoRuntime)?;
         let mut settings = self.settings;
         settings.issuer = (self.http.public_url.parse()).map_err(BuildError::PublicUrl)?;
         (settings.providers.check(&settings.issuer)).map_err(BuildError::Providers)?;

@@ -12,6 +12,7 @@ mod builder;
 mod checkpoint_file;
 mod fetch;
 mod kavach;
+mod long_work;
 mod rsa;
 mod runtime;
 mod tokens;
@@ -26,6 +27,8 @@ pub use kavach::{
 pub use runtime::{SystemClock, SystemRng, TokioRuntime};
 pub use tokens::{Holder, NewToken};
 
+#[cfg(feature = "auth")]
+pub use kavachos_auth as auth;
 pub use kavachos_core as core;
 pub use kavachos_engine as engine;
 pub use kavachos_http as http;

@@ -1,11 +1,15 @@
 //! The native process: its clock, its randomness, its tasks. The only place that touches them.
 
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kavachos_core::time::Timestamp;
-use kavachos_engine::Runtime;
+use kavachos_engine::{Busy, Runtime, Work};
 use kavachos_store::{BoxFuture, Clock, Rng};
 use tokio::runtime::Handle;
+
+use crate::long_work::LongWork;
 
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,27 +58,41 @@ impl Rng for SystemRng {
     }
 }
 
-/// Tasks and sleeping with tokio.
+/// Tasks and sleeping with tokio; work that keeps a core on threads of its own.
 #[derive(Debug, Clone)]
-pub struct TokioRuntime(Handle);
+pub struct TokioRuntime {
+    handle: Handle,
+    work: Arc<LongWork>,
+}
 
 impl TokioRuntime {
     /// The runtime that is running this code; `None` outside of one.
     pub fn current() -> Option<Self> {
-        Handle::try_current().ok().map(Self)
+        Self::with_threads(LongWork::half_of_the_cores())
+    }
+
+    /// The same with so many threads for work that keeps a core.
+    pub fn with_threads(threads: NonZeroUsize) -> Option<Self> {
+        let handle = Handle::try_current().ok()?;
+        let work = Arc::new(LongWork::new(threads));
+        Some(Self { handle, work })
     }
 
     pub(crate) fn handle(&self) -> &Handle {
-        &self.0
+        &self.handle
     }
 }
 
 impl Runtime for TokioRuntime {
     fn spawn(&self, future: BoxFuture<'static, ()>) {
-        drop(self.0.spawn(future));
+        drop(self.handle.spawn(future));
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn blocking(&self, work: Box<dyn Work>) -> Result<(), Busy> {
+        self.work.take(work)
     }
 }

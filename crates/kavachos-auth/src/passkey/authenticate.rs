@@ -31,6 +31,7 @@ struct Verify {
 }
 
 pub(super) async fn verify(context: Context, request: Request) -> Result<Answer> {
+    own::unrepeated(&request)?;
     let Verify { credential } = request.json()?;
     credential.check()?;
     let client_data = ClientData::read(&credential.response.client_data.0).map_err(malformed)?;

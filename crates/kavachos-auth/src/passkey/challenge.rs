@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::time::Timestamp;
-use kavachos_engine::plugin::{Change, Context};
+use kavachos_engine::plugin::{Allowance, Change, Context};
 use kavachos_engine::{Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +19,8 @@ pub(super) const ASKED: &str = "passkey.asked";
 pub(super) const ANSWERED: &str = "passkey.answered";
 /// How long a challenge may be answered. Browsers are told to wait as long.
 pub(super) const LIFE: Duration = Duration::from_secs(300);
+/// How many challenges one human is given.
+const ASKS: Allowance = Allowance::new(100, Duration::from_secs(600));
 
 /// A challenge that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,8 @@ pub(super) async fn ask(context: &Context, ceremony: Ceremony) -> Result<String>
             .write(store::ask(hash(&challenge), &open))
             .write(store::sweep(now));
         Ok(match open.user {
-            Some(user) => change.about_human(user),
+            // Strangers are counted by their networks.
+            Some(user) => change.about_human(user).taking(format!("ask {user}"), ASKS),
             None => change,
         })
     });

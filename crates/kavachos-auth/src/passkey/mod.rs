@@ -24,7 +24,7 @@ use kavachos_store::Write;
 use kavachos_store::migration::Migration;
 use serde_json::{Value, json};
 
-use crate::limits::SIGN_IN;
+use crate::email_password::SIGN_INS;
 use webauthn::RelyingParty;
 
 /// The id, which is the name of the method too.
@@ -66,7 +66,7 @@ impl Plugin for Passkey {
     }
 
     fn routes(&self) -> Vec<Route> {
-        let (session, open) = (CallerType::Session, CallerType::Open(SIGN_IN));
+        let (session, open) = (CallerType::Session, SIGN_INS);
         let credentials = "/api/auth/passkey/credentials";
         let one = "/api/auth/passkey/credentials/{id}";
         vec![

@@ -28,6 +28,7 @@ struct Verify {
 }
 
 pub(super) async fn verify(context: Context, request: Request) -> Result<Answer> {
+    own::unrepeated(&request)?;
     let Verify { credential, name } = request.json()?;
     credential.check()?;
     let name = named(name.as_deref().unwrap_or(UNNAMED))?;

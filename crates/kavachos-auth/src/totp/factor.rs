@@ -2,7 +2,7 @@
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::plugin::Context;
+use kavachos_engine::plugin::{Change, Context};
 use kavachos_engine::{Error, Result};
 use kavachos_store::Write;
 use zeroize::Zeroizing;
@@ -67,7 +67,7 @@ impl Material {
         if typed.len() > MAX_TYPED_BYTES {
             return None;
         }
-        let plain: String = typed.chars().filter(|c| !c.is_whitespace()).collect();
+        let plain = plain(typed);
         if let Some(code) = BackupCode::read(&plain) {
             return Some(Proof::Backup(code.hash(&self.key)));
         }
@@ -75,23 +75,41 @@ impl Material {
         (step > last).then_some(Proof::Step(step))
     }
 
-    /// Ten new backup codes: as they are shown, and what keeps them in the place of the old ones.
-    pub(super) fn new_codes(&self, context: &Context, user: UserId) -> (Vec<String>, Vec<Write>) {
+    /// Ten new backup codes.
+    pub(super) fn new_codes(&self, context: &Context, user: UserId) -> NewCodes {
         let codes: Vec<BackupCode> = (0..CODES)
             .map(|_| BackupCode::new(context.random()))
             .collect();
-        let shown = codes.iter().map(BackupCode::shown).collect();
         let kept = codes
             .iter()
             .map(|code| store::keep_code(user, code.hash(&self.key)));
-        (
-            shown,
-            [store::forget_codes(user)]
+        NewCodes {
+            writes: [store::forget_codes(user)]
                 .into_iter()
                 .chain(kept)
                 .collect(),
-        )
+            shown: codes.iter().map(BackupCode::shown).collect(),
+        }
     }
+}
+
+/// Ten new backup codes.
+pub(super) struct NewCodes {
+    /// As they are shown, once.
+    pub(super) shown: Vec<String>,
+    writes: Vec<Write>,
+}
+
+impl NewCodes {
+    /// The change, which keeps them in the place of the old ones.
+    pub(super) fn kept_in(&self, change: Change) -> Change {
+        self.writes.iter().cloned().fold(change, Change::write)
+    }
+}
+
+/// A code without the blanks that apps show in the middle of it.
+pub(super) fn plain(typed: &str) -> String {
+    typed.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 impl Proof {

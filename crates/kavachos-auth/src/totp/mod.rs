@@ -23,7 +23,7 @@ use kavachos_store::Write;
 use kavachos_store::migration::Migration;
 use serde_json::{Value, json};
 
-use crate::limits::SIGN_IN;
+use crate::email_password::SIGN_INS;
 
 /// The id, which is the name of the method too.
 const ID: &str = "totp";
@@ -64,7 +64,7 @@ impl Plugin for Totp {
     }
 
     fn routes(&self) -> Vec<Route> {
-        let (session, open) = (CallerType::Session, CallerType::Open(SIGN_IN));
+        let (session, open) = (CallerType::Session, SIGN_INS);
         vec![
             Route::new(Method::Get, "/api/auth/totp", session, status::status)
                 .described(told("Whether codes of an app are asked for", None)),

@@ -22,7 +22,7 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
         None => None,
     };
     let changed = context.change(KIND, || async {
-        let Some((row, (_, kept))) = &codes else {
+        let Some((row, codes)) = &codes else {
             return Err(Error::WrongState(
                 "no codes are asked for; turn them on first".to_owned(),
             ));
@@ -37,13 +37,9 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
             ));
         }
         let change = Change::of("backup codes").write(store::still_enabled(row.clone()));
-        Ok(kept
-            .iter()
-            .cloned()
-            .fold(change, Change::write)
-            .about_human(user))
+        Ok(codes.kept_in(change).about_human(user))
     });
     own::done_now(&changed.await?)?;
-    let backup_codes = codes.map(|(_, (shown, _))| shown).unwrap_or_default();
+    let backup_codes = codes.map(|(_, codes)| codes.shown).unwrap_or_default();
     Answer::data(&BackupCodes { backup_codes })
 }

@@ -45,11 +45,11 @@ pub(super) async fn setup(context: Context, request: Request) -> Result<Answer> 
     })
 }
 
-/// The site as people know it: the host of its public address.
+/// The site as people know it: the host of its public address, without its port.
 fn site(context: &Context) -> &str {
     let address = context.engine().settings().issuer.as_str();
-    let host = address.split_once("://").map_or(address, |(_, rest)| rest);
-    host.split('/').next().unwrap_or(host)
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split(['/', ':']).next().unwrap_or(rest)
 }
 
 /// The human as they know themselves.

@@ -1,5 +1,7 @@
 //! What a plugin's handler changes, and what that came to.
 
+use std::fmt;
+
 use kavachos_core::id::{AgentId, UserId};
 use kavachos_store::Write;
 use kavachos_store::user::UserRow;
@@ -24,8 +26,30 @@ pub struct Change {
     pub(super) creates: Option<NewHuman>,
     pub(super) turns: Option<(UserId, Turning)>,
     pub(super) factor: Option<(UserId, Arming)>,
+    pub(super) password: Option<(UserId, Setting)>,
     pub(super) proof: Option<SignIn>,
     pub(super) mails: Vec<Mail>,
+}
+
+/// What becomes of a password, as its hash.
+#[derive(Clone)]
+pub(super) enum Setting {
+    /// It is set.
+    Set(String),
+    /// It stays the same.
+    Kept(String),
+    /// It stays the same, as another hash.
+    Rehashed { old: String, new: String },
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Set(_) => "set",
+            Self::Kept(_) => "kept",
+            Self::Rehashed { .. } => "hashed again",
+        })
+    }
 }
 
 /// Whether a method becomes a second factor of a human, or is one no more.
@@ -151,6 +175,30 @@ impl Change {
     /// It is one no more.
     pub fn disarms(mut self, human: UserId) -> Self {
         self.factor = Some((human, Arming::Disarmed));
+        self
+    }
+
+    /// Sets the human's password, as its hash.
+    pub fn sets_password(mut self, human: UserId, phc: impl Into<String>) -> Self {
+        self.password = Some((human, Setting::Set(phc.into())));
+        self
+    }
+
+    /// Relies on it that the human's password is still this one, as its hash, and opens something.
+    pub fn by_password(mut self, human: UserId, phc: impl Into<String>) -> Self {
+        self.password = Some((human, Setting::Kept(phc.into())));
+        self
+    }
+
+    /// The same, and keeps it as another hash from now on.
+    pub fn rehashing(
+        mut self,
+        human: UserId,
+        old: impl Into<String>,
+        new: impl Into<String>,
+    ) -> Self {
+        let (old, new) = (old.into(), new.into());
+        self.password = Some((human, Setting::Rehashed { old, new }));
         self
     }
 

@@ -11,11 +11,12 @@ use kavachos_core::counter::Refusal;
 use kavachos_core::id::{RequestId, UserId};
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::time::Timestamp;
+use kavachos_store::password::PasswordRow;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, CommitError, FromRow, Query, Take, second_factor};
+use kavachos_store::{Batch, CommitError, FromRow, Query, Take, password, second_factor};
 use sha2::{Digest, Sha256};
 
-use super::change::{Arming, Change, Changed, NewHuman};
+use super::change::{Arming, Change, Changed, NewHuman, Setting};
 use super::route::Allowance;
 use super::{Installed, statement};
 use crate::act::Act;
@@ -28,7 +29,7 @@ use crate::raising::Dying;
 use crate::sign_in::{Browser, SignedIn};
 use crate::text;
 use crate::turning::Turning;
-use crate::users::NewUser;
+use crate::users::{NewUser, User};
 
 /// The most rows that a plugin reads at once.
 const MAX_ROWS: usize = 1_000;
@@ -97,6 +98,69 @@ impl Context {
     pub async fn guess(&self, account: &str, human: Option<UserId>) -> Result<Guess> {
         let device = self.browser.and_then(|browser| browser.device);
         self.engine.pay_for_guess(account, human, device).await
+    }
+
+    /// What is stored of a human's password.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn password_of(&self, human: UserId) -> Result<Option<PasswordRow>> {
+        Ok(self.engine.store().find(password::of(human)).await?)
+    }
+
+    /// The human with this e-mail address.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn human_by_email(&self, email: &str) -> Result<Option<User>> {
+        let row = kavachos_store::user::by_email(email.to_owned());
+        let row = self.engine.store().find(row).await?;
+        row.map(User::of).transpose()
+    }
+
+    /// The human who calls with a session.
+    ///
+    /// # Errors
+    /// Nobody does; those of the store.
+    pub async fn own_account(&self) -> Result<User> {
+        let person = self.actor().and_then(Actor::person);
+        let why = "this needs a human's session";
+        let person = person.ok_or_else(|| Error::Forbidden(why.to_owned()))?;
+        User::of(self.engine.user_row(person.user.id).await?)
+    }
+
+    /// Refuses a human who did not prove who they are a short while ago.
+    ///
+    /// # Errors
+    /// They did not.
+    pub fn require_fresh(&self) -> Result<()> {
+        self.engine.require_fresh(self.known()?)
+    }
+
+    /// Whether the human has a second factor.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn has_second_factor(&self, human: UserId) -> Result<bool> {
+        let factors = self.engine.store().list(second_factor::of(human)).await?;
+        Ok(!factors.is_empty())
+    }
+
+    /// Refuses to go on where no mail can be sent. Ask it before looking for accounts, so that the answer tells nothing of
+    /// them.
+    ///
+    /// # Errors
+    /// None can be sent.
+    pub fn require_mail(&self) -> Result<()> {
+        if self.engine.can_mail() {
+            return Ok(());
+        }
+        Err(Error::MailUnavailable)
+    }
+
+    /// A page of this server, for a link in a mail. It comes from the configuration alone.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.engine.settings().issuer.as_str())
     }
 
     /// A human to be created by a change.
@@ -297,6 +361,16 @@ impl Context {
             .put_human(actor, &change, (&mut batch, &mut dying))
             .await?;
         batch.writes.extend(change.writes);
+        if let Some((user, setting)) = change.password {
+            batch.writes.extend(match setting {
+                Setting::Set(phc) => vec![password::set(user, phc, self.now())],
+                Setting::Kept(phc) => vec![password::still(user, phc)],
+                Setting::Rehashed { old, new } => vec![
+                    password::still(user, old.clone()),
+                    password::rehash(user, old, new),
+                ],
+            });
+        }
         for mail in &change.mails {
             batch.writes.push(self.engine.mail(mail)?);
         }

@@ -72,6 +72,7 @@ mod tests {
     use futures_util::stream::{iter, unfold};
 
     use super::*;
+    use crate::runtime::{Busy, Work};
 
     /// Time as a number of seconds, which goes on only as a source says.
     #[derive(Clone, Default)]
@@ -85,6 +86,11 @@ mod tests {
 
     impl Runtime for Seconds {
         fn spawn(&self, _: BoxFuture<'static, ()>) {}
+
+        fn blocking(&self, work: Box<dyn Work>) -> std::result::Result<(), Busy> {
+            work.run();
+            Ok(())
+        }
 
         fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
             let time = self.clone();

@@ -320,6 +320,7 @@ async fn unknown_and_removed_passkeys_and_stopped_humans_are_refused() {
     let mut unknown = Authenticator::new(11);
     let unknown_text = used(&app, &mut unknown, &How::default()).await;
     let mut removed = registered(&app, &session, 7).await;
+    app.advance(1);
     let mut kept = registered(&app, &session, 8).await;
     let call = app.call(&session.token);
     let listed = call.get(LIST).await.expect(200);
@@ -490,6 +491,27 @@ async fn what_cannot_be_read_is_the_clients_to_mend() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_is_no_second_try() {
+    let app = started().await;
+    let (_, session) = human(&app).await;
+    let mut authenticator = registered(&app, &session, 7).await;
+    let call = app.call(&session.token).header("idempotency-key", "once");
+    let options = call.post(OFFER, json!({})).await.expect(200);
+    // Its challenge was shown then.
+    call.post(OFFER, json!({})).await.refused(409, "conflict");
+    let made = Authenticator::new(9).make(options.at("/data"), &How::default());
+    let answered = authenticator.answer(&asked(&app).await, &How::default());
+    for (path, body) in [(KEEP, made.clone()), (ANSWER, answered.clone())] {
+        let reply = call.post(path, body).await;
+        let reply = reply.refused(400, "malformed_request");
+        assert_eq!(reply.field(), "Idempotency-Key");
+    }
+    // Refused before the challenge was looked at. The twin: without the header.
+    keep(&app, &session, made).await.expect(201);
+    app.anonymous().post(ANSWER, answered).await.expect(200);
+}
+
+#[tokio::test]
 async fn options_tell_a_stranger_nothing_of_accounts() {
     let app = started().await;
     let before = asked(&app).await;
@@ -519,13 +541,11 @@ async fn options_tell_a_stranger_nothing_of_accounts() {
 
 #[tokio::test]
 async fn a_server_that_is_known_by_a_number_has_no_passkeys() {
-    let setup = crate::setup().settings(|settings| {
-        settings.issuer = "http://127.0.0.1:3000".parse().unwrap();
+    let setup = crate::setup().with(|builder| {
+        let builder = builder.public_url("http://127.0.0.1:3000");
+        builder.plugin(Passkey::default())
     });
-    let app = setup
-        .with(|builder| builder.plugin(Passkey::default()))
-        .start()
-        .await;
+    let app = setup.start().await;
     let reply = app.anonymous().post(ASK, json!({})).await;
     let reply = reply.refused(409, "conflict");
     assert!(reply.message().contains("localhost"), "{reply}");

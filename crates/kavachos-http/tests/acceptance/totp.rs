@@ -164,8 +164,7 @@ async fn an_app_that_was_not_turned_on_asks_for_nothing() {
     let begun = call.post(SETUP, json!({})).await.expect(201);
     let uri = begun.text_at("/data/uri");
     assert!(
-        uri.starts_with("otpauth://totp/localhost%3A3000")
-            || uri.starts_with("otpauth://totp/localhost3000:Ada?"),
+        uri.starts_with("otpauth://totp/localhost:Ada?secret="),
         "{uri}"
     );
     assert!(begun.text_at("/data/svg").starts_with("<svg "));
@@ -401,6 +400,31 @@ async fn neither_secrets_nor_codes_stand_in_the_database() {
     verify(&app, &sign_in, &theirs)
         .await
         .refused(500, "internal");
+}
+
+#[tokio::test]
+async fn secrets_are_shown_once_however_often_the_request_comes() {
+    let app = setup().start().await;
+    let session = app.session(&app.user().await).await;
+    let once = |key: &str| app.call(&session.token).header("idempotency-key", key);
+    let begun = once("setup").post(SETUP, json!({})).await.expect(201);
+    once("setup")
+        .post(SETUP, json!({}))
+        .await
+        .refused(409, "conflict");
+    let shown = json!({ "code": code(&app, begun.text_at("/data/secret"), 0) });
+    once("on").post(ENABLE, shown.clone()).await.expect(200);
+    once("on")
+        .post(ENABLE, shown)
+        .await
+        .refused(409, "conflict");
+    once("new").post(RENEW, json!({})).await.expect(200);
+    once("new")
+        .post(RENEW, json!({}))
+        .await
+        .refused(409, "conflict");
+    // The twin: a request of its own.
+    once("newer").post(RENEW, json!({})).await.expect(200);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use kavachos_http::Options;
 
 use super::value::{self, Connections, Listen};
 use super::{DATABASE, DEFAULT_URL};
+use crate::methods;
 
 /// How many seconds a day has.
 pub(super) const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -183,6 +184,16 @@ pub(super) static SETTINGS: &[Setting] = &[
         pattern: Some(JWK),
     })
     .or(|| value::NOWHERE.to_owned()),
+    Setting::new(
+        "auth.methods",
+        "KAVACH_AUTH_METHODS",
+        "how people sign in; `off` for not at all",
+    )
+    .of(Form::List {
+        min: 1,
+        max: methods::ALL.len(),
+    })
+    .or(|| methods::USUAL.join(",")),
     Setting::new(
         "trusted_proxies",
         "KAVACH_TRUSTED_PROXIES",

@@ -12,6 +12,7 @@ use kavachos_core::token::FeedRoot;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::database::Database;
+use crate::methods;
 
 /// The port of a server that was told nothing else.
 const PORT: u16 = 3000;
@@ -260,6 +261,29 @@ pub(super) fn choice<T: Copy>(choices: &[(&'static str, T)], text: &str) -> Resu
             .collect();
         format!("`{}` is not {}", clip(text), names.join(" or "))
     })
+}
+
+/// The methods by which people sign in: some of those that there are, each once, or `off`.
+pub(super) fn methods(text: &str) -> Result<Vec<&'static str>, String> {
+    if text.trim() == NOWHERE {
+        return Ok(Vec::new());
+    }
+    let mut on: Vec<&'static str> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let known = methods::ALL.into_iter().find(|known| *known == name);
+        let known = known.ok_or_else(|| {
+            let all = methods::ALL.join("`, `");
+            format!(
+                "`{}` is no method to sign in by; there are `{all}`, and `off` for none",
+                clip(name)
+            )
+        })?;
+        if on.contains(&known) {
+            return Err(format!("names `{known}` twice"));
+        }
+        on.push(known);
+    }
+    Ok(on)
 }
 
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {

@@ -6,11 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use kavachos_store::checkup::{self, Checkup};
-use kavachos_store::migration::{MIGRATIONS, Migration};
+use kavachos_store::migration::Migration;
 use kavachos_store::{postgres, sqlite};
 
 use super::{Finding, catalogue, checkpoint, ledger, opening, private};
 use crate::config::{Database, Server};
+use crate::methods::migrations;
 use crate::tenant;
 
 /// Less free space than this is too little to go on.
@@ -62,18 +63,17 @@ pub(super) fn look(config: &Server) -> (Holder, Vec<Finding>) {
 /// The migrations that the database lacks; or why it cannot be read at all.
 fn planned(database: &Database) -> Result<Vec<Migration>, Box<Finding>> {
     let missing = || Finding::of(&catalogue::DATABASE_MISSING, tenant::not_there(database));
+    let all = migrations();
     let pending = match database {
         Database::File(path) if !path.exists() => return Err(Box::new(missing())),
-        Database::File(path) => {
-            sqlite::plan(path, MIGRATIONS).map_err(|error| opening::of_file(&error))
-        }
+        Database::File(path) => sqlite::plan(path, &all).map_err(|error| opening::of_file(&error)),
         Database::Postgres(url) => {
-            postgres::plan(url, MIGRATIONS).map_err(|error| opening::of_server(&error))
+            postgres::plan(url, &all).map_err(|error| opening::of_server(&error))
         }
     };
     match pending {
         // A server's database without tables of ours.
-        Ok(pending) if pending.len() == MIGRATIONS.len() => Err(Box::new(missing())),
+        Ok(pending) if pending.len() == all.len() => Err(Box::new(missing())),
         pending => pending.map_err(Box::new),
     }
 }

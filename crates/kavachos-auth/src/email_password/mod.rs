@@ -1,0 +1,195 @@
+//! E-mail address and password.
+//!
+//! Promises: what is answered, and how much work that takes, does not tell whether there is an account; guesses are paid
+//! for before they are looked at; a password that leaks elsewhere is found out when it is chosen. Where addresses must be
+//! verified there is no account before: what is signed up is kept apart, each with its own password, until somebody opens
+//! the link and shows that they chose that password.
+
+mod change;
+mod sign_in;
+mod sign_up;
+mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavachos_core::id::UserId;
+use kavachos_engine::plugin::{
+    Allowance, CallerType, Context, Flood, Method, Plugin, Request, Route,
+};
+use kavachos_store::Write;
+use kavachos_store::migration::Migration;
+use serde_json::json;
+
+use crate::password::{Breached, Passwords, Policy, WhenUnreachable};
+
+/// Its id, and the method that sessions name.
+pub(crate) const ID: &str = "email_password";
+/// The cookie of the browser that asked for a link.
+const BROWSER: &str = "email_password";
+/// How long a link to verify an address is good.
+const LINK_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many mails one address gets in an hour.
+pub(crate) const MAILS: Allowance = Allowance::new(5, Duration::from_secs(60 * 60));
+
+/// Sign-ins of one source: 100 in ten minutes.
+pub(crate) const SIGN_INS: CallerType = CallerType::Open(Flood {
+    per_source: Allowance::new(100, Duration::from_secs(10 * 60)),
+    overall: Allowance::new(100_000, Duration::from_secs(10 * 60)),
+});
+/// Sign-ups of one source: 30 in an hour.
+pub(crate) const SIGN_UPS: CallerType = CallerType::Open(Flood {
+    per_source: Allowance::new(30, Duration::from_secs(60 * 60)),
+    overall: Allowance::new(10_000, Duration::from_secs(60 * 60)),
+});
+
+/// Whether an address must be verified before there is an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// It must.
+    First,
+    /// It may be, later: for development.
+    Later,
+}
+
+/// Sign-up and sign-in with e-mail address and password.
+#[derive(Clone)]
+pub struct EmailPassword {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    passwords: Passwords,
+    policy: Policy,
+    breached: Option<Breached>,
+    verification: Verification,
+}
+
+impl Default for EmailPassword {
+    fn default() -> Self {
+        Self::new(Passwords::default())
+    }
+}
+
+impl EmailPassword {
+    /// Addresses are verified first, passwords have 15 characters at least and are looked up in the list of stolen ones.
+    pub fn new(passwords: Passwords) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                passwords,
+                policy: Policy::new(),
+                breached: Some(Breached::new(WhenUnreachable::Accept)),
+                verification: Verification::First,
+            }),
+        }
+    }
+
+    /// For development on one machine: accounts are there at once, and nothing is asked of others.
+    pub fn development(passwords: Passwords) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                passwords,
+                policy: Policy::development(),
+                breached: None,
+                verification: Verification::Later,
+            }),
+        }
+    }
+
+    /// Other rules for passwords.
+    #[must_use]
+    pub fn policy(self, policy: Policy) -> Self {
+        self.with(|inner| inner.policy = policy)
+    }
+
+    /// Another list of stolen passwords, or none.
+    #[must_use]
+    pub fn breached(self, list: Option<Breached>) -> Self {
+        self.with(|inner| inner.breached = list)
+    }
+
+    /// Whether addresses are verified first.
+    #[must_use]
+    pub fn verification(self, verification: Verification) -> Self {
+        self.with(|inner| inner.verification = verification)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner {
+            passwords: self.inner.passwords.clone(),
+            policy: self.inner.policy.clone(),
+            breached: self.inner.breached.clone(),
+            verification: self.inner.verification,
+        };
+        change(&mut inner);
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    fn route<H, F>(&self, path: &'static str, caller: CallerType, handler: H) -> Route
+    where
+        H: Fn(Arc<Inner>, Context, Request) -> F + Send + Sync + 'static,
+        F: Future<Output = kavachos_engine::Result<kavachos_engine::plugin::Answer>>
+            + Send
+            + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let handle = move |context, request| handler(Arc::clone(&inner), context, request);
+        Route::new(Method::Post, path, caller, handle)
+    }
+}
+
+impl Plugin for EmailPassword {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    fn migrations(&self) -> Vec<Migration> {
+        vec![Migration {
+            owner: ID,
+            number: 1,
+            name: "links",
+            sql: include_str!("links.sql"),
+            min_binary: 1,
+        }]
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        vec![
+            sign_up::KIND,
+            sign_in::KIND,
+            verify::SENT,
+            verify::KIND,
+            change::KIND,
+        ]
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        vec![
+            self.route("/api/auth/sign-up/email", SIGN_UPS, sign_up::handle)
+                .described(json!({ "summary": "Sign up with an e-mail address and a password" })),
+            self.route("/api/auth/sign-in/email", SIGN_INS, sign_in::handle)
+                .described(json!({ "summary": "Sign in with an e-mail address and a password" })),
+            self.route("/api/auth/verify-email", SIGN_INS, verify::handle)
+                .described(json!({ "summary": "Show that you read mail sent to an address" })),
+            self.route(
+                "/api/auth/verify-email/send",
+                CallerType::Session,
+                verify::send,
+            )
+            .described(json!({ "summary": "Get a link that verifies your address" })),
+            self.route(
+                "/api/auth/change-password",
+                CallerType::Session,
+                change::handle,
+            )
+            .described(json!({ "summary": "Change your password" })),
+        ]
+    }
+
+    fn forgets(&self, human: UserId) -> Vec<Write> {
+        let own = "DELETE FROM email_password_link WHERE user_id = ?1";
+        vec![Write::any(own).bind(human)]
+    }
+}

@@ -1,0 +1,20 @@
+//! Passwords: what they may be, how they are kept, and how one is compared.
+//!
+//! Promises: a password is brought into one form where it enters ([`Password`]) and shown by nothing after that; it is kept
+//! as Argon2id with the cost that is configured, and hashed again with it at the next sign-in where it was not
+//! ([`Passwords`]); whoever has no password here takes as much work as whoever has one. It runs on threads of its own, of
+//! which so many are as are configured. What people may choose is [`Policy`]'s and [`Breached`]'s to say, when they choose.
+
+mod breached;
+mod cost;
+mod hasher;
+mod passwords;
+mod policy;
+mod secret;
+
+pub use breached::{Breached, Sighting, WhenUnreachable};
+pub use cost::Cost;
+pub use hasher::{PhcText, Verdict};
+pub use passwords::Passwords;
+pub use policy::{Policy, Standing};
+pub use secret::Password;
