@@ -22,7 +22,7 @@ pub(crate) fn human(context: &Context) -> Result<UserId> {
 /// They did so too long ago.
 pub(crate) fn fresh(context: &Context) -> Result<UserId> {
     let human = human(context)?;
-    context.engine().require_fresh(context.known()?)?;
+    context.require_fresh()?;
     Ok(human)
 }
 

@@ -17,7 +17,8 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::Root;
 
 use crate::error::{Error, Result};
-use crate::providers::{MAX_PROVIDERS, Provided, ProviderName};
+use crate::flood::Stranger;
+use crate::providers::{MAX_PROVIDERS, Provided, ProviderName, Vouched};
 use crate::tool_servers::ToolServerKey;
 
 /// What an operator key may be used for. [`Scope::ALL`] is the one list of them.
@@ -310,14 +311,62 @@ pub struct Session {
     pub mark: Mark,
 }
 
-/// A human with a live session. What is theirs: agents and grants below them, requests for their approval, records about
+/// A human with a live credential. What is theirs: agents and grants below them, requests for their approval, records about
 /// them, their sessions. All else is as if it did not exist.
 #[derive(Debug, Clone)]
 pub struct Person {
-    /// The session.
-    pub session: Arc<Session>,
+    /// By what they are known.
+    pub by: Credential,
     /// The human.
     pub user: Arc<User>,
+}
+
+/// By what a human is known who calls.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A session of ours.
+    Session(Arc<Session>),
+    /// The token of an outside provider, checked with this request.
+    Provider(Arc<Vouched>),
+}
+
+impl Person {
+    /// The session, if they call with one.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match &self.by {
+            Credential::Session(session) => Some(session),
+            Credential::Provider(_) => None,
+        }
+    }
+
+    /// What the provider said of them, if they call with its token.
+    pub fn vouched(&self) -> Option<&Arc<Vouched>> {
+        match &self.by {
+            Credential::Session(_) => None,
+            Credential::Provider(vouched) => Some(vouched),
+        }
+    }
+
+    /// When they last proved who they are; `None` where a provider does not say it.
+    pub fn proved_at(&self) -> Option<Timestamp> {
+        match &self.by {
+            Credential::Session(session) => Some(session.signed_in_at),
+            Credential::Provider(vouched) => vouched.proved_at(),
+        }
+    }
+
+    /// When the credential ends however much it is used; nothing that comes of it lives longer.
+    pub fn ends_at(&self) -> Timestamp {
+        match &self.by {
+            Credential::Session(session) => session.expires_at,
+            Credential::Provider(vouched) => vouched.ends_at(),
+        }
+    }
+
+    /// The handle and generation of the credential; a provider's token has none, and falls with the human alone.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.session().map(|session| session.mark)
+    }
 }
 
 /// An agent that shows a root of its own, with a proof of the root's key. It gets tokens, narrower ones, and nothing else.
@@ -338,7 +387,7 @@ pub enum Caller {
     Operator(Arc<OperatorKey>),
     /// An agent, with a key that is known but may be dead: only a decision may be asked for with a dead one.
     Agent(Arc<AgentKey>),
-    /// A human, with a live session.
+    /// A human, with a live session or the token of their own provider.
     Person(Person),
     /// A tool server, with a live key: it asks about its own audience.
     ToolServer(Arc<ToolServerKey>),
@@ -355,13 +404,13 @@ impl Caller {
             Self::Local | Self::Provided(_) | Self::Root(_) => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
-            Self::Person(person) => Some(person.session.mark),
+            Self::Person(person) => person.mark(),
             Self::ToolServer(key) => Some(key.mark),
         }
     }
 
     /// What must still be so when the writer comes to the caller's batch: the credential is not revoked, and neither is
-    /// the human with a session.
+    /// the human who calls.
     pub(crate) fn reads(&self) -> Vec<Mark> {
         let user = match self {
             Self::Root(holder) => return holder.root.authority.all_marks().collect(),
@@ -406,6 +455,15 @@ impl Actor {
             ip: None,
             user_agent: None,
             once: None,
+        }
+    }
+
+    /// The program, for what is done before it is known who calls. Its records keep where the call came from.
+    pub(crate) fn of_stranger(stranger: Stranger<'_>) -> Self {
+        Self {
+            ip: stranger.ip,
+            user_agent: stranger.user_agent.map(str::to_owned),
+            ..Self::local(stranger.request)
         }
     }
 
@@ -465,6 +523,11 @@ impl Actor {
         }
     }
 
+    /// Whether this human calls.
+    pub(crate) fn is_human(&self, human: UserId) -> bool {
+        self.person().is_some_and(|person| person.user.id == human)
+    }
+
     /// The human who calls, if one does.
     pub fn person(&self) -> Option<&Person> {
         match &self.caller {
@@ -474,13 +537,14 @@ impl Actor {
     }
 
     /// The bounds that the caller's key puts on what is made or asked: of a tool server, its own audience; of a human
-    /// for whom a provider vouches, those of the provider and of the presenter.
+    /// for whom a provider vouches, those of the provider, and of the presenter where there is one.
     fn ceilings(&self) -> impl Iterator<Item = &PermissionSet> {
         let (own, provided) = match &self.caller {
             Caller::Operator(key) => (key.ceiling.as_ref(), None),
             Caller::ToolServer(key) => (Some(&key.covered), None),
             Caller::Provided(provided) => (None, Some(provided)),
-            Caller::Local | Caller::Agent(_) | Caller::Person(_) | Caller::Root(_) => (None, None),
+            Caller::Person(person) => (person.vouched().map(|vouched| vouched.ceiling()), None),
+            Caller::Local | Caller::Agent(_) | Caller::Root(_) => (None, None),
         };
         let provided = provided
             .into_iter()
@@ -496,6 +560,7 @@ impl Actor {
         }
         let why = match self.caller {
             Caller::ToolServer(_) => "none of this tool server's scopes covers the resource",
+            Caller::Person(_) => "the action and resource lie above the provider's ceiling",
             _ => "the action and resource lie above this key's ceiling",
         };
         Err(Error::Forbidden(why.to_owned()))
@@ -520,6 +585,7 @@ impl Actor {
         );
         let whose = match self.caller {
             Caller::Provided(_) => "the ceiling of the provider or of its presenter",
+            Caller::Person(_) => "the provider's ceiling",
             _ => "this key's ceiling",
         };
         Err(Error::Forbidden(format!("above {whose}: {reason}")))

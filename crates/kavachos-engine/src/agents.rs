@@ -192,6 +192,7 @@ impl Engine {
             NewOwner::Agent(owner) => {
                 actor.require_or_agent(Scope::AgentsWrite, Owner::Agent(owner))?;
             }
+            NewOwner::User(owner) if actor.is_human(owner) => self.require_fresh(actor)?,
             NewOwner::User(_) | NewOwner::External(_) => actor.require(Scope::AgentsWrite)?,
         }
         if let Some(agent) = actor.agent() {

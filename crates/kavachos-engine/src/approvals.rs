@@ -21,7 +21,7 @@ use kavachos_store::approval::{self, ApprovalRow, Approver, Stage};
 use serde::Serialize;
 
 use crate::act::Act;
-use crate::actor::{Actor, Caller, Scope};
+use crate::actor::{Actor, Caller, Credential, Scope};
 use crate::agents::relied_on;
 use crate::compile;
 use crate::directory::Changed;
@@ -267,21 +267,27 @@ impl Engine {
     }
 
     /// Refuses a human who proved too long ago who they are: whoever found an open session is to approve nothing.
-    /// Others than humans prove who they are with every call.
-    ///
-    /// # Errors
-    /// They opened their session too long ago.
-    pub fn require_fresh(&self, actor: &Actor) -> Result<()> {
+    pub(crate) fn require_fresh(&self, actor: &Actor) -> Result<()> {
         let fresh = self.settings().session_fresh;
-        match actor.person() {
-            Some(person) if self.now().since(person.session.signed_in_at) >= fresh => {
-                Err(Error::Forbidden(format!(
-                    "this session was opened more than {} seconds ago; open a new one for this",
-                    fresh.as_secs()
-                )))
-            }
-            _ => Ok(()),
+        let Some(person) = actor.person() else {
+            return Ok(());
+        };
+        let is_fresh = |proved| self.now().since(proved) < fresh;
+        if person.proved_at().is_some_and(is_fresh) {
+            return Ok(());
         }
+        let seconds = fresh.as_secs();
+        Err(Error::Forbidden(match person.by {
+            Credential::Session(_) => {
+                format!(
+                    "this session was opened more than {seconds} seconds ago; open a new one for this"
+                )
+            }
+            Credential::Provider(_) => format!(
+                "reauthentication required: the provider does not say that the human signed in within {seconds} seconds; \
+                 have it ask them again, and come with the token that it gives then"
+            ),
+        }))
     }
 
     /// What the path of the request relies on, if all of it still stands as it did when it was asked. Nobody is to think

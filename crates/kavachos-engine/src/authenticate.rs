@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavachos_core::principal::Status;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 
-use crate::actor::{AgentKey, Caller, OperatorKey};
+use crate::actor::{AgentKey, Caller, Credential, OperatorKey};
 use crate::compile;
 use crate::directory::KnownKey;
 use crate::engine::Engine;
@@ -41,10 +41,12 @@ impl Engine {
             Caller::Local => Ok(Caller::Local),
             Caller::Operator(key) => self.caller_of(SecretKind::Operator, key.hash).await,
             Caller::Agent(key) => self.caller_of(SecretKind::Agent, key.hash).await,
-            Caller::Person(person) => {
-                self.caller_of(SecretKind::Session, person.session.hash)
-                    .await
-            }
+            Caller::Person(person) => match &person.by {
+                Credential::Session(session) => {
+                    self.caller_of(SecretKind::Session, session.hash).await
+                }
+                Credential::Provider(vouched) => self.renewed_vouched(person, vouched).await,
+            },
             Caller::ToolServer(key) => self.caller_of(SecretKind::Resource, key.hash).await,
             Caller::Provided(provided) => self.renewed_provided(provided).await,
             // What it comes from is read again with each plan.

@@ -657,13 +657,16 @@ impl Engine {
 
 /// What tokens may be used for is for people to say: an agent that gives on gives none of it.
 pub(crate) fn refuse_uses(actor: &Actor, uses: &TokenUses) -> Result<()> {
-    if actor.agent().is_none() || uses.is_empty() {
+    if uses.is_empty() || matches!(actor.caller, Caller::Local | Caller::Operator(_)) {
         return Ok(());
     }
-    Err(Error::Forbidden(
-        "an agent does not set `exchangeBy`, `bearer` or `offline`; leave them out, or ask an operator"
-            .to_owned(),
-    ))
+    let who = match actor.caller {
+        Caller::Person(_) => "a human",
+        _ => "an agent",
+    };
+    Err(Error::Forbidden(format!(
+        "{who} does not set `exchangeBy`, `bearer` or `offline`; leave them out, or ask an operator"
+    )))
 }
 
 /// The path that a grant hangs on: the one asked for, or the best of those that cover it.

@@ -97,8 +97,9 @@ pub use lifecycle::{AgentChange, UsesChange};
 pub use master::fingerprint as master_key_fingerprint;
 pub use proof_keys::Proofs;
 pub use providers::{
-    ClientTerms, MAX_PROVIDERS, Presentation, Presenter, Provided, Provider, ProviderClient,
-    ProviderName, ProviderTerms, Providers,
+    ClientTerms, FreshBy, MAX_PROVIDERS, NewHumans, Presentation, Presenter, Provided, Provider,
+    ProviderClient, ProviderName, ProviderProof, ProviderTerms, Providers, ShownProof, SignInTerms,
+    Vouched,
 };
 pub use reported::{MAX_REPORTS, RefusedReport, Report, Reported, Unreportable};
 pub use restore::{Exported, Kills, Rehearsal, Restoration, Restored, RevocationWriter};

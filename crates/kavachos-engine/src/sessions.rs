@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::act::Act;
-use crate::actor::{self, Actor, Person, Scope};
+use crate::actor::{self, Actor, Credential, Person, Scope};
 use crate::compile;
 use crate::directory::{Changed, Lookup};
 use crate::engine::{Engine, Plan};
@@ -215,8 +215,8 @@ impl Engine {
     /// # Errors
     /// The caller is no human with a session.
     pub async fn own_session(&self, actor: &Actor) -> Result<(Session, users::User)> {
-        let person = actor.person().ok_or_else(no_session)?;
-        let row = self.session_row(person.session.id).await?;
+        let session = own_session(actor)?;
+        let row = self.session_row(session.id).await?;
         let human = self.user_row(row.user).await?;
         Ok((self.session_view(actor, row), users::User::of(human)?))
     }
@@ -239,7 +239,7 @@ impl Engine {
     /// # Errors
     /// The caller is no human with a session.
     pub async fn sign_out(&self, actor: &Actor) -> Result<Revoked> {
-        let session = actor.person().ok_or_else(no_session)?.session.id;
+        let session = own_session(actor)?.id;
         self.revoke_session(actor, session).await
     }
 
@@ -299,9 +299,7 @@ impl Engine {
             ip: row.ip,
             user_agent: row.user_agent,
             impersonated_by: row.impersonator,
-            current: actor
-                .person()
-                .is_some_and(|person| person.session.id == row.id),
+            current: own_session(actor).is_ok_and(|session| session.id == row.id),
             used_at: row.used_at,
             idle_until,
             expires_at: row.expires_at,
@@ -326,7 +324,8 @@ impl Engine {
         if unused >= settings.session_idle / IDLE_PARTS {
             self.touch(&session, now).await;
         }
-        Ok(Some(Person { session, user }))
+        let by = Credential::Session(session);
+        Ok(Some(Person { by, user }))
     }
 
     /// Notes that a session is used. Where that cannot be written the session ends sooner, which is no reason to refuse.
@@ -351,6 +350,12 @@ impl Engine {
         self.directory().keep_user(load, &user);
         Ok(user)
     }
+}
+
+/// The session with which the caller calls.
+fn own_session(actor: &Actor) -> Result<&Arc<actor::Session>> {
+    let session = actor.person().and_then(Person::session);
+    session.ok_or_else(no_session)
 }
 
 fn no_session() -> Error {

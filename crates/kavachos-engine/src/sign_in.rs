@@ -21,6 +21,7 @@ use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::guesses::Guess;
+use crate::providers::{ProviderProof, SessionBound};
 use crate::raising::Dying;
 use crate::users::{User, raised};
 
@@ -40,6 +41,7 @@ pub struct SignIn {
     strength: Strength,
     completes: Option<PendingSignIn>,
     guess: Option<Guess>,
+    provider: Option<ProviderProof>,
 }
 
 /// How much a proof is worth.
@@ -60,7 +62,16 @@ impl SignIn {
             strength: Strength::One,
             completes: None,
             guess: None,
+            provider: None,
         }
+    }
+
+    /// An outside provider's token proved it, which is used up by it. The session ends as that provider's configuration
+    /// says, and is as fresh as the sign-in there.
+    pub fn by_provider(proof: ProviderProof) -> Self {
+        let mut sign_in = Self::of(proof.user(), "provider");
+        sign_in.provider = Some(proof);
+        sign_in
     }
 
     /// The proof is of two factors by itself: a key that asked for its holder, for instance.
@@ -148,6 +159,8 @@ impl Engine {
                 "this account was stopped; ask whoever runs this server".to_owned(),
             ));
         }
+        let used = proof.provider.as_ref().map(ProviderProof::write);
+        batch.writes.extend(used);
         if let Some(pending) = &proof.completes {
             batch
                 .writes
@@ -175,7 +188,7 @@ impl Engine {
             hash: token.hash(),
             user: human.id,
             user_kills: human.kills,
-            method: proof.method.to_owned(),
+            method: proof.names(),
             attempts: 0,
             guess: proof.guess.as_ref().map(Guess::bucket),
             expires_at: self.now().plus(PENDING_LIFE),
@@ -203,12 +216,13 @@ impl Engine {
         {
             self.make_room_for_session(&human, batch).await?;
         }
-        let row = SessionRow {
+        let mut row = SessionRow {
             method: Some(proof.names()),
             ip: actor.ip.map(|ip| ip.to_canonical().to_string()),
             user_agent: actor.user_agent.clone(),
             ..self.new_session_row(actor, &human, &token)
         };
+        self.bound_by_provider(proof, &mut row)?;
         let limit = self.settings().sessions_per_user;
         let given_back = [proof.guess.clone(), proof.held()];
         let given_back = given_back.into_iter().flatten();
@@ -237,9 +251,33 @@ impl Engine {
         })
     }
 
+    /// A session that a provider's token opened, also one that a second factor completed, ends as that provider's
+    /// configuration says; and nobody is fresh by a token that does not say when its human signed in.
+    fn bound_by_provider(&self, proof: &SignIn, row: &mut SessionRow) -> Result<()> {
+        let settings = self.settings();
+        match settings.providers.session_bound(&proof.names()) {
+            SessionBound::None => return Ok(()),
+            SessionBound::Life(life) => {
+                row.expires_at = row.expires_at.min(row.created_at.plus(life))
+            }
+            SessionBound::Refused => {
+                return Err(Error::Forbidden(
+                    "no session is opened for tokens of this provider".to_owned(),
+                ));
+            }
+        }
+        if let Some(provider) = &proof.provider {
+            let fresh = i64::try_from(settings.session_fresh.as_micros()).unwrap_or(i64::MAX);
+            let long_ago = row.created_at.as_micros().saturating_sub(fresh);
+            let long_ago = Timestamp::from_micros(long_ago);
+            row.signed_in_at = provider.proved_at().unwrap_or(long_ago).min(row.created_at);
+        }
+        Ok(())
+    }
+
     /// Ends the session that the caller showed: a new proof is a new token (ASVS 5.0, 7.2.4).
     fn rotate(&self, actor: &Actor, batch: &mut Batch) -> Option<Dying> {
-        let session = &actor.person()?.session;
+        let session = actor.person()?.session()?;
         let (dying, killed) = (Dying::Session(session.id), raised(session.mark));
         batch.kills.push(killed);
         batch
@@ -342,7 +380,10 @@ impl SignIn {
     fn names(&self) -> String {
         match &self.completes {
             Some(pending) => format!("{}+{}", pending.method, self.method),
-            None => self.method.to_owned(),
+            None => match &self.provider {
+                Some(provider) => provider.method().to_owned(),
+                None => self.method.to_owned(),
+            },
         }
     }
 

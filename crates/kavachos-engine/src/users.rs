@@ -11,7 +11,7 @@ use kavachos_core::principal::Status;
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, handle, vouching};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -261,8 +261,17 @@ impl Engine {
             // How long the log of revocations must be at least, for whoever is given both.
             details.insert("revocations".to_owned(), revocations.into());
         }
-        if let Caller::Provided(provided) = &actor.caller {
-            details.extend(provided.details());
+        match &actor.caller {
+            Caller::Provided(provided) => details.extend(provided.details()),
+            Caller::Person(person) => {
+                details.extend(
+                    person
+                        .vouched()
+                        .iter()
+                        .flat_map(|vouched| vouched.details()),
+                );
+            }
+            _ => {}
         }
         let details = (!details.is_empty()).then_some(Value::Object(details));
         let origin = actor.origin();
@@ -455,6 +464,7 @@ impl Engine {
         batch.writes.push(kavachos_store::user::update(next));
         if turn != Turn::Unban {
             kill_human(&mut batch, &row);
+            batch.writes.push(vouching::stop(id, self.now()));
         }
         let about = (&row, batch.kills.len());
         batch

@@ -40,13 +40,13 @@ impl FromRequestParts<State> for AnyKeyCall {
             .headers
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let caller = match authenticate(parts, state).await {
+        let stranger = Stranger {
+            ip,
+            user_agent: user_agent.as_deref(),
+            request,
+        };
+        let caller = match authenticate(parts, state, stranger).await {
             Err(Error::Unauthenticated(why)) => {
-                let stranger = Stranger {
-                    ip,
-                    user_agent: user_agent.as_deref(),
-                    request,
-                };
                 state.engine.note_stranger(stranger, "unauthenticated");
                 return Err(Error::Unauthenticated(why).into());
             }
@@ -79,7 +79,11 @@ pub(crate) fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
         .map_or_else(|| engine.id(), |id| id.0)
 }
 
-async fn authenticate(parts: &Parts, state: &State) -> Result<Caller, Error> {
+async fn authenticate(
+    parts: &Parts,
+    state: &State,
+    stranger: Stranger<'_>,
+) -> Result<Caller, Error> {
     if parts.extensions.get::<LocalCaller>().is_some() {
         return Ok(Caller::Local);
     }
@@ -89,7 +93,7 @@ async fn authenticate(parts: &Parts, state: &State) -> Result<Caller, Error> {
         return by_cookie(session, &state.engine).await;
     }
     let credential = bearer(&parts.headers)?;
-    state.engine.authenticate(credential).await
+    state.engine.caller(credential, stranger).await
 }
 
 /// The human whose session is in a cookie. No other credential is taken from there.

@@ -83,6 +83,7 @@ refusals! {
     Internal = 500 "internal", "A defect of ours.";
     Busy = 503 "busy", "Nothing was done; try again.";
     LedgerUnavailable = 503 "ledger_unavailable", "Nothing can be recorded, so nothing was done.";
+    ProviderUnavailable = 503 "provider_unavailable", "The keys of the caller's outside provider are not known now; see `Retry-After`.";
     OutcomeUnknown = 503 "outcome_unknown", "It is not known whether it was done; look before you repeat it.";
 }
 
@@ -376,6 +377,9 @@ mod tests {
             Error::Internal(words()),
             Error::Busy,
             Error::LedgerUnavailable(words()),
+            Error::ProviderUnavailable {
+                retry_after: std::time::Duration::ZERO,
+            },
             Error::OutcomeUnknown,
         ];
         let mut failures: Vec<Failure> = errors.into_iter().map(Failure::from).collect();

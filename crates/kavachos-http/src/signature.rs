@@ -86,12 +86,13 @@ impl Tells for Request {
 }
 
 /// What everyone with a credential may be told, whatever they call.
-pub(crate) const OF_CALLERS: [Refusal; 6] = [
+pub(crate) const OF_CALLERS: [Refusal; 7] = [
     Refusal::Unauthenticated,
     Refusal::Forbidden,
     Refusal::TooManyRequests,
     Refusal::Busy,
     Refusal::LedgerUnavailable,
+    Refusal::ProviderUnavailable,
     Refusal::OutcomeUnknown,
 ];
 

@@ -1,6 +1,7 @@
 //! Opening a database in this process.
 
 use kavachos::{Builder, Kavach};
+use kavachos_auth::provider::ProviderSignIn;
 use kavachos_core::secret::Secret;
 use kavachos_engine::Error;
 use kavachos_store::migration::{History, Pending};
@@ -103,6 +104,14 @@ fn builder(config: &config::Server, master_key: Option<Secret>) -> Builder {
     let builder = match &config.database {
         Database::File(path) => Kavach::builder().sqlite(path),
         Database::Postgres(url) => Kavach::builder().postgres(url),
+    };
+    let builder = match config.password_threads {
+        Some(threads) => builder.password_threads(threads),
+        None => builder,
+    };
+    let builder = match config.settings.providers.sign_in() {
+        true => builder.plugin(ProviderSignIn),
+        false => builder,
     };
     builder
         .settings(config.settings.clone())

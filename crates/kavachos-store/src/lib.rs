@@ -55,6 +55,7 @@ pub mod token_grant;
 pub mod tool_server;
 pub mod transfer;
 pub mod user;
+pub mod vouching;
 pub mod webhook;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod writer;

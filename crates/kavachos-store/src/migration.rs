@@ -270,6 +270,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary leaves alone what waits here.
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 21,
+        name: "stopped humans",
+        sql: include_str!("../migrations/0021_stopped_humans.sql"),
+        // An older binary would not note who is banned, whose provider's tokens then count again after the ban.
+        min_binary: 21,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

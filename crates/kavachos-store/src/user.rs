@@ -159,6 +159,20 @@ pub fn update(user: UserRow) -> Write {
     .bind(user.banned_until)
 }
 
+/// Gives a human an outside identity who has none and is still as `user.version` says, if nobody has or had it.
+pub fn link(user: &UserRow, (provider, external_id): (String, String)) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE users SET provider = ?3, external_id = ?4, version = version + 1 \
+         WHERE id = ?1 AND version = ?2 AND provider IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM users u WHERE u.provider = ?3 AND u.external_id = ?4)",
+    )
+    .bind(user.id)
+    .bind(user.version)
+    .bind(provider)
+    .bind(external_id)
+}
+
 /// How many agents of a human are neither revoked nor below one that is.
 const LIVE_AGENTS: &str = "WITH RECURSIVE live (id) AS (\
       SELECT a.id FROM agents a WHERE a.root = ?1 AND a.owner_user = ?1 AND a.status <> 'revoked' \

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::time::Timestamp;
+use kavachos_engine::actor::Person;
 use kavachos_engine::plugin::{Allowance, Change, Context};
 use kavachos_engine::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -44,6 +45,11 @@ fn hash(challenge: &str) -> [u8; 32] {
     Sha256::digest(challenge).into()
 }
 
+/// The session of a human, who may call with a token of their provider as well.
+fn session_of(person: &Person) -> Option<SessionId> {
+    person.session().map(|session| session.id)
+}
+
 /// A new challenge, in base64url. The human and the session that ask for it are the only ones that may answer it.
 pub(super) async fn ask(context: &Context, ceremony: Ceremony) -> Result<String> {
     let person = context.actor().and_then(|actor| actor.person());
@@ -53,7 +59,7 @@ pub(super) async fn ask(context: &Context, ceremony: Ceremony) -> Result<String>
         let open = Open {
             ceremony: name(ceremony).to_owned(),
             user: person.map(|person| person.user.id),
-            session: person.map(|person| person.session.id),
+            session: person.and_then(session_of),
             expires_at: now.plus(LIFE),
         };
         let change = Change::of(name(ceremony))
@@ -91,11 +97,12 @@ pub(super) async fn consume(
         })
     });
     changed.await?;
-    let session = context
-        .actor()
-        .and_then(|actor| actor.person())
-        .map(|person| person.session.id);
-    let theirs = open.session.is_none() || open.session == session;
+    let person = context.actor().and_then(|actor| actor.person());
+    let (user, session) = (
+        person.map(|person| person.user.id),
+        person.and_then(session_of),
+    );
+    let theirs = open.user.is_none() || (open.user == user && open.session == session);
     let fits = open.ceremony == name(ceremony) && context.now() < open.expires_at && theirs;
     fits.then_some(open).ok_or(gone)
 }

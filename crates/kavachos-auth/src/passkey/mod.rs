@@ -24,7 +24,7 @@ use kavachos_store::Write;
 use kavachos_store::migration::Migration;
 use serde_json::{Value, json};
 
-use crate::email_password::SIGN_INS;
+use crate::limits::SIGN_INS;
 use webauthn::RelyingParty;
 
 /// The id, which is the name of the method too.

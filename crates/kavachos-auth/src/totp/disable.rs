@@ -6,7 +6,7 @@ use kavachos_engine::{Error, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ID, NAME, factor, store};
+use super::{ID, IN_SESSION, NAME, factor, store};
 use crate::own::{self, Notice};
 
 /// The kind of its records.
@@ -23,7 +23,7 @@ pub(super) async fn disable(context: Context, request: Request) -> Result<Answer
     let user = own::fresh(&context)?;
     // Not given back: nobody turns codes off twenty times an hour. Codes in a session have a budget of their own.
     let _guess = context
-        .guess(&own::account("totp.disable", user), Some(user))
+        .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
     let notice = Notice::of(&context, user, (MailKind::FactorRemoved, NAME)).await?;
     let changed = context.change(KIND, || async {

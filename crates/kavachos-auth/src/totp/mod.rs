@@ -7,6 +7,7 @@
 
 mod backup;
 mod code;
+mod confirm;
 mod disable;
 mod enable;
 mod enrolment;
@@ -23,12 +24,16 @@ use kavachos_store::Write;
 use kavachos_store::migration::Migration;
 use serde_json::{Value, json};
 
-use crate::email_password::SIGN_INS;
+use crate::limits::CODES;
 
 /// The id, which is the name of the method too.
 const ID: &str = "totp";
 /// The name, as people know it.
 const NAME: &str = "codes of an authenticator app";
+/// Under what guesses in a session are counted: a stranger with a password does not use them up.
+const IN_SESSION: &str = "totp in a session";
+/// What is said of every wrong code.
+const WRONG: &str = "the code is wrong, too old, or was used before";
 /// For what seeds are sealed.
 const PURPOSE: &str = "totp";
 
@@ -58,13 +63,14 @@ impl Plugin for Totp {
             enable::KIND,
             verify::KIND,
             verify::REFUSED,
+            confirm::KIND,
             disable::KIND,
             renew::KIND,
         ]
     }
 
     fn routes(&self) -> Vec<Route> {
-        let (session, open) = (CallerType::Session, SIGN_INS);
+        let (session, open) = (CallerType::Session, CODES);
         vec![
             Route::new(Method::Get, "/api/auth/totp", session, status::status)
                 .described(told("Whether codes of an app are asked for", None)),
@@ -87,6 +93,16 @@ impl Plugin for Totp {
             Route::new(Method::Post, "/api/auth/totp/verify", open, verify::verify).described(
                 told("Ends a sign-in with a code", Some(&["signIn", "code"])),
             ),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/confirm",
+                session,
+                confirm::confirm,
+            )
+            .described(told(
+                "Makes your session fresh with a code",
+                Some(&["code"]),
+            )),
             Route::new(
                 Method::Post,
                 "/api/auth/totp/disable",

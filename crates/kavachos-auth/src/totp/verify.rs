@@ -13,7 +13,7 @@ pub(super) const KIND: &str = "totp.verified";
 /// The kind of those of wrong codes.
 pub(super) const REFUSED: &str = "totp.refused";
 /// What is said of every wrong code.
-const WRONG: Error = Error::Unauthenticated("the code is wrong, too old, or was used before");
+const WRONG: Error = Error::Unauthenticated(super::WRONG);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

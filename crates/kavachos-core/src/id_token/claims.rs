@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Rules;
-use super::read::VerifiedClaims;
+use super::read::{Typ, VerifiedClaims};
 use crate::invalid::Invalid;
 use crate::time::Timestamp;
 use crate::token::{CLOCK_SKEW, Code, Failure, Subject};
@@ -15,7 +15,7 @@ const MAX_AUDIENCES: usize = 16;
 const MAX_SECONDS: u64 = 100_000_000_000;
 
 /// Claims of tokens that give access.
-const ACCESS: [&str; 2] = ["scope", "scp"];
+pub(super) const ACCESS: [&str; 2] = ["scope", "scp"];
 /// Claims that say by themselves that a token is of identity: what it was asked with and what came beside it (OpenID
 /// Connect Core 1.0, sections 2 and 3.3.2.11), and a purpose that was looked at.
 const IDENTITY: [&str; 5] = ["nonce", "at_hash", "c_hash", "typ", "token_use"];
@@ -44,33 +44,44 @@ impl VerifiedClaims {
     /// missing or wrong.
     pub fn check(&self, rules: &Rules<'_>, now: Timestamp) -> Result<IdToken, Failure> {
         self.check_purpose()?;
-        if self.text("iss")? != rules.issuer {
-            return Err(Failure::new(
-                Code::UnknownKey,
-                "`iss` is not the issuer whose key signed the token",
-            ));
-        }
+        self.check_issuer(rules.issuer)?;
         self.check_audience(rules.audiences)?;
-        let token = IdToken {
+        let token = self.token()?;
+        self.check_times(&token, rules, now)?;
+        Ok(token)
+    }
+
+    pub(super) fn check_issuer(&self, issuer: &str) -> Result<(), Failure> {
+        if self.text("iss")? == issuer {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Code::UnknownKey,
+            "`iss` is not the issuer whose key signed the token",
+        ))
+    }
+
+    /// What it says of the human and of its times, which are not held against anything yet.
+    pub(super) fn token(&self) -> Result<IdToken, Failure> {
+        Ok(IdToken {
             subject: (self.text("sub")?.parse())
                 .map_err(|error: Invalid| Failure::malformed(error.message().to_owned()))?,
             issued_at: self.needed_time("iat")?,
             expires_at: self.needed_time("exp")?,
             signed_in_at: self.sign_in()?,
             digest: self.digest,
-        };
-        self.check_times(&token, rules, now)?;
-        Ok(token)
+        })
     }
 
     /// Tokens that a provider makes for other purposes under the same `typ`, or under none: to end sessions (OpenID
     /// Connect Back-Channel Logout 1.0, section 2.4), those that Keycloak and Cognito tell apart by a claim of their own,
     /// and those that say what they give access to.
-    fn check_purpose(&self) -> Result<(), Failure> {
+    pub(super) fn check_purpose(&self) -> Result<(), Failure> {
         let says = |claim: &str, other: &str| {
             (self.members.get(claim)).is_some_and(|purpose| purpose != other)
         };
-        if self.members.contains_key("events")
+        if self.typ == Typ::Access
+            || self.members.contains_key("events")
             || says("typ", "ID")
             || says("token_use", "id")
             || self.gives_access()
@@ -86,12 +97,15 @@ impl VerifiedClaims {
     /// Whether it says what it gives access to (RFC 9068, section 2.2.3; `scp` at Entra ID and Okta) and nothing that
     /// only tokens of identity say. A few providers write the scopes of the sign-in into those, too.
     fn gives_access(&self) -> bool {
-        let has = |claims: &[&str]| (claims.iter()).any(|claim| self.members.contains_key(*claim));
-        has(&ACCESS) && !has(&IDENTITY)
+        self.has_any(&ACCESS) && !self.has_any(&IDENTITY)
+    }
+
+    pub(super) fn has_any(&self, claims: &[&str]) -> bool {
+        (claims.iter()).any(|claim| self.members.contains_key(*claim))
     }
 
     /// Every audience is one of ours, and of several the one that asked for the token is named.
-    fn check_audience(&self, known: &[String]) -> Result<(), Failure> {
+    pub(super) fn check_audience(&self, known: &[String]) -> Result<(), Failure> {
         let missed = |message: &'static str| Failure::new(Code::AudienceMismatch, message);
         let is_known =
             |text: Option<&str>| text.is_some_and(|text| known.iter().any(|one| one == text));
@@ -120,7 +134,7 @@ impl VerifiedClaims {
         }
     }
 
-    fn check_times(
+    pub(super) fn check_times(
         &self,
         token: &IdToken,
         rules: &Rules<'_>,
@@ -156,7 +170,7 @@ impl VerifiedClaims {
         Ok(())
     }
 
-    fn text(&self, name: &str) -> Result<&str, Failure> {
+    pub(super) fn text(&self, name: &str) -> Result<&str, Failure> {
         (self.members.get(name).and_then(Value::as_str))
             .ok_or_else(|| Failure::malformed(format!("`{name}` is missing or no text")))
     }

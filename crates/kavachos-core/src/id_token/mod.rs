@@ -7,7 +7,14 @@
 //! [code](crate::token::Code). Pure: the keys, the time and the one operation that needs more than this crate
 //! ([RSA](RsaCheck)) are passed in. It remembers nothing: whether a token was used before is for the caller to know, by
 //! [`IdToken::digest`].
+//!
+//! What is exchanged is a token of identity ([`VerifiedClaims::check`]). What is shown at an API as a bearer may be of
+//! several kinds ([`VerifiedClaims::check_bearer`]), each of them named by whoever configures it, and told from the others
+//! by what it says and by what it must not say.
 
+mod bearer;
+#[cfg(test)]
+mod bearer_tests;
 mod claims;
 mod key;
 mod read;
@@ -16,6 +23,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use bearer::{Accepted, BearerRules, BearerToken, TokenKind};
 pub use claims::IdToken;
 pub use key::{MAX_PROVIDER_KEYS, ProviderKey, ProviderKeySet, RsaCheck, RsaKey, SignatureKind};
 pub use read::{UnverifiedIdToken, VerifiedClaims};

@@ -12,14 +12,41 @@ use crate::token::{Code, Failure};
 
 /// The `typ` of an identity token, where its header has one.
 const TYP: &str = "JWT";
+/// The `typ` of a token that gives access (RFC 9068, section 2.1), which may be written with its whole media type.
+const ACCESS_TYP: [&str; 2] = ["at+jwt", "application/at+jwt"];
 /// Members of a header that change how a token is read, or bring along what it is to be checked with (RFC 7515,
 /// section 4.1; RFC 7516; RFC 7797). No identity token needs one, and whoever sends one is refused.
 const REFUSED: [&str; 9] = [
     "crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c", "epk",
 ];
 
+/// What the header says that a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Typ {
+    /// Nothing in particular: `JWT`, or none.
+    Plain,
+    /// To give access.
+    Access,
+}
+
+impl Typ {
+    /// Media types are compared without their case; `JWT` is written in capitals by all who write it.
+    fn of(header: &Map<String, Value>) -> Option<Self> {
+        let Some(typ) = header.get("typ") else {
+            return Some(Self::Plain);
+        };
+        let typ = typ.as_str()?;
+        let access = |name: &&str| typ.eq_ignore_ascii_case(name);
+        match typ {
+            TYP => Some(Self::Plain),
+            _ => ACCESS_TYP.iter().any(access).then_some(Self::Access),
+        }
+    }
+}
+
 /// A token that was taken apart. Nothing of it is to be believed.
 pub struct UnverifiedIdToken<'t> {
+    typ: Typ,
     kind: SignatureKind,
     kid: String,
     message: &'t str,
@@ -28,11 +55,23 @@ pub struct UnverifiedIdToken<'t> {
 }
 
 impl<'t> UnverifiedIdToken<'t> {
-    /// Takes a token apart.
+    /// Takes a token of identity apart.
     ///
     /// # Errors
     /// [`Code::Malformed`], [`Code::WrongType`] for a token of another purpose, then [`Code::AlgNotAllowed`].
     pub fn split(text: &'t str) -> Result<Self, Failure> {
+        Self::split_where(text, |typ| typ == Typ::Plain)
+    }
+
+    /// Takes a token apart that may be of any [kind](super::TokenKind): what it is its claims have to say, too.
+    ///
+    /// # Errors
+    /// Those of [`Self::split`].
+    pub fn split_any(text: &'t str) -> Result<Self, Failure> {
+        Self::split_where(text, |_| true)
+    }
+
+    fn split_where(text: &'t str, fits: fn(Typ) -> bool) -> Result<Self, Failure> {
         let Parts {
             header,
             payload,
@@ -44,12 +83,12 @@ impl<'t> UnverifiedIdToken<'t> {
             let message = format!("the header has the member `{name}`, which is not taken");
             return Err(Failure::malformed(message));
         }
-        if header.get("typ").is_some_and(|typ| typ != TYP) {
-            return Err(Failure::new(
+        let typ = Typ::of(&header).filter(|typ| fits(*typ)).ok_or_else(|| {
+            Failure::new(
                 Code::WrongType,
-                "the token is none of identity: its `typ` is another than `JWT`",
-            ));
-        }
+                "the token is for another purpose: its `typ` is another than `JWT`",
+            )
+        })?;
         let kind = (header.get("alg").and_then(Value::as_str)).and_then(SignatureKind::named);
         let kind = kind.ok_or_else(|| {
             Failure::new(
@@ -61,6 +100,7 @@ impl<'t> UnverifiedIdToken<'t> {
         let kid =
             kid.ok_or_else(|| Failure::malformed("the header names no key: `kid` is missing"))?;
         Ok(Self {
+            typ,
             kind,
             kid: kid.to_owned(),
             message,
@@ -102,6 +142,7 @@ impl<'t> UnverifiedIdToken<'t> {
             ));
         }
         Ok(VerifiedClaims {
+            typ: self.typ,
             digest: Sha256::digest(self.message.as_bytes()).into(),
             members: self.claims,
         })
@@ -110,6 +151,7 @@ impl<'t> UnverifiedIdToken<'t> {
 
 /// What a provider said, with its signature checked and nothing else.
 pub struct VerifiedClaims {
+    pub(super) typ: Typ,
     pub(super) members: Map<String, Value>,
     /// SHA-256 of what was signed, without the signature: of one token there may be two of those.
     pub(super) digest: [u8; 32],

@@ -45,7 +45,7 @@ pub enum Method {
 pub enum CallerType {
     /// Anyone, also without a credential, within limits that outlive a restart.
     Open(Flood),
-    /// A human with a session.
+    /// A human with a session of ours; a provider's token is none.
     Session,
     /// An operator whose key has the scope.
     Operator(Scope),
@@ -149,7 +149,9 @@ impl Route {
         let needs = |what: &str| Err(Error::Forbidden(format!("this needs {what}")));
         match (self.caller, &actor.caller) {
             (CallerType::Operator(scope), _) => actor.require(scope),
-            (CallerType::SessionOrOperator(_) | CallerType::Session, Caller::Person(_)) => Ok(()),
+            (CallerType::SessionOrOperator(_), Caller::Person(_)) => Ok(()),
+            // Whoever has a provider's token for a minute is not to make a credential that stays.
+            (CallerType::Session, Caller::Person(person)) if person.session().is_some() => Ok(()),
             (CallerType::SessionOrOperator(scope), _) => actor.require(scope),
             (CallerType::Session, _) => needs("a human's session"),
             (CallerType::Agent, Caller::Agent(_)) | (CallerType::Known, _) => Ok(()),

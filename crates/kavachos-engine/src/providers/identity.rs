@@ -15,7 +15,8 @@ use kavachos_core::token::{Code, Failure};
 use kavachos_store::{Batch, user};
 use serde_json::{Map, Value};
 
-use super::{Provided, Provider, ProviderClient, ProviderName};
+use super::vouched::{FROM_BEFORE, STOPPED};
+use super::{NewHumans, Provided, Provider, ProviderClient, ProviderName};
 use crate::act::Act;
 use crate::actor::{Actor, Caller, OperatorKey};
 use crate::compile;
@@ -244,7 +245,7 @@ impl Engine {
         let user = match self.mentioned(&external).await? {
             Some(user) => user,
             None => match self
-                .first_mention(shown, (provider, token), &external)
+                .first_presented(shown, (provider, token), &external)
                 .await
             {
                 Ok(user) => user,
@@ -254,15 +255,18 @@ impl Engine {
                 Err(error) => return Err(error),
             },
         };
-        if user.is_live() {
+        let why = if !user.is_live() {
+            STOPPED
+        } else if self.is_from_before(&user, token.issued_at).await? {
+            FROM_BEFORE
+        } else {
             return Ok(Ok(user));
-        }
-        let why = "the human whom the token names is banned or deleted here";
+        };
         Ok(Err(Refusal::forbidden(provider, Some(user.pseudonym), why)))
     }
 
     /// The human with this outside identity, if they were ever mentioned.
-    async fn mentioned(&self, external: &External) -> Result<Option<Arc<User>>> {
+    pub(super) async fn mentioned(&self, external: &External) -> Result<Option<Arc<User>>> {
         let External {
             provider,
             external_id,
@@ -274,16 +278,13 @@ impl Engine {
         row.map(|row| compile::user(&row).map(Arc::new)).transpose()
     }
 
-    /// Creates the human: with no more than the provider's ceiling, which a presenter's own must cover.
-    async fn first_mention(
+    /// Creates the human whom somebody else presents, whose own ceiling must cover the provider's.
+    async fn first_presented(
         &self,
         shown: &Presentation<'_>,
         (provider, token): (&Arc<Provider>, &IdToken),
         external: &External,
     ) -> Result<Arc<User>> {
-        self.refuse_first_mention().await?;
-        let everything = PermissionSet::everything();
-        let bounded = !provider.ceiling.includes(&everything);
         if shown
             .presenter
             .ceiling()
@@ -295,39 +296,61 @@ impl Engine {
                     .to_owned(),
             ));
         }
+        let named = |user| {
+            Caller::Provided(Arc::new(Provided {
+                user,
+                provider: Arc::clone(provider),
+                presenter: shown.presenter.clone(),
+                issued_at: token.issued_at,
+                ends_at: token.expires_at,
+                digest: token.digest,
+            }))
+        };
+        let planner = shown.presenter_actor();
+        self.first_mention(&planner, (provider, external), named)
+            .await
+    }
+
+    /// Creates the human with no more than the provider's ceiling. `planner` is whose credential must not change
+    /// meanwhile, `named` the caller in the record.
+    pub(super) async fn first_mention(
+        &self,
+        planner: &Actor,
+        (provider, external): (&Provider, &External),
+        named: impl FnOnce(Arc<User>) -> Caller,
+    ) -> Result<Arc<User>> {
+        if provider.new_humans == NewHumans::Refused {
+            return Err(Error::Forbidden(
+                "this human is not known here, and this provider's word makes none: an operator creates the user".to_owned(),
+            ));
+        }
+        self.refuse_first_mention().await?;
+        let bounded = !provider.ceiling.includes(&PermissionSet::everything());
         let row = self.new_user_row(NewUser {
             external: Some(external.clone()),
             permissions: bounded.then(|| provider.ceiling.clone()),
             ..NewUser::default()
         })?;
-        let provided = Provided {
-            user: Arc::new(compile::user(&row)?),
-            provider: Arc::clone(provider),
-            presenter: shown.presenter.clone(),
-            issued_at: token.issued_at,
-            ends_at: token.expires_at,
-            digest: token.digest,
+        let caller = named(Arc::new(compile::user(&row)?));
+        let actor = Actor {
+            caller,
+            ..planner.clone()
         };
-        let actor = shown.actor(Caller::Provided(Arc::new(provided)));
         // Who mentions them at the same time finds them when planning again.
-        self.change(
-            &shown.presenter_actor(),
-            Act::new("user.created"),
-            || async {
-                if let Some(user) = self.mentioned(external).await? {
-                    return Ok(Plan::Done(user));
-                }
-                let mut batch = self.user_born(&actor, &row)?;
-                // There is no generation of theirs to be checked yet.
-                batch.reads = shown.presenter.mark().into_iter().collect();
-                Ok(Plan::commit(batch, Arc::new(compile::user(&row)?)))
-            },
-        )
+        self.change(planner, Act::new("user.created"), || async {
+            if let Some(user) = self.mentioned(external).await? {
+                return Ok(Plan::Done(user));
+            }
+            let mut batch = self.user_born(&actor, &row)?;
+            // There is no generation of theirs to be checked yet.
+            batch.reads = planner.reads();
+            Ok(Plan::commit(batch, Arc::new(compile::user(&row)?)))
+        })
         .await
     }
 
     /// Whether a provider's token was used before, or may have been: it was made before the database was restored.
-    async fn is_used(&self, digest: [u8; 32], issued_at: Timestamp) -> Result<bool> {
+    pub(super) async fn is_used(&self, digest: [u8; 32], issued_at: Timestamp) -> Result<bool> {
         let used = kavachos_store::id_token::used(digest, issued_at, self.now());
         Ok(self.store().find(used).await?.is_some())
     }
@@ -364,11 +387,7 @@ impl Engine {
             presenter = Presenter::of(&renewed).unwrap_or(presenter);
         }
         let user = Arc::new(compile::user(&self.user_row(provided.user.id).await?)?);
-        if !user.is_live() {
-            return Err(Error::Unauthenticated(
-                "the human whom the token names is banned or deleted here",
-            ));
-        }
+        self.refuse_stopped(&user, provided.issued_at).await?;
         Ok(Caller::Provided(Arc::new(Provided {
             user,
             presenter,

@@ -7,18 +7,24 @@
 //! who is banned or deleted here is nobody's, whatever the provider says. Keys come through the guarded fetcher, and an
 //! hour without word from a provider ends belief in it.
 //!
+//! What is exchanged is shown by a back end, once. Where the configuration says so ([`SignInTerms`]), humans show tokens of
+//! theirs at the API themselves, as they would a session ([`Vouched`]).
+//!
 //! Providers are configuration: no call can add one, so nobody can make this server fetch an address of their choice.
 
 mod identity;
 mod keys;
+mod proof;
 mod provided;
+mod sign_in;
+mod vouched;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavachos_core::id_token::{Rules, SignatureKind};
+use kavachos_core::id_token::{Accepted, Rules, SignatureKind, TokenKind};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::secret::SecretHash;
@@ -31,7 +37,12 @@ use crate::keys::check_ceiling;
 
 pub use identity::{Presentation, Presenter};
 pub(crate) use keys::ProviderKeys;
+pub(crate) use proof::SessionBound;
+pub use proof::{ProviderProof, ShownProof};
 pub use provided::Provided;
+use sign_in::SignIn;
+pub use sign_in::{FreshBy, NewHumans, SignInTerms};
+pub use vouched::Vouched;
 
 /// How many providers one server believes.
 pub const MAX_PROVIDERS: usize = 32;
@@ -47,6 +58,8 @@ const MAX_NAME_BYTES: usize = 64;
 const SECRET_CHARACTERS: std::ops::RangeInclusive<usize> = 32..=256;
 /// The longest that a token may be let lie before it is presented.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+/// The longest session that is opened for a provider's token.
+const MAX_SESSION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The longest ago that a human may have signed in where the token says when.
 const MAX_SIGN_IN_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -109,6 +122,12 @@ pub struct ProviderTerms {
     pub ceiling: PermissionSet,
     /// Who may present its tokens, beside operators' keys with the scope `exchange:<name>`.
     pub clients: Vec<ClientTerms>,
+    /// Whether its word makes humans who are not known yet.
+    pub new_humans: NewHumans,
+    /// Which of its tokens sign in at the API. None, unless said.
+    pub sign_in: Vec<SignInTerms>,
+    /// How long a session of ours lives at most that is opened for such a token; `None`: none is.
+    pub session_life: Option<Duration>,
 }
 
 impl ProviderTerms {
@@ -124,6 +143,9 @@ impl ProviderTerms {
             algorithms: SignatureKind::ALL.to_vec(),
             ceiling,
             clients: Vec::new(),
+            new_humans: NewHumans::default(),
+            sign_in: Vec::new(),
+            session_life: None,
         }
     }
 
@@ -204,6 +226,9 @@ pub struct Provider {
     algorithms: Vec<SignatureKind>,
     ceiling: PermissionSet,
     clients: Vec<Arc<ProviderClient>>,
+    new_humans: NewHumans,
+    sign_in: Vec<SignIn>,
+    session_life: Option<Duration>,
 }
 
 impl Provider {
@@ -235,6 +260,10 @@ impl Provider {
         check_ceiling(Some(&terms.ceiling))
             .map_err(|error| Invalid::at("ceiling", error.to_string()))?;
         let clients = clients_of(&name, &terms.clients)?;
+        if let Some(life) = terms.session_life {
+            check_span("session_seconds", life, MAX_SESSION)?;
+        }
+        let sign_in = sign_in::checked(&terms.sign_in, &terms.audiences)?;
         Ok(Self {
             name,
             issuer: terms.issuer,
@@ -246,6 +275,9 @@ impl Provider {
             algorithms: terms.algorithms,
             ceiling: terms.ceiling,
             clients,
+            new_humans: terms.new_humans,
+            sign_in,
+            session_life: terms.session_life,
         })
     }
 
@@ -266,6 +298,25 @@ impl Provider {
             max_age: self.max_age,
             max_sign_in_age: self.max_sign_in_age,
         }
+    }
+
+    fn sign_in_of(&self, kind: TokenKind) -> Option<&SignIn> {
+        (self.sign_in.iter()).find(|rule| rule.accepted().kind == kind)
+    }
+
+    /// The kinds that call as a bearer.
+    fn bearers(&self) -> Vec<Accepted> {
+        let rules = self.sign_in.iter();
+        rules.map(|rule| rule.accepted().clone()).collect()
+    }
+
+    /// The kinds that prove something once: made as lately as what is exchanged.
+    fn proofs(&self) -> Vec<Accepted> {
+        let mut proofs = self.bearers();
+        for proof in &mut proofs {
+            proof.max_age = proof.max_age.min(self.max_age);
+        }
+        proofs
     }
 
     /// Whether it is on this machine, or is spoken to without TLS.
@@ -369,6 +420,12 @@ impl Providers {
     /// # Errors
     /// Names the provider.
     pub fn check(&self, own: &Issuer) -> Result<(), Invalid> {
+        if let Some(at) = (self.0.iter()).position(|provider| provider.issuer == own.as_str()) {
+            return Err(Invalid::at(
+                format!("[{at}].issuer"),
+                "is this server itself, whose tokens say nothing about humans of others",
+            ));
+        }
         let own: Result<FetchUrl, Invalid> = own.as_str().parse();
         if own.is_ok_and(|own| own.is_loopback()) {
             return Ok(());
@@ -386,6 +443,17 @@ impl Providers {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.0.iter().map(|provider| &**provider)
+    }
+
+    /// Whether tokens of any sign in at the API.
+    pub fn sign_in(&self) -> bool {
+        self.0.iter().any(|provider| !provider.sign_in.is_empty())
+    }
+
+    /// Whether sessions of ours are opened for tokens of any.
+    pub fn open_sessions(&self) -> bool {
+        let mut providers = self.0.iter();
+        providers.any(|provider| !provider.sign_in.is_empty() && provider.session_life.is_some())
     }
 
     /// Whether there are none.

@@ -382,7 +382,7 @@ impl Held {
                 Some(key.expires_at)
             }
             // What names a session depends on who is told of it: see `tokens::session`.
-            Caller::Person(person) => Some(person.session.expires_at),
+            Caller::Person(person) => Some(person.ends_at()),
             // It is a credential for this once, and has no handle: what kills is the human, the grant, and the key that
             // presented it.
             Caller::Provided(provided) => {

@@ -27,7 +27,7 @@ use super::shown::is_chain;
 use super::target::{Registered, Target, asked};
 use super::{TokenAsk, Wanted};
 use crate::act::Act;
-use crate::actor::{Actor, Caller, RootHolder};
+use crate::actor::{Actor, Caller, Person, RootHolder};
 use crate::agents::{live_agent, relied_on};
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
@@ -170,7 +170,7 @@ impl Engine {
             }
         };
         // Its tool servers are our own, so they may know the session by its own handle.
-        let session = actor.person().map(|person| person.session.mark);
+        let session = actor.person().and_then(Person::mark);
         held.others.extend(session);
         self.mint_root(actor, (ask, proof), (reached, held)).await
     }

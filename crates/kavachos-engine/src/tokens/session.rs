@@ -10,7 +10,7 @@ use kavachos_store::{handle, session_handle};
 
 use super::holder::Held;
 use super::target::Target;
-use crate::actor::{Actor, Session};
+use crate::actor::{Actor, Person, Session};
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -22,12 +22,12 @@ impl Engine {
         target: &Target,
         held: &mut Held,
     ) -> Result<()> {
-        let Some(person) = actor.person() else {
+        let Some(session) = actor.person().and_then(Person::session) else {
             return Ok(());
         };
         let mark = match target.policy.party {
-            Party::First => person.session.mark,
-            Party::Third => self.named_for(&person.session, target, held).await?,
+            Party::First => session.mark,
+            Party::Third => self.named_for(session, target, held).await?,
         };
         held.others.push(mark);
         Ok(())

@@ -43,6 +43,8 @@ mod kills;
 mod ledger;
 mod lifecycle;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod moving;
 #[cfg(test)]
 mod moving_limits;
@@ -58,6 +60,10 @@ mod plugins;
 mod promises;
 #[cfg(test)]
 mod proof_keys;
+#[cfg(test)]
+mod provider_sessions;
+#[cfg(test)]
+mod provider_sign_in;
 #[cfg(test)]
 mod proxies;
 mod queries;
@@ -93,6 +99,8 @@ mod tool_server_exchange;
 #[cfg(test)]
 mod totp;
 mod upkeep;
+#[cfg(test)]
+mod username_password;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use kavachos_engine::plugin::{
     Allowance, Answer, CallerType, Change, Context, Flood, Method, Plugin, Request, Route,
 };
 use kavachos_engine::{Result, SignIn};
-use kavachos_test::{Reply, Setup, TestApp, TestSession};
+use kavachos_test::{Reply, Setup, TestApp, TestSession, TestSmtp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use totp_rs::{Builder, Secret};
@@ -16,6 +16,7 @@ const ENABLE: &str = "/api/auth/totp/enable";
 const VERIFY: &str = "/api/auth/totp/verify";
 const DISABLE: &str = "/api/auth/totp/disable";
 const RENEW: &str = "/api/auth/totp/backup-codes";
+const CONFIRM: &str = "/api/auth/totp/confirm";
 const STATUS: &str = "/api/auth/totp";
 const DOOR: &str = "/api/auth/door";
 
@@ -362,6 +363,63 @@ async fn it_is_turned_off_with_a_code_in_a_fresh_session_alone() {
     // It begins anew, with another secret.
     let again = fresh.post(SETUP, json!({})).await.expect(201);
     assert_ne!(again.text_at("/data/secret"), human.secret);
+}
+
+#[tokio::test]
+async fn a_code_makes_a_session_fresh_and_gives_it_another_token() {
+    let app = setup().start().await;
+    let human = enrolled(&app).await;
+    let none = app.session(&app.user().await).await;
+    app.advance(600);
+    let old = app.call(&human.session.token);
+    old.post(RENEW, json!({})).await.refused(403, "forbidden");
+    old.post(CONFIRM, json!({ "code": "000000" }))
+        .await
+        .refused(403, "forbidden");
+    let right = json!({ "code": code(&app, &human.secret, 0) });
+    // Whoever has no app confirms nothing with it.
+    app.call(&none.token)
+        .post(CONFIRM, right.clone())
+        .await
+        .refused(403, "forbidden");
+    let confirmed = old.post(CONFIRM, right.clone()).await.expect(200);
+    old.get(STATUS).await.refused(401, "unauthenticated");
+    let fresh = app.call(confirmed.text_at("/data/token"));
+    fresh.post(RENEW, json!({})).await.expect(200);
+    // Its step is used up.
+    fresh.post(CONFIRM, right).await.refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn the_human_is_told_by_mail_of_what_was_added_and_removed() {
+    let smtp = TestSmtp::start().await;
+    let port = smtp.address().port();
+    let mailing = move |builder: kavachos_test::kavachos::Builder| {
+        use kavachos_test::kavachos::mail::{Mailer, Security, Smtp};
+        let smtp = Smtp::new("localhost").port(port).security(Security::Plain);
+        builder.mail(Mailer::new("auth@example.com".parse().unwrap(), smtp))
+    };
+    let app = setup().with(mailing).start().await;
+    let ada = json!({ "name": "Ada", "email": "ada@example.com" });
+    let user = app.operator().post("/api/v1/users", ada).await.expect(201);
+    let session = app.session(user.id()).await;
+    let call = app.call(&session.token);
+    let begun = call.post(SETUP, json!({})).await.expect(201);
+    let secret = begun.text_at("/data/secret").to_owned();
+    assert!(begun.text_at("/data/uri").contains(":ada%40example.com?"));
+    // A code that is wrong adds nothing, so nothing is told.
+    let wrong = json!({ "code": "000000" });
+    call.post(ENABLE, wrong).await.refused(403, "forbidden");
+    let shown = json!({ "code": code(&app, &secret, 0) });
+    call.post(ENABLE, shown).await.expect(200);
+    let removing = json!({ "code": code(&app, &secret, 1) });
+    call.post(DISABLE, removing).await.expect(204);
+    let mails = smtp.expect(2).await;
+    for mail in &mails {
+        assert_eq!(mail.to, ["ada@example.com"]);
+        assert!(mail.text().contains("authenticator app"), "{}", mail.text());
+        assert!(!mail.text().contains(&secret));
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,9 @@ mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
 #[cfg(test)]
+#[path = "../acceptance/mail.rs"]
+mod mail;
+#[cfg(test)]
 #[path = "../acceptance/moving.rs"]
 mod moving;
 #[cfg(test)]
@@ -89,6 +92,12 @@ mod promises;
 #[cfg(test)]
 #[path = "../acceptance/proof_keys.rs"]
 mod proof_keys;
+#[cfg(test)]
+#[path = "../acceptance/provider_sessions.rs"]
+mod provider_sessions;
+#[cfg(test)]
+#[path = "../acceptance/provider_sign_in.rs"]
+mod provider_sign_in;
 #[cfg(test)]
 #[path = "../acceptance/proxies.rs"]
 mod proxies;
@@ -143,6 +152,9 @@ mod totp;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
+#[cfg(test)]
+#[path = "../acceptance/username_password.rs"]
+mod username_password;
 #[cfg(test)]
 #[path = "../acceptance/waiting.rs"]
 mod waiting;

@@ -7,7 +7,7 @@ use std::io::Write;
 use kavachos_test::{Declared, contract};
 
 /// Codes that no case of acceptance provokes at each operation that declares them, and where they are tested.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     (
         "internal",
         "a defect of ours; `a_panic_is_a_500` of the pages is the one test that has a handler for it",
@@ -19,6 +19,10 @@ const ELSEWHERE: [(&str, &str); 7] = [
     (
         "ledger_unavailable",
         "needs a broken disk: `full_disk` of the server, `failures` of the facade",
+    ),
+    (
+        "provider_unavailable",
+        "read in one place for all who call with a provider's token: one operation shows it",
     ),
     (
         "outcome_unknown",

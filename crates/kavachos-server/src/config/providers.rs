@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use kavachos::Loopback;
 use kavachos_core::hex;
-use kavachos_core::id_token::SignatureKind;
+use kavachos_core::id_token::{SignatureKind, TokenKind};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::token::Issuer;
-use kavachos_engine::{ClientTerms, Provider, ProviderTerms, Providers};
+use kavachos_engine::{
+    ClientTerms, FreshBy, NewHumans, Provider, ProviderTerms, Providers, SignInTerms,
+};
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
@@ -30,7 +32,7 @@ pub(super) use self::describe::{example, schema};
 /// The key of the whole list.
 pub(super) const KEY: &str = "providers";
 /// What a provider may say.
-const MEMBERS: [&str; 9] = [
+const MEMBERS: [&str; 12] = [
     "name",
     "issuer",
     "jwks_uri",
@@ -40,6 +42,17 @@ const MEMBERS: [&str; 9] = [
     "algorithms",
     "ceiling",
     "clients",
+    "new_humans",
+    "session_seconds",
+    "sign_in",
+];
+/// What a kind of token may say that signs in.
+const SIGN_IN_MEMBERS: [&str; 5] = [
+    "token",
+    "audiences",
+    "parties",
+    "max_age_seconds",
+    "fresh_by",
 ];
 /// What a client may say.
 const CLIENT_MEMBERS: [&str; 2] = ["id", "secret_sha256"];
@@ -56,6 +69,7 @@ struct Given {
 pub(super) struct GivenProvider {
     table: Given,
     clients: Vec<GivenClient>,
+    sign_in: Vec<Given>,
 }
 
 #[derive(Debug, Default)]
@@ -100,9 +114,14 @@ impl Reader<'_> {
                 let at = clients.span().start;
                 self.clients(clients.get_ref(), (&key, at))
             });
+            let sign_in = table.get("sign_in").map(|kinds| {
+                let at = kinds.span().start;
+                self.sign_in(kinds.get_ref(), (&key, at))
+            });
             let provider = GivenProvider {
                 table: self.members(table, (&key, at), &MEMBERS),
                 clients: clients.unwrap_or_default(),
+                sign_in: sign_in.unwrap_or_default(),
             };
             self.layers.providers.push(provider);
         }
@@ -127,6 +146,24 @@ impl Reader<'_> {
             });
         }
         clients
+    }
+
+    fn sign_in(&mut self, value: &DeValue<'_>, (key, at): (&str, usize)) -> Vec<Given> {
+        let key = format!("{key}.sign_in");
+        let DeValue::Array(items) = value else {
+            self.problem(key, at, "must be tables: write `[[providers.sign_in]]`");
+            return Vec::new();
+        };
+        let mut kinds = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let (key, at) = (format!("{key}[{index}]"), item.span().start);
+            let DeValue::Table(table) = item.get_ref() else {
+                self.problem(key, at, "must be a table: write `[[providers.sign_in]]`");
+                continue;
+            };
+            kinds.push(self.members(table, (&key, at), &SIGN_IN_MEMBERS));
+        }
+        kinds
     }
 
     fn members(
@@ -362,6 +399,12 @@ impl GivenProvider {
         let clients: Vec<_> = clients
             .filter_map(|(at, client)| client.terms(&format!("{key}.clients[{at}]"), problems))
             .collect();
+        let new_humans = table.read((key, "new_humans"), problems, new_humans);
+        let session_life = table.read((key, "session_seconds"), problems, span);
+        let sign_in = self.sign_in.iter().enumerate();
+        let sign_in: Vec<_> = sign_in
+            .filter_map(|(at, kind)| sign_in_terms(kind, &format!("{key}.sign_in[{at}]"), problems))
+            .collect();
         if problems.len() > known {
             return None;
         }
@@ -373,6 +416,9 @@ impl GivenProvider {
             max_sign_in_age: max_sign_in_age.unwrap_or(usual.max_sign_in_age),
             algorithms: algorithms.unwrap_or_else(|| usual.algorithms.clone()),
             clients,
+            new_humans: new_humans.unwrap_or_default(),
+            session_life,
+            sign_in,
             ..usual
         })
     }
@@ -384,9 +430,36 @@ impl GivenProvider {
             let client = self.clients.get(index.parse::<usize>().ok()?)?;
             Some(client.table.origin(member))
         });
-        let origin = client.unwrap_or_else(|| self.table.origin(field));
+        let sign_in = field.strip_prefix("sign_in[").and_then(|rest| {
+            let (index, member) = rest.split_once("].")?;
+            let kind = self.sign_in.get(index.parse::<usize>().ok()?)?;
+            Some(kind.origin(member))
+        });
+        let origin = client.or(sign_in);
+        let origin = origin.unwrap_or_else(|| self.table.origin(field));
         Problem::new(format!("{key}.{field}"), &origin, invalid.message())
     }
+}
+
+/// A kind of token that signs in; what is wrong with it is told.
+fn sign_in_terms(given: &Given, key: &str, problems: &mut Vec<Problem>) -> Option<SignInTerms> {
+    let known = problems.len();
+    let kind = given.need((key, "token"), problems, token_kind);
+    let audiences = given.read((key, "audiences"), problems, texts);
+    let parties = given.read((key, "parties"), problems, texts);
+    let max_age = given.read((key, "max_age_seconds"), problems, span);
+    let fresh_by = given.read((key, "fresh_by"), problems, fresh_by);
+    if problems.len() > known {
+        return None;
+    }
+    let usual = SignInTerms::new(kind?);
+    Some(SignInTerms {
+        audiences: audiences.unwrap_or_default(),
+        parties: parties.unwrap_or_default(),
+        max_age: max_age.unwrap_or(usual.max_age),
+        fresh_by: fresh_by.unwrap_or_default(),
+        ..usual
+    })
 }
 
 impl GivenClient {
@@ -466,6 +539,28 @@ fn kinds(value: &Value) -> Result<Vec<SignatureKind>, String> {
     kinds
         .collect::<Result<_, _>>()
         .map_err(|error| error.to_string())
+}
+
+fn token_kind(value: &Value) -> Result<TokenKind, String> {
+    text(value)?
+        .parse()
+        .map_err(|error: Invalid| error.to_string())
+}
+
+fn fresh_by(value: &Value) -> Result<FreshBy, String> {
+    match value.as_str() {
+        Some("sign_in") => Ok(FreshBy::SignIn),
+        Some("issue") => Ok(FreshBy::Issue),
+        _ => Err("must be `sign_in` or `issue`".to_owned()),
+    }
+}
+
+fn new_humans(value: &Value) -> Result<NewHumans, String> {
+    match value.as_str() {
+        Some("created") => Ok(NewHumans::Created),
+        Some("refused") => Ok(NewHumans::Refused),
+        _ => Err("must be `created` or `refused`".to_owned()),
+    }
 }
 
 fn ceiling(value: &Value) -> Result<PermissionSet, String> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Uri;
 use ipnet::IpNet;
 use kavachos::{FeedAccess, Loopback};
+use kavachos_auth::password::WhenUnreachable;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::FeedRoot;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -236,6 +237,12 @@ pub(super) const LOOPBACKS: [(&str, Loopback); 2] =
 /// Who may follow revocations: whether the feed is open.
 pub(super) const FEEDS: [(&str, FeedAccess); 2] =
     [("no", FeedAccess::Keys), ("yes", FeedAccess::Everyone)];
+/// What holds for passwords that people choose when the list of stolen ones cannot be asked; or whether it is not asked.
+pub(super) const STOLEN: [(&str, Option<WhenUnreachable>); 3] = [
+    ("accept", Some(WhenUnreachable::Accept)),
+    ("refuse", Some(WhenUnreachable::Refuse)),
+    (NOWHERE, None),
+];
 /// The forms of log lines by name.
 pub(super) const LOG_FORMS: [(&str, LogForm); 2] =
     [("plain", LogForm::Plain), ("json", LogForm::Json)];

@@ -11,7 +11,7 @@ use kavachos_core::json::Object;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::Owner;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::actor::Scope;
+use kavachos_engine::actor::{Actor, Caller as Who, Scope};
 use kavachos_engine::{Agent, AgentKind, External, NewAgent, NewOwner, Proofs, UsesChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -95,7 +95,7 @@ pub(crate) fn operation() -> Operation {
         id: "createAgent",
         tag: "Agents",
         summary: "Create an agent",
-        text: "It gets a key, which only this answer shows, and a root grant of these permissions. Give either `ownerId` or `owner`. An agent may create agents owned by itself, within what it may do: with a proof of its own `proofKey` if it has one, and of the `proofKey` that it registers.",
+        text: "It gets a key, which only this answer shows, and a root grant of these permissions. Give either `ownerId` or `owner`. An agent may create agents owned by itself, within what it may do: with a proof of its own `proofKey` if it has one, and of the `proofKey` that it registers. A human creates agents of their own with a fresh session, or with the token of their provider where it says that they signed in lately: leave the owner out, or name yourself.",
         callers: &[Caller::Operator(Scope::AgentsWrite), Caller::Agent],
     };
     Operation::post("/api/v1/agents", ABOUT, handle).refusing(&[
@@ -116,17 +116,18 @@ pub(crate) async fn handle(
     body: Body<Ask>,
 ) -> Reply<WithToken<Agent>> {
     let (ask, actor) = body.with(actor);
-    let new = ask.read()?;
+    let new = ask.read(&actor)?;
     let proofs = Proofs { own, registered };
     issued(&state.engine.create_agent(&actor, &new, &proofs).await?)
 }
 
 impl Ask {
-    fn read(self) -> Result<NewAgent, Invalid> {
-        let owner = match (self.owner_id, self.owner) {
-            (Some(Owner::User(id)), None) => NewOwner::User(id),
-            (Some(Owner::Agent(id)), None) => NewOwner::Agent(id),
-            (None, Some(Object(external))) => NewOwner::External(external.read()),
+    fn read(self, actor: &Actor) -> Result<NewAgent, Invalid> {
+        let owner = match (self.owner_id, self.owner, &actor.caller) {
+            (Some(Owner::User(id)), None, _) => NewOwner::User(id),
+            (Some(Owner::Agent(id)), None, _) => NewOwner::Agent(id),
+            (None, Some(Object(external)), _) => NewOwner::External(external.read()),
+            (None, None, Who::Person(person)) => NewOwner::User(person.user.id),
             _ => {
                 return Err(Invalid::at(
                     "ownerId",

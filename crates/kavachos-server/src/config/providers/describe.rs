@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kavachos_core::id_token::SignatureKind;
-use kavachos_engine::ProviderTerms;
+use kavachos_core::id_token::{SignatureKind, TokenKind};
+use kavachos_engine::{ProviderTerms, SignInTerms};
 use serde_json::{Map, Value, json};
 
 /// How an example begins that holds nothing by itself, so that taking `#` away does not switch it on.
@@ -19,10 +19,19 @@ const EXAMPLE: &str = r#"
 ## max_age_seconds = 300
 ## max_sign_in_age_seconds = 600
 ## algorithms = ["RS256", "ES256", "EdDSA"]
+## new_humans = "created"                                         # or `refused`: an operator creates them
+## session_seconds = 86400                                        # the longest session that its tokens open; none unless said
 ##
 ## [[providers.clients]]
 ## id = "web-backend"
 ## secret_sha256 = "64 digits, as `printf %s SECRET | sha256sum` prints them"
+##
+## Its tokens as sign-in for the API, and for sessions of ours; none unless said. One table for each kind of token.
+## [[providers.sign_in]]
+## token = "session_token"                       # `session_token` (Clerk), `access_token` (of an API), or `id_token`
+## parties = ["https://app.example.com"]         # what `azp` may be; for `access_token` write `audiences`
+## max_age_seconds = 3600
+## fresh_by = "sign_in"                          # or `issue`, where a token is made only for who just signed in
 "#;
 
 /// The list in the JSON Schema of the file.
@@ -45,6 +54,17 @@ pub(in crate::config) fn schema() -> Value {
         }),
         &["id"],
     );
+    let kinds_of_tokens = TokenKind::ALL.map(TokenKind::as_str);
+    let kind_of_token = closed(
+        &json!({
+            "token": { "enum": kinds_of_tokens },
+            "audiences": texts,
+            "parties": texts,
+            "max_age_seconds": seconds(SignInTerms::MAX_AGE, 86_400),
+            "fresh_by": { "enum": ["sign_in", "issue"], "default": "sign_in" },
+        }),
+        &["token"],
+    );
     let provider = closed(
         &json!({
             "name": text("its name here"),
@@ -56,6 +76,9 @@ pub(in crate::config) fn schema() -> Value {
             "algorithms": { "type": "array", "minItems": 1, "items": { "enum": kinds } },
             "ceiling": { "type": "array", "items": permission },
             "clients": { "type": "array", "maxItems": 32, "items": client },
+            "new_humans": { "enum": ["created", "refused"], "default": "created" },
+            "session_seconds": { "type": "integer", "minimum": 1, "maximum": 2_592_000 },
+            "sign_in": { "type": "array", "maxItems": TokenKind::ALL.len(), "items": kind_of_token },
         }),
         &["name", "issuer", "audiences", "ceiling"],
     );
