@@ -8,16 +8,19 @@
 mod limits;
 mod mailbox;
 mod one_time;
+mod own;
 mod switch;
 
 pub mod anonymous;
 pub mod email_otp;
 pub mod email_password;
 pub mod magic_link;
+pub mod passkey;
 pub mod password;
 pub mod password_reset;
 pub mod provider;
 pub mod session_freshness;
+pub mod totp;
 pub mod username_password;
 
 use kavachos_engine::plugin::{Answer, Changed};

@@ -563,7 +563,7 @@ impl Actor {
     }
 
     /// The human who calls, if one does.
-    pub(crate) fn person(&self) -> Option<&Person> {
+    pub fn person(&self) -> Option<&Person> {
         match &self.caller {
             Caller::Person(person) => Some(person),
             _ => None,

@@ -278,7 +278,8 @@ impl Engine {
         &self.shared.provider_keys
     }
 
-    pub(crate) fn rsa(&self) -> RsaCheck {
+    /// How RSA signatures of others are checked here.
+    pub fn rsa(&self) -> RsaCheck {
         self.shared.parts.rsa
     }
 

@@ -7,15 +7,17 @@ use kavachos_auth::anonymous::Anonymous;
 use kavachos_auth::email_otp::EmailOtp;
 use kavachos_auth::email_password::{EmailPassword, Verification};
 use kavachos_auth::magic_link::MagicLink;
+use kavachos_auth::passkey::Passkey;
 use kavachos_auth::password::{Breached, Choosing, ConfirmByPassword, WhenUnreachable};
 use kavachos_auth::password_reset::PasswordReset;
 use kavachos_auth::session_freshness::{Confirm, SessionFreshness};
+use kavachos_auth::totp::Totp;
 use kavachos_auth::username_password::UsernamePassword;
 use kavachos_engine::plugin::Plugin;
 use kavachos_store::migration::{MIGRATIONS, Migration};
 
 /// Every method, in the order in which their tables are made; new ones come last.
-pub(crate) const ALL: [&str; 7] = [
+pub(crate) const ALL: [&str; 9] = [
     "email_password",
     "username_password",
     "magic_link",
@@ -23,14 +25,18 @@ pub(crate) const ALL: [&str; 7] = [
     "password_reset",
     "session_freshness",
     "anonymous",
+    "totp",
+    "passkey",
 ];
 /// Those that are on unless told otherwise.
-pub(crate) const USUAL: [&str; 5] = [
+pub(crate) const USUAL: [&str; 7] = [
     "email_password",
     "magic_link",
     "email_otp",
     "password_reset",
     "session_freshness",
+    "totp",
+    "passkey",
 ];
 
 /// Those that are of no use where no mail is sent.
@@ -89,6 +95,8 @@ impl Methods {
             Arc::new(PasswordReset::new(Arc::clone(&choosing))),
             Arc::new(SessionFreshness::new(ways)),
             Arc::new(Anonymous::new(choosing, verification)),
+            Arc::new(Totp::default()),
+            Arc::new(Passkey::default()),
         ];
         let switched = all.into_iter().map(|plugin| {
             if self.on.contains(&plugin.id()) {

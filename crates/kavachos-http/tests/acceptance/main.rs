@@ -7,6 +7,8 @@ mod approvals;
 #[cfg(test)]
 mod audit_export;
 #[cfg(test)]
+mod authenticator;
+#[cfg(test)]
 mod authzen;
 #[cfg(test)]
 mod batch;
@@ -57,6 +59,8 @@ mod own_data;
 mod pages;
 #[cfg(test)]
 mod pages_for_people;
+#[cfg(test)]
+mod passkey;
 mod people;
 #[cfg(test)]
 mod plugins;
@@ -104,6 +108,8 @@ mod token_uses;
 mod tokens;
 #[cfg(test)]
 mod tool_server_exchange;
+#[cfg(test)]
+mod totp;
 mod upkeep;
 #[cfg(test)]
 mod username_password;

@@ -6,6 +6,9 @@ mod approvals;
 #[path = "../acceptance/audit_export.rs"]
 mod audit_export;
 #[cfg(test)]
+#[path = "../acceptance/authenticator.rs"]
+mod authenticator;
+#[cfg(test)]
 #[path = "../acceptance/authzen.rs"]
 mod authzen;
 #[cfg(test)]
@@ -87,6 +90,9 @@ mod pages;
 #[cfg(test)]
 #[path = "../acceptance/pages_for_people.rs"]
 mod pages_for_people;
+#[cfg(test)]
+#[path = "../acceptance/passkey.rs"]
+mod passkey;
 #[path = "../acceptance/people.rs"]
 mod people;
 #[cfg(test)]
@@ -158,6 +164,9 @@ mod tokens;
 #[cfg(test)]
 #[path = "../acceptance/tool_server_exchange.rs"]
 mod tool_server_exchange;
+#[cfg(test)]
+#[path = "../acceptance/totp.rs"]
+mod totp;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;

@@ -1,0 +1,36 @@
+//! `POST /api/auth/totp/confirm`: a code makes a session fresh, which has passed a first proof before.
+
+use kavachos_engine::plugin::{Answer, Change, Context, Request};
+use kavachos_engine::{Error, Result, SignIn};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ID, IN_SESSION, factor};
+use crate::own;
+
+/// The kind of its records.
+pub(super) const KIND: &str = "totp.confirmed";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirm {
+    code: String,
+}
+
+pub(super) async fn confirm(context: Context, request: Request) -> Result<Answer> {
+    let Confirm { code } = request.json()?;
+    let user = own::human(&context)?;
+    let guess = context
+        .guess(&own::account(IN_SESSION, user), Some(user))
+        .await?;
+    let changed = context.change(KIND, || async {
+        let Some(proof) = factor::proved(&context, user, &code).await? else {
+            return Err(Error::Forbidden(super::WRONG.to_owned()));
+        };
+        Ok(Change::of(proof.as_str())
+            .write(proof.used_by(user))
+            .signs_in(SignIn::of(user, ID).strong().after(guess.clone()))
+            .details(json!({ "by": proof.as_str() })))
+    });
+    own::signed_in(changed.await?)
+}

@@ -1,0 +1,147 @@
+//! A second factor: codes of an authenticator app (RFC 6238), with backup codes on paper.
+//!
+//! Promises: whoever has turned it on gets no session for one proof; a step is accepted once, by a conditional write in the
+//! commit that opens the session; every try is counted before it is looked at, at most five for one sign-in and so many an
+//! hour for the account, over restarts; the seed stands nowhere in clear. It is turned on with a code, so that nobody locks
+//! themselves out with an app that was never set up, and off with a code as well.
+
+mod backup;
+mod code;
+mod confirm;
+mod disable;
+mod enable;
+mod enrolment;
+mod factor;
+mod renew;
+mod setup;
+mod status;
+mod store;
+mod verify;
+
+use kavachos_core::id::UserId;
+use kavachos_engine::plugin::{CallerType, Method, Plugin, Route};
+use kavachos_store::Write;
+use kavachos_store::migration::Migration;
+use serde_json::{Value, json};
+
+use crate::limits::CODES;
+
+/// The id, which is the name of the method too.
+const ID: &str = "totp";
+/// The name, as people know it.
+const NAME: &str = "codes of an authenticator app";
+/// Under what guesses in a session are counted: a stranger with a password does not use them up.
+const IN_SESSION: &str = "totp in a session";
+/// What is said of every wrong code.
+const WRONG: &str = "the code is wrong, too old, or was used before";
+/// For what seeds are sealed.
+const PURPOSE: &str = "totp";
+
+/// The plugin.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Totp;
+
+impl Plugin for Totp {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    fn migrations(&self) -> Vec<Migration> {
+        vec![Migration {
+            owner: ID,
+            number: 1,
+            name: "factors and backup codes",
+            sql: store::TABLES,
+            min_binary: 1,
+        }]
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        vec![
+            setup::KIND,
+            enable::KIND,
+            verify::KIND,
+            verify::REFUSED,
+            confirm::KIND,
+            disable::KIND,
+            renew::KIND,
+        ]
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let (session, open) = (CallerType::Session, CODES);
+        vec![
+            Route::new(Method::Get, "/api/auth/totp", session, status::status)
+                .described(told("Whether codes of an app are asked for", None)),
+            Route::new(Method::Post, "/api/auth/totp/setup", session, setup::setup).described(
+                told(
+                    "Begins with an app: its secret, as a link and as a picture",
+                    None,
+                ),
+            ),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/enable",
+                session,
+                enable::enable,
+            )
+            .described(told(
+                "Turns codes on, and shows the backup codes",
+                Some(&["code"]),
+            )),
+            Route::new(Method::Post, "/api/auth/totp/verify", open, verify::verify).described(
+                told("Ends a sign-in with a code", Some(&["signIn", "code"])),
+            ),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/confirm",
+                session,
+                confirm::confirm,
+            )
+            .described(told(
+                "Makes your session fresh with a code",
+                Some(&["code"]),
+            )),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/disable",
+                session,
+                disable::disable,
+            )
+            .described(told("Turns codes off", Some(&["code"]))),
+            Route::new(
+                Method::Post,
+                "/api/auth/totp/backup-codes",
+                session,
+                renew::renew,
+            )
+            .described(told(
+                "Makes new backup codes; the old ones are worth nothing",
+                None,
+            )),
+        ]
+    }
+
+    fn forgets(&self, human: UserId) -> Vec<Write> {
+        vec![store::forget_factor(human), store::forget_codes(human)]
+    }
+}
+
+/// What the OpenAPI document says of a route whose body has these members, all of them texts.
+fn told(summary: &str, members: Option<&[&str]>) -> Value {
+    let Some(members) = members else {
+        return json!({ "summary": summary });
+    };
+    let properties = members
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({ "type": "string" })));
+    let properties: serde_json::Map<String, Value> = properties.collect();
+    let schema = json!({
+        "type": "object", "properties": properties, "required": members, "additionalProperties": false
+    });
+    json!({
+        "summary": summary,
+        "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
+    })
+}

@@ -1,0 +1,44 @@
+//! `POST /api/auth/totp/verify`: a code, or a backup code, ends a sign-in whose first proof was accepted.
+
+use kavachos_engine::plugin::{Answer, Change, Context, Request};
+use kavachos_engine::{Error, Result, SignIn};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ID, factor};
+use crate::own;
+
+/// The kind of its records.
+pub(super) const KIND: &str = "totp.verified";
+/// The kind of those of wrong codes.
+pub(super) const REFUSED: &str = "totp.refused";
+/// What is said of every wrong code.
+const WRONG: Error = Error::Unauthenticated(super::WRONG);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Verify {
+    sign_in: String,
+    code: String,
+}
+
+pub(super) async fn verify(context: Context, request: Request) -> Result<Answer> {
+    let Verify { sign_in, code } = request.json()?;
+    // Counted, of the sign-in and of the account, before the code is looked at.
+    let pending = context.engine().attempt_second_factor(&sign_in).await?;
+    let user = pending.user;
+    let guess = context.guess(&own::account(ID, user), Some(user)).await?;
+    let changed = context.change(KIND, || async {
+        let proof = factor::proved(&context, user, &code).await?.ok_or(WRONG)?;
+        let sign_in = SignIn::completing(&pending, ID).after(guess.clone());
+        Ok(Change::of(proof.as_str())
+            .write(proof.used_by(user))
+            .signs_in(sign_in)
+            .details(json!({ "by": proof.as_str() })))
+    });
+    match changed.await {
+        Ok(changed) => own::signed_in(changed),
+        Err(WRONG) => Err(context.failed(REFUSED, user, WRONG).await?),
+        Err(error) => Err(error),
+    }
+}
