@@ -1,6 +1,7 @@
 //! Mail: what is queued with a change reaches a real SMTP server, once it can, and nobody waits for it. The plugin here does
 //! nothing but send mail.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavachos_engine::actor::Scope;
@@ -376,8 +377,46 @@ fn assert_nothing_secret_in_headers(mail: &Delivered, secret: &str) {
     }
 }
 
+/// What this thread logs, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        span.record(&mut self.clone());
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+impl tracing::field::Visit for Log {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let mut log = self.0.lock().unwrap();
+        log.push_str(&format!("{field}={value:?}\n"));
+    }
+}
+
 #[tokio::test]
-async fn neither_recipient_nor_link_nor_code_stands_in_the_database_or_in_a_header() {
+async fn neither_recipient_nor_link_nor_code_stands_in_the_database_a_header_or_the_log() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
     let address = nobody().await;
     let mut app = mailing_to(address).in_a_file().start().await;
     let (canary, token) = ("canary.recipient@example.com", "canarytoken8LhQ");
@@ -420,15 +459,19 @@ async fn neither_recipient_nor_link_nor_code_stands_in_the_database_or_in_a_head
         assert_nothing_secret_in_headers(&mail, "739142");
     }
     let records = serde_json::to_string(&app.audit("limit=100").await).unwrap();
+    let log = log.0.lock().unwrap().clone();
     for secret in secrets {
         assert!(!records.contains(secret), "{secret}");
+        assert!(!log.contains(secret), "{secret}: {log}");
     }
+    // The twin: what is logged is seen.
+    assert!(log.contains("a mail is tried again"), "{log}");
 }
 
 #[tokio::test]
 async fn a_mail_goes_over_tls_with_credentials_or_not_at_all() {
     for tls in [SmtpTls::FromTheStart, SmtpTls::Offered] {
-        let smtp = std::sync::Arc::new(TestSmtp::with(tls).await);
+        let smtp = Arc::new(TestSmtp::with(tls).await);
         let app = with_credentials(&smtp, "secret").start().await;
         send(&app, json!({})).await;
         let mail = smtp.expect(1).await.remove(0);
@@ -443,8 +486,8 @@ async fn a_mail_goes_over_tls_with_credentials_or_not_at_all() {
     }
 }
 
-fn with_credentials(smtp: &std::sync::Arc<TestSmtp>, password: &'static str) -> Setup {
-    let smtp = std::sync::Arc::clone(smtp);
+fn with_credentials(smtp: &Arc<TestSmtp>, password: &'static str) -> Setup {
+    let smtp = Arc::clone(smtp);
     crate::setup().with(move |builder| {
         use kavachos_test::kavachos::mail::Mailer;
         let from = "auth@example.com".parse().unwrap();

@@ -1,5 +1,4 @@
 //! Each service is sent what its documented interface asks for, and nothing that it answers gets any further.
-#![cfg(feature = "mail")]
 
 use std::sync::{Arc, Mutex};
 

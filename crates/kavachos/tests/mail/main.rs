@@ -1,0 +1,5 @@
+//! Mail, as services are asked to send it.
+
+#[cfg(feature = "mail")]
+#[cfg(test)]
+mod services;
