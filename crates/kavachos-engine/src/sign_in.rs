@@ -258,7 +258,7 @@ impl Engine {
         match settings.providers.session_bound(&proof.names()) {
             SessionBound::None => return Ok(()),
             SessionBound::Life(life) => {
-                row.expires_at = row.expires_at.min(row.created_at.plus(life))
+                row.expires_at = row.expires_at.min(row.created_at.plus(life));
             }
             SessionBound::Refused => {
                 return Err(Error::Forbidden(
