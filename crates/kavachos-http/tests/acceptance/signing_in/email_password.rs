@@ -119,7 +119,8 @@ async fn guesses_are_counted_before_they_are_looked_at() {
     let scene = Scene::of(setup, Verification::First).await;
     scene.ada().await;
     let before = scene.passwords.blocks_filled();
-    let guesses = (0..40).map(|number| async {
+    let scene = &scene;
+    let guesses = (0..40).map(|number| async move {
         let address = format!("127.0.0.{}", number + 2);
         let body = json!({ "email": ADA, "password": format!("a guess of mine {number}") });
         let call = scene.app.anonymous().from(&address);

@@ -58,7 +58,8 @@ async fn a_guest_becomes_an_account_and_keeps_their_agents() {
         .get("/api/auth/session")
         .await
         .refused(401, "unauthenticated");
-    let again = scene.app.call(&token_of(&own)).post(
+    let own = scene.app.call(&token_of(&own));
+    let again = own.post(
         UPGRADE,
         json!({ "email": "b@example.com", "password": PASSWORD }),
     );

@@ -11,7 +11,6 @@ use kavachos_auth::password::{Choosing, ConfirmByPassword, Passwords, Policy};
 use kavachos_auth::password_reset::PasswordReset;
 use kavachos_auth::session_freshness::{Confirm, SessionFreshness};
 use kavachos_engine::plugin::Plugin;
-use kavachos_test::kavachos::mail::Mailer;
 use kavachos_test::{Call, Reply, Setup, TestApp, TestSmtp};
 use serde_json::{Value, json};
 
@@ -22,7 +21,7 @@ pub(super) const OTHER: &str = "Schlehen nach dem Frost";
 /// A server, its mail, and how its passwords are hashed.
 pub(super) struct Scene {
     pub(super) app: TestApp,
-    pub(super) smtp: TestSmtp,
+    pub(super) smtp: Arc<TestSmtp>,
     pub(super) passwords: Passwords,
     /// How many mails were read.
     read: AtomicUsize,
@@ -35,7 +34,7 @@ impl Scene {
     }
 
     pub(super) async fn of(setup: Setup, verification: Verification) -> Self {
-        let smtp = TestSmtp::start().await;
+        let smtp = Arc::new(TestSmtp::start().await);
         let passwords = Passwords::default();
         let choosing = Arc::new(Choosing {
             passwords: passwords.clone(),
@@ -43,10 +42,9 @@ impl Scene {
             breached: None,
         });
         let plugins = plugins(&choosing, verification);
-        let relay = smtp.smtp();
+        let relay = Arc::clone(&smtp);
         let setup = setup.with(move |builder| {
-            let from = "Example <auth@example.com>".parse().expect("a sender");
-            let mailer = Mailer::new(from, relay.clone());
+            let mailer = relay.mailer();
             builder.plugins(plugins.clone()).mail(mailer)
         });
         let app = setup.start().await;
