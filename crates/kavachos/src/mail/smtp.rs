@@ -54,6 +54,7 @@ impl Security {
 }
 
 /// An SMTP server that takes mail.
+#[derive(Clone)]
 #[must_use]
 pub struct Smtp {
     host: String,
