@@ -146,7 +146,7 @@ impl Place {
 }
 
 /// Sends requests to a server; what came of it, and the CPU seconds that the server spent.
-fn send(server: &Server, order: &Order) -> (Outcome, f64) {
+pub(crate) fn send(server: &Server, order: &Order) -> (Outcome, f64) {
     let order = serde_json::to_string(order).expect("text");
     let before = cpu_seconds(server.id());
     let outcome = child::output("client", Path::new(&order), &[]);
@@ -236,19 +236,23 @@ pub(crate) fn echo() {
 
 /// In a process of its own: the API on a database.
 pub(crate) fn serve(path: &Path) {
-    crate::runtime().block_on(async {
-        let kavach = Kavach::builder()
-            .sqlite(path)
-            .build()
-            .await
-            .expect("a tenant");
-        let service = kavach
-            .service()
-            .into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listen().await, service)
-            .await
-            .expect("a server");
-    });
+    crate::runtime().block_on(async { answer(tenant(path).await).await });
+}
+
+/// The tenant of a database.
+pub(crate) async fn tenant(path: &Path) -> Kavach {
+    let tenant = Kavach::builder().sqlite(path).build().await;
+    tenant.expect("a tenant")
+}
+
+/// Answers until the process ends.
+pub(crate) async fn answer(kavach: Kavach) {
+    let service = kavach
+        .service()
+        .into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listen().await, service)
+        .await
+        .expect("a server");
 }
 
 async fn listen() -> TcpListener {

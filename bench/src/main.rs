@@ -14,6 +14,7 @@ mod memory;
 mod postgres;
 mod report;
 mod rows;
+mod storm;
 mod tenant;
 mod world;
 
@@ -26,8 +27,7 @@ use report::Figure;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str =
-    "usage: kavachos-bench all|decide|growth|memory|leaf|live|commit|postgres|http|idle [--short]";
+const USAGE: &str = "usage: kavachos-bench all|decide|growth|memory|leaf|live|commit|postgres|http|storm|idle [--short]";
 
 /// How long to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Length {
 /// One measurement.
 type Bench = fn(Length) -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 9] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("decide", decide::run),
     ("growth", growth::run),
     ("memory", memory::run),
@@ -57,6 +57,7 @@ const BENCHES: [(&str, Bench); 9] = [
     ("commit", commit::run),
     ("postgres", commit::run_on_postgres),
     ("http", http::run),
+    ("storm", storm::run),
     ("idle", idle::run),
 ];
 
@@ -67,6 +68,8 @@ fn main() -> ExitCode {
         ["client", order] => client::run(order),
         ["echo", _] => http::echo(),
         ["serve", path] => http::serve(Path::new(path)),
+        ["storm", path] if !path.starts_with("--") => storm::serve(Path::new(path)),
+        ["storm-inline", path] => storm::serve_inline(Path::new(path)),
         ["hold", path, ..] => memory::hold(Path::new(path), &arguments[2..]),
         ["marks", _, ..] => live::hold(&arguments[2..]),
         ["count", path, ..] => growth::watched(Path::new(path), &arguments[2..]),

@@ -52,6 +52,7 @@ impl Tenant {
         let engine = Engine::new(Parts {
             rsa: |_, _, _| false,
             checkpoints: None,
+            mail: None,
             store: Arc::clone(&store),
             directory: Arc::clone(&directory),
             clock: Arc::new(SystemClock),

@@ -38,6 +38,8 @@ pub struct Settings {
     pub session_fresh: Duration,
     /// Guesses at one account in an hour that may be wrong before each further one has to wait.
     pub guesses_per_account: u64,
+    /// Mails that somebody asked for without a session, to one address in an hour.
+    pub mails_per_recipient: u64,
     /// How long a new agent key works when the caller does not say.
     pub agent_key_ttl: Duration,
     /// How long a delegation lasts when the caller does not say.
@@ -71,6 +73,7 @@ impl Default for Settings {
             session_life: Duration::from_secs(30 * 24 * 60 * 60),
             session_fresh: Duration::from_secs(10 * 60),
             guesses_per_account: 20,
+            mails_per_recipient: 5,
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
             signing_key_life: Duration::from_secs(30 * 24 * 60 * 60),

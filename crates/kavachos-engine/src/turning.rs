@@ -18,14 +18,28 @@ use crate::error::{Error, Result};
 use crate::users::{kill_human, raised};
 
 /// What becomes of a human.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Turning {
+    /// They had no address, and have one from now on.
+    Addressed {
+        email: String,
+        name: Option<String>,
+        /// They read mail sent to it.
+        verified: bool,
+    },
     /// They read mail sent to their address, and nobody else made anything in their name.
     Verified,
     /// They read mail sent to their address, and whoever made the account may be somebody else.
     Claimed,
     /// Their sessions end, and their keys.
     SignedOut,
+}
+
+impl Turning {
+    /// Whether nothing stays open that was.
+    pub(crate) const fn ends_sessions(&self) -> bool {
+        matches!(self, Self::Claimed | Self::SignedOut)
+    }
 }
 
 impl Engine {
@@ -38,10 +52,22 @@ impl Engine {
         batch: &mut Batch,
     ) -> Result<UserRow> {
         let mut next = human.clone();
-        if turning != Turning::SignedOut {
-            next.email_verified_at = next.email_verified_at.or_else(|| Some(self.now()));
+        match &turning {
+            Turning::Verified | Turning::Claimed => {
+                next.email_verified_at = next.email_verified_at.or_else(|| Some(self.now()));
+            }
+            Turning::Addressed {
+                email,
+                name,
+                verified,
+            } => {
+                next.email = Some(email.clone());
+                next.name = name.clone().or(next.name);
+                next.email_verified_at = verified.then(|| self.now());
+            }
+            Turning::SignedOut => {}
         }
-        if turning != Turning::Verified {
+        if turning.ends_sessions() {
             next.kills = human.kills.saturating_add(1);
             kill_human(batch, &human);
             batch.writes.extend([
@@ -63,6 +89,7 @@ impl Engine {
         let about = (&next, batch.kills.len());
         let kind = match turning {
             Turning::Verified | Turning::Claimed => "user.email_verified",
+            Turning::Addressed { .. } => "user.updated",
             Turning::SignedOut => "user.signed_out",
         };
         batch.entries.push(self.user_record(actor, kind, about)?);

@@ -18,6 +18,7 @@ mod setting;
 mod value;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
@@ -33,10 +34,10 @@ pub(crate) use self::layer::Flag;
 use self::layer::Layers;
 pub(crate) use self::problem::{ConfigError, Origin, Problem};
 use self::reading::Reading;
-use crate::methods::{self, Methods, Strictness};
 pub(crate) use self::schema::{example, schema};
 pub(crate) use self::setting::reference;
 pub(crate) use self::value::{Connections, Key, Listen, Log, LogForm, Presence, is_loopback};
+use crate::methods::{self, Methods, Strictness};
 
 /// The file that is read when it is there and no other is named.
 const FILE: &str = "kavach.toml";
@@ -129,6 +130,8 @@ pub(crate) struct Server {
     pub(crate) max_import_bytes: u64,
     /// How people sign in.
     pub(crate) methods: Methods,
+    /// How many threads hash passwords, if that is said.
+    pub(crate) password_threads: Option<NonZeroUsize>,
     /// Limits.
     pub(crate) settings: Settings,
 }
@@ -229,7 +232,11 @@ impl Config {
                     .value("auth.methods", value::methods)
                     .unwrap_or_else(|| methods::USUAL.to_vec()),
                 strictness: Strictness::Serving,
+                breached: reading
+                    .choice("passwords.stolen", &value::STOLEN)
+                    .unwrap_or_else(|| Methods::default().breached),
             },
+            password_threads: password_threads(&mut reading),
             settings: settings(&mut reading),
         };
         let mut problems = self.problems.clone();
@@ -301,6 +308,12 @@ fn checkpoint(reading: &mut Reading<'_>, database: &Database) -> Option<PathBuf>
         Some(path) if path == value::NOWHERE => None,
         Some(path) => Some(path.into()),
     }
+}
+
+fn password_threads(reading: &mut Reading<'_>) -> Option<NonZeroUsize> {
+    let mut threads = 0;
+    reading.count("passwords.threads", &mut threads);
+    NonZeroUsize::new(threads)
 }
 
 fn max_import_bytes(reading: &mut Reading<'_>) -> u64 {

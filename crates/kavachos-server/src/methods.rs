@@ -3,15 +3,35 @@
 use std::sync::Arc;
 
 use kavachos_auth::SwitchedOff;
-use kavachos_auth::email_password::EmailPassword;
-use kavachos_auth::password::Passwords;
+use kavachos_auth::anonymous::Anonymous;
+use kavachos_auth::email_otp::EmailOtp;
+use kavachos_auth::email_password::{EmailPassword, Verification};
+use kavachos_auth::magic_link::MagicLink;
+use kavachos_auth::password::{Breached, Choosing, ConfirmByPassword, WhenUnreachable};
+use kavachos_auth::password_reset::PasswordReset;
+use kavachos_auth::session_freshness::{Confirm, SessionFreshness};
+use kavachos_auth::username_password::UsernamePassword;
 use kavachos_engine::plugin::Plugin;
 use kavachos_store::migration::{MIGRATIONS, Migration};
 
 /// Every method, in the order in which their tables are made; new ones come last.
-pub(crate) const ALL: [&str; 1] = ["email_password"];
+pub(crate) const ALL: [&str; 7] = [
+    "email_password",
+    "username_password",
+    "magic_link",
+    "email_otp",
+    "password_reset",
+    "session_freshness",
+    "anonymous",
+];
 /// Those that are on unless told otherwise.
-pub(crate) const USUAL: [&str; 1] = ["email_password"];
+pub(crate) const USUAL: [&str; 5] = [
+    "email_password",
+    "magic_link",
+    "email_otp",
+    "password_reset",
+    "session_freshness",
+];
 
 /// How strict they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +49,39 @@ pub(crate) struct Methods {
     pub(crate) on: Vec<&'static str>,
     /// How strict they are.
     pub(crate) strictness: Strictness,
+    /// What holds when the list of stolen passwords cannot be asked; nothing where it is not asked at all.
+    pub(crate) breached: Option<WhenUnreachable>,
 }
 
 impl Methods {
     /// The plugins. Those that are off are among them without their routes: a database that has their tables is used by
     /// no binary that does not know them.
     pub(crate) fn plugins(&self) -> Vec<Arc<dyn Plugin>> {
-        let passwords = Passwords::default();
-        let all: [Arc<dyn Plugin>; ALL.len()] = [Arc::new(match self.strictness {
-            Strictness::Development => EmailPassword::development(passwords),
-            Strictness::Serving => EmailPassword::new(passwords),
-        })];
+        let (choosing, verification) = match self.strictness {
+            Strictness::Development => (Choosing::development(), Verification::Later),
+            Strictness::Serving => {
+                let breached = self.breached.map(Breached::new);
+                let choosing = Choosing::serving();
+                (
+                    Choosing {
+                        breached,
+                        ..choosing
+                    },
+                    Verification::First,
+                )
+            }
+        };
+        let choosing = Arc::new(choosing);
+        let ways: [Arc<dyn Confirm>; 1] = [Arc::new(ConfirmByPassword(Arc::clone(&choosing)))];
+        let all: [Arc<dyn Plugin>; ALL.len()] = [
+            Arc::new(EmailPassword::new(Arc::clone(&choosing), verification)),
+            Arc::new(UsernamePassword::new(Arc::clone(&choosing))),
+            Arc::new(MagicLink::default()),
+            Arc::new(EmailOtp::default()),
+            Arc::new(PasswordReset::new(Arc::clone(&choosing))),
+            Arc::new(SessionFreshness::new(ways)),
+            Arc::new(Anonymous::new(choosing, verification)),
+        ];
         let switched = all.into_iter().map(|plugin| {
             if self.on.contains(&plugin.id()) {
                 plugin
@@ -56,6 +98,7 @@ impl Default for Methods {
         Self {
             on: USUAL.to_vec(),
             strictness: Strictness::Serving,
+            breached: Some(WhenUnreachable::Accept),
         }
     }
 }

@@ -75,12 +75,10 @@ pub(crate) async fn migrated(config: &config::Server) -> Result<(), Failure> {
 /// How far each migration has come. Makes and changes nothing.
 pub(crate) fn history(database: &Database) -> Result<History, Failure> {
     match database {
-        Database::File(path) => {
-            sqlite::history(path, &migrations()).map_err(|error| Failure::Database(error.to_string()))
-        }
-        Database::Postgres(url) => {
-            postgres::history(url, &migrations()).map_err(|error| Failure::Database(error.to_string()))
-        }
+        Database::File(path) => sqlite::history(path, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
+        Database::Postgres(url) => postgres::history(url, &migrations())
+            .map_err(|error| Failure::Database(error.to_string())),
     }
 }
 
@@ -106,6 +104,10 @@ fn builder(config: &config::Server, master_key: Option<Secret>) -> Builder {
     let builder = match &config.database {
         Database::File(path) => Kavach::builder().sqlite(path),
         Database::Postgres(url) => Kavach::builder().postgres(url),
+    };
+    let builder = match config.password_threads {
+        Some(threads) => builder.password_threads(threads),
+        None => builder,
     };
     let builder = match config.settings.providers.sign_in() {
         true => builder.plugin(ProviderSignIn),

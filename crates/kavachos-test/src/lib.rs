@@ -40,6 +40,8 @@ mod rng;
 #[cfg(feature = "app")]
 mod server;
 #[cfg(feature = "app")]
+mod smtp;
+#[cfg(feature = "app")]
 mod snapshot;
 
 #[cfg(feature = "app")]
@@ -59,4 +61,5 @@ pub use self::{
     receiver::{Message, Receiver},
     rng::SeededRng,
     server::Server,
+    smtp::{Delivered, SmtpAnswer, SmtpTls, TestSmtp},
 };

@@ -25,6 +25,8 @@ use kavachos_store::{Clock, Host, Rng, Store};
 use crate::checkpoint_file::CheckpointFile;
 use crate::fetch::GuardedFetcher;
 use crate::kavach::Kavach;
+#[cfg(feature = "mail")]
+use crate::mail::{MailError, Mailer};
 use crate::runtime::{SystemClock, SystemRng, TokioRuntime};
 
 /// Why a [`Kavach`] could not be built.
@@ -38,6 +40,10 @@ pub enum BuildError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    /// Mail cannot be sent as it is configured; says what is wrong.
+    #[cfg(feature = "mail")]
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// A plugin is wrong; says which and how.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -122,6 +128,8 @@ pub struct Builder {
     loopback: Loopback,
     master_key: Option<Secret>,
     couriers: Couriers,
+    #[cfg(feature = "mail")]
+    mail: Option<Mailer>,
     upkeep: Upkeep,
     checkpoints: Checkpoints,
     plugins: Vec<Arc<dyn Plugin>>,
@@ -188,6 +196,8 @@ impl Default for Builder {
             loopback: Loopback::Refused,
             master_key: None,
             couriers: Couriers::Sent,
+            #[cfg(feature = "mail")]
+            mail: None,
             upkeep: Upkeep::Done,
             checkpoints: Checkpoints::Nowhere,
             plugins: Vec::new(),
@@ -272,13 +282,21 @@ impl Builder {
         self
     }
 
-    /// Tells webhooks nothing: that is left to the process that opens the database next.
+    /// Sends mail so; without this, what needs mail is refused. What waits to be sent is sealed under a key of the master
+    /// key, so that is needed too.
+    #[cfg(feature = "mail")]
+    pub fn mail(mut self, mailer: Mailer) -> Self {
+        self.mail = Some(mailer);
+        self
+    }
+
+    /// Tells webhooks nothing and sends no mail: that is left to the process that opens the database next.
     pub fn without_couriers(mut self) -> Self {
         self.couriers = Couriers::Kept;
         self
     }
 
-    /// Does nothing by itself, and tells webhooks nothing: for whoever repairs a database.
+    /// Does nothing by itself, tells webhooks nothing and sends no mail: for whoever repairs a database.
     pub fn at_rest(mut self) -> Self {
         self.couriers = Couriers::Kept;
         self.upkeep = Upkeep::Left;
@@ -388,6 +406,13 @@ impl Builder {
         (settings.providers.check(&settings.issuer)).map_err(BuildError::Providers)?;
         let fetcher = GuardedFetcher::new(self.loopback)
             .map_err(|error| BuildError::Tls(error.to_string()))?;
+        let fetcher: Arc<dyn Fetcher> = Arc::new(fetcher);
+        #[cfg(feature = "mail")]
+        let mail = (self.mail)
+            .map(|mailer| mailer.through(Arc::clone(&fetcher)))
+            .transpose()?;
+        #[cfg(not(feature = "mail"))]
+        let mail = None;
         let directory = Arc::new(Directory::new(settings.directory_entries));
         let host = Host {
             clock: Arc::clone(&self.clock),
@@ -411,10 +436,10 @@ impl Builder {
             clock: self.clock,
             rng: self.rng,
             runtime: Arc::new(runtime) as Arc<dyn Runtime>,
-            fetcher: Arc::new(fetcher) as Arc<dyn Fetcher>,
+            fetcher,
             rsa: crate::rsa::verifies,
             master_key: self.master_key,
-            mail: None,
+            mail,
             checkpoints: checkpoints
                 .clone()
                 .map(|file| Arc::new(file) as Arc<dyn CheckpointKeeper>),
@@ -431,6 +456,7 @@ impl Builder {
         }
         if self.couriers == Couriers::Sent {
             engine.start_webhooks();
+            engine.start_mails();
         }
         Ok(Kavach::new(engine, self.http))
     }

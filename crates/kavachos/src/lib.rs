@@ -13,6 +13,8 @@ mod checkpoint_file;
 mod fetch;
 mod kavach;
 mod long_work;
+#[cfg(feature = "mail")]
+pub mod mail;
 mod rsa;
 mod runtime;
 mod tokens;

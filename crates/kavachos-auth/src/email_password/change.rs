@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use kavachos_core::invalid::Invalid;
-use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::sign_in::account;
-use super::sign_up::{read, signed_in};
 use super::{ID, Inner};
-use crate::password::Standing;
+use crate::password::{Chosen, Password, account};
+use crate::signed_in;
 
 /// The record of a password that was changed.
 pub(super) const KIND: &str = "email_password.password_changed";
@@ -21,8 +20,8 @@ pub(super) const KIND: &str = "email_password.password_changed";
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Asked {
     /// Left out by those who have none; they must have signed in just now.
-    current_password: Option<String>,
-    new_password: String,
+    current_password: Option<Password>,
+    new_password: Password,
 }
 
 pub(super) async fn handle(
@@ -32,15 +31,18 @@ pub(super) async fn handle(
 ) -> Result<Answer> {
     let asked: Asked = request.json()?;
     let human = context.own_account().await?;
-    let new = read("newPassword", &asked.new_password)?;
-    let email = human.email.clone().unwrap_or_default();
+    let new = &asked.new_password;
     let mut guess = None;
     let stored = context.password_of(human.id).await?;
     match (&asked.current_password, &stored) {
         (Some(current), Some(_)) => {
-            let current = read("currentPassword", current)?;
-            guess = Some(context.guess(&account(&email), Some(human.id)).await?);
-            if inner.compare(&context, Some(human.id), &current).await?.is_none() {
+            guess = Some(context.guess(&account(&human), Some(human.id)).await?);
+            if inner
+                .choosing
+                .compare(&context, Some(human.id), current)
+                .await?
+                .is_none()
+            {
                 let wrong = Error::Forbidden("the current password is wrong".to_owned());
                 return Err(context.failed(KIND, human.id, wrong).await?);
             }
@@ -55,13 +57,8 @@ pub(super) async fn handle(
             return Err(Invalid::at("currentPassword", why).into());
         }
     }
-    let standing = match context.has_second_factor(human.id).await? {
-        true => Standing::WithSecondFactor,
-        false => Standing::Alone,
-    };
-    let known = [email.as_str(), human.name.as_deref().unwrap_or_default()];
-    let kept = inner.keep(&context, (&new, standing), &known).await;
-    let (phc, sighting) = kept.map_err(|error| match error {
+    let chosen = inner.choosing.choose(&context, &human, new).await;
+    let Chosen { phc, sighting } = chosen.map_err(|error| match error {
         Error::Invalid(wrong) => Invalid::at("newPassword", wrong.message()).into(),
         other => other,
     })?;

@@ -14,14 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::id::UserId;
-use kavachos_engine::plugin::{
-    Allowance, CallerType, Context, Flood, Method, Plugin, Request, Route,
-};
+use kavachos_engine::plugin::{CallerType, Context, Method, Plugin, Request, Route};
 use kavachos_store::Write;
 use kavachos_store::migration::Migration;
 use serde_json::json;
 
-use crate::password::{Breached, Passwords, Policy, WhenUnreachable};
+use crate::limits::{SIGN_INS, SIGN_UPS};
+use crate::password::Choosing;
 
 /// Its id, and the method that sessions name.
 pub(crate) const ID: &str = "email_password";
@@ -29,19 +28,6 @@ pub(crate) const ID: &str = "email_password";
 const BROWSER: &str = "email_password";
 /// How long a link to verify an address is good.
 const LINK_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many mails one address gets in an hour.
-pub(crate) const MAILS: Allowance = Allowance::new(5, Duration::from_secs(60 * 60));
-
-/// Sign-ins of one source: 100 in ten minutes.
-pub(crate) const SIGN_INS: CallerType = CallerType::Open(Flood {
-    per_source: Allowance::new(100, Duration::from_secs(10 * 60)),
-    overall: Allowance::new(100_000, Duration::from_secs(10 * 60)),
-});
-/// Sign-ups of one source: 30 in an hour.
-pub(crate) const SIGN_UPS: CallerType = CallerType::Open(Flood {
-    per_source: Allowance::new(30, Duration::from_secs(60 * 60)),
-    overall: Allowance::new(10_000, Duration::from_secs(60 * 60)),
-});
 
 /// Whether an address must be verified before there is an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,71 +45,18 @@ pub struct EmailPassword {
 }
 
 struct Inner {
-    passwords: Passwords,
-    policy: Policy,
-    breached: Option<Breached>,
+    choosing: Arc<Choosing>,
     verification: Verification,
 }
 
-impl Default for EmailPassword {
-    fn default() -> Self {
-        Self::new(Passwords::default())
-    }
-}
-
 impl EmailPassword {
-    /// Addresses are verified first, passwords have 15 characters at least and are looked up in the list of stolen ones.
-    pub fn new(passwords: Passwords) -> Self {
+    /// Passwords are chosen by these rules; addresses are verified first, or later.
+    pub fn new(choosing: Arc<Choosing>, verification: Verification) -> Self {
         Self {
             inner: Arc::new(Inner {
-                passwords,
-                policy: Policy::new(),
-                breached: Some(Breached::new(WhenUnreachable::Accept)),
-                verification: Verification::First,
+                choosing,
+                verification,
             }),
-        }
-    }
-
-    /// For development on one machine: accounts are there at once, and nothing is asked of others.
-    pub fn development(passwords: Passwords) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                passwords,
-                policy: Policy::development(),
-                breached: None,
-                verification: Verification::Later,
-            }),
-        }
-    }
-
-    /// Other rules for passwords.
-    #[must_use]
-    pub fn policy(self, policy: Policy) -> Self {
-        self.with(|inner| inner.policy = policy)
-    }
-
-    /// Another list of stolen passwords, or none.
-    #[must_use]
-    pub fn breached(self, list: Option<Breached>) -> Self {
-        self.with(|inner| inner.breached = list)
-    }
-
-    /// Whether addresses are verified first.
-    #[must_use]
-    pub fn verification(self, verification: Verification) -> Self {
-        self.with(|inner| inner.verification = verification)
-    }
-
-    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
-        let mut inner = Inner {
-            passwords: self.inner.passwords.clone(),
-            policy: self.inner.policy.clone(),
-            breached: self.inner.breached.clone(),
-            verification: self.inner.verification,
-        };
-        change(&mut inner);
-        Self {
-            inner: Arc::new(inner),
         }
     }
 
@@ -173,10 +106,18 @@ impl Plugin for EmailPassword {
                 .described(json!({ "summary": "Sign in with an e-mail address and a password" })),
             self.route("/api/auth/verify-email", SIGN_INS, verify::handle)
                 .described(json!({ "summary": "Show that you read mail sent to an address" })),
-            self.route("/api/auth/verify-email/send", CallerType::Session, verify::send)
-                .described(json!({ "summary": "Get a link that verifies your address" })),
-            self.route("/api/auth/change-password", CallerType::Session, change::handle)
-                .described(json!({ "summary": "Change your password" })),
+            self.route(
+                "/api/auth/verify-email/send",
+                CallerType::Session,
+                verify::send,
+            )
+            .described(json!({ "summary": "Get a link that verifies your address" })),
+            self.route(
+                "/api/auth/change-password",
+                CallerType::Session,
+                change::handle,
+            )
+            .described(json!({ "summary": "Change your password" })),
         ]
     }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::{Error, Result, SignIn, email_address};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BROWSER, ID, Inner, LINK_LIFE, MAILS, Verification, verify};
+use super::{BROWSER, ID, Inner, LINK_LIFE, Verification, verify};
 use crate::one_time::OneTime;
-use crate::password::{Password, Sighting, Standing};
+use crate::password::{Chosen, Password, Standing};
+use crate::signed_in;
 
 /// The record of somebody who asked for an account.
 pub(super) const KIND: &str = "email_password.signed_up";
@@ -19,7 +20,7 @@ pub(super) const KIND: &str = "email_password.signed_up";
 #[serde(deny_unknown_fields)]
 struct Asked {
     email: String,
-    password: String,
+    password: Password,
     name: Option<String>,
 }
 
@@ -39,10 +40,10 @@ pub(super) async fn handle(
     let asked: Asked = request.json()?;
     let email = email_address(&asked.email)?;
     let known = [email.as_str(), asked.name.as_deref().unwrap_or_default()];
-    let password = read("password", &asked.password)?;
     // Refuses a name before anything is worked for it.
     context.new_human(Some(&email), asked.name.as_deref())?;
-    let (phc, sighting) = inner.keep(&context, (&password, Standing::Alone), &known).await?;
+    let chosen = (&asked.password, Standing::Alone);
+    let Chosen { phc, sighting } = inner.choosing.keep(&context, chosen, &known).await?;
     let wanted = Wanted {
         email,
         name: asked.name,
@@ -75,18 +76,17 @@ async fn create(context: &Context, wanted: &Wanted) -> Result<Answer> {
 
 /// Mails a link that makes the account, or says that there is one. Both are one commit and one mail.
 async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
-    let mail: EmailAddress = wanted.email.parse()?;
+    let to: EmailAddress = wanted.email.parse()?;
     let (link, browser) = (OneTime::new(context), OneTime::new(context));
     context.require_mail()?;
     let asked = context.change(KIND, || async {
         let human = context.human_by_email(&wanted.email).await?;
         let change = Change::of("asked")
-            .taking(format!("mails:{}", wanted.email), MAILS)
             .details(json!({ "breached": wanted.sighting }))
             .write(verify::sweep(context.now()));
         if human.is_some_and(|human| human.email_verified) {
-            let exists = Mail::new(mail.clone(), MailKind::AccountExists)
-                .with("url", context.url("/sign-in"));
+            let exists =
+                Mail::new(to.clone(), MailKind::AccountExists).with("url", context.url("/sign-in"));
             return Ok(change.mailing(exists));
         }
         let row = verify::Link {
@@ -100,43 +100,12 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
         let url = context.url(&format!("/verify-email?token={}", link.reveal()));
         let hours = LINK_LIFE.as_secs() / 60;
         Ok(change.write(row.insert(link.hash())).mailing(
-            Mail::new(mail.clone(), MailKind::VerifyEmail)
+            Mail::new(to.clone(), MailKind::VerifyEmail)
                 .with("url", url)
                 .with("minutes", hours.to_string()),
         ))
     });
     asked.await?;
-    Ok(Answer::next("verify_email")?.cookie(Cookie::new(BROWSER, browser.reveal()).lasting(LINK_LIFE)))
-}
-
-impl Inner {
-    /// What to store of a password that somebody chose, and whether the list of stolen ones was asked.
-    pub(super) async fn keep(
-        &self,
-        context: &Context,
-        (password, standing): (&Password, Standing),
-        known: &[&str],
-    ) -> Result<(String, &'static str)> {
-        let local = known.first().and_then(|email| email.split('@').next());
-        let words: Vec<&str> = known.iter().copied().chain(local).collect();
-        self.policy.check(password, standing, &words)?;
-        let sighting = match &self.breached {
-            Some(list) => list.check(context.engine(), password).await?,
-            None => Sighting::NotChecked,
-        };
-        let phc = self.passwords.hash(context.engine(), password).await?;
-        Ok((phc.as_str().to_owned(), sighting.as_str()))
-    }
-}
-
-/// A password, as it stands in this member.
-pub(super) fn read(field: &str, text: &str) -> Result<Password> {
-    Ok(Password::parse(text).map_err(|wrong| wrong.within(field))?)
-}
-
-/// The answer to a change that signs somebody in.
-pub(super) fn signed_in(changed: kavachos_engine::plugin::Changed) -> Result<Answer> {
-    let signed_in = changed.signed_in;
-    let nobody = || Error::Internal("nobody was signed in".to_owned());
-    Answer::signed_in(signed_in.ok_or_else(nobody)?)
+    Ok(Answer::next("verify_email")?
+        .cookie(Cookie::new(BROWSER, browser.reveal()).lasting(LINK_LIFE)))
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use kavachos_store::{FromRow, Malformed, Query, Row, Write};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::sign_up::{read, signed_in};
-use super::{BROWSER, ID, Inner, LINK_LIFE, MAILS};
+use super::{BROWSER, ID, Inner, LINK_LIFE};
 use crate::one_time::{OneTime, hash_of};
+use crate::password::Password;
+use crate::signed_in;
 
 /// The record of a link that was asked for.
 pub(super) const SENT: &str = "email_password.link_sent";
@@ -30,7 +31,7 @@ const GONE: Error =
 struct Asked {
     token: String,
     /// The password that was chosen, from another browser than the one that asked for the link.
-    password: Option<String>,
+    password: Option<Password>,
 }
 
 /// A link that was mailed.
@@ -167,19 +168,25 @@ impl Inner {
         &self,
         context: &Context,
         (link, hash): (&Link, [u8; 32]),
-        password: &str,
+        password: &Password,
     ) -> Result<bool> {
-        let password = read("password", password)?;
         let account = format!("link:{}", kavachos_core::hex::encode(&hash));
         let guess = context.guess(&account, link.user).await?;
         // It is used up with the link.
         drop(guess);
         let Some(user) = link.user else {
             let phc = link.phc.as_deref();
-            let verdict = self.passwords.verify(context.engine(), phc, &password);
+            let verdict = self
+                .choosing
+                .passwords
+                .verify(context.engine(), phc, password);
             return Ok(verdict.await?.matches);
         };
-        Ok(self.compare(context, Some(user), &password).await?.is_some())
+        Ok(self
+            .choosing
+            .compare(context, Some(user), password)
+            .await?
+            .is_some())
     }
 }
 
@@ -213,7 +220,6 @@ pub(super) async fn send(_: Arc<Inner>, context: Context, request: Request) -> R
             .with("url", url)
             .with("minutes", minutes.to_string());
         Ok(Change::of("sent")
-            .taking(format!("mails:{email}"), MAILS)
             .about_human(human.id)
             .write(sweep(context.now()))
             .write(row.insert(link.hash()))

@@ -6,6 +6,8 @@
 //! which so many are as are configured. What people may choose is [`Policy`]'s and [`Breached`]'s to say, when they choose.
 
 mod breached;
+mod choosing;
+mod confirm;
 mod cost;
 mod hasher;
 mod passwords;
@@ -13,6 +15,10 @@ mod policy;
 mod secret;
 
 pub use breached::{Breached, Sighting, WhenUnreachable};
+pub use choosing::Choosing;
+pub(crate) use choosing::Chosen;
+pub use confirm::ConfirmByPassword;
+pub(crate) use confirm::{account, account_of};
 pub use cost::Cost;
 pub use hasher::{PhcText, Verdict};
 pub use passwords::Passwords;

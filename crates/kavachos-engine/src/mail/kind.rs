@@ -30,6 +30,14 @@ macro_rules! kinds {
                 match self { $(Self::$name => $text,)+ }
             }
 
+            /// Whether somebody gets it because somebody asked for it, who need not be the same.
+            pub(crate) const fn is_asked_for(self) -> bool {
+                matches!(
+                    self,
+                    Self::VerifyEmail | Self::AccountExists | Self::MagicLink | Self::EmailOtp | Self::ResetPassword
+                )
+            }
+
             /// The values without which it says nothing.
             pub(super) const fn needs(self) -> &'static [&'static str] {
                 match self { $(Self::$name => $needs,)+ }

@@ -8,7 +8,8 @@ use kavachos_store::user::UserRow;
 use serde_json::Value;
 
 use super::route::Allowance;
-use crate::mail::Mail;
+use crate::guesses::Guess;
+use crate::mail::{EmailAddress, Mail};
 use crate::sign_in::{SignIn, SignedIn};
 use crate::turning::Turning;
 
@@ -28,6 +29,8 @@ pub struct Change {
     pub(super) factor: Option<(UserId, Arming)>,
     pub(super) password: Option<(UserId, Setting)>,
     pub(super) proof: Option<SignIn>,
+    pub(super) as_if_mailed: Vec<EmailAddress>,
+    pub(super) given_back: Vec<Guess>,
     pub(super) mails: Vec<Mail>,
 }
 
@@ -50,6 +53,17 @@ impl fmt::Debug for Setting {
             Self::Rehashed { .. } => "hashed again",
         })
     }
+}
+
+/// An address for a human who had none.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// The address, [in its one form](crate::email_address).
+    pub email: String,
+    /// A name, where they gave one.
+    pub name: Option<String>,
+    /// Whether they showed that they read mail sent to it.
+    pub verified: bool,
 }
 
 /// Whether a method becomes a second factor of a human, or is one no more.
@@ -160,6 +174,30 @@ impl Change {
         self
     }
 
+    /// Gives a human who had no e-mail address this one, and this name if any. Where somebody else has the address by now,
+    /// the change is planned again.
+    pub fn addresses(mut self, human: UserId, of: Address) -> Self {
+        let Address {
+            email,
+            name,
+            verified,
+        } = of;
+        let turning = Turning::Addressed {
+            email,
+            name,
+            verified,
+        };
+        self.turns = Some((human, turning));
+        self
+    }
+
+    /// Counts as a mail to this address and sends none: what is asked of an address that nobody has is answered like what
+    /// is asked of one that somebody has.
+    pub fn as_if_mailing(mut self, to: EmailAddress) -> Self {
+        self.as_if_mailed.push(to);
+        self
+    }
+
     /// Ends all sessions of the human and all keys of their agents, and forgets in which browsers they signed in.
     pub fn signs_out(mut self, human: UserId) -> Self {
         self.turns = Some((human, Turning::SignedOut));
@@ -199,6 +237,12 @@ impl Change {
     ) -> Self {
         let (old, new) = (old.into(), new.into());
         self.password = Some((human, Setting::Rehashed { old, new }));
+        self
+    }
+
+    /// Gives the budget of this guess back: it was right.
+    pub fn gives_back(mut self, guess: Guess) -> Self {
+        self.given_back.push(guess);
         self
     }
 

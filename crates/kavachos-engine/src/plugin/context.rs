@@ -13,7 +13,7 @@ use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::time::Timestamp;
 use kavachos_store::password::PasswordRow;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, CommitError, FromRow, Query, Take, password, second_factor};
+use kavachos_store::{Batch, CommitError, FromRow, Query, Take, Write, password, second_factor};
 use sha2::{Digest, Sha256};
 
 use super::change::{Arming, Change, Changed, NewHuman, Setting};
@@ -25,10 +25,10 @@ use crate::engine::{Engine, MAX_CONFLICTS};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
 use crate::guesses::Guess;
+use crate::master;
 use crate::raising::Dying;
 use crate::sign_in::{Browser, SignedIn};
 use crate::text;
-use crate::turning::Turning;
 use crate::users::{NewUser, User};
 
 /// The most rows that a plugin reads at once.
@@ -327,6 +327,44 @@ impl Context {
         ))
     }
 
+    /// Counts an attempt in the plugin's own tables before it is looked at, without a record: one write, which says how many
+    /// rows it changes. Whether it did.
+    ///
+    /// # Errors
+    /// It writes to another table, a defect of the plugin; those of the store.
+    pub async fn attempt(&self, write: Write) -> Result<bool> {
+        let own = statement::check_write(self.plugin.id, &write.sql);
+        own.map_err(|why| self.defect(&format!("writes with `{}`: {why}", write.sql)))?;
+        let batch = Batch {
+            writes: vec![write],
+            ..Batch::default()
+        };
+        match self.engine.store().commit(batch).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A code over these parts that nobody makes without the master key; another one for each plugin and purpose. For what
+    /// is too short to be stored as a plain hash.
+    ///
+    /// # Errors
+    /// There is no master key.
+    pub fn mac(&self, purpose: &str, parts: &[&[u8]]) -> Result<[u8; 32]> {
+        let master = self.engine.needed_master_key()?;
+        let id = self.plugin.id.as_bytes();
+        let name = [b"kavachos plugin 1\n", id, b"\n", purpose.as_bytes()];
+        let key = master::derived(master, &name);
+        // Each part with its length, so that no two lists of parts read the same.
+        let mut framed = Vec::new();
+        for part in parts {
+            framed.extend((part.len() as u64).to_be_bytes());
+            framed.extend(*part);
+        }
+        Ok(master::mac(&key, &[&framed]))
+    }
+
     /// Runs this beside the request, until it is done or the server ends.
     ///
     /// # Errors
@@ -349,7 +387,12 @@ impl Context {
         }
         let take = |(name, of): &(String, Allowance)| take(self.plugin.id, name, *of);
         let mut batch = Batch {
-            takes: change.takes.iter().map(take).collect(),
+            takes: change
+                .takes
+                .iter()
+                .map(take)
+                .chain(self.mail_takes(&change))
+                .collect(),
             entries: vec![self.entry(kind, &change).await?],
             ..Batch::default()
         };
@@ -361,6 +404,8 @@ impl Context {
             .put_human(actor, &change, (&mut batch, &mut dying))
             .await?;
         batch.writes.extend(change.writes);
+        let given_back = change.given_back.iter().map(Guess::give_back);
+        batch.writes.extend(given_back);
         if let Some((user, setting)) = change.password {
             batch.writes.extend(match setting {
                 Setting::Set(phc) => vec![password::set(user, phc, self.now())],
@@ -418,15 +463,25 @@ impl Context {
             batch.effects.extend(born.effects);
             return Ok(Some(row.clone()));
         }
-        let Some((user, turning)) = change.turns else {
+        let Some((user, turning)) = &change.turns else {
             return Ok(None);
         };
-        let human = self.standing(user, batch).await?;
-        if turning != Turning::Verified {
-            dying.push(Dying::Human(user));
+        let human = self.standing(*user, batch).await?;
+        if turning.ends_sessions() {
+            dying.push(Dying::Human(*user));
         }
-        let turned = (human, turning);
+        let turned = (human, turning.clone());
         Ok(Some(self.engine.turn_human(actor, turned, batch).await?))
+    }
+
+    /// One from the limit of each address that gets a mail because somebody asked for it. How many methods send mail makes
+    /// no difference to whoever gets it.
+    fn mail_takes(&self, change: &Change) -> Vec<Take> {
+        let per_hour = self.engine.settings().mails_per_recipient;
+        let of = Allowance::new(per_hour, Duration::from_secs(60 * 60));
+        let mails = change.mails.iter().filter(|mail| mail.kind.is_asked_for());
+        let to = mails.map(|mail| &mail.to).chain(&change.as_if_mailed);
+        to.map(|to| take("mail", to.as_str(), of)).collect()
     }
 
     /// A human as they are stored; the batch holds only while they are not killed.

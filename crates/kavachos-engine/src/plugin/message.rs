@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::sign_in::{Opened, SignedIn};
+use crate::users::User;
 
 /// How many fields a form may have.
 const MAX_FIELDS: usize = 64;
@@ -297,8 +298,23 @@ impl fmt::Debug for Wire {
 /// # Errors
 /// The human cannot be written as JSON: a defect.
 pub fn session_body(opened: &Opened, token: Option<&Secret>) -> Result<Vec<u8>> {
+    /// In the order in which people read it.
+    #[derive(Serialize)]
+    struct Body<'a> {
+        data: Data<'a>,
+    }
+
+    #[derive(Serialize)]
+    struct Data<'a> {
+        token: Option<&'a str>,
+        user: &'a User,
+    }
+
     let token = token.map(Secret::reveal);
-    let body = json!({ "data": { "token": token, "user": opened.user } });
+    let user = &opened.user;
+    let body = Body {
+        data: Data { token, user },
+    };
     serde_json::to_vec(&body).map_err(|error| Error::Internal(error.to_string()))
 }
 

@@ -24,7 +24,7 @@ use crate::hooks::Hook;
 
 pub(crate) use serve::ShutOut;
 
-pub use change::{Change, Changed, NewHuman};
+pub use change::{Address, Change, Changed, NewHuman};
 pub use context::{Calling, Context, Visitor};
 pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
 pub use route::{Allowance, CallerType, Flood, Method, Route};
@@ -36,7 +36,7 @@ const MAX_ID_BYTES: usize = 32;
 /// The longest kind of a record.
 const MAX_KIND_BYTES: usize = 64;
 /// Ids under which the server's own routes, records or tables would stand, or might one day.
-const RESERVED: [&str; 44] = [
+const RESERVED: [&str; 46] = [
     "agent",
     "agents",
     "approval",
@@ -60,6 +60,8 @@ const RESERVED: [&str; 44] = [
     "key",
     "keys",
     "ledger",
+    "mail",
+    "mails",
     "oauth",
     "openapi",
     "operator",

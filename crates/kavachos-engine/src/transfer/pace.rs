@@ -87,7 +87,7 @@ mod tests {
     impl Runtime for Seconds {
         fn spawn(&self, _: BoxFuture<'static, ()>) {}
 
-        fn blocking(&self, work: Box<dyn Work>) -> std::result::Result<(), Busy> {
+        fn blocking(&self, work: Box<dyn Work>) -> Result<(), Busy> {
             work.run();
             Ok(())
         }

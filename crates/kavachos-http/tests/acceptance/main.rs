@@ -41,6 +41,8 @@ mod kills;
 mod ledger;
 mod lifecycle;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod moving;
 #[cfg(test)]
 mod moving_limits;
@@ -91,6 +93,8 @@ mod tokens;
 #[cfg(test)]
 mod tool_server_exchange;
 mod upkeep;
+#[cfg(test)]
+mod username_password;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

@@ -62,6 +62,9 @@ mod ledger;
 #[path = "../acceptance/lifecycle.rs"]
 mod lifecycle;
 #[cfg(test)]
+#[path = "../acceptance/mail.rs"]
+mod mail;
+#[cfg(test)]
 #[path = "../acceptance/moving.rs"]
 mod moving;
 #[cfg(test)]
@@ -140,6 +143,9 @@ mod tool_server_exchange;
 #[cfg(test)]
 #[path = "../acceptance/upkeep.rs"]
 mod upkeep;
+#[cfg(test)]
+#[path = "../acceptance/username_password.rs"]
+mod username_password;
 #[cfg(test)]
 #[path = "../acceptance/waiting.rs"]
 mod waiting;

@@ -17,6 +17,8 @@ pub(super) const PREFIX: &str = "KAVACH_";
 const MAX_DISTANCE: usize = 2;
 /// The largest number that a limit may be set to.
 const MAX_COUNT: u64 = 1_000_000_000;
+/// How many threads may hash passwords.
+const MAX_PASSWORD_THREADS: u64 = 1_024;
 /// The largest file that a server may be told to import: a pebibyte, more than any disk takes.
 const MAX_IMPORT_BYTES: u64 = 1 << 50;
 /// How many connections a server may be told to have.
@@ -194,6 +196,21 @@ pub(super) static SETTINGS: &[Setting] = &[
         max: methods::ALL.len(),
     })
     .or(|| methods::USUAL.join(",")),
+    Setting::new(
+        "passwords.stolen",
+        "KAVACH_PASSWORDS_STOLEN",
+        "passwords that people choose are looked up in the list of stolen ones of Have I Been Pwned, of which five digits \
+         of their hash are told; when it cannot be asked: `accept` them, or `refuse` them; `off` to ask nobody",
+    )
+    .of(Form::Choice(|| value::names(&value::STOLEN)))
+    .or(|| value::name_of(&value::STOLEN, methods::Methods::default().breached)),
+    Setting::new(
+        "passwords.threads",
+        "KAVACH_PASSWORDS_THREADS",
+        "threads that hash passwords, each in 19 MiB; half of the cores unless given",
+    )
+    .up_to(MAX_PASSWORD_THREADS)
+    .like("2"),
     Setting::new(
         "trusted_proxies",
         "KAVACH_TRUSTED_PROXIES",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Uri;
 use ipnet::IpNet;
 use kavachos::{FeedAccess, Loopback};
+use kavachos_auth::password::WhenUnreachable;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::FeedRoot;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -236,6 +237,12 @@ pub(super) const LOOPBACKS: [(&str, Loopback); 2] =
 /// Who may follow revocations: whether the feed is open.
 pub(super) const FEEDS: [(&str, FeedAccess); 2] =
     [("no", FeedAccess::Keys), ("yes", FeedAccess::Everyone)];
+/// What holds for passwords that people choose when the list of stolen ones cannot be asked; or whether it is not asked.
+pub(super) const STOLEN: [(&str, Option<WhenUnreachable>); 3] = [
+    ("accept", Some(WhenUnreachable::Accept)),
+    ("refuse", Some(WhenUnreachable::Refuse)),
+    (NOWHERE, None),
+];
 /// The forms of log lines by name.
 pub(super) const LOG_FORMS: [(&str, LogForm); 2] =
     [("plain", LogForm::Plain), ("json", LogForm::Json)];
@@ -273,7 +280,10 @@ pub(super) fn methods(text: &str) -> Result<Vec<&'static str>, String> {
         let known = methods::ALL.into_iter().find(|known| *known == name);
         let known = known.ok_or_else(|| {
             let all = methods::ALL.join("`, `");
-            format!("`{}` is no method to sign in by; there are `{all}`, and `off` for none", clip(name))
+            format!(
+                "`{}` is no method to sign in by; there are `{all}`, and `off` for none",
+                clip(name)
+            )
         })?;
         if on.contains(&known) {
             return Err(format!("names `{known}` twice"));

@@ -66,9 +66,7 @@ fn planned(database: &Database) -> Result<Vec<Migration>, Box<Finding>> {
     let all = migrations();
     let pending = match database {
         Database::File(path) if !path.exists() => return Err(Box::new(missing())),
-        Database::File(path) => {
-            sqlite::plan(path, &all).map_err(|error| opening::of_file(&error))
-        }
+        Database::File(path) => sqlite::plan(path, &all).map_err(|error| opening::of_file(&error)),
         Database::Postgres(url) => {
             postgres::plan(url, &all).map_err(|error| opening::of_server(&error))
         }

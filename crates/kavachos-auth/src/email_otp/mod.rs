@@ -1,0 +1,206 @@
+//! A code by mail that signs in.
+//!
+//! Promises: a code has 6 digits and is good once, for 10 minutes, for whoever holds the challenge that was answered to the
+//! request; at most 5 attempts at it are looked at, each counted before, however many come at once; whether there is an
+//! account changes neither the answer nor the work.
+
+use std::time::Duration;
+
+use kavachos_core::id::UserId;
+use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Method, Plugin, Request, Route};
+use kavachos_engine::{Error, Result, email_address};
+use kavachos_store::migration::Migration;
+use kavachos_store::{Query, Write};
+use serde::Deserialize;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use crate::limits::{CODES, SIGN_INS};
+use crate::mailbox::{self, SignUps};
+use crate::one_time::{OneTime, hash_of};
+use crate::signed_in;
+
+/// Its id, and the method that sessions name.
+const ID: &str = "email_otp";
+/// How long a code is good.
+const LIFE: Duration = Duration::from_secs(10 * 60);
+/// How many attempts at a code are looked at.
+const ATTEMPTS: u64 = 5;
+/// How many codes there are.
+const CODES_THERE_ARE: u64 = 1_000_000;
+/// The record of a code that was asked for.
+const SENT: &str = "email_otp.sent";
+/// The record of a code that was used, and of an attempt that was wrong.
+const USED: &str = "email_otp.used";
+
+/// The one answer to codes that are wrong, over, used, or were never made.
+const WRONG: Error = Error::Unauthenticated(
+    "this is not the code, or it is over, or it was tried too often; ask for another one",
+);
+
+/// Sign-in by a code that is mailed.
+#[derive(Debug, Clone, Copy)]
+pub struct EmailOtp {
+    sign_ups: SignUps,
+}
+
+impl EmailOtp {
+    /// Codes go to those who have an account, and make one for those who have none where sign-ups are open.
+    pub const fn new(sign_ups: SignUps) -> Self {
+        Self { sign_ups }
+    }
+}
+
+impl Default for EmailOtp {
+    fn default() -> Self {
+        Self::new(SignUps::Open)
+    }
+}
+
+impl Plugin for EmailOtp {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    fn migrations(&self) -> Vec<Migration> {
+        vec![Migration {
+            owner: ID,
+            number: 1,
+            name: "codes",
+            sql: "CREATE TABLE email_otp_code (
+                      challenge {bytes} NOT NULL PRIMARY KEY CHECK (length(challenge) = 32),
+                      email {text} NOT NULL,
+                      -- Under a key that is not in the database: six digits are soon tried.
+                      code {bytes} NOT NULL CHECK (length(code) = 32),
+                      attempts {int} NOT NULL,
+                      expires_at {int} NOT NULL
+                  ) {keyed};
+                  CREATE INDEX email_otp_code_by_end ON email_otp_code (expires_at);",
+            min_binary: 1,
+        }]
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        vec![SENT, USED]
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let sign_ups = self.sign_ups;
+        let send = move |context, request| send(context, request, sign_ups);
+        vec![
+            Route::new(Method::Post, "/api/auth/email-otp/send", SIGN_INS, send)
+                .described(json!({ "summary": "Get a code by mail that signs you in" })),
+            Route::new(Method::Post, "/api/auth/email-otp/verify", CODES, verify)
+                .described(json!({ "summary": "Sign in by a code" })),
+        ]
+    }
+
+    fn forgets(&self, _: UserId) -> Vec<Write> {
+        // Codes are of addresses, and over within minutes.
+        Vec::new()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    email: String,
+}
+
+async fn send(context: Context, request: Request, sign_ups: SignUps) -> Result<Answer> {
+    let asked: Asked = request.json()?;
+    let email = email_address(&asked.email)?;
+    context.require_mail()?;
+    let to: EmailAddress = email.parse()?;
+    let challenge = OneTime::new(&context);
+    let code = new_code(&context);
+    let kept = kept(&context, challenge.hash(), &code)?;
+    let sent = context.change(SENT, || async {
+        let now = context.now();
+        let change = Change::of("sent").write(
+            Write::any("DELETE FROM email_otp_code WHERE expires_at < ?1").bind(now),
+        );
+        let human = context.human_by_email(&email).await?;
+        if !sign_ups.admits(human.as_ref()) {
+            return Ok(change.as_if_mailing(to.clone()));
+        }
+        let row = "INSERT INTO email_otp_code (challenge, email, code, attempts, expires_at) VALUES (?1, ?2, ?3, 0, ?4)";
+        let row = Write::exactly(1, row)
+            .bind(challenge.hash())
+            .bind(email.clone())
+            .bind(kept)
+            .bind(now.plus(LIFE));
+        let minutes = LIFE.as_secs() / 60;
+        Ok(change.write(row).mailing(
+            Mail::new(to.clone(), MailKind::EmailOtp)
+                .with("code", code.clone())
+                .with("minutes", minutes.to_string()),
+        ))
+    });
+    sent.await?;
+    Answer::data(&json!({ "token": null, "next": "enter_code", "challenge": challenge.reveal() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    challenge: String,
+    code: String,
+}
+
+async fn verify(context: Context, request: Request) -> Result<Answer> {
+    let shown: Shown = request.json()?;
+    let challenge = hash_of(&shown.challenge);
+    let counted = "UPDATE email_otp_code SET attempts = attempts + 1 \
+        WHERE challenge = ?1 AND attempts < ?2 AND expires_at > ?3";
+    let counted = Write::exactly(1, counted)
+        .bind(challenge)
+        .bind(ATTEMPTS)
+        .bind(context.now());
+    if !context.attempt(counted).await? {
+        return Err(WRONG);
+    }
+    let Some((email, code)) = find(&context, challenge).await? else {
+        return Err(WRONG);
+    };
+    let human = context.human_by_email(&email).await?.map(|human| human.id);
+    // Also over many codes.
+    let guess = context.guess(&format!("email_otp:{email}"), human).await?;
+    let typed: String = shown.code.chars().filter(|c| !c.is_whitespace()).collect();
+    let typed = kept(&context, challenge, &typed)?;
+    if !bool::from(typed.ct_eq(&code)) {
+        return Err(match human {
+            Some(human) => context.failed(USED, human, WRONG).await?,
+            None => WRONG,
+        });
+    }
+    let used = context.change(USED, || async {
+        // Whoever is second finds it gone.
+        let Some((email, _)) = find(&context, challenge).await? else {
+            return Err(WRONG);
+        };
+        let row = "DELETE FROM email_otp_code WHERE challenge = ?1 AND expires_at > ?2";
+        let row = Write::exactly(1, row).bind(challenge).bind(context.now());
+        let change = Change::of("used").write(row).gives_back(guess.clone());
+        mailbox::sign_in(&context, (&email, ID), change).await
+    });
+    signed_in(used.await?)
+}
+
+async fn find(context: &Context, challenge: [u8; 32]) -> Result<Option<(String, [u8; 32])>> {
+    let query = "SELECT email, code FROM email_otp_code WHERE challenge = ?1 AND expires_at > ?2";
+    let query = Query::new(1, query).bind(challenge).bind(context.now());
+    Ok(context.read(query).await?.into_iter().next())
+}
+
+/// Six digits, each as likely as any other: of 64 bits the rest of a division by a million is.
+fn new_code(context: &Context) -> String {
+    let number = u64::from_be_bytes(context.random()) % CODES_THERE_ARE;
+    format!("{number:06}")
+}
+
+/// What is stored of a code.
+fn kept(context: &Context, challenge: [u8; 32], code: &str) -> Result<[u8; 32]> {
+    context.mac("code", &[&challenge, code.as_bytes()])
+}

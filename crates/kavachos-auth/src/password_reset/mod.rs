@@ -1,0 +1,213 @@
+//! A new password for those who forgot theirs.
+//!
+//! Promises: a link is signed, stored as a hash, good once and for 30 minutes, and leads to the configured address alone; a
+//! reset signs nobody in, so it skips no second factor; whatever was open before ends with it; whether there is an account
+//! changes neither the answer nor the work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kavachos_core::id::UserId;
+use kavachos_core::invalid::Invalid;
+use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Answer, Change, Context, Method, Plugin, Request, Route};
+use kavachos_engine::{Error, Result, email_address};
+use kavachos_store::migration::Migration;
+use kavachos_store::{Query, Write};
+use serde::Deserialize;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use crate::limits::SIGN_INS;
+use crate::one_time::hash_of;
+use crate::password::{Choosing, Chosen, Password};
+
+/// Its id.
+const ID: &str = "password_reset";
+/// How long a link is good.
+const LIFE: Duration = Duration::from_secs(30 * 60);
+/// How many bytes of a token are its signature.
+const SIGNATURE: usize = 16;
+/// The record of a link that was asked for.
+const SENT: &str = "password_reset.sent";
+/// The record of a password that was reset.
+const RESET: &str = "password_reset.reset";
+
+/// The one answer to links that are over, used, or were never made.
+const GONE: Error = Error::Unauthenticated("this link is over or was used; ask for another one");
+
+/// Forgotten passwords.
+#[derive(Clone)]
+pub struct PasswordReset {
+    choosing: Arc<Choosing>,
+}
+
+impl PasswordReset {
+    /// New passwords under the same rules as all others.
+    pub fn new(choosing: Arc<Choosing>) -> Self {
+        Self { choosing }
+    }
+}
+
+impl Plugin for PasswordReset {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    fn migrations(&self) -> Vec<Migration> {
+        vec![Migration {
+            owner: ID,
+            number: 1,
+            name: "links",
+            sql: "CREATE TABLE password_reset_link (
+                      hash {bytes} NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+                      user_id {text} NOT NULL,
+                      email {text} NOT NULL,
+                      expires_at {int} NOT NULL
+                  ) {keyed};
+                  CREATE INDEX password_reset_link_by_user ON password_reset_link (user_id);
+                  CREATE INDEX password_reset_link_by_end ON password_reset_link (expires_at);",
+            min_binary: 1,
+        }]
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        vec![SENT, RESET]
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let choosing = Arc::clone(&self.choosing);
+        let reset = move |context, request| reset(context, request, Arc::clone(&choosing));
+        vec![
+            Route::new(Method::Post, "/api/auth/forgot-password", SIGN_INS, send)
+                .described(json!({ "summary": "Get a link by mail to set a new password" })),
+            Route::new(Method::Post, "/api/auth/reset-password", SIGN_INS, reset)
+                .described(json!({ "summary": "Set a new password by a link" })),
+        ]
+    }
+
+    fn forgets(&self, human: UserId) -> Vec<Write> {
+        vec![forget(human)]
+    }
+}
+
+fn forget(human: UserId) -> Write {
+    Write::any("DELETE FROM password_reset_link WHERE user_id = ?1").bind(human)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    email: String,
+}
+
+async fn send(context: Context, request: Request) -> Result<Answer> {
+    let asked: Asked = request.json()?;
+    let email = email_address(&asked.email)?;
+    context.require_mail()?;
+    let to: EmailAddress = email.parse()?;
+    let token = new_token(&context)?;
+    let sent = context.change(SENT, || async {
+        let now = context.now();
+        let sweep = Write::any("DELETE FROM password_reset_link WHERE expires_at < ?1").bind(now);
+        let change = Change::of("sent").write(sweep);
+        let Some(human) = context.human_by_email(&email).await? else {
+            return Ok(change.as_if_mailing(to.clone()));
+        };
+        let row = "INSERT INTO password_reset_link (hash, user_id, email, expires_at) VALUES (?1, ?2, ?3, ?4)";
+        let row = Write::exactly(1, row)
+            .bind(hash_of(&token))
+            .bind(human.id)
+            .bind(email.clone())
+            .bind(now.plus(LIFE));
+        let minutes = LIFE.as_secs() / 60;
+        let url = context.url(&format!("/reset-password?token={token}"));
+        Ok(change.about_human(human.id).write(row).mailing(
+            Mail::new(to.clone(), MailKind::ResetPassword)
+                .with("url", url)
+                .with("minutes", minutes.to_string()),
+        ))
+    });
+    sent.await?;
+    Answer::next("open_link")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Wanted {
+    token: String,
+    new_password: Password,
+}
+
+async fn reset(context: Context, request: Request, choosing: Arc<Choosing>) -> Result<Answer> {
+    let wanted: Wanted = request.json()?;
+    if !is_ours(&context, &wanted.token)? {
+        return Err(GONE);
+    }
+    let hash = hash_of(&wanted.token);
+    let (user, email) = find(&context, hash).await?;
+    let program = context.program();
+    let human = context.engine().user(&program, user).await?;
+    let chosen = choosing
+        .choose(&context, &human, &wanted.new_password)
+        .await;
+    let Chosen { phc, sighting } = chosen.map_err(|error| match error {
+        Error::Invalid(wrong) => Invalid::at("newPassword", wrong.message()).into(),
+        other => other,
+    })?;
+    let to: EmailAddress = email.parse()?;
+    let done = context.change(RESET, || async {
+        let (user, email) = find(&context, hash).await?;
+        let human = context.engine().user(&program, user).await?;
+        if human.email.as_deref() != Some(email.as_str()) {
+            return Err(GONE);
+        }
+        let row = "DELETE FROM password_reset_link WHERE hash = ?1 AND expires_at > ?2";
+        let row = Write::exactly(1, row).bind(hash).bind(context.now());
+        let change = Change::of(user.to_string()).write(row).write(forget(user));
+        // Whoever reads mail there shows it by this; what somebody else made before is worth nothing.
+        let change = match human.email_verified {
+            true => change.signs_out(user),
+            false => change.claims(user),
+        };
+        Ok(change
+            .sets_password(user, phc.clone())
+            .details(json!({ "breached": sighting }))
+            .about_human(user)
+            .mailing(Mail::new(to.clone(), MailKind::PasswordChanged)))
+    });
+    done.await?;
+    Answer::next("sign_in")
+}
+
+async fn find(context: &Context, hash: [u8; 32]) -> Result<(UserId, String)> {
+    let query =
+        "SELECT user_id, email FROM password_reset_link WHERE hash = ?1 AND expires_at > ?2";
+    let query = Query::new(1, query).bind(hash).bind(context.now());
+    context.read(query).await?.into_iter().next().ok_or(GONE)
+}
+
+/// 32 random bytes, and a signature over them: what nobody mailed is refused before anything is looked up.
+fn new_token(context: &Context) -> Result<String> {
+    let random: [u8; 32] = context.random();
+    let signature = signature(context, &random)?;
+    let token: Vec<u8> = random.into_iter().chain(signature).collect();
+    Ok(URL_SAFE_NO_PAD.encode(token))
+}
+
+fn signature(context: &Context, random: &[u8]) -> Result<[u8; SIGNATURE]> {
+    let mac = context.mac("link", &[random])?;
+    Ok(mac.first_chunk().copied().unwrap_or_default())
+}
+
+fn is_ours(context: &Context, token: &str) -> Result<bool> {
+    let Ok(bytes) = URL_SAFE_NO_PAD.decode(token) else {
+        return Ok(false);
+    };
+    let Some((random, signed)) = bytes.split_last_chunk::<SIGNATURE>() else {
+        return Ok(false);
+    };
+    Ok(signature(context, random)?.ct_eq(signed).into())
+}

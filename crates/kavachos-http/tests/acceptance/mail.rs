@@ -1,0 +1,477 @@
+//! Mail: what is queued with a change reaches a real SMTP server, once it can, and nobody waits for it. The plugin here does
+//! nothing but send mail.
+
+use std::time::Duration;
+
+use kavachos_engine::actor::Scope;
+use kavachos_engine::plugin::{
+    Answer, CallerType, Change, Context, Method, Plugin, Request, Route,
+};
+use kavachos_engine::{Error, Result};
+use kavachos_store::migration::Migration;
+use kavachos_test::kavachos::mail::{Mail, MailKind, MailValues};
+use kavachos_test::{Delivered, Setup, SmtpAnswer, SmtpTls, TestApp, TestSmtp};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+const CODE: &str = "739142";
+
+/// `POST /api/v1/letters` sends a mail with any values.
+struct Letters;
+
+impl Plugin for Letters {
+    fn id(&self) -> &'static str {
+        "letters"
+    }
+
+    fn migrations(&self) -> Vec<Migration> {
+        Vec::new()
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        vec!["letters.written"]
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let operator = CallerType::Operator(Scope::UsersWrite);
+        vec![Route::new(Method::Post, "/api/v1/letters", operator, write)]
+    }
+}
+
+async fn write(context: Context, request: Request) -> Result<Answer> {
+    let body: Value = request.json()?;
+    let text = |name: &str| body[name].as_str();
+    let to = text("to").unwrap_or("ada@example.com").parse()?;
+    let kind: MailKind = text("kind").unwrap_or("email_otp").parse()?;
+    let names = ["url", "code", "minutes", "name", "device", "ip"];
+    let values = names
+        .into_iter()
+        .filter_map(|name| Some((name, text(name)?.to_owned())));
+    let mail = Mail {
+        values: values.collect::<MailValues>(),
+        ..Mail::new(to, kind).in_language(text("language").map(str::to_owned))
+    };
+    let fails = body["fails"].as_bool() == Some(true);
+    let written = context.change("letters.written", || async {
+        if fails {
+            return Err(Error::WrongState("the change does not happen".to_owned()));
+        }
+        Ok(Change::of("letter").mailing(mail.clone()))
+    });
+    written.await?;
+    Answer::data(&json!({}))
+}
+
+fn setup(smtp: &TestSmtp) -> Setup {
+    mailing_to(smtp.address())
+}
+
+fn mailing_to(address: std::net::SocketAddr) -> Setup {
+    crate::setup().with(move |builder| {
+        use kavachos_test::kavachos::mail::{Mailer, Security, Smtp};
+        let smtp = Smtp::new("localhost")
+            .port(address.port())
+            .security(Security::Plain);
+        let from = "Example <auth@example.com>".parse().unwrap();
+        builder.plugin(Letters).mail(Mailer::new(from, smtp))
+    })
+}
+
+async fn send(app: &TestApp, mut body: Value) {
+    if body["code"].is_null() && body["kind"].is_null() {
+        body["code"] = CODE.into();
+    }
+    app.operator()
+        .post("/api/v1/letters", body)
+        .await
+        .expect(200);
+}
+
+/// Waits until something is so; the courier works beside the test.
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let waited = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waited).await;
+    assert!(waited.is_ok(), "{what}");
+}
+
+async fn until_failed(app: &TestApp) -> Value {
+    until("a mail is given up", async || {
+        !app.audit("kind=mail.failed").await.is_empty()
+    })
+    .await;
+    app.audit("kind=mail.failed").await.remove(0)
+}
+
+async fn until_put_off(app: &TestApp, count: u64) {
+    until("a mail is put off", async || {
+        app.kavach().engine().mail_counts().put_off >= count
+    })
+    .await;
+}
+
+async fn until_sent(app: &TestApp, count: u64) {
+    until("what was sent is written down", async || {
+        app.kavach().engine().mail_counts().sent >= count
+    })
+    .await;
+}
+
+/// An address of this machine at which nobody listens for now.
+async fn nobody() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_mail_that_was_queued_reaches_the_server_with_all_that_it_needs() {
+    let smtp = TestSmtp::start().await;
+    let app = setup(&smtp).start().await;
+    send(&app, json!({ "name": "Zoë <b>", "minutes": "10" })).await;
+    let mail = smtp.expect(1).await.remove(0);
+    assert_eq!(mail.from, "auth@example.com");
+    assert_eq!(mail.to, ["ada@example.com"]);
+    let header = |name: &str| mail.header(name).unwrap_or_default();
+    assert_eq!(header("From"), "Example <auth@example.com>");
+    assert_eq!(header("To"), "ada@example.com");
+    assert_eq!(header("Subject"), "Your code for Example");
+    assert_eq!(header("Auto-Submitted"), "auto-generated");
+    assert!(header("Content-Type").starts_with("multipart/alternative"));
+    let id = header("Message-ID");
+    assert!(
+        id.starts_with("<mail_") && id.ends_with("@example.com>"),
+        "{id}"
+    );
+    assert!(!header("Date").is_empty());
+    assert!(
+        mail.text().contains(&format!("    {CODE}\n")),
+        "{}",
+        mail.text()
+    );
+    assert!(mail.text().contains("Hello Zoë <b>,") && mail.text().contains("within 10 minutes"));
+    assert!(mail.html().contains(CODE) && mail.html().contains("Zoë &lt;b&gt;"));
+    until_sent(&app, 1).await;
+    assert_eq!(app.kavach().engine().mail_counts().given_up, 0);
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_happen_sends_nothing() {
+    let smtp = TestSmtp::start().await;
+    let app = setup(&smtp).start().await;
+    let body = json!({ "code": "000000", "fails": true });
+    let refused = app.operator().post("/api/v1/letters", body).await;
+    refused.refused(409, "conflict");
+    // The twin: the next one is sent, and is the first to come.
+    send(&app, json!({})).await;
+    let mails = smtp.expect(1).await;
+    assert!(mails[0].text().contains(CODE));
+    until_sent(&app, 1).await;
+    assert_eq!(smtp.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_server_is_away_mail_waits_also_over_a_restart_and_is_sent_once_it_is_back() {
+    let address = nobody().await;
+    let mut app = mailing_to(address).lasting().start().await;
+    send(&app, json!({ "kind": "password_changed" })).await;
+    until_put_off(&app, 1).await;
+    app.restart().await;
+    let smtp = TestSmtp::again_at(address).await;
+    app.advance(10);
+    let mail = smtp.expect(1).await.remove(0);
+    assert_eq!(
+        mail.header("Subject").as_deref(),
+        Some("Your password for Example was changed")
+    );
+    until_sent(&app, 1).await;
+    app.restart().await;
+    app.advance(3_600);
+    send(&app, json!({})).await;
+    let mails = smtp.expect(2).await;
+    assert!(
+        mails[1].text().contains(CODE),
+        "the first was not sent again"
+    );
+    assert!(app.audit("kind=mail.failed").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_for_good_is_given_up_on_record() {
+    let smtp = TestSmtp::start().await;
+    let app = setup(&smtp).start().await;
+    smtp.answers(SmtpAnswer::Refuses(550));
+    send(&app, json!({})).await;
+    let record = until_failed(&app).await;
+    assert_eq!(record["details"]["reason"], "the mail server refuses it");
+    assert_eq!(record["details"]["status"], 550);
+    assert_eq!(record["details"]["kind"], "email_otp");
+    assert_eq!(record["details"]["attempts"], 1);
+    // The server's words quote the recipient; ours do not.
+    assert!(!record.to_string().contains("ada@"), "{record}");
+    assert!(!record.to_string().contains(CODE), "{record}");
+    // The twin: what it only puts off is tried again.
+    smtp.answers(SmtpAnswer::Refuses(451));
+    send(&app, json!({})).await;
+    until_put_off(&app, 1).await;
+    smtp.answers(SmtpAnswer::Takes);
+    app.advance(10);
+    smtp.expect(1).await;
+    assert_eq!(app.audit("kind=mail.failed").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_code_that_is_over_is_not_sent_any_more() {
+    let address = nobody().await;
+    let app = mailing_to(address).start().await;
+    send(&app, json!({ "minutes": "10" })).await;
+    send(&app, json!({ "kind": "new_device" })).await;
+    until_put_off(&app, 2).await;
+    let smtp = TestSmtp::again_at(address).await;
+    app.advance(601);
+    let record = until_failed(&app).await;
+    assert_eq!(record["details"]["reason"], "what it says is over");
+    // The twin: a notice says what stays true.
+    let mails = smtp.expect(1).await;
+    assert_eq!(
+        mails[0].header("Subject").as_deref(),
+        Some("New sign-in to Example")
+    );
+    until_sent(&app, 1).await;
+    assert_eq!(smtp.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn attempts_have_an_end() {
+    let address = nobody().await;
+    let app = mailing_to(address).start().await;
+    send(&app, json!({ "kind": "password_changed" })).await;
+    let pauses = [
+        5, 15, 45, 120, 300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 76_800,
+    ];
+    for (attempt, pause) in (1..).zip(pauses) {
+        until_put_off(&app, attempt).await;
+        assert!(app.audit("kind=mail.failed").await.is_empty());
+        // By chance a tenth more at the most.
+        app.advance(pause + pause / 10 + 1);
+    }
+    let record = until_failed(&app).await;
+    assert_eq!(
+        record["details"]["reason"],
+        "the mail server cannot be reached"
+    );
+    assert_eq!(record["details"]["attempts"], 14);
+}
+
+#[tokio::test]
+async fn a_slow_server_holds_neither_a_request_nor_the_other_mails() {
+    let smtp = TestSmtp::start().await;
+    let app = setup(&smtp).start().await;
+    smtp.answers(SmtpAnswer::Hangs);
+    // The answer to each came while the server held all that it was given.
+    for _ in 0..3 {
+        send(&app, json!({})).await;
+    }
+    smtp.tried(3).await;
+    assert!(smtp.mails().is_empty());
+    smtp.answers(SmtpAnswer::Takes);
+    send(&app, json!({ "code": "111111" })).await;
+    let mails = smtp.expect(1).await;
+    assert!(mails[0].text().contains("111111"));
+    assert_eq!(app.kavach().engine().mail_counts().put_off, 0);
+}
+
+#[tokio::test]
+async fn nothing_that_somebody_types_writes_a_header() {
+    let smtp = TestSmtp::start().await;
+    let app = setup(&smtp).start().await;
+    for to in [
+        "ada@example.com\r\nBcc: eve@example.com",
+        "ada@example.com>\r\nRCPT TO:<eve@example.com",
+        "ada@example.com, eve@example.com",
+        "ada@example.com\u{0}",
+        "\"ada\r\n\"@example.com",
+    ] {
+        let body = json!({ "to": to, "code": CODE });
+        let refused = app.operator().post("/api/v1/letters", body).await;
+        assert_eq!(
+            refused.refused(400, "malformed_request").field(),
+            "email",
+            "{to:?}"
+        );
+    }
+    let injected = "Ada\r\nBcc: eve@evil\r\n\r\n.\r\nMAIL FROM:<eve@evil>";
+    send(
+        &app,
+        json!({ "name": injected, "device": "x\r\nSubject: owned\r\n.\r\n" }),
+    )
+    .await;
+    let mail = smtp.expect(1).await.remove(0);
+    assert_eq!(mail.to, ["ada@example.com"]);
+    let named = |name: &str| {
+        let lines = mail.headers();
+        lines
+            .iter()
+            .filter(|line| line.to_lowercase().starts_with(name))
+            .count()
+    };
+    assert_eq!((named("bcc"), named("subject:"), named("to:")), (0, 1, 1));
+    assert_eq!(
+        mail.header("Subject").as_deref(),
+        Some("Your code for Example")
+    );
+    assert!(!mail.text().contains("eve@evil"), "{}", mail.text());
+    until_sent(&app, 1).await;
+    assert_eq!(smtp.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn a_link_to_anywhere_else_is_sent_to_nobody() {
+    let smtp = TestSmtp::start().await;
+    let app = setup(&smtp).start().await;
+    let evil =
+        json!({ "kind": "reset_password", "url": "https://evil.example/reset-password?token=a" });
+    let refused = app.operator().post("/api/v1/letters", evil).await;
+    refused.refused(500, "internal");
+    let own = "http://localhost:3000/reset-password?token=a&b=c";
+    send(&app, json!({ "kind": "reset_password", "url": own })).await;
+    let mail = smtp.expect(1).await.remove(0);
+    assert!(mail.text().contains(own), "{}", mail.text());
+    assert!(
+        mail.html().contains("reset-password?token&#x3d;a&amp;b")
+            || mail.html().contains("reset-password?token=a&amp;b=c"),
+        "{}",
+        mail.html()
+    );
+}
+
+#[tokio::test]
+async fn where_no_mail_can_be_sent_what_needs_it_is_refused() {
+    let app = crate::setup()
+        .with(|builder| builder.plugin(Letters))
+        .start()
+        .await;
+    assert!(!app.kavach().engine().can_mail());
+    let body = json!({ "code": CODE });
+    let refused = app.operator().post("/api/v1/letters", body.clone()).await;
+    refused.refused(503, "mail_unavailable");
+    let smtp = TestSmtp::start().await;
+    let app = setup(&smtp).without_master_key().start().await;
+    assert!(!app.kavach().engine().can_mail());
+    let refused = app.operator().post("/api/v1/letters", body).await;
+    refused.refused(503, "mail_unavailable");
+    // The twin.
+    let app = setup(&smtp).start().await;
+    assert!(app.kavach().engine().can_mail());
+    send(&app, json!({})).await;
+    smtp.expect(1).await;
+}
+
+/// Whatever the header says of the mail, link and code are not in it.
+fn assert_nothing_secret_in_headers(mail: &Delivered, secret: &str) {
+    for line in mail.headers() {
+        assert!(!line.contains(secret), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn neither_recipient_nor_link_nor_code_stands_in_the_database_or_in_a_header() {
+    let address = nobody().await;
+    let mut app = mailing_to(address).in_a_file().start().await;
+    let (canary, token) = ("canary.recipient@example.com", "canarytoken8LhQ");
+    let url = format!("http://localhost:3000/magic-link?token={token}");
+    send(&app, json!({ "to": canary, "code": "canary739142" })).await;
+    send(
+        &app,
+        json!({ "to": canary, "kind": "magic_link", "url": url }),
+    )
+    .await;
+    until_put_off(&app, 2).await;
+    let secrets = ["canary", token, "739142"];
+    let file = app
+        .restart_after(|database| {
+            let count: i64 = database
+                .query_row("SELECT COUNT(*) FROM mails", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(count, 2, "they wait there");
+            let file: String = database
+                .query_row(
+                    "SELECT file FROM pragma_database_list WHERE name = 'main'",
+                    [],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            std::fs::read(file).unwrap()
+        })
+        .await;
+    let stands_in = |text: &str| file.windows(text.len()).any(|part| part == text.as_bytes());
+    for secret in secrets {
+        assert!(!stands_in(secret), "{secret}");
+    }
+    // The twin: what stands there in clear is found.
+    assert!(stands_in("magic_link"));
+    let smtp = TestSmtp::again_at(address).await;
+    app.advance(10);
+    for mail in smtp.expect(2).await {
+        assert_eq!(mail.to, [canary]);
+        assert_nothing_secret_in_headers(&mail, token);
+        assert_nothing_secret_in_headers(&mail, "739142");
+    }
+    let records = serde_json::to_string(&app.audit("limit=100").await).unwrap();
+    for secret in secrets {
+        assert!(!records.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_mail_goes_over_tls_with_credentials_or_not_at_all() {
+    for tls in [SmtpTls::FromTheStart, SmtpTls::Offered] {
+        let smtp = std::sync::Arc::new(TestSmtp::with(tls).await);
+        let app = with_credentials(&smtp, "secret").start().await;
+        send(&app, json!({})).await;
+        let mail = smtp.expect(1).await.remove(0);
+        assert!(mail.over_tls);
+        assert_eq!(mail.user.as_deref(), Some("kavach:secret"));
+        // The twin: with a wrong password nothing is sent, and the mail is not given up for it.
+        let app = with_credentials(&smtp, "wrong").start().await;
+        send(&app, json!({})).await;
+        until_put_off(&app, 1).await;
+        assert_eq!(smtp.mails().len(), 1);
+        assert!(app.audit("kind=mail.failed").await.is_empty());
+    }
+}
+
+fn with_credentials(smtp: &std::sync::Arc<TestSmtp>, password: &'static str) -> Setup {
+    let smtp = std::sync::Arc::clone(smtp);
+    crate::setup().with(move |builder| {
+        use kavachos_test::kavachos::mail::Mailer;
+        let from = "auth@example.com".parse().unwrap();
+        let server = smtp.smtp().credentials("kavach", password);
+        builder.plugin(Letters).mail(Mailer::new(from, server))
+    })
+}
+
+#[tokio::test]
+async fn a_server_without_starttls_or_with_a_strange_certificate_gets_nothing() {
+    use kavachos_test::kavachos::mail::{Mailer, Security, Smtp};
+    let strange = TestSmtp::with(SmtpTls::FromTheStart).await;
+    let port = strange.address().port();
+    let without_starttls = TestSmtp::start().await;
+    let cases = [
+        (without_starttls.address().port(), Security::StartTls),
+        (port, Security::Tls),
+    ];
+    for (port, security) in cases {
+        let setup = crate::setup().with(move |builder| {
+            let from = "auth@example.com".parse().unwrap();
+            let server = Smtp::new("localhost").port(port).security(security);
+            builder.plugin(Letters).mail(Mailer::new(from, server))
+        });
+        let app = setup.start().await;
+        send(&app, json!({})).await;
+        until_put_off(&app, 1).await;
+    }
+    assert!(strange.mails().is_empty() && without_starttls.mails().is_empty());
+}
