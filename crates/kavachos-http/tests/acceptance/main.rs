@@ -83,6 +83,8 @@ mod roots;
 mod routes;
 mod sessions;
 #[cfg(test)]
+mod signing_in;
+#[cfg(test)]
 mod signing_keys;
 #[cfg(test)]
 mod token_grants;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use kavachos_auth::password::{Cost, Passwords};
+use kavachos_auth::password::{Choosing, Cost, Passwords, Policy};
 use kavachos_auth::username_password::UsernamePassword;
 use kavachos_test::{Reply, Setup, TestApp, all_rows};
 use serde_json::{Value, json};
@@ -17,7 +17,11 @@ const PASSWORD: &str = "Vogelbeeren im späten Herbst";
 const ONE_HASH: u64 = 2 * 19_456;
 
 fn with(setup: Setup, passwords: &Passwords) -> Setup {
-    let plugin = UsernamePassword::new(passwords.clone()).breached(None);
+    let plugin = UsernamePassword::new(Arc::new(Choosing {
+        passwords: passwords.clone(),
+        policy: Policy::new(),
+        breached: None,
+    }));
     setup.with(move |builder| builder.plugin(plugin.clone()))
 }
 

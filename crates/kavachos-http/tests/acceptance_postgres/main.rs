@@ -126,6 +126,9 @@ mod routes;
 #[path = "../acceptance/sessions.rs"]
 mod sessions;
 #[cfg(test)]
+#[path = "../acceptance/signing_in/mod.rs"]
+mod signing_in;
+#[cfg(test)]
 #[path = "../acceptance/signing_keys.rs"]
 mod signing_keys;
 #[cfg(test)]
