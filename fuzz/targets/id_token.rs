@@ -1,4 +1,5 @@
-//! `ProviderKeySet::from_jwks`, `UnverifiedIdToken::split`, and the claims of a token whose signature holds.
+//! `ProviderKeySet::from_jwks`, `UnverifiedIdToken::split`, and the claims of a token whose signature holds: as a token of
+//! identity, and as a bearer of any kind.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -6,7 +7,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kavachos_core::id_token::{ProviderKeySet, Rules, SignatureKind, UnverifiedIdToken};
+use kavachos_core::id_token::{
+    Accepted, BearerRules, ProviderKeySet, Rules, SignatureKind, TokenKind, UnverifiedIdToken,
+};
 use kavachos_core::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -41,8 +44,25 @@ fuzz_target!(|input: &[u8]| {
         max_age: MAX_AGE,
         max_sign_in_age: MAX_AGE,
     };
-    let claims = token.verify(key, &SignatureKind::ALL, |_, _, _| true);
-    if let Ok(token) = claims.and_then(|claims| claims.check(&rules, NOW)) {
+    let Ok(claims) = token.verify(key, &SignatureKind::ALL, |_, _, _| true) else {
+        return;
+    };
+    let accepted = TokenKind::ALL.map(|kind| Accepted {
+        kind,
+        audiences: vec![kind.as_str().to_owned()],
+        parties: vec!["party".to_owned()],
+        max_age: MAX_AGE,
+    });
+    let bearers = BearerRules {
+        issuer: ISSUER,
+        accepted: &accepted,
+        max_sign_in_age: MAX_AGE,
+        nonce: None,
+    };
+    if let Ok(bearer) = claims.check_bearer(&bearers, NOW) {
+        assert!(bearer.token.expires_at > NOW && NOW.since(bearer.token.issued_at) <= MAX_AGE);
+    }
+    if let Ok(token) = claims.check(&rules, NOW) {
         assert!(token.expires_at > NOW && NOW.since(token.issued_at) <= MAX_AGE);
         assert!(
             token

@@ -249,7 +249,7 @@ impl VerifiedClaims {
         if accepted.parties.is_empty() {
             return Ok(());
         }
-        self.check_party(accepted, ["azp", "client_id"])
+        self.check_party(accepted, &["azp", "client_id"])
     }
 
     fn check_session(&self, accepted: &Accepted) -> Result<(), Failure> {
@@ -263,10 +263,11 @@ impl VerifiedClaims {
                 "the token is made out to somebody else: `aud` holds what is not registered for this provider",
             ));
         }
-        self.check_party(accepted, ["azp", "azp"])
+        self.check_party(accepted, &["azp"])
     }
 
-    fn check_party(&self, accepted: &Accepted, claims: [&str; 2]) -> Result<(), Failure> {
+    /// The first of these claims that is there names a registered party.
+    fn check_party(&self, accepted: &Accepted, claims: &[&str]) -> Result<(), Failure> {
         let mut named = claims.iter().filter_map(|claim| self.members.get(*claim));
         let party = named.next().and_then(Value::as_str);
         if party.is_some_and(|party| accepted.parties.iter().any(|own| own == party)) {

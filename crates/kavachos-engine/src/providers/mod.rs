@@ -636,6 +636,18 @@ mod tests {
     }
 
     #[test]
+    fn no_server_is_a_provider_of_itself() {
+        let providers = Providers::new(vec![with(|_| ()).unwrap()]).unwrap();
+        for (own, is_itself) in [
+            ("https://tenant.auth0.com/", true),
+            ("https://kavach.example.com", false),
+        ] {
+            let own: Issuer = own.parse().unwrap();
+            assert_eq!(providers.check(&own).is_err(), is_itself, "{own:?}");
+        }
+    }
+
+    #[test]
     fn a_client_is_known_by_its_id_and_secret_together() {
         let providers = Providers::new(vec![with(|_| ()).unwrap()]).unwrap();
         let secret = "s".repeat(32);

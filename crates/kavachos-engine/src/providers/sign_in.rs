@@ -172,3 +172,77 @@ fn check_among(new: &Accepted, before: &[SignIn], own: &[String]) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn kind(kind: TokenKind, audiences: &[&str], parties: &[&str]) -> SignInTerms {
+        SignInTerms {
+            audiences: texts(audiences),
+            parties: texts(parties),
+            ..SignInTerms::new(kind)
+        }
+    }
+
+    /// The member that is wrong; nothing where all is well.
+    fn wrong(all: &[SignInTerms]) -> String {
+        let checked = checked(all, &texts(&["app"]));
+        checked.map_or_else(|error| error.field().to_owned(), |_| String::new())
+    }
+
+    #[test]
+    fn each_kind_says_for_whom_it_is() {
+        use TokenKind::{Access, Identity, Session};
+        for (terms, member) in [
+            (kind(Identity, &[], &[]), ""),
+            (kind(Identity, &[], &["x"]), "sign_in[0].parties"),
+            (kind(Access, &["api"], &[]), ""),
+            (kind(Access, &[], &["x"]), "sign_in[0].audiences"),
+            (kind(Session, &[], &["https://app"]), ""),
+            (kind(Session, &["x"], &[]), "sign_in[0].parties"),
+            (kind(Access, &["a b"], &[]), "sign_in[0].audiences"),
+            (kind(Access, &["a"], &[""]), "sign_in[0].parties"),
+        ] {
+            assert_eq!(wrong(&[terms.clone()]), member, "{terms:?}");
+        }
+        for (seconds, member) in [
+            (0, "sign_in[0].max_age_seconds"),
+            (1, ""),
+            (86_400, ""),
+            (86_401, "sign_in[0].max_age_seconds"),
+        ] {
+            let mut terms = kind(Identity, &[], &[]);
+            terms.max_age = Duration::from_secs(seconds);
+            assert_eq!(wrong(&[terms]), member);
+        }
+    }
+
+    #[test]
+    fn no_audience_is_two_kinds_and_no_kind_is_named_twice() {
+        use TokenKind::{Access, Identity, Session};
+        let identity = || kind(Identity, &[], &[]);
+        let session = |audience| kind(Session, &[audience], &["https://app"]);
+        for (all, member) in [
+            (vec![identity(), kind(Access, &["api"], &[])], ""),
+            (
+                vec![identity(), kind(Access, &["app"], &[])],
+                "sign_in[1].audiences",
+            ),
+            // An application's id is none of an API, also where tokens of identity sign nobody in.
+            (vec![kind(Access, &["app"], &[])], "sign_in[0].audiences"),
+            (
+                vec![kind(Access, &["api"], &[]), session("api")],
+                "sign_in[1].audiences",
+            ),
+            (vec![kind(Access, &["api"], &[]), session("own")], ""),
+            (vec![identity(), identity()], "sign_in[1].token"),
+        ] {
+            assert_eq!(wrong(&all), member, "{all:?}");
+        }
+    }
+}

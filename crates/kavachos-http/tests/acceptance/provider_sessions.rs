@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kavachos_auth::provider::ProviderSignIn;
-use kavachos_engine::{FreshBy, ProviderTerms};
+use kavachos_engine::plugin::{
+    Allowance, Answer, CallerType, Change, Context, Flood, Method, Plugin, Request, Route,
+};
+use kavachos_engine::{FreshBy, ProviderTerms, SignIn};
 use kavachos_test::{Reply, TestApp, TestProvider};
 use serde_json::{Value, json};
 
@@ -14,6 +17,48 @@ use kavachos_core::id_token::TokenKind;
 
 const SIGN_IN: &str = "/api/auth/sign-in/provider";
 const LINK: &str = "/api/auth/link/provider";
+/// A second factor that is always right.
+struct Pin;
+
+impl Plugin for Pin {
+    fn id(&self) -> &'static str {
+        "pin"
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        vec!["pin.armed", "pin.used"]
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let few = Allowance::new(100, HOUR);
+        let open = CallerType::Open(Flood {
+            per_source: few,
+            overall: few,
+        });
+        let arm = |context: Context, _| async move {
+            let human = context.own_account().await?.id;
+            let plan = || async { Ok(Change::of("").arms(human)) };
+            context.change("pin.armed", plan).await?;
+            Ok(Answer::empty())
+        };
+        let verify = |context: Context, request: Request| async move {
+            let body: Value = request.json()?;
+            let token = body["signIn"].as_str().unwrap_or_default();
+            let pending = context.engine().attempt_second_factor(token).await?;
+            let plan = || async {
+                let proof = SignIn::completing(&pending, "pin");
+                Ok(Change::of("").signs_in(proof))
+            };
+            let changed = context.change("pin.used", plan).await?;
+            Answer::signed_in(changed.signed_in.unwrap())
+        };
+        vec![
+            Route::new(Method::Post, "/api/auth/pin/arm", CallerType::Session, arm),
+            Route::new(Method::Post, "/api/auth/pin/verify", open, verify),
+        ]
+    }
+}
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A server on which tokens of one provider open sessions of an hour.
@@ -23,7 +68,7 @@ async fn world(change: impl FnOnce(&mut ProviderTerms)) -> World {
     terms.sign_in = vec![kind(TokenKind::Identity, &[], &[])];
     terms.session_life = Some(HOUR);
     change(&mut terms);
-    let setup = believing(vec![terms]).with(|builder| builder.plugin(ProviderSignIn));
+    let setup = believing(vec![terms]).with(|builder| builder.plugin(ProviderSignIn).plugin(Pin));
     World {
         app: setup.start().await,
         provider,
@@ -153,6 +198,39 @@ async fn nobody_is_fresh_by_a_token_that_does_not_say_when_they_signed_in() {
         let made = world.app.call(&session).post("/api/v1/agents", body).await;
         assert_eq!(made.status == 201, is_fresh, "{made}");
     }
+}
+
+/// Lessons C 68: a provider's token passes no second factor by, and the session that comes of both is bounded all the same.
+#[tokio::test]
+async fn whoever_has_a_second_factor_here_proves_it_beside_the_providers_token() {
+    let world = world(|_| ()).await;
+    let app = &world.app;
+    let first = sign_in(app, &numbered(&world, 1)).await.expect(200);
+    let session = first.text_at("/data/token").to_owned();
+    let bearer = numbered(&world, 2);
+    // A provider's token is no session, and makes no credential that stays.
+    let arm = "/api/auth/pin/arm";
+    let by_provider = app.call(&bearer).post(arm, json!({})).await;
+    by_provider.refused(403, "forbidden");
+    app.call(&session).post(arm, json!({})).await.expect(204);
+    let token = numbered(&world, 3);
+    let left = sign_in(app, &token).await.expect(200);
+    assert!(left.at("/data/token").is_null(), "{left}");
+    assert_eq!(left.at("/data/methods"), &json!(["pin"]));
+    // The token is used up by it.
+    sign_in(app, &token).await.refused(401, "unauthenticated");
+    let body = json!({ "signIn": left.at("/data/signIn") });
+    let verify = "/api/auth/pin/verify";
+    let done = app.anonymous().post(verify, body.clone()).await.expect(200);
+    let session = done.text_at("/data/token").to_owned();
+    let own = app.call(&session).get("/api/auth/session").await;
+    let own = own.expect(200);
+    assert_eq!(own.text_at("/data/session/method"), "provider:clerk+pin");
+    let again = app.anonymous().post(verify, body).await;
+    again.refused(401, "unauthenticated");
+    app.advance(3_600);
+    let over = app.call(&session).get("/api/v1/agents").await;
+    over.refused(401, "unauthenticated");
 }
 
 #[tokio::test]

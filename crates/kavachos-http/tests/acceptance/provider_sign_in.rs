@@ -3,13 +3,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::join_all;
 use kavachos_core::id_token::TokenKind;
-use kavachos_engine::{FreshBy, NewHumans, ProviderTerms, SignInTerms};
+use kavachos_engine::{FreshBy, NewHumans, ProviderTerms, Rehearsal, SignInTerms};
 use kavachos_test::{KeysAnswer, ProviderSigner, Reply, TestAgent, TestApp, TestProvider, may};
 use serde_json::{Value, json};
 
 use crate::id_tokens::{World, believing, header, permissions, seconds, terms, with, world_with};
 use crate::moving::{export, import};
+use crate::restore::{log_of, restore};
 use crate::tokens::{self, DELEGATE, own, register};
 
 const API: &str = "https://api.example.com";
@@ -517,16 +519,22 @@ async fn nobody_is_made_where_new_humans_are_refused() {
 
 /// A backup may not know who was banned since: new humans wait, and tokens of before count no more.
 #[tokio::test]
-async fn after_a_move_new_humans_wait_and_old_tokens_are_over() {
+async fn after_a_restoration_new_humans_wait_and_old_tokens_are_over() {
     let world = signing_in(|_| ()).await;
     let old = world.token();
     agents(&world.app, &old).await.expect(200);
     let file = export(&world.app.operator()).await;
+    let late = world.signed(&with(world.claims(), "sub", json!("late")));
+    agents(&world.app, &late).await.expect(200);
+    let user = human(&world.app, "clerk", "late").await.unwrap();
+    turn(&world.app, &user, "ban").await;
+    let log = log_of(&world.app).await;
+
     let mut terms = terms("clerk", &world.provider);
     terms.sign_in = vec![kind(TokenKind::Identity, &[], &[])];
-    let app = believing(vec![terms]).seeded(9).start().await;
+    let app = believing(vec![terms]).seeded(7).start().await;
     import(&app.operator(), &file).await.expect(200);
-    let operator = app.call(world.app.operator_key());
+    assert!(restore(&app, Some(log), Rehearsal::No).await.humans_held);
     agents(&app, &old).await.refused(401, "unauthenticated");
     app.advance(60);
     let of = |human: &str| {
@@ -534,18 +542,17 @@ async fn after_a_move_new_humans_wait_and_old_tokens_are_over() {
         let claims = with(with(world.claims(), "sub", json!(human)), "iat", json!(now));
         world.signed(&with(claims, "exp", json!(now + 60)))
     };
+    // Who was here before goes on.
     agents(&app, &of("user_1")).await.expect(200);
-    let held = agents(&app, &of("user_9")).await;
-    let lifted = operator
-        .post("/api/v1/users/admit", json!({}))
-        .await
-        .expect(200);
-    if lifted.at("/data/wereHeld") == &json!(true) {
-        held.refused(403, "forbidden");
-    } else {
-        held.expect(200);
+    for human in ["late", "new"] {
+        let held = agents(&app, &of(human)).await;
+        let held = held.refused(403, "forbidden");
+        assert!(held.message().contains("operator has to confirm"), "{held}");
     }
-    agents(&app, &of("user_8")).await.expect(200);
+    let operator = app.call(world.app.operator_key());
+    let admit = operator.post("/api/v1/users/admit", json!({})).await;
+    admit.expect(200);
+    agents(&app, &of("new")).await.expect(200);
 }
 
 #[tokio::test]
@@ -618,6 +625,44 @@ async fn an_email_address_in_a_token_links_nothing() {
     let path = format!("/api/v1/users/{}", ada.id());
     let ada = app.operator().get(&path).await.expect(200);
     assert!(ada.at("/data/external").is_null());
+}
+
+#[tokio::test]
+async fn of_many_first_calls_at_once_one_makes_the_human() {
+    let world = signing_in(|_| ()).await;
+    let token = world.token();
+    let all = join_all((0..32).map(|_| agents(&world.app, &token))).await;
+    assert!(all.iter().all(|reply| reply.status == 200));
+    assert_eq!(world.app.audit("kind=user.created").await.len(), 1);
+}
+
+/// Whoever is stopped while they call has done it before, or does it no more.
+#[tokio::test]
+async fn what_is_made_beside_a_ban_is_stopped_by_it() {
+    let world = signing_in(|terms| {
+        terms.ceiling = permissions(&may(&["read"], "mcp:*"));
+        terms.sign_in[0].fresh_by = FreshBy::Issue;
+    })
+    .await;
+    let app = &world.app;
+    for round in 0..16 {
+        let name = format!("user_{round}");
+        let token = world.signed(&with(world.claims(), "sub", json!(name)));
+        agents(app, &token).await.expect(200);
+        let user = human(app, "clerk", &name).await.unwrap();
+        let caller = app.call(&token);
+        let agent = if round % 2 == 0 {
+            tokio::join!(caller.post(AGENTS, new_agent()), turn(app, &user, "ban")).0
+        } else {
+            tokio::join!(turn(app, &user, "ban"), caller.post(AGENTS, new_agent())).1
+        };
+        assert!([201, 401, 409].contains(&agent.status), "{agent}");
+        if agent.status == 201 {
+            let denied = reads(app, &TestAgent::of(&agent)).await;
+            assert_ne!(denied.code(), "allowed", "{denied}");
+        }
+        agents(app, &token).await.refused(401, "unauthenticated");
+    }
 }
 
 /// Lessons C 17: whatever stands in the header, it is no defect of ours.

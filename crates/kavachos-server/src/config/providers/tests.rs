@@ -140,6 +140,82 @@ fn what_is_wrong_is_told_with_its_key_and_its_line() {
     assert!(refused("providers = 1\n", &[]).contains("write `[[providers]]`"));
 }
 
+/// What is added to a file that is right, and what is said then; nothing where it is right still.
+const SIGN_IN: [(&str, &str); 9] = [
+    ("token = \"id_token\"", ""),
+    (
+        "token = \"session_token\"\nparties = [\"https://app.example.com\"]\nfresh_by = \"issue\"",
+        "",
+    ),
+    (
+        "token = \"session_token\"",
+        "`providers[0].sign_in[0].parties` (kavach.toml, line 11): name the origins",
+    ),
+    (
+        "token = \"access_token\"\naudiences = [\"app\"]",
+        "`providers[0].sign_in[0].audiences` (kavach.toml, line 13): holds an audience of another",
+    ),
+    (
+        "token = \"jwt\"",
+        "`providers[0].sign_in[0].token` (kavach.toml, line 12): `jwt` is no kind of token",
+    ),
+    (
+        "parties = [\"a\"]",
+        "`providers[0].sign_in[0].token` (kavach.toml, line 11): is missing",
+    ),
+    (
+        "token = \"id_token\"\nfresh_by = \"iat\"",
+        "`providers[0].sign_in[0].fresh_by` (kavach.toml, line 13): must be `sign_in` or `issue`",
+    ),
+    (
+        "token = \"id_token\"\nmax_age_seconds = 86401",
+        "`providers[0].sign_in[0].max_age_seconds` (kavach.toml, line 13): must be from 1 to 86400",
+    ),
+    (
+        "token = \"id_token\"\naudience = \"a\"",
+        "`providers[0].sign_in[0].audience` (kavach.toml, line 13): this is no setting",
+    ),
+];
+
+#[test]
+fn which_tokens_sign_in_is_read_and_what_is_wrong_there_is_told() {
+    let off = loaded(GOOD, &[SECRET]).unwrap();
+    assert!(!off.settings.providers.sign_in());
+    for (added, expected) in SIGN_IN {
+        let text = format!("{GOOD}[[providers.sign_in]]\n{added}\n");
+        match loaded(&text, &[SECRET]) {
+            Ok(server) => {
+                assert!(expected.is_empty(), "{added}: {expected}");
+                assert!(server.settings.providers.sign_in());
+                assert!(!server.settings.providers.open_sessions());
+            }
+            Err(error) => assert!(
+                !expected.is_empty() && error.contains(expected),
+                "{added}: {error}"
+            ),
+        }
+    }
+    for (from, to, expected) in [
+        ("max_age_seconds = 60", "session_seconds = 3600", ""),
+        (
+            "max_age_seconds = 60",
+            "session_seconds = 2592001",
+            "`providers[0].session_seconds` (kavach.toml, line 7): must be from 1 to 2592000",
+        ),
+        ("max_age_seconds = 60", "new_humans = \"refused\"", ""),
+        (
+            "max_age_seconds = 60",
+            "new_humans = true",
+            "`providers[0].new_humans` (kavach.toml, line 7): must be `created` or `refused`",
+        ),
+    ] {
+        let read = loaded(&GOOD.replace(from, to), &[SECRET]);
+        let told = read.err().unwrap_or_default();
+        assert_eq!(told.is_empty(), expected.is_empty(), "{to}: {told}");
+        assert!(told.contains(expected), "{to}: {told}");
+    }
+}
+
 #[test]
 fn a_provider_on_this_machine_goes_with_a_server_on_this_machine_that_may_fetch_from_it() {
     let local = GOOD.replace("https://clerk.example.com", "http://localhost:4000");
