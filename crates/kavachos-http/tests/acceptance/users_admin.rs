@@ -1,8 +1,9 @@
 //! Looking for humans, bans that end, the end of all sessions, and required resets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use kavachos_auth::password::Passwords;
+use kavachos_auth::password::{Choosing, Passwords};
 use kavachos_auth::username_password::UsernamePassword;
 use kavachos_test::{Reply, TestApp, may};
 use serde_json::{Value, json};
@@ -280,7 +281,11 @@ const PASSWORD: &str = "Vogelbeeren im späten Herbst";
 
 /// A server with names and passwords.
 async fn with_passwords() -> TestApp {
-    let plugin = UsernamePassword::new(Passwords::default()).breached(None);
+    let plugin = UsernamePassword::new(Arc::new(Choosing {
+        passwords: Passwords::default(),
+        breached: None,
+        ..Choosing::serving()
+    }));
     let setup = crate::setup().with(move |builder| builder.plugin(plugin.clone()));
     setup.start().await
 }
