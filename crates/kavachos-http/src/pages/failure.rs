@@ -67,7 +67,11 @@ fn words(status: StatusCode, failure: &Failure) -> (&'static str, String) {
 
 /// How long to wait, in words.
 fn wait(answer: &Response) -> Option<String> {
-    let seconds = answer.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?;
+    let seconds = answer
+        .headers()
+        .get(http::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?;
     let seconds: u64 = seconds.parse().ok()?;
     let wait = match seconds {
         0..=90 => counted(seconds, "second"),

@@ -289,7 +289,8 @@ pub(super) fn event(record: &AuditRecord, names: &Names, now: Timestamp) -> Even
 
 /// Kinds of what people do with their own account.
 fn is_own(kind: &str) -> bool {
-    !["agent", "delegation", "approval", "token", "decision"].contains(&kind.split('.').next().unwrap_or_default())
+    !["agent", "delegation", "approval", "token", "decision"]
+        .contains(&kind.split('.').next().unwrap_or_default())
 }
 
 fn decided(code: &str, allowed: bool) -> (Icon, &'static str, String) {

@@ -27,13 +27,10 @@ pub(super) async fn show(FromState(state): FromState<State>, browser: Browser) -
     page(&state, &browser, (&Form::default(), None))
 }
 
-fn page(
-    state: &State,
-    browser: &Browser,
-    (form, refusal): (&Form, Option<&Refusal>),
-) -> Shown {
+fn page(state: &State, browser: &Browser, (form, refusal): (&Form, Option<&Refusal>)) -> Shown {
     let about = |field: &str| refusal.and_then(|refusal| refusal.about(field));
-    let unnamed = refusal.filter(|refusal| FIELDS.iter().all(|field| refusal.about(field).is_none()));
+    let unnamed =
+        refusal.filter(|refusal| FIELDS.iter().all(|field| refusal.about(field).is_none()));
     let page = Door {
         frame: Frame {
             brand: state.assets().brand(),
@@ -46,12 +43,17 @@ fn page(
         icon: Some(Icon::Person),
         action: "/account/keep".to_owned(),
         fields: vec![
-            Field { max: 200, ..Field::text("name", "Name") }
-                .optional()
-                .with_autocomplete("name")
-                .with_value(form.text("name"))
-                .with_error(about("name")),
-            Field::email().with_value(form.text("email")).with_error(about("email")),
+            Field {
+                max: 200,
+                ..Field::text("name", "Name")
+            }
+            .optional()
+            .with_autocomplete("name")
+            .with_value(form.text("name"))
+            .with_error(about("name")),
+            Field::email()
+                .with_value(form.text("email"))
+                .with_error(about("email")),
             Field::password("password", "Password", "new-password")
                 .with_hint("A few words that only you would put together are best.")
                 .with_error(about("password")),
@@ -60,7 +62,11 @@ fn page(
         links: vec![("", "/account".to_owned(), "Not now")],
         ..Door::default()
     };
-    html::answer(refusal.map_or(StatusCode::OK, |refusal| refusal.status), Runs::Nothing, &page)
+    html::answer(
+        refusal.map_or(StatusCode::OK, |refusal| refusal.status),
+        Runs::Nothing,
+        &page,
+    )
 }
 
 pub(super) async fn submit(

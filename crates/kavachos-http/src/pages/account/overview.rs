@@ -24,7 +24,9 @@ pub(super) async fn handle(
     browser: Browser,
     mut params: Params,
 ) -> Shown {
-    let mail_sent = params.take::<String>("done")?.is_some_and(|done| done == "mail_sent");
+    let mail_sent = params
+        .take::<String>("done")?
+        .is_some_and(|done| done == "mail_sent");
     let name = browser.name();
     let first = name.split(' ').next().unwrap_or(&name).to_owned();
     let active = AgentFilter {
@@ -48,7 +50,10 @@ pub(super) async fn handle(
         .shell(&state, Room::Overview, format!("Hello, {first}"))
         .await?;
     shell.frame.notice = mail_sent.then(|| {
-        Notice::new("ok", "A mail is on its way. Open its link in this browser, and the account is yours.")
+        Notice::new(
+            "ok",
+            "A mail is on its way. Open its link in this browser, and the account is yours.",
+        )
     });
     let more = if agents.next.is_some() { "+" } else { "" };
     let page = view::Overview {

@@ -40,7 +40,9 @@ pub(super) async fn show(
     let query = Query::of(params);
     let back = safe(Some(query.text("return_to"))).to_owned();
     let proofs = proofs(&state, &api, &browser, &parts).await?;
-    let wanted = proofs.iter().find(|proof| proof.word() == query.text("with"));
+    let wanted = proofs
+        .iter()
+        .find(|proof| proof.word() == query.text("with"));
     let proof = wanted.or_else(|| proofs.first()).copied();
     page(&state, &browser, (proof, &proofs), (&back, None))
 }
@@ -71,7 +73,10 @@ async fn proofs(
     let methods = reply.data.get("methods").and_then(Value::as_array);
     let has = |word: &str| methods.is_some_and(|methods| methods.iter().any(|one| one == word));
     let known = [Proof::Password, Proof::Code];
-    Ok(known.into_iter().filter(|proof| has(proof.word())).collect())
+    Ok(known
+        .into_iter()
+        .filter(|proof| has(proof.word()))
+        .collect())
 }
 
 fn page(
@@ -97,11 +102,22 @@ fn page(
     }
     let nothing = proof.is_none() && !passkey;
     let notice = nothing.then(|| Notice::new("info", "Sign out and in again to go on."));
-    let other = proofs.iter().find(|other| Some(**other) != proof).map(|other| {
-        let path = format!("{}&with={}", with_return("/re-authenticate", back), other.word());
-        let words = if *other == Proof::Code { "Use a code of your app" } else { "Use your password" };
-        ("", path, words)
-    });
+    let other = proofs
+        .iter()
+        .find(|other| Some(**other) != proof)
+        .map(|other| {
+            let path = format!(
+                "{}&with={}",
+                with_return("/re-authenticate", back),
+                other.word()
+            );
+            let words = if *other == Proof::Code {
+                "Use a code of your app"
+            } else {
+                "Use your password"
+            };
+            ("", path, words)
+        });
     let page = Door {
         frame: Frame {
             brand: state.assets().brand(),
@@ -148,14 +164,21 @@ pub(super) async fn submit(
     let form = Form::read(&parts, body, browser.secret()).await?;
     let back = safe(form.given("return_to")).to_owned();
     let proofs = proofs(&state, &api, &browser, &parts).await?;
-    let wanted = proofs.iter().find(|proof| proof.word() == form.text("with"));
+    let wanted = proofs
+        .iter()
+        .find(|proof| proof.word() == form.text("with"));
     let proof = *wanted.ok_or(Failure::NoSuchRoute)?;
     let (path, members) = sent(&browser, proof, &form);
     match api.post(path, &parts, &members).await {
         Ok(reply) if reply.text("next").is_empty() => Ok(reply.onto(see_other(&back))),
         Ok(_) => Ok(see_other("/sign-in")),
         Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
-        Err(refusal) => page(&state, &browser, (Some(proof), &proofs), (&back, Some(&refusal))),
+        Err(refusal) => page(
+            &state,
+            &browser,
+            (Some(proof), &proofs),
+            (&back, Some(&refusal)),
+        ),
     }
 }
 

@@ -1,8 +1,6 @@
 //! Links that were mailed: asked for, and followed. Opening one only shows a button, since mail is opened by machines too;
 //! the button is what uses it.
 
-use axum::Extension;
-use axum::extract::{Request, State as FromState};
 use super::onward::{self, Ask, Query};
 use super::sign_in::with_empty;
 use crate::pages::Shown;
@@ -12,6 +10,8 @@ use crate::pages::return_to::safe;
 use crate::pages::view::{Door, Field, Icon};
 use crate::params::Params;
 use crate::state::State;
+use axum::Extension;
+use axum::extract::{Request, State as FromState};
 
 pub(super) async fn ask(
     FromState(state): FromState<State>,
@@ -84,7 +84,10 @@ pub(super) async fn show_magic(
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "magic-link/verify")?;
     magic(ask, (Query::of(params).text("token"), Whence::Here), None)
 }
@@ -108,12 +111,18 @@ fn magic(ask: Ask<'_>, (token, whence): (&str, Whence), refusal: Option<&Refusal
          link wants you in an account of theirs."
     };
     let page = Door {
-        frame: ask.visitor.frame(ask.state, "Sign in", onward::above(refusal, &[])),
+        frame: ask
+            .visitor
+            .frame(ask.state, "Sign in", onward::above(refusal, &[])),
         icon: Some(if here { Icon::Mail } else { Icon::Warning }),
         lead: lead.to_owned(),
         action: "/magic-link".to_owned(),
         hidden,
-        button: if here { "Sign in" } else { "It was me, sign in here" },
+        button: if here {
+            "Sign in"
+        } else {
+            "It was me, sign in here"
+        },
         links: vec![("", "/sign-in".to_owned(), "Another way to sign in")],
         ..Door::default()
     };
@@ -127,16 +136,28 @@ pub(super) async fn follow_magic(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     api::require(&state, "magic-link/verify")?;
     let mut members = with_empty(&form, &["token"]);
-    let whence = if form.has("confirm") { Whence::Elsewhere } else { Whence::Here };
+    let whence = if form.has("confirm") {
+        Whence::Elsewhere
+    } else {
+        Whence::Here
+    };
     if whence == Whence::Elsewhere {
         members.insert("confirm".to_owned(), true.into());
     }
     let token = form.text("token");
-    match api.post("/api/auth/magic-link/verify", &parts, &members).await {
-        Ok(reply) if reply.text("next") == "confirm" => magic(ask, (token, Whence::Elsewhere), None),
+    match api
+        .post("/api/auth/magic-link/verify", &parts, &members)
+        .await
+    {
+        Ok(reply) if reply.text("next") == "confirm" => {
+            magic(ask, (token, Whence::Elsewhere), None)
+        }
         Ok(reply) => onward::onward(ask, &reply, &form),
         Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => magic(ask, (token, whence), Some(&refusal)),
@@ -152,7 +173,11 @@ enum Whose {
 
 impl Whose {
     fn of(guest: &str) -> Self {
-        if guest.is_empty() { Self::Account } else { Self::Guest }
+        if guest.is_empty() {
+            Self::Account
+        } else {
+            Self::Guest
+        }
     }
 
     const fn route(self) -> &'static str {
@@ -168,7 +193,10 @@ pub(super) async fn show_verify(
     visitor: Visitor,
     params: Params,
 ) -> Shown {
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     let query = Query::of(params);
     let whose = Whose::of(query.text("guest"));
     api::require(&state, whose.route())?;
@@ -223,14 +251,24 @@ pub(super) async fn follow_verify(
     request: Request,
 ) -> Shown {
     let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask { state: &state, visitor: &visitor };
+    let ask = Ask {
+        state: &state,
+        visitor: &visitor,
+    };
     let whose = Whose::of(form.text("guest"));
     api::require(&state, whose.route())?;
     let mut sent = with_empty(&form, &["token"]);
     sent.extend(api::members(&form, &["password"]));
     let link = (form.text("token"), whose);
-    let asks = if form.has("password") { Asks::Password } else { Asks::Nothing };
-    match api.post(&format!("/api/auth/{}", whose.route()), &parts, &sent).await {
+    let asks = if form.has("password") {
+        Asks::Password
+    } else {
+        Asks::Nothing
+    };
+    match api
+        .post(&format!("/api/auth/{}", whose.route()), &parts, &sent)
+        .await
+    {
         Ok(reply) if reply.text("next") == "enter_password" => {
             verify(ask, link, (Asks::Password, None))
         }

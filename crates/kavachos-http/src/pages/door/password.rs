@@ -5,10 +5,10 @@ use axum::extract::{Request, State as FromState};
 
 use super::onward::{self, Ask, Query};
 use super::sign_in::with_empty;
+use crate::pages::Shown;
 use crate::pages::api::{self, Api, Refusal};
 use crate::pages::browser::Visitor;
 use crate::pages::view::{Door, Field, Icon};
-use crate::pages::Shown;
 use crate::params::Params;
 use crate::state::State;
 
