@@ -70,6 +70,11 @@ impl Refusal {
         }
     }
 
+    /// Whether filling in the form otherwise would not help: it is told on a page of its own.
+    pub(super) fn is_final(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// What is wrong with this field.
     pub(super) fn about(&self, field: &str) -> Option<String> {
         (self.field.as_deref() == Some(field)).then(|| self.reason.clone())

@@ -6,13 +6,18 @@ use kavachos_core::id::RequestId;
 
 use super::html::{self, Runs};
 use super::view::{Frame, Icon, Message};
+use super::words::counted;
 use crate::error::Failure;
 use crate::state::State;
 
 /// The page that tells of an error, with its status and headers.
 pub(crate) fn told(state: &State, failure: &Failure, id: RequestId) -> Response {
     let status = failure.status();
-    let (title, text) = words(status, failure);
+    let plain = failure.render(id);
+    let (title, text) = match wait(&plain) {
+        Some(wait) if status == StatusCode::TOO_MANY_REQUESTS => ("That was too often", wait),
+        _ => words(status, failure),
+    };
     let is_ours = status.is_server_error();
     let message = Message {
         frame: Frame {
@@ -26,7 +31,6 @@ pub(crate) fn told(state: &State, failure: &Failure, id: RequestId) -> Response 
         next: ("/account".to_owned(), "To your account".to_owned()),
         request: is_ours.then(|| id.to_string()),
     };
-    let plain = failure.render(id);
     let Ok(mut page) = html::answer(status, Runs::Nothing, &message) else {
         return plain;
     };
@@ -59,6 +63,21 @@ fn words(status: StatusCode, failure: &Failure) -> (&'static str, String) {
         ),
         _ => ("That did not work", sentence(&failure.shown())),
     }
+}
+
+/// How long to wait, in words.
+fn wait(answer: &Response) -> Option<String> {
+    let seconds = answer
+        .headers()
+        .get(http::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?;
+    let seconds: u64 = seconds.parse().ok()?;
+    let wait = match seconds {
+        0..=90 => counted(seconds, "second"),
+        _ => counted(seconds.div_ceil(60), "minute"),
+    };
+    Some(format!("Wait {wait}, then try again."))
 }
 
 /// A message of the API as a sentence.

@@ -259,6 +259,7 @@ async fn what_was_filled_in_wrongly_is_told_beside_it_and_kept() {
 #[tokio::test]
 async fn who_signed_in_a_while_ago_is_asked_again() {
     let ada = Ada::arrive().await;
+    ada.app.advance(601);
     let asked = ada
         .app
         .decide(&ada.agent.id, "execute", "mcp:deploy:x")
@@ -267,7 +268,6 @@ async fn who_signed_in_a_while_ago_is_asked_again() {
     let page = format!("/account/approvals/{id}");
     let digest = digest(&ada, &page).await;
     let approve = format!("{page}/approve");
-    ada.app.advance(601);
     let again = ada.browser.open("/account/agents/new").await.expect(303);
     assert_eq!(
         again.header("location"),
@@ -386,6 +386,7 @@ async fn c86_c87_nothing_of_somebody_elses_is_run_or_misread() {
         "/account/activity?agent={}",
         hostile
             .replace('<', "%3C")
+            .replace('>', "%3E")
             .replace(' ', "+")
             .replace('\u{202e}', "%E2%80%AE")
     );

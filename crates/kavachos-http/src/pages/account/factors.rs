@@ -97,7 +97,7 @@ pub(super) async fn enable(
     let members = api::members(&form, &["code"]);
     match api.post("/api/auth/totp/enable", &parts, &members).await {
         Ok(reply) => codes_page(at, &reply, "Codes from an app are on.").await,
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => {
             let mut kept = Map::new();
             for name in ["secret", "uri"] {
@@ -223,7 +223,7 @@ pub(super) async fn disable(
         .await
     {
         Ok(reply) => Ok(reply.onto(show(at, Said::done("Codes from an app are off.")).await?)),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => disabling(&state, &browser, Some(&refusal)).await,
     }
 }
@@ -294,7 +294,7 @@ fn fresh_first(state: &State, browser: &Browser) -> Option<Response> {
 
 /// The page of before, with why it was not done.
 async fn refused(at: At<'_>, refusal: Refusal) -> Shown {
-    if refusal.status.is_server_error() || refusal.status == StatusCode::NOT_FOUND {
+    if refusal.is_final() || refusal.status == StatusCode::NOT_FOUND {
         return Err(refusal.into_failure());
     }
     let mut page = show(at, Said::refused(&refusal)).await?;

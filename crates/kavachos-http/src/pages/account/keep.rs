@@ -88,7 +88,7 @@ pub(super) async fn submit(
             Ok(reply.onto(see_other("/account?done=mail_sent")))
         }
         Ok(reply) => Ok(reply.onto(see_other("/account"))),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => page(&state, &browser, (&form, Some(&refusal))),
     }
 }

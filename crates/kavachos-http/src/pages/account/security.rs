@@ -212,7 +212,7 @@ pub(super) async fn change_password(
         Ok(reply) => Ok(reply.onto(crate::pages::see_other(
             "/account/security?done=password_changed",
         ))),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => {
             show(
                 at,

@@ -172,7 +172,7 @@ pub(super) async fn submit(
     match api.post(path, &parts, &members).await {
         Ok(reply) if reply.text("next").is_empty() => Ok(reply.onto(see_other(&back))),
         Ok(_) => Ok(see_other("/sign-in")),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => page(
             &state,
             &browser,

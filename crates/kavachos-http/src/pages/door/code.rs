@@ -107,7 +107,7 @@ pub(super) async fn send(
         .await
     {
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => {
             let hidden = onward::back(safe(form.given("return_to")));
             address(ask, (form.text("email"), hidden), Some(&refusal))
@@ -218,7 +218,7 @@ async fn checked(
         .await
     {
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => {
             let hidden = onward::back(safe(form.given("return_to")));
             page(ask, kind, hidden, Some(&refusal))

@@ -71,7 +71,7 @@ pub(super) async fn send(
         .await
     {
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => {
             let hidden = onward::back(safe(form.given("return_to")));
             address(ask, (form.text("email"), hidden), Some(&refusal))
@@ -159,7 +159,7 @@ pub(super) async fn follow_magic(
             magic(ask, (token, Whence::Elsewhere), None)
         }
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => magic(ask, (token, whence), Some(&refusal)),
     }
 }
@@ -273,7 +273,7 @@ pub(super) async fn follow_verify(
             verify(ask, link, (Asks::Password, None))
         }
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => verify(ask, link, (asks, Some(&refusal))),
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn send(
         .await
     {
         Ok(reply) => Ok(reply.onto(onward::sent(ask, form.text("email"))?)),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => address(ask, form.text("email"), Some(&refusal)),
     }
 }
@@ -122,7 +122,7 @@ pub(super) async fn submit(
     let sent = with_empty(&form, &["token", "newPassword"]);
     match api.post("/api/auth/reset-password", &parts, &sent).await {
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => choose(ask, form.text("token"), Some(&refusal)),
     }
 }

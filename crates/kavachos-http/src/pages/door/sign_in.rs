@@ -192,7 +192,7 @@ pub(super) async fn submit(
     let members = with_empty(&form, &[name.field(), "password"]);
     match api.post(&path, &parts, &members).await {
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => {
             let seen = Seen {
                 name: Some(name),

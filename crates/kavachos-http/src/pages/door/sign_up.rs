@@ -105,7 +105,7 @@ pub(super) async fn submit(
     }
     match api.post(&path, &parts, &sent).await {
         Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.status.is_server_error() => Err(refusal.into_failure()),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => {
             let hidden = onward::back(safe(form.given("return_to")));
             page(ask, name, (&form, hidden), Some(&refusal))
