@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavachos::core::ledger::Outcome;
 use kavachos::core::permission::PermissionSet;
 use kavachos::engine::actor::{Actor, Caller, Scopes};
-use kavachos::engine::{NewOwner, Question};
+use kavachos::engine::{Ban, NewOwner, Question};
 use kavachos::{
     Agent, AgentChange, AgentKind, AuditFilter, Code, Error, External, Issued, Kavach, NewAgent,
     NewDelegation, NewUser, Request, Timestamp, User, engine,
@@ -128,9 +128,7 @@ async fn an_operator_brings_nothing_above_its_ceiling_back_to_life() -> Done {
     // Stopping is allowed, letting go on is not.
     engine.suspend_agent(&operator, high.id).await?;
     assert!(is_forbidden(&engine.resume_agent(&operator, high.id).await));
-    engine
-        .ban_user(&operator, ada.id, &kavachos::engine::Ban::default())
-        .await?;
+    engine.ban_user(&operator, ada.id, &Ban::default()).await?;
     assert!(is_forbidden(&engine.unban_user(&operator, ada.id).await));
     kavach.users().unban(&ada.id).await?;
     kavach.agents().resume(&high.id).await?;

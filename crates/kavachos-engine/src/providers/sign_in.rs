@@ -208,7 +208,7 @@ mod tests {
             (kind(Access, &["a b"], &[]), "sign_in[0].audiences"),
             (kind(Access, &["a"], &[""]), "sign_in[0].parties"),
         ] {
-            assert_eq!(wrong(&[terms.clone()]), member, "{terms:?}");
+            assert_eq!(wrong(std::slice::from_ref(&terms)), member, "{terms:?}");
         }
         for (seconds, member) in [
             (0, "sign_in[0].max_age_seconds"),

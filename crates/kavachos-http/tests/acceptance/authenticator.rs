@@ -97,7 +97,7 @@ impl Authenticator {
         let length = u16::try_from(data.len()).unwrap().to_be_bytes();
         let head = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59";
         let object = [&head[..], &length, &data].concat();
-        self.sent(json!({
+        self.sent(&json!({
             "clientDataJSON": encoded(client_data("webauthn.create", options, how)),
             "attestationObject": encoded(object),
             "transports": ["internal"],
@@ -111,7 +111,7 @@ impl Authenticator {
         let data = self.data(how, &[]);
         let message = [&data[..], &Sha256::digest(&client_data)].concat();
         let signature: Signature = self.key.sign(&message);
-        self.sent(json!({
+        self.sent(&json!({
             "clientDataJSON": encoded(client_data),
             "authenticatorData": encoded(data),
             "signature": encoded(der(&signature)),
@@ -119,7 +119,7 @@ impl Authenticator {
         }))
     }
 
-    fn sent(&self, response: Value) -> Value {
+    fn sent(&self, response: &Value) -> Value {
         let id = encoded(&self.id);
         json!({ "credential": {
             "id": id, "rawId": id, "type": "public-key", "authenticatorAttachment": "platform",

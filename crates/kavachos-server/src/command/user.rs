@@ -162,7 +162,7 @@ impl User {
         match self {
             Self::Create(create) => output.record(&create.send(client).await?, &MEMBERS),
             Self::List(list) => {
-                output.table(&client.get("/api/v1/users", &list.query()).await?, &COLUMNS)
+                output.table(&client.get("/api/v1/users", &list.query()).await?, &COLUMNS);
             }
             Self::Show(one) => output.record(
                 &client

@@ -143,11 +143,13 @@ fn row(sent: &Form, number: usize) -> Option<Value> {
     if resource.is_empty() && actions.is_empty() {
         return None;
     }
-    let mut one = json!({ "resource": resource, "actions": actions });
-    if sent.has(&format!("approval{number}")) {
-        one["constraints"] = json!({ "requireApproval": true });
-    }
-    Some(one)
+    Some(match sent.has(&format!("approval{number}")) {
+        true => {
+            let asks = json!({ "requireApproval": true });
+            json!({ "resource": resource, "actions": actions, "constraints": asks })
+        }
+        false => json!({ "resource": resource, "actions": actions }),
+    })
 }
 
 fn rows(sent: &Form) -> usize {

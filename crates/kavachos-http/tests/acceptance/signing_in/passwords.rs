@@ -83,7 +83,8 @@ async fn forgetting_tells_nobody_whether_there_is_an_account_and_a_link_is_over_
         .post(RESET, body)
         .await
         .refused(401, "unauthenticated");
-    for forged in ["", "AAAA", &"A".repeat(64), &token[..token.len() - 1]] {
+    let cut: String = token.chars().skip(1).collect();
+    for forged in ["", "AAAA", &"A".repeat(64), &cut] {
         let body = json!({ "token": forged, "newPassword": OTHER });
         scene
             .post(RESET, body)

@@ -82,9 +82,9 @@ impl Scene {
     /// The token of the link in the next mail.
     pub(super) async fn mailed_token(&self) -> String {
         let text = self.next_mail().await;
-        let at = text.find("token=").expect("a mail with a link") + "token=".len();
-        let token = text[at..].split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
-        token.into_iter().next().unwrap_or_default().to_owned()
+        let (_, link) = text.split_once("token=").expect("a mail with a link");
+        let end = |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_';
+        link.split(end).next().unwrap_or_default().to_owned()
     }
 
     /// What the next mail says, once it was delivered.
