@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos::core::secret::{Secret, SecretKind};
+use kavachos::store::sqlite::OpenError;
 use kavachos::store::{Clock, Head, Rng};
-use kavachos::{Builder, Kavach, Loopback, NewKey, Settings};
+use kavachos::{BuildError, Builder, Kavach, Loopback, NewKey, Settings};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use crate::client::{Call, Client, Reply};
 use crate::clock::ManualClock;
@@ -21,6 +23,10 @@ use crate::server::Server;
 
 /// Where the randomness of every test begins.
 const SEED: u64 = 2_026;
+/// How often it is looked whether a lock that somebody holds for a moment is free.
+const MAX_LOCKED: usize = 100;
+/// How long lies between two looks.
+const LOCKED: Duration = Duration::from_millis(20);
 
 /// How a [`TestApp`] is to be set up.
 #[derive(Debug, Clone, Default)]
@@ -201,6 +207,24 @@ impl Setup {
     }
 
     async fn open(&self, home: &Home, (clock, rng): (Arc<ManualClock>, Arc<SeededRng>)) -> Kavach {
+        // A test beside this one that starts a program holds a copy of every open file for a moment, of the lock too.
+        for _ in 0..MAX_LOCKED {
+            match self
+                .build(home, (Arc::clone(&clock), Arc::clone(&rng)))
+                .await
+            {
+                Err(BuildError::Store(OpenError::Held { .. })) => sleep(LOCKED).await,
+                built => return built.expect("the database can be opened"),
+            }
+        }
+        panic!("the database is held by somebody else")
+    }
+
+    async fn build(
+        &self,
+        home: &Home,
+        (clock, rng): (Arc<ManualClock>, Arc<SeededRng>),
+    ) -> Result<Kavach, BuildError> {
         let proxy = |text: &String| text.parse().expect("a test names networks");
         let builder = Kavach::builder()
             .settings(self.settings.clone())
@@ -220,7 +244,7 @@ impl Setup {
         };
         let additions = self.additions.iter();
         let builder = additions.fold(builder, |builder, Addition(add)| add(builder));
-        builder.build().await.expect("the database can be opened")
+        builder.build().await
     }
 }
 

@@ -95,8 +95,9 @@ type Shape = (TokenKind, &'static str, Option<&'static str>, Value);
 
 /// Each kind, as those make it who make it otherwise than others.
 fn shapes() -> Vec<Shape> {
-    let mut all = access_tokens();
-    all.extend(identity_and_session_tokens());
+    let mut all = session_tokens();
+    all.extend(access_tokens());
+    all.extend(identity_tokens());
     all
 }
 
@@ -141,8 +142,8 @@ fn access_tokens() -> Vec<Shape> {
     ]
 }
 
-fn identity_and_session_tokens() -> Vec<Shape> {
-    use TokenKind::{Identity, Session};
+fn session_tokens() -> Vec<Shape> {
+    use TokenKind::Session;
     vec![
         (
             Session,
@@ -158,6 +159,12 @@ fn identity_and_session_tokens() -> Vec<Shape> {
             claims(json!({ "azp": "https://app.example.com", "sid": "s",
             "aud": "session-api" })),
         ),
+    ]
+}
+
+fn identity_tokens() -> Vec<Shape> {
+    use TokenKind::Identity;
+    vec![
         (
             Identity,
             "auth0",

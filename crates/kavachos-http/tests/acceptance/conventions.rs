@@ -60,7 +60,7 @@ async fn a_refusal_says_code_message_request_and_field() {
       "error": {
         "code": "malformed_request",
         "field": "admin",
-        "message": "unknown field `admin`, expected one of `email`, `name`, `external`, `permissions`",
+        "message": "unknown field `admin`, expected one of `email`, `name`, `external`, `permissions`, `role`",
         "requestId": "[req]"
       }
     }

@@ -205,7 +205,7 @@ async fn nothing_with_consequences_is_done_in_it() {
     let path = format!("/api/v1/approvals/{approval}");
     let shown = scene.acting().get(&path).await.expect(200);
     let server = json!({
-        "audience": "https://tools.example.com/mcp", "name": "tools",
+        "audience": "https://tools.example.com/mcp", "name": "tools", "kind": "kavach",
         "scopes": [{ "name": "mcp:*", "description": "everything" }],
     });
     scene

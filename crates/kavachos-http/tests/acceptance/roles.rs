@@ -496,7 +496,7 @@ async fn no_role_gets_a_token_for_anothers_agent() {
         .agent(&member.id, kavachos_test::may(&["read"], "mcp:x"))
         .await;
     let server = json!({
-        "audience": "https://tools.example.com/mcp", "name": "tools",
+        "audience": "https://tools.example.com/mcp", "name": "tools", "kind": "kavach",
         "scopes": [{ "name": "mcp:*", "description": "everything" }],
     });
     app.operator()

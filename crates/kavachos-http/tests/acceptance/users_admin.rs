@@ -81,7 +81,7 @@ async fn a_session_asks_for_tokens_again_after_the_ban() {
     let app = crate::start().await;
     let user = app.user().await;
     let server = json!({
-        "audience": "https://tools.example.com/mcp", "name": "tools",
+        "audience": "https://tools.example.com/mcp", "name": "tools", "kind": "kavach",
         "scopes": [{ "name": "mcp:*", "description": "everything" }],
     });
     app.operator()
