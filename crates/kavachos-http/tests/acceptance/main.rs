@@ -56,6 +56,8 @@ mod moving_limits;
 mod moving_records;
 #[cfg(test)]
 mod own_data;
+#[cfg(test)]
+mod own_sessions;
 mod pages;
 #[cfg(test)]
 mod pages_for_people;

@@ -85,6 +85,9 @@ mod moving_records;
 #[cfg(test)]
 #[path = "../acceptance/own_data.rs"]
 mod own_data;
+#[cfg(test)]
+#[path = "../acceptance/own_sessions.rs"]
+mod own_sessions;
 #[path = "../acceptance/pages.rs"]
 mod pages;
 #[cfg(test)]

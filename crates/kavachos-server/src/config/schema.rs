@@ -364,6 +364,7 @@ mod tests {
                 "mail.smtp_password",
                 "mail.smtp_ca_file",
                 "mail.api_key",
+                "pages.name",
             ];
             let wrong = if takes_all.contains(&setting.key) {
                 continue;

@@ -99,7 +99,8 @@ fn an_edited_migration_is_shown_and_nothing_is_applied() {
     for fresh in fresh() {
         assert_eq!(fresh.run("migrate apply").code, 0);
         (fresh.change)(
-            "UPDATE migration SET checksum = (SELECT checksum FROM migration WHERE number = 1) WHERE number = 2",
+            "UPDATE migration SET checksum = (SELECT checksum FROM migration WHERE owner = 'core' AND number = 1) \
+             WHERE owner = 'core' AND number = 2",
         );
         let plan = fresh.run("migrate plan");
         assert!(
