@@ -113,7 +113,7 @@ test('a human adds a passkey and signs in with it', async ({ browser, server, ha
   // Signing in anew as somebody who has been away: the same passkey answers.
   await page.goto(`${server.url}/re-authenticate?return_to=/account/agents/new`);
   await page.getByRole('button', { name: 'Use a passkey' }).click();
-  await page.waitForURL('**/account/agents/new');
+  await page.waitForURL((url) => url.pathname === '/account/agents/new');
   const key = await makeAgent(world, 'passkey-bot');
   await approveAndStop(world, key, 'passkey-bot');
   // Removed, it opens nothing any more.

@@ -324,7 +324,7 @@ pub struct Session {
 }
 
 /// A human with a live credential. What is theirs: agents and grants below them, requests for their approval, records about
-/// them, their sessions. All else is as if it did not exist, but for what their role reaches ([`crate::roles`]).
+/// them, their sessions. All else is as if it did not exist, but for what their role reaches.
 #[derive(Debug, Clone)]
 pub struct Person {
     /// By what they are known.

@@ -43,8 +43,7 @@ impl Turning {
 }
 
 impl Engine {
-    /// Adds to the batch what becomes of the human, and tells how they are after it. What a plugin writes for them must
-    /// come later.
+    /// Adds to the batch what becomes of the human, and tells how they are after it.
     pub(crate) async fn turn_human(
         &self,
         actor: &Actor,

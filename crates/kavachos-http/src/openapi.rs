@@ -115,11 +115,23 @@ impl Told {
         };
         unless_said("operationId", format!("{}{named}", self.method).into());
         unless_said("tags", json!([PLUGINS.0]));
+        if self.path.contains('{') {
+            unless_said("parameters", self.parameters());
+        }
         let answers = json!({ "default": { "description": "What the plugin answers." } });
         unless_said("responses", answers);
         let callers = self.callers.iter().copied().map(requirement);
         members.insert("security".to_owned(), callers.collect());
         members.into()
+    }
+
+    /// What the path names, each a text that says which one.
+    fn parameters(&self) -> Value {
+        let named = self.path.split('/').filter_map(|segment| {
+            let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+            Some(json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        });
+        named.collect()
     }
 }
 

@@ -168,7 +168,7 @@ impl Change {
 
     /// The human has shown that they read mail sent to their address, and nothing else. What was made before is worth
     /// nothing from now on: credentials of every method, factors, sessions, keys, agents. What this change writes comes
-    /// after that.
+    /// before that, and the password that it sets after it.
     pub fn claims(mut self, human: UserId) -> Self {
         self.turns = Some((human, Turning::Claimed));
         self

@@ -91,7 +91,7 @@ impl Context {
     }
 
     /// Pays for one guess at an account, as whoever guesses names it; `human` where there is such an account. Whoever
-    /// turns out to be right gets it back with [`SignIn::after`].
+    /// turns out to be right gets it back with [`SignIn::after`](crate::SignIn::after).
     ///
     /// # Errors
     /// [`Error::TooManyCalls`] when the budget of the account is used up; those of the store.
@@ -421,10 +421,11 @@ impl Context {
         let actor = self.actor().unwrap_or(&program);
         batch.reads = actor.reads();
         let mut dying = Vec::new();
+        // What the change uses up is there once; after that, all may be forgotten that the plugin keeps of the human.
+        batch.writes.extend(change.writes.iter().cloned());
         let human = self
             .put_human(actor, &change, (&mut batch, &mut dying))
             .await?;
-        batch.writes.extend(change.writes);
         let given_back = change.given_back.iter().map(Guess::give_back);
         batch.writes.extend(given_back);
         if let Some((user, setting)) = change.password {

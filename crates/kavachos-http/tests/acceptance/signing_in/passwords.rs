@@ -1,6 +1,7 @@
 //! Forgotten passwords, and showing again who one is.
 
 use futures_util::future::join_all;
+use kavachos_auth::email_password::Verification;
 use serde_json::json;
 
 use super::scene::{ADA, OTHER, PASSWORD, Scene, token_of};
@@ -39,6 +40,30 @@ async fn a_reset_ends_what_was_open_and_signs_nobody_in() {
         .post(RESET, body)
         .await
         .refused(401, "unauthenticated");
+}
+
+/// Lessons C 38: an address that nobody verified is whose who reads mail there, and so is the account.
+#[tokio::test]
+async fn a_reset_of_an_account_that_nobody_verified_takes_it_over() {
+    let scene = Scene::of(crate::setup(), Verification::Later).await;
+    let body = json!({ "email": ADA, "password": PASSWORD });
+    let made = scene.post("/api/auth/sign-up/email", body).await;
+    let stranger = token_of(&made.expect(200));
+    scene
+        .post(FORGOT, json!({ "email": ADA }))
+        .await
+        .expect(200);
+    let token = scene.mailed_token().await;
+    let body = json!({ "token": token, "newPassword": OTHER });
+    scene.post(RESET, body.clone()).await.expect(200);
+    scene
+        .post(RESET, body)
+        .await
+        .refused(401, "unauthenticated");
+    let gone = scene.app.call(&stranger).get("/api/auth/session").await;
+    gone.refused(401, "unauthenticated");
+    let own = scene.sign_in(ADA, OTHER).await.expect(200);
+    assert_eq!(own.at("/data/user/emailVerified"), true);
 }
 
 #[tokio::test]
