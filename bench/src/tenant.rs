@@ -167,6 +167,9 @@ fn user(agent: u32) -> Vec<Write> {
         agents: AGENTS_PER_USER.into(),
         version: 1,
         created_at: CREATED,
+        email_verified_at: None,
+        role: None,
+        banned_until: None,
     };
     vec![handle::born(mark), kavachos::store::user::insert(row)]
 }

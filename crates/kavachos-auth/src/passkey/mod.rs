@@ -1,7 +1,7 @@
 //! Passkeys: keys of a device that sign in alone (Web Authentication, Level 3).
 //!
 //! Promises: a challenge is consumed before what answers it is looked at, by one conditional write, so it is worth one
-//! try; what is accepted is for this site alone ([`webauthn`]); the authenticator knew who was there, so a passkey is two
+//! try; what is accepted is for this site alone (`webauthn`); the authenticator knew who was there, so a passkey is two
 //! factors by itself and opens a session whatever else is asked for. Sign-in names nobody: it offers no list by which
 //! accounts could be found. Who turns out to have used a copy of a device is refused, on record.
 

@@ -1,6 +1,6 @@
 //! A name and a password, without any address.
 //!
-//! Promises: a name has one form, of few letters, and no two look alike ([`name`]); whether there is an account shows neither
+//! Promises: a name has one form, of few letters, and no two look alike (`name`); whether there is an account shows neither
 //! in the answer nor in the work of a sign-in; guesses are paid for before they are looked at. That a name is taken shows at
 //! sign-up, which is limited. Whoever forgets the password has no address to be helped at, so the human who runs the server
 //! has to.
