@@ -226,8 +226,8 @@ async fn nothing_with_consequences_is_done_in_it() {
     let none = json!({});
     // What she herself may do, in the same order: (path, body, her status).
     let posts = [
-        ("/api/v1/delegate", &token, 201),
-        ("/api/v1/delegate", &of_agent, 201),
+        ("/api/v1/delegate", &token, 200),
+        ("/api/v1/delegate", &of_agent, 200),
         (approve.as_str(), &digest, 200),
         ("/api/auth/delete-account", &none, 200),
     ];

@@ -11,7 +11,9 @@ const SIGN_OUT: &str = "/api/auth/sign-out";
 async fn a_human_sees_their_sessions_and_ends_one_and_then_their_own() {
     let app = crate::start().await;
     let user = app.user().await;
-    let (one, two) = (app.session(&user).await, app.session(&user).await);
+    let one = app.session(&user).await;
+    app.advance(1);
+    let two = app.session(&user).await;
     let list = app.call(&two.token).get(SESSIONS).await.expect(200);
     let ids: Vec<_> = list.rows().iter().map(|row| row["id"].clone()).collect();
     assert_eq!(ids, [json!(two.id), json!(one.id)]);
