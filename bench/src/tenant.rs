@@ -195,6 +195,7 @@ fn agent_writes(world: &World, index: u32) -> Vec<Write> {
         version: 1,
         created_at: CREATED,
         proof_key: None,
+        maker: None,
     };
     let grant = GrantRow {
         id: grant,
@@ -214,6 +215,7 @@ fn agent_writes(world: &World, index: u32) -> Vec<Write> {
         created_at: CREATED,
         uses: None,
         reserved_for: None,
+        maker: None,
     };
     let secret = World::key(index);
     let key = AgentKeyRow {

@@ -9,24 +9,27 @@ use std::time::Duration;
 use kavachos_core::id::UserId;
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
 use kavachos_engine::plugin::{
-    Address, Answer, CallerType, Change, Context, Method, Plugin, Request, Route,
+    Address, Allowance, Answer, CallerType, Change, Context, Counted, Method, MovedRow, Plugin,
+    Request, Route, TellAs, Told,
 };
-use kavachos_engine::{Error, Result, SignIn, email_address};
+use kavachos_engine::{Door, Engine, Error, Result, SignIn, email_address};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::email_password::Verification;
-use crate::limits::SIGN_UPS;
+use crate::mailbox;
 use crate::one_time::{OneTime, hash_of};
+use crate::own::signed_in;
 use crate::password::{Choosing, Chosen, Password, Standing};
-use crate::signed_in;
 
 /// Its id, and the method that sessions name.
 const ID: &str = "anonymous";
 /// How long a link that makes an account of a guest is good.
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a guest may ask for an account, whatever becomes of it; of one network it is as often as people sign up.
+const UPGRADES: Allowance = Allowance::new(10, Duration::from_secs(60 * 60));
 /// The record of a guest who came.
 const CAME: &str = "anonymous.came";
 /// The record of a guest who asked for an account.
@@ -82,6 +85,26 @@ impl Plugin for Anonymous {
         }]
     }
 
+    fn admit(&self, _: &Engine, row: &MovedRow<'_>) -> std::result::Result<(), String> {
+        row.human("user_id").map(drop)
+    }
+
+    fn forgets_address(&self, email: &str) -> Vec<Write> {
+        vec![Write::any("DELETE FROM anonymous_upgrade WHERE email = ?1").bind(email.to_owned())]
+    }
+
+    fn tells(&self, human: UserId) -> Vec<Told> {
+        vec![Told {
+            kind: "link",
+            members: &[("email", TellAs::Text), ("name", TellAs::Text), ("expiresAt", TellAs::Time)],
+            query: Query::new(100, "SELECT email, name, expires_at FROM anonymous_upgrade WHERE user_id = ?1 LIMIT 100").bind(human),
+        }]
+    }
+
+    fn passing(&self) -> Vec<&'static str> {
+        vec!["anonymous_upgrade"]
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![CAME, ASKED, UPGRADED]
     }
@@ -90,8 +113,13 @@ impl Plugin for Anonymous {
         let guests = self.clone();
         let upgrade = move |context, request| upgrade(context, request, guests.clone());
         vec![
-            Route::new(Method::Post, "/api/auth/anonymous", SIGN_UPS, come)
-                .described(json!({ "summary": "Come as a guest" })),
+            Route::new(
+                Method::Post,
+                "/api/auth/anonymous",
+                CallerType::Door(Door::SignUp),
+                come,
+            )
+            .described(json!({ "summary": "Come as a guest" })),
             Route::new(
                 Method::Post,
                 "/api/auth/anonymous/upgrade",
@@ -160,6 +188,8 @@ async fn upgrade(context: Context, request: Request, guests: Anonymous) -> Resul
     let asked: Asked = request.json()?;
     let email = email_address(&asked.email)?;
     let guest = guest(&context).await?;
+    // Before the password is hashed, and looked up elsewhere.
+    admit(&context, guest).await?;
     context.new_human(Some(&email), asked.name.as_deref())?;
     let known = [email.as_str(), asked.name.as_deref().unwrap_or_default()];
     let chosen = (&asked.password, Standing::Alone);
@@ -177,6 +207,16 @@ async fn upgrade(context: Context, request: Request, guests: Anonymous) -> Resul
             signed_in(upgraded.await?)
         }
     }
+}
+
+async fn admit(context: &Context, guest: UserId) -> Result<()> {
+    let of_source = context.engine().settings().doors.sign_ups.per_source;
+    let own = format!("upgrade:{guest}");
+    let limits = [
+        (Counted::Name(&own), UPGRADES),
+        (Counted::Source("upgrade"), of_source),
+    ];
+    context.admit(&limits).await
 }
 
 /// Mails a link, or says that the address has an account: the answer is the same.
@@ -202,12 +242,8 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
             .bind(wanted.phc.clone())
             .bind(now.plus(LIFE));
         let url = context.url(&format!("/verify-email?token={}&guest=1", link.reveal()));
-        let minutes = LIFE.as_secs() / 60;
-        Ok(change.write(row).mailing(
-            Mail::new(to.clone(), MailKind::VerifyEmail)
-                .with("url", url)
-                .with("minutes", minutes.to_string()),
-        ))
+        let mail = mailbox::mail(&to, MailKind::VerifyEmail, ("url", url), LIFE);
+        Ok(change.write(row).mailing(mail))
     });
     asked.await?;
     Answer::next("verify_email")

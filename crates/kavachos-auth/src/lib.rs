@@ -5,13 +5,13 @@
 //! knows no HTTP server and no database: it depends on `kavachos-core`, the contract of `kavachos-store` and
 //! `kavachos-engine`, and is portable as they are.
 
-mod limits;
 mod mailbox;
 mod one_time;
 mod own;
 mod switch;
 
 pub mod anonymous;
+pub mod change_email;
 pub mod email_otp;
 pub mod email_password;
 pub mod magic_link;
@@ -23,14 +23,4 @@ pub mod session_freshness;
 pub mod totp;
 pub mod username_password;
 
-use kavachos_engine::plugin::{Answer, Changed};
-use kavachos_engine::{Error, Result};
-
-pub use mailbox::SignUps;
 pub use switch::SwitchedOff;
-
-/// The answer to a change that signs somebody in.
-pub(crate) fn signed_in(changed: Changed) -> Result<Answer> {
-    let nobody = || Error::Internal("nobody was signed in".to_owned());
-    Answer::signed_in(changed.signed_in.ok_or_else(nobody)?)
-}

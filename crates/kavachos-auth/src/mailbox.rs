@@ -1,22 +1,55 @@
-//! Whoever reads mail sent to an address signs in: what a link and a code have in common.
+//! Whoever reads mail sent to an address: what the links and codes that are mailed have in common.
 
-use kavachos_engine::plugin::{Change, Context};
-use kavachos_engine::{Result, SignIn, User};
+use std::time::Duration;
 
-/// Whether somebody without an account gets one by showing that they read mail sent to their address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignUps {
-    /// They do.
-    Open,
-    /// They do not; what they are answered is the same.
-    Closed,
+use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::plugin::{Change, Context, Request};
+use kavachos_engine::{Result, SignIn, email_address};
+use serde::Deserialize;
+
+/// The address for which somebody asks for mail, who may read it or not.
+pub(crate) struct Asked {
+    pub(crate) email: String,
+    pub(crate) to: EmailAddress,
 }
 
-impl SignUps {
-    /// Whether a mail goes to this address.
-    pub(crate) fn admits(self, human: Option<&User>) -> bool {
-        self == Self::Open || human.is_some()
+impl Asked {
+    /// Reads `{"email"}`.
+    ///
+    /// # Errors
+    /// It is no address; or no mail can be sent, whosever it is.
+    pub(crate) fn of(context: &Context, request: &Request) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Body {
+            email: String,
+        }
+
+        let body: Body = request.json()?;
+        let email = email_address(&body.email)?;
+        context.require_mail()?;
+        let to = email.parse()?;
+        Ok(Self { email, to })
     }
+
+    /// Whether a mail that signs in goes there: to those who have an account, and where strangers get one to all.
+    pub(crate) async fn is_admitted(&self, context: &Context) -> Result<bool> {
+        let human = context.human_by_email(&self.email).await?;
+        Ok(human.is_some() || context.require_sign_ups().is_ok())
+    }
+}
+
+/// A mail with this value, which is good for so long.
+pub(crate) fn mail(
+    to: &EmailAddress,
+    kind: MailKind,
+    (name, value): (&'static str, String),
+    life: Duration,
+) -> Mail {
+    let minutes = life.as_secs() / 60;
+    Mail::new(to.clone(), kind)
+        .with(name, value)
+        .with("minutes", minutes.to_string())
 }
 
 /// Signs the reader of this address in by this method: into their account, into one that nobody verified and whose
@@ -30,6 +63,7 @@ pub(crate) async fn sign_in(
         Some(human) if human.email_verified => (change, human.id),
         Some(human) => (change.claims(human.id), human.id),
         None => {
+            context.require_sign_ups()?;
             let human = context.new_human(Some(email), None)?;
             let id = human.id();
             (change.creates(human.verified()), id)

@@ -3,7 +3,8 @@
 //! Promises: a token opens one session, within the minutes for which it could be exchanged; the session ends no later than
 //! the provider's configuration says, and is as fresh as the sign-in there; it takes a second factor of ours as any other
 //! method does. An account is found by provider and `sub` alone. An e-mail address in a token links nothing: whoever wants
-//! both to be one account shows the session of the one and the token of the other.
+//! both to be one account shows the session of the one and the token of the other, and ends that in a session that shows
+//! another way in.
 //!
 //! Which tokens count is a matter of `[[providers]]`; whoever may call the API with such a token itself needs no session.
 
@@ -17,6 +18,8 @@ use kavachos_engine::{Error, ShownProof, SignIn, Stranger};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::own;
+
 /// Sign-ins of one network, and of everyone, in ten minutes.
 const FLOOD: Flood = Flood {
     per_source: Allowance::new(100, Duration::from_secs(600)),
@@ -28,7 +31,7 @@ const SIGNED_IN: &str = "provider.signed_in";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProviderSignIn;
 
-/// What is sent to both routes.
+/// What is sent to sign in, and to link.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ask {
@@ -77,8 +80,20 @@ impl Plugin for ProviderSignIn {
             .described(described(
                 "linkProvider",
                 "Give your account an identity at a provider",
-                "The session must be fresh, the identity nobody's, and the account without one.",
+                "The session must be fresh, the identity nobody's, and the account without one. A mail tells of it.",
             )),
+            Route::new(
+                Method::Delete,
+                "/api/auth/link/provider",
+                CallerType::Session,
+                unlink,
+            )
+            .described(json!({
+                "operationId": "unlinkProvider", "tags": ["Sign-in"],
+                "summary": "Take the identity at a provider from your account",
+                "description": "The session must be fresh and opened in another way, which shows that there is one. All \
+                    sessions end, also this one, and the identity makes no other account. A mail tells of it.",
+            })),
         ]
     }
 }
@@ -108,6 +123,12 @@ async fn link(context: Context, request: Request) -> Result<Answer, Error> {
     let ask: Ask = request.json()?;
     let actor = context.known()?;
     Answer::data(&context.engine().link_provider(actor, ask.shown()).await?)
+}
+
+async fn unlink(context: Context, request: Request) -> Result<Answer, Error> {
+    own::nothing(&request)?;
+    let actor = context.known()?;
+    Answer::data(&context.engine().unlink_provider(actor).await?)
 }
 
 /// Where a call came from.

@@ -2,7 +2,8 @@
 //!
 //! Promises: a session that was opened or confirmed a short while ago is fresh, and one use case after another asks for a
 //! fresh one; confirming is a proof like that of a sign-in, counted like one, and gives the session a new token. It adds to
-//! what is signed in and skips nothing: who is here has passed a second factor already.
+//! what is signed in and skips nothing: what one proof leads to lives no longer than what was there,
+//! and where two factors are asked for it leads to the second one.
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use kavachos_core::invalid::Invalid;
 use kavachos_engine::plugin::{
     Answer, CallerType, Change, Context, Method, Plugin, Request, Route,
 };
-use kavachos_engine::{Guess, Result, SignIn, User};
+use kavachos_engine::{Error, Guess, Result, SignIn, User};
 use kavachos_store::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::signed_in;
+use crate::own::signed_in;
 
 /// Its id.
 const ID: &str = "session_freshness";
@@ -137,9 +138,14 @@ async fn confirm(
         let names: Vec<_> = freshness.ways.iter().map(|way| way.method()).collect();
         Invalid::at("method", format!("must be one of `{}`", names.join("`, `")))
     })?;
-    let Confirmed { guess, change } = way.confirm(&context, &human, &shown).await?;
+    let Confirmed { guess, change } = match way.confirm(&context, &human, &shown).await {
+        Err(wrong @ Error::Forbidden(_)) => {
+            return Err(context.failed(CONFIRMED, human.id, wrong).await?);
+        }
+        confirmed => confirmed?,
+    };
     let confirmed = context.change(CONFIRMED, || async {
-        let proof = SignIn::of(human.id, way.method()).strong();
+        let proof = SignIn::confirming(human.id, way.method());
         let done = Change::of(human.id.to_string()).details(json!({ "method": way.method() }));
         Ok(change(done).signs_in(proof.after(guess.clone())))
     });

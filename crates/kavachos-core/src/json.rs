@@ -144,7 +144,7 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
 
 fn read_tracked<T: DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let message = error.inner().to_string();
+        let message = without_value(error.inner().to_string());
         let path = match error.path().to_string() {
             whole if whole == "." => String::new(),
             path => path,
@@ -158,6 +158,19 @@ fn read_tracked<T: DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
             None => Invalid::at(path, message),
         }
     })
+}
+
+/// The same message without the text or number that stands where something else belongs: that may be a password or a code.
+fn without_value(message: String) -> String {
+    const BEFORE: &str = "invalid type: ";
+    const AFTER: &str = ", expected ";
+    const TOLD: [&str; 3] = ["string", "integer", "floating point"];
+    let rest = message.strip_prefix(BEFORE).unwrap_or_default();
+    let kind = TOLD.into_iter().find(|kind| rest.starts_with(*kind));
+    match kind.zip(rest.rsplit_once(AFTER)) {
+        Some((kind, (_, expected))) => format!("{BEFORE}{kind}{AFTER}{expected}"),
+        None => message,
+    }
 }
 
 /// Writes a value in its canonical form (RFC 8785).
@@ -356,6 +369,25 @@ fn too_large(value: impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_in_the_place_of_something_else_is_not_repeated() {
+        let message = |value: Value| {
+            let wrong = read::<Vec<bool>>(&serde_json::json!([true, value])).unwrap_err();
+            assert_eq!(wrong.field(), "[1]");
+            wrong.message().to_owned()
+        };
+        for text in ["hidden", "hidden\", expected nothing", ""] {
+            let told = message(text.into());
+            assert_eq!(told, "invalid type: string, expected a boolean");
+        }
+        let told = message(793_040.into());
+        assert_eq!(told, "invalid type: integer, expected a boolean");
+        let told = message(793.5.into());
+        assert_eq!(told, "invalid type: floating point, expected a boolean");
+        // The twin: of what else is wrong all is told.
+        assert!(message(Value::Null).starts_with("invalid type: null"));
+    }
 
     #[test]
     fn the_plain_form_is_ascii_and_reads_back_as_the_same_value() {

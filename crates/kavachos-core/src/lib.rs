@@ -26,3 +26,4 @@ pub mod secret;
 pub mod time;
 pub mod token;
 pub mod tool_server;
+pub mod unseen;

@@ -211,6 +211,9 @@ impl Engine {
         if let Some(agent) = actor.acting() {
             self.admit_denial(agent)?;
         }
+        if let Some(human) = human_of(&actor.caller) {
+            self.admit_refusal(human)?;
+        }
         if let Caller::ToolServer(key) = &actor.caller {
             // What a stolen key of one may write is bounded as one thing.
             self.admit_reports(key.id, 1)?;
@@ -240,5 +243,14 @@ impl Engine {
         }
         let row = self.store().find(kavachos_store::user::by_id(id)).await?;
         Ok(row.map(|row| row.pseudonym))
+    }
+}
+
+/// The human who calls, or for whom a provider vouches.
+fn human_of(caller: &Caller) -> Option<UserId> {
+    match caller {
+        Caller::Person(person) => Some(person.user.id),
+        Caller::Provided(provided) => Some(provided.user().id),
+        _ => None,
     }
 }

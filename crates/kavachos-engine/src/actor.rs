@@ -15,6 +15,7 @@ use kavachos_core::revocation::Mark;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::Root;
+use kavachos_store::Write;
 
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
@@ -455,6 +456,22 @@ impl Caller {
             Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => {
                 self.mark().into_iter().collect()
             }
+        }
+    }
+}
+
+impl Caller {
+    /// What must still be so besides of a human for whom a provider vouches, which no handle tells. Belongs before all that
+    /// the batch writes.
+    pub(crate) fn still_vouched(&self) -> Option<Write> {
+        match self {
+            Self::Person(person) => (person.vouched()).map(|vouched| vouched.still(person.user.id)),
+            Self::Provided(provided) => Some(provided.still()),
+            Self::Local
+            | Self::Operator(_)
+            | Self::Agent(_)
+            | Self::ToolServer(_)
+            | Self::Root(_) => None,
         }
     }
 }

@@ -19,7 +19,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::PublicKey;
 use kavachos_store::agent::{self, AgentFilter, AgentKeyRow, AgentRow};
 use kavachos_store::user::{self, UserRow};
-use kavachos_store::{Batch, Write, handle};
+use kavachos_store::{Batch, Write, former_identity, handle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -230,6 +230,7 @@ impl Engine {
         };
         self.within_quota(&planned.terms).await?;
         let mut row = self.new_agent_row(new, user.id, &planned);
+        row.maker = actor.maker();
         let mut key = self.new_key_row(&row, user.kills, new.key_ttl, secret)?;
         if let Caller::Agent(own) = &actor.caller {
             // A sub-agent with all of an agent's authority would else be the renewal that its own key may not do.
@@ -266,10 +267,7 @@ impl Engine {
             }
             NewOwner::External(external) => {
                 actor.require(Scope::UsersWrite)?;
-                let External {
-                    provider,
-                    external_id,
-                } = external.clone();
+                let (provider, external_id) = external.pair();
                 if let Some(row) = self
                     .store()
                     .find(user::by_external(provider, external_id))
@@ -278,18 +276,24 @@ impl Engine {
                     return Ok((Owner::User(row.id), row, plain()));
                 }
                 self.refuse_first_mention().await?;
-                actor.covers(&PermissionSet::everything()).map_err(|_| {
+                self.refuse_former(external).await?;
+                let permissions = self.settings().providers.first_permissions(external);
+                let everything = PermissionSet::everything();
+                actor.covers(permissions.as_ref().unwrap_or(&everything)).map_err(|_| {
                     Error::Forbidden(
-                        "a human on first mention may do everything, which lies above this key's ceiling; create the user with `permissions` first"
+                        "a human on first mention may do everything, or what their provider's ceiling says, which lies above this key's ceiling; create the user with `permissions` first"
                             .to_owned(),
                     )
                 })?;
                 let new = NewUser {
                     external: Some(external.clone()),
+                    permissions,
                     ..NewUser::default()
                 };
                 let row = self.new_user_row(new)?;
-                let batch = self.user_born(actor, &row)?;
+                let mut batch = self.user_born(actor, &row)?;
+                let new = former_identity::still_new(row.id, external.pair());
+                batch.writes.push(new);
                 Ok((Owner::User(row.id), row, batch))
             }
         }
@@ -317,6 +321,7 @@ impl Engine {
             version: 0,
             created_at: self.now(),
             proof_key: None,
+            maker: None,
         }
     }
 
@@ -365,7 +370,7 @@ impl Engine {
         batch.writes.extend(room);
         batch.writes.push(agent::insert(row.clone()));
         batch.writes.push(handle::born(row.mark));
-        batch.writes.extend(self.grant_writes(planned)?);
+        batch.writes.extend(self.grant_writes(actor, planned)?);
         batch.writes.push(agent::insert_key(key.clone()));
         batch.writes.push(handle::born(key.mark));
         batch.entries.push(self.agent_record(

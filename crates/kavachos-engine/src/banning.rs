@@ -10,7 +10,7 @@ use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, Write, known_device, password, second_factor, session, sign_in, vouching,
+    Batch, Write, known_device, not_me, password, second_factor, session, sign_in, vouching,
 };
 use serde_json::json;
 
@@ -181,7 +181,7 @@ impl Engine {
             batch.writes.push(vouching::stop(row.id, self.now()));
             if Self::is_trusted(&row)? {
                 // Who acts for others in their name does so by one of these sessions.
-                sessions = self.end_sessions(&mut batch, &row).await?;
+                sessions = self.end_sessions(&mut batch, &row, None).await?;
             }
         }
         batch
@@ -209,6 +209,7 @@ impl Engine {
             second_factor::forget_of(human),
             sign_in::forget_of(human),
             known_device::forget_of(human),
+            not_me::forget_of(human),
             session::forget_places(human),
         ]);
         Ok(all)

@@ -10,7 +10,7 @@ use kavachos_core::ledger::{Actor as Name, Blinding, Entry, Outcome, Record};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
-use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Store};
+use kavachos_store::{Batch, Clock, CommitError, Head, Health, Receipt, Rng, Store, mail};
 
 use crate::act::Act;
 use crate::actor::{Actor, Caller};
@@ -396,7 +396,7 @@ impl Engine {
         T: Send,
     {
         for _ in 0..MAX_CONFLICTS {
-            let change = match plan().await {
+            let mut change = match plan().await {
                 Ok(Plan::Commit(change)) => change,
                 Ok(Plan::Done(value)) => return Ok((value, None)),
                 Err(error) if error.is_refusal() => {
@@ -404,6 +404,8 @@ impl Engine {
                 }
                 Err(error) => return Err(error),
             };
+            let still = actor.caller.still_vouched();
+            change.batch.writes.splice(0..0, still);
             match self.commit(act, change.batch).await {
                 Ok(committed) => return Ok((change.value, Some(committed))),
                 Err(CommitError::Conflict { .. }) => self.require_same_key(actor).await?,
@@ -425,7 +427,17 @@ impl Engine {
         if stops {
             batch.effects.push(Changed::Kills.into());
         }
-        let receipt = self.store().commit(batch).await?;
+        let counted: Vec<bool> = batch.writes.iter().map(mail::counts).collect();
+        let receipt = match self.store().commit(batch).await {
+            // To plan again would find as many mails waiting.
+            Err(CommitError::Conflict { write: Some(index) })
+                if counted.get(index) == Some(&true) =>
+            {
+                tracing::warn!("so many mails wait that no more are queued");
+                return Err(CommitError::Busy);
+            }
+            receipt => receipt?,
+        };
         if stops {
             // Before the answer: a kill that somebody was told of is never missing in a checkpoint.
             self.keep_checkpoint().await;

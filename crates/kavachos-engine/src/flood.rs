@@ -2,7 +2,7 @@
 //!
 //! Strangers (no known credential) get the first ten refusals a minute recorded one by one, per source network and
 //! code, as long as all of theirs together take no more than a tenth of the free space; a known agent gets its first
-//! `denials_per_minute` denials. What comes after is counted and becomes a record every ten seconds. The sum of single
+//! `denials_per_minute` denials, and a human as many refusals. What comes after is counted and becomes a record every ten seconds. The sum of single
 //! and counted refusals is the number of requests. The tables are bounded: when one is full, further sources share a
 //! row; and so are the summaries, of which the smallest share one.
 //!
@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kavachos_core::id::{AgentId, RequestId, ToolServerId};
+use kavachos_core::id::{AgentId, RequestId, ToolServerId, UserId};
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::time::Timestamp;
 use kavachos_store::Batch;
@@ -80,13 +80,14 @@ pub(crate) struct Flood {
     limits: Limits,
     strangers: Mutex<Strangers>,
     agents: Mutex<Table<AgentId>>,
+    humans: Mutex<Table<UserId>>,
     reporters: Mutex<Reporters>,
 }
 
 /// How much is recorded one by one in a window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Of one agent.
+    /// Of one agent, and of one human.
     pub(crate) denials: u32,
     /// Of one tool server.
     pub(crate) reports: u32,
@@ -147,6 +148,7 @@ impl Flood {
             limits,
             strangers: Mutex::new(strangers),
             agents: Mutex::new(Table::new()),
+            humans: Mutex::new(Table::new()),
             reporters: Mutex::new(reporters),
         }
     }
@@ -174,6 +176,12 @@ impl Flood {
     fn agent(&self, agent: AgentId, now: Timestamp) -> Note {
         let mut agents = lock(&self.agents);
         let row = agents.row(Some(agent), "denied", now);
+        row.count(1, now, self.limits.denials)
+    }
+
+    fn human(&self, human: UserId, now: Timestamp) -> Note {
+        let mut humans = lock(&self.humans);
+        let row = humans.row(Some(human), "refused", now);
         row.count(1, now, self.limits.denials)
     }
 
@@ -295,6 +303,14 @@ pub(crate) fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// The IPv6 /48 of an address: what one site has, with 65,536 networks in it. IPv4 has nothing like it.
+pub(crate) fn site(ip: IpAddr) -> Option<IpAddr> {
+    match ip.to_canonical() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80).into()),
+    }
+}
+
 /// A refusal of someone whom we do not know.
 #[derive(Debug, Clone, Copy)]
 pub struct Stranger<'a> {
@@ -348,6 +364,16 @@ impl Engine {
         }
     }
 
+    /// Refuses a human whose calls were refused too often in this minute; this one is counted then.
+    pub(crate) fn admit_refusal(&self, human: UserId) -> Result<()> {
+        match self.flood().human(human, self.now()) {
+            Note::Single => Ok(()),
+            Note::Counted => Err(Error::TooManyRequests {
+                retry_after: WINDOW,
+            }),
+        }
+    }
+
     /// Refuses what a tool server would have recorded (decisions that it reports, refusals of its own calls) where it was
     /// too much lately, or where there is too little space; that it was refused is counted then.
     pub(crate) fn admit_reports(&self, server: ToolServerId, decisions: usize) -> Result<()> {
@@ -388,6 +414,7 @@ impl Engine {
                 lock(&self.flood().agents).put_back(summary, now);
             }
         }
+        self.flush_humans(now).await;
         let servers = lock(&self.flood().reporters).servers.drain(now);
         for summary in servers {
             let actor = summary.source.map_or(Name::System, Name::ToolServer);
@@ -396,6 +423,25 @@ impl Engine {
                 lock(&self.flood().reporters).servers.put_back(summary, now);
             }
         }
+    }
+
+    async fn flush_humans(&self, now: Timestamp) {
+        let humans = lock(&self.flood().humans).drain(now);
+        for summary in humans {
+            if let Err(error) = self.summarise_human(&summary).await {
+                tracing::warn!(%error, count = summary.count, "refusals of humans stay counted in memory");
+                lock(&self.flood().humans).put_back(summary, now);
+            }
+        }
+    }
+
+    async fn summarise_human(&self, summary: &Summary<UserId>) -> Result<()> {
+        let human = match summary.source {
+            Some(human) => self.pseudonym(human).await?,
+            None => None,
+        };
+        let actor = human.map_or(Name::System, Name::Person);
+        self.summarise(summary, actor, None).await
     }
 
     async fn summarise<S>(
@@ -488,6 +534,15 @@ mod tests {
             flood.stranger(ip("192.0.2.7"), "unauthenticated", at(61), None),
             Note::Single
         );
+    }
+
+    #[test]
+    fn a_site_has_many_networks() {
+        let of = |text: &str| site(text.parse().unwrap()).map(|ip| ip.to_string());
+        assert_eq!(of("2001:db8:1:2::3").as_deref(), Some("2001:db8:1::"));
+        assert_eq!(of("2001:db8:1:ffff::"), of("2001:db8:1::1"));
+        assert_ne!(of("2001:db8:2::1"), of("2001:db8:1::1"));
+        assert_eq!((of("192.0.2.1"), of("::ffff:192.0.2.1")), (None, None));
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl Engine {
         batch.reads.extend(hand.reads);
         self.use_proof(proof, &mut batch);
         self.claim_once(actor, &mut batch, planned.id.to_string());
-        let view = self.delegation_view(self.grant_row_of(&planned)?)?;
+        let view = self.delegation_view(self.grant_row_of(actor, &planned)?)?;
         Ok(Plan::commit(batch, Issued::without_token(view)))
     }
 
@@ -279,7 +279,7 @@ impl Engine {
         let pseudonym = self.user_row(planned.terms.root).await?.pseudonym;
         let mut batch = Batch {
             reads: actor.reads(),
-            writes: self.grant_writes(planned)?,
+            writes: self.grant_writes(actor, planned)?,
             entries: vec![self.grant_record(actor, "delegation.created", planned, pseudonym)?],
             effects: vec![Changed::Agent(planned.terms.to).into()],
             ..Batch::default()
@@ -404,7 +404,7 @@ impl Engine {
         }
     }
 
-    fn grant_row_of(&self, planned: &Planned) -> Result<GrantRow> {
+    fn grant_row_of(&self, actor: &Actor, planned: &Planned) -> Result<GrantRow> {
         let Terms {
             parent,
             giver,
@@ -442,18 +442,19 @@ impl Engine {
                 .as_ref()
                 .filter(|_| planned.reserved)
                 .map(Audience::to_string),
+            maker: actor.maker(),
         })
     }
 
     /// The writes that create a planned grant.
-    pub(crate) fn grant_writes(&self, planned: &Planned) -> Result<Vec<Write>> {
+    pub(crate) fn grant_writes(&self, actor: &Actor, planned: &Planned) -> Result<Vec<Write>> {
         let settings = self.settings();
         let quota = Quota {
             children: settings.children_per_grant,
             received: settings.grants_per_agent,
         };
         Ok(vec![
-            grant::insert(self.grant_row_of(planned)?, quota),
+            grant::insert(self.grant_row_of(actor, planned)?, quota),
             handle::born(planned.mark),
         ])
     }

@@ -128,11 +128,21 @@ impl Engine {
         actor.require(Scope::UsersImpersonate)?;
         actor.require(Scope::SessionsWrite)?;
         let human = self.user_row(user).await?;
-        actor.require_trust(stored_role(&human)?)?;
+        let role = stored_role(&human)?;
+        actor.require_trust(role)?;
         if actor.person().is_some_and(|person| person.user.id == user) {
             return Err(Error::WrongState(
                 "this is you; your own session may do more".to_owned(),
             ));
+        }
+        // Keys are trusted with as much as their scopes; a human only with those below them.
+        if actor
+            .person()
+            .is_some_and(|person| person.user.role <= role)
+        {
+            return Err(Error::Forbidden(format!(
+                "you are trusted with no more than this account, which has the role `{role}`"
+            )));
         }
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
@@ -160,14 +170,20 @@ impl Engine {
         let about = (&human, &details, Some(reason));
         let entry = self.user_act(actor, "session.impersonated", about)?;
         batch.entries.push(entry);
-        batch.writes.extend(self.told_of(&human, &row, reason)?);
+        let told = self.told_of(&human, &row, reason)?;
+        batch.writes.extend(told.into_iter().flatten());
         self.claim_once(actor, &mut batch, row.id.to_string());
         let issued = Issued::new(self.session_view(actor, row), secret.clone());
         Ok(Plan::commit(batch, issued))
     }
 
     /// The mail that tells the human, where mail is sent and they have an address.
-    fn told_of(&self, human: &UserRow, row: &SessionRow, reason: &str) -> Result<Option<Write>> {
+    fn told_of(
+        &self,
+        human: &UserRow,
+        row: &SessionRow,
+        reason: &str,
+    ) -> Result<Option<[Write; 2]>> {
         let to = human.email.as_deref().and_then(|email| email.parse().ok());
         let Some(to) = to.filter(|_: &EmailAddress| self.can_mail()) else {
             return Ok(None);

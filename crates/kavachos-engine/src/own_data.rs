@@ -2,13 +2,13 @@
 //!
 //! Promises: nobody else gets it by this way, not even in the human's name; that it was handed out is on record before
 //! the first piece is given; memory is bounded by one piece, and between two pieces nothing of the database is held.
-//! What plugins keep are credentials, of which nothing can be handed out.
+//! Credentials are kept as hashes or under seal, and are not in it; that they are there, and since when, is.
 
 use std::time::Duration;
 
 use kavachos_core::id::{AgentId, ApprovalId, GrantId, SessionId, UserId};
 use kavachos_core::time::Timestamp;
-use kavachos_store::Batch;
+use kavachos_store::{Batch, known_device, password};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum OwnPart {
     /// The account: one thing.
     Account,
+    /// What they sign in with, and by what they are known.
+    Methods,
     /// Sessions.
     Sessions,
     /// Agents.
@@ -51,6 +53,7 @@ impl OwnPart {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Account => "account",
+            Self::Methods => "methods",
             Self::Sessions => "sessions",
             Self::Agents => "agents",
             Self::Delegations => "delegations",
@@ -63,6 +66,7 @@ impl OwnPart {
 /// Where the next piece begins.
 enum Next {
     Account,
+    Methods,
     Sessions(Option<SessionId>),
     Agents(Option<AgentId>),
     Delegations(Option<GrantId>),
@@ -142,7 +146,11 @@ impl OwnData {
         let (part, items, next) = match self.next {
             Next::Account => {
                 let user = User::of(engine.user_row(human).await?, engine.now())?;
-                (OwnPart::Account, vec![value(&user)?], Next::Sessions(None))
+                (OwnPart::Account, vec![value(&user)?], Next::Methods)
+            }
+            Next::Methods => {
+                let items = engine.methods_of(human).await?;
+                (OwnPart::Methods, items, Next::Sessions(None))
             }
             Next::Sessions(after) => {
                 let page = engine.sessions(actor, human, after_of(after)).await?;
@@ -177,6 +185,26 @@ impl OwnData {
         };
         self.next = next;
         Ok(Some((part, items)))
+    }
+}
+
+impl Engine {
+    /// The password, the browsers, and what plugins keep.
+    async fn methods_of(&self, human: UserId) -> Result<Vec<Value>> {
+        let mut all = Vec::new();
+        if let Some(row) = self.store().find(password::of(human)).await? {
+            all.push(json!({ "method": "password", "kind": "password", "setAt": row.set_at }));
+        }
+        for (seen_at, created_at) in self.store().list(known_device::of(human)).await? {
+            all.push(json!({
+                "method": "session", "kind": "known_browser", "seenAt": seen_at, "createdAt": created_at
+            }));
+        }
+        for (method, told) in self.plugins().tell(human)? {
+            let rows = self.store().query(told.query.clone()).await?;
+            all.extend(rows.into_iter().map(|row| told.thing(method, row.cells())));
+        }
+        Ok(all)
     }
 }
 

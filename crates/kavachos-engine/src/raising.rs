@@ -1,5 +1,6 @@
-//! Kills that go on in steps: of a human, whose root grants are raised after the human, and of a session, whose handles
-//! for tool servers of others are. Those servers know no handle of the human or the session itself.
+//! Kills that go on in steps: of a human, whose root grants are raised after the human, of a session, whose handles for
+//! tool servers of others are, and of what a human made, where that is more than one commit ends. Those servers know no
+//! handle of the human or the session itself.
 //!
 //! Promises: who is killed is dead first, by a commit of their own that nothing they do can hold up; from then on nothing
 //! is given in their name that would have to be raised. The rest follows in steps of bounded size, and the answer says
@@ -10,9 +11,11 @@ use std::time::Duration;
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::revocation::Mark;
+use kavachos_core::time::Timestamp;
 use kavachos_core::tool_server::TTL_SECONDS;
 use kavachos_store::begun_kill::{self, BegunKill};
 use kavachos_store::grant::{self, GivenGrant};
+use kavachos_store::maker::{Ending, Extent};
 use kavachos_store::session_handle::{self, SessionHandle};
 use kavachos_store::{Batch, CommitError, Effect, Write, session, user};
 use serde_json::json;
@@ -23,6 +26,7 @@ use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
 use crate::error::Result;
 use crate::feed::Telling;
+use crate::made::Left;
 use crate::revoked::{Reach, Revoked};
 use crate::users::raised;
 
@@ -44,6 +48,8 @@ pub(crate) enum Dying {
     Human(UserId),
     /// A session that was ended.
     Session(SessionId),
+    /// What a human made; who is begun with the time until which they did in place of a generation.
+    Made(UserId, Extent),
 }
 
 /// Whether all steps are made.
@@ -95,16 +101,31 @@ impl Dying {
         begun_kill::begin(self.id(), killed.generation)
     }
 
-    fn id(self) -> String {
+    /// Under what it is stored that it is begun.
+    pub(crate) fn id(self) -> String {
         match self {
             Self::Human(id) => id.to_string(),
             Self::Session(id) => id.to_string(),
+            Self::Made(id, extent) => format!("{}:{id}", word(extent)),
         }
     }
 
     fn of(begun: &BegunKill) -> Option<Self> {
+        if let Some((known, id)) = begun.id.split_once(':') {
+            let all = [Extent::Made, Extent::Given];
+            let extent = all.into_iter().find(|extent| word(*extent) == known)?;
+            return id.parse().ok().map(|id| Self::Made(id, extent));
+        }
         let human = begun.id.parse().map(Self::Human);
         human.or_else(|_| begun.id.parse().map(Self::Session)).ok()
+    }
+}
+
+/// The extent, as it is stored.
+const fn word(extent: Extent) -> &'static str {
+    match extent {
+        Extent::Made => "made",
+        Extent::Given => "given",
     }
 }
 
@@ -178,6 +199,44 @@ impl Engine {
     }
 
     async fn raise_step(&self, whose: Dying, begun: &BegunKill, size: usize) -> Result<Step> {
+        let batch = match whose {
+            Dying::Made(human, extent) => {
+                let until = i64::try_from(begun.generation).unwrap_or(i64::MAX);
+                let ending = Ending {
+                    human,
+                    extent,
+                    until: Timestamp::from_micros(until),
+                };
+                self.ending_step(ending, begun, size).await?
+            }
+            Dying::Human(_) | Dying::Session(_) => self.raising_step(whose, begun, size).await?,
+        };
+        match self.store().commit(batch).await {
+            Ok(_) => {
+                self.keep_checkpoint().await;
+                Ok(Step::Made)
+            }
+            Err(CommitError::Conflict { .. }) => Ok(Step::Overtaken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn ending_step(&self, ending: Ending, begun: &BegunKill, size: usize) -> Result<Batch> {
+        let mut batch = Batch::default();
+        let program = Actor::local(self.id());
+        let left = self.end_made(&program, ending, size, &mut batch).await?;
+        // What has ended is found no more, so each step begins where the one before it ended.
+        batch.writes.push(match left {
+            Left::Something => begun_kill::advance(begun, begun.reached.clone()),
+            Left::Nothing => begun_kill::finish(begun),
+        });
+        if !batch.kills.is_empty() {
+            batch.effects.push(Changed::Kills.into());
+        }
+        Ok(batch)
+    }
+
+    async fn raising_step(&self, whose: Dying, begun: &BegunKill, size: usize) -> Result<Batch> {
         let hanging = self.hanging(whose, &begun.reached, size).await?;
         let last = hanging.last().filter(|_| hanging.len() == size);
         let mut batch = Batch {
@@ -195,14 +254,7 @@ impl Engine {
         }
         let effects = hanging.into_iter().flat_map(|one| one.effects);
         batch.effects.extend(effects);
-        match self.store().commit(batch).await {
-            Ok(_) => {
-                self.keep_checkpoint().await;
-                Ok(Step::Made)
-            }
-            Err(CommitError::Conflict { .. }) => Ok(Step::Overtaken),
-            Err(error) => Err(error.into()),
-        }
+        Ok(batch)
     }
 
     /// What hangs on who is killed, after this place.
@@ -219,12 +271,13 @@ impl Engine {
                 let handles = self.store().list(handles).await?;
                 handles.into_iter().map(Hanging::from).collect()
             }
+            Dying::Made(..) => Vec::new(),
         })
     }
 
     async fn step_record(&self, whose: Dying, count: usize) -> Result<Entry> {
         let (kind, human, details) = match whose {
-            Dying::Human(id) => (
+            Dying::Human(id) | Dying::Made(id, _) => (
                 "user.grants_raised",
                 Some(id),
                 json!({ "revocations": count }),

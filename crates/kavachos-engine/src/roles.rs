@@ -36,7 +36,7 @@ const ADMIN: [Scope; 6] = [
     Scope::UsersWrite,
 ];
 /// By which method a session is opened of somebody of whom nothing is known.
-const ANONYMOUS: &str = "anonymous";
+pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// Whether the role has the scope.
 pub(crate) fn has(role: Role, scope: Scope) -> bool {
@@ -220,7 +220,7 @@ impl Engine {
         batch.writes.push(kavachos_store::user::update(next));
         // A session that is opened at the same time relies on this handle, and so meets the new role.
         kill_human(&mut batch, &row);
-        let sessions = self.end_sessions(&mut batch, &row).await?;
+        let sessions = self.end_sessions(&mut batch, &row, None).await?;
         let details = json!({ "from": old, "to": role, "revocations": batch.kills.len() });
         let entry = self.user_act(actor, "user.role_changed", (&row, &details, None))?;
         batch.entries.push(entry);

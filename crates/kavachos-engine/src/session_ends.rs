@@ -16,7 +16,11 @@ use crate::issued::Issued;
 use crate::raising::Dying;
 use crate::revoked::Revoked;
 use crate::roles::Claim;
+use crate::sessions::own_session;
 use crate::users::{raised, stored_role};
+
+/// The most sessions of one human that are ended at once.
+const MAX_ENDED: usize = 10_000;
 
 /// An act with the sessions that it ended: what hangs on each of them follows.
 pub(crate) struct Ended {
@@ -41,11 +45,28 @@ impl Engine {
     /// There is no such human, or they are not the caller's to sign out.
     pub async fn revoke_sessions(&self, actor: &Actor, user: UserId) -> Result<Revoked> {
         let act = Act::on_user("session.all_revoked", user);
-        let plan = || self.plan_sessions_end(actor, user);
+        let plan = || self.plan_sessions_end(actor, user, None);
         Ok(self.stop_sessions(actor, (act, user), plan).await?.thing)
     }
 
-    async fn plan_sessions_end(&self, actor: &Actor, user: UserId) -> Result<Plan<Ended>> {
+    /// Ends all sessions of the human who asks, but the one with which they ask.
+    ///
+    /// # Errors
+    /// The caller is no human with a session.
+    pub async fn end_other_sessions(&self, actor: &Actor) -> Result<Revoked> {
+        let own = own_session(actor)?;
+        let act = Act::on_user("session.all_revoked", own.user);
+        let plan = || self.plan_sessions_end(actor, own.user, Some(own.id));
+        let ended = self.stop_sessions(actor, (act, own.user), plan).await?;
+        Ok(ended.thing)
+    }
+
+    async fn plan_sessions_end(
+        &self,
+        actor: &Actor,
+        user: UserId,
+        kept: Option<SessionId>,
+    ) -> Result<Plan<Ended>> {
         let by_role = match actor.person() {
             Some(person) => person.claim(Scope::SessionsWrite, user, "user")? == Claim::ByRole,
             None => {
@@ -62,11 +83,12 @@ impl Engine {
             reads: actor.reads(),
             ..Batch::default()
         };
-        let sessions = self.end_sessions(&mut batch, &row).await?;
+        let sessions = self.end_sessions(&mut batch, &row, kept).await?;
         if sessions.is_empty() && row.external.is_none() {
             return Ok(Plan::Done(Ended::of(done)));
         }
-        let details = json!({ "sessions": sessions.len(), "revocations": batch.kills.len() });
+        let (count, kills) = (sessions.len(), batch.kills.len());
+        let details = json!({ "sessions": count, "revocations": kills, "kept": kept });
         let entry = self.user_act(actor, "session.all_revoked", (&row, &details, None))?;
         batch.entries.push(entry);
         let ended = Ended {
@@ -76,15 +98,17 @@ impl Engine {
         Ok(Plan::commit(batch, ended))
     }
 
-    /// Ends all sessions of the human that may still be used, with the batch.
+    /// Ends all sessions of the human that may still be used, but this one, with the batch; none is opened meanwhile.
     pub(crate) async fn end_sessions(
         &self,
         batch: &mut Batch,
         user: &UserRow,
+        kept: Option<SessionId>,
     ) -> Result<Vec<SessionId>> {
-        let limit = usize::try_from(self.settings().sessions_per_user).unwrap_or(usize::MAX);
-        let usable = session::all_usable((user.id, user.kills), self.now(), limit);
-        let usable = self.store().list(usable).await?;
+        let (of, now) = ((user.id, user.kills), self.now());
+        let usable = session::all_usable(of, now, MAX_ENDED);
+        let mut usable = self.store().list(usable).await?;
+        usable.retain(|row| Some(row.id) != kept);
         for row in &usable {
             let killed = raised(row.mark);
             batch.kills.push(killed);
@@ -92,8 +116,11 @@ impl Engine {
             batch.writes.extend(end);
             batch.effects.push(Changed::Key(row.hash).into());
         }
-        // What an outside provider said of them until now is over, too.
-        batch.writes.push(vouching::stop(user.id, self.now()));
+        batch.writes.extend([
+            session::none_usable_but(of, kept, now),
+            // What an outside provider said of them until now is over, too.
+            vouching::stop(user.id, now),
+        ]);
         Ok(usable.into_iter().map(|row| row.id).collect())
     }
 
@@ -110,15 +137,25 @@ impl Engine {
     {
         let (ended, committed) = self.committed(actor, act, plan).await?;
         let mut answer = ended.answer;
-        let mut told = self.carried_through(Dying::Human(user)).await;
-        for session in ended.sessions {
-            told = told.and(self.carried_through(Dying::Session(session)).await);
-        }
+        let told = self.carried_through_all(user, &ended.sessions).await;
         answer.tell(match committed {
             Some(committed) if !committed.stops => Revoked::at(self.now()),
             _ => told,
         });
         Ok(answer)
+    }
+
+    /// As [`Engine::carried_through`], for a human and these sessions.
+    pub(crate) async fn carried_through_all(
+        &self,
+        user: UserId,
+        sessions: &[SessionId],
+    ) -> Revoked {
+        let mut told = self.carried_through(Dying::Human(user)).await;
+        for session in sessions {
+            told = told.and(self.carried_through(Dying::Session(*session)).await);
+        }
+        told
     }
 
     /// Has a human set a new password by mail before a password alone signs them in again. Their sessions end.
@@ -147,14 +184,12 @@ impl Engine {
             ..Batch::default()
         };
         batch.writes.extend([
-            // A session that is opened at the same time meets another version of its human.
-            kavachos_store::user::update(row.clone()),
             password::require_reset(user),
             // What is half signed in was let so far by the old password, and a device was known to it.
             sign_in::forget_of(user),
             known_device::forget_of(user),
         ]);
-        let sessions = self.end_sessions(&mut batch, &row).await?;
+        let sessions = self.end_sessions(&mut batch, &row, None).await?;
         let details = json!({ "sessions": sessions.len(), "revocations": batch.kills.len() });
         let entry = self.user_act(actor, "user.reset_required", (&row, &details, None))?;
         batch.entries.push(entry);

@@ -32,6 +32,8 @@ use crate::users::{self, raised, stored_role};
 
 /// In how many parts the idle time is told: a session that is used again within one of them is not noted.
 const IDLE_PARTS: u32 = 168;
+/// The most sessions that a human is shown at once.
+const MAX_SHOWN: usize = 1_000;
 
 /// A session, as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -248,6 +250,21 @@ impl Engine {
         self.sessions(actor, human, page).await
     }
 
+    /// The sessions of the human who asks that may still be used: the one that asks first, then those used last.
+    ///
+    /// # Errors
+    /// The caller is no human with a session.
+    pub async fn own_live_sessions(&self, actor: &Actor) -> Result<Vec<Session>> {
+        let human = self.user_row(own_session(actor)?.user).await?;
+        let of = (human.id, human.kills);
+        let usable = session::all_usable(of, self.now(), MAX_SHOWN);
+        let usable = self.store().list(usable).await?.into_iter();
+        let mut live: Vec<_> = usable.map(|row| self.session_view(actor, row)).collect();
+        live.retain(|session| session.status == Status::Active.as_str());
+        live.sort_by_key(|session| (!session.current, std::cmp::Reverse(session.used_at)));
+        Ok(live)
+    }
+
     /// Ends the session that asks.
     ///
     /// # Errors
@@ -391,7 +408,7 @@ impl Engine {
 }
 
 /// The session with which the caller calls.
-fn own_session(actor: &Actor) -> Result<&Arc<actor::Session>> {
+pub(crate) fn own_session(actor: &Actor) -> Result<&Arc<actor::Session>> {
     let session = actor.person().and_then(Person::session);
     session.ok_or_else(no_session)
 }

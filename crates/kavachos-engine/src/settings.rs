@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kavachos_core::token::{FeedRoot, Issuer};
 
+use crate::doors::{Doors, SignUps};
 use crate::feed::FeedAccess;
 use crate::providers::Providers;
 
@@ -38,15 +39,22 @@ pub struct Settings {
     pub session_fresh: Duration,
     /// Guesses at one account in an hour that may be wrong before each further one has to wait.
     pub guesses_per_account: u64,
+    /// Codes of six digits of one method in an hour, of all accounts together, that may be wrong before each further one has to wait;
+    /// those in browsers in which the human signed in before are not counted.
+    pub wrong_codes: u64,
     /// Mails that somebody asked for without a session, to one address in an hour.
     pub mails_per_recipient: u64,
+    /// How often strangers may come to where people sign in.
+    pub doors: Doors,
+    /// Whether strangers get accounts.
+    pub sign_ups: SignUps,
     /// How long a new agent key works when the caller does not say.
     pub agent_key_ttl: Duration,
     /// How long a delegation lasts when the caller does not say.
     pub delegation_ttl: Duration,
     /// For how long a key signs before the next one does.
     pub signing_key_life: Duration,
-    /// Denials that one authenticated agent gets recorded one by one in a minute.
+    /// Denials that one authenticated agent, and refusals that one human, gets recorded one by one in a minute.
     pub denials_per_minute: u32,
     /// Decisions that one tool server may report in a minute, or one batch of them if that is more.
     pub reports_per_minute: u32,
@@ -73,7 +81,10 @@ impl Default for Settings {
             session_life: Duration::from_secs(30 * 24 * 60 * 60),
             session_fresh: Duration::from_secs(10 * 60),
             guesses_per_account: 20,
+            wrong_codes: 200,
             mails_per_recipient: 5,
+            doors: Doors::default(),
+            sign_ups: SignUps::default(),
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
             signing_key_life: Duration::from_secs(30 * 24 * 60 * 60),

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use kavachos_core::id::UserId;
+use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::session::{self, SessionRow};
@@ -15,7 +15,7 @@ use kavachos_store::sign_in::SignInRow;
 use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, CommitError, handle, known_device, second_factor, sign_in};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Person};
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::Engine;
@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::guesses::Guess;
 use crate::providers::{ProviderProof, SessionBound};
 use crate::raising::Dying;
+use crate::sessions::own_session;
 use crate::users::{User, raised};
 
 /// How long a second proof may take.
@@ -40,6 +41,7 @@ pub struct SignIn {
     method: &'static str,
     strength: Strength,
     completes: Option<PendingSignIn>,
+    basis: Basis,
     guess: Option<Guess>,
     provider: Option<ProviderProof>,
 }
@@ -53,6 +55,17 @@ enum Strength {
     Whole,
 }
 
+/// What a proof builds on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// The human was not signed in.
+    Nothing,
+    /// The session that calls, in which they show again who they are.
+    Confirmed,
+    /// The same, but they show too little for the next session to be fresh.
+    Continued,
+}
+
 impl SignIn {
     /// This human proved to be who they are, by this method, with one factor.
     pub fn of(user: UserId, method: &'static str) -> Self {
@@ -61,8 +74,27 @@ impl SignIn {
             method,
             strength: Strength::One,
             completes: None,
+            basis: Basis::Nothing,
             guess: None,
             provider: None,
+        }
+    }
+
+    /// This human, whose session calls, showed again who they are. The next session goes on where that one ends: it lives
+    /// no longer, and names what was proved before.
+    pub fn confirming(user: UserId, method: &'static str) -> Self {
+        Self {
+            basis: Basis::Confirmed,
+            ..Self::of(user, method)
+        }
+    }
+
+    /// This human, whose session calls, did something by which it ends. The next session goes on where that one ends, and is
+    /// no fresher.
+    pub fn continuing(user: UserId, method: &'static str) -> Self {
+        Self {
+            basis: Basis::Continued,
+            ..Self::of(user, method).strong()
         }
     }
 
@@ -138,6 +170,24 @@ pub struct Browser {
     pub device: Option<SecretHash>,
 }
 
+/// From where a proof comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whence {
+    /// The browser that is to keep the session, if one is.
+    pub(crate) browser: Option<Browser>,
+    /// What its change does besides.
+    pub(crate) account: Account,
+}
+
+/// Whether whoever signs in has shown in the same change that the account is theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// It was made, verified or changed: nobody need be told of it.
+    JustShown,
+    /// It is as it was.
+    Settled,
+}
+
 /// What goes into the commit of a proof, beside what it does there.
 pub(crate) struct Issuing {
     pub(crate) signed_in: SignedIn,
@@ -150,7 +200,7 @@ impl Engine {
     pub(crate) async fn issue(
         &self,
         actor: &Actor,
-        browser: Option<Browser>,
+        whence: Whence,
         (proof, human): (&SignIn, UserRow),
         batch: &mut Batch,
     ) -> Result<Issuing> {
@@ -159,6 +209,7 @@ impl Engine {
                 "this account was stopped; ask whoever runs this server".to_owned(),
             ));
         }
+        let earlier = self.earlier(actor, proof).await?;
         let used = proof.provider.as_ref().map(ProviderProof::write);
         batch.writes.extend(used);
         if let Some(pending) = &proof.completes {
@@ -173,7 +224,21 @@ impl Engine {
             }
             batch.writes.push(second_factor::still_none(human.id));
         }
-        self.open(actor, browser, (proof, human), batch).await
+        let opened = (proof, human, earlier);
+        self.open(actor, whence, opened, batch).await
+    }
+
+    /// The session in which the human shows again who they are.
+    async fn earlier(&self, actor: &Actor, proof: &SignIn) -> Result<Option<SessionRow>> {
+        if proof.basis == Basis::Nothing {
+            return Ok(None);
+        }
+        let own = own_session(actor)?;
+        if own.user != proof.user {
+            let why = "a session is confirmed for somebody else";
+            return Err(Error::Internal(why.to_owned()));
+        }
+        self.session_row(own.id).await.map(Some)
     }
 
     fn begin_sign_in(
@@ -203,37 +268,44 @@ impl Engine {
     async fn open(
         &self,
         actor: &Actor,
-        browser: Option<Browser>,
-        (proof, human): (&SignIn, UserRow),
+        whence: Whence,
+        (proof, human, earlier): (&SignIn, UserRow, Option<SessionRow>),
         batch: &mut Batch,
     ) -> Result<Issuing> {
         let token = self.secret(SecretKind::Session);
         let ended = self.rotate(actor, batch);
-        if ended.is_none()
-            || actor
-                .person()
-                .is_some_and(|person| person.user.id != human.id)
-        {
-            self.make_room_for_session(&human, batch).await?;
-        }
+        // Whoever is signed in already gets the next session in the place of theirs.
+        let goes_on = ended.is_some() && actor.is_human(human.id);
+        let own = actor.person().and_then(Person::session);
+        let own = own.filter(|_| goes_on).map(|own| own.id);
+        self.make_room_for_session(&human, own, batch).await?;
         let mut row = SessionRow {
-            method: Some(proof.names()),
+            method: Some(proof.names_after(earlier.as_ref())),
             ip: actor.ip.map(|ip| ip.to_canonical().to_string()),
             user_agent: actor.user_agent.clone(),
             ..self.new_session_row(actor, &human, &token)
         };
+        if let Some(earlier) = &earlier {
+            row.expires_at = row.expires_at.min(earlier.expires_at);
+            if proof.basis == Basis::Continued {
+                row.signed_in_at = earlier.signed_in_at;
+            }
+        }
         self.bound_by_provider(proof, &mut row)?;
         let limit = self.settings().sessions_per_user;
         let given_back = [proof.guess.clone(), proof.held()];
-        let given_back = given_back.into_iter().flatten();
-        batch
-            .writes
-            .extend(given_back.map(|guess| guess.give_back()));
+        for guess in given_back.iter().flatten() {
+            batch.writes.extend(guess.give_back());
+        }
         batch
             .writes
             .extend([session::open(row.clone(), limit), handle::born(row.mark)]);
         batch.effects.push(Changed::Key(row.hash).into());
-        let device = match browser {
+        if whence.account == Account::Settled && !goes_on {
+            self.tell_of_sign_in((&human, &row), whence.browser, batch)
+                .await?;
+        }
+        let device = match whence.browser {
             Some(browser) => self.remember(browser, human.id, batch).await?,
             None => None,
         };
@@ -255,7 +327,8 @@ impl Engine {
     /// configuration says; and nobody is fresh by a token that does not say when its human signed in.
     fn bound_by_provider(&self, proof: &SignIn, row: &mut SessionRow) -> Result<()> {
         let settings = self.settings();
-        match settings.providers.session_bound(&proof.names()) {
+        let methods = row.method.as_deref().unwrap_or_default();
+        match settings.providers.session_bound(methods) {
             SessionBound::None => return Ok(()),
             SessionBound::Life(life) => {
                 row.expires_at = row.expires_at.min(row.created_at.plus(life));
@@ -287,17 +360,29 @@ impl Engine {
         Some(dying)
     }
 
-    /// Ends the session that was not used for the longest time where there are as many as there may be: whoever proved
+    /// Ends the sessions that were not used for the longest time where there are as many as there may be: whoever proved
     /// who they are is not kept out by their old ones.
-    async fn make_room_for_session(&self, human: &UserRow, batch: &mut Batch) -> Result<()> {
+    async fn make_room_for_session(
+        &self,
+        human: &UserRow,
+        own: Option<SessionId>,
+        batch: &mut Batch,
+    ) -> Result<()> {
         let now = self.now();
         let usable = session::usable(human.id, human.kills, now);
-        let usable = self.store().find(usable).await?;
-        if usable.is_none_or(|(usable,)| usable < self.settings().sessions_per_user) {
-            return Ok(());
-        }
-        let oldest = session::least_used(human.id, human.kills, now);
-        if let Some(oldest) = self.store().find(oldest).await? {
+        let usable = self
+            .store()
+            .find(usable)
+            .await?
+            .map_or(0, |(usable,)| usable);
+        // More than one where the limit was lowered.
+        let next = usable + u64::from(own.is_none());
+        let too_many = next.saturating_sub(self.settings().sessions_per_user);
+        let too_many = usize::try_from(too_many).unwrap_or(usize::MAX);
+        // One more, which may be the one that ends anyway.
+        let oldest = session::least_used((human.id, human.kills), now, too_many.saturating_add(1));
+        let oldest = self.store().list(oldest).await?.into_iter();
+        for oldest in oldest.filter(|row| Some(row.id) != own).take(too_many) {
             let killed = raised(oldest.mark);
             batch.kills.push(killed);
             batch.writes.extend([
@@ -322,12 +407,17 @@ impl Engine {
             batch.writes.push(known_device::seen(device, user, now));
             return Ok(None);
         }
+        Ok(Some(self.learn(user, batch)))
+    }
+
+    /// Remembers a browser by a new secret.
+    pub(crate) fn learn(&self, user: UserId, batch: &mut Batch) -> Secret {
         let device = self.secret(SecretKind::Device);
         batch.writes.extend([
             known_device::make_room(user, DEVICES_PER_USER),
-            known_device::learn(device.hash(), user, now),
+            known_device::learn(device.hash(), user, self.now()),
         ]);
-        Ok(Some(device))
+        device
     }
 
     /// Counts one attempt at the second proof of a pending sign-in, before the proof is looked at.
@@ -384,6 +474,16 @@ impl SignIn {
                 Some(provider) => provider.method().to_owned(),
                 None => self.method.to_owned(),
             },
+        }
+    }
+
+    /// The methods, after those by which an earlier session was opened.
+    fn names_after(&self, earlier: Option<&SessionRow>) -> String {
+        let names = self.names();
+        match earlier.and_then(|row| row.method.as_deref()) {
+            Some(before) if before.split('+').any(|known| known == names) => before.to_owned(),
+            Some(before) => format!("{before}+{names}"),
+            None => names,
         }
     }
 

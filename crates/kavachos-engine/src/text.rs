@@ -3,6 +3,7 @@
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
 use kavachos_core::time::Timestamp;
+use kavachos_core::unseen::is_reordering;
 use serde_json::Value;
 
 /// The longest name, in bytes.
@@ -45,11 +46,6 @@ pub(crate) fn word(field: &str, text: Option<&String>) -> Result<(), Invalid> {
         }
         _ => Ok(()),
     }
-}
-
-/// Marks that make a text look like another one (Unicode Bidirectional Algorithm, explicit formatting).
-pub(crate) const fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The form in which an e-mail address is stored and compared.

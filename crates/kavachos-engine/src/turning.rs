@@ -2,20 +2,25 @@
 //!
 //! Promises: what was made before it was known who reads the mail of an account is worth nothing afterwards, in the same
 //! commit, unless whoever reads it shows that they made it; a password that was reset leaves nothing open that was open
-//! before.
+//! before, and no agent and no grant that somebody made in the account by signing in.
 
-use kavachos_core::ledger::{Entry, Outcome};
-use kavachos_core::revocation::Mark;
+use std::time::Duration;
+
+use kavachos_core::time::Timestamp;
+use kavachos_store::maker::{Ending, Extent};
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, agent, known_device, password, second_factor, session, sign_in, user, vouching,
+    Batch, former_identity, known_device, not_me, password, second_factor, session, sign_in, user,
+    vouching,
 };
 
 use crate::actor::Actor;
 use crate::directory::Changed;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::users::{kill_human, raised};
+use crate::error::Result;
+use crate::providers::Unlinking;
+use crate::raising::Dying;
+use crate::users::kill_human;
 
 /// What becomes of a human.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,31 +32,62 @@ pub(crate) enum Turning {
         /// They read mail sent to it.
         verified: bool,
     },
+    /// They have another address from now on, and read mail sent to it.
+    Readdressed { email: String },
     /// They read mail sent to their address, and nobody else made anything in their name.
     Verified,
     /// They read mail sent to their address, and whoever made the account may be somebody else.
     Claimed,
-    /// Their sessions end, and their keys.
+    /// Their sessions end, and the keys of their agents.
     SignedOut,
+    /// Somebody else may have been in their sessions: what was made in them ends too, and ways in that were added since
+    /// this time, if it is known since when.
+    Recovered(Option<Timestamp>),
 }
 
 impl Turning {
     /// Whether nothing stays open that was.
     pub(crate) const fn ends_sessions(&self) -> bool {
-        matches!(self, Self::Claimed | Self::SignedOut)
+        matches!(
+            self,
+            Self::Claimed | Self::SignedOut | Self::Recovered(_) | Self::Readdressed { .. }
+        )
+    }
+
+    /// Whether the links of mails about sign-ins are worth nothing any more: whoever reads that mail has taken the account, or
+    /// taken it back. Until then nobody who was in it takes them away.
+    const fn ends_doubt(&self) -> bool {
+        matches!(self, Self::Claimed | Self::Recovered(Some(_)))
+    }
+
+    /// The kind of its record.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Verified | Self::Claimed => "user.email_verified",
+            Self::Addressed { .. } | Self::Readdressed { .. } => "user.updated",
+            Self::SignedOut => "user.signed_out",
+            Self::Recovered(_) => "user.recovered",
+        }
+    }
+
+    /// Whether an identity at a provider goes, and why.
+    const fn unlinks(&self) -> Option<Unlinking> {
+        match self {
+            Self::Claimed => Some(Unlinking::Claimed),
+            Self::Recovered(_) => Some(Unlinking::Recovered),
+            Self::Addressed { .. }
+            | Self::Readdressed { .. }
+            | Self::Verified
+            | Self::SignedOut => None,
+        }
     }
 }
 
 impl Engine {
-    /// Adds to the batch what becomes of the human, and tells how they are after it.
-    pub(crate) async fn turn_human(
-        &self,
-        actor: &Actor,
-        (human, turning): (UserRow, Turning),
-        batch: &mut Batch,
-    ) -> Result<UserRow> {
+    /// The human with the address that they have from now on, and whether it is theirs.
+    fn addressed(&self, human: &UserRow, turning: &Turning) -> UserRow {
         let mut next = human.clone();
-        match &turning {
+        match turning {
             Turning::Verified | Turning::Claimed => {
                 next.email_verified_at = next.email_verified_at.or_else(|| Some(self.now()));
             }
@@ -64,80 +100,112 @@ impl Engine {
                 next.name = name.clone().or(next.name);
                 next.email_verified_at = verified.then(|| self.now());
             }
-            Turning::SignedOut => {}
+            Turning::Readdressed { email } => {
+                next.email = Some(email.clone());
+                next.email_verified_at = Some(self.now());
+            }
+            Turning::SignedOut | Turning::Recovered(_) => {}
+        }
+        next
+    }
+
+    /// Adds to the batch what becomes of the human, and tells how they are after it.
+    pub(crate) async fn turn_human(
+        &self,
+        actor: &Actor,
+        (human, turning): (UserRow, Turning),
+        (batch, dying): (&mut Batch, &mut Vec<Dying>),
+    ) -> Result<UserRow> {
+        let mut next = self.addressed(&human, &turning);
+        if let Turning::Readdressed { .. } = turning {
+            batch.writes.extend(self.readdressed(&human, &next)?);
         }
         if turning.ends_sessions() {
             next.kills = human.kills.saturating_add(1);
             kill_human(batch, &human);
+            dying.push(Dying::Human(human.id));
             batch.writes.extend([
                 sign_in::forget_of(human.id),
                 known_device::forget_of(human.id),
                 vouching::stop(human.id, self.now()),
             ]);
         }
+        if turning.ends_doubt() {
+            batch.writes.push(not_me::forget_of(human.id));
+        }
+        if let Some(why) = turning.unlinks() {
+            self.take_identity(actor, (&mut next, why), batch)?;
+        }
+        // What ends besides has records of its own, which count it.
+        let revocations = batch.kills.len();
         batch.writes.push(user::update(next.clone()));
         batch.effects.push(Changed::User(human.id).into());
-        if turning == Turning::Claimed {
-            batch.writes.extend(self.plugins().forget(human.id)?);
-            batch.writes.extend([
-                second_factor::forget_of(human.id),
-                password::forget_of(human.id),
-            ]);
-            self.stop_agents_of_stranger(actor, &human, batch).await?;
+        match turning {
+            Turning::Claimed => {
+                self.end_of_stranger(actor, &human, (batch, dying)).await?;
+            }
+            Turning::Recovered(since) => {
+                // Where it is not known since when, nothing that was added is doubted: a reset skips no second factor.
+                let since = since.unwrap_or_else(|| self.now().plus(Duration::from_micros(1)));
+                batch
+                    .writes
+                    .push(second_factor::forget_since(human.id, since));
+                batch
+                    .writes
+                    .extend(self.plugins().distrust(human.id, since)?);
+                let ending = self.ending_of(&human, Extent::Made);
+                self.begin_ending(actor, ending, (batch, dying)).await?;
+            }
+            Turning::Addressed { .. }
+            | Turning::Readdressed { .. }
+            | Turning::Verified
+            | Turning::SignedOut => {}
         }
-        let about = (&next, batch.kills.len());
-        let kind = match turning {
-            Turning::Verified | Turning::Claimed => "user.email_verified",
-            Turning::Addressed { .. } => "user.updated",
-            Turning::SignedOut => "user.signed_out",
-        };
+        let about = (&next, revocations);
+        let kind = turning.kind();
         batch.entries.push(self.user_record(actor, kind, about)?);
         next.version = next.version.saturating_add(1);
         Ok(next)
     }
 
-    /// Revokes the agents that were made by whoever signed in before the address was verified. Where nobody ever did, an
-    /// operator made them.
-    async fn stop_agents_of_stranger(
+    /// Adds the end of what was made by whoever signed in before the address was verified, and of what was made for them.
+    /// Where nobody ever did, operators made it all, and it stays.
+    async fn end_of_stranger(
         &self,
         actor: &Actor,
         human: &UserRow,
-        batch: &mut Batch,
+        (batch, dying): (&mut Batch, &mut Vec<Dying>),
     ) -> Result<()> {
-        let signed_in = self.store().find(session::any_by_method(human.id)).await?;
-        if signed_in.is_none() {
-            return Ok(());
-        }
-        let agents = self.store().list(agent::owned_by_user(human.id)).await?;
-        if agents.len() > agent::MAX_STOPPED {
-            let most = agent::MAX_STOPPED;
-            let why =
-                format!("this account has more than {most} agents: revoke some of them first");
-            return Err(Error::WrongState(why));
-        }
-        batch
-            .writes
-            .push(agent::revoke_owned_by_user(human.id, agents.len() as u64));
-        for (id, handle, generation) in agents {
-            batch.kills.push(raised(Mark { handle, generation }));
-            batch.effects.push(Changed::Agent(id).into());
-            batch.entries.push(self.stopped_with(actor, human, id)?);
-        }
-        batch.writes.push(user::recount_agents(human.id, 0));
-        Ok(())
+        batch.writes.extend(self.plugins().forget(human.id)?);
+        batch.writes.extend([
+            second_factor::forget_of(human.id),
+            password::forget_of(human.id),
+        ]);
+        let extent = match self.came_in(human).await? {
+            true => Extent::Given,
+            false => Extent::Made,
+        };
+        let ending = self.ending_of(human, extent);
+        self.begin_ending(actor, ending, (batch, dying)).await
     }
 
-    fn stopped_with(
-        &self,
-        actor: &Actor,
-        human: &UserRow,
-        agent: kavachos_core::id::AgentId,
-    ) -> Result<Entry> {
-        let origin = actor.origin();
-        let mut record = origin.record(self.id(), "agent.revoked", Outcome::Allowed, "done");
-        record.agent = Some(agent);
-        record.subject = Some(human.pseudonym);
-        record.reason = Some("it was made before the e-mail address was verified");
-        self.seal(&record)
+    /// Whether somebody came in as this human. Sessions are forgotten; the password of whoever signed up is not, nor is the
+    /// identity at a provider of whoever called with its tokens.
+    async fn came_in(&self, human: &UserRow) -> Result<bool> {
+        let id = human.id;
+        if human.external.is_some() || self.store().find(password::of(id)).await?.is_some() {
+            return Ok(true);
+        }
+        let former = self.store().find(former_identity::any_of(id)).await?;
+        let session = self.store().find(session::any_by_method(id)).await?;
+        Ok(former.is_some() || session.is_some())
+    }
+
+    fn ending_of(&self, human: &UserRow, extent: Extent) -> Ending {
+        Ending {
+            human: human.id,
+            extent,
+            until: self.now(),
+        }
     }
 }

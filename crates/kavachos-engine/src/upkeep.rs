@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavachos_store::{
     Batch, Effect, Head, agent, approval, counter, guess, id_token, idempotency, known_device,
-    mail, promise, proof, session, session_handle, sign_in, token_grant, webhook,
+    mail, not_me, promise, proof, session, session_handle, sign_in, token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -132,6 +132,7 @@ impl Engine {
     /// Removes rows by their time. It moves the time of the log too, on which it depends which counters are over.
     async fn forget_ended(&self) -> Result<()> {
         let now = self.now();
+        let [mails, mails_counted] = mail::forget(now.minus(MAILS_KEPT));
         let batch = Batch {
             writes: vec![
                 idempotency::forget(now.minus(IDEMPOTENCY_KEYS_KNOWN)),
@@ -140,10 +141,12 @@ impl Engine {
                 session::forget(now.minus(ENDED_KNOWN)),
                 session_handle::forget(),
                 sign_in::forget(now),
+                not_me::forget(now),
                 known_device::forget(now.minus(DEVICES_KNOWN)),
                 guess::forget(now.minus(GUESSES_KNOWN), now),
                 webhook::forget(now.minus(ENDED_KNOWN)),
-                mail::forget(now.minus(MAILS_KEPT)),
+                mails,
+                mails_counted,
                 proof::forget(now.minus(PROOFS_KNOWN)),
                 // The clock may have been ahead, and then a token that has ended is one again.
                 id_token::forget(now.minus(PROOFS_KNOWN)),

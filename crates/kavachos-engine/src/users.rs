@@ -1,7 +1,7 @@
 //! Humans: created by operators or on first mention, looked for, read and changed; how they are stopped is
 //! [`crate::banning`].
 
-use kavachos_core::id::UserId;
+use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{Entry, Outcome, Pseudonym};
 use kavachos_core::permission::PermissionSet;
@@ -45,6 +45,11 @@ impl External {
         text::plain("provider", &self.provider, Self::MAX_BYTES)?;
         text::plain("externalId", &self.external_id, Self::MAX_BYTES)
     }
+
+    /// As it is stored.
+    pub(crate) fn pair(&self) -> (String, String) {
+        (self.provider.clone(), self.external_id.clone())
+    }
 }
 
 /// A human to create.
@@ -56,7 +61,8 @@ pub struct NewUser {
     pub name: Option<String>,
     /// Their identity elsewhere.
     pub external: Option<External>,
-    /// The most that agents may do for them; `None` for everything.
+    /// The most that agents may do for them; `None` for everything, or where [`Self::external`] is at a provider of the
+    /// configuration, for what that one's ceiling says.
     pub permissions: Option<PermissionSet>,
     /// What they are trusted with beyond what is their own.
     pub role: Role,
@@ -71,6 +77,8 @@ pub struct UserChange {
     pub name: Option<Option<String>>,
     /// The permissions; `Some(None)` means everything.
     pub permissions: Option<Option<PermissionSet>>,
+    /// The identity elsewhere, which can only be taken away.
+    pub external: Option<Option<External>>,
 }
 
 /// A human, as others see them.
@@ -147,26 +155,37 @@ impl Engine {
     async fn plan_user(&self, actor: &Actor, new: &NewUser) -> Result<Plan<Issued<User>>> {
         actor.require(Scope::UsersWrite)?;
         actor.require_trust(new.role)?;
+        if new.external.is_some() {
+            // Whoever has the identity, and whoever reads mail sent to the address, are in one account by this.
+            actor.require_owner_of_persons()?;
+        }
         if let Some(done) = self.done_before(actor).await? {
             let id = done.parse().map_err(Error::Invalid)?;
             return Ok(Plan::Done(Issued::replay(self.user(actor, id).await?)));
         }
-        actor.covers(
-            new.permissions
-                .as_ref()
-                .unwrap_or(&PermissionSet::everything()),
-        )?;
+        let permissions = self.permissions_of_new(new);
+        let everything = PermissionSet::everything();
+        actor.covers(permissions.as_ref().unwrap_or(&everything))?;
         let email = new.email.as_deref().map(text::email).transpose()?;
         self.refuse_taken(email.clone(), new.external.as_ref())
             .await?;
         let row = self.new_user_row(NewUser {
             email,
+            permissions,
             ..new.clone()
         })?;
         let mut batch = self.user_born(actor, &row)?;
         self.claim_once(actor, &mut batch, row.id.to_string());
         let issued = Issued::without_token(User::of(row, self.now())?);
         Ok(Plan::commit(batch, issued))
+    }
+
+    /// What is said, or else what a first mention of the identity would give.
+    fn permissions_of_new(&self, new: &NewUser) -> Option<PermissionSet> {
+        let providers = &self.settings().providers;
+        let given = |external| providers.first_permissions(external);
+        let said = new.permissions.clone();
+        said.or_else(|| new.external.as_ref().and_then(given))
     }
 
     async fn refuse_taken(&self, email: Option<String>, external: Option<&External>) -> Result<()> {
@@ -181,10 +200,7 @@ impl Engine {
                 "there is an account with this e-mail address".to_owned(),
             ));
         }
-        if let Some(External {
-            provider,
-            external_id,
-        }) = external.cloned()
+        if let Some((provider, external_id)) = external.map(External::pair)
             && self
                 .store()
                 .find(kavachos_store::user::by_external(provider, external_id))
@@ -336,13 +352,22 @@ impl Engine {
         if let Some(Some(name)) = &change.name {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
+        if let Some(Some(_)) = &change.external {
+            let why = "whoever has the identity links it, with its token; `null` takes it away";
+            return Err(Invalid::at("external", why).into());
+        }
         let act = Act::on_user("user.updated", id);
         let plan = || self.plan_user_change(actor, id, change);
-        let mut edited = self.edit(actor, act, plan).await?;
-        if let Some(narrowed) = &mut edited.narrowed {
-            *narrowed = self.carried_through(Dying::Human(id)).await;
+        let edited = self.edit(actor, act, plan).await?;
+        let (user, sessions) = edited.thing;
+        let mut narrowed = edited.narrowed;
+        if let Some(narrowed) = &mut narrowed {
+            *narrowed = self.carried_through_all(id, &sessions).await;
         }
-        Ok(edited)
+        Ok(Edited {
+            thing: user,
+            narrowed,
+        })
     }
 
     async fn plan_user_change(
@@ -350,18 +375,30 @@ impl Engine {
         actor: &Actor,
         id: UserId,
         change: &UserChange,
-    ) -> Result<Plan<User>> {
+    ) -> Result<Plan<(User, Vec<SessionId>)>> {
         actor.require(Scope::UsersWrite)?;
         let row = self.user_row(id).await?;
         actor.require_trust(stored_role(&row)?)?;
-        if change.email.is_some() {
-            // Whoever reads mail sent there signs in as the human, and nobody would be shown that it is another.
+        if change.email.is_some() || change.external.is_some() {
+            // Whoever reads mail sent there signs in as the human, and nobody would be shown that it is another; and how
+            // somebody comes in is not an admin's to choose.
             actor.require_owner_of_persons()?;
         }
         if row.status == Status::Revoked {
             return Err(Error::WrongState("the user is deleted".to_owned()));
         }
         let mut next = row.clone();
+        let mut batch = Batch {
+            reads: actor.reads(),
+            effects: vec![Changed::User(id).into()],
+            ..Batch::default()
+        };
+        let mut sessions = Vec::new();
+        let unlinks = change.external.is_some() && row.external.is_some();
+        if unlinks {
+            // Before the address changes: who reads mail there is told.
+            sessions = self.unlink(actor, (&row, &mut next), &mut batch).await?;
+        }
         if let Some(email) = &change.email {
             next.email = email.as_deref().map(text::email).transpose()?;
             if next.email != row.email {
@@ -383,20 +420,18 @@ impl Engine {
             is_narrower = !new.includes(&old);
             next.permissions = permissions.as_ref().map(to_text).transpose()?;
         }
-        let mut batch = Batch {
-            reads: actor.reads(),
-            writes: vec![kavachos_store::user::update(next.clone())],
-            effects: vec![Changed::User(id).into()],
-            ..Batch::default()
-        };
-        if is_narrower {
+        batch.writes.extend(self.readdressed(&row, &next)?);
+        if is_narrower || unlinks {
             kill_human(&mut batch, &row);
         }
+        batch
+            .writes
+            .push(kavachos_store::user::update(next.clone()));
         let about = (&next, batch.kills.len());
         batch
             .entries
             .push(self.user_record(actor, "user.updated", about)?);
-        Ok(Plan::commit(batch, User::of(next, self.now())?))
+        Ok(Plan::commit(batch, (User::of(next, self.now())?, sessions)))
     }
 }
 
@@ -419,6 +454,13 @@ pub(crate) fn stored_role(row: &UserRow) -> Result<Role> {
 fn checked(filter: &UserFilter) -> Result<UserFilter> {
     if let Some(search) = &filter.search {
         text::plain("search", search, text::MAX_NAME_BYTES)?;
+    }
+    if let Some((provider, external_id)) = filter.external.clone() {
+        let external = External {
+            provider,
+            external_id,
+        };
+        external.check()?;
     }
     Ok(UserFilter {
         email: filter.email.as_deref().map(text::email).transpose()?,

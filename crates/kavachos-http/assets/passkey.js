@@ -24,7 +24,7 @@ async function post(path, body) {
 // A path of this server, whatever stands in the page.
 function inside(path) {
   const url = new URL(path || '/account', location.origin);
-  return url.origin === location.origin ? url.pathname + url.search : '/account';
+  return url.origin === location.origin ? url.href : '/account';
 }
 
 async function signIn(returnTo, mediation, signal) {

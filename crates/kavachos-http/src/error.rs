@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use kavachos_core::id::RequestId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::redacted;
+use kavachos_core::unseen::is_unseen;
 use kavachos_engine::Error;
 use kavachos_oauth::{Code, Refusal as OAuthRefusal};
 use serde::Serialize;
@@ -338,18 +339,13 @@ fn shown(text: &str) -> String {
             shown.push('…');
             break;
         }
-        if c.is_control() || is_reordering(c) {
+        if c.is_control() || is_unseen(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
     }
     shown
-}
-
-/// Marks that make a text look like another one (Unicode Bidirectional Algorithm, explicit formatting).
-const fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -100,7 +100,8 @@ async fn answer(state: State, mounted: Mounted, request: Request) -> Result<Resp
     let key = idempotency_key(&parts.headers)?;
     let body = read(body).await?;
     if let Some(key) = key {
-        let Calling::Known(actor) = calling else {
+        let is_open = mounted.route().caller.is_open();
+        let (false, Calling::Known(actor)) = (is_open, calling) else {
             let why = "an open route remembers nothing; leave the header out";
             return Err(Invalid::at("Idempotency-Key", why).into());
         };
@@ -126,7 +127,7 @@ async fn answer(state: State, mounted: Mounted, request: Request) -> Result<Resp
 async fn calling(parts: &mut Parts, state: &State, caller: CallerType) -> Result<Calling, Failure> {
     let shows_nothing = !parts.headers.contains_key(AUTHORIZATION)
         && parts.extensions.get::<LocalCaller>().is_none();
-    if matches!(caller, CallerType::Open(_)) && shows_nothing {
+    if caller.is_open() && shows_nothing {
         return visitor(parts, state).await;
     }
     let Call(actor) = Call::from_request_parts(parts, state).await?;
@@ -201,14 +202,18 @@ fn render(answer: Answer, carrier: Carrier, state: &State) -> Result<Response, F
             Carrier::Body => Some(&opened.token),
             Carrier::Cookie => None,
         };
-        body = session_body(opened, token)?;
+        body = session_body(opened, token, &wire.beside)?;
         if carrier == Carrier::Cookie {
             let life = opened.expires_at.since(state.engine.now());
             response = response.header(SET_COOKIE, cookie::set_session(&opened.token, life));
         }
-        if let Some(device) = &opened.device {
-            response = response.header(SET_COOKIE, cookie::set_device(device));
-        }
+    }
+    let opened = wire.opened.as_ref();
+    let device = opened
+        .and_then(|opened| opened.device.as_ref())
+        .or(wire.device.as_ref());
+    if let Some(device) = device {
+        response = response.header(SET_COOKIE, cookie::set_device(device));
     }
     let defect = |error: http::Error| Error::Internal(format!("a plugin's answer: {error}"));
     Ok(response.body(Body::from(body)).map_err(defect)?)

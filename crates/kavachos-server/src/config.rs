@@ -204,13 +204,14 @@ impl Config {
         let mut reading = Reading::of(&self.layers);
         let database = reading.value("database", value::database);
         let database = Database::new(database.as_deref().unwrap_or(DATABASE));
+        let issuer = reading
+            .value("issuer", value::url)
+            .unwrap_or_else(|| Uri::from_static(DEFAULT_URL));
+        let brand = brand(&mut reading);
         let server = Server {
             checkpoint: checkpoint(&mut reading, &database),
             database,
             listen: reading.value("listen", value::listen).unwrap_or_default(),
-            issuer: reading
-                .value("issuer", value::url)
-                .unwrap_or_else(|| Uri::from_static(DEFAULT_URL)),
             admin_key: reading
                 .secret("admin_key", value::operator_key)
                 .map(|(secret, _)| secret),
@@ -234,16 +235,12 @@ impl Config {
                     .unwrap_or_default(),
             },
             max_import_bytes: max_import_bytes(&mut reading),
-            brand: brand(&mut reading),
-            methods: Methods {
-                on: reading
-                    .value("auth.methods", value::methods)
-                    .unwrap_or_else(|| methods::USUAL.to_vec()),
-                strictness: Strictness::Serving,
-                breached: reading
-                    .choice("passwords.stolen", &value::STOLEN)
-                    .unwrap_or_else(|| Methods::default().breached),
-            },
+            methods: methods(
+                &mut reading,
+                [&brand.name, issuer.host().unwrap_or_default()],
+            ),
+            issuer,
+            brand,
             password_threads: password_threads(&mut reading),
             settings: settings(&mut reading),
         };
@@ -337,11 +334,25 @@ fn brand(reading: &mut Reading<'_>) -> Brand {
         Brand::default().named(text).map_err(told)
     });
     let accent = reading.value("pages.accent", |text| text.parse().map_err(told));
+    let css = reading.value("pages.css_file", value::style_sheet);
     let mut brand = named.unwrap_or_default();
     if let Some(accent) = accent {
         brand.accent = accent;
     }
+    brand.css = css.unwrap_or_default();
     brand
+}
+
+/// How people sign in; these words are worth nothing in a password.
+fn methods(reading: &mut Reading<'_>, words: [&str; 2]) -> Methods {
+    let on = reading.value("auth.methods", value::methods);
+    let breached = reading.choice("passwords.stolen", &value::STOLEN);
+    Methods {
+        on: on.unwrap_or_else(|| methods::USUAL.to_vec()),
+        strictness: Strictness::Serving,
+        breached: breached.unwrap_or_else(|| Methods::default().breached),
+        words: words.map(str::to_owned).to_vec(),
+    }
 }
 
 fn connections(reading: &mut Reading<'_>) -> Connections {
@@ -365,6 +376,7 @@ fn settings(reading: &mut Reading<'_>) -> Settings {
     reading.seconds("delegations.ttl_seconds", &mut settings.delegation_ttl);
     reading.count("directory.max_entries", &mut settings.directory_entries);
     reading.days("signing_keys.life_days", &mut settings.signing_key_life);
+    people(reading, &mut settings);
     settings.providers = reading.providers();
     settings.feed_root = reading
         .value("feed.root", value::feed_root)
@@ -373,6 +385,35 @@ fn settings(reading: &mut Reading<'_>) -> Settings {
         .choice("feed.open", &value::FEEDS)
         .unwrap_or_default();
     settings
+}
+
+/// How people sign in, and for how long.
+fn people(reading: &mut Reading<'_>, settings: &mut Settings) {
+    reading.seconds("sessions.idle_seconds", &mut settings.session_idle);
+    reading.seconds("sessions.life_seconds", &mut settings.session_life);
+    reading.seconds("sessions.fresh_seconds", &mut settings.session_fresh);
+    reading.count(
+        "limits.guesses_per_account",
+        &mut settings.guesses_per_account,
+    );
+    reading.count("limits.wrong_codes", &mut settings.wrong_codes);
+    reading.count(
+        "limits.mails_per_recipient",
+        &mut settings.mails_per_recipient,
+    );
+    let doors = &mut settings.doors;
+    reading.count(
+        "limits.sign_ins_per_source",
+        &mut doors.sign_ins.per_source.limit,
+    );
+    doors.codes.per_source = doors.sign_ins.per_source;
+    reading.count(
+        "limits.sign_ups_per_source",
+        &mut doors.sign_ups.per_source.limit,
+    );
+    settings.sign_ups = reading
+        .choice("auth.sign_ups", &value::SIGN_UPS)
+        .unwrap_or_default();
 }
 
 /// A word about each variable that looks like a misspelt one of ours.
@@ -554,5 +595,14 @@ mod tests {
             "cargo run -q --"
         );
         assert_eq!(program("./kavach", &[]), "./kavach");
+    }
+
+    #[test]
+    fn the_names_of_the_product_and_its_host_are_no_passwords() {
+        let text = "issuer = \"https://auth.acme.example\"\n[pages]\nname = \"Acme Robots\"\n";
+        let server = with_file(text, &[], &[]).unwrap();
+        assert_eq!(server.methods.words, ["Acme Robots", "auth.acme.example"]);
+        let usual = with_file("", &[], &[]).unwrap();
+        assert_eq!(usual.methods.words, ["KavachOS", "localhost"]);
     }
 }

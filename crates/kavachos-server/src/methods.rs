@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kavachos_auth::SwitchedOff;
 use kavachos_auth::anonymous::Anonymous;
+use kavachos_auth::change_email::ChangeEmail;
 use kavachos_auth::email_otp::EmailOtp;
 use kavachos_auth::email_password::{EmailPassword, Verification};
 use kavachos_auth::magic_link::MagicLink;
@@ -17,7 +18,7 @@ use kavachos_engine::plugin::Plugin;
 use kavachos_store::migration::{MIGRATIONS, Migration};
 
 /// Every method, in the order in which their tables are made; new ones come last.
-pub(crate) const ALL: [&str; 9] = [
+pub(crate) const ALL: [&str; 10] = [
     "email_password",
     "username_password",
     "magic_link",
@@ -27,6 +28,7 @@ pub(crate) const ALL: [&str; 9] = [
     "anonymous",
     "totp",
     "passkey",
+    "change_email",
 ];
 /// Those that are on unless told otherwise.
 pub(crate) const USUAL: [&str; 7] = [
@@ -40,11 +42,12 @@ pub(crate) const USUAL: [&str; 7] = [
 ];
 
 /// Those that are of no use where no mail is sent.
-pub(crate) const NEED_MAIL: [&str; 4] = [
+pub(crate) const NEED_MAIL: [&str; 5] = [
     "email_password",
     "magic_link",
     "email_otp",
     "password_reset",
+    "change_email",
 ];
 
 /// How strict they are.
@@ -65,6 +68,8 @@ pub(crate) struct Methods {
     pub(crate) strictness: Strictness,
     /// What holds when the list of stolen passwords cannot be asked; nothing where it is not asked at all.
     pub(crate) breached: Option<WhenUnreachable>,
+    /// What everybody would try in a password here: the names of the product and of the host.
+    pub(crate) words: Vec<String>,
 }
 
 impl Methods {
@@ -85,18 +90,21 @@ impl Methods {
                 )
             }
         };
-        let choosing = Arc::new(choosing);
+        let words = self.words.iter();
+        let policy = words.fold(choosing.policy, |policy, word| policy.knowing(word));
+        let choosing = Arc::new(Choosing { policy, ..choosing });
         let ways: [Arc<dyn Confirm>; 1] = [Arc::new(ConfirmByPassword(Arc::clone(&choosing)))];
         let all: [Arc<dyn Plugin>; ALL.len()] = [
             Arc::new(EmailPassword::new(Arc::clone(&choosing), verification)),
             Arc::new(UsernamePassword::new(Arc::clone(&choosing))),
-            Arc::new(MagicLink::default()),
-            Arc::new(EmailOtp::default()),
+            Arc::new(MagicLink),
+            Arc::new(EmailOtp),
             Arc::new(PasswordReset::new(Arc::clone(&choosing))),
             Arc::new(SessionFreshness::new(ways)),
             Arc::new(Anonymous::new(choosing, verification)),
             Arc::new(Totp::default()),
             Arc::new(Passkey::default()),
+            Arc::new(ChangeEmail::default()),
         ];
         let switched = all.into_iter().map(|plugin| {
             if self.on.contains(&plugin.id()) {
@@ -115,6 +123,7 @@ impl Default for Methods {
             on: USUAL.to_vec(),
             strictness: Strictness::Serving,
             breached: Some(WhenUnreachable::Accept),
+            words: Vec::new(),
         }
     }
 }

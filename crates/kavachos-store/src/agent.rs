@@ -1,12 +1,14 @@
 //! Agents and their keys, as rows.
 
-use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::id::{AgentId, GrantId, SessionId, UserId};
+use kavachos_core::ledger::Pseudonym;
 use kavachos_core::principal::{Owner, Status};
 use kavachos_core::revocation::{Handle, Mark};
 use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
+use crate::maker::{self, Ending, Maker};
 use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
@@ -41,6 +43,8 @@ pub struct AgentRow {
     pub created_at: Timestamp,
     /// The key that it proves.
     pub proof_key: Option<ProofKeyRow>,
+    /// Who made it, if a human did.
+    pub maker: Option<Maker>,
 }
 
 /// The key that an agent proves to hold.
@@ -54,7 +58,7 @@ pub struct ProofKeyRow {
 
 const COLUMNS: &str = "SELECT a.id, a.owner_user, a.owner_agent, a.root, a.name, a.type, a.status, a.expires_at, \
     a.metadata, a.root_grant, a.handle, h.generation, a.kills, a.version, a.created_at, \
-    a.proof_key, a.proof_handle, k.generation \
+    a.proof_key, a.proof_handle, k.generation, a.made_by, a.made_in \
     FROM agents a JOIN handles h ON h.handle = a.handle LEFT JOIN handles k ON k.handle = a.proof_handle";
 
 type Cells = (
@@ -76,6 +80,8 @@ type Cells = (
     Option<String>,
     Option<Handle>,
     Option<u64>,
+    Option<UserId>,
+    Option<SessionId>,
 );
 
 impl FromRow for AgentRow {
@@ -99,6 +105,8 @@ impl FromRow for AgentRow {
             jwk,
             proof_handle,
             proof_generation,
+            made_by,
+            made_in,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -118,6 +126,7 @@ impl FromRow for AgentRow {
             version,
             created_at,
             proof_key: proof_key(jwk, proof_handle.zip(proof_generation))?,
+            maker: Maker::of(made_by, made_in),
         })
     }
 }
@@ -160,11 +169,12 @@ pub(crate) fn owner_columns(owner: Owner) -> (Option<UserId>, Option<AgentId>) {
 pub fn insert(agent: AgentRow) -> Write {
     let (owner_user, owner_agent) = owner_columns(agent.owner);
     let (jwk, proof_handle) = proof_columns(agent.proof_key);
+    let (made_by, made_in) = maker::columns(agent.maker);
     Write::exactly(
         1,
         "INSERT INTO agents (id, owner_user, owner_agent, root, name, type, status, expires_at, metadata, root_grant, \
-         handle, kills, version, created_at, proof_key, proof_handle) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+         handle, kills, version, created_at, proof_key, proof_handle, made_by, made_in) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )
     .bind(agent.id)
     .bind(owner_user)
@@ -182,6 +192,8 @@ pub fn insert(agent: AgentRow) -> Write {
     .bind(agent.created_at)
     .bind(jwk)
     .bind(proof_handle)
+    .bind(made_by)
+    .bind(made_in)
 }
 
 /// The two columns of a proof key.
@@ -301,31 +313,53 @@ pub fn page(
         .of()
 }
 
-/// The most agents that a human owns directly and that are stopped at once.
-pub const MAX_STOPPED: usize = 200;
-
-/// The agents that a human owns directly and that are not revoked, with their handles: one more than can be stopped.
-pub fn owned_by_user(user: UserId) -> Select<(AgentId, Handle, u64)> {
-    const LIMIT: usize = MAX_STOPPED + 1;
-    Query::new(
-        LIMIT,
-        format!(
-            "SELECT a.id, a.handle, h.generation FROM agents a JOIN handles h ON h.handle = a.handle \
-             WHERE a.owner_user = ?1 AND a.status <> 'revoked' ORDER BY a.id LIMIT {LIMIT}"
-        ),
-    )
-    .bind(user)
-    .of()
+/// An agent that is not revoked, with what its end must name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandingAgent {
+    /// Its id.
+    pub id: AgentId,
+    /// The human at the top of its owners.
+    pub root: UserId,
+    /// What the ledger calls them.
+    pub subject: Pseudonym,
+    /// The handle, at its current generation.
+    pub mark: Mark,
 }
 
-/// Revokes the agents that a human owns directly, as many as there must be.
-pub fn revoke_owned_by_user(user: UserId, agents: u64) -> Write {
+impl FromRow for StandingAgent {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (id, root, subject, handle, generation) = row.decode()?;
+        Ok(Self {
+            id,
+            root,
+            subject,
+            mark: Mark { handle, generation },
+        })
+    }
+}
+
+/// At most `limit` agents of these that are not revoked, in the order of their ids.
+pub fn ending(ending: Ending, limit: usize) -> Select<StandingAgent> {
+    let rows = format!(
+        "SELECT a.id, a.root, u.pseudonym, a.handle, h.generation FROM agents a JOIN handles h ON h.handle = a.handle \
+         JOIN users u ON u.id = a.root WHERE {} AND a.status <> 'revoked' AND a.created_at <= ?2 ORDER BY a.id LIMIT ?3",
+        ending.agents("a")
+    );
+    Query::new(limit, rows)
+        .bind(ending.human)
+        .bind(ending.until)
+        .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+        .of()
+}
+
+/// Revokes an agent that is not revoked, whatever else was changed of it.
+pub fn revoke(id: AgentId) -> Write {
     Write::exactly(
-        agents,
+        1,
         "UPDATE agents SET status = 'revoked', kills = kills + 1, version = version + 1 \
-         WHERE owner_user = ?1 AND status <> 'revoked'",
+         WHERE id = ?1 AND status <> 'revoked'",
     )
-    .bind(user)
+    .bind(id)
 }
 
 /// The agents with these ids and everyone who owns them, at every level.

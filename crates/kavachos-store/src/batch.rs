@@ -1,6 +1,7 @@
 //! A batch: one change of state as data.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use kavachos_core::counter::Rule;
 use kavachos_core::id::{Id, Named};
@@ -83,8 +84,8 @@ pub enum Rows {
     Any,
 }
 
-/// A value of a placeholder.
-#[derive(Debug, Clone, PartialEq)]
+/// A value of a placeholder. Its `Debug` says of what type it is, and no more: it may open something.
+#[derive(Clone, PartialEq)]
 pub enum Param {
     /// NULL.
     Null,
@@ -96,6 +97,17 @@ pub enum Param {
     Text(Cow<'static, str>),
     /// Bytes.
     Blob(Vec<u8>),
+}
+
+impl fmt::Debug for Param {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "Null",
+            Self::Integer(_) | Self::Unsigned(_) => "Integer(..)",
+            Self::Text(_) => "Text(..)",
+            Self::Blob(_) => "Blob(..)",
+        })
+    }
 }
 
 /// Something to take from a counter, evaluated by the writer on the counter's stored state.
@@ -350,6 +362,29 @@ mod tests {
             }) => reason,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_is_written_shows_in_no_log() {
+        let write = Write::any("UPDATE t SET hash = ?1, key = ?2, code = ?3 WHERE name = ?4")
+            .bind("canary-text")
+            .bind(b"canary-blob".to_vec())
+            .bind(739_142_i64)
+            .bind(None::<String>);
+        let batch = Batch {
+            writes: vec![write],
+            ..Batch::default()
+        };
+        let shown = format!("{batch:?}");
+        for canary in ["canary", "99, 97, 110", "739142"] {
+            assert!(!shown.contains(canary), "{shown}");
+        }
+        // What it does can still be read.
+        assert!(shown.contains("UPDATE t SET hash = ?1"), "{shown}");
+        assert!(
+            shown.contains("[Text(..), Blob(..), Integer(..), Null]"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Grants, as rows: root grants of agents and delegations.
 
-use kavachos_core::id::{AgentId, GrantId, UserId};
+use kavachos_core::id::{AgentId, GrantId, SessionId, UserId};
+use kavachos_core::ledger::Pseudonym;
 use kavachos_core::principal::{Owner, Status};
 use kavachos_core::revocation::{Handle, Mark};
 use kavachos_core::time::Timestamp;
 
 use crate::agent::{owner, owner_columns};
 use crate::batch::Write;
+use crate::maker::{self, Ending, Maker};
 use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
@@ -47,11 +49,13 @@ pub struct GrantRow {
     pub uses: Option<String>,
     /// The audience of the tool server for whose token alone it is; `None` for a grant that is good for all it permits.
     pub reserved_for: Option<String>,
+    /// Who made it, if a human did.
+    pub maker: Option<Maker>,
 }
 
 const COLUMNS: &str = "SELECT g.id, g.parent, g.giver_user, g.giver_agent, g.receiver, g.root, g.permissions, \
     g.guards, g.depth, g.max_depth, g.expires_at, g.reason, g.status, g.handle, h.generation, g.version, g.created_at, g.uses, \
-    g.reserved_for \
+    g.reserved_for, g.made_by, g.made_in \
     FROM grants g JOIN handles h ON h.handle = g.handle";
 
 type Cells = (
@@ -74,6 +78,8 @@ type Cells = (
     Timestamp,
     Option<String>,
     Option<String>,
+    Option<UserId>,
+    Option<SessionId>,
 );
 
 impl FromRow for GrantRow {
@@ -98,6 +104,8 @@ impl FromRow for GrantRow {
             created_at,
             uses,
             reserved_for,
+            made_by,
+            made_in,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -120,6 +128,7 @@ impl FromRow for GrantRow {
             created_at,
             uses,
             reserved_for,
+            maker: Maker::of(made_by, made_in),
         })
     }
 }
@@ -137,11 +146,12 @@ pub struct Quota {
 /// The handle is stored apart, with [`crate::handle::born`].
 pub fn insert(grant: GrantRow, quota: Quota) -> Write {
     let (giver_user, giver_agent) = owner_columns(grant.giver);
+    let (made_by, made_in) = maker::columns(grant.maker);
     let (children, received) = (live("c.parent = ?2", "?16"), live("c.receiver = ?5", "?16"));
     let sql = format!(
         "INSERT INTO grants (id, parent, giver_user, giver_agent, receiver, root, permissions, guards, depth, \
-         max_depth, expires_at, reason, status, handle, version, created_at, uses, reserved_for) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?19, ?20 \
+         max_depth, expires_at, reason, status, handle, version, created_at, uses, reserved_for, made_by, made_in) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?19, ?20, ?21, ?22 \
          WHERE {children} < ?17 AND {received} < ?18"
     );
     Write::exactly(1, sql)
@@ -165,6 +175,8 @@ pub fn insert(grant: GrantRow, quota: Quota) -> Write {
         .bind(quota.received)
         .bind(grant.uses)
         .bind(grant.reserved_for)
+        .bind(made_by)
+        .bind(made_in)
 }
 
 /// How many grants with this are live: those without an end, and those that end later. Two walks of an index by end, which
@@ -288,6 +300,59 @@ pub fn given_after(
         .bind(after)
         .bind(u32::try_from(limit).unwrap_or(u32::MAX))
         .of()
+}
+
+/// A live grant, with what its end must name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandingGrant {
+    /// Its id.
+    pub id: GrantId,
+    /// The agent that has it.
+    pub receiver: AgentId,
+    /// What the ledger calls the human at the top of its path.
+    pub subject: Pseudonym,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+}
+
+impl FromRow for StandingGrant {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (id, receiver, subject, handle, generation) = row.decode()?;
+        Ok(Self {
+            id,
+            receiver,
+            subject,
+            mark: Mark { handle, generation },
+        })
+    }
+}
+
+/// At most `limit` live grants of these that are held by other agents than those that end with them, in the order of their
+/// ids.
+pub fn ending(ending: Ending, now: Timestamp, limit: usize) -> Select<StandingGrant> {
+    let rows = format!(
+        "SELECT g.id, g.receiver, u.pseudonym, g.handle, h.generation FROM grants g \
+         JOIN handles h ON h.handle = g.handle JOIN users u ON u.id = g.root JOIN agents r ON r.id = g.receiver \
+         WHERE {} AND g.status = 'active' AND (g.expires_at IS NULL OR g.expires_at > ?3) AND g.created_at <= ?2 \
+         AND r.status <> 'revoked' AND {} ORDER BY g.id LIMIT ?4",
+        ending.grants(),
+        ending.other_agents("r")
+    );
+    Query::new(limit, rows)
+        .bind(ending.human)
+        .bind(ending.until)
+        .bind(now)
+        .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+        .of()
+}
+
+/// Revokes an active grant, whatever else was changed of it.
+pub fn revoke(id: GrantId) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE grants SET status = 'revoked', version = version + 1 WHERE id = ?1 AND status = 'active'",
+    )
+    .bind(id)
 }
 
 /// The grants with these ids and every grant above them.

@@ -63,6 +63,12 @@ pub fn give_back(bucket: [u8; 32]) -> Write {
     Write::any("DELETE FROM guesses WHERE bucket = ?1").bind(bucket)
 }
 
+/// Gives one guess back out of a budget that others pay out of too.
+pub fn give_one_back(bucket: [u8; 32]) -> Write {
+    Write::any("UPDATE guesses SET failures = failures - 1 WHERE bucket = ?1 AND failures > 0")
+        .bind(bucket)
+}
+
 /// Forgets budgets whose window began before this time, and that nobody waits for.
 pub fn forget(before: Timestamp, now: Timestamp) -> Write {
     Write::any("DELETE FROM guesses WHERE since < ?1 AND free_at < ?2")

@@ -7,6 +7,9 @@ use kavachos_core::time::Timestamp;
 use crate::batch::Write;
 use crate::row::{Query, Select};
 
+/// How many are listed; fewer are kept of one human.
+const MAX_LISTED: usize = 100;
+
 /// Stores one.
 pub fn learn(hash: SecretHash, user: UserId, now: Timestamp) -> Write {
     Write::exactly(
@@ -31,6 +34,16 @@ pub fn owner(hash: SecretHash) -> Select<(UserId,)> {
     Query::new(1, "SELECT user_id FROM known_devices WHERE hash = ?1")
         .bind(*hash.as_bytes())
         .of()
+}
+
+/// When those of a human were seen last, and first; the last ones first.
+pub fn of(user: UserId) -> Select<(Timestamp, Timestamp)> {
+    Query::new(
+        MAX_LISTED,
+        "SELECT d.seen_at, d.created_at FROM known_devices d WHERE d.user_id = ?1 ORDER BY d.seen_at DESC, d.hash LIMIT 100",
+    )
+    .bind(user)
+    .of()
 }
 
 /// Removes the one that was not seen for the longest time, if a human has this many.

@@ -26,6 +26,7 @@ pub mod checkup;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod counter;
+pub mod former_identity;
 pub mod grant;
 pub mod guess;
 pub mod handle;
@@ -34,7 +35,9 @@ pub mod idempotency;
 pub mod known_device;
 pub mod ledger;
 pub mod mail;
+pub mod maker;
 pub mod migration;
+pub mod not_me;
 pub mod operator_key;
 pub mod password;
 #[cfg(feature = "postgres")]

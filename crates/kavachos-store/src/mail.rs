@@ -40,21 +40,32 @@ impl FromRow for MailRow {
     }
 }
 
-/// Queues a mail, if fewer than `max` wait.
-pub fn insert(mail: MailRow, max: u64) -> Write {
-    Write::exactly(
-        1,
-        "INSERT INTO mails (id, kind, sealed, attempts, next_at, expires_at, created_at) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE (SELECT COUNT(*) FROM mails) < ?8",
-    )
-    .bind(mail.id)
-    .bind(mail.kind)
-    .bind(mail.sealed)
-    .bind(mail.attempts)
-    .bind(mail.next_at)
-    .bind(mail.expires_at)
-    .bind(mail.created_at)
-    .bind(max)
+/// Counts a mail that is to be queued.
+const COUNTED: &str = "UPDATE mail_queue SET waiting = waiting + 1 WHERE one = 1 AND waiting < ?1";
+
+/// Queues a mail, if fewer than `max` wait. How many do is counted in a row: whoever queues one looks at no other.
+pub fn insert(mail: MailRow, max: u64) -> [Write; 2] {
+    let row = "INSERT INTO mails (id, kind, sealed, attempts, next_at, expires_at, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let row = Write::exactly(1, row)
+        .bind(mail.id)
+        .bind(mail.kind)
+        .bind(mail.sealed)
+        .bind(mail.attempts)
+        .bind(mail.next_at)
+        .bind(mail.expires_at)
+        .bind(mail.created_at);
+    [Write::exactly(1, COUNTED).bind(max), row]
+}
+
+/// Whether this write counts a mail that is to be queued: where it changes nothing, too many wait.
+pub fn counts(write: &Write) -> bool {
+    write.sql == COUNTED
+}
+
+/// How many mails wait.
+pub fn waiting() -> Select<(u64,)> {
+    Query::new(1, "SELECT waiting FROM mail_queue WHERE one = 1").of()
 }
 
 const COLUMNS: &str =
@@ -86,11 +97,20 @@ pub fn put_off(id: MailId, attempts: u32, next_at: Timestamp) -> Write {
 }
 
 /// A mail was sent, or is given up.
-pub fn settle(id: MailId) -> Write {
-    Write::any("DELETE FROM mails WHERE id = ?1").bind(id)
+pub fn settle(id: MailId) -> [Write; 2] {
+    let counted = "UPDATE mail_queue SET waiting = waiting - 1 \
+         WHERE one = 1 AND EXISTS (SELECT 1 FROM mails m WHERE m.id = ?1)";
+    [
+        Write::any(counted).bind(id),
+        Write::any("DELETE FROM mails WHERE id = ?1").bind(id),
+    ]
 }
 
-/// Forgets mails that were over before this time and that nobody was there to send or to give up.
-pub fn forget(before: Timestamp) -> Write {
-    Write::any("DELETE FROM mails WHERE expires_at < ?1").bind(before)
+/// Forgets mails that were over before this time and that nobody was there to send or to give up, and counts the rest anew.
+pub fn forget(before: Timestamp) -> [Write; 2] {
+    let recount = "UPDATE mail_queue SET waiting = (SELECT COUNT(*) FROM mails) WHERE one = 1";
+    [
+        Write::any("DELETE FROM mails WHERE expires_at < ?1").bind(before),
+        Write::any(recount),
+    ]
 }

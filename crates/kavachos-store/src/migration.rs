@@ -285,6 +285,30 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0022_roles.sql"),
         min_binary: 21,
     },
+    Migration {
+        owner: CORE,
+        number: 23,
+        name: "makers",
+        sql: include_str!("../migrations/0023_makers.sql"),
+        // What an older binary makes in a session would outlive the recovery of its account.
+        min_binary: 23,
+    },
+    Migration {
+        owner: CORE,
+        number: 24,
+        name: "former identities",
+        sql: include_str!("../migrations/0024_former_identities.sql"),
+        // An older binary would make somebody new of an identity that was taken from its account.
+        min_binary: 24,
+    },
+    Migration {
+        owner: CORE,
+        number: 25,
+        name: "mail queue",
+        sql: include_str!("../migrations/0025_mail_queue.sql"),
+        // What an older binary queues and sends is counted by the next upkeep.
+        min_binary: 2,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -228,6 +228,26 @@ pub fn forget_answers() -> Write {
     Write::any("DELETE FROM idempotency")
 }
 
+/// Forgets sign-ins that wait for a second proof: one may have come to a session since.
+pub fn forget_sign_ins() -> Write {
+    Write::any("DELETE FROM sign_ins")
+}
+
+/// Forgets mails that wait: they were sent since, and what they say may be long over.
+pub fn forget_mails() -> Write {
+    Write::any("DELETE FROM mails")
+}
+
+/// Counts the mails that wait anew: none does.
+pub fn empty_mail_queue() -> Write {
+    Write::any("UPDATE mail_queue SET waiting = 0")
+}
+
+/// Forgets links of mails about sign-ins: one may have been used since.
+pub fn forget_not_me() -> Write {
+    Write::any("DELETE FROM not_me_links")
+}
+
 /// How many operator keys live at this time that may do everything.
 pub fn administrators(now: Timestamp) -> Select<(u64,)> {
     Query::new(

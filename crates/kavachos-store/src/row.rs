@@ -1,6 +1,7 @@
 //! Queries as data, and rows decoded by type instead of by index.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::marker::PhantomData;
 
 use kavachos_core::id::{Id, Named};
@@ -77,8 +78,8 @@ impl<T> Select<T> {
     }
 }
 
-/// One value of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One value of a row. Its `Debug` says of what type it is, and no more: it may open something.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Cell {
     /// NULL.
     Null,
@@ -88,6 +89,17 @@ pub enum Cell {
     Text(String),
     /// BYTEA.
     Blob(Vec<u8>),
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "Null",
+            Self::Integer(_) => "Integer(..)",
+            Self::Text(_) => "Text(..)",
+            Self::Blob(_) => "Blob(..)",
+        })
+    }
 }
 
 /// One row of an answer.
@@ -214,6 +226,7 @@ tuples! {
     A B C D E F G H I J K L M N O P Q R;
     A B C D E F G H I J K L M N O P Q R S;
     A B C D E F G H I J K L M N O P Q R S T;
+    A B C D E F G H I J K L M N O P Q R S T U;
 }
 
 impl FromCell for i64 {

@@ -51,3 +51,10 @@ pub fn still_none(user: UserId) -> Write {
 pub fn forget_of(user: UserId) -> Write {
     Write::any("DELETE FROM second_factors WHERE user_id = ?1").bind(user)
 }
+
+/// Removes those of a human that are one since this time or later.
+pub fn forget_since(user: UserId, since: Timestamp) -> Write {
+    Write::any("DELETE FROM second_factors WHERE user_id = ?1 AND armed_at >= ?2")
+        .bind(user)
+        .bind(since)
+}

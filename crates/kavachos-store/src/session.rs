@@ -186,19 +186,36 @@ pub fn usable(user: UserId, user_kills: u64, now: Timestamp) -> Select<(u64,)> {
     .of()
 }
 
-/// The session of a human that may still be used and was not for the longest time.
-pub fn least_used(user: UserId, user_kills: u64, now: Timestamp) -> Select<SessionRow> {
-    Query::new(
-        1,
-        format!(
-            "{COLUMNS} WHERE s.user_id = ?1 AND s.status = 'active' AND s.user_kills = ?2 AND s.expires_at > ?3 \
-             ORDER BY s.used_at, s.id LIMIT 1"
-        ),
+/// So many sessions of a human that may still be used and were not for the longest time.
+pub fn least_used(
+    (user, user_kills): (UserId, u64),
+    now: Timestamp,
+    limit: usize,
+) -> Select<SessionRow> {
+    let sql = format!(
+        "{COLUMNS} WHERE s.user_id = ?1 AND s.status = 'active' AND s.user_kills = ?2 AND s.expires_at > ?3 \
+         ORDER BY s.used_at, s.id LIMIT ?4"
+    );
+    let query = Query::new(limit, sql).bind(user).bind(user_kills).bind(now);
+    query.bind(u32::try_from(limit).unwrap_or(u32::MAX)).of()
+}
+
+/// Holds only where no session of the human may be used any more but this one. Whatever ends all of them reads them before
+/// its commit; one that was opened since is found by this.
+pub fn none_usable_but(
+    (user, user_kills): (UserId, u64),
+    kept: Option<SessionId>,
+    now: Timestamp,
+) -> Write {
+    Write::exactly(
+        0,
+        "UPDATE sessions SET status = status WHERE user_id = ?1 AND status = 'active' AND user_kills = ?2 \
+         AND expires_at > ?3 AND (CAST(?4 AS TEXT) IS NULL OR id <> ?4)",
     )
     .bind(user)
     .bind(user_kills)
     .bind(now)
-    .of()
+    .bind(kept)
 }
 
 /// Whether a human ever signed in by a method of their own, as far as is remembered.
@@ -218,6 +235,16 @@ pub fn end(id: SessionId) -> Write {
         "UPDATE sessions SET status = 'revoked' WHERE id = ?1 AND status = 'active'",
     )
     .bind(id)
+}
+
+/// Ends the sessions of a human that died with them, so that they are shown as what they are. Belongs after the write that
+/// stops the human.
+pub fn end_dead(user: UserId) -> Write {
+    Write::any(
+        "UPDATE sessions SET status = 'revoked' WHERE user_id = ?1 AND status = 'active' \
+         AND user_kills < (SELECT u.kills FROM users u WHERE u.id = ?1)",
+    )
+    .bind(user)
 }
 
 /// Notes that a session is used.

@@ -145,13 +145,17 @@ pub fn insert(user: UserRow) -> Write {
     .bind(user.banned_until)
 }
 
-/// Replaces what may change of a human who is still as `user.version` says, if nobody else has the e-mail address.
+/// Replaces what may change of a human who is still as `user.version` says, if nobody else has the e-mail address or the
+/// outside identity.
 pub fn update(user: UserRow) -> Write {
+    let (provider, external_id) = user.external.unzip();
     Write::exactly(
         1,
         "UPDATE users SET status = ?3, email = ?4, name = ?5, permissions = ?6, kills = ?7, \
-         email_verified_at = ?8, role = ?9, banned_until = ?10, version = version + 1 \
-         WHERE id = ?1 AND version = ?2 AND NOT EXISTS (SELECT 1 FROM users WHERE email = ?4 AND id <> ?1)",
+         email_verified_at = ?8, role = ?9, banned_until = ?10, provider = ?11, external_id = ?12, \
+         version = version + 1 \
+         WHERE id = ?1 AND version = ?2 AND NOT EXISTS (SELECT 1 FROM users WHERE email = ?4 AND id <> ?1) \
+         AND NOT EXISTS (SELECT 1 FROM users WHERE provider = ?11 AND external_id = ?12 AND id <> ?1)",
     )
     .bind(user.id)
     .bind(user.version)
@@ -163,18 +167,6 @@ pub fn update(user: UserRow) -> Write {
     .bind(user.email_verified_at)
     .bind(user.role)
     .bind(user.banned_until)
-}
-
-/// Gives a human an outside identity who has none and is still as `user.version` says, if nobody has or had it.
-pub fn link(user: &UserRow, (provider, external_id): (String, String)) -> Write {
-    Write::exactly(
-        1,
-        "UPDATE users SET provider = ?3, external_id = ?4, version = version + 1 \
-         WHERE id = ?1 AND version = ?2 AND provider IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM users u WHERE u.provider = ?3 AND u.external_id = ?4)",
-    )
-    .bind(user.id)
-    .bind(user.version)
     .bind(provider)
     .bind(external_id)
 }

@@ -23,6 +23,8 @@ pub struct UserFilter {
     pub role: Option<Role>,
     /// Their e-mail address, in lower case.
     pub email: Option<String>,
+    /// The outside provider that knows them, and as whom.
+    pub external: Option<(String, String)>,
 }
 
 /// The conditions of a filter, with what their placeholders stand for. Only those that are asked for are there, so that
@@ -56,6 +58,12 @@ impl Conditions {
         }
         if let Some(email) = &filter.email {
             all.and("u.email = {}", [email.clone().into()]);
+        }
+        if let Some((provider, external_id)) = &filter.external {
+            all.and(
+                "u.provider = {} AND u.external_id = {}",
+                [provider.clone().into(), external_id.clone().into()],
+            );
         }
         if let Some(role) = filter.role {
             let condition = "COALESCE(u.role, 'member') = {}";

@@ -1,4 +1,5 @@
-//! Since when the word of an outside provider about a human counts: from the last time that the human was stopped.
+//! Since when the word of an outside provider about a human counts: from the last time that the human was stopped; and for
+//! how long: while they have that identity, and no second factor that the provider does not prove.
 //!
 //! A provider's token has no handle, so what was made before a ban is told from what came after by its time.
 
@@ -37,4 +38,17 @@ pub fn before(
     .bind(made)
     .bind(now.plus(restoration::LONGEST_AHEAD))
     .of()
+}
+
+/// Holds only while a human has this outside identity and no second factor: it changes nothing, and is a conflict if that
+/// changed. Belongs before what the batch does to the human.
+pub fn still(human: UserId, (provider, external_id): (String, String)) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE users SET version = version WHERE id = ?1 AND provider = ?2 AND external_id = ?3 \
+         AND NOT EXISTS (SELECT 1 FROM second_factors f WHERE f.user_id = ?1)",
+    )
+    .bind(human)
+    .bind(provider)
+    .bind(external_id)
 }

@@ -69,7 +69,7 @@ enum Life {
 }
 
 /// Where the database is.
-enum Home {
+pub(crate) enum Home {
     Memory,
     /// Removed with the directory.
     File(TempDir),
@@ -85,7 +85,7 @@ pub struct TestApp {
     operator: String,
     kavach: Kavach,
     server: Server,
-    home: Home,
+    pub(crate) home: Home,
 }
 
 /// An agent that was created, with its key.

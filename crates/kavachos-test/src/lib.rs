@@ -11,6 +11,8 @@
 
 #[cfg(feature = "app")]
 mod app;
+#[cfg(all(unix, feature = "app"))]
+mod at_rest;
 #[cfg(feature = "app")]
 pub mod blocking;
 #[cfg(feature = "app")]

@@ -7,19 +7,20 @@
 use std::time::Duration;
 
 use kavachos_core::id::UserId;
-use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
-use kavachos_engine::plugin::{Answer, Change, Context, Method, Plugin, Request, Route};
-use kavachos_engine::{Error, Result, email_address};
+use kavachos_engine::mail::MailKind;
+use kavachos_engine::plugin::{
+    Answer, CallerType, Change, Context, Method, Plugin, Request, Route,
+};
+use kavachos_engine::{Door, Error, Result};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use crate::limits::{CODES, SIGN_INS};
-use crate::mailbox::{self, SignUps};
+use crate::mailbox::{self, Asked};
 use crate::one_time::{OneTime, hash_of};
-use crate::signed_in;
+use crate::own::signed_in;
 
 /// Its id, and the method that sessions name.
 const ID: &str = "email_otp";
@@ -39,24 +40,9 @@ const WRONG: Error = Error::Unauthenticated(
     "this is not the code, or it is over, or it was tried too often; ask for another one",
 );
 
-/// Sign-in by a code that is mailed.
-#[derive(Debug, Clone, Copy)]
-pub struct EmailOtp {
-    sign_ups: SignUps,
-}
-
-impl EmailOtp {
-    /// Codes go to those who have an account, and make one for those who have none where sign-ups are open.
-    pub const fn new(sign_ups: SignUps) -> Self {
-        Self { sign_ups }
-    }
-}
-
-impl Default for EmailOtp {
-    fn default() -> Self {
-        Self::new(SignUps::Open)
-    }
-}
+/// Sign-in by a code that is mailed: to those who have an account, and where strangers get one to all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EmailOtp;
 
 impl Plugin for EmailOtp {
     fn id(&self) -> &'static str {
@@ -81,18 +67,35 @@ impl Plugin for EmailOtp {
         }]
     }
 
+    fn forgets_address(&self, email: &str) -> Vec<Write> {
+        vec![Write::any("DELETE FROM email_otp_code WHERE email = ?1").bind(email.to_owned())]
+    }
+
+    fn passing(&self) -> Vec<&'static str> {
+        vec!["email_otp_code"]
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![SENT, USED]
     }
 
     fn routes(&self) -> Vec<Route> {
-        let sign_ups = self.sign_ups;
-        let send = move |context, request| send(context, request, sign_ups);
+        let by = CallerType::Door;
         vec![
-            Route::new(Method::Post, "/api/auth/email-otp/send", SIGN_INS, send)
-                .described(json!({ "summary": "Get a code by mail that signs you in" })),
-            Route::new(Method::Post, "/api/auth/email-otp/verify", CODES, verify)
-                .described(json!({ "summary": "Sign in by a code" })),
+            Route::new(
+                Method::Post,
+                "/api/auth/email-otp/send",
+                by(Door::SignIn),
+                send,
+            )
+            .described(json!({ "summary": "Get a code by mail that signs you in" })),
+            Route::new(
+                Method::Post,
+                "/api/auth/email-otp/verify",
+                by(Door::Code),
+                verify,
+            )
+            .described(json!({ "summary": "Sign in by a code" })),
         ]
     }
 
@@ -102,41 +105,31 @@ impl Plugin for EmailOtp {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    email: String,
-}
-
-async fn send(context: Context, request: Request, sign_ups: SignUps) -> Result<Answer> {
-    let asked: Asked = request.json()?;
-    let email = email_address(&asked.email)?;
-    context.require_mail()?;
-    let to: EmailAddress = email.parse()?;
+async fn send(context: Context, request: Request) -> Result<Answer> {
+    let asked = Asked::of(&context, &request)?;
     let challenge = OneTime::new(&context);
     let code = new_code(&context);
-    let kept = kept(&context, challenge.hash(), &code)?;
     let sent = context.change(SENT, || async {
         let now = context.now();
-        let change = Change::of("sent").write(
-            Write::any("DELETE FROM email_otp_code WHERE expires_at < ?1").bind(now),
-        );
-        let human = context.human_by_email(&email).await?;
-        if !sign_ups.admits(human.as_ref()) {
-            return Ok(change.as_if_mailing(to.clone()));
-        }
+        let is_admitted = asked.is_admitted(&context).await?;
+        // Who gets no mail has a row too, of a code that nobody can type: the same work now, and when it is tried.
+        let kept = match is_admitted {
+            true => kept(&context, challenge.hash(), &code)?,
+            false => context.random(),
+        };
+        let sweep = Write::any("DELETE FROM email_otp_code WHERE expires_at < ?1").bind(now);
         let row = "INSERT INTO email_otp_code (challenge, email, code, attempts, expires_at) VALUES (?1, ?2, ?3, 0, ?4)";
         let row = Write::exactly(1, row)
             .bind(challenge.hash())
-            .bind(email.clone())
+            .bind(asked.email.clone())
             .bind(kept)
             .bind(now.plus(LIFE));
-        let minutes = LIFE.as_secs() / 60;
-        Ok(change.write(row).mailing(
-            Mail::new(to.clone(), MailKind::EmailOtp)
-                .with("code", code.clone())
-                .with("minutes", minutes.to_string()),
-        ))
+        let change = Change::of("sent").write(sweep).write(row);
+        if !is_admitted {
+            return Ok(change.as_if_mailing(asked.to.clone()));
+        }
+        let code = ("code", code.clone());
+        Ok(change.mailing(mailbox::mail(&asked.to, MailKind::EmailOtp, code, LIFE)))
     });
     sent.await?;
     Answer::data(&json!({ "token": null, "next": "enter_code", "challenge": challenge.reveal() }))
@@ -166,14 +159,16 @@ async fn verify(context: Context, request: Request) -> Result<Answer> {
     };
     let human = context.human_by_email(&email).await?.map(|human| human.id);
     // Also over many codes.
-    let guess = context.guess(&format!("email_otp:{email}"), human).await?;
+    let account = format!("email_otp:{email}");
+    // A code that nobody was sent is found by nobody, and takes nothing from those of others.
+    let guess = match human.is_some() || context.require_sign_ups().is_ok() {
+        true => context.guess_code(&account, human).await?,
+        false => context.guess(&account, human).await?,
+    };
     let typed: String = shown.code.chars().filter(|c| !c.is_whitespace()).collect();
     let typed = kept(&context, challenge, &typed)?;
     if !bool::from(typed.ct_eq(&code)) {
-        return Err(match human {
-            Some(human) => context.failed(USED, human, WRONG).await?,
-            None => WRONG,
-        });
+        return Err(context.wrong_guess(USED, (&guess, human), WRONG).await?);
     }
     let used = context.change(USED, || async {
         // Whoever is second finds it gone.

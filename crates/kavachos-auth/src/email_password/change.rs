@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ID, Inner};
-use crate::password::{Chosen, Password, account};
-use crate::signed_in;
+use crate::own::signed_in;
+use crate::password::{Chosen, MUST_RESET, Password, account};
 
 /// The record of a password that was changed.
 pub(super) const KIND: &str = "email_password.password_changed";
@@ -37,14 +37,16 @@ pub(super) async fn handle(
     match (&asked.current_password, &stored) {
         (Some(current), Some(_)) => {
             guess = Some(context.guess(&account(&human), Some(human.id)).await?);
-            if inner
-                .choosing
-                .compare(&context, Some(human.id), current)
-                .await?
-                .is_none()
-            {
-                let wrong = Error::Forbidden("the current password is wrong".to_owned());
-                return Err(context.failed(KIND, human.id, wrong).await?);
+            let known = inner.choosing.compare(&context, Some(human.id), current);
+            match known.await? {
+                Some((stored, _)) if stored.must_reset => {
+                    return Err(Error::WrongState(MUST_RESET.to_owned()));
+                }
+                Some(_) => {}
+                None => {
+                    let wrong = Error::Forbidden("the current password is wrong".to_owned());
+                    return Err(context.failed(KIND, human.id, wrong).await?);
+                }
             }
         }
         (None, None) => context.require_fresh()?,
@@ -62,11 +64,13 @@ pub(super) async fn handle(
         Error::Invalid(wrong) => Invalid::at("newPassword", wrong.message()).into(),
         other => other,
     })?;
-    let told = human.email.as_deref().map(str::parse::<EmailAddress>);
-    let told = told.transpose()?.filter(|_| context.engine().can_mail());
+    // Addresses of before these rules may be none by them.
+    let told = human.email.as_deref();
+    let told = told.and_then(|email| email.parse::<EmailAddress>().ok());
+    let told = told.filter(|_| context.engine().can_mail());
     let changed = context.change(KIND, || async {
         // The session that asks is what proved the factors; it ends with all others, and its holder gets the next one.
-        let mut proof = SignIn::of(human.id, ID).strong();
+        let mut proof = SignIn::continuing(human.id, ID);
         if let Some(guess) = &guess {
             proof = proof.after(guess.clone());
         }

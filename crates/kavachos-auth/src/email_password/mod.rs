@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::id::UserId;
-use kavachos_engine::plugin::{CallerType, Context, Method, Plugin, Request, Route};
-use kavachos_store::Write;
+use kavachos_engine::Door;
+use kavachos_engine::plugin::{CallerType, Context, Method, Plugin, Request, Route, TellAs, Told};
 use kavachos_store::migration::Migration;
+use kavachos_store::{Query, Write};
 use serde_json::json;
 
-use crate::limits::{SIGN_INS, SIGN_UPS};
 use crate::password::Choosing;
 
 /// Its id, and the method that sessions name.
@@ -88,6 +88,22 @@ impl Plugin for EmailPassword {
         }]
     }
 
+    fn forgets_address(&self, email: &str) -> Vec<Write> {
+        vec![Write::any("DELETE FROM email_password_link WHERE email = ?1").bind(email.to_owned())]
+    }
+
+    fn tells(&self, human: UserId) -> Vec<Told> {
+        vec![Told {
+            kind: "link",
+            members: &[("email", TellAs::Text), ("name", TellAs::Text), ("expiresAt", TellAs::Time)],
+            query: Query::new(100, "SELECT email, name, expires_at FROM email_password_link WHERE user_id = ?1 LIMIT 100").bind(human),
+        }]
+    }
+
+    fn passing(&self) -> Vec<&'static str> {
+        vec!["email_password_link"]
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![
             sign_up::KIND,
@@ -99,12 +115,16 @@ impl Plugin for EmailPassword {
     }
 
     fn routes(&self) -> Vec<Route> {
+        let (sign_up, sign_in) = (
+            CallerType::Door(Door::SignUp),
+            CallerType::Door(Door::SignIn),
+        );
         vec![
-            self.route("/api/auth/sign-up/email", SIGN_UPS, sign_up::handle)
+            self.route("/api/auth/sign-up/email", sign_up, sign_up::handle)
                 .described(json!({ "summary": "Sign up with an e-mail address and a password" })),
-            self.route("/api/auth/sign-in/email", SIGN_INS, sign_in::handle)
+            self.route("/api/auth/sign-in/email", sign_in, sign_in::handle)
                 .described(json!({ "summary": "Sign in with an e-mail address and a password" })),
-            self.route("/api/auth/verify-email", SIGN_INS, verify::handle)
+            self.route("/api/auth/verify-email", sign_in, verify::handle)
                 .described(json!({ "summary": "Show that you read mail sent to an address" })),
             self.route(
                 "/api/auth/verify-email/send",

@@ -8,8 +8,8 @@ use kavachos_engine::{Error, Guess, Result, SignIn, email_address};
 use serde::Deserialize;
 
 use super::{ID, Inner, Verification};
+use crate::own::signed_in;
 use crate::password::{Password, account_of};
-use crate::signed_in;
 
 /// The record of a sign-in, and of one that was refused.
 pub(super) const KIND: &str = "email_password.signed_in";

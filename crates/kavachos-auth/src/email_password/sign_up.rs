@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{BROWSER, ID, Inner, LINK_LIFE, Verification, verify};
+use crate::mailbox;
 use crate::one_time::OneTime;
+use crate::own::signed_in;
 use crate::password::{Chosen, Password, Standing};
-use crate::signed_in;
 
 /// The record of somebody who asked for an account.
 pub(super) const KIND: &str = "email_password.signed_up";
@@ -98,12 +99,8 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
             expires_at: context.now().plus(LINK_LIFE),
         };
         let url = context.url(&format!("/verify-email?token={}", link.reveal()));
-        let hours = LINK_LIFE.as_secs() / 60;
-        Ok(change.write(row.insert(link.hash())).mailing(
-            Mail::new(to.clone(), MailKind::VerifyEmail)
-                .with("url", url)
-                .with("minutes", hours.to_string()),
-        ))
+        let mail = mailbox::mail(&to, MailKind::VerifyEmail, ("url", url), LINK_LIFE);
+        Ok(change.write(row.insert(link.hash())).mailing(mail))
     });
     asked.await?;
     Ok(Answer::next("verify_email")?

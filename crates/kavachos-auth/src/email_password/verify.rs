@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
+use kavachos_engine::mail::{EmailAddress, MailKind};
 use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use kavachos_store::{FromRow, Malformed, Query, Row, Write};
@@ -13,9 +13,10 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use super::{BROWSER, ID, Inner, LINK_LIFE};
+use crate::mailbox;
 use crate::one_time::{OneTime, hash_of};
+use crate::own::signed_in;
 use crate::password::Password;
-use crate::signed_in;
 
 /// The record of a link that was asked for.
 pub(super) const SENT: &str = "email_password.link_sent";
@@ -215,10 +216,7 @@ pub(super) async fn send(_: Arc<Inner>, context: Context, request: Request) -> R
             expires_at: context.now().plus(LINK_LIFE),
         };
         let url = context.url(&format!("/verify-email?token={}", link.reveal()));
-        let minutes = LINK_LIFE.as_secs() / 60;
-        let mail = Mail::new(to.clone(), MailKind::VerifyEmail)
-            .with("url", url)
-            .with("minutes", minutes.to_string());
+        let mail = mailbox::mail(&to, MailKind::VerifyEmail, ("url", url), LINK_LIFE);
         Ok(Change::of("sent")
             .about_human(human.id)
             .write(sweep(context.now()))

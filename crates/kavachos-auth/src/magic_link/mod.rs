@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
-use kavachos_engine::plugin::{Answer, Change, Context, Cookie, Method, Plugin, Request, Route};
-use kavachos_engine::{Error, Result, email_address};
+use kavachos_engine::mail::MailKind;
+use kavachos_engine::plugin::{
+    Answer, CallerType, Change, Context, Cookie, Method, Plugin, Request, Route,
+};
+use kavachos_engine::{Door, Error, Result};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use crate::limits::SIGN_INS;
-use crate::mailbox::{self, SignUps};
+use crate::mailbox::{self, Asked};
 use crate::one_time::{OneTime, hash_of};
-use crate::signed_in;
+use crate::own::signed_in;
 
 /// Its id, and the method that sessions name.
 const ID: &str = "magic_link";
@@ -36,24 +37,9 @@ const USED: &str = "magic_link.used";
 /// The one answer to links that are over, used, or were never made.
 const GONE: Error = Error::Unauthenticated("this link is over or was used; ask for another one");
 
-/// Sign-in by a link that is mailed.
-#[derive(Debug, Clone, Copy)]
-pub struct MagicLink {
-    sign_ups: SignUps,
-}
-
-impl MagicLink {
-    /// Links go to those who have an account, and make one for those who have none where sign-ups are open.
-    pub const fn new(sign_ups: SignUps) -> Self {
-        Self { sign_ups }
-    }
-}
-
-impl Default for MagicLink {
-    fn default() -> Self {
-        Self::new(SignUps::Open)
-    }
-}
+/// Sign-in by a link that is mailed: to those who have an account, and where strangers get one to all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MagicLink;
 
 impl Plugin for MagicLink {
     fn id(&self) -> &'static str {
@@ -76,23 +62,25 @@ impl Plugin for MagicLink {
         }]
     }
 
+    fn forgets_address(&self, email: &str) -> Vec<Write> {
+        vec![Write::any("DELETE FROM magic_link_link WHERE email = ?1").bind(email.to_owned())]
+    }
+
+    fn passing(&self) -> Vec<&'static str> {
+        vec!["magic_link_link"]
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![SENT, USED]
     }
 
     fn routes(&self) -> Vec<Route> {
-        let sign_ups = self.sign_ups;
-        let send = move |context, request| send(context, request, sign_ups);
+        let open = CallerType::Door(Door::SignIn);
         vec![
-            Route::new(Method::Post, "/api/auth/magic-link/send", SIGN_INS, send)
+            Route::new(Method::Post, "/api/auth/magic-link/send", open, send)
                 .described(json!({ "summary": "Get a link by mail that signs you in" })),
-            Route::new(
-                Method::Post,
-                "/api/auth/magic-link/verify",
-                SIGN_INS,
-                verify,
-            )
-            .described(json!({ "summary": "Sign in by a link" })),
+            Route::new(Method::Post, "/api/auth/magic-link/verify", open, verify)
+                .described(json!({ "summary": "Sign in by a link" })),
         ]
     }
 
@@ -102,33 +90,19 @@ impl Plugin for MagicLink {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    email: String,
-}
-
-async fn send(context: Context, request: Request, sign_ups: SignUps) -> Result<Answer> {
-    let asked: Asked = request.json()?;
-    let email = email_address(&asked.email)?;
-    context.require_mail()?;
-    let to: EmailAddress = email.parse()?;
+async fn send(context: Context, request: Request) -> Result<Answer> {
+    let asked = Asked::of(&context, &request)?;
     let (link, browser) = (OneTime::new(&context), OneTime::new(&context));
     let sent = context.change(SENT, || async {
         let now = context.now();
         let change = Change::of("sent").write(sweep(now));
-        let human = context.human_by_email(&email).await?;
-        if !sign_ups.admits(human.as_ref()) {
-            return Ok(change.as_if_mailing(to.clone()));
+        if !asked.is_admitted(&context).await? {
+            return Ok(change.as_if_mailing(asked.to.clone()));
         }
         let url = context.url(&format!("/magic-link?token={}", link.reveal()));
-        let minutes = LIFE.as_secs() / 60;
-        let row = insert(link.hash(), &email, browser.hash(), now.plus(LIFE));
-        Ok(change.write(row).mailing(
-            Mail::new(to.clone(), MailKind::MagicLink)
-                .with("url", url)
-                .with("minutes", minutes.to_string()),
-        ))
+        let row = insert(link.hash(), &asked.email, browser.hash(), now.plus(LIFE));
+        let mail = mailbox::mail(&asked.to, MailKind::MagicLink, ("url", url), LIFE);
+        Ok(change.write(row).mailing(mail))
     });
     sent.await?;
     let browser = Cookie::new(BROWSER, browser.reveal()).lasting(LIFE);

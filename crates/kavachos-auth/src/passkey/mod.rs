@@ -18,13 +18,13 @@ mod store;
 mod webauthn;
 
 use kavachos_core::id::UserId;
-use kavachos_engine::plugin::{CallerType, Context, Method, Plugin, Route};
-use kavachos_engine::{Error, Result};
-use kavachos_store::Write;
+use kavachos_core::time::Timestamp;
+use kavachos_engine::plugin::{CallerType, Context, Method, MovedRow, Plugin, Route, TellAs, Told};
+use kavachos_engine::{Door, Engine, Error, Result};
 use kavachos_store::migration::Migration;
+use kavachos_store::{Query, Write};
 use serde_json::{Value, json};
 
-use crate::limits::SIGN_INS;
 use webauthn::RelyingParty;
 
 /// The id, which is the name of the method too.
@@ -52,6 +52,33 @@ impl Plugin for Passkey {
         }]
     }
 
+    fn tells(&self, human: UserId) -> Vec<Told> {
+        vec![Told {
+            kind: "passkey",
+            members: &[("name", TellAs::Text), ("createdAt", TellAs::Time), ("usedAt", TellAs::Time)],
+            query: Query::new(100, "SELECT name, created_at, used_at FROM passkey_credential WHERE user_id = ?1 ORDER BY created_at, id LIMIT 100").bind(human),
+        }]
+    }
+
+    fn passing(&self) -> Vec<&'static str> {
+        vec!["passkey_challenge"]
+    }
+
+    fn admit(&self, _: &Engine, row: &MovedRow<'_>) -> std::result::Result<(), String> {
+        row.human("user_id")?;
+        let number = |column, most: u32| {
+            let number = row.number(column).unwrap_or_default();
+            (0..=i64::from(most)).contains(&number)
+        };
+        if !number("counter", u32::MAX) || !number("may_be_copied", 1) || !number("is_copied", 1) {
+            return Err("a number of it cannot be".to_owned());
+        }
+        if !webauthn::is_known_key(row.bytes("public_key").unwrap_or_default()) {
+            return Err("`public_key` is no key that signs".to_owned());
+        }
+        Ok(())
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![
             challenge::ASKED,
@@ -66,7 +93,7 @@ impl Plugin for Passkey {
     }
 
     fn routes(&self) -> Vec<Route> {
-        let (session, open) = (CallerType::Session, SIGN_INS);
+        let (session, open) = (CallerType::Session, CallerType::Door(Door::SignIn));
         let credentials = "/api/auth/passkey/credentials";
         let one = "/api/auth/passkey/credentials/{id}";
         vec![
@@ -110,6 +137,13 @@ impl Plugin for Passkey {
     fn forgets(&self, human: UserId) -> Vec<Write> {
         vec![
             store::forget_credentials(human),
+            store::forget_challenges(human),
+        ]
+    }
+
+    fn distrusts(&self, human: UserId, since: Timestamp) -> Vec<Write> {
+        vec![
+            store::forget_credentials_since(human, since),
             store::forget_challenges(human),
         ]
     }

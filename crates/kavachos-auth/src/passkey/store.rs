@@ -190,6 +190,13 @@ pub(super) fn forget_credentials(user: UserId) -> Write {
     Write::any("DELETE FROM passkey_credential WHERE user_id = ?1").bind(user)
 }
 
+/// Removes the credentials of a human that were added at this time or later.
+pub(super) fn forget_credentials_since(user: UserId, since: Timestamp) -> Write {
+    Write::any("DELETE FROM passkey_credential WHERE user_id = ?1 AND created_at >= ?2")
+        .bind(user)
+        .bind(since)
+}
+
 /// An open challenge.
 pub(super) async fn challenge(context: &Context, hash: [u8; 32]) -> Result<Option<Open>> {
     let query = Query::new(

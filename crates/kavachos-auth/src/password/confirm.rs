@@ -11,6 +11,10 @@ use serde_json::{Map, Value};
 use super::{Choosing, Password};
 use crate::session_freshness::{Confirm, Confirmed};
 
+/// What is said of a password that its human must set anew.
+pub(crate) const MUST_RESET: &str =
+    "this password must be set anew: ask for a link by mail at `/forgot-password`";
+
 /// The password, once more.
 pub struct ConfirmByPassword(pub Arc<Choosing>);
 
@@ -45,6 +49,8 @@ impl Confirm for ConfirmByPassword {
                 .verify(context.engine(), phc, &typed)
                 .await?;
             match stored {
+                // Somebody else knows it.
+                Some(stored) if stored.must_reset => Err(Error::WrongState(MUST_RESET.to_owned())),
                 Some(stored) if verdict.matches => {
                     let (id, phc) = (human.id, stored.phc);
                     let change = move |change: Change| change.by_password(id, phc.clone());

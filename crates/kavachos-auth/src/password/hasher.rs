@@ -127,13 +127,6 @@ impl Hasher {
         }
     }
 
-    /// Notes what a stored hash costs, so that others take as long.
-    pub(super) fn know(&self, stored: &str) {
-        if let Some(stored) = Stored::read(stored) {
-            self.meet(stored.cost);
-        }
-    }
-
     fn highest(&self) -> Cost {
         *self.highest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -351,14 +344,14 @@ mod tests {
         let hasher = hasher();
         let now = hasher.hash(&password("right"), [7; 16]).unwrap();
         assert_eq!(work(&hasher, None, "right").1, NOW.blocks());
-        hasher.know(REFERENCE);
         let most = 2 * 65_536;
+        assert_eq!(work(&hasher, Some(REFERENCE), "wrong"), (false, most));
         assert_eq!(work(&hasher, None, "right"), (false, most));
         assert_eq!(work(&hasher, Some(now.as_str()), "right"), (true, most));
         assert_eq!(work(&hasher, Some(now.as_str()), "wrong"), (false, most));
         assert_eq!(work(&hasher, Some(REFERENCE), "wrong"), (false, most));
         let twin = Hasher::new(NOW, Decoy::Left);
-        twin.know(REFERENCE);
+        work(&twin, Some(REFERENCE), "wrong");
         assert_eq!(work(&twin, Some(now.as_str()), "right").1, NOW.blocks());
     }
 

@@ -37,8 +37,10 @@ impl Passwords {
     }
 
     /// Whether this is the password that is stored. Nothing is stored for an unknown account, and for one without a password:
-    /// that takes as long, as does one that is stored in a form that is not known here. Ask it of whoever is banned, too,
-    /// and look at that afterwards.
+    /// that takes as long, as does one that is stored in a form that is not known here. As long as what is hashed at the cost
+    /// of now, and, once one that costs more was compared in this process, as long as that one: which accounts have a costlier
+    /// one is not looked up at the start, so the first of them to sign in takes longer than whoever came before. Ask it of
+    /// whoever is banned, too, and look at that afterwards.
     ///
     /// # Errors
     /// [`Error::Busy`] when too many wait for theirs.
@@ -53,12 +55,6 @@ impl Passwords {
         engine
             .blocking(move || hasher.verify(stored.as_deref(), &password))
             .await
-    }
-
-    /// Takes note of a stored hash without comparing: if it is the costliest so far, everybody takes as long from now on.
-    /// Comparing does the same.
-    pub fn know(&self, stored: &str) {
-        self.hasher.know(stored);
     }
 
     /// How many blocks of 1 KiB were computed so far: the work that passwords made, whoever's clock is looked at.

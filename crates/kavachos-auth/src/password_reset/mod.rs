@@ -1,7 +1,8 @@
 //! A new password for those who forgot theirs.
 //!
 //! Promises: a link is signed, stored as a hash, good once and for 30 minutes, and leads to the configured address alone; a
-//! reset signs nobody in, so it skips no second factor; whatever was open before ends with it; whether there is an account
+//! reset signs nobody in, so it skips no second factor; whatever was open before ends with it, every agent and grant that was
+//! made by whoever was signed in, and what ties the account to an identity at a provider; whether there is an account
 //! changes neither the answer nor the work.
 
 use std::sync::Arc;
@@ -12,17 +13,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kavachos_core::id::UserId;
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
-use kavachos_engine::plugin::{Answer, Change, Context, Method, Plugin, Request, Route};
-use kavachos_engine::{Error, Result, email_address};
+use kavachos_engine::plugin::{
+    Answer, CallerType, Change, Context, Method, Plugin, Request, Route, TellAs, Told,
+};
+use kavachos_engine::{Door, Error, Result};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use crate::limits::SIGN_INS;
+use crate::mailbox::{self, Asked};
 use crate::one_time::hash_of;
-use crate::password::{Choosing, Chosen, Password};
+use crate::password::{Choosing, Chosen, Password, account_of};
 
 /// Its id.
 const ID: &str = "password_reset";
@@ -73,17 +76,38 @@ impl Plugin for PasswordReset {
         }]
     }
 
+    fn forgets_address(&self, email: &str) -> Vec<Write> {
+        vec![Write::any("DELETE FROM password_reset_link WHERE email = ?1").bind(email.to_owned())]
+    }
+
+    fn tells(&self, human: UserId) -> Vec<Told> {
+        vec![Told {
+            kind: "link",
+            members: &[("email", TellAs::Text), ("expiresAt", TellAs::Time)],
+            query: Query::new(
+                100,
+                "SELECT email, expires_at FROM password_reset_link WHERE user_id = ?1 LIMIT 100",
+            )
+            .bind(human),
+        }]
+    }
+
+    fn passing(&self) -> Vec<&'static str> {
+        vec!["password_reset_link"]
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![SENT, RESET]
     }
 
     fn routes(&self) -> Vec<Route> {
+        let open = CallerType::Door(Door::SignIn);
         let choosing = Arc::clone(&self.choosing);
         let reset = move |context, request| reset(context, request, Arc::clone(&choosing));
         vec![
-            Route::new(Method::Post, "/api/auth/forgot-password", SIGN_INS, send)
+            Route::new(Method::Post, "/api/auth/forgot-password", open, send)
                 .described(json!({ "summary": "Get a link by mail to set a new password" })),
-            Route::new(Method::Post, "/api/auth/reset-password", SIGN_INS, reset)
+            Route::new(Method::Post, "/api/auth/reset-password", open, reset)
                 .described(json!({ "summary": "Set a new password by a link" })),
         ]
     }
@@ -97,38 +121,25 @@ fn forget(human: UserId) -> Write {
     Write::any("DELETE FROM password_reset_link WHERE user_id = ?1").bind(human)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    email: String,
-}
-
 async fn send(context: Context, request: Request) -> Result<Answer> {
-    let asked: Asked = request.json()?;
-    let email = email_address(&asked.email)?;
-    context.require_mail()?;
-    let to: EmailAddress = email.parse()?;
+    let asked = Asked::of(&context, &request)?;
     let token = new_token(&context)?;
     let sent = context.change(SENT, || async {
         let now = context.now();
         let sweep = Write::any("DELETE FROM password_reset_link WHERE expires_at < ?1").bind(now);
         let change = Change::of("sent").write(sweep);
-        let Some(human) = context.human_by_email(&email).await? else {
-            return Ok(change.as_if_mailing(to.clone()));
+        let Some(human) = context.human_by_email(&asked.email).await? else {
+            return Ok(change.as_if_mailing(asked.to.clone()));
         };
         let row = "INSERT INTO password_reset_link (hash, user_id, email, expires_at) VALUES (?1, ?2, ?3, ?4)";
         let row = Write::exactly(1, row)
             .bind(hash_of(&token))
             .bind(human.id)
-            .bind(email.clone())
+            .bind(asked.email.clone())
             .bind(now.plus(LIFE));
-        let minutes = LIFE.as_secs() / 60;
         let url = context.url(&format!("/reset-password?token={token}"));
-        Ok(change.about_human(human.id).write(row).mailing(
-            Mail::new(to.clone(), MailKind::ResetPassword)
-                .with("url", url)
-                .with("minutes", minutes.to_string()),
-        ))
+        let mail = mailbox::mail(&asked.to, MailKind::ResetPassword, ("url", url), LIFE);
+        Ok(change.about_human(human.id).write(row).mailing(mail))
     });
     sent.await?;
     Answer::next("open_link")
@@ -169,17 +180,20 @@ async fn reset(context: Context, request: Request, choosing: Arc<Choosing>) -> R
         let change = Change::of(user.to_string()).write(row).write(forget(user));
         // Whoever reads mail there shows it by this; what somebody else made before is worth nothing.
         let change = match human.email_verified {
-            true => change.signs_out(user),
+            true => change.recovers(user),
             false => change.claims(user),
         };
         Ok(change
             .sets_password(user, phc.clone())
+            // Whoever guesses at it meanwhile keeps them out no more: not in this browser.
+            .gives_back(context.forgiven(&account_of(&email)))
+            .remembers(user)
             .details(json!({ "breached": sighting }))
             .about_human(user)
             .mailing(Mail::new(to.clone(), MailKind::PasswordChanged)))
     });
-    done.await?;
-    Answer::next("sign_in")
+    let done = done.await?;
+    Ok(Answer::next("sign_in")?.remembering(done.device))
 }
 
 async fn find(context: &Context, hash: [u8; 32]) -> Result<(UserId, String)> {

@@ -29,7 +29,7 @@ pub(super) async fn confirm(context: Context, request: Request) -> Result<Answer
         };
         Ok(Change::of(proof.as_str())
             .write(proof.used_by(user))
-            .signs_in(SignIn::of(user, ID).strong().after(guess.clone()))
+            .signs_in(SignIn::confirming(user, ID).strong().after(guess.clone()))
             .details(json!({ "by": proof.as_str() })))
     });
     own::signed_in(changed.await?)

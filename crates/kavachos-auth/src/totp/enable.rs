@@ -3,12 +3,12 @@
 use kavachos_core::id::UserId;
 use kavachos_engine::mail::MailKind;
 use kavachos_engine::plugin::{Answer, Change, Context, Request};
-use kavachos_engine::{Error, Result};
+use kavachos_engine::{Error, Result, SignIn};
 use serde::{Deserialize, Serialize};
 
-use super::NAME;
 use super::factor::{Material, NewCodes, plain};
 use super::store::{self, FactorRow};
+use super::{ID, NAME};
 use crate::own::{self, Notice};
 
 /// The kind of its records.
@@ -52,11 +52,14 @@ pub(super) async fn enable(context: Context, request: Request) -> Result<Answer>
         };
         let change = Change::of("enabled").write(store::enable(begun.row.clone(), step, now));
         let change = begun.codes.kept_in(change);
-        Ok(notice.told(change).arms(user).about_human(user))
+        // Whoever has an old session has not shown a code; the one that did goes on with a new token.
+        let proof = SignIn::confirming(user, ID).strong();
+        let change = notice.told(change).arms(user).about_human(user);
+        Ok(change.signs_in(proof))
     });
-    own::done_now(&changed.await?)?;
-    let backup_codes = begun.map(|begun| begun.codes.shown).unwrap_or_default();
-    Answer::data(&BackupCodes { backup_codes })
+    let answer = own::signed_in(changed.await?)?;
+    let codes = begun.map(|begun| begun.codes.shown).unwrap_or_default();
+    Ok(answer.beside("backupCodes", codes))
 }
 
 async fn begun(context: &Context, user: UserId) -> Result<Option<Begun>> {

@@ -3,7 +3,7 @@
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::plugin::{Change, Context};
-use kavachos_engine::{Error, Result};
+use kavachos_engine::{Engine, Error, Result};
 use kavachos_store::Write;
 use zeroize::Zeroizing;
 
@@ -47,8 +47,13 @@ impl Material {
 
     /// What was sealed for the human whose row this is.
     pub(super) fn open(context: &Context, row: &FactorRow) -> Result<Self> {
-        let plain = context.engine().open_at_rest(PURPOSE, &row.sealed)?;
-        Self::read(&plain, row.user).ok_or_else(|| {
+        Self::unsealed(context.engine(), (row.user, &row.sealed))
+    }
+
+    /// What was sealed for this human.
+    pub(super) fn unsealed(engine: &Engine, (user, sealed): (UserId, &[u8])) -> Result<Self> {
+        let plain = engine.open_at_rest(PURPOSE, sealed)?;
+        Self::read(&plain, user).ok_or_else(|| {
             Error::Internal("the seed of codes in a row is of somebody else".to_owned())
         })
     }

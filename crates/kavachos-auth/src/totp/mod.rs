@@ -19,12 +19,14 @@ mod store;
 mod verify;
 
 use kavachos_core::id::UserId;
-use kavachos_engine::plugin::{CallerType, Method, Plugin, Route};
-use kavachos_store::Write;
+use kavachos_core::time::Timestamp;
+use kavachos_engine::plugin::{
+    CallerType, FactorRows, Method, MovedRow, Plugin, Route, TellAs, Told,
+};
+use kavachos_engine::{Door, Engine, Error};
 use kavachos_store::migration::Migration;
+use kavachos_store::{Query, Write};
 use serde_json::{Value, json};
-
-use crate::limits::CODES;
 
 /// The id, which is the name of the method too.
 const ID: &str = "totp";
@@ -57,6 +59,46 @@ impl Plugin for Totp {
         }]
     }
 
+    fn tells(&self, human: UserId) -> Vec<Told> {
+        vec![Told {
+            kind: "app",
+            members: &[("createdAt", TellAs::Time), ("enabledAt", TellAs::Time)],
+            query: Query::new(
+                1,
+                "SELECT created_at, enabled_at FROM totp_factor WHERE user_id = ?1",
+            )
+            .bind(human),
+        }]
+    }
+
+    fn factor(&self) -> Option<FactorRows> {
+        Some(FactorRows {
+            table: "totp_factor",
+            human: "user_id",
+            since: "enabled_at",
+        })
+    }
+
+    /// Codes that cannot be opened here would lock their human out, so they do not come in.
+    fn admit(&self, engine: &Engine, row: &MovedRow<'_>) -> Result<(), String> {
+        let user = row.human("user_id")?;
+        // What was set up and never turned on is asked of nobody.
+        if row.number("enabled_at").is_none() {
+            return Ok(());
+        }
+        let sealed = row.bytes("sealed").unwrap_or_default();
+        match factor::Material::unsealed(engine, (user, sealed)) {
+            Ok(_) if row.number("last_step").is_some_and(|step| step >= 0) => Ok(()),
+            Ok(_) => Err("`last_step` is no step".to_owned()),
+            Err(Error::WrongState(_)) => Err(
+                "its codes are sealed under the master key of the server that they come from: start this one with that key \
+                 (KAVACH_MASTER_KEY_FILE), or they are lost"
+                    .to_owned(),
+            ),
+            Err(_) => Err("`sealed` was changed, or is of somebody else".to_owned()),
+        }
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![
             setup::KIND,
@@ -70,7 +112,7 @@ impl Plugin for Totp {
     }
 
     fn routes(&self) -> Vec<Route> {
-        let (session, open) = (CallerType::Session, CODES);
+        let (session, open) = (CallerType::Session, CallerType::Door(Door::Code));
         vec![
             Route::new(Method::Get, "/api/auth/totp", session, status::status)
                 .described(told("Whether codes of an app are asked for", None)),
@@ -118,13 +160,17 @@ impl Plugin for Totp {
             )
             .described(told(
                 "Makes new backup codes; the old ones are worth nothing",
-                None,
+                Some(&["code"]),
             )),
         ]
     }
 
     fn forgets(&self, human: UserId) -> Vec<Write> {
         vec![store::forget_factor(human), store::forget_codes(human)]
+    }
+
+    fn distrusts(&self, human: UserId, since: Timestamp) -> Vec<Write> {
+        store::forget_since(human, since).into()
     }
 }
 

@@ -1,19 +1,36 @@
-//! `POST /api/auth/totp/backup-codes`: ten new codes on paper; the old ones are worth nothing.
+//! `POST /api/auth/totp/backup-codes`: ten new codes on paper; the old ones are worth nothing. It takes a code: whoever
+//! found an open session would turn codes off with one of the new ones.
 
+use kavachos_engine::mail::MailKind;
 use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::enable::BackupCodes;
-use super::factor::{Material, enabled};
-use super::store;
-use crate::own;
+use super::factor::{self, Material, enabled};
+use super::{IN_SESSION, store};
+use crate::own::{self, Notice};
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.backup_codes_made";
+/// What the mail calls them.
+const PAPER: &str = "backup codes";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renew {
+    code: String,
+}
 
 pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> {
-    own::nothing(&request)?;
+    let Renew { code } = request.json()?;
     let user = own::fresh(&context)?;
+    // Not given back, as where codes are turned off.
+    let _guess = context
+        .guess(&own::account(IN_SESSION, user), Some(user))
+        .await?;
+    let notice = Notice::of(&context, user, (MailKind::FactorAdded, PAPER)).await?;
     let codes = match enabled(&context, user).await? {
         Some(row) => {
             let material = Material::open(&context, &row)?;
@@ -36,8 +53,16 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
                 "codes were turned off meanwhile".to_owned(),
             ));
         }
-        let change = Change::of("backup codes").write(store::still_enabled(row.clone()));
-        Ok(codes.kept_in(change).about_human(user))
+        let Some(proof) = factor::proved(&context, user, &code).await? else {
+            let why =
+                "the code is wrong, too old, or was used before; a backup code will do as well";
+            return Err(Error::Forbidden(why.to_owned()));
+        };
+        let change = Change::of("backup codes")
+            .write(proof.used_by(user))
+            .write(store::still_enabled(row.clone()))
+            .details(json!({ "by": proof.as_str() }));
+        Ok(notice.told(codes.kept_in(change)).about_human(user))
     });
     own::done_now(&changed.await?)?;
     let backup_codes = codes.map(|(_, codes)| codes.shown).unwrap_or_default();

@@ -151,3 +151,15 @@ pub(super) fn forget_factor(user: UserId) -> Write {
 pub(super) fn forget_codes(user: UserId) -> Write {
     Write::any("DELETE FROM totp_backup_code WHERE user_id = ?1").bind(user)
 }
+
+/// Removes a factor that is turned on since this time or later, or not yet, with its backup codes.
+pub(super) fn forget_since(user: UserId, since: Timestamp) -> [Write; 2] {
+    let which = "user_id = ?1 AND (enabled_at IS NULL OR enabled_at >= ?2)";
+    let all = [
+        format!(
+            "DELETE FROM totp_backup_code WHERE user_id = ?1 AND EXISTS (SELECT 1 FROM totp_factor WHERE {which})"
+        ),
+        format!("DELETE FROM totp_factor WHERE {which}"),
+    ];
+    all.map(|sql| Write::any(sql).bind(user).bind(since))
+}

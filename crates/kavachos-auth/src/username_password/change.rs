@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_engine::Result;
-use kavachos_engine::plugin::{Allowance, Answer, Change, Context, Request};
+use kavachos_engine::plugin::{Allowance, Answer, Change, Context, Counted, Request};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -15,8 +15,11 @@ use crate::password::Choosing;
 
 /// The record of a name that was changed.
 pub(super) const KIND: &str = "username_password.changed";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often one human may change it.
-const CHANGES: Allowance = Allowance::new(5, Duration::from_secs(24 * 60 * 60));
+const CHANGES: Allowance = Allowance::new(5, DAY);
+/// How many names one human may try: each tells whether somebody has it.
+const TRIES: Allowance = Allowance::new(20, DAY);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +33,9 @@ pub(super) async fn handle(_: Arc<Choosing>, context: Context, request: Request)
     context.require_fresh()?;
     let name = Username::choose(&asked.username)?;
     if name_of(&context, human).await?.as_deref() != Some(name.as_str()) {
+        let tries = format!("tries:{human}");
+        let tries = [(Counted::Name(&tries), TRIES)];
+        context.admit(&tries).await?;
         let changed = context.change(KIND, || async {
             if is_taken(&context, &name, Some(human)).await? {
                 return Err(taken());

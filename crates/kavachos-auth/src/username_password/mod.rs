@@ -14,13 +14,15 @@ mod sign_up;
 use std::sync::Arc;
 
 use kavachos_core::id::UserId;
-use kavachos_engine::Result;
-use kavachos_engine::plugin::{Answer, CallerType, Context, Method, Plugin, Request, Route};
-use kavachos_store::Write;
+use kavachos_engine::plugin::{
+    Answer, CallerType, Context, Method, MovedRow, Plugin, Request, Route, TellAs, Told,
+};
+use kavachos_engine::{Door, Engine, Result};
 use kavachos_store::migration::Migration;
+use kavachos_store::{Query, Write};
 use serde_json::{Value, json};
 
-use crate::limits::{SIGN_INS, SIGN_UPS};
+use self::name::Username;
 use crate::password::Choosing;
 
 /// Its id, and the method that sessions name.
@@ -64,15 +66,42 @@ impl Plugin for UsernamePassword {
         }]
     }
 
+    fn tells(&self, human: UserId) -> Vec<Told> {
+        vec![Told {
+            kind: "name",
+            members: &[("username", TellAs::Text), ("chosenAt", TellAs::Time)],
+            query: Query::new(
+                1,
+                "SELECT username, chosen_at FROM username_password_account WHERE user_id = ?1",
+            )
+            .bind(human),
+        }]
+    }
+
+    /// A name that is written in another form, or seems to look like another than it does, would be one beside itself.
+    fn admit(&self, _: &Engine, row: &MovedRow<'_>) -> std::result::Result<(), String> {
+        row.human("user_id")?;
+        let text = row.text("username").unwrap_or_default();
+        let name = Username::parse(text).map_err(|error| error.message().to_owned())?;
+        if name.as_str() != text || Some(name.look().as_str()) != row.text("looks_like") {
+            return Err("`username` is not in its one form, or does not look so".to_owned());
+        }
+        Ok(())
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![sign_up::KIND, sign_in::KIND, change::KIND]
     }
 
     fn routes(&self) -> Vec<Route> {
+        let (sign_up, sign_in) = (
+            CallerType::Door(Door::SignUp),
+            CallerType::Door(Door::SignIn),
+        );
         vec![
-            self.route("/api/auth/sign-up/username", SIGN_UPS, sign_up::handle)
+            self.route("/api/auth/sign-up/username", sign_up, sign_up::handle)
                 .described(described("Sign up with a name and a password")),
-            self.route("/api/auth/sign-in/username", SIGN_INS, sign_in::handle)
+            self.route("/api/auth/sign-in/username", sign_in, sign_in::handle)
                 .described(described("Sign in with a name and a password")),
             self.route(
                 "/api/auth/change-username",

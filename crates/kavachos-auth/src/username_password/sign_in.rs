@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::ID;
 use super::account::{holder, still};
 use super::name::Username;
+use crate::own::signed_in;
 use crate::password::{Choosing, Password};
-use crate::signed_in;
 
 /// The record of a sign-in, and of one that was refused.
 pub(super) const KIND: &str = "username_password.signed_in";

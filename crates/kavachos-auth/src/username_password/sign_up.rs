@@ -10,8 +10,8 @@ use serde_json::json;
 use super::ID;
 use super::account::{give, is_taken};
 use super::name::Username;
+use crate::own::signed_in;
 use crate::password::{Choosing, Chosen, Password, Standing};
-use crate::signed_in;
 
 /// The record of a new account.
 pub(super) const KIND: &str = "username_password.signed_up";

@@ -1,12 +1,21 @@
-//! `docs/security-tests.md`: what it names exists.
+//! `docs/security-tests.md`, `docs/asvs.md` and `docs/sign-in-standards.md`: what they name exists.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A file, or with `*` in the place of its name all of a directory.
 fn read(path: &str) -> Option<String> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    fs::read_to_string(root.join(path)).ok()
+    let Some(directory) = path.strip_suffix("/*") else {
+        return fs::read_to_string(root().join(path)).ok();
+    };
+    let entries = fs::read_dir(root().join(directory)).ok()?;
+    let files = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+    Some(files.collect())
 }
 
 /// The functions that a page names, as `path::name`.
@@ -15,8 +24,12 @@ fn named(page: &str) -> BTreeSet<(&str, &str)> {
     quoted.filter_map(|text| text.split_once("::")).collect()
 }
 
+/// A test of Rust, or one of the browser.
 fn exists((path, name): &(&str, &str)) -> bool {
-    read(path).is_some_and(|source| source.contains(&format!("fn {name}(")))
+    let is_in = |source: String| {
+        source.contains(&format!("fn {name}(")) || source.contains(&format!("test('{name}'"))
+    };
+    read(path).is_some_and(is_in)
 }
 
 #[test]
@@ -26,7 +39,11 @@ fn every_test_that_the_page_names_exists() {
     let missing: Vec<_> = named.iter().filter(|name| !exists(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert!(named.len() > 15, "the page was not read");
-    for row in [52, 53, 55, 56, 58, 60, 76, 78] {
+    let of_tokens = [52, 53, 55, 56, 58, 60, 76, 78];
+    let of_signing_in = [
+        1, 2, 13, 17, 18, 37, 38, 42, 45, 46, 62, 64, 66, 67, 68, 70, 71, 73, 90,
+    ];
+    for row in of_tokens.into_iter().chain(of_signing_in) {
         assert!(page.contains(&format!("| {row} |")), "{row}");
     }
     // The twin: what is not there is missed.
@@ -34,4 +51,81 @@ fn every_test_that_the_page_names_exists() {
         "crates/kavachos-core/tests/token/listed.rs",
         "no_such_test"
     )));
+}
+
+/// The short forms of paths in the tables of the standards.
+const SHORT: [(&str, &str); 7] = [
+    ("acceptance/", "crates/kavachos-http/tests/acceptance/"),
+    ("auth/", "crates/kavachos-auth/src/"),
+    ("core/", "crates/kavachos-core/src/"),
+    ("engine/", "crates/kavachos-engine/src/"),
+    ("http/", "crates/kavachos-http/src/"),
+    ("cli/", "crates/kavachos-server/tests/cli/"),
+    ("browser/", "tests/browser/"),
+];
+/// How many requirements of levels 1 and 2 a section of ASVS 5.0 has. They come first in each.
+const REQUIREMENTS: [(&str, usize); 13] = [
+    ("6.1", 3),
+    ("6.2", 12),
+    ("6.3", 4),
+    ("6.4", 4),
+    ("6.5", 5),
+    ("6.6", 3),
+    ("6.8", 4),
+    ("7.1", 3),
+    ("7.2", 4),
+    ("7.3", 2),
+    ("7.4", 5),
+    ("7.5", 2),
+    ("7.6", 2),
+];
+const STATES: [&str; 5] = ["met", "partly", "not met", "n/a", "later"];
+
+/// The path of a test as it is in the repository.
+fn whole(path: &str) -> String {
+    let of = |(short, long): &(&str, &str)| Some(format!("{long}{}", path.strip_prefix(short)?));
+    SHORT.iter().find_map(of).unwrap_or_else(|| path.to_owned())
+}
+
+/// The cells of each row that begins with the number of a section.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let numbered = |row: &&str| {
+        let number = row.strip_prefix("| ");
+        number.is_some_and(|rest| rest.starts_with(char::is_numeric))
+    };
+    page.lines().filter(numbered).map(cells).collect()
+}
+
+fn cells(row: &str) -> Vec<&str> {
+    let inner = row.trim_matches('|').split(" | ");
+    inner.map(|cell| cell.trim_matches(['|', ' '])).collect()
+}
+
+#[test]
+fn the_tables_name_every_requirement_and_tests_that_exist() {
+    let pages = ["docs/asvs.md", "docs/sign-in-standards.md"].map(|path| read(path).unwrap());
+    for page in &pages {
+        let tests = named(page)
+            .into_iter()
+            .filter(|(path, _)| path.contains('/'));
+        let tests: Vec<_> = tests.map(|(path, name)| (whole(path), name)).collect();
+        let missing = tests.iter().filter(|(path, name)| !exists(&(path, name)));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&(String, &str)>::new());
+        assert!(tests.len() > 40, "the page was not read");
+        for row in rows(page) {
+            let state = row[row.len() - 3];
+            assert!(STATES.contains(&state), "{row:?}");
+            // Whoever says that something holds names a test, or says that there is none.
+            let says = !row[row.len() - 1].is_empty() || ["n/a", "later"].contains(&state);
+            assert!(says, "{row:?}");
+        }
+    }
+    let asvs: Vec<_> = rows(&pages[0])
+        .iter()
+        .map(|row| row[0].to_owned())
+        .collect();
+    let all = REQUIREMENTS
+        .iter()
+        .flat_map(|(section, count)| (1..=*count).map(move |number| format!("{section}.{number}")));
+    assert_eq!(asvs, all.collect::<Vec<_>>());
 }

@@ -246,7 +246,7 @@ impl Engine {
         let error = match fate {
             Fate::Sent => {
                 self.outbox().sent.fetch_add(1, Ordering::Relaxed);
-                return Ok(written(mail::settle(row.id)));
+                return Ok(written(mail::settle(row.id).into()));
             }
             Fate::Over => SendError::permanent("what it says is over"),
             Fate::Failed(error) => *error,
@@ -258,7 +258,7 @@ impl Engine {
         if let Some(next) = self.next_attempt(row, attempts, &error) {
             self.outbox().put_off.fetch_add(1, Ordering::Relaxed);
             tracing::info!(mail = %row.id, kind = row.kind, attempts, problem = %error, "a mail is tried again");
-            return Ok(written(mail::put_off(row.id, attempts, next)));
+            return Ok(written(vec![mail::put_off(row.id, attempts, next)]));
         }
         self.outbox().given_up.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(mail = %row.id, kind = row.kind, attempts, problem = %error, "a mail is given up");
@@ -270,7 +270,7 @@ impl Engine {
         record.details = Some(&details);
         Ok(Batch {
             entries: vec![self.seal(&record)?],
-            ..written(mail::settle(row.id))
+            ..written(mail::settle(row.id).into())
         })
     }
 
@@ -290,9 +290,9 @@ impl Engine {
     }
 }
 
-fn written(write: Write) -> Batch {
+fn written(writes: Vec<Write>) -> Batch {
     Batch {
-        writes: vec![write],
+        writes,
         ..Batch::default()
     }
 }

@@ -34,7 +34,12 @@ macro_rules! kinds {
             pub(crate) const fn is_asked_for(self) -> bool {
                 matches!(
                     self,
-                    Self::VerifyEmail | Self::AccountExists | Self::MagicLink | Self::EmailOtp | Self::ResetPassword
+                    Self::VerifyEmail
+                        | Self::ChangeEmail
+                        | Self::AccountExists
+                        | Self::MagicLink
+                        | Self::EmailOtp
+                        | Self::ResetPassword
                 )
             }
 
@@ -67,6 +72,8 @@ const NOTICE: Duration = HOUR.saturating_mul(72);
 kinds! {
     /// A link by which somebody shows that the address is theirs.
     VerifyEmail = "verify_email", &["url"], HOUR.saturating_mul(24);
+    /// A link by which somebody with an account shows that another address is theirs too.
+    ChangeEmail = "change_email", &["url"], HOUR;
     /// Somebody tried to sign up with an address that has an account.
     AccountExists = "account_exists", &[], HOUR;
     /// A link that signs in.

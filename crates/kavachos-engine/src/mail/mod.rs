@@ -38,6 +38,8 @@ pub use templates::{Rendered, TemplateError, TemplateFile, Templates};
 const PURPOSE: &str = "mail";
 /// How many mails wait at the most. Further ones are refused with what would have queued them.
 const MAX_WAITING: u64 = 10_000;
+/// How many may wait before none is queued that anyone may ask for: strangers leave room for what humans must be told.
+pub(crate) const MAX_ASKED_FOR: u64 = 8_000;
 
 /// To whole multiples of so many bytes mails are padded with blanks before they are sealed: nor does their length tell whom.
 const PADDED_TO: usize = 512;
@@ -157,15 +159,19 @@ impl Engine {
         self.mailing().is_some() && self.master_key().is_some()
     }
 
-    /// The write that queues a mail, for any batch: it is sent if and only if that is committed. It is sealed here.
+    /// The writes that queue a mail, for any batch: it is sent if and only if that is committed. It is sealed here.
     ///
     /// # Errors
-    /// [`Error::MailUnavailable`] where no mail can be sent. A value that is missing, unknown or unfit, and a link to
+    /// [`Error::MailUnavailable`] where no mail can be sent; where too many wait, the commit is [`Error::Busy`]. A value that is missing, unknown or unfit, and a link to
     /// anywhere but this server, are defects of whoever calls.
-    pub fn mail(&self, mail: &Mail) -> Result<Write> {
+    pub fn mail(&self, mail: &Mail) -> Result<[Write; 2]> {
         if !self.can_mail() {
             return Err(Error::MailUnavailable);
         }
+        let room = match mail.kind.is_asked_for() {
+            true => MAX_ASKED_FOR,
+            false => MAX_WAITING,
+        };
         let defect = |why: String| Error::Internal(format!("the mail `{}` {why}", mail.kind));
         let values = value::checked(mail, self.settings().issuer.as_str()).map_err(defect)?;
         let id: MailId = self.id();
@@ -190,7 +196,20 @@ impl Engine {
             created_at: now,
         };
         self.look_for_mails();
-        Ok(mail::insert(row, MAX_WAITING))
+        Ok(mail::insert(row, room))
+    }
+
+    /// Refuses where so many mails wait, as a commit does that queues one more.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where they do; those of the store.
+    pub(crate) async fn require_mail_room(&self, room: u64) -> Result<()> {
+        let waiting = self.store().find(mail::waiting()).await?;
+        if waiting.is_some_and(|(waiting,)| waiting < room) {
+            return Ok(());
+        }
+        tracing::warn!(room, "so many mails wait that no more are queued");
+        Err(Error::Busy)
     }
 }
 

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kavachos_core::time::Timestamp;
+use kavachos_core::unseen::{is_reordering, is_unseen};
 
 use super::{Mail, MailValues};
-use crate::text;
 
 /// Every value that a mail may have.
 pub(super) const NAMES: [&str; 10] = [
@@ -39,6 +39,8 @@ pub(super) fn checked(mail: &Mail, site: &str) -> Result<BTreeMap<String, String
         let fit = match *name {
             "url" => link(value, site)?,
             "name" | "device" | "by" | "reason" if is_linkish(value) => String::new(),
+            // Browsers have versions that look like one.
+            "name" | "by" | "reason" if has_address(value) => String::new(),
             _ => one_line(value),
         };
         values.insert((*name).to_owned(), fit);
@@ -83,7 +85,7 @@ pub(super) fn one_line(text: &str) -> String {
     let text: String = text
         .chars()
         .map(plain)
-        .filter(|c| !text::is_reordering(*c))
+        .filter(|c| !is_reordering(*c))
         .collect();
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(MAX_CHARS).collect()
@@ -91,12 +93,36 @@ pub(super) fn one_line(text: &str) -> String {
 
 /// Whether readers of mail would make a link or an address of it: `a.example`, `https:`, `a@b`.
 fn is_linkish(text: &str) -> bool {
-    let lower = text.to_lowercase();
+    let lower = as_read(text);
     let has_domain = lower.split('.').skip(1).any(|rest| {
         let mut letters = rest.chars().take_while(|c| c.is_alphabetic());
         letters.next().is_some() && letters.next().is_some()
     });
     has_domain || lower.contains("//") || lower.contains('@') || lower.contains("www.")
+}
+
+/// Whether there is an IPv4 address in it: `192.0.2.7/login`.
+fn has_address(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_digit() || c == '.';
+    let is_number = |part: &str| !part.is_empty() && part.len() <= 3;
+    as_read(text)
+        .split(|c: char| !is_part(c))
+        .any(|run| run.split('.').filter(|part| is_number(part)).count() >= 4)
+}
+
+/// The text as readers of mail look for links in it: every full stop is one (UTS 46, and compatibility forms), signs of full
+/// width are those of ASCII, and what shows nothing is not there.
+fn as_read(text: &str) -> String {
+    let plain = |c: char| match c {
+        '\u{3002}' | '\u{ff61}' | '\u{2024}' => '.',
+        '\u{ff01}'..='\u{ff5e}' => {
+            let ascii = u32::from(c).checked_sub(0xfee0);
+            ascii.and_then(char::from_u32).unwrap_or(c)
+        }
+        c => c,
+    };
+    let seen = text.chars().filter(|c| !is_unseen(*c));
+    seen.map(plain).collect::<String>().to_lowercase()
 }
 
 #[cfg(test)]
@@ -139,15 +165,32 @@ mod tests {
             "https://evil",
             "www.evil",
             "eve@evil",
+            "eve＠evil",
+            "evil。com",
+            "evil．com",
+            "evil｡com",
+            "ev\u{200b}il.\u{2060}com",
+            "sign in at 203.0.113.7/login",
+            "２０３．０．１１３．７",
         ] {
             assert_eq!(name(text), "", "{text}");
         }
-        for text in ["Ada L. Byron", "J. R. R. Tolkien", "Zoë", "李"] {
+        for text in [
+            "Ada L. Byron",
+            "J. R. R. Tolkien",
+            "Zoë",
+            "李",
+            "Ada 2.0, since 22.11.2026",
+        ] {
             assert_eq!(name(text), text);
         }
-        let device = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
-        let values = checked(&mail().with("device", device), SITE).unwrap();
-        assert_eq!(values["device"], device);
+        for device in [
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36",
+        ] {
+            let values = checked(&mail().with("device", device), SITE).unwrap();
+            assert_eq!(values["device"], device);
+        }
     }
 
     #[test]

@@ -3,14 +3,16 @@
 use std::fmt;
 
 use kavachos_core::id::{AgentId, UserId};
-use kavachos_store::Write;
+use kavachos_core::secret::Secret;
+use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
+use kavachos_store::{Write, password, session};
 use serde_json::Value;
 
 use super::route::Allowance;
 use crate::guesses::Guess;
 use crate::mail::{EmailAddress, Mail};
-use crate::sign_in::{SignIn, SignedIn};
+use crate::sign_in::{Browser, SignIn, SignedIn};
 use crate::turning::Turning;
 
 /// What a plugin changes: its own rows, limits to take from, who signs in by it, and what the record says. Everything, or
@@ -30,6 +32,7 @@ pub struct Change {
     pub(super) password: Option<(UserId, Setting)>,
     pub(super) proof: Option<SignIn>,
     pub(super) as_if_mailed: Vec<EmailAddress>,
+    pub(super) remembers: Option<UserId>,
     pub(super) given_back: Vec<Guess>,
     pub(super) mails: Vec<Mail>,
 }
@@ -93,6 +96,19 @@ impl NewHuman {
     }
 }
 
+impl Setting {
+    pub(super) fn writes(&self, human: UserId, now: Timestamp) -> Vec<Write> {
+        match self {
+            Self::Set(phc) => vec![password::set(human, phc.clone(), now)],
+            Self::Kept(phc) => vec![password::still(human, phc.clone())],
+            Self::Rehashed { old, new } => vec![
+                password::still(human, old.clone()),
+                password::rehash(human, old.clone(), new.clone()),
+            ],
+        }
+    }
+}
+
 /// What a change came to.
 #[derive(Clone)]
 pub struct Changed {
@@ -102,6 +118,8 @@ pub struct Changed {
     pub replayed: bool,
     /// What its proof came to, if it carried one.
     pub signed_in: Option<SignedIn>,
+    /// What the browser is remembered by, where the change remembers it.
+    pub device: Option<Secret>,
 }
 
 impl Change {
@@ -167,7 +185,7 @@ impl Change {
     }
 
     /// The human has shown that they read mail sent to their address, and nothing else. What was made before is worth
-    /// nothing from now on: credentials of every method, factors, sessions, keys, agents. What this change writes comes
+    /// nothing from now on: credentials of every method, factors, sessions, keys, agents, an identity at a provider. What this change writes comes
     /// before that, and the password that it sets after it.
     pub fn claims(mut self, human: UserId) -> Self {
         self.turns = Some((human, Turning::Claimed));
@@ -191,6 +209,14 @@ impl Change {
         self
     }
 
+    /// Gives a human another e-mail address, which they have shown to read. All that is open ends, nothing is good any
+    /// more that was mailed to either address, and the old one is told. Where somebody else has the address by now, the change is planned again.
+    pub fn readdresses(mut self, human: UserId, email: impl Into<String>) -> Self {
+        let email = email.into();
+        self.turns = Some((human, Turning::Readdressed { email }));
+        self
+    }
+
     /// Counts as a mail to this address and sends none: what is asked of an address that nobody has is answered like what
     /// is asked of one that somebody has.
     pub fn as_if_mailing(mut self, to: EmailAddress) -> Self {
@@ -204,7 +230,41 @@ impl Change {
         self
     }
 
-    /// The method of this plugin is a second factor of the human from now on.
+    /// The same where somebody else may have been in the account, for whoever has shown that it is theirs: also ends the
+    /// agents and grants that were made by whoever was signed in, and changes that wait to be confirmed, and takes the
+    /// account's identity at a provider away.
+    pub fn recovers(mut self, human: UserId) -> Self {
+        self.turns = Some((human, Turning::Recovered(None)));
+        self
+    }
+
+    /// What shows the sessions as ended that die with what becomes of the human.
+    pub(super) fn end_of_dead(&self) -> Option<Write> {
+        let (user, turning) = self.turns.as_ref()?;
+        turning.ends_sessions().then(|| session::end_dead(*user))
+    }
+
+    /// What a proof is worth behind what becomes of the human in the same commit. Where all ends that was open the browser is
+    /// known no more; where the account is claimed the factors of whoever had it before are gone.
+    pub(super) fn after_turning(
+        &self,
+        browser: Option<Browser>,
+        proof: &SignIn,
+    ) -> (Option<Browser>, SignIn) {
+        match &self.turns {
+            Some((_, Turning::Claimed)) => {
+                (browser.map(|_| Browser::default()), proof.clone().strong())
+            }
+            Some((_, Turning::SignedOut | Turning::Recovered(_) | Turning::Readdressed { .. })) => {
+                (browser.map(|_| Browser::default()), proof.clone())
+            }
+            Some((_, Turning::Verified | Turning::Addressed { .. })) | None => {
+                (browser, proof.clone())
+            }
+        }
+    }
+
+    /// The method of this plugin is a second factor of the human from now on. All their sessions end but the one that calls.
     pub fn arms(mut self, human: UserId) -> Self {
         self.factor = Some((human, Arming::Armed));
         self
@@ -240,6 +300,13 @@ impl Change {
         self
     }
 
+    /// Remembers the browser as one of this human's: a stranger who guesses keeps nobody out of it. What it is remembered
+    /// by goes into the answer ([`Answer::remembering`](super::Answer::remembering)).
+    pub fn remembers(mut self, human: UserId) -> Self {
+        self.remembers = Some(human);
+        self
+    }
+
     /// Gives the budget of this guess back: it was right.
     pub fn gives_back(mut self, guess: Guess) -> Self {
         self.given_back.push(guess);
@@ -252,5 +319,30 @@ impl Change {
         self.human = self.human.or(Some(proof.user()));
         self.proof = Some(proof);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_change_stores_shows_in_no_log() {
+        let human = UserId::from_bits(1);
+        let write = Write::any("UPDATE a_b SET phc = ?1").bind("canary");
+        let mail = Mail::new(
+            "a@example.com".parse().unwrap(),
+            crate::mail::MailKind::EmailOtp,
+        );
+        let change = Change::of("thing")
+            .write(write)
+            .mailing(mail.with("code", "canary"))
+            .sets_password(human, "canary");
+        let shown = format!("{change:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(
+            shown.contains("UPDATE a_b") && shown.contains("Mail(email_otp)"),
+            "{shown}"
+        );
     }
 }

@@ -9,25 +9,24 @@ use std::time::Duration;
 use futures_util::future::select;
 use kavachos_core::counter::Refusal;
 use kavachos_core::id::{RequestId, UserId};
-use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
+use kavachos_core::ledger::{Actor as Name, Outcome};
 use kavachos_core::time::Timestamp;
 use kavachos_store::password::PasswordRow;
-use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, CommitError, FromRow, Query, Take, Write, password, second_factor};
+use kavachos_store::{Batch, CommitError, FromRow, Query, Take, Write, password};
 use sha2::{Digest, Sha256};
 
-use super::change::{Arming, Change, Changed, NewHuman, Setting};
+use super::change::{Change, Changed, NewHuman};
 use super::route::Allowance;
+use super::serve::takes_of_source;
 use super::{Installed, statement};
 use crate::act::Act;
 use crate::actor::Actor;
 use crate::engine::{Engine, MAX_CONFLICTS};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
-use crate::guesses::Guess;
+use crate::guesses::{Guess, Guessing};
 use crate::master;
-use crate::raising::Dying;
-use crate::sign_in::{Browser, SignedIn};
+use crate::sign_in::Browser;
 use crate::text;
 use crate::users::{NewUser, User};
 
@@ -49,6 +48,15 @@ pub enum Calling {
     Stranger(Visitor),
 }
 
+/// What [`Context::admit`] counts calls by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted<'a> {
+    /// Whatever has this name: `upgrade:user_01...`, for instance.
+    Name(&'a str),
+    /// The network that a call comes from, for what has this name.
+    Source(&'a str),
+}
+
 /// Someone who showed no credential.
 #[derive(Debug, Clone)]
 pub struct Visitor {
@@ -63,17 +71,10 @@ pub struct Visitor {
 /// What a handler has at hand.
 #[derive(Clone)]
 pub struct Context {
-    engine: Engine,
-    plugin: Arc<Installed>,
+    pub(super) engine: Engine,
+    pub(super) plugin: Arc<Installed>,
     calling: Calling,
-    browser: Option<Browser>,
-}
-
-/// A batch that was put together, and what is answered once it is committed.
-struct Put {
-    batch: Batch,
-    signed_in: Option<SignedIn>,
-    dying: Vec<Dying>,
+    pub(super) browser: Option<Browser>,
 }
 
 impl Context {
@@ -96,8 +97,34 @@ impl Context {
     /// # Errors
     /// [`Error::TooManyCalls`] when the budget of the account is used up; those of the store.
     pub async fn guess(&self, account: &str, human: Option<UserId>) -> Result<Guess> {
+        self.pay(Guessing::Password, (account, human)).await
+    }
+
+    /// Pays for one guess at a code of six digits: of those all accounts together have few.
+    ///
+    /// # Errors
+    /// [`Error::TooManyCalls`] when the budget of the account, or of all codes, is used up; those of the store.
+    pub async fn guess_code(&self, account: &str, human: Option<UserId>) -> Result<Guess> {
+        let code = Guessing::Code(self.plugin.id);
+        self.pay(code, (account, human)).await
+    }
+
+    /// The budget of an account, for whoever needs to answer for no guess at it any more.
+    pub fn forgiven(&self, account: &str) -> Guess {
+        Guess::of_strangers(account)
+    }
+
+    async fn pay(&self, guessing: Guessing, who: (&str, Option<UserId>)) -> Result<Guess> {
         let device = self.browser.and_then(|browser| browser.device);
-        self.engine.pay_for_guess(account, human, device).await
+        self.engine.pay_for_guess(guessing, who, device).await
+    }
+
+    /// Refuses where strangers get no accounts.
+    ///
+    /// # Errors
+    /// They get none here.
+    pub fn require_sign_ups(&self) -> Result<()> {
+        self.engine.require_sign_ups()
     }
 
     /// What is stored of a human's password.
@@ -142,8 +169,7 @@ impl Context {
     /// # Errors
     /// Those of the store.
     pub async fn has_second_factor(&self, human: UserId) -> Result<bool> {
-        let factors = self.engine.store().list(second_factor::of(human)).await?;
-        Ok(!factors.is_empty())
+        self.engine.has_second_factor(human).await
     }
 
     /// Refuses to go on where no mail can be sent. Ask it before looking for accounts, so that the answer tells nothing of
@@ -187,9 +213,11 @@ impl Context {
     pub async fn failed(&self, kind: &str, human: UserId, error: Error) -> Result<Error> {
         let kind = self.own_kind(kind)?;
         let program = self.program();
-        let origin = program.origin();
+        let origin = self.actor().unwrap_or(&program).origin();
         let mut record = origin.record(self.engine.id(), kind, Outcome::Denied, error.code());
-        record.actor = Name::Stranger;
+        if self.actor().is_none() {
+            record.actor = Name::Stranger;
+        }
         record.subject = self.engine.pseudonym(human).await?;
         let entry = self.engine.seal(&record)?;
         self.engine.record(entry).await?;
@@ -311,6 +339,7 @@ impl Context {
                     thing,
                     replayed: true,
                     signed_in: None,
+                    device: None,
                 });
             }
             let change = match plan().await {
@@ -332,6 +361,7 @@ impl Context {
                         thing,
                         replayed: false,
                         signed_in: put.signed_in,
+                        device: put.device,
                     });
                 }
                 Err(CommitError::Conflict { .. }) => {
@@ -365,6 +395,21 @@ impl Context {
             Err(CommitError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Takes one from each of these limits before anything else is done, without a record, whatever comes of it: for what is
+    /// dear, and for what tells something also where nothing is changed. What counts only where something is changed is for
+    /// [`Change::taking`].
+    ///
+    /// # Errors
+    /// [`Error::TooManyCalls`] when one of them is reached, and then nothing is taken; those of the store.
+    pub async fn admit(&self, limits: &[(Counted<'_>, Allowance)]) -> Result<()> {
+        let id = self.plugin.id;
+        let takes = limits.iter().flat_map(|(counted, of)| match counted {
+            Counted::Name(name) => vec![take(id, name, *of)],
+            Counted::Source(name) => takes_of_source(id, (name, self.ip()), *of),
+        });
+        self.engine.admit_takes(takes.collect()).await
     }
 
     /// A code over these parts that nobody makes without the master key; another one for each plugin and purpose. For what
@@ -401,137 +446,6 @@ impl Context {
         Ok(())
     }
 
-    async fn put(&self, kind: &'static str, change: Change) -> Result<Put> {
-        for write in &change.writes {
-            let own = statement::check_write(self.plugin.id, &write.sql);
-            own.map_err(|why| self.defect(&format!("writes with `{}`: {why}", write.sql)))?;
-        }
-        let take = |(name, of): &(String, Allowance)| take(self.plugin.id, name, *of);
-        let mut batch = Batch {
-            takes: change
-                .takes
-                .iter()
-                .map(take)
-                .chain(self.mail_takes(&change))
-                .collect(),
-            entries: vec![self.entry(kind, &change).await?],
-            ..Batch::default()
-        };
-        let program = self.program();
-        let actor = self.actor().unwrap_or(&program);
-        batch.reads = actor.reads();
-        let mut dying = Vec::new();
-        // What the change uses up is there once; after that, all may be forgotten that the plugin keeps of the human.
-        batch.writes.extend(change.writes.iter().cloned());
-        let human = self
-            .put_human(actor, &change, (&mut batch, &mut dying))
-            .await?;
-        let given_back = change.given_back.iter().map(Guess::give_back);
-        batch.writes.extend(given_back);
-        if let Some((user, setting)) = change.password {
-            batch.writes.extend(match setting {
-                Setting::Set(phc) => vec![password::set(user, phc, self.now())],
-                Setting::Kept(phc) => vec![password::still(user, phc)],
-                Setting::Rehashed { old, new } => vec![
-                    password::still(user, old.clone()),
-                    password::rehash(user, old, new),
-                ],
-            });
-        }
-        for mail in &change.mails {
-            batch.writes.push(self.engine.mail(mail)?);
-        }
-        if let Some((user, arming)) = change.factor {
-            batch.writes.push(match arming {
-                Arming::Armed => second_factor::arm(user, self.plugin.id, self.now()),
-                Arming::Disarmed => second_factor::disarm(user, self.plugin.id),
-            });
-        }
-        let mut signed_in = None;
-        if let Some(proof) = &change.proof {
-            let human = match human {
-                Some(human) => human,
-                None => self.standing(proof.user(), &mut batch).await?,
-            };
-            let issued = (proof, human);
-            let issuing = self
-                .engine
-                .issue(actor, self.browser, issued, &mut batch)
-                .await?;
-            signed_in = Some(issuing.signed_in);
-            dying.extend(issuing.ended);
-        }
-        if self.actor().is_some() {
-            self.engine.claim_once(actor, &mut batch, change.thing);
-        }
-        Ok(Put {
-            batch,
-            signed_in,
-            dying,
-        })
-    }
-
-    /// Adds what becomes of a human to the batch, and tells how they are after it.
-    async fn put_human(
-        &self,
-        actor: &Actor,
-        change: &Change,
-        (batch, dying): (&mut Batch, &mut Vec<Dying>),
-    ) -> Result<Option<UserRow>> {
-        if let Some(NewHuman { row }) = &change.creates {
-            let born = self.engine.user_born(&self.program(), row)?;
-            batch.writes.extend(born.writes);
-            batch.entries.splice(0..0, born.entries);
-            batch.effects.extend(born.effects);
-            return Ok(Some(row.clone()));
-        }
-        let Some((user, turning)) = &change.turns else {
-            return Ok(None);
-        };
-        let human = self.standing(*user, batch).await?;
-        if turning.ends_sessions() {
-            dying.push(Dying::Human(*user));
-        }
-        let turned = (human, turning.clone());
-        Ok(Some(self.engine.turn_human(actor, turned, batch).await?))
-    }
-
-    /// One from the limit of each address that gets a mail because somebody asked for it. How many methods send mail makes
-    /// no difference to whoever gets it.
-    fn mail_takes(&self, change: &Change) -> Vec<Take> {
-        let per_hour = self.engine.settings().mails_per_recipient;
-        let of = Allowance::new(per_hour, Duration::from_secs(60 * 60));
-        let mails = change.mails.iter().filter(|mail| mail.kind.is_asked_for());
-        let to = mails.map(|mail| &mail.to).chain(&change.as_if_mailed);
-        to.map(|to| take("mail", to.as_str(), of)).collect()
-    }
-
-    /// A human as they are stored; the batch holds only while they are not killed.
-    async fn standing(&self, user: UserId, batch: &mut Batch) -> Result<UserRow> {
-        let human = self.engine.user_row(user).await?;
-        batch.reads.push(human.mark);
-        Ok(human)
-    }
-
-    async fn entry(&self, kind: &'static str, change: &Change) -> Result<Entry> {
-        let subject = match change.human {
-            Some(human) => self.engine.pseudonym(human).await?,
-            None => None,
-        };
-        let program = self.program();
-        let actor = self.actor().unwrap_or(&program);
-        let origin = actor.origin();
-        let id = self.engine.id();
-        let mut record: Record<'_> = origin.record(id, kind, Outcome::Allowed, "done");
-        if self.actor().is_none() {
-            record.actor = Name::Stranger;
-        }
-        record.agent = change.agent;
-        record.subject = subject;
-        record.details = change.details.as_ref();
-        self.engine.seal(&record)
-    }
-
     /// A refusal on record: of a stranger without filling the disk.
     async fn refused(&self, kind: &'static str, error: Error) -> Result<Error> {
         match &self.calling {
@@ -544,7 +458,7 @@ impl Context {
         }
     }
 
-    fn defect(&self, what: &str) -> Error {
+    pub(super) fn defect(&self, what: &str) -> Error {
         Error::Internal(format!("the plugin `{}` {what}", self.plugin.id))
     }
 }

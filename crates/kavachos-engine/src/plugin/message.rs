@@ -8,7 +8,7 @@ use kavachos_core::json;
 use kavachos_core::secret::Secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::sign_in::{Opened, SignedIn};
@@ -31,8 +31,9 @@ const HEADERS: [&str; 8] = [
 const STRICT_PAGE: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
                            frame-ancestors 'none'; base-uri 'none'";
 
-/// A request to a route of a plugin. What it proved its caller with is not in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A request to a route of a plugin. What it proved its caller with is not in it; passwords and codes are, so its `Debug`
+/// shows names and no values.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// The parts of the path that the route names, decoded.
     pub path: Vec<(String, String)>,
@@ -44,6 +45,22 @@ pub struct Request {
     pub cookies: Vec<(String, String)>,
     /// The body, as it came.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("path", &names(&self.path))
+            .field("query", &names(&self.query))
+            .field("headers", &names(&self.headers))
+            .field("cookies", &names(&self.cookies))
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+fn names<N: AsRef<str>>(pairs: &[(N, String)]) -> Vec<&str> {
+    pairs.iter().map(|(name, _)| name.as_ref()).collect()
 }
 
 fn named<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -122,6 +139,8 @@ pub struct Answer {
     cookies: Vec<Cookie>,
     body: Vec<u8>,
     opened: Option<Box<Opened>>,
+    beside: Map<String, Value>,
+    device: Option<Secret>,
 }
 
 impl fmt::Debug for Answer {
@@ -138,6 +157,8 @@ impl Answer {
             cookies: Vec::new(),
             body,
             opened: None,
+            beside: Map::new(),
+            device: None,
         }
     }
 
@@ -159,6 +180,20 @@ impl Answer {
                 "methods": methods,
             })),
         }
+    }
+
+    /// With one more member beside the session of [`Answer::signed_in`].
+    #[must_use]
+    pub fn beside(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.beside.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With what the browser is remembered by from now on.
+    #[must_use]
+    pub fn remembering(mut self, device: Option<Secret>) -> Self {
+        self.device = device;
+        self
     }
 
     /// 200 with what is to be done next, before anybody is signed in: `verify_email`, for instance.
@@ -270,6 +305,8 @@ impl Answer {
             headers,
             body: self.body,
             opened: self.opened,
+            beside: self.beside,
+            device: self.device,
         })
     }
 }
@@ -285,19 +322,28 @@ pub struct Wire {
     pub body: Vec<u8>,
     /// The session that was opened.
     pub opened: Option<Box<Opened>>,
+    /// What is told beside it.
+    pub beside: Map<String, Value>,
+    /// What the browser is remembered by from now on, unless the session says it.
+    pub device: Option<Secret>,
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the answer {} with {:?}", self.status, self.headers)
+        let headers = names(&self.headers);
+        write!(f, "the answer {} with {headers:?}", self.status)
     }
 }
 
-/// The body that tells of a session: with its token, unless that goes elsewhere.
+/// The body that tells of a session, and what stands beside it: with its token, unless that goes elsewhere.
 ///
 /// # Errors
 /// The human cannot be written as JSON: a defect.
-pub fn session_body(opened: &Opened, token: Option<&Secret>) -> Result<Vec<u8>> {
+pub fn session_body(
+    opened: &Opened,
+    token: Option<&Secret>,
+    beside: &Map<String, Value>,
+) -> Result<Vec<u8>> {
     /// In the order in which people read it.
     #[derive(Serialize)]
     struct Body<'a> {
@@ -308,12 +354,18 @@ pub fn session_body(opened: &Opened, token: Option<&Secret>) -> Result<Vec<u8>> 
     struct Data<'a> {
         token: Option<&'a str>,
         user: &'a User,
+        #[serde(flatten)]
+        beside: &'a Map<String, Value>,
     }
 
     let token = token.map(Secret::reveal);
     let user = &opened.user;
     let body = Body {
-        data: Data { token, user },
+        data: Data {
+            token,
+            user,
+            beside,
+        },
     };
     serde_json::to_vec(&body).map_err(|error| Error::Internal(error.to_string()))
 }
@@ -321,12 +373,18 @@ pub fn session_body(opened: &Opened, token: Option<&Secret>) -> Result<Vec<u8>> 
 /// What every cookie's name begins with: browsers take it only over TLS, from this very host, for all paths.
 const COOKIE_PREFIX: &str = "__Host-";
 
-/// A cookie that scripts do not see and that goes to this host alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A cookie that scripts do not see and that goes to this host alone. Its `Debug` does not show the value.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Cookie {
     name: &'static str,
     value: String,
     max_age: Option<Duration>,
+}
+
+impl fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cookie({})", self.name)
+    }
 }
 
 impl Cookie {
@@ -459,5 +517,38 @@ mod tests {
     fn the_servers_own_cookies_are_not_seen() {
         let seen = visible_cookies(["a=1; __Host-kavach_session=s", "__Host-b=2"].into_iter());
         assert_eq!(seen, [("__Host-b".to_owned(), "2".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_sent_shows_in_no_log_and_its_names_do() {
+        const CANARY: &str = "canary";
+        let pair = |name: &str| vec![(name.to_owned(), CANARY.to_owned())];
+        let request = Request {
+            path: pair("part"),
+            query: pair("token"),
+            headers: pair("x-secret"),
+            cookies: pair("__Host-device"),
+            body: CANARY.as_bytes().to_vec(),
+        };
+        let cookie = Cookie::new("device", CANARY);
+        let wire = Answer::html("").cookie(cookie.clone()).into_wire().unwrap();
+        let shown = format!("{request:?} {cookie:?} {wire:?}");
+        // Bytes are shown as numbers.
+        let bytes = format!("{:?}", &CANARY.as_bytes()[..3]);
+        assert!(
+            !shown.contains(CANARY) && !shown.contains(bytes.trim_matches(['[', ']'])),
+            "{shown}"
+        );
+        for name in [
+            "part",
+            "token",
+            "x-secret",
+            "__Host-device",
+            "6 bytes",
+            "Cookie(device)",
+            "set-cookie",
+        ] {
+            assert!(shown.contains(name), "{name}: {shown}");
+        }
     }
 }

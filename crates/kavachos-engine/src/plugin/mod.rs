@@ -9,25 +9,34 @@
 mod change;
 mod context;
 mod message;
+mod moving;
+mod put;
 mod route;
 mod serve;
 mod statement;
+mod tables;
+mod telling;
 
 use std::sync::Arc;
 
 use kavachos_core::id::UserId;
+use kavachos_core::time::Timestamp;
 use kavachos_store::Write;
 use kavachos_store::migration::{BOOTSTRAP, MIGRATIONS, Migration};
 
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::hooks::Hook;
 
+pub(crate) use moving::Belongings;
 pub(crate) use serve::ShutOut;
 
 pub use change::{Address, Change, Changed, NewHuman};
-pub use context::{Calling, Context, Visitor};
+pub use context::{Calling, Context, Counted, Visitor};
 pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
+pub use moving::{FactorRows, MovedRow};
 pub use route::{Allowance, CallerType, Flood, Method, Route};
+pub use telling::{TellAs, Told};
 
 /// How many plugins there may be, and how many of each thing one may have.
 const MAX_OF_EACH: usize = 64;
@@ -114,6 +123,50 @@ pub trait Plugin: Send + Sync {
         Vec::new()
     }
 
+    /// What removes what somebody else may have left behind who was signed in as the human: changes that wait to be
+    /// confirmed, whenever they were asked for, and ways in that were added at this time or later. It is written when the
+    /// human says that a sign-in at that time was not theirs, and when they reset their password, with the time of that.
+    fn distrusts(&self, human: UserId, since: Timestamp) -> Vec<Write> {
+        let _ = (human, since);
+        Vec::new()
+    }
+
+    /// What it keeps of a human, as the human may read it: everything but credentials, which it does not keep in clear.
+    fn tells(&self, human: UserId) -> Vec<Told> {
+        let _ = human;
+        Vec::new()
+    }
+
+    /// What removes all that was mailed to this address, or waits for it, and is still good once. It is written when an
+    /// account gets another address, for the old one and for the new one.
+    fn forgets_address(&self, email: &str) -> Vec<Write> {
+        let _ = email;
+        Vec::new()
+    }
+
+    /// Which of its tables hold only what passes by itself: challenges, links, codes that wait. They stay behind when a
+    /// tenant moves, and are emptied when a backup is restored, since what is good once may have been used. All others
+    /// move.
+    fn passing(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Where it stands that its method is a second factor of a human, for a plugin that ever says so. A tenant in which a
+    /// factor stands here and is not asked for, or the reverse, is not let in.
+    fn factor(&self) -> Option<FactorRows> {
+        None
+    }
+
+    /// Says what is wrong with a row that comes in with a tenant: it must be one that the plugin can read here, with this
+    /// server's master key, too.
+    ///
+    /// # Errors
+    /// What is wrong, in words that follow the number of the line. Nothing of the tenant comes in then.
+    fn admit(&self, engine: &Engine, row: &MovedRow<'_>) -> Result<(), String> {
+        let _ = (engine, row);
+        Ok(())
+    }
+
     /// Its hooks, asked after those that are given to the builder.
     fn hooks(&self) -> Vec<Arc<dyn Hook>> {
         Vec::new()
@@ -162,6 +215,7 @@ pub struct Plugins {
     routes: Vec<Mounted>,
     hooks: Vec<Arc<dyn Hook>>,
     keepers: Vec<Keeper>,
+    belongings: Vec<Belongings>,
 }
 
 impl Plugins {
@@ -204,9 +258,33 @@ impl Plugins {
     /// # Errors
     /// A plugin names a table that is not its own: a defect of it.
     pub(crate) fn forget(&self, human: UserId) -> crate::error::Result<Vec<Write>> {
+        self.removed(|plugin| plugin.forgets(human))
+    }
+
+    /// What removes what somebody else may have left behind, of all plugins.
+    ///
+    /// # Errors
+    /// A plugin names a table that is not its own: a defect of it.
+    pub(crate) fn distrust(
+        &self,
+        human: UserId,
+        since: Timestamp,
+    ) -> crate::error::Result<Vec<Write>> {
+        self.removed(|plugin| plugin.distrusts(human, since))
+    }
+
+    /// What removes all that was mailed to this address and is still good once.
+    ///
+    /// # Errors
+    /// A plugin names a table that is not its own: a defect of it.
+    pub(crate) fn forget_address(&self, email: &str) -> crate::error::Result<Vec<Write>> {
+        self.removed(|plugin| plugin.forgets_address(email))
+    }
+
+    fn removed(&self, of: impl Fn(&dyn Plugin) -> Vec<Write>) -> crate::error::Result<Vec<Write>> {
         let mut all = Vec::new();
         for (id, plugin) in &self.keepers {
-            for write in plugin.forgets(human) {
+            for write in of(plugin.as_ref()) {
                 statement::check_write(id, &write.sql).map_err(|why| {
                     let what = format!("the plugin `{id}` forgets with `{}`: {why}", write.sql);
                     Error::Internal(what)
@@ -230,6 +308,7 @@ impl Plugins {
         check_kinds(id, &kinds)?;
         let migrations = plugin.migrations();
         check_migrations(id, &migrations)?;
+        let belongings = Belongings::of(plugin)?;
         let installed = Arc::new(Installed { id, kinds });
         for route in plugin.routes() {
             route
@@ -254,6 +333,7 @@ impl Plugins {
         }
         self.installed.push(installed);
         self.keepers.push((id, Arc::clone(plugin)));
+        self.belongings.push(belongings);
         self.migrations.extend(migrations);
         self.hooks.extend(plugin.hooks());
         Ok(())

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::message::{Answer, Request};
 use crate::actor::{Actor, Caller, Scope};
+use crate::doors::Door;
 use crate::error::{Error, Result};
 
 /// How many segments a path may have.
@@ -19,9 +20,10 @@ const MAX_SEGMENTS: usize = 8;
 const SHARED: [&str; 3] = ["/api/auth/", "/auth/", "/oauth/"];
 
 /// What lies there and is the server's own, with all below.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "/api/auth/delete-account",
     "/api/auth/export",
+    "/api/auth/not-me",
     "/api/auth/session",
     "/api/auth/sessions",
     "/api/auth/sign-out",
@@ -45,6 +47,8 @@ pub enum Method {
 pub enum CallerType {
     /// Anyone, also without a credential, within limits that outlive a restart.
     Open(Flood),
+    /// The same, within the limits that the settings have for what strangers come for; to sign up only where they may.
+    Door(Door),
     /// A human with a session of ours; a provider's token is none.
     Session,
     /// An operator whose key has the scope.
@@ -57,10 +61,17 @@ pub enum CallerType {
     Known,
 }
 
+impl CallerType {
+    /// Whether a credential may be left out.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Open(_) | Self::Door(_))
+    }
+}
+
 /// How many calls without a credential a route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flood {
-    /// Of one network (/24 of IPv4, /64 of IPv6).
+    /// Of one network (/24 of IPv4, /64 of IPv6); of a /48 of IPv6 ten times as many.
     pub per_source: Allowance,
     /// Of everyone together.
     pub overall: Allowance,
@@ -163,7 +174,7 @@ impl Route {
             (CallerType::Session, _) => needs("a human's session"),
             (CallerType::Agent, Caller::Agent(_)) | (CallerType::Known, _) => Ok(()),
             (CallerType::Agent, _) => needs("an agent's key"),
-            (CallerType::Open(_), _) => Ok(()),
+            (CallerType::Open(_) | CallerType::Door(_), _) => Ok(()),
         }
     }
 

@@ -1,24 +1,28 @@
 //! A call of a plugin's route: its caller is admitted, then its handler answers.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use kavachos_core::time::Timestamp;
-use kavachos_store::{Batch, CommitError};
+use kavachos_store::{Batch, CommitError, Take};
 
 use super::Mounted;
 use super::context::{Calling, Context, Visitor, take, too_many};
 use super::message::{Answer, Request};
-use super::route::{CallerType, Flood};
+use super::route::{Allowance, CallerType, Flood};
 use crate::act::Act;
+use crate::doors::Door;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::flood::network;
+use crate::flood::{network, site};
 use crate::sign_in::Browser;
 
 /// How many sources are remembered that have used up what an open route allows them.
 const MAX_SHUT_OUT: usize = 10_000;
+
+/// How many times as often as one network of it a site of IPv6 may call: it has 65,536 of them for nothing.
+const PER_SITE: u64 = 10;
 
 /// Sources that are told to wait, so that no more is written for them until they have waited.
 #[derive(Debug, Default)]
@@ -65,6 +69,14 @@ impl Engine {
                 self.admit_visitor(mounted, &calling.visitor(), flood)
                     .await?;
             }
+            (_, CallerType::Door(door)) => {
+                if door == Door::SignUp {
+                    self.require_sign_ups()?;
+                }
+                let flood = self.settings().doors.flood(door);
+                self.admit_visitor(mounted, &calling.visitor(), flood)
+                    .await?;
+            }
             (Calling::Known(actor), _) => {
                 if let Err(error) = mounted.route.admit(actor) {
                     let act = Act::on_route("plugin.called", mounted.route.path);
@@ -90,21 +102,27 @@ impl Engine {
         visitor: &Visitor,
         flood: Flood,
     ) -> Result<()> {
-        let now = self.now();
-        let source = visitor
-            .ip
-            .map_or("none".to_owned(), |ip| network(ip).to_string());
         let route = format!("open:{:?}:{}", mounted.route.method, mounted.route.path);
         let id = mounted.plugin.id;
-        let takes = vec![
-            take(id, &format!("{route}:{source}"), flood.per_source),
-            take(id, &route, flood.overall),
-        ];
+        let mut takes = takes_of_source(id, (&route, visitor.ip), flood.per_source);
+        takes.push(take(id, &route, flood.overall));
+        let admitted = self.admit_takes(takes).await;
+        if let Err(error @ Error::TooManyCalls { .. }) = &admitted {
+            self.note_stranger(visitor.as_stranger(), error.code());
+        }
+        admitted
+    }
+
+    /// Takes from each of these limits, in a commit of its own. Of whoever used one up nothing more is written until there is
+    /// something left.
+    pub(super) async fn admit_takes(&self, takes: Vec<Take>) -> Result<()> {
+        let now = self.now();
         let mut waits = takes
             .iter()
             .filter_map(|take| self.shut_out().until(&take.counter));
         if let Some(until) = waits.find(|until| *until > now) {
-            return Err(self.turn_away(visitor, until.since(now)));
+            let retry_after = until.since(now);
+            return Err(Error::TooManyCalls { retry_after });
         }
         let batch = Batch {
             takes,
@@ -112,20 +130,29 @@ impl Engine {
         };
         match self.store().commit(batch).await {
             Ok(_) => Ok(()),
-            Err(CommitError::Refused { counter, refusal }) => match too_many(refusal) {
-                Error::TooManyCalls { retry_after } => {
-                    self.shut_out().note(counter, now.plus(retry_after), now);
-                    Err(self.turn_away(visitor, retry_after))
+            Err(CommitError::Refused { counter, refusal }) => {
+                let error = too_many(refusal);
+                if let Error::TooManyCalls { retry_after } = &error {
+                    self.shut_out().note(counter, now.plus(*retry_after), now);
                 }
-                other => Err(other),
-            },
+                Err(error)
+            }
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    fn turn_away(&self, visitor: &Visitor, retry_after: Duration) -> Error {
-        let error = Error::TooManyCalls { retry_after };
-        self.note_stranger(visitor.as_stranger(), error.code());
-        error
+/// One from the limit of the network of this address, and of IPv6 from that of its site, which is [`PER_SITE`] times as much.
+pub(super) fn takes_of_source(
+    plugin: &str,
+    (name, ip): (&str, Option<IpAddr>),
+    of: Allowance,
+) -> Vec<Take> {
+    let source = ip.map_or("none".to_owned(), |ip| network(ip).to_string());
+    let mut takes = vec![take(plugin, &format!("{name}:{source}"), of)];
+    if let Some(site) = ip.and_then(site) {
+        let of = Allowance::new(of.limit.saturating_mul(PER_SITE), of.per);
+        takes.push(take(plugin, &format!("{name}:{site}/48"), of));
     }
+    takes
 }

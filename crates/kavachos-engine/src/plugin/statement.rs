@@ -4,6 +4,8 @@
 //! reads less SQL than databases do: what it does not know, or what they read differently, is refused. So a statement that
 //! is right and refused can be written more plainly; one that is wrong and let through would be a defect.
 
+use std::borrow::Cow;
+
 /// The longest statement, or all of one migration, in bytes.
 const MAX_SQL_BYTES: usize = 64 * 1024;
 /// How deep parentheses may be nested.
@@ -114,10 +116,12 @@ const PLACEHOLDERS: [&str; 5] = ["bytes", "int", "keyed", "rows", "text"];
 
 /// A piece of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    /// A keyword or a name, in lower case.
-    Word(String),
-    /// A number, a text, a parameter or a placeholder: names nothing.
+pub(super) enum Token<'a> {
+    /// A keyword or a name, in lower case; a borrowed one was written so.
+    Word(Cow<'a, str>),
+    /// A type, or what ends a table.
+    Placeholder(Cow<'a, str>),
+    /// A number, a text or a parameter: names nothing.
     Value,
     Mark(u8),
 }
@@ -183,7 +187,7 @@ fn one(id: &str, sql: &str, verbs: &[&str]) -> Result<(), String> {
 }
 
 /// A definition names nothing new but columns: no copies of tables, no other name for one.
-fn check_definition(statement: &[Token]) -> Result<(), String> {
+fn check_definition(statement: &[Token<'_>]) -> Result<(), String> {
     for (at, token) in statement.iter().enumerate() {
         let next = statement.get(at.saturating_add(1)).and_then(word);
         match word(token) {
@@ -238,7 +242,7 @@ fn check_tables(id: &str, tokens: &[Token]) -> Result<(), String> {
                 return Err("it lists tables with a comma; write JOIN".to_owned());
             }
             Token::Mark(b'.') => check_dot(before, rest.first())?,
-            Token::Mark(_) | Token::Value => {}
+            Token::Mark(_) | Token::Placeholder(_) | Token::Value => {}
         }
     }
     Ok(())
@@ -324,15 +328,15 @@ fn check_call(name: &str) -> Result<(), String> {
     ))
 }
 
-fn word(token: &Token) -> Option<&str> {
+pub(super) fn word<'t>(token: &'t Token<'_>) -> Option<&'t str> {
     match token {
         Token::Word(word) => Some(word),
-        Token::Value | Token::Mark(_) => None,
+        Token::Placeholder(_) | Token::Value | Token::Mark(_) => None,
     }
 }
 
 /// The pieces of a statement, without comments.
-fn tokens(sql: &str) -> Result<Vec<Token>, String> {
+pub(super) fn tokens(sql: &str) -> Result<Vec<Token<'_>>, String> {
     if sql.len() > MAX_SQL_BYTES {
         return Err(format!("it is longer than {MAX_SQL_BYTES} bytes"));
     }
@@ -350,8 +354,9 @@ fn tokens(sql: &str) -> Result<Vec<Token>, String> {
                 after_text(behind)?
             }
             b'{' => {
-                tokens.push(Token::Value);
-                after_placeholder(behind)?
+                let (name, behind) = after_placeholder(behind)?;
+                tokens.push(Token::Placeholder(name));
+                behind
             }
             b'?' | b'0'..=b'9' => {
                 tokens.push(Token::Value);
@@ -376,12 +381,18 @@ fn tokens(sql: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-fn after_word(bytes: &[u8]) -> (String, &[u8]) {
+fn after_word(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
     let end = bytes
         .iter()
         .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     let (name, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-    (String::from_utf8_lossy(name).to_ascii_lowercase(), rest)
+    let name = match String::from_utf8_lossy(name) {
+        name if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            Cow::Owned(name.to_ascii_lowercase())
+        }
+        name => name,
+    };
+    (name, rest)
 }
 
 /// SQLite reads `?1from agents` as a parameter and FROM, so nothing follows a number without a space.
@@ -422,10 +433,10 @@ fn after_text(mut bytes: &[u8]) -> Result<&[u8], String> {
     Err("a text has no end".to_owned())
 }
 
-fn after_placeholder(bytes: &[u8]) -> Result<&[u8], String> {
+fn after_placeholder(bytes: &[u8]) -> Result<(Cow<'_, str>, &[u8]), String> {
     let (name, rest) = after_word(bytes);
     match rest.split_first() {
-        Some((b'}', rest)) if PLACEHOLDERS.contains(&name.as_str()) => Ok(rest),
+        Some((b'}', rest)) if PLACEHOLDERS.contains(&&*name) => Ok((name, rest)),
         _ => Err(format!(
             "a placeholder is one of {}",
             PLACEHOLDERS.join(", ")

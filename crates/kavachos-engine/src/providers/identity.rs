@@ -12,10 +12,10 @@ use kavachos_core::principal::User;
 use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Code, Failure};
-use kavachos_store::{Batch, user};
+use kavachos_store::{Batch, former_identity, user};
 use serde_json::{Map, Value};
 
-use super::vouched::{FROM_BEFORE, STOPPED};
+use super::vouched::{FROM_BEFORE, SECOND_FACTOR, STOPPED, TAKEN};
 use super::{NewHumans, Provided, Provider, ProviderClient, ProviderName};
 use crate::act::Act;
 use crate::actor::{Actor, Caller, OperatorKey};
@@ -164,8 +164,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is no token of identity, [`Error::Forbidden`] for one that is not believed or was used
-    /// before, a presenter who may not present it, and a human who is banned or deleted, or new while first mentions wait
-    /// for an operator; each on record. [`Error::ProviderUnavailable`]
+    /// before, a presenter who may not present it, and a human who is banned or deleted, has a second factor, or is new while
+    /// first mentions wait for an operator; each on record. [`Error::ProviderUnavailable`]
     /// when the provider's keys are not known.
     pub async fn identified(&self, shown: Presentation<'_>) -> Result<Actor> {
         let (provider, token) = match self.believed(&shown).await? {
@@ -176,6 +176,7 @@ impl Engine {
             Ok(user) => {
                 let provided = Provided {
                     user,
+                    external: provider.names(&token),
                     provider,
                     presenter: shown.presenter.clone(),
                     issued_at: token.issued_at,
@@ -232,10 +233,7 @@ impl Engine {
         provider: &Arc<Provider>,
         token: &IdToken,
     ) -> Result<std::result::Result<Arc<User>, Refusal>> {
-        let external = External {
-            provider: provider.name.to_string(),
-            external_id: token.subject.to_string(),
-        };
+        let external = provider.names(token);
         if let Err(invalid) = external.check() {
             return Ok(Err(Refusal::with(provider, None, invalid.into())));
         }
@@ -259,6 +257,8 @@ impl Engine {
             STOPPED
         } else if self.is_from_before(&user, token.issued_at).await? {
             FROM_BEFORE
+        } else if self.has_second_factor(user.id).await? {
+            SECOND_FACTOR
         } else {
             return Ok(Ok(user));
         };
@@ -267,10 +267,7 @@ impl Engine {
 
     /// The human with this outside identity, if they were ever mentioned.
     pub(super) async fn mentioned(&self, external: &External) -> Result<Option<Arc<User>>> {
-        let External {
-            provider,
-            external_id,
-        } = external.clone();
+        let (provider, external_id) = external.pair();
         let row = self
             .store()
             .find(user::by_external(provider, external_id))
@@ -299,6 +296,7 @@ impl Engine {
         let named = |user| {
             Caller::Provided(Arc::new(Provided {
                 user,
+                external: external.clone(),
                 provider: Arc::clone(provider),
                 presenter: shown.presenter.clone(),
                 issued_at: token.issued_at,
@@ -325,10 +323,10 @@ impl Engine {
             ));
         }
         self.refuse_first_mention().await?;
-        let bounded = !provider.ceiling.includes(&PermissionSet::everything());
+        self.refuse_former(external).await?;
         let row = self.new_user_row(NewUser {
             external: Some(external.clone()),
-            permissions: bounded.then(|| provider.ceiling.clone()),
+            permissions: provider.first_permissions(),
             ..NewUser::default()
         })?;
         let caller = named(Arc::new(compile::user(&row)?));
@@ -341,7 +339,10 @@ impl Engine {
             if let Some(user) = self.mentioned(external).await? {
                 return Ok(Plan::Done(user));
             }
+            self.refuse_former(external).await?;
             let mut batch = self.user_born(&actor, &row)?;
+            let new = former_identity::still_new(row.id, external.pair());
+            batch.writes.push(new);
             // There is no generation of theirs to be checked yet.
             batch.reads = planner.reads();
             Ok(Plan::commit(batch, Arc::new(compile::user(&row)?)))
@@ -386,8 +387,13 @@ impl Engine {
             let renewed = Box::pin(self.renewed(&caller)).await?;
             presenter = Presenter::of(&renewed).unwrap_or(presenter);
         }
-        let user = Arc::new(compile::user(&self.user_row(provided.user.id).await?)?);
+        let row = self.user_row(provided.user.id).await?;
+        if row.external != Some(provided.external.pair()) {
+            return Err(Error::Unauthenticated(TAKEN));
+        }
+        let user = Arc::new(compile::user(&row)?);
         self.refuse_stopped(&user, provided.issued_at).await?;
+        self.refuse_second_factor(user.id).await?;
         Ok(Caller::Provided(Arc::new(Provided {
             user,
             presenter,

@@ -17,6 +17,7 @@ mod keys;
 mod proof;
 mod provided;
 mod sign_in;
+mod unlink;
 mod vouched;
 
 use std::fmt;
@@ -24,7 +25,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavachos_core::id_token::{Accepted, Rules, SignatureKind, TokenKind};
+use kavachos_core::id_token::{Accepted, IdToken, Rules, SignatureKind, TokenKind};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::secret::SecretHash;
@@ -34,6 +35,7 @@ use sha2::{Digest, Sha256};
 
 use crate::fetch::{FetchScheme, FetchUrl};
 use crate::keys::check_ceiling;
+use crate::users::External;
 
 pub use identity::{Presentation, Presenter};
 pub(crate) use keys::ProviderKeys;
@@ -42,6 +44,7 @@ pub use proof::{ProviderProof, ShownProof};
 pub use provided::Provided;
 use sign_in::SignIn;
 pub use sign_in::{FreshBy, NewHumans, SignInTerms};
+pub(crate) use unlink::Unlinking;
 pub use vouched::Vouched;
 
 /// How many providers one server believes.
@@ -291,6 +294,20 @@ impl Provider {
         &self.issuer
     }
 
+    /// What humans whom it names may do at the most when they are new; `None` for everything.
+    fn first_permissions(&self) -> Option<PermissionSet> {
+        let bounded = !self.ceiling.includes(&PermissionSet::everything());
+        bounded.then(|| self.ceiling.clone())
+    }
+
+    /// The human whom a token of it names.
+    fn names(&self, token: &IdToken) -> External {
+        External {
+            provider: self.name.to_string(),
+            external_id: token.subject.to_string(),
+        }
+    }
+
     fn rules(&self) -> Rules<'_> {
         Rules {
             issuer: &self.issuer,
@@ -459,6 +476,14 @@ impl Providers {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What a new human with this identity may do at the most, where nothing is said of it: as on first mention by its
+    /// provider. `None` for everything, also where no provider is called so.
+    pub(crate) fn first_permissions(&self, external: &External) -> Option<PermissionSet> {
+        let named = |provider: &&Arc<Provider>| provider.name.as_str() == external.provider;
+        let provider = self.0.iter().find(named);
+        provider.and_then(|provider| provider.first_permissions())
     }
 
     fn of_issuer(&self, issuer: &str) -> Option<&Arc<Provider>> {

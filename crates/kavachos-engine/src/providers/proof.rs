@@ -21,10 +21,11 @@ use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
-use crate::users::{External, User};
+use crate::mail::MailKind;
+use crate::users::User;
 
 /// How the method of a session begins that was opened for a provider's token.
-const METHOD: &str = "provider:";
+pub(super) const METHOD: &str = "provider:";
 
 /// A provider's token that somebody shows to prove who they are.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +140,8 @@ impl Engine {
         })
     }
 
-    /// Gives the human who calls an identity at a provider: they show a fresh session and that provider's token.
+    /// Gives the human who calls an identity at a provider: they show a fresh session and that provider's token. They are
+    /// told by mail.
     ///
     /// # Errors
     /// The caller has no session that is fresh; the token is not believed; the identity is somebody's, or was; the account
@@ -163,10 +165,7 @@ impl Engine {
             .believed_once(shown, |_| true)
             .await
             .map_err(as_forbidden)?;
-        let external = External {
-            provider: believed.provider.name.to_string(),
-            external_id: believed.bearer.token.subject.to_string(),
-        };
+        let external = believed.external();
         external.check()?;
         let row = self.user_row(id).await?;
         if row.status != Status::Active {
@@ -184,18 +183,19 @@ impl Engine {
                     .to_owned(),
             ));
         }
-        let mut next = row.clone();
-        next.external = Some((external.provider.clone(), external.external_id.clone()));
-        let batch = Batch {
+        let next = UserRow {
+            external: Some(external.pair()),
+            ..row
+        };
+        let mut batch = Batch {
             reads: actor.reads(),
-            writes: vec![
-                UsedToken::of(&believed).write(),
-                user::link(&row, (external.provider, external.external_id)),
-            ],
+            writes: vec![UsedToken::of(&believed).write(), user::update(next.clone())],
             entries: vec![self.linked_record(actor, &next, &believed)?],
             effects: vec![Changed::User(id).into()],
             ..Batch::default()
         };
+        let told = self.told_of_identity(&next, MailKind::FactorAdded)?;
+        batch.writes.extend(told);
         Ok(Plan::commit(batch, User::of(next, self.now())?))
     }
 
@@ -236,12 +236,12 @@ impl Engine {
     }
 }
 
-/// The human who links: one with a session of ours, for a provider's token proves nothing about the account.
-fn linking(actor: &Actor) -> Result<UserId> {
+/// The human who links, or ends that: one with a session of ours, for a provider's token proves nothing about the account.
+pub(super) fn linking(actor: &Actor) -> Result<UserId> {
     let person = actor.person().filter(|person| person.session().is_some());
-    person.map(|person| person.user.id).ok_or_else(|| {
-        Error::Forbidden("this needs a session of the account that is to be linked".to_owned())
-    })
+    person
+        .map(|person| person.user.id)
+        .ok_or_else(|| Error::Forbidden("this needs a session of the account".to_owned()))
 }
 
 /// The caller is known, or the token is believed: what is wrong is no credential.

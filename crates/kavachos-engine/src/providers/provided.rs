@@ -6,14 +6,17 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::User;
 use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
+use kavachos_store::{Write, vouching};
 use serde_json::{Map, Value};
 
 use super::{Presenter, Provider};
+use crate::users::External;
 
 /// A human of an outside provider, whose token was just presented. All that can be done with it is to make a token, once.
 #[derive(Debug, Clone)]
 pub struct Provided {
     pub(super) user: Arc<User>,
+    pub(super) external: External,
     pub(super) provider: Arc<Provider>,
     pub(super) presenter: Presenter,
     pub(super) issued_at: Timestamp,
@@ -52,6 +55,11 @@ impl Provided {
         [Some(self.user.mark), self.presented_with()]
             .into_iter()
             .flatten()
+    }
+
+    /// The same of what no handle tells: the identity is the human's, and they have no second factor.
+    pub(crate) fn still(&self) -> Write {
+        vouching::still(self.user.id, self.external.pair())
     }
 
     /// What nothing that comes of it may exceed.

@@ -2,15 +2,19 @@
 //!
 //! Promises: the token is checked with every request, and nothing of it is remembered; the human is read from the store
 //! with every request, so that one who was stopped is nobody at the next; a token that was made before its human was last
-//! banned, or before a backup was put back, counts no more; what is done with it stays within the provider's ceiling.
+//! banned, or before a backup was put back, counts no more; what is done with it stays within the provider's ceiling. It
+//! proves one factor, so of a human with a second one it proves too little; that, and whose the identity is, is so at the
+//! moment of each commit.
 
 use std::sync::Arc;
 
+use kavachos_core::id::UserId;
 use kavachos_core::id_token::{Accepted, BearerRules, BearerToken, TokenKind, UnverifiedIdToken};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::User;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{CLOCK_SKEW, Code, Failure};
+use kavachos_store::{Write, second_factor, vouching};
 use serde_json::{Map, Value};
 
 use super::Provider;
@@ -31,6 +35,7 @@ const DOTS: usize = 2;
 #[derive(Debug)]
 pub struct Vouched {
     provider: Arc<Provider>,
+    external: External,
     kind: TokenKind,
     issued_at: Timestamp,
     proved_at: Option<Timestamp>,
@@ -58,6 +63,11 @@ impl Vouched {
         self.ends_at
     }
 
+    /// What must still be so when the writer comes to what its human does, besides that they are not stopped.
+    pub(crate) fn still(&self, human: UserId) -> Write {
+        vouching::still(human, self.external.pair())
+    }
+
     /// What nothing that comes of it may exceed.
     pub(crate) fn ceiling(&self) -> &PermissionSet {
         &self.provider.ceiling
@@ -82,10 +92,16 @@ impl Believed {
         self.provider.sign_in_of(self.bearer.kind)
     }
 
+    /// The human whom it names.
+    pub(super) fn external(&self) -> External {
+        self.provider.names(&self.bearer.token)
+    }
+
     pub(super) fn vouched(&self) -> Vouched {
         let token = &self.bearer.token;
         Vouched {
             provider: Arc::clone(&self.provider),
+            external: self.external(),
             kind: self.bearer.kind,
             issued_at: token.issued_at,
             proved_at: self.rule().and_then(|rule| rule.proved_at(&self.bearer)),
@@ -105,8 +121,8 @@ impl Engine {
     /// whom it names is created on first mention.
     ///
     /// # Errors
-    /// Those of [`Self::authenticate`]; [`Error::Forbidden`] for a human who is new where none are made, and
-    /// [`Error::ProviderUnavailable`] when the provider's keys are not known.
+    /// Those of [`Self::authenticate`]; [`Error::Forbidden`] for a human who has a second factor, or is new where none are
+    /// made; and [`Error::ProviderUnavailable`] when the provider's keys are not known.
     pub async fn caller(&self, credential: &str, stranger: Stranger<'_>) -> Result<Caller> {
         if !is_signed(credential) || !self.settings().providers.sign_in() {
             return self.authenticate(credential).await;
@@ -118,11 +134,31 @@ impl Engine {
         let believed = self
             .believed_bearer(credential, None, |provider| provider.bearers())
             .await?;
-        let caller = self.human_of(&believed, stranger).await.map(Caller::Person);
-        if let Err(error @ Error::Forbidden(_)) = &caller {
+        let person = self.bearer_of(&believed, stranger).await;
+        if let Err(error @ Error::Forbidden(_)) = &person {
             self.note_stranger(stranger, error.code());
         }
-        caller
+        person.map(Caller::Person)
+    }
+
+    async fn bearer_of(&self, believed: &Believed, stranger: Stranger<'_>) -> Result<Person> {
+        let person = self.human_of(believed, stranger).await?;
+        self.refuse_second_factor(person.user.id).await?;
+        Ok(person)
+    }
+
+    /// Refuses what one factor proves of a human who has two.
+    pub(super) async fn refuse_second_factor(&self, human: UserId) -> Result<()> {
+        match self.has_second_factor(human).await? {
+            false => Ok(()),
+            true => Err(Error::Forbidden(SECOND_FACTOR.to_owned())),
+        }
+    }
+
+    /// Whether a human has a second factor.
+    pub(crate) async fn has_second_factor(&self, human: UserId) -> Result<bool> {
+        let factors = self.store().list(second_factor::of(human)).await?;
+        Ok(!factors.is_empty())
     }
 
     /// A token that its provider's configuration lets count; `accepted` says which kinds.
@@ -166,10 +202,7 @@ impl Engine {
         believed: &Believed,
         stranger: Stranger<'_>,
     ) -> Result<Person> {
-        let external = External {
-            provider: believed.provider.name.to_string(),
-            external_id: believed.bearer.token.subject.to_string(),
-        };
+        let external = believed.external();
         external.check()?;
         let by = Credential::Provider(Arc::new(believed.vouched()));
         let user = match self.mentioned(&external).await? {
@@ -205,7 +238,7 @@ impl Engine {
     pub(super) async fn is_from_before(&self, user: &User, issued_at: Timestamp) -> Result<bool> {
         let skew = i64::try_from(CLOCK_SKEW.as_micros()).unwrap_or(i64::MAX);
         let surely = Timestamp::from_micros(issued_at.as_micros().saturating_sub(skew));
-        let before = kavachos_store::vouching::before(user.id, (surely, issued_at), self.now());
+        let before = vouching::before(user.id, (surely, issued_at), self.now());
         Ok(self.store().find(before).await?.is_some())
     }
 
@@ -221,8 +254,13 @@ impl Engine {
         if vouched.ends_at <= self.now() {
             return Err(Error::Unauthenticated(OVER));
         }
-        let user = Arc::new(compile::user(&self.user_row(person.user.id).await?)?);
+        let row = self.user_row(person.user.id).await?;
+        if row.external != Some(vouched.external.pair()) {
+            return Err(Error::Unauthenticated(TAKEN));
+        }
+        let user = Arc::new(compile::user(&row)?);
         self.refuse_stopped(&user, vouched.issued_at).await?;
+        self.refuse_second_factor(user.id).await?;
         let by = Credential::Provider(Arc::clone(vouched));
         Ok(Caller::Person(Person::of_provider(by, user)))
     }
@@ -231,6 +269,8 @@ impl Engine {
 pub(super) const STOPPED: &str = "the human whom the token names is banned or deleted here";
 pub(super) const FROM_BEFORE: &str = "the token was made before its human was stopped here, or before this server was restored: get a new one from the \
      provider";
+pub(super) const SECOND_FACTOR: &str = "the human has a second factor here, which a provider's token does not prove: sign in for a session, with both";
+pub(super) const TAKEN: &str = "the identity that the token names was taken from its account";
 const OVER: &str =
     "the token's time is over, or it was made too long ago: get a new one from the provider";
 

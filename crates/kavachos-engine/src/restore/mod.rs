@@ -93,7 +93,7 @@ pub struct Restored {
     pub missing_humans: u64,
     /// Whether humans on first mention wait for [`Engine::admit_humans`].
     pub humans_held: bool,
-    /// How many things of each kind were ended; of webhooks, paused.
+    /// How many things of each kind were ended; of webhooks, paused; of mails, not sent.
     pub ended: BTreeMap<&'static str, u64>,
     /// How many operator keys live that may do everything.
     pub admin_keys: u64,
@@ -377,7 +377,19 @@ impl<'a> Work<'a> {
         let open = self.filling.list(restore::open_approvals(self.now)).await?;
         let open = open.iter().map(|(count,)| *count).sum();
         self.ended.insert("approvals", open);
-        let writes = vec![restore::end_approvals(self.now), restore::forget_answers()];
+        let mails = self.filling.list(transfer::mails()).await?;
+        let mails = mails.iter().map(|(count,)| *count).sum();
+        self.ended.insert("mails", mails);
+        let mut writes = vec![
+            restore::end_approvals(self.now),
+            restore::forget_answers(),
+            restore::forget_sign_ins(),
+            restore::forget_mails(),
+            restore::empty_mail_queue(),
+            restore::forget_not_me(),
+        ];
+        let passing = self.engine.plugins().passing_tables();
+        writes.extend(passing.into_iter().map(transfer::clear_table));
         Ok(self.filling.write(writes).await?)
     }
 

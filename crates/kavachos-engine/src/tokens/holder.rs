@@ -194,7 +194,10 @@ impl Engine {
         let (mut planned, above) = self.planned_below(actor, giver, (&user, &grant)).await?;
         planned.audience = Some(ask.audience.clone());
         self.within_quota(&planned.terms).await?;
-        let row = found.unwrap_or_else(|| self.delegate_row(giver, root, &planned));
+        let row = found.unwrap_or_else(|| AgentRow {
+            maker: actor.maker(),
+            ..self.delegate_row(giver, root, &planned)
+        });
         let mut batch = Batch {
             reads: actor.reads(),
             ..Batch::default()
@@ -264,6 +267,7 @@ impl Engine {
             version: 0,
             created_at: self.now(),
             proof_key: None,
+            maker: None,
         }
     }
 
@@ -296,7 +300,7 @@ impl Engine {
                 user.pseudonym,
             )?);
         }
-        batch.writes.extend(self.grant_writes(planned)?);
+        batch.writes.extend(self.grant_writes(actor, planned)?);
         // An agent keeps its own grant.
         let end = planned.terms.expires_at.filter(|_| !is_new);
         batch

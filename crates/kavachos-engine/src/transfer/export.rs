@@ -8,11 +8,12 @@ use std::time::Duration;
 use kavachos_core::ledger::{Frontier, Outcome};
 use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
-use kavachos_store::transfer::{self, OPERATOR_KEYS, RECORDS, TABLES, Table};
+use kavachos_store::transfer::{self, OPERATOR_KEYS, RECORDS, Table};
 use kavachos_store::{Batch, Cell, Query, ReadError, Row, Snapshot};
 use sha2::{Digest, Sha256};
 
 use super::line::{self, End, Head};
+use super::{plugins, tables};
 use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::engine::{Engine, Plan};
@@ -153,19 +154,25 @@ impl TenantExport {
         let log = snapshot.list(transfer::log()).await?.pop();
         let log = log.ok_or_else(|| Error::Internal("there is no log".to_owned()))?;
         let frontier = Frontier::decode(&log.frontier)?;
+        let mails = snapshot.list(transfer::mails()).await?.pop();
         self.records = frontier.size();
         self.next = Next::Rows {
             table: 0,
             level: 0,
             after: None,
         };
-        let head = Head::of(&log, &frontier, self.engine.now());
-        Ok(self.note(line::written(&head), 1))
+        let mails = mails.map_or(0, |(count,)| count);
+        let head = Head::of(&log, &frontier, (self.engine.now(), mails));
+        let mut lines = vec![line::written(&head)];
+        lines.extend(plugins::lines(self.engine.plugins()));
+        Ok(self.note(lines.concat(), lines.len() as u64))
     }
 
     /// A page of one table, or the end of the file.
     async fn rows(&mut self, index: usize, level: u8, after: Option<Vec<Cell>>) -> Result<String> {
-        let Some(table) = TABLES.get(index) else {
+        let engine = self.engine.clone();
+        let tables = tables(&engine);
+        let Some(table) = tables.get(index) else {
             return Ok(self.end());
         };
         let rows = self.page(table, level, after.as_deref()).await?;
@@ -196,7 +203,12 @@ impl TenantExport {
         Ok(self.note(text, count))
     }
 
-    async fn page(&mut self, table: &Table, level: u8, after: Option<&[Cell]>) -> Result<Vec<Row>> {
+    async fn page(
+        &mut self,
+        table: &Table<'_>,
+        level: u8,
+        after: Option<&[Cell]>,
+    ) -> Result<Vec<Row>> {
         let query = table.rows(level, after);
         if table.kind == RECORDS.kind {
             self.snapshot = None;
@@ -233,7 +245,7 @@ impl TenantExport {
 }
 
 /// Where to go on after the last page of a level.
-fn following(table: &Table, index: usize, level: u8) -> Next {
+fn following(table: &Table<'_>, index: usize, level: u8) -> Next {
     let next = level.saturating_add(1);
     let (table, level) = if next < table.levels() {
         (index, next)
@@ -248,7 +260,7 @@ fn following(table: &Table, index: usize, level: u8) -> Next {
 }
 
 /// Whether a record came after the snapshot.
-fn is_beyond(table: &Table, cells: &[Cell], records: u64) -> bool {
+fn is_beyond(table: &Table<'_>, cells: &[Cell], records: u64) -> bool {
     let seq = match cells.first() {
         Some(Cell::Integer(seq)) => u64::try_from(*seq).unwrap_or(u64::MAX),
         _ => 0,
@@ -258,7 +270,7 @@ fn is_beyond(table: &Table, cells: &[Cell], records: u64) -> bool {
 
 /// What is written of a row. A key that stands in a server's configuration belongs to that server: it moves asleep, and
 /// wakes where the configuration has it.
-fn shown(table: &Table, cells: &[Cell]) -> Vec<Cell> {
+fn shown(table: &Table<'_>, cells: &[Cell]) -> Vec<Cell> {
     let of = |member: &str| table.columns.iter().position(|one| one.member == member);
     let holds = |member: &str, text: &str| {
         of(member).and_then(|at| cells.get(at)) == Some(&Cell::Text(text.to_owned()))

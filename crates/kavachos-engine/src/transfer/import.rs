@@ -95,7 +95,8 @@ impl Engine {
         E: Send,
     {
         let act = Act::new("tenant.imported");
-        let occupants = self.store().list(transfer::occupants()).await?;
+        let of_plugins = self.plugins().moved_tables();
+        let occupants = self.store().list(transfer::occupants(&of_plugins)).await?;
         if let Err(error) = may_fill(actor).and_then(|()| is_empty(&occupants)) {
             return Err(self.refused(actor, act, error).await?);
         }
@@ -121,9 +122,11 @@ impl Engine {
         B: AsRef<[u8]> + Send,
         E: Send,
     {
-        is_empty(&filling.list(transfer::occupants()).await?)?;
+        let of_plugins = self.plugins().moved_tables();
+        is_empty(&filling.list(transfer::occupants(&of_plugins)).await?)?;
         let before = self.head();
-        filling.write(transfer::clear()).await?;
+        let passing = self.plugins().passing_tables();
+        filling.write(transfer::clear(&passing)).await?;
         let mut loader = Loader::new(self, filling, expected);
         self.load(&mut loader, source).await?;
         let stand = loader.end().await?;

@@ -33,6 +33,8 @@ pub(super) struct Head {
     last_time: i64,
     revocations: u64,
     rhash: String,
+    /// How many mails waited, which stay behind.
+    mails_left: u64,
 }
 
 /// The last line.
@@ -58,7 +60,7 @@ pub(super) struct Stand {
 }
 
 impl Head {
-    pub(super) fn of(log: &Log, frontier: &Frontier, now: Timestamp) -> Self {
+    pub(super) fn of(log: &Log, frontier: &Frontier, (now, mails): (Timestamp, u64)) -> Self {
         Self {
             kind: FORM.to_owned(),
             version: VERSION,
@@ -71,6 +73,7 @@ impl Head {
             last_time: log.last_time.as_micros(),
             revocations: log.rseq,
             rhash: hex::encode(&log.rhash),
+            mails_left: mails,
         }
     }
 
@@ -137,7 +140,7 @@ pub(super) fn written<T: Serialize>(thing: &T) -> String {
 }
 
 /// Reads a line of a type; one that is written in another way than an export writes it is refused.
-fn exact<T: Serialize + for<'de> Deserialize<'de>>(line: &str) -> Result<T, Wrong> {
+pub(super) fn exact<T: Serialize + for<'de> Deserialize<'de>>(line: &str) -> Result<T, Wrong> {
     let thing: T = serde_json::from_str(line).map_err(|error| error.to_string())?;
     same(line, &written(&thing))?;
     Ok(thing)
@@ -150,23 +153,27 @@ fn same(line: &str, written: &str) -> Result<(), Wrong> {
     Err("it is not written as an export writes it".to_owned())
 }
 
-/// One row, as a line.
-pub(super) fn encode(table: &Table, cells: &[Cell]) -> String {
-    let mut out = format!("{{\"kind\":\"{}\"", table.kind);
-    for (column, cell) in table.columns.iter().zip(cells) {
-        let value = match cell {
-            Cell::Null => continue,
-            Cell::Integer(number) => Value::from(*number),
-            Cell::Text(text) => Value::from(text.as_str()),
-            Cell::Blob(bytes) => Value::from(hex::encode(bytes)),
-        };
-        out.push_str(",\"");
-        out.push_str(column.member);
-        out.push_str("\":");
-        out.push_str(&value.to_string());
+/// One row, as a line. What a column of a plugin is called is the plugin's matter, so they stand by themselves.
+pub(super) fn encode(table: &Table<'_>, cells: &[Cell]) -> String {
+    let members = table
+        .columns
+        .iter()
+        .zip(cells)
+        .filter_map(|(column, cell)| {
+            let value = match cell {
+                Cell::Null => return None,
+                Cell::Integer(number) => Value::from(*number),
+                Cell::Text(text) => Value::from(text.as_str()),
+                Cell::Blob(bytes) => Value::from(hex::encode(bytes)),
+            };
+            Some(format!("\"{}\":{value}", column.member))
+        });
+    let members = members.collect::<Vec<_>>().join(",");
+    let kind = table.kind;
+    match table.plugin {
+        None => format!("{{\"kind\":\"{kind}\",{members}}}\n"),
+        Some(_) => format!("{{\"kind\":\"{kind}\",\"row\":{{{members}}}}}\n"),
     }
-    out.push_str("}\n");
-    out
 }
 
 /// The kind of a line, and its members.
@@ -185,9 +192,16 @@ pub(super) fn members(line: &str) -> Result<(String, Map<String, Value>), Wrong>
 /// The row that a line is.
 pub(super) fn decode(
     table: &Table,
-    mut members: Map<String, Value>,
+    members: Map<String, Value>,
     line: &str,
 ) -> Result<Vec<Cell>, Wrong> {
+    let mut members = match (table.plugin, members) {
+        (None, members) => members,
+        (Some(_), mut members) => match members.remove("row") {
+            Some(Value::Object(row)) => row,
+            _ => return Err("`row` is missing".to_owned()),
+        },
+    };
     let mut cells = Vec::with_capacity(table.columns.len());
     for column in table.columns {
         cells.push(cell(column, members.remove(column.member))?);
@@ -214,8 +228,12 @@ fn cell(column: &Column, value: Option<Value>) -> Result<Cell, Wrong> {
             .filter(|number| (0..=MAX_NUMBER).contains(number))
             .map(Cell::Integer)
             .ok_or_else(|| format!("`{member}` is no number from 0 to 2^62")),
+        (Form::Signed, Some(Value::Number(number))) => number
+            .as_i64()
+            .map(Cell::Integer)
+            .ok_or_else(|| format!("`{member}` is no number that a database holds")),
         (Form::Text | Form::Bytes, Some(_)) => Err(format!("`{member}` is no text")),
-        (Form::Number, Some(_)) => Err(format!("`{member}` is no number")),
+        (Form::Number | Form::Signed, Some(_)) => Err(format!("`{member}` is no number")),
     }
 }
 
@@ -230,7 +248,7 @@ mod tests {
 
     use super::*;
 
-    fn read(table: &Table, line: &str) -> Result<Vec<Cell>, Wrong> {
+    fn read(table: &Table<'_>, line: &str) -> Result<Vec<Cell>, Wrong> {
         let (_, members) = members(line)?;
         decode(table, members, line)
     }
@@ -257,6 +275,36 @@ mod tests {
         assert!(read(&COUNTERS, &line(MAX_NUMBER)).is_ok());
         for time in [MAX_NUMBER + 1, i64::MAX] {
             assert!(read(&COUNTERS, &line(time)).is_err(), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_plugin_may_have_any_columns_and_numbers() {
+        let columns = [
+            Column::of_plugin("kind", Form::Text),
+            Column::of_plugin("less", Form::Signed),
+            Column::of_plugin("used", Form::Bytes).or_null(),
+        ];
+        let table = Table::of_plugin("notes", "notes_note", (&columns, 1));
+        let text = r#"{"kind":"notes_note","row":{"kind":"a\"b","less":-9223372036854775808}}"#;
+        let cells = read(&table, text).unwrap();
+        assert_eq!(
+            cells,
+            [
+                Cell::Text("a\"b".to_owned()),
+                Cell::Integer(i64::MIN),
+                Cell::Null
+            ]
+        );
+        assert_eq!(encode(&table, &cells), format!("{text}\n"));
+        for wrong in [
+            r#"{"kind":"notes_note","less":1}"#,
+            r#"{"kind":"notes_note","row":{"kind":"a","less":1},"more":1}"#,
+            r#"{"kind":"notes_note","row":{"kind":"a","less":1,"more":1}}"#,
+            r#"{"kind":"notes_note","row":{"less":1,"kind":"a"}}"#,
+            r#"{"kind":"notes_note","row":{"kind":"a","less":9223372036854775808}}"#,
+        ] {
+            assert!(read(&table, wrong).is_err(), "{wrong}");
         }
     }
 

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use kavachos_core::hex;
 use kavachos_core::id::GrantId;
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Entry, Frontier, LogId, leaf};
+use kavachos_core::ledger::{Entry, Frontier};
 use kavachos_core::revocation::LogHead;
 use kavachos_core::time::Timestamp;
 use kavachos_store::grant::GrantRow;
 use kavachos_store::restoration::{self, FirstMentions};
 use kavachos_store::transfer::{
-    self, CONTRADICTIONS, GRANTS, RECORDS, REVOCATIONS, State, TABLES, Table, WEBHOOKS,
+    self, CONTRADICTIONS, GRANTS, RECORDS, REVOCATIONS, SECOND_FACTORS, State, Table, WEBHOOKS,
 };
 use kavachos_store::{Cell, CommitError, Filled, Filling, Row, Write};
 use serde_json::Value;
@@ -21,6 +21,8 @@ use sha2::{Digest, Sha256};
 use super::check::{self, Place};
 use super::import::{Imported, LedgerRoot};
 use super::line::{self, End, Head, Stand, Wrong};
+use super::plugins::{self, PluginsOfFile};
+use super::record::record_of;
 use super::testimony::{self, Fate, RevocationWitness, Testimony};
 use crate::directory::Changed;
 use crate::engine::Engine;
@@ -54,9 +56,11 @@ pub(super) struct Loader<'a> {
     stand: Option<Stand>,
     digest: Sha256,
     lines: u64,
-    /// Which of [`TABLES`] is being read, and the line before its first.
+    /// All that there may be, which of them is being read, and the line before its first.
+    tables: Vec<Table<'a>>,
     table: usize,
     begins: BTreeMap<&'static str, u64>,
+    plugins: PluginsOfFile,
     last: Option<Vec<Cell>>,
     rows: BTreeMap<&'static str, u64>,
     chunk: Vec<Waiting>,
@@ -96,8 +100,10 @@ impl<'a> Loader<'a> {
             stand: None,
             digest: Sha256::new(),
             lines: 0,
+            tables: super::tables(engine),
             table: 0,
             begins: BTreeMap::new(),
+            plugins: PluginsOfFile::default(),
             last: None,
             rows: BTreeMap::new(),
             chunk: Vec::new(),
@@ -140,6 +146,9 @@ impl<'a> Loader<'a> {
         let (kind, members) = line::members(text).map_err(|why| wrong(number, why))?;
         if kind == "end" {
             return self.check_end(text);
+        }
+        if kind == plugins::KIND {
+            return self.take_plugin(bytes, text);
         }
         let table = self.enter(&kind, number).await?;
         let cells = line::decode(&table, members, text).map_err(|why| wrong(number, why))?;
@@ -186,6 +195,17 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
+    /// Takes a line that names a plugin: they stand before all rows.
+    fn take_plugin(&mut self, bytes: &[u8], text: &str) -> Result<()> {
+        if !self.begins.is_empty() {
+            return Err(self.cut("the plugins are named before all rows"));
+        }
+        let taken = self.plugins.take(self.engine.plugins(), text);
+        taken.map_err(|why| self.cut(&why))?;
+        self.note(bytes);
+        Ok(())
+    }
+
     /// Takes a record into the tree, and notes what it says of other rows.
     fn hear(
         &mut self,
@@ -202,8 +222,15 @@ impl<'a> Loader<'a> {
         Ok(record.store())
     }
 
-    fn check_row(&mut self, table: &Table, cells: &[Cell]) -> std::result::Result<(), Wrong> {
+    fn check_row(&mut self, table: &Table<'_>, cells: &[Cell]) -> std::result::Result<(), Wrong> {
         check::row(self.engine, table, cells)?;
+        self.plugins.check(table)?;
+        let plugins = self.engine.plugins();
+        plugins.admit(self.engine, table, cells)?;
+        if let (true, Some(Cell::Text(method))) = (table.kind == SECOND_FACTORS.kind, cells.get(1))
+        {
+            plugins::check_method(&plugins.factors(), method)?;
+        }
         let before = self.rows.get(table.kind).copied().unwrap_or_default();
         if table.kind == WEBHOOKS.kind && before >= MAX_WEBHOOKS {
             return Err(format!("there are more than {MAX_WEBHOOKS} webhooks"));
@@ -214,7 +241,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn count(&mut self, table: &Table, line: &[u8]) {
+    fn count(&mut self, table: &Table<'_>, line: &[u8]) {
         let count = self.rows.entry(table.kind).or_default();
         *count = count.saturating_add(1);
         self.bytes = self.bytes.saturating_add(line.len());
@@ -228,9 +255,10 @@ impl<'a> Loader<'a> {
     }
 
     /// The table that a line of this kind belongs to, which does not come before the present one.
-    async fn enter(&mut self, kind: &str, line: u64) -> Result<Table> {
-        let found = TABLES.iter().position(|table| table.kind == kind);
-        let index = found.ok_or_else(|| wrong(line, "its kind is not known"))?;
+    async fn enter(&mut self, kind: &str, line: u64) -> Result<Table<'a>> {
+        let mut all = self.tables.iter().copied().enumerate();
+        let found = all.find(|(_, table)| table.kind == kind);
+        let (index, table) = found.ok_or_else(|| wrong(line, "its kind is not known"))?;
         if index < self.table {
             return Err(wrong(line, "lines of its kind stand before this one"));
         }
@@ -239,17 +267,12 @@ impl<'a> Loader<'a> {
             self.table = index;
             self.last = None;
         }
-        self.begins
-            .entry(TABLES.get(index).map_or("", |table| table.kind))
-            .or_insert(line);
-        TABLES
-            .get(index)
-            .copied()
-            .ok_or_else(|| wrong(line, "its kind is not known"))
+        self.begins.entry(table.kind).or_insert(line);
+        Ok(table)
     }
 
     /// Rows stand in the order of their keys, so none stands twice.
-    fn check_order(&mut self, table: &Table, cells: &[Cell]) -> std::result::Result<(), Wrong> {
+    fn check_order(&mut self, table: &Table<'_>, cells: &[Cell]) -> std::result::Result<(), Wrong> {
         let key: Vec<Cell> = cells.iter().take(table.key).cloned().collect();
         if let Some(last) = &self.last
             && !is_after(last, &key)
@@ -265,7 +288,7 @@ impl<'a> Loader<'a> {
     /// Rows of one level are written together, since the next one looks at them.
     async fn wait(
         &mut self,
-        table: &Table,
+        table: &Table<'_>,
         (line, cells, writes): (u64, Vec<Cell>, Vec<Write>),
     ) -> Result<()> {
         let other_level = table.kind == GRANTS.kind
@@ -289,7 +312,7 @@ impl<'a> Loader<'a> {
 
     /// Writes what waits.
     async fn flush(&mut self) -> Result<()> {
-        let Some(table) = TABLES.get(self.table) else {
+        let Some(table) = self.tables.get(self.table).copied() else {
             return Ok(());
         };
         let chunk = std::mem::take(&mut self.chunk);
@@ -306,7 +329,7 @@ impl<'a> Loader<'a> {
         }
         self.write(writes, &lines).await?;
         if table.kind == GRANTS.kind {
-            self.check_grants(table, &rows).await?;
+            self.check_grants(&table, &rows).await?;
         }
         self.check_fates().await
     }
@@ -367,7 +390,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    async fn check_grants(&mut self, table: &Table, rows: &[(u64, Vec<Cell>)]) -> Result<()> {
+    async fn check_grants(&mut self, table: &Table<'_>, rows: &[(u64, Vec<Cell>)]) -> Result<()> {
         let rows: Vec<(u64, GrantRow)> = rows
             .iter()
             .map(|(line, cells)| {
@@ -478,11 +501,25 @@ impl<'a> Loader<'a> {
             };
             return Err(wrong(self.line_of(&table, &key).await?, means));
         }
+        self.check_factors().await
+    }
+
+    /// A second factor is asked for where it can be proved, and nowhere else.
+    async fn check_factors(&mut self) -> Result<()> {
+        let engine = self.engine;
+        for factor in engine.plugins().factors() {
+            for (table, question, means) in factor.contradictions() {
+                let found = self.filling.query(question).await?;
+                if let Some(row) = found.into_iter().next() {
+                    return Err(wrong(self.line_of(&table, &row.cells()).await?, means));
+                }
+            }
+        }
         Ok(())
     }
 
     /// The line of the row with this key.
-    async fn line_of(&mut self, table: &Table, key: &[Cell]) -> Result<u64> {
+    async fn line_of(&mut self, table: &Table<'_>, key: &[Cell]) -> Result<u64> {
         let before = self.filling.list(table.place(key)).await?.pop();
         let before = before.map_or(0, |(count,)| count);
         let first = self.begins.get(table.kind).copied().unwrap_or(1);
@@ -526,37 +563,6 @@ impl<'a> Loader<'a> {
             revocation: stand.revocation,
             effects: vec![Changed::Everything.into()],
         })
-    }
-}
-
-/// A new record at this place of a log.
-pub(crate) fn record_of(
-    (log, seq, time): (LogId, u64, Timestamp),
-    entry: &Entry,
-) -> transfer::Record {
-    let columns = entry.projections();
-    transfer::Record {
-        seq,
-        time,
-        body: entry.body().to_owned(),
-        salt: Some(entry.salt().to_vec()),
-        personal: Some(entry.personal().to_owned()),
-        leaf: leaf(log, seq, time, entry.body()),
-        named: [
-            columns.id.clone(),
-            columns.kind.to_owned(),
-            columns.outcome.to_owned(),
-            columns.code.to_owned(),
-            columns.actor.clone(),
-        ],
-        about: [
-            columns.subject.clone(),
-            columns.agent.clone(),
-            columns.action.clone(),
-            columns.resource.clone(),
-            columns.request_id.clone(),
-        ],
-        chain: columns.chain.clone(),
     }
 }
 

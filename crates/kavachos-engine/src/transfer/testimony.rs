@@ -23,7 +23,7 @@ struct Rule {
     /// Which member of its details names the row.
     member: &'static str,
     /// Where the row stands.
-    table: Table,
+    table: Table<'static>,
     /// What became of it by that, in a word.
     deed: &'static str,
     /// What its status may be since; `None` for any.
@@ -45,7 +45,7 @@ enum Absence {
     OnceOver,
 }
 
-const fn rule(kind: &'static str, member: &'static str, table: Table) -> Rule {
+const fn rule(kind: &'static str, member: &'static str, table: Table<'static>) -> Rule {
     Rule {
         kind,
         member,
@@ -106,7 +106,7 @@ static RULES: [Rule; 14] = [
 ];
 
 /// The tables of which records are compared one by one.
-pub(super) const COMPARED: [Table; 6] = [
+pub(super) const COMPARED: [Table<'static>; 6] = [
     OPERATOR_KEYS,
     GRANTS,
     TOOL_SERVERS,
@@ -116,7 +116,8 @@ pub(super) const COMPARED: [Table; 6] = [
 ];
 
 /// The tables of which every row was made by an act on record, which names it.
-pub(super) const BORN_ON_RECORD: [Table; 4] = [OPERATOR_KEYS, TOOL_SERVERS, SESSIONS, APPROVALS];
+pub(super) const BORN_ON_RECORD: [Table<'static>; 4] =
+    [OPERATOR_KEYS, TOOL_SERVERS, SESSIONS, APPROVALS];
 
 /// Acts that each revoke something at least once; those that revoke more than that say how many.
 const REVOKING: [&str; 12] = [
@@ -227,7 +228,7 @@ impl RevocationWitness {
 
 impl Fate {
     /// Where the row stands.
-    pub(super) fn table(&self) -> &'static Table {
+    pub(super) fn table(&self) -> &'static Table<'static> {
         &self.rule.table
     }
 

@@ -10,19 +10,25 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use kavachos_core::invalid::Invalid;
-use kavachos_engine::Error;
-use kavachos_engine::plugin::Method as Known;
+use kavachos_engine::plugin::{CallerType, Method as Known, Route};
+use kavachos_engine::{Door, Error, SignUps};
 use serde_json::{Map, Value};
 use tower::Service;
 
 use super::failure::sentence;
-use super::form::Form;
 use crate::call::FORWARDED_FOR;
+use crate::cookie;
 use crate::error::Failure;
 use crate::state::State;
 
+/// The one route of the server itself to which a form is posted.
+const OWN: &str = "not-me";
+
+/// The key of a form that does nothing twice.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// What of the browser's own request goes along.
-const CARRIED: [HeaderName; 5] = [
+const CARRIED: [HeaderName; 6] = [
+    IDEMPOTENCY_KEY,
     COOKIE,
     ORIGIN,
     USER_AGENT,
@@ -55,13 +61,8 @@ pub(super) struct Refusal {
     failure: Failure,
 }
 
-impl Refusal {
-    /// The same as a page of its own.
-    pub(super) fn into_failure(self) -> Failure {
-        self.failure
-    }
-
-    fn of(failure: Failure) -> Self {
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
         Self {
             status: failure.status(),
             field: failure.field().map(str::to_owned),
@@ -69,10 +70,19 @@ impl Refusal {
             failure,
         }
     }
+}
+
+impl Refusal {
+    /// The same as a page of its own.
+    pub(super) fn into_failure(self) -> Failure {
+        self.failure
+    }
 
     /// Whether filling in the form otherwise would not help: it is told on a page of its own.
     pub(super) fn is_final(&self) -> bool {
-        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+        self.status.is_server_error()
+            || self.status == StatusCode::TOO_MANY_REQUESTS
+            || matches!(self.failure, Failure::NoSuchRoute)
     }
 
     /// What is wrong with this field.
@@ -93,7 +103,7 @@ impl Api {
         parts: &Parts,
         body: &Map<String, Value>,
     ) -> Result<Reply, Refusal> {
-        let defect = |words: String| Refusal::of(Error::Internal(words).into());
+        let defect = |words: String| Refusal::from(Failure::from(Error::Internal(words)));
         let text = serde_json::to_vec(body).map_err(|error| defect(error.to_string()))?;
         // A page that only reads was opened by a link from anywhere; what it reads is shown to its human alone.
         let reads = method == Method::GET;
@@ -111,16 +121,6 @@ impl Api {
         let Ok(answer) = self.0.clone().call(request).await;
         read(answer).await
     }
-
-    /// Posts JSON to a route.
-    pub(super) async fn post(
-        &self,
-        path: &str,
-        parts: &Parts,
-        body: &Map<String, Value>,
-    ) -> Result<Reply, Refusal> {
-        self.send((Method::POST, path), parts, body).await
-    }
 }
 
 fn carried(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
@@ -136,7 +136,7 @@ fn carried_along(parts: &Parts) -> http::Extensions {
 
 async fn read(mut answer: Response) -> Result<Reply, Refusal> {
     if let Some(failure) = answer.extensions_mut().remove::<Failure>() {
-        return Err(Refusal::of(failure));
+        return Err(failure.into());
     }
     let cookies = answer
         .headers()
@@ -144,7 +144,12 @@ async fn read(mut answer: Response) -> Result<Reply, Refusal> {
         .iter()
         .cloned()
         .collect();
-    let broken = |words: String| Refusal::of(Error::Internal(words).into());
+    let status = answer.status();
+    if !status.is_success() {
+        let words = format!("the API answered {status} without saying why");
+        return Err(Failure::from(Error::Internal(words)).into());
+    }
+    let broken = |words: String| Refusal::from(Failure::from(Error::Internal(words)));
     let bytes = answer.into_body().collect().await;
     let bytes = bytes.map_err(|error| broken(error.to_string()))?.to_bytes();
     if bytes.is_empty() {
@@ -168,6 +173,18 @@ impl Reply {
             .unwrap_or_default()
     }
 
+    /// The session that was opened, if one was.
+    pub(super) fn session(&self) -> Option<&str> {
+        let mut set = self
+            .cookies
+            .iter()
+            .filter_map(|cookie| cookie.to_str().ok());
+        set.find_map(|cookie| {
+            let value = cookie.strip_prefix(cookie::SESSION)?.strip_prefix('=')?;
+            value.split(';').next().filter(|value| !value.is_empty())
+        })
+    }
+
     /// The cookies that were set, set on a page's answer.
     pub(super) fn onto(&self, mut response: Response) -> Response {
         for cookie in &self.cookies {
@@ -177,29 +194,22 @@ impl Reply {
     }
 }
 
-/// Members of a JSON object, from the fields of a form; empty ones are left out.
-pub(super) fn members(form: &Form, names: &[&'static str]) -> Map<String, Value> {
-    let given = names
-        .iter()
-        .filter_map(|name| Some((*name, form.given(name)?)));
-    given
-        .map(|(name, text)| (name.to_owned(), Value::from(text)))
-        .collect()
-}
-
-/// Whether a plugin has this route.
+/// Whether a plugin has this route, for those who come to it.
 pub(super) fn has(state: &State, method: Known, path: &str) -> bool {
     let mut routes = state
         .engine
         .plugin_routes()
         .iter()
         .map(|mounted| mounted.route());
-    routes.any(|route| route.method == method && route.path == path)
+    let signs_up = |route: &Route| route.caller == CallerType::Door(Door::SignUp);
+    let is_shut = state.engine.settings().sign_ups == SignUps::Closed;
+    routes
+        .any(|route| route.method == method && route.path == path && !(is_shut && signs_up(route)))
 }
 
-/// Whether a plugin has a route to which this is posted below `/api/auth/`.
+/// Whether there is a route to which this is posted below `/api/auth/`: one of a plugin, or the server's own.
 pub(super) fn takes(state: &State, what: &str) -> bool {
-    has(state, Known::Post, &format!("/api/auth/{what}"))
+    what == OWN || has(state, Known::Post, &format!("/api/auth/{what}"))
 }
 
 /// Refuses what no plugin answers.

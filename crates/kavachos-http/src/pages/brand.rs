@@ -25,7 +25,7 @@ pub struct Brand {
     pub name: String,
     /// The colour of what may be pressed. Pages show it lighter or darker where it could not be read.
     pub accent: Accent,
-    /// A style sheet of your own that comes after ours.
+    /// A style sheet of your own that comes after ours. The policy of the pages lets it load nothing from elsewhere.
     pub css: String,
 }
 

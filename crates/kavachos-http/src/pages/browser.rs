@@ -7,13 +7,13 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Method;
 use http::header::USER_AGENT;
 use http::request::Parts;
-use kavachos_core::id::UserId;
 use kavachos_engine::actor::{Actor, Caller};
-use kavachos_engine::page::PageOf;
 use kavachos_engine::{ApprovalFilter, Error, Session, Stage, User};
 
-use super::view::{Frame, Notice, Room, Shell};
-use super::{csrf, see_other};
+use super::api::Reply;
+use super::at::Who;
+use super::view::{Frame, Room, Shell};
+use super::{csrf, first, see_other};
 use crate::call::{by_cookie, client_ip, request_id};
 use crate::cookie;
 use crate::error::Failure;
@@ -45,7 +45,7 @@ impl FromRequestParts<State> for Browser {
         let Some(secret) = cookie::value(&parts.headers, cookie::SESSION).map(str::to_owned) else {
             return Err(sign_in_first(parts));
         };
-        refuse_foreign(parts, state).map_err(IntoResponse::into_response)?;
+        refuse_foreign(parts, state, Unsaid::Refused).map_err(IntoResponse::into_response)?;
         match signed_in(parts, state, &secret).await {
             Ok((actor, session, user)) => Ok(Self {
                 actor,
@@ -59,10 +59,23 @@ impl FromRequestParts<State> for Browser {
     }
 }
 
+/// What is made of a form whose browser does not say where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsaid {
+    Refused,
+    /// Its mark says enough: there is no session that somebody else could use.
+    Taken,
+}
+
 /// Refuses what changes something and does not come from a page of ours. What only reads may come from a link anywhere.
-fn refuse_foreign(parts: &Parts, state: &State) -> Result<(), Failure> {
-    let reads = matches!(parts.method, Method::GET | Method::HEAD);
-    if reads || cookie::comes_from(&parts.headers, state.public_url()) == cookie::From::Here {
+fn refuse_foreign(parts: &Parts, state: &State, unsaid: Unsaid) -> Result<(), Failure> {
+    let from = cookie::comes_from(&parts.headers, state.public_url());
+    let fine = match from {
+        cookie::From::Here => true,
+        cookie::From::Unknown => unsaid == Unsaid::Taken,
+        cookie::From::Elsewhere => false,
+    };
+    if fine || matches!(parts.method, Method::GET | Method::HEAD) {
         return Ok(());
     }
     let why = "this did not come from a page of this server; open the page here and use its button";
@@ -106,18 +119,11 @@ pub(super) fn with_return(path: &str, back: &str) -> String {
 }
 
 impl Browser {
-    /// The secret under which the forms of this session are marked.
-    pub(super) fn secret(&self) -> &str {
-        &self.secret
-    }
-
-    pub(super) fn id(&self) -> UserId {
-        self.user.id
-    }
-
-    /// Whether the human proved just now who they are.
-    pub(super) fn is_fresh(&self, state: &State) -> bool {
-        state.engine.now() < self.session.fresh_until
+    /// Goes on with the session that an answer opened in the place of this one, if it did.
+    pub(super) fn goes_on_with(&mut self, reply: &Reply) {
+        if let Some(secret) = reply.session() {
+            secret.clone_into(&mut self.secret);
+        }
     }
 
     /// What stands around a page of the account.
@@ -131,10 +137,7 @@ impl Browser {
             stage: Some(Stage::Pending),
             ..ApprovalFilter::default()
         };
-        let page = PageOf {
-            after: None,
-            limit: Shell::MOST_SHOWN + 1,
-        };
+        let page = first(Shell::MOST_SHOWN + 1);
         let waiting = state.engine.approvals(&self.actor, pending, page).await?;
         Ok(Shell {
             frame: Frame {
@@ -178,12 +181,12 @@ impl FromRequestParts<State> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
-        let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        if !reads
-            && cookie::comes_from(&parts.headers, state.public_url()) == cookie::From::Elsewhere
-        {
-            refuse_foreign(parts, state)?;
-        }
+        // Signing in ends the session that was there, so it must be sure whose browser it is.
+        let unsaid = match cookie::value(&parts.headers, cookie::SESSION) {
+            Some(_) => Unsaid::Refused,
+            None => Unsaid::Taken,
+        };
+        refuse_foreign(parts, state, unsaid)?;
         let known = cookie::value(&parts.headers, FORM_COOKIE)
             .filter(|text| text.len() == FORM_COOKIE_LENGTH);
         let secret = known.map_or_else(
@@ -197,30 +200,24 @@ impl FromRequestParts<State> for Visitor {
     }
 }
 
-impl Visitor {
-    /// The secret under which their forms are marked.
-    pub(super) fn secret(&self) -> &str {
+impl Who for Browser {
+    fn secret(&self) -> &str {
+        &self.secret
+    }
+}
+
+impl Who for Visitor {
+    fn secret(&self) -> &str {
         &self.secret
     }
 
-    /// The same answer, with the cookie that the forms on it need.
-    pub(super) fn marked(&self, response: Response) -> Response {
+    /// With the cookie that the forms on it need.
+    fn marked(&self, answer: Response) -> Response {
         if !self.is_new {
-            return response;
+            return answer;
         }
         let secret = &self.secret;
         let cookie = format!("{FORM_COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax");
-        super::html::with_cookie(response, &cookie)
-    }
-
-    /// What stands around a page before one is signed in.
-    pub(super) fn frame(&self, state: &State, title: &str, notice: Option<Notice>) -> Frame {
-        Frame {
-            brand: state.assets().brand(),
-            title: title.to_owned(),
-            csrf: csrf::mark(&self.secret),
-            notice,
-            ..Frame::default()
-        }
+        super::html::with_cookie(answer, &cookie)
     }
 }

@@ -1,11 +1,12 @@
 //! The one escaper of the pages: whatever a template shows goes through it, whoever wrote it.
 //!
 //! Promises: no text ends an element or an attribute; and nobody is fooled by a text that does not look like what it is:
-//! control characters, and marks that turn the order of what follows around, are shown by their number.
+//! control characters, and what shows nothing or turns the order of what follows around, are shown by their number.
 
 use std::fmt::{self, Write};
 
 use askama::filters::Escaper;
+use kavachos_core::unseen::{is_of_spelling, is_unseen};
 
 /// Escapes for HTML, and makes visible what else would be seen by nobody.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,22 +26,25 @@ fn write(dest: &mut impl Write, c: char) -> fmt::Result {
         '"' => dest.write_str("&#34;"),
         '\'' => dest.write_str("&#39;"),
         '\n' | '\t' => dest.write_char(c),
-        c if c.is_control() || is_unseen(c) => {
-            write!(dest, "\u{27e8}U+{:04X}\u{27e9}", u32::from(c))
-        }
+        c if c.is_control() || (is_unseen(c) && !is_of_spelling(c)) => dest.write_str(&numbered(c)),
         c => dest.write_char(c),
     }
 }
 
-/// Marks that are not seen themselves and change how the text around them looks: explicit directions (Unicode
-/// Bidirectional Algorithm), characters of no width, separators of lines, tags.
-const fn is_unseen(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    )
+/// The text with all of that by its number, also of what names are written with: for what somebody approves by reading it.
+pub(crate) fn spelled_out(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_unseen(c) {
+            true => shown.push_str(&numbered(c)),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+fn numbered(c: char) -> String {
+    format!("\u{27e8}U+{:04X}\u{27e9}", u32::from(c))
 }
 
 #[cfg(test)]
@@ -67,9 +71,24 @@ mod tests {
         assert_eq!(shown("pay\u{202e}lap"), "pay⟨U+202E⟩lap");
         assert_eq!(shown("a\u{0}\u{1b}[31m"), "a⟨U+0000⟩⟨U+001B⟩[31m");
         assert_eq!(shown("pass\u{200b}port"), "pass⟨U+200B⟩port");
+        assert_eq!(shown("a\u{3164}\u{2800}b"), "a⟨U+3164⟩⟨U+2800⟩b");
         // What people write in is left alone.
         for text in ["Zoë Łukasiewicz", "محمد", "山田太郎", "👩‍💻 bot", "a\n\tb"] {
             assert_eq!(shown(text), text);
         }
+    }
+
+    #[test]
+    fn what_is_approved_hides_nothing_that_a_name_may_hold() {
+        for (text, expected) in [
+            ("ma\u{200d}in", "ma⟨U+200D⟩in"),
+            ("main\u{fe0f}", "main⟨U+FE0F⟩"),
+            ("main\u{e0101}", "main⟨U+E0101⟩"),
+            ("ma\u{200b}in", "ma⟨U+200B⟩in"),
+        ] {
+            assert_eq!(shown(&spelled_out(text)), expected);
+        }
+        // The twin: in a name it is part of the spelling.
+        assert_eq!(shown("ma\u{200d}in"), "ma\u{200d}in");
     }
 }

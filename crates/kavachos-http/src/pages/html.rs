@@ -30,6 +30,17 @@ pub(super) enum Runs {
     Passkeys,
 }
 
+impl Runs {
+    /// What a page runs that offers passkeys, or does not.
+    pub(super) const fn of(passkeys: bool) -> Self {
+        if passkeys {
+            Self::Passkeys
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
 /// A page.
 pub(super) fn page(runs: Runs, page: &impl Template) -> Shown {
     answer(StatusCode::OK, runs, page)

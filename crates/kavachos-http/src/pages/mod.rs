@@ -10,6 +10,7 @@ mod agents;
 mod api;
 mod approvals;
 mod assets;
+mod at;
 mod brand;
 mod browser;
 mod csrf;
@@ -17,6 +18,7 @@ mod door;
 pub(crate) mod escape;
 mod failure;
 mod form;
+mod form_page;
 mod html;
 mod return_to;
 mod view;
@@ -26,6 +28,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Router};
 use http::HeaderMap;
 use http::header::ACCEPT;
+use kavachos_engine::page::PageOf;
 
 pub(crate) use assets::{Assets, is_asset};
 pub use brand::{Accent, Brand};
@@ -34,13 +37,15 @@ pub(crate) use failure::told;
 use crate::state::State;
 
 /// What the paths of pages begin with.
-const ROOTS: [&str; 14] = [
+const ROOTS: [&str; 16] = [
     "/account",
     "/sign-up",
     "/sign-in",
     "/magic-link",
     "/verify-email",
     "/forgot-password",
+    "/not-me",
+    "/change-email",
     "/reset-password",
     "/re-authenticate",
     "/account/",
@@ -79,6 +84,11 @@ pub(crate) fn is_for_people(path: &str, headers: &HeaderMap) -> bool {
 
 /// A page or a way to another one.
 type Shown = Result<axum::response::Response, crate::error::Failure>;
+
+/// The first so many of a list.
+const fn first<T>(limit: usize) -> PageOf<T> {
+    PageOf { after: None, limit }
+}
 
 /// Sends a browser to a path of ours.
 fn see_other(path: &str) -> axum::response::Response {

@@ -318,6 +318,23 @@ fn acted(kind: &str, allowed: bool) -> (Icon, &'static str, String) {
         "delegation.revoked" => (Icon::Stop, "bad", "took authority back"),
         "approval.approved" => (Icon::Check, "ok", "approved, once, to"),
         "approval.denied" => (Icon::Cross, "bad", "denied to"),
+        "totp.set_up" => (Icon::Phone, "", "began with codes from an app"),
+        "totp.enabled" => (Icon::Phone, "ok", "switched codes from an app on"),
+        "totp.disabled" => (Icon::Phone, "warn", "switched codes from an app off"),
+        "totp.backup_codes_made" => (Icon::Key, "", "made new backup codes"),
+        "totp.verified" => (Icon::Phone, "", "gave the code of the second step"),
+        "totp.confirmed" | "session_freshness.confirmed" => {
+            (Icon::Lock, "", "confirmed who is there")
+        }
+        "passkey.asked" => (Icon::Finger, "", "was asked for a passkey"),
+        "passkey.answered" => (Icon::Finger, "", "showed a passkey"),
+        "passkey.registered" => (Icon::Finger, "ok", "added a passkey"),
+        "passkey.renamed" => (Icon::Finger, "", "renamed a passkey"),
+        "passkey.removed" => (Icon::Finger, "warn", "removed a passkey"),
+        "passkey.used" => (Icon::Finger, "", "signed in with a passkey"),
+        "email_password.password_changed" => (Icon::Key, "warn", "changed the password"),
+        "password_reset.sent" => (Icon::Mail, "", "asked for a way to a new password"),
+        "password_reset.reset" => (Icon::Key, "warn", "chose a new password by mail"),
         "session.opened" => (Icon::Person, "", "signed in"),
         "session.revoked" => (Icon::Leave, "", "signed out"),
         "approval.requested" => (Icon::Shield, "warn", "asked for your approval to"),

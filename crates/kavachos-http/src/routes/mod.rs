@@ -62,16 +62,21 @@ pub fn router(state: State) -> Router {
     published.describe(descriptions, plugin::told(&state));
     let router = plugin::mount(router, &state);
     #[cfg(feature = "pages")]
-    let router = crate::pages::mount(router.clone(), router.with_state(state.clone()));
-    router
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
+    let router = crate::pages::mount(router.clone(), refusing(router).with_state(state.clone()));
+    refusing(router)
         // One layer of two: every layer by itself boxes each request once more.
         .layer((
             from_fn_with_state(state.clone(), around),
             CatchPanicLayer::custom(caught),
         ))
         .with_state(state)
+}
+
+/// The routes, with answers of ours to what is none of them.
+fn refusing(router: Router<State>) -> Router<State> {
+    router
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// The OpenAPI document of these routes, as `/openapi.json` gives it.

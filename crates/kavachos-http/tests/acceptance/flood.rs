@@ -143,3 +143,45 @@ async fn an_agent_that_is_denied_too_often_gets_429_and_a_counted_record() {
             .decided("permission_denied");
     }
 }
+
+/// A session is a credential that anyone may get where people sign up, and its refusals are records like all others.
+#[tokio::test]
+async fn a_human_who_is_refused_too_often_gets_429_and_a_counted_record() {
+    for (limit, single) in [(5, 5_usize), (600, 12)] {
+        let app = crate::setup()
+            .settings(|s| s.denials_per_minute = limit)
+            .start()
+            .await;
+        let human = app.session(&app.user().await).await;
+        let other = app.session(&app.user().await).await;
+        let refused = async |token: &str| {
+            let new = json!({ "name": "n" });
+            app.call(token).post("/api/v1/users", new).await
+        };
+        for n in 0..12 {
+            let reply = refused(&human.token).await;
+            if n < single {
+                reply.refused(403, "forbidden");
+            } else {
+                let reply = reply.refused(429, "too_many_requests");
+                assert_eq!(reply.header("retry-after"), "60");
+            }
+        }
+        // The twins: another human, and what they may do.
+        refused(&other.token).await.refused(403, "forbidden");
+        let own = app.call(&human.token).get("/api/auth/session").await;
+        own.expect(200);
+        app.kavach().engine().flush_refusals().await;
+        let denied = app.audit("kind=user.created&code=forbidden").await;
+        assert_eq!(denied.len(), single + 1);
+        let summaries = app.audit("kind=refusals").await;
+        let counts = counted(&summaries);
+        assert_eq!(u64::try_from(single).unwrap() + counts, 12);
+        // By whom it was is said as in the single ones.
+        for summary in &summaries {
+            assert!(denied.iter().any(|one| one["actor"] == summary["actor"]));
+        }
+        app.advance(60);
+        refused(&human.token).await.refused(403, "forbidden");
+    }
+}

@@ -392,6 +392,11 @@ async fn it_has_no_role_and_reaches_nobody_as_high() {
     open(&own, &member.id).await.expect(201);
     open(&own, &admin.id).await.refused(403, "forbidden");
     open(&own, &owner.id).await.refused(403, "forbidden");
+    // Nor of another one who is trusted with as much.
+    let other = Human::with_role(&app, "owner").await;
+    open(&app.call(&owner.token), &other.id)
+        .await
+        .refused(403, "forbidden");
     let myself = open(&app.call(&owner.token), &owner.id).await;
     myself.refused(409, "conflict");
     let ban = format!("/api/v1/users/{}/ban", member.id);

@@ -1,6 +1,7 @@
 //! Mail: what is queued with a change reaches a real SMTP server, once it can, and nobody waits for it. The plugin here does
 //! nothing but send mail.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use kavachos_engine::plugin::{
 };
 use kavachos_engine::{Error, Result};
 use kavachos_store::migration::Migration;
+use kavachos_store::{Batch, BoxFuture, CommitError, Write};
 use kavachos_test::kavachos::mail::{Mail, MailKind, MailValues};
-use kavachos_test::{Delivered, Setup, SmtpAnswer, SmtpTls, TestApp, TestSmtp};
+use kavachos_test::{Delivered, Keeper, Setup, SmtpAnswer, SmtpTls, TestApp, TestSmtp};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -89,7 +91,7 @@ async fn send(app: &TestApp, mut body: Value) {
 }
 
 /// Waits until something is so; the courier works beside the test.
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let waited = async {
         while !is_so().await {
             tokio::task::yield_now().await;
@@ -107,7 +109,7 @@ async fn until_failed(app: &TestApp) -> Value {
     app.audit("kind=mail.failed").await.remove(0)
 }
 
-async fn until_put_off(app: &TestApp, count: u64) {
+pub(crate) async fn until_put_off(app: &TestApp, count: u64) {
     until("a mail is put off", async || {
         app.kavach().engine().mail_counts().put_off >= count
     })
@@ -122,7 +124,7 @@ async fn until_sent(app: &TestApp, count: u64) {
 }
 
 /// An address of this machine at which nobody listens for now.
-async fn nobody() -> std::net::SocketAddr {
+pub(crate) async fn nobody() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }
@@ -380,10 +382,10 @@ fn assert_nothing_secret_in_headers(mail: &Delivered, secret: &str) {
 /// What is logged, at every level, from the first time that somebody looks: by all threads, since which callsites are
 /// asked is decided once for the process, and a subscriber of one thread may come too late for it.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(crate) struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    fn of_all() -> Self {
+    pub(crate) fn of_all() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         let start = || {
             let log = Self::default();
@@ -392,11 +394,16 @@ impl Log {
         };
         LOG.get_or_init(start).clone()
     }
+
+    /// What was logged so far.
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 impl tracing::Subscriber for Log {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("kavachos")
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
     }
 
     fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
@@ -421,8 +428,9 @@ impl tracing::Subscriber for Log {
 
 impl tracing::field::Visit for Log {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        let mut log = self.0.lock().unwrap();
-        log.push_str(&format!("{field}={value:?}\n"));
+        // What writes itself down may log something as well.
+        let line = format!("{field}={value:?}\n");
+        self.0.lock().unwrap().push_str(&line);
     }
 }
 
@@ -471,7 +479,7 @@ async fn neither_recipient_nor_link_nor_code_stands_in_the_database_a_header_or_
         assert_nothing_secret_in_headers(&mail, "739142");
     }
     let records = serde_json::to_string(&app.audit("limit=100").await).unwrap();
-    let log = log.0.lock().unwrap().clone();
+    let log = log.text();
     for secret in secrets {
         assert!(!records.contains(secret), "{secret}");
         assert!(!log.contains(secret), "{secret}: {log}");
@@ -529,4 +537,57 @@ async fn a_server_without_starttls_or_with_a_strange_certificate_gets_nothing() 
         until_put_off(&app, 1).await;
     }
     assert!(strange.mails().is_empty() && without_starttls.mails().is_empty());
+}
+
+/// Writes down that so many mails wait, with every batch that queues none: upkeep counts them anew.
+#[derive(Default)]
+pub(crate) struct Waiting(pub(crate) AtomicU64);
+
+impl Keeper for Waiting {
+    fn before(
+        &self,
+        batch: &mut Batch,
+    ) -> BoxFuture<'static, std::result::Result<(), CommitError>> {
+        let queues = batch
+            .writes
+            .iter()
+            .any(|write| write.sql.contains("INTO mails"));
+        if !queues {
+            let all = "UPDATE mail_queue SET waiting = ?1";
+            let waiting = self.0.load(Ordering::SeqCst);
+            batch.writes.push(Write::exactly(1, all).bind(waiting));
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Strangers fill the queue with what anyone may ask for. What humans must be told has room behind it, and whoever finds none
+/// is told to come again, not that others were quicker.
+#[tokio::test]
+async fn a_full_queue_is_told_at_once_and_leaves_room_for_notices() {
+    let count = Arc::new(Waiting::default());
+    let keeper = Arc::clone(&count) as Arc<dyn Keeper>;
+    // Nothing is sent, so that what waits stays as many.
+    let app = mailing_to(nobody().await).kept_by(keeper).start().await;
+    let asked = json!({ "code": CODE });
+    let notice = json!({ "kind": "password_changed" });
+    for (waiting, mail, status) in [
+        (7_999, &asked, 200),
+        (8_000, &asked, 503),
+        (8_000, &notice, 200),
+        (9_999, &notice, 200),
+        (10_000, &notice, 503),
+    ] {
+        count.0.store(waiting, Ordering::SeqCst);
+        app.user().await;
+        let operator = app.operator();
+        let reply = operator.post("/api/v1/letters", mail.clone()).await;
+        if status == 503 {
+            let reply = reply.refused(503, "busy");
+            assert!(!reply.header("retry-after").is_empty());
+        } else {
+            reply.expect(status);
+        }
+    }
+    assert_eq!(app.audit("kind=letters.written").await.len(), 3);
 }

@@ -32,6 +32,8 @@ mod flood;
 #[cfg(test)]
 mod forward_auth;
 #[cfg(test)]
+mod freshness;
+#[cfg(test)]
 mod hooks;
 #[cfg(test)]
 mod id_token_keys;
@@ -53,6 +55,8 @@ mod moving;
 #[cfg(test)]
 mod moving_limits;
 #[cfg(test)]
+mod moving_people;
+#[cfg(test)]
 mod moving_records;
 #[cfg(test)]
 mod own_data;
@@ -70,6 +74,8 @@ mod plugins;
 mod promises;
 #[cfg(test)]
 mod proof_keys;
+#[cfg(test)]
+mod provider_links;
 #[cfg(test)]
 mod provider_sessions;
 #[cfg(test)]

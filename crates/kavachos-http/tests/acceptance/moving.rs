@@ -426,8 +426,8 @@ const EDITS: [[&str; 4]; 17] = [
     ],
     [
         r#"{"kind":"kavachos-tenant""#,
-        r#""version":1"#,
         r#""version":2"#,
+        r#""version":1"#,
         "version",
     ],
     [
@@ -551,7 +551,7 @@ async fn what_is_no_file_of_ours_is_refused() {
         ("{}\n", 1),
         ("[1]\n", 1),
         ("null\n", 1),
-        ("{\"kind\":\"kavachos-tenant\",\"version\":1}\n", 1),
+        ("{\"kind\":\"kavachos-tenant\",\"version\":2}\n", 1),
         ("{\"kind\":\"kavachos-tenant\"}\n", 1),
         ("PK\u{3}\u{4}", 1),
     ] {

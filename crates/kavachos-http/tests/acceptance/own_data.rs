@@ -3,6 +3,7 @@
 use kavachos_test::{TestApp, may};
 use serde_json::{Value, json};
 
+use crate::moving_people::{PASSWORD, by_passkey, human, with_all};
 use crate::roles::Human;
 
 async fn ada(app: &TestApp) -> Human {
@@ -54,6 +55,44 @@ async fn a_human_takes_out_all_that_is_kept_about_them_and_nothing_of_others() {
         .await
         .expect(200);
     assert!(theirs.text.contains(&other.id) && !theirs.text.contains(&own.id));
+}
+
+#[tokio::test]
+async fn what_somebody_signs_in_with_is_told_without_its_secrets() {
+    let app = with_all(crate::setup()).start().await;
+    let mut human = human(&app).await;
+    let signed_in = by_passkey(&app, &mut human).await.expect(200);
+    let caller = app.call(signed_in.text_at("/data/token"));
+    let whole = caller.get("/api/auth/export").await.expect(200);
+    let methods = whole.at("/data/methods").as_array().unwrap();
+    let of = |method: &str| methods.iter().find(|one| one["method"] == method).unwrap();
+    assert_eq!(of("username_password")["username"], "ada.k");
+    assert_eq!(of("passkey")["kind"], "passkey");
+    for (method, member) in [
+        ("password", "setAt"),
+        ("username_password", "chosenAt"),
+        ("passkey", "usedAt"),
+        ("totp", "enabledAt"),
+    ] {
+        assert!(of(method)[member].is_string(), "{method}: {whole}");
+    }
+    for secret in [
+        human.secret.as_str(),
+        &human.backup,
+        PASSWORD,
+        "argon2",
+        "sealed",
+    ] {
+        assert!(!whole.text.contains(secret), "{secret}");
+    }
+    // The twin: who has none of it is told of none.
+    let other = ada(&app).await;
+    let none = app
+        .call(&other.token)
+        .get("/api/auth/export")
+        .await
+        .expect(200);
+    assert_eq!(none.at("/data/methods"), &json!([]));
 }
 
 #[tokio::test]

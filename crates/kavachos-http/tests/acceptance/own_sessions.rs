@@ -32,6 +32,22 @@ async fn a_human_sees_their_sessions_and_ends_one_and_then_their_own() {
     }
 }
 
+#[tokio::test]
+async fn a_link_that_was_never_mailed_takes_no_account_back() {
+    let app = crate::start().await;
+    let session = app.session(&app.user().await).await;
+    let not_me = "/api/auth/not-me";
+    for (body, status) in [
+        (json!({ "token": "A".repeat(43) }), 401),
+        (json!({ "token": "" }), 401),
+        (json!({}), 400),
+        (json!({ "token": 1 }), 400),
+    ] {
+        app.anonymous().post(not_me, body).await.expect(status);
+    }
+    app.call(&session.token).get(SESSION).await.expect(200);
+}
+
 /// Lessons C 1, 26: an id that somebody knows gives nothing.
 #[tokio::test]
 async fn anothers_session_is_as_if_it_were_not_there() {

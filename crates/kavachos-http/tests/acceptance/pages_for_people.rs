@@ -186,9 +186,9 @@ async fn a_human_makes_an_agent_on_a_page_and_stops_it() {
     let made = ada.browser.send(new, new, &fields).await.expect(200);
     let (_, key) = made
         .text
-        .split_once("value=\"kv_agent_")
+        .split_once(">kv_agent_")
         .expect("the page shows the key");
-    let key = format!("kv_agent_{}", key.split('"').next().unwrap_or_default());
+    let key = format!("kv_agent_{}", key.split('<').next().unwrap_or_default());
     let call = ada.app.call(&key);
     let ask = |action: &str, resource: &str| json!({ "action": action, "resource": resource });
     let path = "/api/v1/authorize";
@@ -229,6 +229,130 @@ async fn a_human_makes_an_agent_on_a_page_and_stops_it() {
     call.post(path, ask("list", "mcp:github:repos"))
         .await
         .decided("key_revoked");
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_makes_one_agent() {
+    let ada = Ada::arrive().await;
+    let new = "/account/agents/new";
+    let page = ada.browser.open(new).await.expect(200);
+    let (once, opened) = (hidden(&page, "once"), hidden(&page, "opened"));
+    let send = async |once: &str| {
+        let fields = [
+            ("name", "deploy-bot"),
+            ("resource1", "mcp:*"),
+            ("actions1", "read"),
+            ("opened", opened.as_str()),
+            ("once", once),
+        ];
+        ada.browser.send(new, new, &fields).await.expect(200)
+    };
+    assert!(send(&once).await.text.contains(">kv_agent_"));
+    ada.app.advance(60);
+    let again = send(&once).await;
+    assert!(again.text.contains("was made already"), "{again}");
+    assert!(!again.text.contains("kv_agent_"), "{again}");
+    let named = async || {
+        let path = format!("/api/v1/agents?ownerId={}", ada.id);
+        let agents = ada.app.operator().get(&path).await;
+        let bots = agents.rows().iter();
+        bots.filter(|agent| agent["name"] == "deploy-bot").count()
+    };
+    assert_eq!(named().await, 1);
+    // The twin: another form makes another one.
+    send("another").await;
+    assert_eq!(named().await, 2);
+}
+
+/// What a form sends unseen under this name.
+fn hidden(page: &kavachos_test::Reply, name: &str) -> String {
+    let begin = format!("name=\"{name}\" value=\"");
+    let (_, behind) = page.text.split_once(&begin).expect("it is in a form");
+    behind.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// What is asked beyond the first page of the list is on the next one.
+#[tokio::test]
+async fn every_request_that_waits_is_on_a_page() {
+    let ada = Ada::arrive().await;
+    let ask = async |number: usize| {
+        let question = json!({
+            "agentId": ada.agent.id, "action": "execute", "resource": format!("mcp:deploy:{number}"),
+        });
+        ada.app.ask(question).await.decided("approval_required");
+    };
+    for number in 0..51 {
+        ask(number).await;
+    }
+    let shown = |page: &kavachos_test::Reply| page.text.matches(">Look at it<").count();
+    let first = ada.browser.open("/account/approvals").await.expect(200);
+    assert_eq!(shown(&first), 50);
+    let (_, behind) = first
+        .text
+        .split_once("href=\"/account/approvals?waiting=")
+        .expect("there is a next page");
+    let cursor = behind.split('"').next().unwrap_or_default();
+    let next = format!("/account/approvals?waiting={cursor}");
+    let next = ada.browser.open(&next).await.expect(200);
+    assert_eq!(shown(&next), 1);
+    assert!(!next.text.contains("?waiting="), "{next}");
+}
+
+/// An answer of the API that is no success is none on a page either: there are no passkeys here.
+#[tokio::test]
+async fn what_no_plugin_answers_was_not_done() {
+    let ada = Ada::arrive().await;
+    for path in [
+        "/account/security/passkeys/x/remove",
+        "/account/security/totp",
+        "/account/security/password",
+    ] {
+        let page = ada.browser.send("/account", path, &[]).await.expect(404);
+        assert!(page.text.contains("There is no such page"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn whose_agent_it_is_stands_on_its_page() {
+    let ada = Ada::arrive().await;
+    let path = format!("/account/agents/{}", ada.agent.id);
+    let page = ada.browser.open(&path).await.expect(200);
+    assert!(page.text.contains("<strong>You</strong>"), "{page}");
+    let grace = json!({ "name": "Grace", "role": "admin" });
+    let grace = ada.app.operator().post("/api/v1/users", grace).await;
+    let session = ada.app.session(grace.text_at("/data/id")).await;
+    let grace = Browser::of(&ada.app, &session.token);
+    let page = grace.open(&path).await.expect(200);
+    assert!(!page.text.contains("<strong>You</strong>"), "{page}");
+    assert!(page.text.contains("<strong>Ada</strong>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_form_that_is_too_large_is_refused_on_a_page() {
+    let ada = Ada::arrive().await;
+    let new = "/account/agents/new";
+    let name = "a".repeat(2 << 20);
+    let page = ada.browser.send(new, new, &[("name", &name)]).await;
+    let page = page.expect(413);
+    assert!(
+        page.header("content-type").starts_with("text/html"),
+        "{page}"
+    );
+    assert!(page.text.contains("That did not work"), "{page}");
+}
+
+/// C67: signing in ends the session that was there, so a page must know whose browser it is.
+#[tokio::test]
+async fn a_browser_with_a_session_says_where_its_forms_come_from() {
+    let ada = Ada::arrive().await;
+    let stranger = Browser::stranger(&ada.app);
+    let from = ("x-nothing", "said");
+    for (browser, refused) in [(&ada.browser, true), (&stranger, false)] {
+        let page = browser.send_from(from, "x", ("/sign-in", &[])).await;
+        let page = page.expect(403);
+        let whence = "did not come from a page of this server";
+        assert_eq!(page.text.contains(whence), refused, "{page}");
+    }
 }
 
 #[tokio::test]

@@ -138,6 +138,33 @@ async fn an_open_route_answers_so_many_calls_of_one_network_also_over_a_restart(
     app.anonymous().get("/api/v1/notes").await.expect(200);
 }
 
+/// A site of IPv6 has so many networks that the limit of each would be none.
+#[tokio::test]
+async fn the_networks_of_a_site_share_ten_times_what_one_may() {
+    let setup = crate::setup().trusting(&["127.0.0.1/32"]);
+    let app = setup
+        .with(|builder| builder.plugin(Notes::default()))
+        .start()
+        .await;
+    let from = async |address: &str| {
+        let call = app.anonymous().header("x-forwarded-for", address);
+        call.get("/api/v1/notes").await
+    };
+    for network in 0..10 {
+        for host in 0..5 {
+            let address = format!("2001:db8:1:{network}::{host}");
+            from(&address).await.expect(200);
+        }
+    }
+    let network = from("2001:db8:1:0::9").await;
+    network.refused(429, "too_many_requests");
+    let site = from("2001:db8:1:99::1").await;
+    site.refused(429, "too_many_requests");
+    // The twins: the next site, and networks of IPv4, which are in none.
+    from("2001:db8:2:99::1").await.expect(200);
+    from("192.0.2.1").await.expect(200);
+}
+
 #[tokio::test]
 async fn a_plugins_own_limit_is_taken_with_its_change() {
     let (app, user, agent) = with_notes().await;
@@ -518,15 +545,16 @@ async fn a_migration_that_was_edited_afterwards_is_refused() {
         let file = home.path().join("kavach.db");
         let made = Made {
             sql,
-            id: "made",
+            id: "edited",
             ..Made::default()
         };
         Kavach::builder().sqlite(file).plugin(made).build()
     };
-    let first = "CREATE TABLE made_row (id {text}) {rows};";
+    let first = "CREATE TABLE edited_row (id {text} NOT NULL PRIMARY KEY) {rows};";
     open(first).await.unwrap().close().await;
-    let edited = open("CREATE TABLE made_row (id {text}, n {int}) {rows};").await;
+    let edited =
+        open("CREATE TABLE edited_row (id {text} NOT NULL PRIMARY KEY, n {int}) {rows};").await;
     let error = edited.err().unwrap().to_string();
-    assert!(error.contains("migration 1 of `made`"), "{error}");
+    assert!(error.contains("migration 1 of `edited`"), "{error}");
     open(first).await.unwrap().close().await;
 }

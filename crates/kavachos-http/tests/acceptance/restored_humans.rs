@@ -124,7 +124,7 @@ async fn a_human_who_came_after_the_backup_and_was_banned_is_not_made_anew() {
     let operator = scene.operator(backup);
     let external = json!({ "provider": "clerk", "externalId": "new" });
     let agent = json!({ "owner": external, "name": "n", "type": "service",
-        "permissions": may(&["read"], "mcp:x") });
+        "permissions": may(&["*"], "tools:call:search") });
     let owned = operator.post("/api/v1/agents", agent.clone()).await;
     owned.refused(403, "forbidden");
     let denied = "/api/v1/audit?kind=token.issued&outcome=denied";

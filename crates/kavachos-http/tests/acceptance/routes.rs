@@ -498,6 +498,8 @@ const OF_ONESELF: [&str; 6] = [
 
 /// The routes whose callers are known by what they show in the body; see `exchange`.
 const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 1] = ["/oauth/token"];
+/// The route of whoever has the link of a mail about a sign-in; see `signing_in::not_me`.
+const OF_WHOEVER_HAS_THE_LINK: [&str; 1] = ["/api/auth/not-me"];
 /// The routes that only a tool server with its own key may call; see `reports`.
 const OF_TOOL_SERVERS: [&str; 1] = ["/api/v1/reports"];
 
@@ -524,6 +526,7 @@ fn the_list_names_every_path_of_the_router() {
     let others = others.chain(OF_WHOEVER_MAY_DO_ALL).chain(UNDER_A_ROOT);
     let others = others
         .chain(OF_WHOEVER_SHOWS_A_TOKEN)
+        .chain(OF_WHOEVER_HAS_THE_LINK)
         .chain(OF_TOOL_SERVERS);
     let others = others.chain(OF_SEVERAL_SCOPES).chain(OF_ONESELF);
     let others = others.chain(OF_AGENTS_AND_HUMANS).map(str::to_owned);

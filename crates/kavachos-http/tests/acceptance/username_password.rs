@@ -265,6 +265,27 @@ async fn a_name_is_changed_by_its_human_alone_and_the_old_one_is_over() {
 }
 
 #[tokio::test]
+async fn a_human_tries_so_many_names_and_learns_of_no_more() {
+    let (app, _) = start().await;
+    let ada = token(&sign_up(&app, "ada").await.expect(200));
+    let bob = token(&sign_up(&app, "bob").await.expect(200));
+    let to = |name: &str| json!({ "username": name });
+    let try_name = async |who: &str, name: &str| app.call(who).post(CHANGE, to(name)).await;
+    for _ in 0..20 {
+        try_name(&ada, "bob").await.refused(409, "conflict");
+    }
+    // Neither that one is taken nor that one is free.
+    for name in ["bob", "adele"] {
+        try_name(&ada, name).await.refused(429, "too_many_requests");
+    }
+    // The twin: somebody else may have the free one.
+    try_name(&bob, "adele").await.expect(200);
+    // What was refused as one too many is no record.
+    let denied = "kind=username_password.changed&outcome=denied";
+    assert_eq!(app.audit(denied).await.len(), 20);
+}
+
+#[tokio::test]
 async fn a_name_is_changed_so_often_a_day() {
     let (app, _) = start().await;
     let ada = token(&sign_up(&app, "ada").await.expect(200));

@@ -140,7 +140,9 @@ async fn humans_are_found_by_how_their_names_and_addresses_begin() {
     )
     .await;
     let adam = human(&app, json!({ "name": "ADAM", "role": "admin" })).await;
-    let zoe = human(&app, json!({ "name": "Zoë", "email": "ada@example.org" })).await;
+    let known = json!({ "provider": "demo", "externalId": "zoe|1" });
+    let zoe = json!({ "name": "Zoë", "email": "ada@example.org", "external": known });
+    let zoe = human(&app, zoe).await;
     let odd = human(&app, json!({ "name": "100%_\\'; DROP TABLE users" })).await;
     let ban = format!("/api/v1/users/{zoe}/ban");
     app.operator().post(&ban, json!({})).await.expect(200);
@@ -177,6 +179,10 @@ async fn humans_are_found_by_how_their_names_and_addresses_begin() {
         ("email=Ada%40Example.org", ids(&[&zoe])),
         ("email=ada%40example.com", ids(&[])),
         ("status=revoked", ids(&[])),
+        ("provider=demo&externalId=zoe%7C1", ids(&[&zoe])),
+        ("provider=demo&externalId=zoe%7C1&status=active", ids(&[])),
+        ("provider=demo&externalId=zoe", ids(&[])),
+        ("provider=other&externalId=zoe%7C1", ids(&[])),
     ] {
         assert_eq!(find(query).await, expected, "{query}");
     }
@@ -186,6 +192,9 @@ async fn humans_are_found_by_how_their_names_and_addresses_begin() {
         ("email", "email=ada"),
         ("status", "status=suspended"),
         ("role", "role=root"),
+        ("externalId", "provider=demo"),
+        ("provider", "externalId=zoe"),
+        ("provider", "provider=&externalId=zoe"),
     ] {
         let path = format!("/api/v1/users?{query}");
         let wrong = app.operator().get(&path).await;

@@ -80,6 +80,9 @@ mod moving;
 #[path = "../acceptance/moving_limits.rs"]
 mod moving_limits;
 #[cfg(test)]
+#[path = "../acceptance/moving_people.rs"]
+mod moving_people;
+#[cfg(test)]
 #[path = "../acceptance/moving_records.rs"]
 mod moving_records;
 #[cfg(test)]

@@ -42,6 +42,9 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ),
 ];
 
+/// Why an answer to a link that was mailed does not come.
+const MAILED: &str = "takes a mailed link: `signing_in::not_me` follows it, where methods of signing in have routes besides";
+
 /// Single answers that no case gets, each with its reason.
 const ALONE: &[(&str, u16, &str, &str)] = &[
     ("revokeAgent", 409, "conflict", CONTENTION),
@@ -52,6 +55,8 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("revokeSessions", 409, "conflict", CONTENTION),
     ("endOwnSession", 409, "conflict", CONTENTION),
     ("signOut", 409, "conflict", CONTENTION),
+    ("notMe", 409, "conflict", CONTENTION),
+    ("notMe", 200, "-", MAILED),
     ("admitUsers", 409, "conflict", CONTENTION),
     ("rotateWebhook", 409, "conflict", NO_MASTER_KEY),
     ("testWebhook", 409, "conflict", NO_MASTER_KEY),

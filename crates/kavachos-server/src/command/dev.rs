@@ -75,6 +75,9 @@ impl Welcome<'_> {
         let path = self.key.path.display();
         output.line("");
         output.line(&format!("address       {}", self.url()));
+        if !self.config.methods.on.is_empty() {
+            output.line(&format!("people        {}/sign-up", self.url()));
+        }
         output.line(&format!("database      {}", self.config.database));
         if self.key.is_new {
             output.line(&format!(

@@ -55,7 +55,7 @@ impl Export {
             .await?;
         let seen = Beginning::default();
         sink.fill(seen.watch(body), "lines").await?;
-        if let Some(note) = seen.note() {
+        for note in seen.notes() {
             output.note(&note);
         }
         Ok(Outcome::Done)
@@ -121,16 +121,25 @@ impl Beginning {
         }
     }
 
-    /// What to keep apart from the file, and what for.
-    fn note(&self) -> Option<String> {
+    /// What to keep apart from the file, and what is not in it.
+    fn notes(&self) -> Vec<String> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = kept.split(|byte| *byte == b'\n').next()?;
-        let head: Value = serde_json::from_slice(line).ok()?;
-        let (root, records) = (head.get("root")?.as_str()?, head.get("records")?.as_u64()?);
-        Some(format!(
-            "the ledger in it has {records} records and the root {root}; keep that apart from the file, and import it with \
-             `--expect-root {root}`"
-        ))
+        let line = kept.split(|byte| *byte == b'\n').next();
+        let head: Value = line
+            .and_then(|line| serde_json::from_slice(line).ok())
+            .unwrap_or_default();
+        let number = |member: &str| head.get(member).and_then(Value::as_u64);
+        let root = head.get("root").and_then(Value::as_str);
+        let kept_apart = root.zip(number("records")).map(|(root, records)| {
+            format!(
+                "the ledger in it has {records} records and the root {root}; keep that apart from the file, and import it with \
+                 `--expect-root {root}`"
+            )
+        });
+        let left = number("mailsLeft").filter(|left| *left > 0).map(|left| {
+            format!("mails that wait to be sent and are not in it: {left}; let the old server send them before it is stopped")
+        });
+        kept_apart.into_iter().chain(left).collect()
     }
 }
 

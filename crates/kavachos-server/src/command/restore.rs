@@ -313,6 +313,11 @@ fn notes(restored: &Restored) -> Vec<&'static str> {
              then `kavach webhook update --status active`",
         );
     }
+    if ended("mails") {
+        notes.push(
+            "mails that waited in the backup are not sent: they were, or what they say is over",
+        );
+    }
     notes
 }
 

@@ -79,6 +79,9 @@ pub(crate) struct List {
     /// The one with this e-mail address
     #[arg(long)]
     email: Option<String>,
+    /// The one whom an outside provider knows by this id
+    #[arg(long, value_name = "PROVIDER:ID", value_parser = args::external)]
+    external: Option<Value>,
     /// Those with this status: active, banned or revoked
     #[arg(long)]
     status: Option<String>,
@@ -151,6 +154,9 @@ pub(crate) struct Update {
     /// Let agents do everything for this human
     #[arg(long, conflicts_with_all = ["allow", "permission"])]
     everything: bool,
+    /// Take the identity at another provider away; all their sessions end
+    #[arg(long)]
+    no_external: bool,
 }
 
 impl User {
@@ -212,7 +218,10 @@ impl One {
 
 impl List {
     fn query(&self) -> Query {
+        let known = |member: &str| self.external.as_ref()?.get(member)?.as_str();
         let query = Query::default()
+            .with("provider", known("provider"))
+            .with("externalId", known("externalId"))
             .with("search", self.search.as_ref())
             .with("email", self.email.as_ref())
             .with("status", self.status.as_ref())
@@ -274,6 +283,7 @@ impl Update {
         let body = Members::default()
             .with("email", self.email)
             .with("name", self.name)
+            .with("external", self.no_external.then_some(Value::Null))
             .with("permissions", permissions);
         client
             .patch(&self.one.path(client, "").await?, &body.change()?)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_engine::{MAX_KEY_TTL, Settings};
+use kavachos_engine::{Doors, MAX_KEY_TTL, Settings, SignUps};
 use kavachos_http::{Brand, Options};
 
 use super::mail;
@@ -24,6 +24,10 @@ const MAX_PASSWORD_THREADS: u64 = 1_024;
 const MAX_IMPORT_BYTES: u64 = 1 << 50;
 /// How many connections a server may be told to have.
 const MAX_CONNECTIONS: u64 = 1_000_000;
+/// The longest life of a session: a year.
+const MAX_SESSION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// The longest time for which nobody is asked again: a day.
+const MAX_FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a connection may be allowed to be idle: a day.
 const MAX_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest life of a delegation that may be set as the usual one: ten years.
@@ -200,6 +204,69 @@ pub(super) static SETTINGS: &[Setting] = &[
     })
     .or(|| methods::USUAL.join(",")),
     Setting::new(
+        "auth.sign_ups",
+        "KAVACH_AUTH_SIGN_UPS",
+        "`open` for everyone; `closed` where operators make the accounts",
+    )
+    .of(Form::Choice(|| value::names(&value::SIGN_UPS)))
+    .or(|| value::name_of(&value::SIGN_UPS, SignUps::default())),
+    Setting::new(
+        "sessions.idle_seconds",
+        "KAVACH_SESSIONS_IDLE_SECONDS",
+        "how long a session lives that is not used",
+    )
+    .up_to(MAX_SESSION.as_secs())
+    .or(|| seconds(Settings::default().session_idle)),
+    Setting::new(
+        "sessions.life_seconds",
+        "KAVACH_SESSIONS_LIFE_SECONDS",
+        "how long a session lives however much it is used",
+    )
+    .up_to(MAX_SESSION.as_secs())
+    .or(|| seconds(Settings::default().session_life)),
+    Setting::new(
+        "sessions.fresh_seconds",
+        "KAVACH_SESSIONS_FRESH_SECONDS",
+        "for how long after a sign-in nobody is asked again before what is sensitive",
+    )
+    .up_to(MAX_FRESH.as_secs())
+    .or(|| seconds(Settings::default().session_fresh)),
+    Setting::new(
+        "limits.guesses_per_account",
+        "KAVACH_LIMITS_GUESSES_PER_ACCOUNT",
+        "wrong passwords or codes of one account in an hour, before each further one has to wait",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().guesses_per_account.to_string()),
+    Setting::new(
+        "limits.wrong_codes",
+        "KAVACH_LIMITS_WRONG_CODES",
+        "wrong codes of six digits of all accounts together in an hour, of each method, before each further one has to wait a minute; those in browsers in which their human signed in before are not counted",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().wrong_codes.to_string()),
+    Setting::new(
+        "limits.mails_per_recipient",
+        "KAVACH_LIMITS_MAILS_PER_RECIPIENT",
+        "mails that strangers ask for, to one address in an hour",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().mails_per_recipient.to_string()),
+    Setting::new(
+        "limits.sign_ins_per_source",
+        "KAVACH_LIMITS_SIGN_INS_PER_SOURCE",
+        "attempts to sign in, of each kind, of one network (/24, /64) in ten minutes",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Doors::default().sign_ins.per_source.limit.to_string()),
+    Setting::new(
+        "limits.sign_ups_per_source",
+        "KAVACH_LIMITS_SIGN_UPS_PER_SOURCE",
+        "sign-ups of one network (/24, /64) in an hour",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Doors::default().sign_ups.per_source.limit.to_string()),
+    Setting::new(
         "mail.sender",
         "KAVACH_MAIL_SENDER",
         "who sends mail: `smtp`, a service, or `off`; `dev` prints it instead (`console`) unless this is set",
@@ -353,7 +420,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new(
         "agents.max_denials_per_minute",
         "KAVACH_AGENTS_MAX_DENIALS_PER_MINUTE",
-        "denials of one agent on record one by one",
+        "denials of one agent, and refusals of one human, on record one by one",
     )
     .up_to(MAX_COUNT)
     .or(|| Settings::default().denials_per_minute.to_string()),
@@ -400,6 +467,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         pattern: Some(COLOUR),
     })
     .or(|| Brand::default().accent.to_string()),
+    Setting::new(
+        "pages.css_file",
+        "KAVACH_PAGES_CSS_FILE",
+        "a style sheet on top of theirs, at most 256 KiB, read at the start; they serve it themselves, and it loads nothing from elsewhere",
+    )
+    .like("brand.css"),
     Setting::new(
         "import.max_bytes",
         "KAVACH_IMPORT_MAX_BYTES",

@@ -1,6 +1,8 @@
 //! Texts of settings, read. Errors say what is wrong with the text, never whose it is, and never repeat a secret.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use kavachos::{FeedAccess, Loopback};
 use kavachos_auth::password::WhenUnreachable;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::FeedRoot;
+use kavachos_engine::SignUps;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::database::Database;
@@ -29,6 +32,8 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(super) const DEFAULT_LOG_FILTER: LevelFilter = LevelFilter::INFO;
 /// What says that there is none of something, or that it is kept nowhere.
 pub(super) const NOWHERE: &str = "off";
+/// The largest style sheet on top of that of the pages.
+const MAX_STYLE_BYTES: u64 = 256 << 10;
 /// How much of a wrong text is repeated.
 const MAX_SHOWN: usize = 80;
 
@@ -234,6 +239,9 @@ pub(super) fn feed_root(text: &str) -> Result<Option<FeedRoot>, String> {
 /// Whether webhooks may go to this machine, by name.
 pub(super) const LOOPBACKS: [(&str, Loopback); 2] =
     [("refuse", Loopback::Refused), ("allow", Loopback::Allowed)];
+/// Whether strangers get accounts.
+pub(super) const SIGN_UPS: [(&str, SignUps); 2] =
+    [("open", SignUps::Open), ("closed", SignUps::Closed)];
 /// Who may follow revocations: whether the feed is open.
 pub(super) const FEEDS: [(&str, FeedAccess); 2] =
     [("no", FeedAccess::Keys), ("yes", FeedAccess::Everyone)];
@@ -340,9 +348,39 @@ pub(super) fn default_log_filter() -> Targets {
     Targets::new().with_default(DEFAULT_LOG_FILTER)
 }
 
+/// The style sheet in this file.
+pub(super) fn style_sheet(path: &str) -> Result<String, String> {
+    let wrong = |why: String| format!("cannot read `{path}`: {why}");
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(MAX_STYLE_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| wrong(error.to_string()))?;
+    if u64::try_from(text.len()).is_ok_and(|bytes| bytes <= MAX_STYLE_BYTES) {
+        return Ok(text);
+    }
+    Err(wrong(format!("it has more than {MAX_STYLE_BYTES} bytes")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_style_sheet_is_read_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("brand.css");
+        let path = path.to_str().unwrap();
+        assert!(style_sheet(path).unwrap_err().contains("cannot read"));
+        let most = usize::try_from(MAX_STYLE_BYTES).unwrap();
+        std::fs::write(path, "a".repeat(most)).unwrap();
+        assert_eq!(style_sheet(path).unwrap().len(), most);
+        std::fs::write(path, "a".repeat(most + 1)).unwrap();
+        let why = style_sheet(path).unwrap_err();
+        assert!(why.contains("more than 262144 bytes"), "{why}");
+        // A character at the border is none that was cut: the whole file is refused.
+        std::fs::write(path, [0xff, 0xfe]).unwrap();
+        assert!(style_sheet(path).is_err());
+    }
 
     #[test]
     fn addresses_are_read_and_what_is_none_is_refused() {

@@ -18,6 +18,8 @@ use crate::checkup::{self, Checkup, Compared};
 use crate::grant::{self, GrantFilter, GrantRow, Quota};
 use crate::ledger::{self, LedgerFilter};
 use crate::mail::{self, MailRow};
+use crate::maker::{Ending, Extent, Maker};
+use crate::not_me::{self, NotMeRow};
 use crate::operator_key::{self, OperatorKeyRow};
 use crate::page::Listed;
 use crate::promise::{self, PromiseRow};
@@ -25,12 +27,15 @@ use crate::row::Query;
 use crate::tool_server::{self, ToolServerRow};
 use crate::user::{self, UserRow};
 use crate::user_search::{self, UserFilter};
-use crate::{handle, idempotency, session_handle};
+use crate::{former_identity, handle, idempotency, second_factor, session_handle, vouching};
 
 super::list_cases![
     a_user_is_stored_changed_and_found,
+    an_outside_identity_is_taken_away_and_remembered,
     an_agent_and_its_key_are_stored_changed_and_found,
     grants_are_stored_within_their_quota_changed_and_found,
+    what_a_human_made_is_told_from_what_others_made_for_them,
+    a_link_against_a_sign_in_is_used_once_and_so_many_are_made_in_an_hour,
     an_operator_key_is_stored_changed_and_found,
     mails_wait_in_the_order_of_their_time,
     a_promise_is_redeemed_once_and_forgotten,
@@ -90,6 +95,7 @@ fn agent(number: u128, owner: Owner) -> AgentRow {
         version: 1,
         created_at: NOW,
         proof_key: None,
+        maker: None,
     }
 }
 
@@ -112,6 +118,7 @@ pub(super) fn grant(number: u128, parent: Option<GrantId>) -> GrantRow {
         created_at: NOW,
         uses: Some("{}".to_owned()),
         reserved_for: Some("https://tools.example.com".to_owned()),
+        maker: None,
     }
 }
 
@@ -203,6 +210,73 @@ async fn a_user_is_stored_changed_and_found(world: World) -> Result<(), Failure>
     row.agents = 1;
     assert_eq!(world.store.find(user::by_id(id)).await?, Some(row));
     assert!(apply(&world, vec![user::count_agent(id, 1)]).await.is_err());
+    Ok(())
+}
+
+async fn an_outside_identity_is_taken_away_and_remembered(world: World) -> Result<(), Failure> {
+    let row = user(1);
+    let own = || ("idp".to_owned(), "1".to_owned());
+    let births = vec![handle::born(row.mark), user::insert(row.clone())];
+    apply(&world, births).await?;
+    // What a provider says of them counts while they have it, and no second factor.
+    apply(&world, vec![vouching::still(row.id, own())]).await?;
+    apply(&world, vec![former_identity::still_new(row.id, own())]).await?;
+    let arms = vec![
+        second_factor::arm(row.id, "totp", NOW),
+        vouching::still(row.id, own()),
+    ];
+    assert!(apply(&world, arms).await.is_err());
+    let mut next = UserRow {
+        external: None,
+        ..row.clone()
+    };
+    let taken = vec![
+        vouching::still(row.id, own()),
+        former_identity::remember(row.id, own(), NOW),
+        user::update(next.clone()),
+    ];
+    apply(&world, taken).await?;
+    next.version = next.version.saturating_add(1);
+    let store = &*world.store;
+    assert_eq!(store.find(user::by_id(row.id)).await?, Some(next.clone()));
+    assert_eq!(
+        store
+            .find(user::by_external("idp".into(), "1".into()))
+            .await?,
+        None
+    );
+    for found in [
+        store.find(former_identity::of(own())).await?,
+        store.find(former_identity::any_of(row.id)).await?,
+    ] {
+        assert_eq!(found, Some((row.id,)));
+    }
+    for over in [
+        vouching::still(row.id, own()),
+        former_identity::still_new(row.id, own()),
+    ] {
+        assert!(apply(&world, vec![over]).await.is_err());
+    }
+    // It may be given back by hand, and be taken again; but not while it is somebody else's.
+    let other = UserRow {
+        id: UserId::from_bits(2),
+        email: None,
+        external: Some(own()),
+        mark: fresh(HandleKind::User, 2),
+        pseudonym: Pseudonym::from_bits(2),
+        ..row.clone()
+    };
+    let births = vec![handle::born(other.mark), user::insert(other.clone())];
+    apply(&world, births).await?;
+    let given = UserRow {
+        external: Some(own()),
+        ..next
+    };
+    assert!(apply(&world, vec![user::update(given)]).await.is_err());
+    let again = former_identity::remember(other.id, own(), LATER);
+    apply(&world, vec![again]).await?;
+    let last = store.find(former_identity::of(own())).await?;
+    assert_eq!(last, Some((other.id,)));
     Ok(())
 }
 
@@ -346,6 +420,102 @@ async fn grants_are_stored_within_their_quota_changed_and_found(
     assert_eq!(store.list(live).await?, [child]);
     assert_eq!(store.list(ended).await?.len(), 1);
     assert!(apply(&world, vec![grant::update(parent)]).await.is_err());
+    Ok(())
+}
+
+async fn what_a_human_made_is_told_from_what_others_made_for_them(
+    world: World,
+) -> Result<(), Failure> {
+    let [top, _] = people(&world).await?;
+    let store = &*world.store;
+    let maker = Maker {
+        human: top.root,
+        session: Some(SessionId::from_bits(1)),
+    };
+    let own = AgentRow {
+        maker: Some(maker),
+        ..agent(3, Owner::User(top.root))
+    };
+    let (of_others, mut made) = (grant(1, None), grant(2, None));
+    made.maker = Some(Maker {
+        session: None,
+        ..maker
+    });
+    let quota = Quota {
+        children: 10,
+        received: 10,
+    };
+    let mut writes = vec![handle::born(own.mark), agent::insert(own.clone())];
+    for row in [&of_others, &made] {
+        writes.extend([handle::born(row.mark), grant::insert(row.clone(), quota)]);
+    }
+    apply(&world, writes).await?;
+    assert_eq!(store.find(agent::by_id(own.id)).await?, Some(own.clone()));
+    assert_eq!(store.find(grant::by_id(made.id)).await?, Some(made.clone()));
+    let ending = |extent| Ending {
+        human: top.root,
+        extent,
+        until: NOW,
+    };
+    let agents = async |ending: Ending| -> Result<Vec<AgentId>, Failure> {
+        let found = store.list(agent::ending(ending, 10)).await?;
+        Ok(found.iter().map(|agent| agent.id).collect())
+    };
+    let grants = async |ending: Ending| -> Result<Vec<GrantId>, Failure> {
+        let found = store.list(grant::ending(ending, NOW, 10)).await?;
+        Ok(found.iter().map(|grant| grant.id).collect())
+    };
+    assert_eq!(agents(ending(Extent::Made)).await?, [own.id]);
+    assert_eq!(agents(ending(Extent::Given)).await?, [top.id, own.id]);
+    assert_eq!(grants(ending(Extent::Made)).await?, [made.id]);
+    // Who holds them ends too.
+    assert_eq!(grants(ending(Extent::Given)).await?, []);
+    let early = Ending {
+        until: Timestamp::MIN,
+        ..ending(Extent::Given)
+    };
+    assert_eq!(agents(early).await?, []);
+    assert_eq!(grants(early).await?, []);
+    apply(&world, vec![agent::revoke(own.id), grant::revoke(made.id)]).await?;
+    assert_eq!(agents(ending(Extent::Made)).await?, []);
+    assert_eq!(grants(ending(Extent::Made)).await?, []);
+    assert!(apply(&world, vec![agent::revoke(own.id)]).await.is_err());
+    assert!(apply(&world, vec![grant::revoke(made.id)]).await.is_err());
+    Ok(())
+}
+
+async fn a_link_against_a_sign_in_is_used_once_and_so_many_are_made_in_an_hour(
+    world: World,
+) -> Result<(), Failure> {
+    let [top, _] = people(&world).await?;
+    let link = |number: u8| NotMeRow {
+        hash: [number; 32],
+        user: top.root,
+        session: SessionId::from_bits(1),
+        expires_at: LATER,
+        created_at: NOW,
+    };
+    let one = not_me::insert(&link(1), (1, Timestamp::MIN));
+    apply(&world, vec![one]).await?;
+    let more = not_me::insert(&link(2), (1, Timestamp::MIN));
+    assert!(apply(&world, vec![more]).await.is_err());
+    apply(&world, vec![not_me::insert(&link(2), (1, NOW))]).await?;
+    let store = &*world.store;
+    let count = not_me::since(top.root, Timestamp::MIN);
+    assert_eq!(store.find(count).await?, Some((2,)));
+    let found = not_me::by_hash([1; 32], NOW);
+    assert_eq!(store.find(found).await?, Some(link(1)));
+    assert_eq!(store.find(not_me::by_hash([1; 32], LATER)).await?, None);
+    let late = not_me::consume([1; 32], LATER);
+    assert!(apply(&world, vec![late]).await.is_err());
+    apply(&world, vec![not_me::consume([1; 32], NOW)]).await?;
+    let again = not_me::consume([1; 32], NOW);
+    assert!(apply(&world, vec![again]).await.is_err());
+    apply(&world, vec![not_me::forget(LATER)]).await?;
+    assert_eq!(store.find(not_me::by_hash([2; 32], NOW)).await?, None);
+    apply(&world, vec![not_me::insert(&link(2), (1, NOW))]).await?;
+    apply(&world, vec![not_me::forget_of(top.root)]).await?;
+    assert_eq!(store.find(not_me::by_hash([2; 32], NOW)).await?, None);
     Ok(())
 }
 
@@ -591,14 +761,16 @@ async fn mails_wait_in_the_order_of_their_time(world: World) -> Result<(), Failu
     };
     let waiting = async || world.store.list(mail::next(2)).await;
     let (first, second) = (row(2, NOW), row(1, LATER));
-    apply(&world, vec![mail::insert(second.clone(), 2)]).await?;
-    apply(&world, vec![mail::insert(first.clone(), 2)]).await?;
+    let count = async || world.store.find(mail::waiting()).await;
+    apply(&world, mail::insert(second.clone(), 2).into()).await?;
+    apply(&world, mail::insert(first.clone(), 2).into()).await?;
+    assert_eq!(count().await?, Some((2,)));
     assert_eq!(waiting().await?, [first.clone(), second.clone()]);
     let found = world.store.find(mail::by_id(first.id)).await?;
     assert_eq!(found.as_ref(), Some(&first));
     // A full queue takes no more.
     let third = mail::insert(row(3, NOW), 2);
-    assert!(apply(&world, vec![third]).await.is_err());
+    assert!(apply(&world, third.into()).await.is_err());
     let after = LATER.plus(std::time::Duration::from_secs(1));
     apply(&world, vec![mail::put_off(first.id, 1, after)]).await?;
     let put_off = MailRow {
@@ -607,12 +779,16 @@ async fn mails_wait_in_the_order_of_their_time(world: World) -> Result<(), Failu
         ..first
     };
     assert_eq!(waiting().await?, [second.clone(), put_off.clone()]);
-    apply(&world, vec![mail::settle(second.id)]).await?;
+    // One that is settled twice is counted once.
+    for _ in 0..2 {
+        apply(&world, mail::settle(second.id).into()).await?;
+    }
     assert_eq!(waiting().await?, [put_off]);
-    apply(&world, vec![mail::forget(LATER)]).await?;
-    assert_eq!(waiting().await?.len(), 1);
-    apply(&world, vec![mail::forget(after)]).await?;
-    assert_eq!(waiting().await?, []);
+    assert_eq!(count().await?, Some((1,)));
+    apply(&world, mail::forget(LATER).into()).await?;
+    assert_eq!((waiting().await?.len(), count().await?), (1, Some((1,))));
+    apply(&world, mail::forget(after).into()).await?;
+    assert_eq!((waiting().await?.len(), count().await?), (0, Some((0,))));
     Ok(())
 }
 

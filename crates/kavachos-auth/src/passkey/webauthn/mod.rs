@@ -51,6 +51,11 @@ pub(super) enum Verification {
     NotAsked,
 }
 
+/// Whether these bytes are a key that assertions can be checked with.
+pub(super) fn is_known_key(cose: &[u8]) -> bool {
+    PublicKey::read(cose).is_some()
+}
+
 /// The site that credentials are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RelyingParty {

@@ -1,7 +1,9 @@
 //! Those who act: humans with their sessions, agents with their keys.
 
+use kavachos_core::id::UserId;
 use kavachos_core::revocation::HandleKind;
 use kavachos_core::secret::SecretKind;
+use kavachos_core::time::Timestamp;
 use kavachos_store::Cell;
 use kavachos_store::agent::{AgentKeyRow, AgentRow};
 use kavachos_store::session::SessionRow;
@@ -30,14 +32,24 @@ pub(super) fn user(row: &UserRow) -> Result<(), Wrong> {
     if let Some(text) = &row.name {
         name("name", text)?;
     }
-    if let Some((provider, external_id)) = row.external.clone() {
-        let external = External {
-            provider,
-            external_id,
-        };
-        external.check().map_err(|error| named(&error))?;
+    if let Some(pair) = row.external.clone() {
+        external(pair)?;
     }
     kind(row.mark, HandleKind::User)
+}
+
+pub(super) fn former_identity(table: &Table, cells: &[Cell]) -> Result<(), Wrong> {
+    type Cells = (String, String, UserId, Timestamp);
+    let (provider, external_id, ..): Cells = read(table, cells.to_vec())?;
+    external((provider, external_id))
+}
+
+fn external((provider, external_id): (String, String)) -> Result<(), Wrong> {
+    let external = External {
+        provider,
+        external_id,
+    };
+    external.check().map_err(|error| named(&error))
 }
 
 /// Its owner, if that is an agent, is still to come: until then it stands for itself.

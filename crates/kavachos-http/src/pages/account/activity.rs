@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 
-use axum::extract::State as FromState;
 use kavachos_core::ledger::Outcome;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::page::{PageOf, decode_cursor, encode_cursor};
 use kavachos_engine::{AuditFilter, AuditRecord};
 
 use crate::error::Failure;
+use crate::pages::at::At;
 use crate::pages::browser::Browser;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{self, Event, Field, Room};
 use crate::pages::{Shown, agents, words};
 use crate::params::Params;
-use crate::state::State;
 
 /// How many records a page shows.
 const RECORDS: usize = 30;
@@ -28,11 +27,7 @@ struct Filter {
     since: String,
 }
 
-pub(super) async fn handle(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    mut params: Params,
-) -> Shown {
+pub(super) async fn handle(at: At<Browser>, mut params: Params) -> Shown {
     let mut text = |name: &str| -> Result<String, Failure> {
         Ok(params
             .take::<String>(name)?
@@ -47,7 +42,7 @@ pub(super) async fn handle(
     };
     let cursor = text("cursor")?;
     params.end()?;
-    let names = agents::names(&state, &browser).await?;
+    let names = agents::names(&at).await?;
     let after = (!cursor.is_empty()).then(|| decode_cursor(&cursor, &filter.query()));
     let first = after.is_none();
     let page = PageOf {
@@ -56,14 +51,14 @@ pub(super) async fn handle(
     };
     let (items, next, wrong) = match filter.read(&names) {
         Ok(read) => {
-            let found = state.engine.audit(&browser.actor, &read, page).await?;
+            let found = at.engine().audit(&at.who.actor, &read, page).await?;
             (found.items, found.next, None)
         }
         Err(field) => (Vec::new(), None, Some(field)),
     };
     let page = view::Activity {
-        shell: browser.shell(&state, Room::Activity, "Activity").await?,
-        events: told(&state, &browser, &items).await?,
+        shell: at.shell(Room::Activity, "Activity").await?,
+        events: told(&at, &items).await?,
         agent: field("agent", "Agent", &filter.agent, wrong),
         action: field("action", "Action", &filter.action, wrong),
         since: Field {
@@ -79,16 +74,12 @@ pub(super) async fn handle(
 }
 
 /// Records in words.
-pub(super) async fn told(
-    state: &State,
-    browser: &Browser,
-    records: &[AuditRecord],
-) -> Result<Vec<Event>, Failure> {
+pub(super) async fn told(at: &At<Browser>, records: &[AuditRecord]) -> Result<Vec<Event>, Failure> {
     let names = words::Names {
-        me: browser.known_as(),
-        agents: agents::names(state, browser).await?,
+        me: at.who.known_as(),
+        agents: agents::names(at).await?,
     };
-    let now = state.engine.now();
+    let now = at.engine().now();
     Ok(records
         .iter()
         .map(|record| words::event(record, &names, now))

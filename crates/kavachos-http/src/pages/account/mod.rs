@@ -10,12 +10,15 @@ mod sessions;
 use axum::Router;
 use axum::routing::{get, post};
 
+pub(super) use security::has_codes;
+
+use super::form_page;
 use crate::state::State;
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
         .route("/account", get(overview::handle))
-        .route("/account/keep", get(keep::show).post(keep::submit))
+        .merge(form_page::routes(keep::Keep))
         .route("/account/activity", get(activity::handle))
         .route("/account/sessions", get(sessions::handle))
         .route("/account/sessions/others", post(sessions::end_others))
@@ -34,7 +37,7 @@ pub(super) fn routes() -> Router<State> {
         )
         .route(
             "/account/security/backup-codes",
-            post(factors::backup_codes),
+            get(factors::ask_to_renew).post(factors::renew),
         )
         .route(
             "/account/security/passkeys/{id}/remove",

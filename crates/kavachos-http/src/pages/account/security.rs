@@ -1,31 +1,20 @@
 //! `/account/security`: how the human signs in.
 
-use axum::Extension;
-use axum::extract::{Request, State as FromState};
-use http::request::Parts;
 use http::{Method, StatusCode};
 use kavachos_engine::plugin::Method as Known;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::sessions;
 use crate::error::Failure;
-use crate::pages::api::{self, Api, Refusal};
+use crate::pages::api::{self, Refusal};
+use crate::pages::at::{At, Sent};
 use crate::pages::browser::Browser;
-use crate::pages::form::Form;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{self, Field, Notice, Passkey, Room};
-use crate::pages::{Shown, words};
+use crate::pages::{Shown, see_other, words};
 use crate::params::Params;
-use crate::state::State;
 
-pub(super) async fn handle(
-    FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
-    browser: Browser,
-    mut params: Params,
-    request: Request,
-) -> Shown {
-    let (parts, _) = request.into_parts();
+pub(super) async fn handle(at: At<Browser>, mut params: Params) -> Shown {
     let said = match params.take::<String>("done")?.as_deref() {
         Some("passkey_added") => {
             Said::done("The passkey was added. You can sign in with it from now on.")
@@ -35,22 +24,7 @@ pub(super) async fn handle(
         }
         _ => Said::default(),
     };
-    let at = At {
-        state: &state,
-        api: &api,
-        browser: &browser,
-        parts: &parts,
-    };
-    show(at, said).await
-}
-
-/// Where a page of how one signs in is made: for whom, and with what their request was.
-#[derive(Clone, Copy)]
-pub(super) struct At<'a> {
-    pub(super) state: &'a State,
-    pub(super) api: &'a Api,
-    pub(super) browser: &'a Browser,
-    pub(super) parts: &'a Parts,
+    show(&at, said).await
 }
 
 /// What the page says besides: that something is done, or what was wrong with the password.
@@ -74,41 +48,44 @@ impl Said {
             password: None,
         }
     }
+
+    fn wrong_password(refusal: Refusal) -> Self {
+        Self {
+            notice: None,
+            password: Some(refusal),
+        }
+    }
 }
 
-pub(super) async fn show(at: At<'_>, said: Said) -> Shown {
-    let At { state, browser, .. } = at;
-    let mut shell = browser.shell(state, Room::Security, "Security").await?;
+pub(super) async fn show(at: &At<Browser>, said: Said) -> Shown {
+    let mut shell = at.shell(Room::Security, "Security").await?;
     let passkeys = passkeys(at).await?;
     shell.frame.notice = said.notice;
     shell.frame.passkeys = passkeys.is_some();
-    let fresh = browser.is_fresh(state);
+    let fresh = at.is_fresh();
+    let runs = Runs::of(passkeys.is_some());
     let status = said
         .password
         .as_ref()
         .map_or(StatusCode::OK, |refusal| refusal.status);
-    let runs = if passkeys.is_some() {
-        Runs::Passkeys
-    } else {
-        Runs::Nothing
-    };
     let page = view::Security {
         shell,
-        sessions: sessions::live(state, browser).await?.len(),
+        sessions: sessions::live(at).await?.len(),
         fresh,
         fresh_words: fresh_words(at, fresh),
-        password: api::takes(state, "change-password")
+        password: at
+            .takes("change-password")
             .then(|| password_fields(said.password.as_ref())),
         passkeys,
-        totp: totp(at).await?,
-        can_ask_again: api::takes(state, "re-authenticate"),
+        totp: has_codes(at).await?,
+        can_ask_again: at.takes("re-authenticate"),
     };
     html::answer(status, runs, &page)
 }
 
-fn fresh_words(at: At<'_>, fresh: bool) -> String {
+fn fresh_words(at: &At<Browser>, fresh: bool) -> String {
     if fresh {
-        let until = words::clock(at.browser.session.fresh_until);
+        let until = words::clock(at.who.session.fresh_until);
         return format!("Until {until} you can approve, make agents and change how you sign in.");
     }
     "Approving, making agents and changing how you sign in will ask who you are once more."
@@ -121,33 +98,26 @@ fn password_fields(refusal: Option<&Refusal>) -> Vec<Field> {
         .filter(|refusal| refusal.field.is_none())
         .map(|refusal| refusal.reason.clone());
     vec![
-        Field::password("currentPassword", "Current password", "current-password")
+        Field::password("currentPassword", "Current password")
             .with_error(about("currentPassword").or(unnamed)),
-        Field::password("newPassword", "New password", "new-password")
-            .with_hint("A few words that only you would put together are best.")
-            .with_error(about("newPassword")),
+        Field::new_password("newPassword", "New password").with_error(about("newPassword")),
     ]
 }
 
 /// The human's passkeys, if there can be any.
-pub(super) async fn passkeys(at: At<'_>) -> Result<Option<Vec<Passkey>>, Failure> {
+pub(super) async fn passkeys(at: &At<Browser>) -> Result<Option<Vec<Passkey>>, Failure> {
     const PATH: &str = "/api/auth/passkey/credentials";
-    if !api::has(at.state, Known::Get, PATH) {
+    if !api::has(&at.state, Known::Get, PATH) {
         return Ok(None);
     }
-    let reply = at
-        .api
-        .send((Method::GET, PATH), at.parts, &Map::new())
-        .await;
+    let reply = at.ask(Method::GET, PATH).await;
     let reply = reply.map_err(Refusal::into_failure)?;
-    let now = at.state.engine.now();
+    let now = at.engine().now();
     let one = |value: &Value| {
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
         let time = |name: &str| text(name).parse().ok().map(|at| words::time(at, now).words);
         let added = time("createdAt").map(|words| format!("added {words}"));
-        let used = time("lastUsedAt")
-            .or_else(|| time("usedAt"))
-            .map(|words| format!("last used {words}"));
+        let used = time("usedAt").map(|words| format!("last used {words}"));
         let note: Vec<String> = added.into_iter().chain(used).collect();
         Passkey {
             id: text("id").to_owned(),
@@ -166,62 +136,26 @@ pub(super) async fn passkeys(at: At<'_>) -> Result<Option<Vec<Passkey>>, Failure
 }
 
 /// Whether there is a second factor, if there can be one.
-async fn totp(at: At<'_>) -> Result<Option<bool>, Failure> {
-    if !api::takes(at.state, "totp/setup") {
+pub(in crate::pages) async fn has_codes(at: &At<Browser>) -> Result<Option<bool>, Failure> {
+    if !at.takes("totp/setup") {
         return Ok(None);
     }
     const STATE: &str = "/api/auth/totp";
-    if !api::has(at.state, Known::Get, STATE) {
+    if !api::has(&at.state, Known::Get, STATE) {
         return Ok(Some(false));
     }
-    let reply = at
-        .api
-        .send((Method::GET, STATE), at.parts, &Map::new())
-        .await;
+    let reply = at.ask(Method::GET, STATE).await;
     let reply = reply.map_err(Refusal::into_failure)?;
-    Ok(Some(
-        reply
-            .data
-            .get("enabled")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
-    ))
+    let enabled = reply.data.get("enabled").and_then(Value::as_bool);
+    Ok(Some(enabled.unwrap_or(false)))
 }
 
-pub(super) async fn change_password(
-    FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
-    browser: Browser,
-    request: Request,
-) -> Shown {
-    let (parts, body) = request.into_parts();
-    let form = Form::read(&parts, body, browser.secret()).await?;
-    api::require(&state, "change-password")?;
-    let at = At {
-        state: &state,
-        api: &api,
-        browser: &browser,
-        parts: &parts,
-    };
-    let members = api::members(&form, &["currentPassword", "newPassword"]);
-    match api
-        .post("/api/auth/change-password", &parts, &members)
-        .await
-    {
+pub(super) async fn change_password(Sent { at, form }: Sent<Browser>) -> Shown {
+    let members = form.members(&["currentPassword", "newPassword"]);
+    match at.post("change-password", &members).await {
         // The session of the cookie may be another one now.
-        Ok(reply) => Ok(reply.onto(crate::pages::see_other(
-            "/account/security?done=password_changed",
-        ))),
+        Ok(reply) => Ok(reply.onto(see_other("/account/security?done=password_changed"))),
         Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
-        Err(refusal) => {
-            show(
-                at,
-                Said {
-                    notice: None,
-                    password: Some(refusal),
-                },
-            )
-            .await
-        }
+        Err(refusal) => show(&at, Said::wrong_password(refusal)).await,
     }
 }

@@ -1,35 +1,25 @@
 //! `GET /account/agents`: all of them, and who acts for whom.
 
-use axum::extract::State as FromState;
 use kavachos_engine::page::{decode_cursor, encode_cursor};
 
 use super::tree::Tree;
+use crate::pages::at::At;
 use crate::pages::browser::Browser;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{self, Notice, Room};
 use crate::pages::{Shown, words};
 use crate::params::Params;
-use crate::state::State;
 
-pub(super) async fn handle(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    mut params: Params,
-) -> Shown {
+pub(super) async fn handle(at: At<Browser>, mut params: Params) -> Shown {
     let cursor: Option<String> = params.take("cursor")?;
     params.end()?;
     let after = cursor.map(|text| decode_cursor(&text, "")).transpose()?;
-    let tree = Tree::read(&state, &browser, after).await?;
-    show(&state, &browser, &tree, None).await
+    let tree = Tree::read(&at, after).await?;
+    show(&at, &tree, None).await
 }
 
-pub(super) async fn show(
-    state: &State,
-    browser: &Browser,
-    tree: &Tree,
-    notice: Option<Notice>,
-) -> Shown {
-    let mut shell = browser.shell(state, Room::Agents, "Agents").await?;
+pub(super) async fn show(at: &At<Browser>, tree: &Tree, notice: Option<Notice>) -> Shown {
+    let mut shell = at.shell(Room::Agents, "Agents").await?;
     shell.frame.notice = notice;
     let next = tree
         .next

@@ -18,14 +18,8 @@ pub(super) fn routes() -> Router<State> {
         .route("/account/agents", get(list::handle))
         .route("/account/agents/new", get(new::show).post(new::create))
         .route("/account/agents/{id}", get(show::handle))
-        .route(
-            "/account/agents/{id}/stop",
-            get(stop::ask_to_stop).post(stop::stop),
-        )
-        .route(
-            "/account/agents/{id}/suspend",
-            get(stop::ask_to_suspend).post(stop::suspend),
-        )
+        .route("/account/agents/{id}/stop", stop::End::Stop.routes())
+        .route("/account/agents/{id}/suspend", stop::End::Suspend.routes())
         .route(
             "/account/delegations/{id}/stop",
             get(stop::ask_to_take_back).post(stop::take_back),

@@ -1,22 +1,21 @@
-//! `/account/agents/new`: a new agent, and its key, once.
+//! `/account/agents/new`: a new agent, by the route of the API, and its key, once.
 
-use axum::extract::{Request, State as FromState};
-use http::StatusCode;
-use kavachos_core::grant::TokenUses;
-use kavachos_core::permission::PermissionSet;
-use kavachos_core::time::Timestamp;
-use kavachos_engine::{Agent, AgentKind, Error, Issued, NewAgent, NewOwner, Proofs};
-use serde_json::{Value, json};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{HeaderValue, Method, StatusCode};
+use kavachos_core::time::Timestamp;
+use serde_json::{Map, Value, json};
+
 use crate::error::Failure;
-use crate::pages::browser::{Browser, with_return};
-use crate::pages::failure::sentence;
+use crate::pages::api::{IDEMPOTENCY_KEY, Refusal, Reply};
+use crate::pages::at::{At, Sent};
+use crate::pages::browser::Browser;
 use crate::pages::form::Form;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{self, Field, Notice, Room, Rule};
-use crate::pages::{Shown, see_other, words};
-use crate::state::State;
+use crate::pages::{Shown, words};
 
 /// How many lines for permissions the form has at first, and at the most.
 const ROWS: usize = 2;
@@ -30,106 +29,82 @@ const LIVES: [(&str, &str, u64); 4] = [
     ("quarter", "90 days", 90),
 ];
 const USUAL_LIFE: &str = "month";
-const KINDS: [(&str, &str, &str, AgentKind); 3] = [
-    (
-        "autonomous",
-        "Autonomous",
-        "Works on its own",
-        AgentKind::Autonomous,
-    ),
-    (
-        "delegated",
-        "Assistant",
-        "Works while you are there",
-        AgentKind::Delegated,
-    ),
-    ("service", "Service", "A job or a bot", AgentKind::Service),
+const KINDS: [(&str, &str, &str); 3] = [
+    ("autonomous", "Autonomous", "Works on its own"),
+    ("delegated", "Assistant", "Works while you are there"),
+    ("service", "Service", "A job or a bot"),
 ];
+const USUAL_KIND: &str = "autonomous";
 const PATH: &str = "/account/agents/new";
 
-pub(super) async fn show(FromState(state): FromState<State>, browser: Browser) -> Shown {
-    if !browser.is_fresh(&state) {
-        return Ok(see_other(&with_return("/re-authenticate", PATH)));
+pub(super) async fn show(at: At<Browser>) -> Shown {
+    if let Some(first) = at.prove_first(PATH) {
+        return Ok(first);
     }
-    form(&state, &browser, &Form::default(), None).await
+    form(&at, &Form::default(), None).await
 }
 
-pub(super) async fn create(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    request: Request,
-) -> Shown {
-    let (parts, body) = request.into_parts();
-    let sent = Form::read(&parts, body, browser.secret()).await?;
+pub(super) async fn create(Sent { mut at, form: sent }: Sent<Browser>) -> Shown {
     if sent.has("more") {
-        return form(&state, &browser, &sent, None).await;
+        return form(&at, &sent, None).await;
     }
-    let new = match read(&state, &browser, &sent) {
-        Ok(new) => new,
-        Err(failure) => return form(&state, &browser, &sent, Some(failure)).await,
-    };
-    match state
-        .engine
-        .create_agent(&browser.actor, &new, &Proofs::default())
-        .await
-    {
-        Ok(made) => key(&state, &browser, &made).await,
-        Err(Error::Internal(words)) => Err(Error::Internal(words).into()),
-        Err(error) => form(&state, &browser, &sent, Some(error.into())).await,
+    // Sent once more, by a reload or a second press, it makes no second agent.
+    let once = sent.given("once").map(HeaderValue::from_str);
+    if let Some(Ok(once)) = once {
+        at.parts.headers.insert(IDEMPOTENCY_KEY, once);
+    }
+    let asked = (Method::POST, "/api/v1/agents");
+    match at.api.send(asked, &at.parts, &agent(&at, &sent)).await {
+        Ok(made) if made.text("token").is_empty() => again(&at, made.text("id")).await,
+        Ok(made) => key(&at, &made).await,
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
+        Err(refusal) => form(&at, &sent, Some(&refusal)).await,
     }
 }
 
 /// The page with the key.
-async fn key(state: &State, browser: &Browser, made: &Issued<Agent>) -> Shown {
-    let agent = &made.thing;
-    let mut shell = browser
-        .shell(state, Room::Agents, format!("{} is ready", agent.name))
-        .await?;
+async fn key(at: &At<Browser>, made: &Reply) -> Shown {
+    let name = made.text("name").to_owned();
+    let title = format!("{name} is ready");
+    let mut shell = at.shell(Room::Agents, title).await?;
     shell.frame.notice = Some(Notice::new("ok", "The agent was created."));
-    let until = agent.key_expires_at.unwrap_or(Timestamp::MAX);
+    let until = made.text("keyExpiresAt").parse().unwrap_or(Timestamp::MAX);
     let page = view::AgentKey {
         shell,
-        agent: agent.name.clone(),
-        href: format!("/account/agents/{}", agent.id),
-        key: made
-            .token
-            .as_ref()
-            .map_or_else(String::new, |token| token.reveal().to_owned()),
-        until: words::time(until, state.engine.now()),
+        agent: name,
+        href: format!("/account/agents/{}", made.text("id")),
+        key: made.text("token").to_owned(),
+        until: words::time(until, at.engine().now()),
     };
     html::page(Runs::Nothing, &page)
 }
 
-fn read(state: &State, browser: &Browser, sent: &Form) -> Result<NewAgent, Failure> {
-    let now = state.engine.now();
-    let days = LIVES
-        .iter()
-        .find(|life| life.0 == sent.text("life"))
-        .map_or(1, |life| life.2);
-    let life = Duration::from_secs(days * DAY);
-    let kind = KINDS.iter().find(|kind| kind.0 == sent.text("type"));
-    Ok(NewAgent {
-        owner: NewOwner::User(browser.id()),
-        name: sent.text("name").trim().to_owned(),
-        kind: kind.map_or(AgentKind::Autonomous, |kind| kind.3),
-        permissions: permissions(sent)?,
-        guards: None,
-        uses: TokenUses::default(),
-        max_depth: None,
-        parent: None,
-        expires_at: Some(now.plus(life)),
-        key_ttl: Some(life),
-        metadata: None,
-        proof_key: None,
-    })
+/// The agent, which was made before by the same form.
+async fn again(at: &At<Browser>, id: &str) -> Shown {
+    let words = "This agent was made already, and its key was shown then. If you do not have the key, stop the agent and \
+                 make another one.";
+    let id = id.parse().map_err(Failure::from)?;
+    super::show::show(at, id, Some(Notice::new("warn", words))).await
 }
 
-/// The lines that are filled in, as the same JSON that the API reads.
-fn permissions(sent: &Form) -> Result<PermissionSet, Failure> {
+/// The form as the JSON that the API reads. It is the same each time that the same form is sent.
+fn agent(at: &At<Browser>, sent: &Form) -> Map<String, Value> {
+    let life = LIVES.iter().find(|life| life.0 == sent.text("life"));
+    let life = Duration::from_secs(life.map_or(1, |life| life.2) * DAY);
+    let opened = sent.text("opened").parse().ok();
+    let opened: Timestamp = opened.unwrap_or_else(|| at.engine().now());
     let filled = (1..=rows(sent)).filter_map(|number| row(sent, number));
-    let all: Vec<Value> = filled.collect();
-    let set = PermissionSet::from_json(&Value::Array(all));
-    set.map_err(|invalid| invalid.within("permissions").into())
+    let members = [
+        ("name", sent.text("name").trim().into()),
+        ("type", sent.given("type").unwrap_or(USUAL_KIND).into()),
+        ("permissions", filled.collect()),
+        ("expiresAt", opened.plus(life).to_string().into()),
+        ("keyTtlSeconds", life.as_secs().into()),
+    ];
+    members
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 fn row(sent: &Form, number: usize) -> Option<Value> {
@@ -158,14 +133,11 @@ fn rows(sent: &Form) -> usize {
 }
 
 /// The form, with what was filled in and what is wrong with it.
-async fn form(state: &State, browser: &Browser, sent: &Form, failure: Option<Failure>) -> Shown {
-    let mut shell = browser.shell(state, Room::Agents, "New agent").await?;
-    let field = failure
-        .as_ref()
-        .and_then(Failure::field)
-        .unwrap_or_default()
-        .to_owned();
-    let reason = failure.as_ref().map(|failure| sentence(&failure.told()));
+async fn form(at: &At<Browser>, sent: &Form, refusal: Option<&Refusal>) -> Shown {
+    let mut shell = at.shell(Room::Agents, "New agent").await?;
+    let field = refusal.and_then(|refusal| refusal.field.as_deref());
+    let field = field.unwrap_or_default();
+    let reason = refusal.map(|refusal| refusal.reason.clone());
     let of_name = field == "name";
     let of_rules = field.starts_with("permissions");
     if let Some(reason) = reason.as_ref().filter(|_| !of_name && !of_rules) {
@@ -176,8 +148,9 @@ async fn form(state: &State, browser: &Browser, sent: &Form, failure: Option<Fai
     let page = view::NewAgent {
         shell,
         name: Field {
-            max: 200,
-            ..Field::text("name", "Name")
+            required: true,
+            autocomplete: "off",
+            ..Field::own_name()
         }
         .with_hint("So that you know it again, for example “deploy-bot”.")
         .with_value(sent.text("name"))
@@ -187,16 +160,18 @@ async fn form(state: &State, browser: &Browser, sent: &Form, failure: Option<Fai
         rules_error: reason.filter(|_| of_rules),
         lives: lives(sent),
         more_rules: count < MAX_ROWS,
+        once: BASE64_URL_SAFE_NO_PAD.encode(at.engine().random::<16>()),
+        opened: at.engine().now().to_string(),
     };
-    let status = failure.map_or(StatusCode::OK, |failure| failure.status());
+    let status = refusal.map_or(StatusCode::OK, |refusal| refusal.status);
     html::answer(status, Runs::Nothing, &page)
 }
 
 fn kinds(sent: &Form) -> Vec<(&'static str, &'static str, &'static str, bool)> {
-    let chosen = sent.given("type").unwrap_or("autonomous");
+    let chosen = sent.given("type").unwrap_or(USUAL_KIND);
     KINDS
         .iter()
-        .map(|kind| (kind.0, kind.1, kind.2, kind.0 == chosen))
+        .map(|(kind, name, means)| (*kind, *name, *means, *kind == chosen))
         .collect()
 }
 

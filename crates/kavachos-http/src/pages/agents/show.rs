@@ -1,30 +1,29 @@
 //! `GET /account/agents/{id}`: one agent, what it may do, who gave it that, and what it handed on.
 
-use axum::extract::State as FromState;
-use kavachos_core::id::kind;
+use kavachos_core::id::{AgentId, kind};
 use kavachos_engine::Agent;
 
 use super::tree::Tree;
+use crate::pages::at::At;
 use crate::pages::browser::Browser;
 use crate::pages::html::{self, Runs};
-use crate::pages::view::{self, Room};
+use crate::pages::view::{self, Notice, Room};
 use crate::pages::{Shown, words};
 use crate::routes::PathId;
-use crate::state::State;
 
-pub(super) async fn handle(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    PathId(id): PathId<kind::Agent>,
-) -> Shown {
-    let agent = state.engine.agent(&browser.actor, id).await?;
-    let tree = Tree::read(&state, &browser, None).await?.with(&agent);
+pub(super) async fn handle(at: At<Browser>, PathId(id): PathId<kind::Agent>) -> Shown {
+    show(&at, id, None).await
+}
+
+pub(super) async fn show(at: &At<Browser>, id: AgentId, notice: Option<Notice>) -> Shown {
+    let agent = at.engine().agent(&at.who.actor, id).await?;
+    let tree = Tree::read(at, None).await?.with(&agent);
+    let mut shell = at.shell(Room::Agents, agent.name.clone()).await?;
+    shell.frame.notice = notice;
     let page = view::Agent {
-        shell: browser
-            .shell(&state, Room::Agents, agent.name.clone())
-            .await?,
+        shell,
         node: tree.agent(&agent, 0),
-        above: tree.above(&agent),
+        above: tree.above(&agent, at.called(agent.user_id).await?),
         facts: facts(&agent),
         suspend: (agent.status == "active").then(|| format!("/account/agents/{id}/suspend")),
         activity: format!("/account/activity?agent={id}"),

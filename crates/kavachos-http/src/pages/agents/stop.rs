@@ -1,185 +1,159 @@
 //! Stopping an agent, letting it rest, taking back what was handed on: each asked about on a page of its own, since no
 //! script asks.
 
-use axum::extract::{Request, State as FromState};
+use axum::routing::{MethodRouter, get};
 use kavachos_core::id::{AgentId, GrantId, kind};
+use kavachos_engine::Revoked;
 
 use super::list;
-use super::tree::{Tree, size};
+use super::tree::{Tree, names, size};
 use crate::error::Failure;
 use crate::pages::Shown;
+use crate::pages::at::{At, Sent};
 use crate::pages::browser::Browser;
-use crate::pages::form::Form;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{ConfirmAct, Room};
-use crate::pages::words::counted;
 use crate::routes::PathId;
 use crate::state::State;
 
-/// What is asked about.
-struct Question {
-    title: String,
-    text: &'static str,
-    consequences: Vec<String>,
-    action: String,
-    button: &'static str,
-    back: String,
+/// How an agent comes to rest.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// For good.
+    Stop,
+    /// Until whoever runs the server lets it go on.
+    Suspend,
 }
 
-async fn ask(state: &State, browser: &Browser, question: Question) -> Shown {
+impl End {
+    /// The page that asks, and what its button does.
+    pub(super) fn routes(self) -> MethodRouter<State> {
+        let ask = move |at: At<Browser>, PathId(id): PathId<kind::Agent>| async move {
+            html::page(Runs::Nothing, &self.question(&at, id).await?)
+        };
+        let end = move |PathId(id): PathId<kind::Agent>, Sent { at, .. }: Sent<Browser>| async move {
+            let name = at.engine().agent(&at.who.actor, id).await?.name;
+            ended(&at, &name, &self.end(&at, id).await?).await
+        };
+        get(ask).post(end)
+    }
+
+    async fn end(self, at: &At<Browser>, id: AgentId) -> Result<Revoked, Failure> {
+        Ok(match self {
+            Self::Stop => at.engine().revoke_agent(&at.who.actor, id).await?,
+            Self::Suspend => at.engine().suspend_agent(&at.who.actor, id).await?.thing,
+        })
+    }
+
+    async fn question(self, at: &At<Browser>, id: AgentId) -> Result<ConfirmAct, Failure> {
+        let agent = at.engine().agent(&at.who.actor, id).await?;
+        let tree = Tree::read(at, None).await?.with(&agent);
+        let others = below(size(&tree.agent(&agent, 0)), tree.is_whole);
+        let page = format!("/account/agents/{id}");
+        let (verb, path) = match self {
+            Self::Stop => ("Stop", "stop"),
+            Self::Suspend => ("Suspend", "suspend"),
+        };
+        let (text, consequences) = match self {
+            Self::Stop => (
+                "This is for good: a stopped agent is never started again.",
+                vec![
+                    "Its key stops working at once.".to_owned(),
+                    others,
+                    "What it did stays on record.".to_owned(),
+                ],
+            ),
+            Self::Suspend => (
+                "It may do nothing until whoever runs this server lets it go on.",
+                vec![
+                    "Its key stops working at once, for good.".to_owned(),
+                    others,
+                ],
+            ),
+        };
+        Ok(ConfirmAct {
+            shell: at
+                .shell(Room::Agents, format!("{verb} {}?", agent.name))
+                .await?,
+            text: text.to_owned(),
+            consequences,
+            fields: Vec::new(),
+            action: format!("{page}/{path}"),
+            button: match self {
+                Self::Stop => "Stop it",
+                Self::Suspend => "Suspend it",
+            },
+            back: page,
+        })
+    }
+}
+
+/// How many agents and delegations stop with an agent, in words; where not all were looked at, how many at least.
+fn below(count: u64, is_all: bool) -> String {
+    match (count, is_all) {
+        (0, true) => "Nothing else depends on it.".to_owned(),
+        (0 | 1, _) => "What stands below it stops with it.".to_owned(),
+        (count, true) => format!("{count} agents and delegations below it stop with it."),
+        (count, false) => {
+            format!("At least {count} agents and delegations below it stop with it.")
+        }
+    }
+}
+
+/// The agents as they are now, with what is ended.
+async fn ended(at: &At<Browser>, what: &str, revoked: &Revoked) -> Shown {
+    let tree = Tree::read(at, None).await?;
+    list::show(at, &tree, Some(list::stopped(what, revoked))).await
+}
+
+pub(super) async fn ask_to_take_back(at: At<Browser>, PathId(id): PathId<kind::Grant>) -> Shown {
+    let (from, to) = ends(&at, id).await?;
     let page = ConfirmAct {
-        shell: browser.shell(state, Room::Agents, question.title).await?,
-        text: question.text.to_owned(),
-        consequences: question.consequences,
-        fields: Vec::new(),
-        action: question.action,
-        button: question.button,
-        back: question.back,
-    };
-    html::page(Runs::Nothing, &page)
-}
-
-/// How many agents and delegations stop with an agent, in words.
-async fn below(state: &State, browser: &Browser, id: AgentId) -> Result<(String, String), Failure> {
-    let agent = state.engine.agent(&browser.actor, id).await?;
-    let tree = Tree::read(state, browser, None).await?.with(&agent);
-    let words = match size(&tree.agent(&agent, 0)) {
-        0 => "Nothing else depends on it.".to_owned(),
-        1 => "What stands below it stops with it.".to_owned(),
-        count => format!(
-            "{} and delegations below it stop with it.",
-            counted(count, "agent")
-        ),
-    };
-    Ok((agent.name, words))
-}
-
-pub(super) async fn ask_to_stop(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    PathId(id): PathId<kind::Agent>,
-) -> Shown {
-    let (name, others) = below(&state, &browser, id).await?;
-    let question = Question {
-        title: format!("Stop {name}?"),
-        text: "This is for good: a stopped agent is never started again.",
-        consequences: vec![
-            "Its key stops working at once.".to_owned(),
-            others,
-            "What it did stays on record.".to_owned(),
-        ],
-        action: format!("/account/agents/{id}/stop"),
-        button: "Stop it",
-        back: format!("/account/agents/{id}"),
-    };
-    ask(&state, &browser, question).await
-}
-
-pub(super) async fn stop(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    PathId(id): PathId<kind::Agent>,
-    request: Request,
-) -> Shown {
-    ours(&browser, request).await?;
-    let name = state.engine.agent(&browser.actor, id).await?.name;
-    let revoked = state.engine.revoke_agent(&browser.actor, id).await?;
-    let tree = Tree::read(&state, &browser, None).await?;
-    list::show(
-        &state,
-        &browser,
-        &tree,
-        Some(list::stopped(&name, &revoked)),
-    )
-    .await
-}
-
-pub(super) async fn ask_to_suspend(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    PathId(id): PathId<kind::Agent>,
-) -> Shown {
-    let (name, others) = below(&state, &browser, id).await?;
-    let question = Question {
-        title: format!("Suspend {name}?"),
-        text: "It may do nothing until whoever runs this server lets it go on.",
-        consequences: vec![
-            "Its key stops working at once, for good.".to_owned(),
-            others,
-        ],
-        action: format!("/account/agents/{id}/suspend"),
-        button: "Suspend it",
-        back: format!("/account/agents/{id}"),
-    };
-    ask(&state, &browser, question).await
-}
-
-pub(super) async fn suspend(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    PathId(id): PathId<kind::Agent>,
-    request: Request,
-) -> Shown {
-    ours(&browser, request).await?;
-    let name = state.engine.agent(&browser.actor, id).await?.name;
-    let revoked = state.engine.suspend_agent(&browser.actor, id).await?.thing;
-    let tree = Tree::read(&state, &browser, None).await?;
-    list::show(
-        &state,
-        &browser,
-        &tree,
-        Some(list::stopped(&name, &revoked)),
-    )
-    .await
-}
-
-pub(super) async fn ask_to_take_back(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    PathId(id): PathId<kind::Grant>,
-) -> Shown {
-    let (from, to) = ends(&state, &browser, id).await?;
-    let question = Question {
-        title: "Take this authority back?".to_owned(),
-        text: "This is for good. It can be handed on anew.",
+        shell: at.shell(Room::Agents, "Take this authority back?").await?,
+        text: "This is for good. It can be handed on anew.".to_owned(),
         consequences: vec![
             format!("{to} may no longer do what {from} handed on to it."),
             "What it handed on in turn is gone, too.".to_owned(),
         ],
+        fields: Vec::new(),
         action: format!("/account/delegations/{id}/stop"),
         button: "Take it back",
         back: "/account/agents".to_owned(),
     };
-    ask(&state, &browser, question).await
+    html::page(Runs::Nothing, &page)
 }
 
 /// The names of who gave a grant and who has it.
-async fn ends(state: &State, browser: &Browser, id: GrantId) -> Result<(String, String), Failure> {
-    let grant = state.engine.delegation(&browser.actor, id).await?;
-    let names = super::names(state, browser).await?;
+async fn ends(at: &At<Browser>, id: GrantId) -> Result<(String, String), Failure> {
+    let grant = at.engine().delegation(&at.who.actor, id).await?;
+    let names = names(at).await?;
     let name = |id: String| {
-        names
-            .get(&id)
-            .cloned()
-            .unwrap_or_else(|| "another agent".to_owned())
+        let known = names.get(&id).cloned();
+        known.unwrap_or_else(|| "another agent".to_owned())
     };
     Ok((name(grant.from.to_string()), name(grant.to.to_string())))
 }
 
 pub(super) async fn take_back(
-    FromState(state): FromState<State>,
-    browser: Browser,
     PathId(id): PathId<kind::Grant>,
-    request: Request,
+    Sent { at, .. }: Sent<Browser>,
 ) -> Shown {
-    ours(&browser, request).await?;
-    let revoked = state.engine.revoke_delegation(&browser.actor, id).await?;
-    let tree = Tree::read(&state, &browser, None).await?;
-    let notice = list::stopped("What was handed on", &revoked);
-    list::show(&state, &browser, &tree, Some(notice)).await
+    let revoked = at.engine().revoke_delegation(&at.who.actor, id).await?;
+    ended(&at, "What was handed on", &revoked).await
 }
 
-async fn ours(browser: &Browser, request: Request) -> Result<Form, Failure> {
-    let (parts, body) = request.into_parts();
-    Form::read(&parts, body, browser.secret()).await
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_is_not_said_to_be_nothing() {
+        assert_eq!(below(0, true), "Nothing else depends on it.");
+        assert_eq!(below(0, false), "What stands below it stops with it.");
+        assert_eq!(
+            below(7, true),
+            "7 agents and delegations below it stop with it."
+        );
+        assert!(below(7, false).starts_with("At least 7 "));
+    }
 }

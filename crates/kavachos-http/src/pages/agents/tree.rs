@@ -9,10 +9,10 @@ use kavachos_engine::page::PageOf;
 use kavachos_engine::{Agent, AgentFilter, Delegation, GrantFilter};
 
 use crate::error::Failure;
+use crate::pages::at::At;
 use crate::pages::browser::Browser;
 use crate::pages::view::Node;
-use crate::pages::words;
-use crate::state::State;
+use crate::pages::{first, words};
 
 /// How many agents one page shows.
 pub(super) const AGENTS: usize = 100;
@@ -28,20 +28,16 @@ pub(super) struct Tree {
     names: HashMap<AgentId, String>,
     now: Timestamp,
     pub(super) next: Option<AgentId>,
+    /// Whether nothing was left out.
+    pub(super) is_whole: bool,
 }
 
 /// The names of the human's newest agents, by their ids.
-pub(in crate::pages) async fn names(
-    state: &State,
-    browser: &Browser,
-) -> Result<HashMap<String, String>, Failure> {
-    let page = PageOf {
-        after: None,
-        limit: DELEGATIONS,
-    };
-    let agents = state
-        .engine
-        .agents(&browser.actor, AgentFilter::default(), page)
+pub(in crate::pages) async fn names(at: &At<Browser>) -> Result<HashMap<String, String>, Failure> {
+    let page = first(DELEGATIONS);
+    let agents = at
+        .engine()
+        .agents(&at.who.actor, AgentFilter::default(), page)
         .await?;
     let named = agents
         .items
@@ -51,26 +47,19 @@ pub(in crate::pages) async fn names(
 }
 
 impl Tree {
-    pub(super) async fn read(
-        state: &State,
-        browser: &Browser,
-        after: Option<AgentId>,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn read(at: &At<Browser>, after: Option<AgentId>) -> Result<Self, Failure> {
         let page = PageOf {
             after,
             limit: AGENTS,
         };
-        let agents = state
-            .engine
-            .agents(&browser.actor, AgentFilter::default(), page)
+        let agents = at
+            .engine()
+            .agents(&at.who.actor, AgentFilter::default(), page)
             .await?;
-        let page = PageOf {
-            after: None,
-            limit: DELEGATIONS,
-        };
-        let grants = state
-            .engine
-            .delegations(&browser.actor, GrantFilter::default(), page)
+        let page = first(DELEGATIONS);
+        let grants = at
+            .engine()
+            .delegations(&at.who.actor, GrantFilter::default(), page)
             .await?;
         let roots: Vec<GrantId> = agents.items.iter().map(|agent| agent.grant_id).collect();
         let mut delegations = grants.items;
@@ -83,7 +72,8 @@ impl Tree {
                 .collect(),
             agents: agents.items,
             delegations,
-            now: state.engine.now(),
+            now: at.engine().now(),
+            is_whole: after.is_none() && agents.next.is_none() && grants.next.is_none(),
             next: agents.next,
         })
     }
@@ -215,8 +205,8 @@ impl Tree {
         self
     }
 
-    /// The owners of an agent from the human down, with where they are shown.
-    pub(super) fn above(&self, agent: &Agent) -> Vec<(String, String)> {
+    /// The owners of an agent from the human down, who is called like this, with where they are shown.
+    pub(super) fn above(&self, agent: &Agent, human: String) -> Vec<(String, String)> {
         let mut above = Vec::new();
         let mut owner = agent.owner_id;
         for _ in 0..MAX_DEPTH {
@@ -226,7 +216,7 @@ impl Tree {
             let Some(next) = self.find(id) else { break };
             owner = next.owner_id;
         }
-        above.push(("You".to_owned(), String::new()));
+        above.push((human, String::new()));
         above.reverse();
         above
     }

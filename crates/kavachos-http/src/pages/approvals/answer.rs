@@ -1,72 +1,59 @@
 //! `POST /account/approvals/{id}/approve` and `/deny`. Who signed in a while ago proves who they are before they approve.
 
-use axum::extract::{Request, State as FromState};
 use http::StatusCode;
 use kavachos_core::id::{ApprovalId, kind};
-use kavachos_engine::Error;
+use kavachos_engine::{Approval, Error, Issued};
 
 use super::{list, show};
 use crate::error::Failure;
-use crate::pages::browser::{Browser, with_return};
+use crate::pages::Shown;
+use crate::pages::at::{At, Sent};
+use crate::pages::browser::Browser;
 use crate::pages::failure::sentence;
-use crate::pages::form::Form;
 use crate::pages::view::Notice;
-use crate::pages::{Shown, see_other};
 use crate::routes::PathId;
-use crate::state::State;
 
 pub(super) async fn approve(
-    FromState(state): FromState<State>,
-    browser: Browser,
     PathId(id): PathId<kind::Approval>,
-    request: Request,
+    Sent { at, form }: Sent<Browser>,
 ) -> Shown {
-    let (parts, body) = request.into_parts();
-    let sent = Form::read(&parts, body, browser.secret()).await?;
-    if !browser.is_fresh(&state) {
-        return Ok(see_other(&with_return(
-            "/re-authenticate",
-            &format!("/account/approvals/{id}"),
-        )));
+    if let Some(first) = at.prove_first(&format!("/account/approvals/{id}")) {
+        return Ok(first);
     }
-    match state
-        .engine
-        .approve(&browser.actor, id, sent.text("digest"))
-        .await
-    {
-        Ok(_) => {
-            let text = "Approved. The agent may do this once, exactly as you saw it.";
-            list::show(&state, &browser, None, Some(Notice::new("ok", text))).await
-        }
-        Err(error) => again(&state, &browser, id, error).await,
-    }
+    let answer = at.engine().approve(&at.who.actor, id, form.text("digest"));
+    let done = "Approved. The agent may do this once, exactly as you saw it.";
+    answered(&at, id, (answer.await, done)).await
 }
 
 pub(super) async fn deny(
-    FromState(state): FromState<State>,
-    browser: Browser,
     PathId(id): PathId<kind::Approval>,
-    request: Request,
+    Sent { at, .. }: Sent<Browser>,
 ) -> Shown {
-    let (parts, body) = request.into_parts();
-    Form::read(&parts, body, browser.secret()).await?;
-    match state.engine.deny(&browser.actor, id).await {
-        Ok(_) => {
-            let text = "Denied. The agent may not do this.";
-            list::show(&state, &browser, None, Some(Notice::new("ok", text))).await
-        }
-        Err(error) => again(&state, &browser, id, error).await,
-    }
+    let answer = at.engine().deny(&at.who.actor, id);
+    answered(
+        &at,
+        id,
+        (answer.await, "Denied. The agent may not do this."),
+    )
+    .await
 }
 
-/// The request as it is now, with why it was not answered.
-async fn again(state: &State, browser: &Browser, id: ApprovalId, error: Error) -> Shown {
-    if !matches!(error, Error::WrongState(_)) {
-        return Err(error.into());
-    }
-    let approval = state.engine.approval(&browser.actor, id).await?;
+/// The requests with what is done, or the request as it is now, with why it was not answered.
+async fn answered(
+    at: &At<Browser>,
+    id: ApprovalId,
+    (answer, done): (Result<Issued<Approval>, Error>, &str),
+) -> Shown {
+    let error = match answer {
+        Ok(_) => {
+            return list::show(at, list::After::default(), Some(Notice::new("ok", done))).await;
+        }
+        Err(error @ Error::WrongState(_)) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let approval = at.engine().approval(&at.who.actor, id).await?;
     let notice = Notice::new("bad", sentence(&Failure::from(error).told()));
-    let mut page = show::show(state, browser, approval, Some(notice)).await?;
+    let mut page = show::show(at, approval, Some(notice)).await?;
     *page.status_mut() = StatusCode::CONFLICT;
     Ok(page)
 }

@@ -1,48 +1,40 @@
 //! `GET /account/approvals/{id}`: one request, with all that is approved, to the last character.
 
-use axum::extract::State as FromState;
 use kavachos_core::id::kind;
 use kavachos_engine::Approval;
 use serde_json::Value;
 
+use crate::pages::at::At;
 use crate::pages::browser::Browser;
+use crate::pages::escape::spelled_out;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{self, Notice, Room};
 use crate::pages::{Shown, words};
 use crate::routes::PathId;
-use crate::state::State;
 
 /// How many arguments are shown apart, and how much of each: the document has them all.
 const ARGUMENTS: usize = 12;
 const ARGUMENT_CHARS: usize = 200;
 
-pub(super) async fn handle(
-    FromState(state): FromState<State>,
-    browser: Browser,
-    PathId(id): PathId<kind::Approval>,
-) -> Shown {
-    let approval = state.engine.approval(&browser.actor, id).await?;
-    show(&state, &browser, approval, None).await
+pub(super) async fn handle(at: At<Browser>, PathId(id): PathId<kind::Approval>) -> Shown {
+    let approval = at.engine().approval(&at.who.actor, id).await?;
+    show(&at, approval, None).await
 }
 
-pub(super) async fn show(
-    state: &State,
-    browser: &Browser,
-    approval: Approval,
-    notice: Option<Notice>,
-) -> Shown {
-    let agent = state.engine.agent(&browser.actor, approval.agent_id).await;
+pub(super) async fn show(at: &At<Browser>, approval: Approval, notice: Option<Notice>) -> Shown {
+    let agent = at.engine().agent(&at.who.actor, approval.agent_id).await;
     let name = agent.map_or_else(|_| "An agent".to_owned(), |agent| agent.name);
-    let now = state.engine.now();
-    let mut shell = browser.shell(state, Room::Approvals, "Approval").await?;
+    let now = at.engine().now();
+    let mut shell = at.shell(Room::Approvals, "Approval").await?;
     shell.frame.notice = notice;
     let page = view::Approval {
         shell,
         id: approval.id.to_string(),
+        human: at.called(approval.user_id).await?,
         agent: (name, format!("/account/agents/{}", approval.agent_id)),
         status: words::stage(approval.status),
         waits: approval.status == "pending",
-        fresh: browser.is_fresh(state),
+        fresh: at.is_fresh(),
         arguments: arguments(&approval.document),
         asked: words::time(approval.created_at, now),
         until: words::time(approval.expires_at, now),
@@ -74,6 +66,6 @@ fn arguments(document: &str) -> Vec<(String, String)> {
     members
         .iter()
         .take(ARGUMENTS)
-        .map(|(name, value)| (name.clone(), shown(value)))
+        .map(|(name, value)| (spelled_out(name), spelled_out(&shown(value))))
         .collect()
 }

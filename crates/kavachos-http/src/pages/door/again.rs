@@ -1,23 +1,27 @@
 //! `/re-authenticate`: somebody who is signed in proves once more who they are, and goes on where they were.
 
-use axum::Extension;
-use axum::extract::{Request, State as FromState};
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use http::Method;
 use http::request::Parts;
-use http::{Method, StatusCode};
 use kavachos_engine::plugin::Method as Known;
 use serde_json::{Map, Value};
 
-use super::onward::Query;
 use crate::error::Failure;
-use crate::pages::api::{self, Api, Refusal};
-use crate::pages::browser::{Browser, with_return};
-use crate::pages::form::Form;
-use crate::pages::html::{self, Runs};
-use crate::pages::return_to::{HOME, safe};
+use crate::pages::account::has_codes;
+use crate::pages::api::{self, Refusal};
+use crate::pages::at::{At, Who};
+use crate::pages::browser::Browser;
+use crate::pages::form::{Form, members};
+use crate::pages::form_page::FormPage;
+use crate::pages::return_to::HOME;
 use crate::pages::view::{Door, Field, Frame, Icon, Notice};
-use crate::pages::{Shown, csrf, see_other};
-use crate::params::Params;
 use crate::state::State;
+
+/// What tells how somebody may be asked again.
+const FRESHNESS: &str = "/api/auth/freshness";
+/// The route that takes a code of an app.
+const CONFIRM: &str = "totp/confirm";
 
 /// How somebody proves it on a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,24 +33,6 @@ enum Proof {
     SignIn,
 }
 
-pub(super) async fn show(
-    FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
-    browser: Browser,
-    params: Params,
-    request: Request,
-) -> Shown {
-    let (parts, _) = request.into_parts();
-    let query = Query::of(params);
-    let back = safe(Some(query.text("return_to"))).to_owned();
-    let proofs = proofs(&state, &api, &browser, &parts).await?;
-    let wanted = proofs
-        .iter()
-        .find(|proof| proof.word() == query.text("with"));
-    let proof = wanted.or_else(|| proofs.first()).copied();
-    page(&state, &browser, (proof, &proofs), (&back, None))
-}
-
 impl Proof {
     const fn word(self) -> &'static str {
         match self {
@@ -54,152 +40,151 @@ impl Proof {
             Self::Code => "totp",
         }
     }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Password | Self::SignIn => "Use your password",
+            Self::Code => "Use a code of your app",
+        }
+    }
+
+    const fn route(self) -> &'static str {
+        match self {
+            Self::Password => "re-authenticate",
+            Self::Code => CONFIRM,
+            Self::SignIn => "sign-in/email",
+        }
+    }
 }
 
-/// The proofs that this human can give on a form, the usual one first.
-async fn proofs(
-    state: &State,
-    api: &Api,
-    browser: &Browser,
-    parts: &Parts,
-) -> Result<Vec<Proof>, Failure> {
-    const FRESHNESS: &str = "/api/auth/freshness";
-    if !api::has(state, Known::Get, FRESHNESS) {
-        let by_address = api::takes(state, "sign-in/email") && browser.user.email.is_some();
-        return Ok(by_address.then_some(Proof::SignIn).into_iter().collect());
+/// Somebody who is signed in, with the proofs that they can give on a form, the usual one first.
+pub(super) struct Doubted {
+    browser: Browser,
+    proofs: Vec<Proof>,
+}
+
+impl FromRequestParts<State> for Doubted {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Response> {
+        let at = At::<Browser>::from_request_parts(parts, state).await?;
+        let proofs = proofs(&at).await.map_err(IntoResponse::into_response)?;
+        let browser = at.who;
+        Ok(Self { browser, proofs })
     }
-    let reply = api.send((Method::GET, FRESHNESS), parts, &Map::new()).await;
+}
+
+impl Who for Doubted {
+    fn secret(&self) -> &str {
+        self.browser.secret()
+    }
+}
+
+async fn proofs(at: &At<Browser>) -> Result<Vec<Proof>, Failure> {
+    let mut proofs = Vec::new();
+    if has_password(at).await? {
+        proofs.push(Proof::Password);
+    } else if !api::has(&at.state, Known::Get, FRESHNESS) && knows_address(at) {
+        proofs.push(Proof::SignIn);
+    }
+    if at.takes(CONFIRM) && has_codes(at).await? == Some(true) {
+        proofs.push(Proof::Code);
+    }
+    Ok(proofs)
+}
+
+/// Whether the route that asks again takes a password of this human.
+async fn has_password(at: &At<Browser>) -> Result<bool, Failure> {
+    if !api::has(&at.state, Known::Get, FRESHNESS) {
+        return Ok(false);
+    }
+    let reply = at.ask(Method::GET, FRESHNESS).await;
     let reply = reply.map_err(Refusal::into_failure)?;
     let methods = reply.data.get("methods").and_then(Value::as_array);
-    let has = |word: &str| methods.is_some_and(|methods| methods.iter().any(|one| one == word));
-    let known = [Proof::Password, Proof::Code];
-    Ok(known
-        .into_iter()
-        .filter(|proof| has(proof.word()))
-        .collect())
+    Ok(methods.is_some_and(|methods| methods.iter().any(|one| one == "password")))
 }
 
-fn page(
-    state: &State,
-    browser: &Browser,
-    (proof, proofs): (Option<Proof>, &[Proof]),
-    (back, refusal): (&str, Option<&Refusal>),
-) -> Shown {
-    let passkey = api::takes(state, "passkey/authenticate/options");
-    let error = refusal.map(|refusal| refusal.reason.clone());
-    let field = match proof {
-        Some(Proof::Code) => vec![Field::code("Code").focused().with_error(error)],
-        Some(_) => vec![
-            Field::password("password", "Password", "current-password")
-                .focused()
-                .with_error(error),
-        ],
-        None => Vec::new(),
-    };
-    let mut hidden = vec![("return_to", back.to_owned())];
-    if let Some(proof) = proof {
-        hidden.push(("with", proof.word().to_owned()));
+fn knows_address(at: &At<Browser>) -> bool {
+    at.takes("sign-in/email") && at.who.user.email.is_some()
+}
+
+impl Doubted {
+    /// The proof that is asked for, or the usual one.
+    fn proof(&self, given: &Form) -> Option<Proof> {
+        let mut wanted = self.proofs.iter().copied();
+        let wanted = wanted.find(|proof| proof.word() == given.text("with"));
+        wanted.or_else(|| self.proofs.first().copied())
     }
-    let nothing = proof.is_none() && !passkey;
-    let notice = nothing.then(|| Notice::new("info", "Sign out and in again to go on."));
-    let other = proofs
-        .iter()
-        .find(|other| Some(**other) != proof)
-        .map(|other| {
-            let path = format!(
-                "{}&with={}",
-                with_return("/re-authenticate", back),
-                other.word()
-            );
-            let words = if *other == Proof::Code {
-                "Use a code of your app"
-            } else {
-                "Use your password"
-            };
-            ("", path, words)
+
+    /// The way to another proof.
+    fn other(
+        &self,
+        proof: Option<Proof>,
+        given: &Form,
+    ) -> Option<(&'static str, String, &'static str)> {
+        let other = self.proofs.iter().find(|other| Some(**other) != proof)?;
+        let path = given.beside_with("/re-authenticate", other.word());
+        Some(("", path, other.words()))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Again;
+
+impl FormPage for Again {
+    type Who = Doubted;
+
+    fn path(self) -> &'static str {
+        "/re-authenticate"
+    }
+
+    fn route(self, at: &At<Doubted>, given: &Form) -> Option<&'static str> {
+        at.who.proof(given).map(Proof::route)
+    }
+
+    fn members(self, at: &At<Doubted>, given: &Form) -> Map<String, Value> {
+        let email = at.who.browser.user.email.as_deref();
+        let password = ("password", given.text("password"));
+        match at.who.proof(given) {
+            Some(Proof::Code) => given.members(&["code"]),
+            Some(Proof::SignIn) => members([("email", email.unwrap_or_default()), password]),
+            _ => members([("method", "password"), password]),
+        }
+    }
+
+    fn door(self, at: &At<Doubted>, given: &Form) -> Door {
+        let passkey = at.takes("passkey/authenticate/options");
+        let proof = at.who.proof(given);
+        let mut frame = Frame::titled("Is it still you?");
+        if proof.is_none() {
+            let words = "Use a passkey, or sign out and in again to go on.";
+            frame.notice = Some(Notice::new("info", words));
+        }
+        let field = proof.map(|proof| match proof {
+            Proof::Code => Field::code(),
+            _ => Field::password("password", "Password").blamed(),
         });
-    let page = Door {
-        frame: Frame {
-            brand: state.assets().brand(),
-            title: "Is it still you?".to_owned(),
-            passkeys: passkey,
-            csrf: csrf::mark(browser.secret()),
-            notice,
-        },
-        icon: Some(Icon::Lock),
-        lead: format!(
-            "You are signed in as {}. What you are about to do matters, so please confirm it is you.",
-            browser.name()
-        ),
-        action: "/re-authenticate".to_owned(),
-        fields: field,
-        hidden,
-        button: if proof.is_some() { "Confirm" } else { "" },
-        passkey: if passkey { "again" } else { "" },
-        links: other
-            .into_iter()
-            .chain([("", HOME.to_owned(), "Back to your account")])
-            .collect(),
-        ..Door::default()
-    };
-    let runs = if passkey {
-        Runs::Passkeys
-    } else {
-        Runs::Nothing
-    };
-    html::answer(
-        refusal.map_or(StatusCode::OK, |refusal| refusal.status),
-        runs,
-        &page,
-    )
-}
-
-pub(super) async fn submit(
-    FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
-    browser: Browser,
-    request: Request,
-) -> Shown {
-    let (parts, body) = request.into_parts();
-    let form = Form::read(&parts, body, browser.secret()).await?;
-    let back = safe(form.given("return_to")).to_owned();
-    let proofs = proofs(&state, &api, &browser, &parts).await?;
-    let wanted = proofs
-        .iter()
-        .find(|proof| proof.word() == form.text("with"));
-    let proof = *wanted.ok_or(Failure::NoSuchRoute)?;
-    let (path, members) = sent(&browser, proof, &form);
-    match api.post(path, &parts, &members).await {
-        Ok(reply) if reply.text("next").is_empty() => Ok(reply.onto(see_other(&back))),
-        Ok(_) => Ok(see_other("/sign-in")),
-        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
-        Err(refusal) => page(
-            &state,
-            &browser,
-            (Some(proof), &proofs),
-            (&back, Some(&refusal)),
-        ),
+        let mut hidden = given.kept(&["return_to"]);
+        hidden.extend(proof.map(|proof| ("with", proof.word().to_owned())));
+        let home = ("", HOME.to_owned(), "Back to your account");
+        let name = at.who.browser.name();
+        Door {
+            frame,
+            icon: Some(Icon::Lock),
+            lead: format!(
+                "You are signed in as {name}. What you are about to do matters, so please confirm it is you."
+            ),
+            fields: field.map(Field::focused).into_iter().collect(),
+            hidden,
+            button: proof.map_or("", |_| "Confirm"),
+            passkey: if passkey { "again" } else { "" },
+            links: at
+                .who
+                .other(proof, given)
+                .into_iter()
+                .chain([home])
+                .collect(),
+            ..Door::default()
+        }
     }
-}
-
-fn sent(browser: &Browser, proof: Proof, form: &Form) -> (&'static str, Map<String, Value>) {
-    const AGAIN: &str = "/api/auth/re-authenticate";
-    let (path, members) = match proof {
-        Proof::Password => (
-            AGAIN,
-            [("method", "password"), ("password", form.text("password"))],
-        ),
-        Proof::Code => (AGAIN, [("method", "totp"), ("code", form.text("code"))]),
-        Proof::SignIn => (
-            "/api/auth/sign-in/email",
-            [
-                ("email", browser.user.email.as_deref().unwrap_or_default()),
-                ("password", form.text("password")),
-            ],
-        ),
-    };
-    let members = members
-        .iter()
-        .map(|(name, text)| ((*name).to_owned(), Value::from(*text)));
-    (path, members.collect())
 }

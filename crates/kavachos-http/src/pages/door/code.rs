@@ -1,25 +1,19 @@
 //! Codes: one that was mailed, and one of the second factor. What a code belongs to is in a cookie of the browser that
 //! asked, and never on a page.
 
-use axum::Extension;
-use axum::extract::{Request, State as FromState};
 use serde_json::{Map, Value};
 
-use super::onward::{self, Ask, Query, step};
-use super::sign_in::with_empty;
-use crate::pages::api::{self, Api, Refusal};
+use super::onward::step;
+use crate::pages::at::At;
 use crate::pages::browser::Visitor;
-use crate::pages::form::Form;
-use crate::pages::return_to::safe;
-use crate::pages::view::{Door, Field, Icon};
-use crate::pages::{Shown, see_other};
-use crate::params::Params;
-use crate::state::State;
+use crate::pages::form::{Form, members};
+use crate::pages::form_page::FormPage;
+use crate::pages::view::{Door, Field, Frame, Icon};
 
 /// Which code.
 #[derive(Debug, Clone, Copy)]
-struct Kind {
-    page: &'static str,
+pub(super) struct Code {
+    path: &'static str,
     route: &'static str,
     title: &'static str,
     lead: &'static str,
@@ -27,215 +21,94 @@ struct Kind {
     icon: Icon,
     /// What the API calls what the code belongs to.
     step: &'static str,
+    /// Whether one on paper does as well.
+    paper: Paper,
 }
 
-const MAILED: Kind = Kind {
-    page: "/sign-in/code",
+/// Whether there are backup codes on paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paper {
+    None,
+    Backup,
+}
+
+pub(super) const MAILED: Code = Code {
+    path: "/sign-in/code",
     route: "email-otp/verify",
     title: "Look into your mail",
     lead: "If there is an account, a code of six digits is on its way. Type it here.",
     hint: "It works for ten minutes, in this browser only.",
     icon: Icon::Mail,
     step: "challenge",
+    paper: Paper::None,
 };
 
-const SECOND: Kind = Kind {
-    page: "/sign-in/second-factor",
+pub(super) const SECOND: Code = Code {
+    path: "/sign-in/second-factor",
     route: "totp/verify",
     title: "One more step",
     lead: "Type the code that your app shows.",
-    hint: "Six digits, or one of your backup codes.",
+    hint: "Six digits, new every 30 seconds.",
     icon: Icon::Phone,
     step: "signIn",
+    paper: Paper::Backup,
 };
 
-pub(super) async fn ask(
-    FromState(state): FromState<State>,
-    visitor: Visitor,
-    params: Params,
-) -> Shown {
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    api::require(&state, "email-otp/send")?;
-    address(ask, ("", Query::of(params).back()), None)
+impl Code {
+    /// The field, what is said above it, and the way to the other kind of code.
+    fn asked(self, given: &Form) -> (Field, &'static str, Option<(String, &'static str)>) {
+        if self.paper == Paper::None {
+            return (Field::code().with_hint(self.hint), self.lead, None);
+        }
+        if given.text("with") == "backup" {
+            let field =
+                Field::backup_code().with_hint("Twelve letters and digits. Each works once.");
+            let lead = "Type one of the backup codes that you kept.";
+            let app = given.beside(self.path);
+            return (field, lead, Some((app, "Use a code of the app")));
+        }
+        let backup = given.beside_with(self.path, "backup");
+        let field = Field::code().with_hint(self.hint);
+        (field, self.lead, Some((backup, "Use a backup code")))
+    }
 }
 
-fn address(
-    ask: Ask<'_>,
-    (typed, hidden): (&str, Vec<(&'static str, String)>),
-    refusal: Option<&Refusal>,
-) -> Shown {
-    let about = refusal.and_then(|refusal| refusal.about("email"));
-    let page = Door {
-        frame: ask.visitor.frame(
-            ask.state,
-            "Sign in by code",
-            onward::above(refusal, &["email"]),
-        ),
-        icon: Some(Icon::Mail),
-        lead: "We mail you a code of six digits.".to_owned(),
-        action: "/sign-in/email-code".to_owned(),
-        fields: vec![Field::email().focused().with_value(typed).with_error(about)],
-        hidden,
-        button: "Send the code",
-        links: vec![("", "/sign-in".to_owned(), "Another way to sign in")],
-        ..Door::default()
-    };
-    onward::show(ask, onward::status(refusal), &page)
-}
+impl FormPage for Code {
+    type Who = Visitor;
 
-pub(super) async fn send(
-    FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
-    visitor: Visitor,
-    request: Request,
-) -> Shown {
-    let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    api::require(&state, "email-otp/send")?;
-    match api
-        .post(
-            "/api/auth/email-otp/send",
-            &parts,
-            &with_empty(&form, &["email"]),
-        )
-        .await
-    {
-        Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
-        Err(refusal) => {
-            let hidden = onward::back(safe(form.given("return_to")));
-            address(ask, (form.text("email"), hidden), Some(&refusal))
+    fn path(self) -> &'static str {
+        self.path
+    }
+
+    fn route(self, _: &At<Visitor>, _: &Form) -> Option<&'static str> {
+        Some(self.route)
+    }
+
+    fn is_begun(self, at: &At<Visitor>) -> bool {
+        step(&at.parts.headers).is_some()
+    }
+
+    fn members(self, at: &At<Visitor>, given: &Form) -> Map<String, Value> {
+        // People type codes in groups.
+        let typed = given.text("code").chars();
+        let code: String = typed.filter(|c| !c.is_whitespace()).collect();
+        let begun = step(&at.parts.headers).unwrap_or_default();
+        members([(self.step, begun), ("code", &code)])
+    }
+
+    fn door(self, _: &At<Visitor>, given: &Form) -> Door {
+        let (field, lead, other) = self.asked(given);
+        let other = other.map(|(path, words)| ("", path, words));
+        let again = ("", "/sign-in".to_owned(), "Start again");
+        Door {
+            frame: Frame::titled(self.title),
+            icon: Some(self.icon),
+            lead: lead.to_owned(),
+            fields: vec![field.focused()],
+            hidden: given.kept(&["return_to", "with"]),
+            button: "Continue",
+            links: other.into_iter().chain([again]).collect(),
+            ..Door::default()
         }
     }
-}
-
-pub(super) async fn show(
-    state: FromState<State>,
-    visitor: Visitor,
-    params: Params,
-    request: Request,
-) -> Shown {
-    first(MAILED, (state.0, visitor), params, request)
-}
-
-pub(super) async fn show_second(
-    state: FromState<State>,
-    visitor: Visitor,
-    params: Params,
-    request: Request,
-) -> Shown {
-    first(SECOND, (state.0, visitor), params, request)
-}
-
-fn first(
-    kind: Kind,
-    (state, visitor): (State, Visitor),
-    params: Params,
-    request: Request,
-) -> Shown {
-    let (parts, _) = request.into_parts();
-    api::require(&state, kind.route)?;
-    if step(&parts.headers).is_none() {
-        return Ok(see_other("/sign-in"));
-    }
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    page(ask, kind, Query::of(params).back(), None)
-}
-
-fn page(
-    ask: Ask<'_>,
-    kind: Kind,
-    hidden: Vec<(&'static str, String)>,
-    refusal: Option<&Refusal>,
-) -> Shown {
-    let error = refusal.map(|refusal| refusal.reason.clone());
-    let page = Door {
-        frame: ask.visitor.frame(ask.state, kind.title, None),
-        icon: Some(kind.icon),
-        lead: kind.lead.to_owned(),
-        action: kind.page.to_owned(),
-        fields: vec![
-            Field::code("Code")
-                .focused()
-                .with_hint(kind.hint)
-                .with_error(error),
-        ],
-        hidden,
-        button: "Continue",
-        links: vec![("", "/sign-in".to_owned(), "Start again")],
-        ..Door::default()
-    };
-    onward::show(ask, onward::status(refusal), &page)
-}
-
-pub(super) async fn submit(
-    state: FromState<State>,
-    api: Extension<Api>,
-    visitor: Visitor,
-    request: Request,
-) -> Shown {
-    checked(MAILED, (state.0, api.0, visitor), request).await
-}
-
-pub(super) async fn submit_second(
-    state: FromState<State>,
-    api: Extension<Api>,
-    visitor: Visitor,
-    request: Request,
-) -> Shown {
-    checked(SECOND, (state.0, api.0, visitor), request).await
-}
-
-async fn checked(
-    kind: Kind,
-    (state, api, visitor): (State, Api, Visitor),
-    request: Request,
-) -> Shown {
-    let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    api::require(&state, kind.route)?;
-    let Some(step) = step(&parts.headers) else {
-        return Ok(see_other("/sign-in"));
-    };
-    match api
-        .post(
-            &format!("/api/auth/{}", kind.route),
-            &parts,
-            &proof(kind, step, &form),
-        )
-        .await
-    {
-        Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
-        Err(refusal) => {
-            let hidden = onward::back(safe(form.given("return_to")));
-            page(ask, kind, hidden, Some(&refusal))
-        }
-    }
-}
-
-fn proof(kind: Kind, step: &str, form: &Form) -> Map<String, Value> {
-    // People type codes in groups.
-    let code: String = form
-        .text("code")
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .collect();
-    let members = [(kind.step, step), ("code", code.as_str())];
-    members
-        .iter()
-        .map(|(name, text)| ((*name).to_owned(), Value::from(*text)))
-        .collect()
 }

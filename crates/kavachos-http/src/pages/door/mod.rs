@@ -1,45 +1,41 @@
 //! The ways in: signing up and in, second steps, links that were mailed, forgotten passwords, and being asked once more.
 //!
-//! Which ways there are is read from the routes that plugins have. Each form becomes the JSON of the same name
-//! ([`super::api`]); what the API answers says where to go on ([`onward`]).
+//! Which ways there are is read from the routes that plugins have. Each page is a [form](super::form_page) that becomes the
+//! JSON of the same name; what the API answers says where to go on ([`onward`]).
 
 mod again;
+mod by_mail;
+mod change_email;
 mod code;
 mod links;
+mod not_me;
 mod onward;
-mod password;
+mod reset;
 mod sign_in;
 mod sign_up;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::post;
 
+pub(super) use onward::onward;
+
+use super::form_page;
 use crate::state::State;
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
-        .route("/sign-up", get(sign_up::show).post(sign_up::submit))
-        .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        .merge(form_page::routes(sign_up::SignUp))
+        .merge(form_page::routes(sign_in::SignIn))
         .route("/sign-in/guest", post(sign_in::as_guest))
-        .route("/sign-in/link", get(links::ask).post(links::send))
-        .route("/sign-in/email-code", get(code::ask).post(code::send))
-        .route("/sign-in/code", get(code::show).post(code::submit))
-        .route(
-            "/sign-in/second-factor",
-            get(code::show_second).post(code::submit_second),
-        )
-        .route(
-            "/magic-link",
-            get(links::show_magic).post(links::follow_magic),
-        )
-        .route(
-            "/verify-email",
-            get(links::show_verify).post(links::follow_verify),
-        )
-        .route("/forgot-password", get(password::ask).post(password::send))
-        .route(
-            "/reset-password",
-            get(password::show).post(password::submit),
-        )
-        .route("/re-authenticate", get(again::show).post(again::submit))
+        .merge(form_page::routes(by_mail::LINK))
+        .merge(form_page::routes(by_mail::CODE))
+        .merge(form_page::routes(by_mail::FORGOTTEN))
+        .merge(form_page::routes(code::MAILED))
+        .merge(form_page::routes(code::SECOND))
+        .merge(form_page::routes(links::Magic))
+        .merge(form_page::routes(links::Verify))
+        .merge(form_page::routes(reset::Reset))
+        .merge(form_page::routes(again::Again))
+        .merge(form_page::routes(not_me::NotMe))
+        .merge(form_page::routes(change_email::ChangeEmail))
 }

@@ -1,114 +1,62 @@
 //! `/sign-up`: a new account.
 
-use axum::Extension;
-use axum::extract::{Request, State as FromState};
+use serde_json::{Map, Value};
 
-use super::onward::{self, Ask, Query};
-use super::sign_in::{Name, with_empty};
-use crate::error::Failure;
-use crate::pages::Shown;
-use crate::pages::api::{Api, Refusal, members};
+use super::sign_in::Name;
+use crate::pages::at::At;
 use crate::pages::browser::Visitor;
 use crate::pages::form::Form;
-use crate::pages::return_to::safe;
-use crate::pages::view::{Door, Field};
-use crate::params::Params;
-use crate::state::State;
+use crate::pages::form_page::FormPage;
+use crate::pages::view::{Door, Field, Frame};
 
-pub(super) async fn show(
-    FromState(state): FromState<State>,
-    visitor: Visitor,
-    params: Params,
-) -> Shown {
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    let query = Query::of(params);
-    let name = Name::chosen(&state, "sign-up", query.text("with")).ok_or(Failure::NoSuchRoute)?;
-    page(ask, name, (&Form::default(), query.back()), None)
-}
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SignUp;
 
-fn page(
-    ask: Ask<'_>,
-    name: Name,
-    (form, hidden): (&Form, Vec<(&'static str, String)>),
-    refusal: Option<&Refusal>,
-) -> Shown {
-    let about = |field: &str| refusal.and_then(|refusal| refusal.about(field));
-    let password = Field::password("password", "Password", "new-password")
-        .with_hint("A few words that only you would put together are best.")
-        .with_error(about("password"));
-    let fields = match name {
-        Name::Email => vec![
-            Field {
-                max: 200,
-                ..Field::text("name", "Name")
-            }
-            .optional()
-            .with_autocomplete("name")
-            .with_value(form.text("name"))
-            .with_error(about("name")),
-            Field::email()
-                .with_value(form.text("email"))
-                .with_error(about("email")),
-            password,
-        ],
-        Name::Username => vec![
-            Field {
-                look: "mono",
-                max: 64,
-                ..Field::text("username", "Username")
-            }
-            .with_autocomplete("username")
-            .with_value(form.text("username"))
-            .with_error(about("username")),
-            password,
-        ],
-    };
-    let notice = onward::above(refusal, &["name", "email", "username", "password"]);
-    let page = Door {
-        frame: ask.visitor.frame(ask.state, "Create your account", notice),
-        lead: "One account for you, and a key of its own for each agent that acts for you."
-            .to_owned(),
-        action: "/sign-up".to_owned(),
-        fields,
-        button: "Create account",
-        links: vec![(
-            "Have one already?",
-            onward::beside("/sign-in", &hidden),
-            "Sign in",
-        )],
-        hidden,
-        ..Door::default()
-    };
-    onward::show(ask, onward::status(refusal), &page)
-}
-
-pub(super) async fn submit(
-    FromState(state): FromState<State>,
-    Extension(api): Extension<Api>,
-    visitor: Visitor,
-    request: Request,
-) -> Shown {
-    let (parts, form) = onward::read(request, &visitor).await?;
-    let ask = Ask {
-        state: &state,
-        visitor: &visitor,
-    };
-    let wanted = if form.has("username") { "username" } else { "" };
-    let name = Name::chosen(&state, "sign-up", wanted).ok_or(Failure::NoSuchRoute)?;
-    let path = format!("/api/auth/sign-up/{}", name.field());
-    let mut sent = with_empty(&form, &[name.field(), "password"]);
-    if name == Name::Email {
-        sent.extend(members(&form, &["name"]));
+impl SignUp {
+    /// By what the new account is known. By an address, if by anything.
+    fn name(at: &At<Visitor>, given: &Form) -> Name {
+        Name::chosen(at, "sign-up", given).unwrap_or(Name::Email)
     }
-    match api.post(&path, &parts, &sent).await {
-        Ok(reply) => onward::onward(ask, &reply, &form),
-        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
-        Err(refusal) => {
-            let hidden = onward::back(safe(form.given("return_to")));
-            page(ask, name, (&form, hidden), Some(&refusal))
+}
+
+impl FormPage for SignUp {
+    type Who = Visitor;
+
+    fn path(self) -> &'static str {
+        "/sign-up"
+    }
+
+    fn route(self, at: &At<Visitor>, given: &Form) -> Option<&'static str> {
+        Some(match Self::name(at, given) {
+            Name::Email => "sign-up/email",
+            Name::Username => "sign-up/username",
+        })
+    }
+
+    fn members(self, at: &At<Visitor>, given: &Form) -> Map<String, Value> {
+        let name = Self::name(at, given);
+        let mut members = given.members(&[name.field(), "password"]);
+        if name == Name::Email {
+            members.extend(given.filled(&["name"]));
+        }
+        members
+    }
+
+    fn door(self, at: &At<Visitor>, given: &Form) -> Door {
+        let password = Field::new_password("password", "Password");
+        let fields = match Self::name(at, given) {
+            Name::Email => vec![Field::own_name(), Field::email(), password],
+            Name::Username => vec![Field::username(), password],
+        };
+        let lead = "One account for you, and a key of its own for each agent that acts for you.";
+        Door {
+            frame: Frame::titled("Create your account"),
+            lead: lead.to_owned(),
+            fields,
+            button: "Create account",
+            links: vec![("Have one already?", given.beside("/sign-in"), "Sign in")],
+            hidden: given.kept(&["return_to"]),
+            ..Door::default()
         }
     }
 }

@@ -106,6 +106,23 @@ pub(crate) struct Totp {
     pub(crate) code: Field,
 }
 
+impl Totp {
+    /// The key in groups of four, as people type it.
+    pub(crate) fn secret_shown(&self) -> String {
+        let mut shown = String::new();
+        for (at, letter) in self.secret.chars().enumerate() {
+            if at > 0 && at % GROUP == 0 {
+                shown.push(' ');
+            }
+            shown.push(letter);
+        }
+        shown
+    }
+}
+
+/// How many letters of a key stand together.
+const GROUP: usize = 4;
+
 /// Codes for the day when the second factor is lost, shown once.
 #[derive(Template)]
 #[template(path = "backup_codes.html")]

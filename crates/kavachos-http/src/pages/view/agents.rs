@@ -70,6 +70,10 @@ pub(crate) struct NewAgent {
     /// The value, its words, whether it is chosen.
     pub(crate) lives: Vec<(&'static str, &'static str, bool)>,
     pub(crate) more_rules: bool,
+    /// What makes one form one agent, however often it is sent.
+    pub(crate) once: String,
+    /// From when on its life counts.
+    pub(crate) opened: String,
 }
 
 /// A new agent's key, shown once.

@@ -22,6 +22,8 @@ pub(crate) struct Approvals {
     pub(crate) shell: Shell,
     pub(crate) waiting: Vec<Asked>,
     pub(crate) answered: Vec<Asked>,
+    /// Where more of those that wait are, and more of all.
+    pub(crate) next_waiting: Option<String>,
     pub(crate) next: Option<String>,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct Approvals {
 pub(crate) struct Approval {
     pub(crate) shell: Shell,
     pub(crate) id: String,
+    /// For whom the agent acts.
+    pub(crate) human: String,
     pub(crate) agent: (String, String),
     pub(crate) action: String,
     pub(crate) resource: String,

@@ -29,7 +29,7 @@ pub(crate) struct Door {
 
 /// Another way in.
 pub(crate) struct Other {
-    pub(crate) action: &'static str,
+    pub(crate) action: String,
     pub(crate) button: &'static str,
     pub(crate) icon: Icon,
     pub(crate) hidden: Vec<(&'static str, String)>,

@@ -33,6 +33,16 @@ pub(crate) struct Frame {
     pub(crate) notice: Option<Notice>,
 }
 
+impl Frame {
+    /// Around a page about this.
+    pub(crate) fn titled(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// The rooms of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Room {

@@ -4,6 +4,9 @@ use askama::Template;
 
 use super::icon::Icon;
 
+/// The longest name of a human or an agent.
+const MAX_NAME: usize = 200;
+
 /// Something that is said before all else.
 #[derive(Debug, Clone)]
 pub(crate) struct Notice {
@@ -55,6 +58,8 @@ pub(crate) struct Field {
     pub(crate) max: usize,
     /// A link beside the label: where, and its words.
     pub(crate) aside: Option<(&'static str, &'static str)>,
+    /// Whether it is told here what is wrong with the form where no field is named.
+    pub(crate) blamed: bool,
 }
 
 impl Field {
@@ -73,6 +78,27 @@ impl Field {
             look: "",
             max: 0,
             aside: None,
+            blamed: false,
+        }
+    }
+
+    /// How somebody is called, if they want to say.
+    pub(crate) fn own_name() -> Self {
+        Self {
+            required: false,
+            autocomplete: "name",
+            max: MAX_NAME,
+            ..Self::text("name", "Name")
+        }
+    }
+
+    /// A name that one signs in with.
+    pub(crate) fn username() -> Self {
+        Self {
+            look: "mono",
+            autocomplete: "username",
+            max: 64,
+            ..Self::text("username", "Username")
         }
     }
 
@@ -86,22 +112,42 @@ impl Field {
         }
     }
 
-    /// A password: `current-password` or `new-password`.
-    pub(crate) fn password(name: &str, label: &str, which: &'static str) -> Self {
+    /// The password that one has.
+    pub(crate) fn password(name: &str, label: &str) -> Self {
         Self {
             kind: "password",
-            autocomplete: which,
+            autocomplete: "current-password",
             ..Self::text(name, label)
         }
     }
 
+    /// A password that one chooses.
+    pub(crate) fn new_password(name: &str, label: &str) -> Self {
+        Self {
+            autocomplete: "new-password",
+            ..Self::password(name, label)
+        }
+        .with_hint("A few words that only you would put together are best.")
+    }
+
     /// A code of six digits.
-    pub(crate) fn code(label: &str) -> Self {
+    pub(crate) fn code() -> Self {
         Self {
             autocomplete: "one-time-code",
             look: "code",
             max: 12,
-            ..Self::text("code", label)
+            blamed: true,
+            ..Self::text("code", "Code")
+        }
+    }
+
+    /// A backup code: three groups of four letters and digits.
+    pub(crate) fn backup_code() -> Self {
+        Self {
+            look: "paper",
+            max: 24,
+            blamed: true,
+            ..Self::text("code", "Backup code")
         }
     }
 
@@ -118,6 +164,17 @@ impl Field {
     pub(crate) fn with_error(mut self, error: Option<String>) -> Self {
         self.error = error;
         self
+    }
+
+    /// Tells here what is wrong with the form where no field is named.
+    pub(crate) fn blamed(mut self) -> Self {
+        self.blamed = true;
+        self
+    }
+
+    /// Whether a form that is shown again may have what was typed here.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        self.kind != "password" && self.name != "code"
     }
 
     pub(crate) fn with_autocomplete(mut self, tokens: &'static str) -> Self {

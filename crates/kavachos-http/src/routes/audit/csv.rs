@@ -5,6 +5,7 @@
 //! before it: a spreadsheet shows the rest as text.
 
 use kavachos_core::json;
+use kavachos_core::unseen::is_unseen;
 use kavachos_engine::AuditRecord;
 use serde_json::Value;
 
@@ -75,7 +76,7 @@ fn text(value: Option<&Value>) -> String {
 /// Whether a spreadsheet might run it: it begins with a sign, whatever is not seen before that, or with what ends cells and
 /// lines.
 fn is_formula(text: &str) -> bool {
-    text.starts_with(['\t', '\r', '\n']) || text.trim_start_matches(is_unseen).starts_with(is_sign)
+    text.starts_with(['\t', '\r', '\n']) || text.trim_start_matches(is_blank).starts_with(is_sign)
 }
 
 /// The signs that formulas begin with, and their small and full-width forms.
@@ -85,13 +86,9 @@ fn is_sign(c: char) -> bool {
         || matches!(c, '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}')
 }
 
-/// Blanks of every width, control characters, and characters without a width.
-fn is_unseen(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+/// Blanks of every width, control characters, and what shows nothing.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || is_unseen(c)
 }
 
 fn cell(text: &str, out: &mut String) {

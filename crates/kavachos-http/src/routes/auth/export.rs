@@ -20,6 +20,19 @@ use crate::params::Params;
 use crate::reply::{Answered, Data, Kind, Reply};
 use crate::state::State;
 
+/// Something that a way of signing in keeps.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "tells the form of what is written in pieces")]
+struct Kept {
+    /// The method.
+    method: String,
+    /// What it is: a `password`, a `passkey`, a `link` that was mailed.
+    kind: String,
+    /// What the method says of it.
+    #[schemars(flatten)]
+    more: serde_json::Map<String, Value>,
+}
+
 /// All that is kept about a human.
 #[derive(JsonSchema)]
 #[schemars(rename = "OwnData")]
@@ -27,6 +40,8 @@ use crate::state::State;
 pub(crate) struct Everything {
     /// The account.
     account: User,
+    /// What the human signs in with, and the browsers in which they did.
+    methods: Vec<Kept>,
     /// The sessions, newest first, like all that follows.
     sessions: Vec<Session>,
     /// The agents, at every level.

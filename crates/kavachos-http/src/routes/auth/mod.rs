@@ -1,8 +1,9 @@
-//! `/api/auth`: the caller's own session. How one signs in is a matter of plugins.
+//! `/api/auth`: the caller's own sessions, and an account that is taken back. How one signs in is a matter of plugins.
 
 mod delete_account;
 mod export;
 mod list;
+mod not_me;
 mod session;
 mod sign_out;
 
@@ -14,6 +15,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         list::operation(),
         list::end::operation(),
         sign_out::operation(),
+        not_me::operation(),
         export::operation(),
         delete_account::operation(),
     ]

@@ -29,9 +29,10 @@ pub(crate) struct Ask {
     /// For display.
     #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
-    /// Your own name for them; nobody else has it.
+    /// Your own name for them; nobody else has it. In a session only an owner gives one.
     external: Option<Object<ExternalOwner>>,
-    /// What they may do at the most; everything unless said.
+    /// What they may do at the most. Unless said everything, or where `external` is at a provider of the configuration, what
+    /// its ceiling says.
     #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Value>,
     /// What they are trusted with beyond what is their own; `member` unless said.

@@ -32,6 +32,16 @@ pub(crate) fn operation() -> Operation {
             text(200),
         )
         .query_of("email", "With exactly this e-mail address.", text(254))
+        .query_of(
+            "provider",
+            "Whom this outside provider knows, as `externalId`. One is asked for with the other.",
+            text(200),
+        )
+        .query_of(
+            "externalId",
+            "Whom `provider` knows as this: its `sub`.",
+            text(200),
+        )
         .query_of("status", "With this status now.", Form::known(status))
         .query::<Role>("role", "With this role.")
 }
@@ -46,9 +56,23 @@ pub(crate) async fn handle(
         status: params.take("status")?.map(of_humans).transpose()?,
         role: params.take("role")?,
         email: params.take("email")?,
+        external: external(params.take("provider")?, params.take("externalId")?)?,
     };
     let (at, written) = params.page()?;
     page(state.engine.users(&actor, &filter, at).await?, &written)
+}
+
+/// An outside identity is a provider with what it calls somebody: the half of it names nobody.
+fn external(
+    provider: Option<String>,
+    external_id: Option<String>,
+) -> Result<Option<(String, String)>, Invalid> {
+    match (provider, external_id) {
+        (Some(provider), Some(external_id)) => Ok(Some((provider, external_id))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Invalid::at("externalId", "is needed beside `provider`")),
+        (None, Some(_)) => Err(Invalid::at("provider", "is needed beside `externalId`")),
+    }
 }
 
 /// A status that a human can have.

@@ -1,6 +1,7 @@
 //! `PATCH /api/v1/users/{id}`: change a human; narrower permissions count at once.
 
 use axum::extract::State as FromState;
+use kavachos_core::json::Object;
 use kavachos_core::permission::PermissionSet;
 use kavachos_engine::actor::Scope;
 use kavachos_engine::{Edited, User, UserChange};
@@ -14,6 +15,7 @@ use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
 use crate::reply::{Data, Reply, data};
 use crate::routes::PathId;
+use crate::routes::agents::create::ExternalOwner;
 use crate::routes::agents::permissions;
 use crate::state::State;
 
@@ -33,6 +35,10 @@ pub(crate) struct Ask {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<PermissionSet>")]
     permissions: Option<Option<Value>>,
+    /// `null` takes the identity elsewhere away: all their sessions end, and it makes no other human.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<()>")]
+    external: Option<Option<Object<ExternalOwner>>>,
 }
 
 pub(crate) fn operation() -> Operation {
@@ -40,7 +46,7 @@ pub(crate) fn operation() -> Operation {
         id: "updateUser",
         tag: "Users",
         summary: "Change a human",
-        text: "Narrower permissions count at once, for all below.",
+        text: "Narrower permissions count at once, for all below. In a session only an owner changes the address or the identity elsewhere.",
         callers: &[Caller::Operator(Scope::UsersWrite)],
     };
     Operation::patch("/api/v1/users/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])
@@ -62,6 +68,7 @@ pub(crate) async fn handle(
         email: ask.email,
         name: ask.name,
         permissions: ask.permissions.map(read).transpose()?,
+        external: (ask.external).map(|given| given.map(|Object(external)| external.read())),
     };
     data(&state.engine.change_user(&actor, id, &change).await?)
 }

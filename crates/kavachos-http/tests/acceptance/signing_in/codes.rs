@@ -1,8 +1,8 @@
 //! Codes by mail that sign in.
 
-use futures_util::future::join_all;
+use kavachos_auth::email_password::Verification;
 use kavachos_test::Reply;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::scene::{ADA, Scene};
 
@@ -72,59 +72,6 @@ async fn five_attempts_at_a_code_are_looked_at() {
         .refused(401, "unauthenticated");
 }
 
-/// Lessons A F29, C 45: a thousand at once are no more.
-#[tokio::test]
-async fn of_a_thousand_guesses_at_once_five_are_looked_at() {
-    let scene = Scene::start().await;
-    let (challenge, code) = asked(&scene).await;
-    // Its human has an account, so that each guess that is looked at is on record.
-    show(&scene, &challenge, &code).await.expect(200);
-    let (challenge, code) = asked(&scene).await;
-    let guesses = (0..1_000).map(|number: u32| {
-        let (scene, challenge, code) = (&scene, &challenge, wrong(&code));
-        async move {
-            let address = format!("127.0.{}.{}", 1 + number / 50, 1 + number % 50);
-            let body = json!({ "challenge": challenge, "code": code });
-            scene
-                .app
-                .anonymous()
-                .from(&address)
-                .post(VERIFY, body)
-                .await
-                .status
-        }
-    });
-    let mut statuses = Vec::new();
-    let mut guesses = guesses.collect::<Vec<_>>();
-    while !guesses.is_empty() {
-        let some = guesses.split_off(guesses.len().saturating_sub(100));
-        statuses.extend(join_all(some).await);
-    }
-    assert!(
-        statuses.iter().all(|status| [401, 429].contains(status)),
-        "{statuses:?}"
-    );
-    let looked_at = scene.app.audit("kind=email_otp.used&outcome=denied").await;
-    assert_eq!(looked_at.len(), 5);
-    show(&scene, &challenge, &code)
-        .await
-        .refused(401, "unauthenticated");
-}
-
-#[tokio::test]
-async fn of_many_uses_of_a_code_at_once_one_wins() {
-    let scene = Scene::start().await;
-    let (challenge, code) = asked(&scene).await;
-    let uses = (0..64).map(|_| async { show(&scene, &challenge, &code).await.status });
-    let statuses = join_all(uses).await;
-    assert_eq!(
-        statuses.iter().filter(|status| **status == 200).count(),
-        1,
-        "{statuses:?}"
-    );
-    assert_eq!(scene.app.audit("kind=session.opened").await.len(), 1);
-}
-
 #[tokio::test]
 async fn a_code_is_over_after_ten_minutes() {
     let scene = Scene::start().await;
@@ -133,4 +80,57 @@ async fn a_code_is_over_after_ten_minutes() {
         scene.app.advance(seconds);
         show(&scene, &challenge, &code).await.expect(status);
     }
+}
+
+/// A wrong code for this person, from a network of their own.
+async fn miss(scene: &Scene, person: u32) -> u16 {
+    let from = format!("127.1.{person}.1");
+    let caller = || scene.app.anonymous().from(&from);
+    let email = json!({ "email": format!("p{person}@example.com") });
+    let asked = caller().post(SEND, email).await.expect(200);
+    let text = scene.next_mail().await;
+    let mut words = text.split(|c: char| !c.is_ascii_digit());
+    let code = wrong(words.find(|word| word.len() == 6).expect("a code"));
+    let body = json!({ "challenge": asked.text_at("/data/challenge"), "code": code });
+    caller().post(VERIFY, body).await.status
+}
+
+/// people.md, linking and recovery: a few wrong codes at each of many accounts are many wrong codes.
+#[tokio::test]
+async fn wrong_codes_of_all_accounts_share_a_budget() {
+    for (budget, statuses) in [(3, [401, 401, 401, 429]), (4, [401; 4])] {
+        let setup = crate::setup().settings(|settings| settings.wrong_codes = budget);
+        let scene = Scene::of(setup, Verification::First).await;
+        let mut seen = Vec::new();
+        for person in 1..=4 {
+            seen.push(miss(&scene, person).await);
+        }
+        assert_eq!(seen, statuses, "{budget}");
+    }
+}
+
+/// A right code gives back the one guess that it took, and no more; a browser that is known does not wait for strangers.
+#[tokio::test]
+async fn the_shared_budget_is_given_back_by_ones_and_is_none_of_known_browsers() {
+    let setup = crate::setup().settings(|settings| settings.wrong_codes = 3);
+    let scene = Scene::of(setup, Verification::First).await;
+    let mut ada = scene.browser();
+    let body = |(challenge, code): &(String, String)| -> Value {
+        json!({ "challenge": challenge, "code": code })
+    };
+    let right = asked(&scene).await;
+    ada.post_for_cookie(VERIFY, body(&right)).await.expect(200);
+    assert_eq!(miss(&scene, 1).await, 401);
+    assert_eq!(miss(&scene, 2).await, 401);
+    // In a browser that is not known: it takes the last guess, and gives that one back.
+    let (challenge, code) = asked(&scene).await;
+    show(&scene, &challenge, &code).await.expect(200);
+    scene.app.advance(61);
+    assert_eq!(miss(&scene, 3).await, 401);
+    assert_eq!(miss(&scene, 4).await, 429);
+    let right = asked(&scene).await;
+    show(&scene, &right.0, &right.1)
+        .await
+        .refused(429, "too_many_requests");
+    ada.post_for_cookie(VERIFY, body(&right)).await.expect(200);
 }

@@ -1,10 +1,29 @@
 //! People sign in: every method over real HTTP, its mail taken by a real SMTP server, and what those do not get who are
 //! somebody else.
 
+mod as_it_comes;
+mod canaries;
+mod canary_flows;
+mod canary_pages;
+mod change_email;
+mod claims;
+mod closed;
 mod codes;
 mod cookies;
 mod email_password;
+mod guessing;
 mod guests;
+mod hostile;
 mod links;
+mod malformed;
+mod not_me;
+mod once;
 mod passwords;
+mod providers;
 mod scene;
+mod search;
+mod second_factor;
+mod standards;
+mod strangers;
+mod tab;
+mod unreachable;

@@ -139,7 +139,8 @@ fn of_users_and_keys(site: &Site) -> Vec<Valid> {
         ),
         patch(
             &format!("users/{}", site.grace),
-            json!({ "email": "hopper@example.com", "name": "Grace", "permissions": reading("*") }),
+            json!({ "email": "hopper@example.com", "name": "Grace", "external": null,
+                "permissions": reading("*") }),
         ),
         post(
             "keys",
