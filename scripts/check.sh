@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly DENY_VERSION=0.20.2
 readonly SKIP=77       # the exit code of a step that could not be tried
 readonly LOG_LINES=400 # how much of a failed step's log is shown
+readonly ROOM_GB=25    # what a check from nothing writes: the builds, and for a while its databases
 
 # To add a step, write a function and name it here.
 readonly STEPS=(tools format lints tests api vectors browser fuzz docs benches edge dependencies advisories)
@@ -118,7 +119,21 @@ own_shared_build() {
   exec 9>"$logs/lock"
   flock --nonblock 9 || { echo "waiting for another check in $CARGO_TARGET_DIR"; flock 9; }
   find . \( -name .git -o -name target \) -prune -o -type f -exec touch -c {} +
+  make_room
 }
+
+# Builds of earlier trees pile up in a directory that outlives them. Where the disk is short they go, the least useful
+# first.
+make_room() {
+  local old
+  for old in "$CARGO_TARGET_DIR"/*/incremental "$CARGO_TARGET_DIR"/{debug,release,doc}; do
+    if [ "$(free_gb "$CARGO_TARGET_DIR")" -ge "$ROOM_GB" ]; then return; fi
+    echo "removing $old: less than $ROOM_GB GB are free"
+    rm -rf "$old"
+  done
+}
+
+free_gb() { df --output=avail -B1G "$1" | tail -n 1 | tr -d ' '; }
 
 passed=0 failed=0 skipped=0
 
@@ -164,6 +179,11 @@ count() {
 
 find_toolchain
 choose_directories
+# A full disk fails tests in ways that do not name it.
+for place in "${CARGO_TARGET_DIR:-.}" "${TMPDIR:-/tmp}"; do
+  room=$(free_gb "$place")
+  printf '%s: %d GB free%s\n' "$place" "$room" "$([ "$room" -ge "$ROOM_GB" ] || echo ', which may not be enough')"
+done
 for step in "${STEPS[@]}"; do run_step "$step"; done
 
 if ! grep -qE '^test result: .* [1-9][0-9]* passed' "$logs/tests.log"; then

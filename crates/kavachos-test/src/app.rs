@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::client::{Call, Client, Reply};
 use crate::clock::ManualClock;
 use crate::keeper::{Keeper, Kept};
-use crate::postgres::{Cluster, name_of};
+use crate::postgres::{Cluster, Lent, name_of};
 use crate::rng::SeededRng;
 use crate::server::Server;
 
@@ -74,7 +74,7 @@ pub(crate) enum Home {
     /// Removed with the directory.
     File(TempDir),
     /// In the cluster that the tests share.
-    Postgres(String),
+    Postgres(Lent),
 }
 
 /// A running server, and what a test needs to call it.
@@ -177,7 +177,7 @@ impl Setup {
             Engine::Postgres => Cluster::shared(),
         };
         match (cluster, self.life) {
-            (Some(cluster), _) => Home::Postgres(cluster.database()),
+            (Some(cluster), _) => Home::Postgres(cluster.lend()),
             (None, Life::OneServer) => Home::Memory,
             (None, Life::ManyServers) => {
                 Home::File(TempDir::new().expect("there is room for a directory"))
@@ -240,7 +240,7 @@ impl Setup {
         let builder = match home {
             Home::Memory => builder.sqlite_in_memory(),
             Home::File(directory) => builder.sqlite(file(directory)),
-            Home::Postgres(url) => builder.postgres(url),
+            Home::Postgres(lent) => builder.postgres(lent.url()),
         };
         let additions = self.additions.iter();
         let builder = additions.fold(builder, |builder, Addition(add)| add(builder));
@@ -402,10 +402,10 @@ impl TestApp {
     pub async fn overtaken(&self) -> Option<Kavach> {
         const END_WRITER: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database \
             WHERE locktype = 'advisory' AND granted AND d.datname = current_database()";
-        let (Home::Postgres(url), Some(cluster)) = (&self.home, Cluster::shared()) else {
+        let (Home::Postgres(lent), Some(cluster)) = (&self.home, Cluster::shared()) else {
             return None;
         };
-        cluster.psql(name_of(url), END_WRITER);
+        cluster.psql(name_of(lent.url()), END_WRITER);
         let rng = Arc::new(SeededRng::new(SEED + 1));
         let host = (Arc::clone(&self.clock), rng);
         let mut setup = self.setup.clone();

@@ -23,9 +23,9 @@ impl TestApp {
                 };
                 files.map(read).collect()
             }
-            Home::Postgres(url) => {
+            Home::Postgres(lent) => {
                 let cluster = Cluster::shared().expect("the database is in it");
-                let rows = |sql: &str| cluster.psql(name_of(url), sql);
+                let rows = |sql: &str| cluster.psql(name_of(lent.url()), sql);
                 let tables = rows(TABLES);
                 let read = |table: &str| {
                     let text = rows(&format!("SELECT t::text FROM \"{table}\" t"));

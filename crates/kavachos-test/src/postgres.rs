@@ -22,6 +22,9 @@ const PORTS: usize = 5;
 const PROGRAMS: [&str; 4] = ["initdb", "pg_isready", "postgres", "psql"];
 /// Whom the server runs as where the tests run as root, which it refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
+/// How many databases may be over before they are dropped together: each drop waits for a checkpoint, and only the first
+/// of them has something to write.
+const MAX_OVER: usize = 32;
 /// The superuser of the cluster.
 const OWNER: &str = "postgres";
 /// Its password over TCP.
@@ -56,6 +59,27 @@ pub struct Cluster {
     port: u16,
     guardian: Mutex<Guardian>,
     databases: AtomicU64,
+    /// The names of those that nobody holds any more.
+    over: Mutex<Vec<String>>,
+}
+
+/// A database that goes when it is let go of. The tests make more than a thousand, which together fill a disk.
+pub struct Lent {
+    cluster: &'static Cluster,
+    url: String,
+}
+
+impl Lent {
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.cluster.take_back(name_of(&self.url));
+    }
 }
 
 struct Guardian {
@@ -137,10 +161,35 @@ impl Cluster {
             port,
             guardian: Mutex::new(guardian),
             databases: AtomicU64::new(0),
+            over: Mutex::default(),
         })
     }
 
-    /// Makes an empty database and returns its URL.
+    /// Makes an empty database for as long as it is held.
+    pub fn lend(&'static self) -> Lent {
+        Lent {
+            cluster: self,
+            url: self.database(),
+        }
+    }
+
+    fn take_back(&self, name: &str) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over.push(name.to_owned());
+        if over.len() < MAX_OVER {
+            return;
+        }
+        let names = std::mem::take(&mut *over);
+        drop(over);
+        let drops = names.iter().flat_map(|name| {
+            let sql = format!("DROP DATABASE {name} WITH (FORCE)");
+            ["--command".to_owned(), sql]
+        });
+        // What cannot be dropped goes with the cluster; a test that fails already must not fail here again.
+        let _ = self.asking(OWNER).args(drops).output();
+    }
+
+    /// Makes an empty database that stays as long as the cluster, and returns its URL.
     pub fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
@@ -171,13 +220,9 @@ impl Cluster {
 
     /// Runs statements as another program would, and returns the rows, cells separated by `|`.
     pub fn psql(&self, database: &str, sql: &str) -> String {
-        let output = Command::new(self.binaries.join("psql"))
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--set", "ON_ERROR_STOP=1", "--username", OWNER])
-            .arg("--host")
-            .arg(&self.home)
-            .args(["--port", &self.port.to_string()])
-            .args(["--dbname", database, "--command", sql])
+        let output = self
+            .asking(database)
+            .args(["--set", "ON_ERROR_STOP=1", "--command", sql])
             .output()
             .expect("psql can be started");
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -185,14 +230,21 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// A session of another program, which keeps its transaction and its locks between statements.
-    pub fn session(&self, database: &str) -> Session {
-        let mut process = Command::new(self.binaries.join("psql"))
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+    /// `psql` on a database, before it is told what to do.
+    fn asking(&self, database: &str) -> Command {
+        let mut psql = Command::new(self.binaries.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args(["--username", OWNER, "--dbname", database])
             .arg("--host")
             .arg(&self.home)
-            .args(["--port", &self.port.to_string()])
+            .args(["--port", &self.port.to_string()]);
+        psql
+    }
+
+    /// A session of another program, which keeps its transaction and its locks between statements.
+    pub fn session(&self, database: &str) -> Session {
+        let mut process = self
+            .asking(database)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use kavachos_store::conformance::{self, Database, Engine};
 use kavachos_store::postgres::{Options, PostgresStore};
 use kavachos_store::{BoxFuture, Clock, Observer, Store};
-use kavachos_test::postgres::Cluster;
+use kavachos_test::postgres::{Cluster, Lent};
 
 use crate::support::{host, run_all};
 
 struct Databases(&'static Cluster);
 
-struct At(String);
+struct At(Lent);
 
 impl Engine for Databases {
     fn database(&self) -> Arc<dyn Database> {
-        Arc::new(At(self.0.database()))
+        Arc::new(At(self.0.lend()))
     }
 }
 
@@ -29,7 +29,7 @@ impl Database for At {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn Observer>,
     ) -> BoxFuture<'_, Arc<dyn Store>> {
-        let mut options = Options::url(&self.0);
+        let mut options = Options::url(self.0.url());
         options.migrations = conformance::migrations();
         let store = PostgresStore::open(&options, host(clock, observer)).unwrap();
         Box::pin(async move { Arc::new(store) as Arc<dyn Store> })
