@@ -22,6 +22,11 @@ const PORTS: usize = 5;
 const PROGRAMS: [&str; 4] = ["initdb", "pg_isready", "postgres", "psql"];
 /// Whom the server runs as where the tests run as root, which it refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
+/// Where a cluster is put if there is room: in memory nothing waits for a disk. What a crash of the server leaves is the
+/// same there.
+const MEMORY: &str = "/dev/shm";
+/// The room it takes at most, in MiB: the log that it keeps, and the databases of the tests.
+const ROOM: u64 = 4_096;
 /// How many databases may be over before they are dropped together: each drop waits for a checkpoint, and only the first
 /// of them has something to write.
 const MAX_OVER: usize = 32;
@@ -125,7 +130,7 @@ impl Cluster {
     fn try_start(binaries: &Path, options: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let home = tempfile::Builder::new()
             .prefix("kavach-pg-")
-            .tempdir_in("/tmp")
+            .tempdir_in(if is_roomy(MEMORY) { MEMORY } else { "/tmp" })
             .expect("there is room for a directory")
             .keep();
         let user = hand_over(&home);
@@ -368,6 +373,17 @@ fn say_what_is_missing() {
         // Whoever closed the standard error does not want to know.
         let _ = writeln!(std::io::stderr(), "\n{line}");
     });
+}
+
+fn is_roomy(directory: &str) -> bool {
+    let free = Command::new("df")
+        .args(["--output=avail", "-B1M", directory])
+        .output();
+    free.is_ok_and(|free| {
+        let text = String::from_utf8_lossy(&free.stdout);
+        let last = text.lines().next_back().unwrap_or_default();
+        last.trim().parse().is_ok_and(|free: u64| free >= ROOM)
+    })
 }
 
 /// Gives our directory to a user without rights where we are root.
