@@ -297,7 +297,7 @@ async fn account(context: &Context, wanted: &Wanted, verified: bool) -> Result<C
         .write(no_upgrade(wanted.user))
         .addresses(wanted.user, address)
         .sets_password(wanted.user, wanted.phc.clone())
-        .signs_in(SignIn::of(wanted.user, ID).strong()))
+        .signs_in(SignIn::of(wanted.user, ID)))
 }
 
 /// The guest who calls.
@@ -305,11 +305,13 @@ async fn guest(context: &Context) -> Result<UserId> {
     let human = context.own_account().await?;
     let query = Query::new(1, "SELECT user_id FROM anonymous_guest WHERE user_id = ?1");
     let found: Vec<(UserId,)> = context.read(query.bind(human.id)).await?;
-    match found.into_iter().next() {
-        Some((guest,)) => Ok(guest),
-        None => {
-            let why = "you are no guest: your account has a way to sign in already";
-            Err(Error::WrongState(why.to_owned()))
-        }
+    if found.is_empty() || human.email.is_some() || human.external.is_some() {
+        let why = "you are no guest: your account has a way to sign in already";
+        return Err(Error::WrongState(why.to_owned()));
     }
+    // A guest can show nothing but their session; whoever can show more does.
+    if context.is_known_elsewhere(human.id).await? {
+        context.require_fresh()?;
+    }
+    Ok(human.id)
 }

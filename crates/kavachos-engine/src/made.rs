@@ -1,8 +1,9 @@
 //! What a human made themselves, and its end where somebody else may have been in their account.
 //!
 //! Promises: an agent or a grant that a human makes says who made it, and in which session; when the account is recovered
-//! all of these end, however many there are: the first in the same commit, the rest in steps (see
-//! [`raising`](crate::raising)). What operators made stays, and waits for new keys. See ADR 0035.
+//! all of these end, however many there are, in steps behind the commit that ends the sessions (see
+//! [`raising`](crate::raising)). That commit names none of them: whoever is in the account could hold it up by changing
+//! them. What operators made stays, and waits for new keys. See ADR 0035.
 
 use kavachos_core::id::{AgentId, GrantId};
 use kavachos_core::ledger::{Entry, Outcome, Pseudonym};
@@ -18,9 +19,6 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::raising::Dying;
 use crate::users::raised;
-
-/// How many agents, and as many grants, end in the commit that ends the sessions; the others follow.
-const AT_ONCE: usize = 200;
 
 /// Whether something is left to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,23 +48,15 @@ impl Actor {
     }
 }
 
-impl Engine {
-    /// Adds the end of all these things to the batch that ends the sessions.
-    pub(crate) async fn begin_ending(
-        &self,
-        actor: &Actor,
-        ending: Ending,
-        (batch, dying): (&mut Batch, &mut Vec<Dying>),
-    ) -> Result<()> {
-        self.end_made(actor, ending, AT_ONCE, batch).await?;
-        // Also where that was all: what is made until the commit is found by the step behind it.
-        let rest = Dying::Made(ending.human, ending.extent);
-        let until = u64::try_from(ending.until.as_micros()).unwrap_or_default();
-        batch.writes.push(begun_kill::begin(rest.id(), until));
-        dying.push(rest);
-        Ok(())
-    }
+/// Begins the end of all these things, in the batch that ends the sessions.
+pub(crate) fn begin_ending(ending: Ending, (batch, dying): (&mut Batch, &mut Vec<Dying>)) {
+    let made = Dying::Made(ending.human, ending.extent);
+    let until = u64::try_from(ending.until.as_micros()).unwrap_or_default();
+    batch.writes.push(begun_kill::begin(made.id(), until));
+    dying.push(made);
+}
 
+impl Engine {
     /// Adds the end of at most so many agents, and as many grants, to the batch.
     pub(crate) async fn end_made(
         &self,

@@ -21,7 +21,7 @@ use crate::actor::Actor;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
-use crate::mail::{EmailAddress, MAX_ASKED_FOR, Mail, MailKind};
+use crate::mail::{EmailAddress, MAX_WAITING, Mail, MailKind};
 use crate::raising::Dying;
 use crate::revoked::Revoked;
 use crate::sign_in::Browser;
@@ -59,6 +59,10 @@ impl Engine {
         if sent.is_none_or(|(sent,)| sent >= limit) {
             return Ok(());
         }
+        // Where no more mail may wait it is left out: a mail server that is away keeps nobody from signing in.
+        if self.require_mail_room(MAX_WAITING).await.is_err() {
+            return Ok(());
+        }
         let token = URL_SAFE_NO_PAD.encode(self.random::<32>());
         let link = NotMeRow {
             hash: hash_of(&token),
@@ -75,10 +79,7 @@ impl Engine {
             .with("ip", session.ip.clone().unwrap_or_default())
             .with("device", session.user_agent.clone().unwrap_or_default())
             .with("method", session.method.clone().unwrap_or_default());
-        // Where no more mail may wait it is left out: a mail server that is away keeps nobody from signing in.
-        if self.require_mail_room(MAX_ASKED_FOR).await.is_ok() {
-            batch.writes.extend(self.mail(&mail)?);
-        }
+        batch.writes.extend(self.mail(&mail)?);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
-//! Kills that go on in steps: of a human, whose root grants are raised after the human, of a session, whose handles for
-//! tool servers of others are, and of what a human made, where that is more than one commit ends. Those servers know no
-//! handle of the human or the session itself.
+//! Kills that go on in steps: of a human, whose root grants and sessions are raised after the human, of a session, whose
+//! handles for tool servers of others are, and of what a human made. Those servers know no handle of the human or the
+//! session itself; who acts in another's name, and what somebody approved, hangs on the session in which they did.
 //!
 //! Promises: who is killed is dead first, by a commit of their own that nothing they do can hold up; from then on nothing
 //! is given in their name that would have to be raised. The rest follows in steps of bounded size, and the answer says
@@ -16,8 +16,9 @@ use kavachos_core::tool_server::TTL_SECONDS;
 use kavachos_store::begun_kill::{self, BegunKill};
 use kavachos_store::grant::{self, GivenGrant};
 use kavachos_store::maker::{Ending, Extent};
+use kavachos_store::session::{self, DeadSession};
 use kavachos_store::session_handle::{self, SessionHandle};
-use kavachos_store::{Batch, CommitError, Effect, Write, session, user};
+use kavachos_store::{Batch, CommitError, Effect, Write, user};
 use serde_json::json;
 
 use crate::act::Act;
@@ -81,6 +82,16 @@ impl From<GivenGrant> for Hanging {
             mark: grant.mark,
             place: grant.id.to_string(),
             effects: Changed::grant(grant.id, grant.receiver).into(),
+        }
+    }
+}
+
+impl From<DeadSession> for Hanging {
+    fn from(session: DeadSession) -> Self {
+        Self {
+            mark: session.mark,
+            place: session.id.to_string(),
+            effects: vec![Changed::Key(session.hash).into()],
         }
     }
 }
@@ -262,9 +273,15 @@ impl Engine {
         let reached = reached.to_owned();
         Ok(match whose {
             Dying::Human(id) => {
-                let given = grant::given_after(id, reached, self.now(), limit);
+                let given = grant::given_after(id, reached.clone(), self.now(), limit);
                 let given = self.store().list(given).await?;
-                given.into_iter().map(Hanging::from).collect()
+                let mut all: Vec<_> = given.into_iter().map(Hanging::from).collect();
+                // The ids of sessions stand behind those of grants, in the order of the steps too.
+                let left = limit.saturating_sub(all.len());
+                let dead = session::dead_after(id, reached, self.now(), left);
+                let dead = self.store().list(dead).await?;
+                all.extend(dead.into_iter().map(Hanging::from));
+                all
             }
             Dying::Session(id) => {
                 let handles = session_handle::after(id, reached, limit);

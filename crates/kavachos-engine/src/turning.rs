@@ -18,6 +18,7 @@ use crate::actor::Actor;
 use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::made::begin_ending;
 use crate::providers::Unlinking;
 use crate::raising::Dying;
 use crate::users::kill_human;
@@ -136,13 +137,12 @@ impl Engine {
         if let Some(why) = turning.unlinks() {
             self.take_identity(actor, (&mut next, why), batch)?;
         }
-        // What ends besides has records of its own, which count it.
         let revocations = batch.kills.len();
         batch.writes.push(user::update(next.clone()));
         batch.effects.push(Changed::User(human.id).into());
         match turning {
             Turning::Claimed => {
-                self.end_of_stranger(actor, &human, (batch, dying)).await?;
+                self.end_of_stranger(&human, (batch, dying)).await?;
             }
             Turning::Recovered(since) => {
                 // Where it is not known since when, nothing that was added is doubted: a reset skips no second factor.
@@ -154,7 +154,7 @@ impl Engine {
                     .writes
                     .extend(self.plugins().distrust(human.id, since)?);
                 let ending = self.ending_of(&human, Extent::Made);
-                self.begin_ending(actor, ending, (batch, dying)).await?;
+                begin_ending(ending, (batch, dying));
             }
             Turning::Addressed { .. }
             | Turning::Readdressed { .. }
@@ -172,7 +172,6 @@ impl Engine {
     /// Where nobody ever did, operators made it all, and it stays.
     async fn end_of_stranger(
         &self,
-        actor: &Actor,
         human: &UserRow,
         (batch, dying): (&mut Batch, &mut Vec<Dying>),
     ) -> Result<()> {
@@ -186,7 +185,8 @@ impl Engine {
             false => Extent::Made,
         };
         let ending = self.ending_of(human, extent);
-        self.begin_ending(actor, ending, (batch, dying)).await
+        begin_ending(ending, (batch, dying));
+        Ok(())
     }
 
     /// Whether somebody came in as this human. Sessions are forgotten; the password of whoever signed up is not, nor is the

@@ -342,8 +342,9 @@ impl FromRow for StandingAgent {
 pub fn ending(ending: Ending, limit: usize) -> Select<StandingAgent> {
     let rows = format!(
         "SELECT a.id, a.root, u.pseudonym, a.handle, h.generation FROM agents a JOIN handles h ON h.handle = a.handle \
-         JOIN users u ON u.id = a.root WHERE {} AND a.status <> 'revoked' AND a.created_at <= ?2 ORDER BY a.id LIMIT ?3",
-        ending.agents("a")
+         JOIN users u ON u.id = a.root WHERE {} AND a.status <> 'revoked' AND {} ORDER BY a.id LIMIT ?3",
+        ending.agents("a"),
+        ending.in_time("a")
     );
     Query::new(limit, rows)
         .bind(ending.human)

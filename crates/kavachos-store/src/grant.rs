@@ -333,9 +333,10 @@ pub fn ending(ending: Ending, now: Timestamp, limit: usize) -> Select<StandingGr
     let rows = format!(
         "SELECT g.id, g.receiver, u.pseudonym, g.handle, h.generation FROM grants g \
          JOIN handles h ON h.handle = g.handle JOIN users u ON u.id = g.root JOIN agents r ON r.id = g.receiver \
-         WHERE {} AND g.status = 'active' AND (g.expires_at IS NULL OR g.expires_at > ?3) AND g.created_at <= ?2 \
+         WHERE {} AND g.status = 'active' AND (g.expires_at IS NULL OR g.expires_at > ?3) AND {} \
          AND r.status <> 'revoked' AND {} ORDER BY g.id LIMIT ?4",
         ending.grants(),
+        ending.in_time("g"),
         ending.other_agents("r")
     );
     Query::new(limit, rows)

@@ -41,7 +41,7 @@ pub struct Ending {
     pub human: UserId,
     /// Which.
     pub extent: Extent,
-    /// Things that were made later stay.
+    /// Things that were made later stay, unless in a session that was open by then.
     pub until: Timestamp,
 }
 
@@ -54,6 +54,15 @@ impl Ending {
                 format!("({alias}.made_by = ?1 OR ({alias}.root = ?1 AND {alias}.owner_user = ?1))")
             }
         }
+    }
+
+    /// Whether they were made in time, with the end of it as the second parameter.
+    pub(crate) fn in_time(self, alias: &str) -> String {
+        // What somebody makes while the end is being written may be younger than it, and is in the database before it.
+        format!(
+            "({alias}.created_at <= ?2 OR EXISTS \
+             (SELECT 1 FROM sessions made WHERE made.id = {alias}.made_in AND made.created_at <= ?2))"
+        )
     }
 
     /// Which agents not: what is nothing there is another one.

@@ -247,6 +247,49 @@ pub fn end_dead(user: UserId) -> Write {
     .bind(user)
 }
 
+/// A session that died with its human, whose handle does not say so yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The hash of its token.
+    pub hash: SecretHash,
+    /// The handle, at its current generation.
+    pub mark: Mark,
+}
+
+impl FromRow for DeadSession {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (id, hash, handle, generation) = row.decode()?;
+        Ok(Self {
+            id,
+            hash: SecretHash::from_bytes(hash),
+            mark: Mark { handle, generation },
+        })
+    }
+}
+
+/// At most `limit` sessions of a human that died with them, in the order of their ids, after the one of this text: others
+/// go by their handles, who never see the human's.
+pub fn dead_after(
+    user: UserId,
+    after: String,
+    now: Timestamp,
+    limit: usize,
+) -> Select<DeadSession> {
+    Query::new(
+        limit,
+        "SELECT s.id, s.hash, s.handle, h.generation FROM sessions s JOIN handles h ON h.handle = s.handle \
+         JOIN users u ON u.id = s.user_id WHERE s.user_id = ?1 AND s.user_kills < u.kills AND h.generation = 1 \
+         AND s.expires_at > ?3 AND s.id > ?2 ORDER BY s.id LIMIT ?4",
+    )
+    .bind(user)
+    .bind(after)
+    .bind(now)
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
 /// Notes that a session is used.
 pub fn touch(id: SessionId, now: Timestamp) -> Write {
     Write::any("UPDATE sessions SET used_at = ?2 WHERE id = ?1 AND used_at < ?2")

@@ -51,7 +51,7 @@ pub(super) async fn handle(context: Context, request: Request) -> Result<Answer>
             .write(link::forget(user))
             .write(row.insert(mailed.hash()));
         if context.human_by_email(&new).await?.is_some() {
-            return Ok(change.as_if_mailing(to.clone()));
+            return Ok(change.as_if_mailing(to.clone(), MailKind::ChangeEmail));
         }
         let url = context.url(&format!("/change-email?token={}", mailed.reveal()));
         let minutes = LIFE.as_secs() / 60;

@@ -126,7 +126,7 @@ async fn send(context: Context, request: Request) -> Result<Answer> {
             .bind(now.plus(LIFE));
         let change = Change::of("sent").write(sweep).write(row);
         if !is_admitted {
-            return Ok(change.as_if_mailing(asked.to.clone()));
+            return Ok(change.as_if_mailing(asked.to.clone(), MailKind::EmailOtp));
         }
         let code = ("code", code.clone());
         Ok(change.mailing(mailbox::mail(&asked.to, MailKind::EmailOtp, code, LIFE)))

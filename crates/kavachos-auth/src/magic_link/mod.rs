@@ -97,7 +97,7 @@ async fn send(context: Context, request: Request) -> Result<Answer> {
         let now = context.now();
         let change = Change::of("sent").write(sweep(now));
         if !asked.is_admitted(&context).await? {
-            return Ok(change.as_if_mailing(asked.to.clone()));
+            return Ok(change.as_if_mailing(asked.to.clone(), MailKind::MagicLink));
         }
         let url = context.url(&format!("/magic-link?token={}", link.reveal()));
         let row = insert(link.hash(), &asked.email, browser.hash(), now.plus(LIFE));

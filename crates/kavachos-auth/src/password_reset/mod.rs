@@ -129,7 +129,7 @@ async fn send(context: Context, request: Request) -> Result<Answer> {
         let sweep = Write::any("DELETE FROM password_reset_link WHERE expires_at < ?1").bind(now);
         let change = Change::of("sent").write(sweep);
         let Some(human) = context.human_by_email(&asked.email).await? else {
-            return Ok(change.as_if_mailing(asked.to.clone()));
+            return Ok(change.as_if_mailing(asked.to.clone(), MailKind::ResetPassword));
         };
         let row = "INSERT INTO password_reset_link (hash, user_id, email, expires_at) VALUES (?1, ?2, ?3, ?4)";
         let row = Write::exactly(1, row)

@@ -43,6 +43,15 @@ macro_rules! kinds {
                 )
             }
 
+            /// What it counts as among the mails that an address gets in an hour. Whoever has all others sent keeps
+            /// nobody from a new password.
+            pub(crate) const fn counts_as(self) -> &'static str {
+                match self {
+                    Self::ResetPassword => "reset",
+                    _ => "mail",
+                }
+            }
+
             /// The values without which it says nothing.
             pub(super) const fn needs(self) -> &'static [&'static str] {
                 match self { $(Self::$name => $needs,)+ }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::route::Allowance;
 use crate::guesses::Guess;
-use crate::mail::{EmailAddress, Mail};
+use crate::mail::{EmailAddress, Mail, MailKind};
 use crate::sign_in::{Browser, SignIn, SignedIn};
 use crate::turning::Turning;
 
@@ -31,7 +31,7 @@ pub struct Change {
     pub(super) factor: Option<(UserId, Arming)>,
     pub(super) password: Option<(UserId, Setting)>,
     pub(super) proof: Option<SignIn>,
-    pub(super) as_if_mailed: Vec<EmailAddress>,
+    pub(super) as_if_mailed: Vec<(EmailAddress, MailKind)>,
     pub(super) remembers: Option<UserId>,
     pub(super) given_back: Vec<Guess>,
     pub(super) mails: Vec<Mail>,
@@ -217,10 +217,10 @@ impl Change {
         self
     }
 
-    /// Counts as a mail to this address and sends none: what is asked of an address that nobody has is answered like what
+    /// Counts as a mail of this kind to this address and sends none: what is asked of an address that nobody has is answered like what
     /// is asked of one that somebody has.
-    pub fn as_if_mailing(mut self, to: EmailAddress) -> Self {
-        self.as_if_mailed.push(to);
+    pub fn as_if_mailing(mut self, to: EmailAddress, kind: MailKind) -> Self {
+        self.as_if_mailed.push((to, kind));
         self
     }
 
@@ -330,10 +330,7 @@ mod tests {
     fn what_a_change_stores_shows_in_no_log() {
         let human = UserId::from_bits(1);
         let write = Write::any("UPDATE a_b SET phc = ?1").bind("canary");
-        let mail = Mail::new(
-            "a@example.com".parse().unwrap(),
-            crate::mail::MailKind::EmailOtp,
-        );
+        let mail = Mail::new("a@example.com".parse().unwrap(), MailKind::EmailOtp);
         let change = Change::of("thing")
             .write(write)
             .mailing(mail.with("code", "canary"))

@@ -172,6 +172,22 @@ impl Context {
         self.engine.has_second_factor(human).await
     }
 
+    /// Whether the human has a password, or another plugin keeps something of them: by that they could show who they are.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn is_known_elsewhere(&self, human: UserId) -> Result<bool> {
+        if self.password_of(human).await?.is_some() {
+            return Ok(true);
+        }
+        for (id, told) in self.engine.plugins().tell(human)? {
+            if id != self.plugin.id && !self.engine.store().query(told.query).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Refuses to go on where no mail can be sent. Ask it before looking for accounts, so that the answer tells nothing of
     /// them.
     ///

@@ -74,7 +74,10 @@ impl Context {
                 .await?;
         }
         let device = match (change.remembers, self.browser) {
-            (Some(human), Some(_)) => Some(self.engine.learn(human, &mut batch)),
+            // One factor makes no browser known where two are asked for: a known one has guesses of its own.
+            (Some(human), Some(_)) if !self.engine.has_second_factor(human).await? => {
+                Some(self.engine.learn(human, &mut batch))
+            }
             _ => None,
         };
         let signed_in = self
@@ -166,13 +169,16 @@ impl Context {
     }
 
     /// One from the limit of each address that gets a mail because somebody asked for it. How many methods send mail makes
-    /// no difference to whoever gets it.
+    /// no difference to whoever gets it, but for the one that gets them back into their account.
     fn mail_takes(&self, change: &Change) -> Vec<Take> {
         let per_hour = self.engine.settings().mails_per_recipient;
         let of = Allowance::new(per_hour, Duration::from_secs(60 * 60));
         let mails = change.mails.iter().filter(|mail| mail.kind.is_asked_for());
-        let to = mails.map(|mail| &mail.to).chain(&change.as_if_mailed);
-        to.map(|to| take("mail", to.as_str(), of)).collect()
+        let mails = mails.map(|mail| (&mail.to, mail.kind));
+        let none = change.as_if_mailed.iter().map(|(to, kind)| (to, *kind));
+        let all = mails.chain(none);
+        all.map(|(to, kind)| take(kind.counts_as(), to.as_str(), of))
+            .collect()
     }
 
     /// A human as they are stored; the batch holds only while they are not killed.

@@ -94,7 +94,7 @@ macro_rules! revived {
 
 /// What must not be found in a database that was filled: in which table, the question, whose answer is the key of a row,
 /// and what it means if it has one.
-pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 27] = [
+pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 28] = [
     (
         REVOCATIONS,
         "SELECT r.rseq FROM revocation_log r LEFT JOIN handles h ON h.handle = r.handle \
@@ -198,7 +198,7 @@ pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 27] = [
             "users",
             "pseudonym",
             "subject",
-            "'user.banned', 'user.deleted'"
+            "'user.banned', 'user.deleted', 'user.recovered', 'user.signed_out'"
         ),
         "the records say that it was stopped more often than it counts",
     ),
@@ -242,11 +242,17 @@ pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 27] = [
         AGENT_KEYS,
         "SELECT k.hash FROM agent_keys k JOIN agents a ON a.id = k.agent JOIN users u ON u.id = a.root \
          WHERE k.agent_kills > a.kills OR k.user_kills > u.kills LIMIT 1",
-        "it would outlive revocations that are still to come",
+        AHEAD,
+    ),
+    (
+        SESSIONS,
+        "SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_kills > u.kills LIMIT 1",
+        AHEAD,
     ),
 ];
 
 const NO_HANDLE: &str = "its handle is not in the live set";
+const AHEAD: &str = "it would outlive revocations that are still to come";
 const REVIVED: &str = "its handle was revoked, and it is active";
 
 /// One of [`CONTRADICTIONS`], to ask: the key of a row, in a row of its own.
