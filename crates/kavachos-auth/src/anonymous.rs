@@ -163,7 +163,7 @@ async fn come(context: Context, request: Request) -> Result<Answer> {
         Ok(Change::of(id.to_string())
             .creates(human)
             .write(Write::exactly(1, row).bind(id))
-            .signs_in(SignIn::of(id, ID).strong()))
+            .signs_in(SignIn::of(id, ID).unguarded()))
     });
     signed_in(came.await?)
 }
@@ -297,7 +297,7 @@ async fn account(context: &Context, wanted: &Wanted, verified: bool) -> Result<C
         .write(no_upgrade(wanted.user))
         .addresses(wanted.user, address)
         .sets_password(wanted.user, wanted.phc.clone())
-        .signs_in(SignIn::of(wanted.user, ID).strong()))
+        .signs_in(SignIn::of(wanted.user, ID).unguarded()))
 }
 
 /// The guest who calls.

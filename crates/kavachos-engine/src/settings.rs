@@ -7,6 +7,7 @@ use kavachos_core::token::{FeedRoot, Issuer};
 use crate::doors::{Doors, SignUps};
 use crate::feed::FeedAccess;
 use crate::providers::Providers;
+use crate::second_factor::SecondFactor;
 
 /// The engine's limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,8 @@ pub struct Settings {
     pub doors: Doors,
     /// Whether strangers get accounts.
     pub sign_ups: SignUps,
+    /// Of whom a second factor is demanded.
+    pub second_factor: SecondFactor,
     /// How long a new agent key works when the caller does not say.
     pub agent_key_ttl: Duration,
     /// How long a delegation lasts when the caller does not say.
@@ -85,6 +88,7 @@ impl Default for Settings {
             mails_per_recipient: 5,
             doors: Doors::default(),
             sign_ups: SignUps::default(),
+            second_factor: SecondFactor::default(),
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
             signing_key_life: Duration::from_secs(30 * 24 * 60 * 60),

@@ -51,8 +51,10 @@ pub struct SignIn {
 enum Strength {
     /// One factor.
     One,
-    /// Two at once, or nothing to prove that a second factor could guard.
-    Whole,
+    /// Nothing that a second factor could guard.
+    Unguarded,
+    /// Two factors.
+    Two,
 }
 
 /// What a proof builds on.
@@ -94,7 +96,7 @@ impl SignIn {
     pub fn continuing(user: UserId, method: &'static str) -> Self {
         Self {
             basis: Basis::Continued,
-            ..Self::of(user, method).strong()
+            ..Self::of(user, method).unguarded()
         }
     }
 
@@ -108,7 +110,14 @@ impl SignIn {
 
     /// The proof is of two factors by itself: a key that asked for its holder, for instance.
     pub fn strong(mut self) -> Self {
-        self.strength = Strength::Whole;
+        self.strength = Strength::Two;
+        self
+    }
+
+    /// There is nothing that a second factor could guard: an account that is made with it, for instance. Where a second
+    /// factor is demanded, it is still owed.
+    pub fn unguarded(mut self) -> Self {
+        self.strength = Strength::Unguarded;
         self
     }
 
@@ -209,6 +218,7 @@ impl Engine {
                 "this account was stopped; ask whoever runs this server".to_owned(),
             ));
         }
+        self.refuse_guests(proof.method)?;
         let earlier = self.earlier(actor, proof).await?;
         let used = proof.provider.as_ref().map(ProviderProof::write);
         batch.writes.extend(used);
@@ -283,9 +293,11 @@ impl Engine {
             method: Some(proof.names_after(earlier.as_ref())),
             ip: actor.ip.map(|ip| ip.to_canonical().to_string()),
             user_agent: actor.user_agent.clone(),
+            two_factors: proof.strength == Strength::Two,
             ..self.new_session_row(actor, &human, &token)
         };
         if let Some(earlier) = &earlier {
+            row.two_factors |= earlier.two_factors;
             row.expires_at = row.expires_at.min(earlier.expires_at);
             if proof.basis == Basis::Continued {
                 row.signed_in_at = earlier.signed_in_at;

@@ -414,6 +414,9 @@ fn people(reading: &mut Reading<'_>, settings: &mut Settings) {
     settings.sign_ups = reading
         .choice("auth.sign_ups", &value::SIGN_UPS)
         .unwrap_or_default();
+    settings.second_factor = reading
+        .choice("auth.second_factor", &value::SECOND_FACTORS)
+        .unwrap_or_default();
 }
 
 /// A word about each variable that looks like a misspelt one of ours.

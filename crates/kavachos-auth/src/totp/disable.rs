@@ -30,6 +30,7 @@ pub(super) async fn disable(context: Context, request: Request) -> Result<Answer
         if factor::enabled(&context, user).await?.is_none() {
             return Err(Error::WrongState("no codes are asked for".to_owned()));
         }
+        context.keep_a_factor(user).await?;
         let Some(proof) = factor::proved(&context, user, &code).await? else {
             let why =
                 "the code is wrong, too old, or was used before; a backup code will do as well";

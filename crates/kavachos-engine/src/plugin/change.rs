@@ -253,7 +253,10 @@ impl Change {
     ) -> (Option<Browser>, SignIn) {
         match &self.turns {
             Some((_, Turning::Claimed)) => {
-                (browser.map(|_| Browser::default()), proof.clone().strong())
+                (
+                    browser.map(|_| Browser::default()),
+                    proof.clone().unguarded(),
+                )
             }
             Some((_, Turning::SignedOut | Turning::Recovered(_) | Turning::Readdressed { .. })) => {
                 (browser.map(|_| Browser::default()), proof.clone())

@@ -172,6 +172,14 @@ impl Context {
         self.engine.has_second_factor(human).await
     }
 
+    /// Refuses to take the last factor from a human of whom one is demanded.
+    ///
+    /// # Errors
+    /// It is the last one; those of the store.
+    pub async fn keep_a_factor(&self, human: UserId) -> Result<()> {
+        self.engine.keep_a_factor(human).await
+    }
+
     /// Refuses to go on where no mail can be sent. Ask it before looking for accounts, so that the answer tells nothing of
     /// them.
     ///

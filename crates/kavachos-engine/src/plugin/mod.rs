@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_store::Write;
+use kavachos_store::{Query, Write};
 use kavachos_store::migration::{BOOTSTRAP, MIGRATIONS, Migration};
 
 use crate::engine::Engine;
@@ -35,7 +35,7 @@ pub use change::{Address, Change, Changed, NewHuman};
 pub use context::{Calling, Context, Counted, Visitor};
 pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
 pub use moving::{FactorRows, MovedRow};
-pub use route::{Allowance, CallerType, Flood, Method, Route};
+pub use route::{Allowance, CallerType, Flood, Method, Owing, Route};
 pub use telling::{TellAs, Told};
 
 /// How many plugins there may be, and how many of each thing one may have.
@@ -154,6 +154,13 @@ pub trait Plugin: Send + Sync {
     /// Where it stands that its method is a second factor of a human, for a plugin that ever says so. A tenant in which a
     /// factor stands here and is not asked for, or the reverse, is not let in.
     fn factor(&self) -> Option<FactorRows> {
+        None
+    }
+
+    /// How many things a human has each of which shows two factors by this method, or the second one: one number. Whoever
+    /// has one shows it before they set up another, and keeps it where a second factor is demanded.
+    fn factors(&self, human: UserId) -> Option<Query> {
+        let _ = human;
         None
     }
 
@@ -279,6 +286,25 @@ impl Plugins {
     /// A plugin names a table that is not its own: a defect of it.
     pub(crate) fn forget_address(&self, email: &str) -> crate::error::Result<Vec<Write>> {
         self.removed(|plugin| plugin.forgets_address(email))
+    }
+
+    /// What counts the factors of a human, of each method that has any.
+    ///
+    /// # Errors
+    /// A plugin reads a table that is not its own: a defect of it.
+    pub(crate) fn count_factors(&self, human: UserId) -> crate::error::Result<Vec<Query>> {
+        let mut all = Vec::new();
+        for (id, plugin) in &self.keepers {
+            let Some(query) = plugin.factors(human) else {
+                continue;
+            };
+            statement::check_read(id, &query.sql).map_err(|why| {
+                let what = format!("the plugin `{id}` counts factors with `{}`: {why}", query.sql);
+                Error::Internal(what)
+            })?;
+            all.push(query);
+        }
+        Ok(all)
     }
 
     fn removed(&self, of: impl Fn(&dyn Plugin) -> Vec<Write>) -> crate::error::Result<Vec<Write>> {

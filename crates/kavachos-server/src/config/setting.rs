@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_engine::{Doors, MAX_KEY_TTL, Settings, SignUps};
+use kavachos_engine::{Doors, MAX_KEY_TTL, SecondFactor, Settings, SignUps};
 use kavachos_http::{Brand, Options};
 
 use super::mail;
@@ -210,6 +210,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .of(Form::Choice(|| value::names(&value::SIGN_UPS)))
     .or(|| value::name_of(&value::SIGN_UPS, SignUps::default())),
+    Setting::new(
+        "auth.second_factor",
+        "KAVACH_AUTH_SECOND_FACTOR",
+        "of whom a second factor is demanded, `totp` or `passkey`: `admins` for those with the role admin or owner, `everyone`; \
+         `offered` for nobody: it is asked of whoever set one up",
+    )
+    .of(Form::Choice(|| value::names(&value::SECOND_FACTORS)))
+    .or(|| value::name_of(&value::SECOND_FACTORS, SecondFactor::default())),
     Setting::new(
         "sessions.idle_seconds",
         "KAVACH_SESSIONS_IDLE_SECONDS",
