@@ -38,6 +38,7 @@ mod issued;
 mod keys;
 mod known;
 mod lifecycle;
+mod lost_factors;
 mod made;
 mod master;
 mod not_me;

@@ -115,7 +115,8 @@ impl Engine {
             (Owes::Nothing, _) | (Owes::SecondFactor, Owing::Admitted) => Ok(()),
             (Owes::SecondFactor, Owing::Refused) => Err(owed()),
             // Whoever found out a password would have two factors by this.
-            (Owes::SecondFactor, Owing::WithoutFactor) => match self.factors(person.user.id).await? {
+            (Owes::SecondFactor, Owing::WithoutFactor) => match self.factors(person.user.id).await?
+            {
                 0 => Ok(()),
                 _ => Err(Error::SecondFactorRequired(SHOW_IT)),
             },

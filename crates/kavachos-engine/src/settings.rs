@@ -40,8 +40,11 @@ pub struct Settings {
     pub session_fresh: Duration,
     /// Guesses at one account in an hour that may be wrong before each further one has to wait.
     pub guesses_per_account: u64,
+    /// Guesses in a row at one human's password, or at the codes of their app, that may be wrong before it is looked at in
+    /// browsers alone in which they signed in before; 100 at most (NIST SP 800-63B-4, 3.2.2).
+    pub guesses_in_a_row: u64,
     /// Codes of six digits of one method in an hour, of all accounts together, that may be wrong before each further one has to wait;
-    /// those in browsers in which the human signed in before are not counted.
+    /// those in browsers in which the human signed in before are not counted. One network may take a tenth of them.
     pub wrong_codes: u64,
     /// Mails that somebody asked for without a session, to one address in an hour.
     pub mails_per_recipient: u64,
@@ -84,6 +87,7 @@ impl Default for Settings {
             session_life: Duration::from_secs(30 * 24 * 60 * 60),
             session_fresh: Duration::from_secs(10 * 60),
             guesses_per_account: 20,
+            guesses_in_a_row: 100,
             wrong_codes: 200,
             mails_per_recipient: 5,
             doors: Doors::default(),

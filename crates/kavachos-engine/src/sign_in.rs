@@ -13,7 +13,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::session::{self, SessionRow};
 use kavachos_store::sign_in::SignInRow;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, CommitError, handle, known_device, second_factor, sign_in};
+use kavachos_store::{Batch, CommitError, guess_run, handle, known_device, second_factor, sign_in};
 
 use crate::actor::{Actor, Person};
 use crate::compile;
@@ -306,6 +306,14 @@ impl Engine {
         self.bound_by_provider(proof, &mut row)?;
         let limit = self.settings().sessions_per_user;
         let given_back = [proof.guess.clone(), proof.held()];
+        if given_back.iter().flatten().any(|guess| !guess.is_judged()) {
+            // A method that forgot to look: what it took for right proves nothing.
+            return Err(Error::Unauthenticated("what was shown is wrong"));
+        }
+        // Whoever is in by all that is asked of them has ended the guessing.
+        if proof.basis != Basis::Continued {
+            batch.writes.push(guess_run::end_of(human.id));
+        }
         for guess in given_back.iter().flatten() {
             batch.writes.extend(guess.give_back());
         }

@@ -50,31 +50,31 @@ pub(crate) enum Owed {
 }
 
 async fn actor(parts: &Parts, state: &State, owed: Owed) -> Result<Actor, Failure> {
-        let request = request_id(parts, &state.engine);
-        let ip = client_ip(parts, state)?;
-        let user_agent = parts
-            .headers
-            .get(USER_AGENT)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let stranger = Stranger {
-            ip,
-            user_agent: user_agent.as_deref(),
-            request,
-        };
-        let caller = match authenticate(parts, (state, owed), stranger).await {
-            Err(error @ (Error::Unauthenticated(_) | Error::SecondFactorRequired(_))) => {
-                state.engine.note_stranger(stranger, error.code());
-                return Err(error.into());
-            }
-            other => other?,
-        };
-        Ok(Actor {
-            caller,
-            request,
-            ip,
-            user_agent,
-            once: None,
-        })
+    let request = request_id(parts, &state.engine);
+    let ip = client_ip(parts, state)?;
+    let user_agent = parts
+        .headers
+        .get(USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let stranger = Stranger {
+        ip,
+        user_agent: user_agent.as_deref(),
+        request,
+    };
+    let caller = match authenticate(parts, (state, owed), stranger).await {
+        Err(error @ (Error::Unauthenticated(_) | Error::SecondFactorRequired(_))) => {
+            state.engine.note_stranger(stranger, error.code());
+            return Err(error.into());
+        }
+        other => other?,
+    };
+    Ok(Actor {
+        caller,
+        request,
+        ip,
+        user_agent,
+        once: None,
+    })
 }
 
 impl FromRequestParts<State> for Call {

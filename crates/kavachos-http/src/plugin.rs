@@ -15,8 +15,8 @@ use kavachos_core::invalid::Invalid;
 use kavachos_engine::Error;
 use kavachos_engine::actor::Actor;
 use kavachos_engine::plugin::{
-    Answer, CallerType, Calling, Method, Mounted, Owing, Request as Plain, Route, Visitor, session_body,
-    visible_cookies,
+    Answer, CallerType, Calling, Method, Mounted, Owing, Request as Plain, Route, Visitor,
+    session_body, visible_cookies,
 };
 
 use crate::body::{Idempotency, idempotency_key, read};

@@ -2,10 +2,13 @@
 
 ALTER TABLE sessions ADD COLUMN two_factors {int} NOT NULL DEFAULT 0;
 
-CREATE TABLE wrong_guesses (
-  -- What is guessed, of whom, and in which browser where that is known.
-  bucket {bytes} NOT NULL PRIMARY KEY CHECK (length(bucket) = 32),
+-- Those of strangers together, and those of each browser that is known by itself.
+CREATE TABLE guess_runs (
   user_id {text} NOT NULL REFERENCES users (id),
-  in_a_row {int} NOT NULL
+  -- What is guessed: `password`, or the method whose codes they are.
+  authenticator {text} NOT NULL,
+  -- What a browser is known by; nothing for strangers.
+  browser {bytes} NOT NULL,
+  in_a_row {int} NOT NULL,
+  PRIMARY KEY (user_id, authenticator, browser)
 ) {keyed};
-CREATE INDEX wrong_guesses_by_user ON wrong_guesses (user_id);

@@ -160,7 +160,8 @@ async fn called(app: &TestApp, token: &str, (method, path): &(String, String)) -
 
 fn says_so(reply: &Reply) -> bool {
     // AuthZEN has no codes.
-    reply.status == 403 && (reply.text.contains(CODE) || reply.text.starts_with("a second factor is demanded"))
+    reply.status == 403
+        && (reply.text.contains(CODE) || reply.text.starts_with("a second factor is demanded"))
 }
 
 #[tokio::test]
@@ -245,12 +246,17 @@ async fn sessions_of_before_are_judged_too_and_a_code_settles_them() {
     let settled = settled.expect(200);
     assert!(is_whole(&app, settled.text_at("/data/token")).await);
     // What a human made before goes on: it is bound by its grants.
-    app.decide(&agent.id, "read", "mcp:x").await.decided("allowed");
+    app.decide(&agent.id, "read", "mcp:x")
+        .await
+        .decided("allowed");
 }
 
 #[tokio::test]
 async fn the_last_factor_stays_where_one_is_demanded() {
-    for (demanded, stays) in [(SecondFactor::Everyone, true), (SecondFactor::Offered, false)] {
+    for (demanded, stays) in [
+        (SecondFactor::Everyone, true),
+        (SecondFactor::Offered, false),
+    ] {
         let app = start(demanded).await;
         let session = one_factor(&app, &app.user().await).await;
         let (secret, token) = with_app(&app, &session).await;
@@ -298,7 +304,10 @@ async fn who_acts_in_anothers_name_owes_what_is_demanded_of_themselves() {
 
 #[tokio::test]
 async fn guests_are_not_let_in_where_everyone_has_two_factors() {
-    for (demanded, refused) in [(SecondFactor::Everyone, true), (SecondFactor::Admins, false)] {
+    for (demanded, refused) in [
+        (SecondFactor::Everyone, true),
+        (SecondFactor::Admins, false),
+    ] {
         let app = start(demanded).await;
         let came = app.anonymous().post("/api/auth/anonymous", json!({})).await;
         match refused {
@@ -310,7 +319,10 @@ async fn guests_are_not_let_in_where_everyone_has_two_factors() {
 
 #[tokio::test]
 async fn a_session_that_owes_a_factor_gets_no_token() {
-    for (demanded, refused) in [(SecondFactor::Everyone, true), (SecondFactor::Offered, false)] {
+    for (demanded, refused) in [
+        (SecondFactor::Everyone, true),
+        (SecondFactor::Offered, false),
+    ] {
         let app = start(demanded).await;
         crate::tokens::register(&app, json!({})).await;
         let session = one_factor(&app, &app.user().await).await;
@@ -330,30 +342,51 @@ async fn pages_lead_to_the_one_where_a_factor_is_set_up() {
     let session = one_factor(&app, &user).await;
     let browser = Browser::of(&app, &session.token);
     let own = format!("/account/agents/{}", agent.id);
-    for path in ["/account", "/account/agents", &own, "/account/approvals", "/account/activity", "/account/sessions"] {
+    for path in [
+        "/account",
+        "/account/agents",
+        &own,
+        "/account/approvals",
+        "/account/activity",
+        "/account/sessions",
+    ] {
         let led = browser.open(path).await.expect(303);
         assert_eq!(led.header("location"), HOME, "{path}");
     }
     let page = browser.open(HOME).await.expect(200);
-    assert!(page.text.contains("your account needs a second factor"), "{page}");
+    assert!(
+        page.text.contains("your account needs a second factor"),
+        "{page}"
+    );
     assert!(!page.text.contains("/account/agents"), "{page}");
     let mark = crate::browser::mark(&page);
     // Nor is anything done there but that.
-    for path in [&format!("{own}/stop"), "/account/sessions/others", "/account/security/password"] {
+    for path in [
+        &format!("{own}/stop"),
+        "/account/sessions/others",
+        "/account/security/password",
+    ] {
         let led = browser.send_with(&mark, path, &[]).await.expect(303);
         assert_eq!(led.header("location"), HOME, "{path}");
     }
-    app.decide(&agent.id, "read", "mcp:x").await.decided("allowed");
+    app.decide(&agent.id, "read", "mcp:x")
+        .await
+        .decided("allowed");
     let begun = browser.send(HOME, "/account/security/totp", &[]).await;
     let begun = begun.expect(200);
     let (_, secret) = begun.text.split_once("secret=").expect("a secret");
-    let secret: String = secret.chars().take_while(char::is_ascii_alphanumeric).collect();
+    let secret: String = secret
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect();
     let code = code(&app, &secret, 0);
     let enable = "/account/security/totp/enable";
     let fields = [("code", code.as_str()), ("secret", &secret)];
     let done = browser.send(HOME, enable, &fields).await.expect(200);
     let cookie = done.header("set-cookie").to_owned();
-    let (_, token) = cookie.split_once("__Host-kavach_session=").expect("a session");
+    let (_, token) = cookie
+        .split_once("__Host-kavach_session=")
+        .expect("a session");
     let token = token.split(';').next().expect("a token");
     let browser = Browser::of(&app, token);
     browser.open("/account").await.expect(200);
@@ -370,14 +403,26 @@ async fn a_page_asks_for_the_factor_that_is_there_and_lets_everyone_leave() {
     let browser = Browser::of(&app, &opened.token);
     let page = browser.open("/account/security").await.expect(200);
     assert!(page.text.contains("/re-authenticate?with=totp"), "{page}");
-    assert!(!page.text.contains("action=\"/account/security/totp\""), "{page}");
+    assert!(
+        !page.text.contains("action=\"/account/security/totp\""),
+        "{page}"
+    );
     let again = "/re-authenticate?with=totp&return_to=/account";
-    let fields = [("code", &*code(&app, &secret, 1)), ("with", "totp"), ("return_to", "/account")];
+    let fields = [
+        ("code", &*code(&app, &secret, 1)),
+        ("with", "totp"),
+        ("return_to", "/account"),
+    ];
     let shown = browser.send(again, "/re-authenticate", &fields).await;
     assert_eq!(shown.expect(303).header("location"), "/account");
     let opened = app.session(&user).await;
     let browser = Browser::of(&app, &opened.token);
-    let left = browser.send("/account/security", "/account/sign-out", &[]).await;
+    let left = browser
+        .send("/account/security", "/account/sign-out", &[])
+        .await;
     assert!(left.expect(303).header("location").starts_with("/sign-in"));
-    app.call(&opened.token).get(SESSION).await.refused(401, "unauthenticated");
+    app.call(&opened.token)
+        .get(SESSION)
+        .await
+        .refused(401, "unauthenticated");
 }

@@ -351,7 +351,10 @@ async fn a_providers_token_calls_for_nobody_of_whom_two_factors_are_demanded() {
         if refused {
             called.refused(403, CODE);
             listed.refused(403, CODE);
-            assert!(exchanged.text.contains("a second factor is demanded"), "{exchanged}");
+            assert!(
+                exchanged.text.contains("a second factor is demanded"),
+                "{exchanged}"
+            );
         } else {
             called.expect(200);
             listed.expect(200);

@@ -3,8 +3,8 @@
 mod activity;
 mod factors;
 mod keep;
-mod owing;
 mod overview;
+mod owing;
 mod security;
 mod sessions;
 
@@ -32,10 +32,7 @@ pub(super) fn routes() -> Router<State> {
             "/account/security/password",
             post(security::change_password),
         )
-        .route(
-            "/account/security/totp",
-            post(factors::set_up).layer(owing),
-        )
+        .route("/account/security/totp", post(factors::set_up).layer(owing))
         .route(
             "/account/security/totp/enable",
             post(factors::enable).layer(owing),
