@@ -86,13 +86,17 @@ impl Guess {
         self.bucket
     }
 
+    /// Ends the guesses in a row at what was right, whatever else is still to be proved.
+    pub(crate) fn end_run(&self) -> Option<Write> {
+        self.at.map(|(user, what)| guess_run::end(user, what))
+    }
+
     /// Gives the whole budget of the account back, and of the one that others pay out of too this one guess. The guesses in
     /// a row end with it.
     pub(crate) fn give_back(&self) -> impl Iterator<Item = Write> {
         let shared = self.shared.iter().copied().map(guess::give_one_back);
-        let run = self.at.map(|(user, what)| guess_run::end(user, what));
         let own = [guess::give_back(self.bucket)];
-        own.into_iter().chain(shared).chain(run)
+        own.into_iter().chain(shared).chain(self.end_run())
     }
 }
 

@@ -219,6 +219,10 @@ impl Engine {
             ));
         }
         self.refuse_guests(proof.method)?;
+        if proof.guess.as_ref().is_some_and(|guess| !guess.is_judged()) {
+            // A method that forgot to look: what it took for right proves nothing.
+            return Err(Error::Unauthenticated("what was shown is wrong"));
+        }
         let earlier = self.earlier(actor, proof).await?;
         let used = proof.provider.as_ref().map(ProviderProof::write);
         batch.writes.extend(used);
@@ -258,6 +262,8 @@ impl Engine {
         methods: Vec<String>,
         batch: &mut Batch,
     ) -> Issuing {
+        let run = proof.guess.as_ref().and_then(Guess::end_run);
+        batch.writes.extend(run);
         let token = self.secret(SecretKind::SignIn);
         batch.writes.push(sign_in::begin(SignInRow {
             hash: token.hash(),
@@ -306,10 +312,6 @@ impl Engine {
         self.bound_by_provider(proof, &mut row)?;
         let limit = self.settings().sessions_per_user;
         let given_back = [proof.guess.clone(), proof.held()];
-        if given_back.iter().flatten().any(|guess| !guess.is_judged()) {
-            // A method that forgot to look: what it took for right proves nothing.
-            return Err(Error::Unauthenticated("what was shown is wrong"));
-        }
         // Whoever is in by all that is asked of them has ended the guessing.
         if proof.basis != Basis::Continued {
             batch.writes.push(guess_run::end_of(human.id));
