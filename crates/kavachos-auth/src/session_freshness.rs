@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::plugin::{
-    Answer, CallerType, Change, Context, Method, Plugin, Request, Route,
+    Answer, CallerType, Change, Context, Method, Owing, Plugin, Request, Route,
 };
 use kavachos_engine::{Error, Guess, Result, SignIn, User};
 use kavachos_store::BoxFuture;
@@ -95,6 +95,7 @@ impl Plugin for SessionFreshness {
                 CallerType::Session,
                 tell,
             )
+            .owing(Owing::Admitted)
             .described(
                 json!({ "summary": "Whether your session is fresh, and how to make it so" }),
             ),
@@ -104,6 +105,7 @@ impl Plugin for SessionFreshness {
                 CallerType::Session,
                 ask,
             )
+            .owing(Owing::Admitted)
             .described(json!({ "summary": "Show again who you are" })),
         ]
     }

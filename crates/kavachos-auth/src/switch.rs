@@ -6,8 +6,8 @@ use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::Engine;
 use kavachos_engine::plugin::{FactorRows, MovedRow, Plugin, Told};
-use kavachos_store::Write;
 use kavachos_store::migration::Migration;
+use kavachos_store::{Query, Write};
 
 /// A plugin without its routes and hooks. Its tables stay, so that it can be switched on again; they move with a tenant, and
 /// people are forgotten in them.
@@ -40,6 +40,10 @@ impl Plugin for SwitchedOff {
 
     fn factor(&self) -> Option<FactorRows> {
         self.0.factor()
+    }
+
+    fn factors(&self, human: UserId) -> Option<Query> {
+        self.0.factors(human)
     }
 
     fn admit(&self, engine: &Engine, row: &MovedRow<'_>) -> Result<(), String> {
@@ -77,6 +81,7 @@ mod tests {
                 plugin.tells(human).len(),
                 plugin.migrations().len(),
                 plugin.kinds().len(),
+                usize::from(plugin.factors(human).is_some()),
             ]
         };
         assert_eq!(count(on.as_ref()), count(&off));

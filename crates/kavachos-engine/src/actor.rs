@@ -322,6 +322,8 @@ pub struct Session {
     pub method: Option<String>,
     /// Set where somebody else acts in the human's name in it.
     pub impersonation: Option<Impersonation>,
+    /// Whether whoever opened it proved two factors.
+    pub two_factors: bool,
 }
 
 /// A human with a live credential. What is theirs: agents and grants below them, requests for their approval, records about
@@ -336,6 +338,17 @@ pub struct Person {
     pub proof: Proof,
     /// Who really calls, if that is somebody else in the human's name.
     pub impersonator: Option<ledger::Actor>,
+    /// What is still to be shown before they may do anything else.
+    pub owes: Owes,
+}
+
+/// What a human is still to show who is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owes {
+    /// Nothing: they may do what is theirs.
+    Nothing,
+    /// A second factor: until then they may set one up, and leave ([`Engine::authenticate_owing`](crate::Engine::authenticate_owing)).
+    SecondFactor,
 }
 
 /// How lately a human proved who they are, when they called.
@@ -365,6 +378,7 @@ impl Person {
             user,
             proof: Proof::Stale,
             impersonator: None,
+            owes: Owes::Nothing,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavachos_core::principal::Status;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 
-use crate::actor::{AgentKey, Caller, Credential, OperatorKey};
+use crate::actor::{AgentKey, Caller, Credential, OperatorKey, Owes};
 use crate::compile;
 use crate::directory::KnownKey;
 use crate::engine::Engine;
@@ -22,8 +22,20 @@ impl Engine {
     /// with a code, everything else refuses).
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the credential is malformed, unknown, of a kind that calls nothing here, or dead.
+    /// [`Error::Unauthenticated`] when the credential is malformed, unknown, of a kind that calls nothing here, or dead;
+    /// [`Error::SecondFactorRequired`] for a human of whom a second factor is demanded and whose session did not show one.
     pub async fn authenticate(&self, credential: &str) -> Result<Caller> {
+        match self.authenticate_owing(credential).await? {
+            Caller::Person(person) => person.settled().map(Caller::Person),
+            other => Ok(other),
+        }
+    }
+
+    /// The same, also of a human who is yet to show a second factor: for what leads to one, and for leaving.
+    ///
+    /// # Errors
+    /// Those of [`Self::authenticate`] but the last one.
+    pub async fn authenticate_owing(&self, credential: &str) -> Result<Caller> {
         let secret = Secret::parse(credential).map_err(|_| {
             Error::Unauthenticated(
                 "the credential is not well-formed: copy all of it, without quotes",
@@ -43,7 +55,7 @@ impl Engine {
             Caller::Agent(key) => self.caller_of(SecretKind::Agent, key.hash).await,
             Caller::Person(person) => match &person.by {
                 Credential::Session(session) => {
-                    self.caller_of(SecretKind::Session, session.hash).await
+                    self.renewed_session(person.owes, session.hash).await
                 }
                 Credential::Provider(vouched) => self.renewed_vouched(person, vouched).await,
             },
@@ -51,6 +63,14 @@ impl Engine {
             Caller::Provided(provided) => self.renewed_provided(provided).await,
             // What it comes from is read again with each plan.
             Caller::Root(holder) => Ok(Caller::Root(Arc::clone(holder))),
+        }
+    }
+
+    /// The human with this session, who owes no more than when they called.
+    async fn renewed_session(&self, owed: Owes, hash: SecretHash) -> Result<Caller> {
+        match self.caller_of(SecretKind::Session, hash).await? {
+            Caller::Person(person) if owed == Owes::Nothing => person.settled().map(Caller::Person),
+            other => Ok(other),
         }
     }
 

@@ -10,7 +10,8 @@ use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, Write, known_device, not_me, password, second_factor, session, sign_in, vouching,
+    Batch, Write, guess_run, known_device, not_me, password, second_factor, session, sign_in,
+    vouching,
 };
 use serde_json::json;
 
@@ -209,6 +210,7 @@ impl Engine {
             second_factor::forget_of(human),
             sign_in::forget_of(human),
             known_device::forget_of(human),
+            guess_run::end_of(human),
             not_me::forget_of(human),
             session::forget_places(human),
         ]);

@@ -117,6 +117,7 @@ pub(crate) fn session(row: &SessionRow) -> Result<Session> {
         mark: row.mark,
         method: row.method.clone(),
         impersonation: impersonation::stored(row)?,
+        two_factors: row.two_factors,
     })
 }
 

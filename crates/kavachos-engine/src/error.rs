@@ -18,6 +18,9 @@ pub enum Error {
     /// The caller is known and may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// The caller is known, and a second factor is demanded of them that they have yet to show.
+    #[error("{0}")]
+    SecondFactorRequired(&'static str),
     /// What is asked for is not inside what the giver has.
     #[error("{}", .0.message())]
     NotNarrower(Invalid),
@@ -111,6 +114,7 @@ impl Error {
             Self::Invalid(_) => "malformed_request",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) | Self::ProofUsed | Self::ProofOfOther => "forbidden",
+            Self::SecondFactorRequired(_) => "second_factor_required",
             Self::NotNarrower(_) => "not_narrower",
             Self::NotFound(_) => "not_found",
             Self::WrongState(_) | Self::ProofMissing(_) => "conflict",
@@ -134,6 +138,7 @@ impl Error {
         matches!(
             self,
             Self::Forbidden(_)
+                | Self::SecondFactorRequired(_)
                 | Self::NotNarrower(_)
                 | Self::NotFound(_)
                 | Self::WrongState(_)

@@ -206,7 +206,10 @@ impl Engine {
         let by = Impersonator::of(actor).ok_or_else(nobody)?;
         let own = self.new_session_row(actor, human, secret);
         let end = self.now().plus(MAX_IMPERSONATION).min(own.expires_at);
+        let session = actor.person().and_then(Person::session);
         Ok(SessionRow {
+            // What whoever acts has proved; of the human in whose name it is nothing was.
+            two_factors: session.is_some_and(|own| own.two_factors),
             impersonator: Some(by.to_string()),
             impersonator_mark: actor.caller.mark(),
             // The human proved nothing.

@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// Where a human is told of what happens to their account, if anywhere.
-    fn told_at(&self, human: &UserRow) -> Option<EmailAddress> {
+    pub(crate) fn told_at(&self, human: &UserRow) -> Option<EmailAddress> {
         let email = human.email.as_deref().filter(|_| self.can_mail())?;
         human.email_verified_at?;
         // An address of before these rules may be none by them.

@@ -156,6 +156,7 @@ impl Engine {
             user_agent: None,
             impersonator: None,
             impersonator_mark: None,
+            two_factors: false,
         }
     }
 
@@ -375,11 +376,13 @@ impl Engine {
         let fresh =
             impersonator.is_none() && now.since(session.signed_in_at) < settings.session_fresh;
         let proof = if fresh { Proof::Fresh } else { Proof::Stale };
+        let owes = self.owed(&session, &user).await?;
         Ok(Some(Person {
             by: Credential::Session(session),
             user,
             proof,
             impersonator,
+            owes,
         }))
     }
 

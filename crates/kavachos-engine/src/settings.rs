@@ -7,6 +7,7 @@ use kavachos_core::token::{FeedRoot, Issuer};
 use crate::doors::{Doors, SignUps};
 use crate::feed::FeedAccess;
 use crate::providers::Providers;
+use crate::second_factor::SecondFactor;
 
 /// The engine's limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +40,11 @@ pub struct Settings {
     pub session_fresh: Duration,
     /// Guesses at one account in an hour that may be wrong before each further one has to wait.
     pub guesses_per_account: u64,
+    /// Guesses in a row at one human's password, or at the codes of their app, that may be wrong before it is looked at in
+    /// browsers alone in which they signed in before; 100 at most (NIST SP 800-63B-4, 3.2.2).
+    pub guesses_in_a_row: u64,
     /// Codes of six digits of one method in an hour, of all accounts together, that may be wrong before each further one has to wait;
-    /// those in browsers in which the human signed in before are not counted.
+    /// those in browsers in which the human signed in before are not counted. One network may take a tenth of them.
     pub wrong_codes: u64,
     /// Mails that somebody asked for without a session, to one address in an hour.
     pub mails_per_recipient: u64,
@@ -48,6 +52,8 @@ pub struct Settings {
     pub doors: Doors,
     /// Whether strangers get accounts.
     pub sign_ups: SignUps,
+    /// Of whom a second factor is demanded.
+    pub second_factor: SecondFactor,
     /// How long a new agent key works when the caller does not say.
     pub agent_key_ttl: Duration,
     /// How long a delegation lasts when the caller does not say.
@@ -81,10 +87,12 @@ impl Default for Settings {
             session_life: Duration::from_secs(30 * 24 * 60 * 60),
             session_fresh: Duration::from_secs(10 * 60),
             guesses_per_account: 20,
+            guesses_in_a_row: 100,
             wrong_codes: 200,
             mails_per_recipient: 5,
             doors: Doors::default(),
             sign_ups: SignUps::default(),
+            second_factor: SecondFactor::default(),
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),
             signing_key_life: Duration::from_secs(30 * 24 * 60 * 60),

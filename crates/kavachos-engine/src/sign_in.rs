@@ -13,7 +13,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::session::{self, SessionRow};
 use kavachos_store::sign_in::SignInRow;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, CommitError, handle, known_device, second_factor, sign_in};
+use kavachos_store::{Batch, CommitError, guess_run, handle, known_device, second_factor, sign_in};
 
 use crate::actor::{Actor, Person};
 use crate::compile;
@@ -51,8 +51,10 @@ pub struct SignIn {
 enum Strength {
     /// One factor.
     One,
-    /// Two at once, or nothing to prove that a second factor could guard.
-    Whole,
+    /// Nothing that a second factor could guard.
+    Unguarded,
+    /// Two factors.
+    Two,
 }
 
 /// What a proof builds on.
@@ -94,7 +96,7 @@ impl SignIn {
     pub fn continuing(user: UserId, method: &'static str) -> Self {
         Self {
             basis: Basis::Continued,
-            ..Self::of(user, method).strong()
+            ..Self::of(user, method).unguarded()
         }
     }
 
@@ -108,7 +110,14 @@ impl SignIn {
 
     /// The proof is of two factors by itself: a key that asked for its holder, for instance.
     pub fn strong(mut self) -> Self {
-        self.strength = Strength::Whole;
+        self.strength = Strength::Two;
+        self
+    }
+
+    /// There is nothing that a second factor could guard: an account that is made with it, for instance. Where a second
+    /// factor is demanded, it is still owed.
+    pub fn unguarded(mut self) -> Self {
+        self.strength = Strength::Unguarded;
         self
     }
 
@@ -209,6 +218,11 @@ impl Engine {
                 "this account was stopped; ask whoever runs this server".to_owned(),
             ));
         }
+        self.refuse_guests(proof.method)?;
+        if proof.guess.as_ref().is_some_and(|guess| !guess.is_judged()) {
+            // A method that forgot to look: what it took for right proves nothing.
+            return Err(Error::Unauthenticated("what was shown is wrong"));
+        }
         let earlier = self.earlier(actor, proof).await?;
         let used = proof.provider.as_ref().map(ProviderProof::write);
         batch.writes.extend(used);
@@ -248,6 +262,8 @@ impl Engine {
         methods: Vec<String>,
         batch: &mut Batch,
     ) -> Issuing {
+        let run = proof.guess.as_ref().and_then(Guess::end_run);
+        batch.writes.extend(run);
         let token = self.secret(SecretKind::SignIn);
         batch.writes.push(sign_in::begin(SignInRow {
             hash: token.hash(),
@@ -283,9 +299,11 @@ impl Engine {
             method: Some(proof.names_after(earlier.as_ref())),
             ip: actor.ip.map(|ip| ip.to_canonical().to_string()),
             user_agent: actor.user_agent.clone(),
+            two_factors: proof.strength == Strength::Two,
             ..self.new_session_row(actor, &human, &token)
         };
         if let Some(earlier) = &earlier {
+            row.two_factors |= earlier.two_factors;
             row.expires_at = row.expires_at.min(earlier.expires_at);
             if proof.basis == Basis::Continued {
                 row.signed_in_at = earlier.signed_in_at;
@@ -294,6 +312,10 @@ impl Engine {
         self.bound_by_provider(proof, &mut row)?;
         let limit = self.settings().sessions_per_user;
         let given_back = [proof.guess.clone(), proof.held()];
+        // Whoever is in by all that is asked of them has ended the guessing.
+        if proof.basis != Basis::Continued {
+            batch.writes.push(guess_run::end_of(human.id));
+        }
         for guess in given_back.iter().flatten() {
             batch.writes.extend(guess.give_back());
         }

@@ -10,8 +10,8 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::maker::{Ending, Extent};
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, former_identity, known_device, not_me, password, second_factor, session, sign_in, user,
-    vouching,
+    Batch, former_identity, guess_run, known_device, not_me, password, second_factor, session,
+    sign_in, user, vouching,
 };
 
 use crate::actor::Actor;
@@ -179,6 +179,7 @@ impl Engine {
         batch.writes.extend([
             second_factor::forget_of(human.id),
             password::forget_of(human.id),
+            guess_run::end_of(human.id),
         ]);
         let extent = match self.came_in(human).await? {
             true => Extent::Given,

@@ -27,6 +27,10 @@ pub struct LocalCaller;
 /// A call by someone with a live credential.
 pub(crate) struct Call(pub(crate) Actor);
 
+/// A call by someone with a live credential, also by a human who is yet to show the second factor that is demanded of them:
+/// for the few routes by which they see how they stand, and leave.
+pub(crate) struct OwingCall(pub(crate) Actor);
+
 /// A call that may come from an agent whose key is dead, for the one route that answers it with a decision.
 pub(crate) struct AnyKeyCall(pub(crate) Actor);
 
@@ -34,32 +38,43 @@ impl FromRequestParts<State> for AnyKeyCall {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
-        let request = request_id(parts, &state.engine);
-        let ip = client_ip(parts, state)?;
-        let user_agent = parts
-            .headers
-            .get(USER_AGENT)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let stranger = Stranger {
-            ip,
-            user_agent: user_agent.as_deref(),
-            request,
-        };
-        let caller = match authenticate(parts, state, stranger).await {
-            Err(Error::Unauthenticated(why)) => {
-                state.engine.note_stranger(stranger, "unauthenticated");
-                return Err(Error::Unauthenticated(why).into());
-            }
-            other => other?,
-        };
-        Ok(Self(Actor {
-            caller,
-            request,
-            ip,
-            user_agent,
-            once: None,
-        }))
+        actor(parts, state, Owed::Refused).await.map(Self)
     }
+}
+
+/// What becomes of a human who owes a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owed {
+    Refused,
+    Admitted,
+}
+
+async fn actor(parts: &Parts, state: &State, owed: Owed) -> Result<Actor, Failure> {
+    let request = request_id(parts, &state.engine);
+    let ip = client_ip(parts, state)?;
+    let user_agent = parts
+        .headers
+        .get(USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let stranger = Stranger {
+        ip,
+        user_agent: user_agent.as_deref(),
+        request,
+    };
+    let caller = match authenticate(parts, (state, owed), stranger).await {
+        Err(error @ (Error::Unauthenticated(_) | Error::SecondFactorRequired(_))) => {
+            state.engine.note_stranger(stranger, error.code());
+            return Err(error.into());
+        }
+        other => other?,
+    };
+    Ok(Actor {
+        caller,
+        request,
+        ip,
+        user_agent,
+        once: None,
+    })
 }
 
 impl FromRequestParts<State> for Call {
@@ -67,6 +82,16 @@ impl FromRequestParts<State> for Call {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
         let AnyKeyCall(actor) = AnyKeyCall::from_request_parts(parts, state).await?;
+        state.engine.admit(&actor).await?;
+        Ok(Self(actor))
+    }
+}
+
+impl FromRequestParts<State> for OwingCall {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
+        let actor = actor(parts, state, Owed::Admitted).await?;
         state.engine.admit(&actor).await?;
         Ok(Self(actor))
     }
@@ -81,7 +106,7 @@ pub(crate) fn request_id(parts: &Parts, engine: &Engine) -> RequestId {
 
 async fn authenticate(
     parts: &Parts,
-    state: &State,
+    (state, owed): (&State, Owed),
     stranger: Stranger<'_>,
 ) -> Result<Caller, Error> {
     if parts.extensions.get::<LocalCaller>().is_some() {
@@ -90,15 +115,25 @@ async fn authenticate(
     if !parts.headers.contains_key(AUTHORIZATION)
         && let Some(session) = cookie::session(&parts.method, &parts.headers, state.public_url())
     {
-        return by_cookie(session, &state.engine).await;
+        return by_cookie(session, (&state.engine, owed)).await;
     }
     let credential = bearer(&parts.headers)?;
-    state.engine.caller(credential, stranger).await
+    match owed {
+        Owed::Refused => state.engine.caller(credential, stranger).await,
+        Owed::Admitted => state.engine.caller_owing(credential, stranger).await,
+    }
 }
 
 /// The human whose session is in a cookie. No other credential is taken from there.
-pub(crate) async fn by_cookie(session: &str, engine: &Engine) -> Result<Caller, Error> {
-    match engine.authenticate(session).await? {
+pub(crate) async fn by_cookie(
+    session: &str,
+    (engine, owed): (&Engine, Owed),
+) -> Result<Caller, Error> {
+    let caller = match owed {
+        Owed::Refused => engine.authenticate(session).await?,
+        Owed::Admitted => engine.authenticate_owing(session).await?,
+    };
+    match caller {
         person @ Caller::Person(_) => Ok(person),
         _ => Err(Error::Unauthenticated(
             "a cookie carries a human's session alone",

@@ -68,6 +68,7 @@ refusals! {
     MalformedRequest = 400 "malformed_request", "`field` names the member, parameter or header.";
     Unauthenticated = 401 "unauthenticated", "The credential is missing, unknown or dead.";
     Forbidden = 403 "forbidden", "The caller is known and may not do this.";
+    SecondFactorRequired = 403 "second_factor_required", "A second factor is demanded of the human, and this session did not show one.";
     NotNarrower = 403 "not_narrower", "More is asked for than the giver has.";
     NotFound = 404 "not_found", "There is no such thing, or it is not yours to see.";
     RequestTimeout = 408 "request_timeout", "The request did not come to its end in time; nothing was done.";
@@ -309,9 +310,11 @@ fn status(error: &Error) -> StatusCode {
     match error {
         Error::Invalid(_) => StatusCode::BAD_REQUEST,
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-        Error::Forbidden(_) | Error::NotNarrower(_) | Error::ProofUsed | Error::ProofOfOther => {
-            StatusCode::FORBIDDEN
-        }
+        Error::Forbidden(_)
+        | Error::SecondFactorRequired(_)
+        | Error::NotNarrower(_)
+        | Error::ProofUsed
+        | Error::ProofOfOther => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::WrongState(_) | Error::ProofMissing(_) | Error::IdempotencyMismatch => {
             StatusCode::CONFLICT
@@ -363,6 +366,7 @@ mod tests {
             Error::Invalid(Invalid::new("no")),
             Error::Unauthenticated("no"),
             Error::Forbidden(words()),
+            Error::SecondFactorRequired("no"),
             Error::NotNarrower(Invalid::new("no")),
             Error::NotFound("thing"),
             Error::WrongState(words()),

@@ -15,12 +15,12 @@ use kavachos_core::invalid::Invalid;
 use kavachos_engine::Error;
 use kavachos_engine::actor::Actor;
 use kavachos_engine::plugin::{
-    Answer, CallerType, Calling, Method, Mounted, Request as Plain, Route, Visitor, session_body,
-    visible_cookies,
+    Answer, CallerType, Calling, Method, Mounted, Owing, Request as Plain, Route, Visitor,
+    session_body, visible_cookies,
 };
 
 use crate::body::{Idempotency, idempotency_key, read};
-use crate::call::{Call, LocalCaller, by_cookie, client_ip, request_id};
+use crate::call::{Call, LocalCaller, Owed, OwingCall, by_cookie, client_ip, request_id};
 use crate::cookie::{self, Carrier};
 use crate::error::Failure;
 use crate::openapi::Told;
@@ -92,7 +92,7 @@ pub(crate) fn mount(router: Router<State>, state: &State) -> Router<State> {
 
 async fn answer(state: State, mounted: Mounted, request: Request) -> Result<Response, Failure> {
     let (mut parts, body) = request.into_parts();
-    let mut calling = calling(&mut parts, &state, mounted.route().caller).await?;
+    let mut calling = calling(&mut parts, &state, mounted.route()).await?;
     let path = path(&mut parts, &state).await?;
     let query = Params::from_request_parts(&mut parts, &()).await?.all();
     let carrier = Carrier::wanted(&parts.headers);
@@ -124,11 +124,16 @@ async fn answer(state: State, mounted: Mounted, request: Request) -> Result<Resp
 }
 
 /// Who calls. At an open route a credential may be left out, but not be wrong.
-async fn calling(parts: &mut Parts, state: &State, caller: CallerType) -> Result<Calling, Failure> {
+async fn calling(parts: &mut Parts, state: &State, route: &Route) -> Result<Calling, Failure> {
     let shows_nothing = !parts.headers.contains_key(AUTHORIZATION)
         && parts.extensions.get::<LocalCaller>().is_none();
-    if caller.is_open() && shows_nothing {
+    if route.caller.is_open() && shows_nothing {
         return visitor(parts, state).await;
+    }
+    // An open route signs in, and the session of before ends with that.
+    if route.caller.is_open() || route.owing != Owing::Refused {
+        let OwingCall(actor) = OwingCall::from_request_parts(parts, state).await?;
+        return Ok(Calling::Known(actor));
     }
     let Call(actor) = Call::from_request_parts(parts, state).await?;
     Ok(Calling::Known(actor))
@@ -151,7 +156,7 @@ async fn visitor(parts: &mut Parts, state: &State) -> Result<Calling, Failure> {
     };
     let session = cookie::session(&parts.method, headers, state.public_url());
     let caller = match session {
-        Some(session) => by_cookie(session, &state.engine).await,
+        Some(session) => by_cookie(session, (&state.engine, Owed::Admitted)).await,
         None => return Ok(Calling::Stranger(visitor)),
     };
     match caller {

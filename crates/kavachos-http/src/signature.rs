@@ -11,7 +11,7 @@ use axum::extract::{Request, State as FromState};
 use http::HeaderMap;
 
 use crate::body::{Body, MAX_IDEMPOTENCY_KEY_BYTES, Nothing, Question};
-use crate::call::{AnyKeyCall, Call};
+use crate::call::{AnyKeyCall, Call, OwingCall};
 use crate::error::{Failure, Refusal};
 use crate::operation::{Description, Form, Parameter, Place};
 use crate::params::Params;
@@ -86,9 +86,10 @@ impl Tells for Request {
 }
 
 /// What everyone with a credential may be told, whatever they call.
-pub(crate) const OF_CALLERS: [Refusal; 7] = [
+pub(crate) const OF_CALLERS: [Refusal; 8] = [
     Refusal::Unauthenticated,
     Refusal::Forbidden,
+    Refusal::SecondFactorRequired,
     Refusal::TooManyRequests,
     Refusal::Busy,
     Refusal::LedgerUnavailable,
@@ -99,6 +100,14 @@ pub(crate) const OF_CALLERS: [Refusal; 7] = [
 impl Tells for Call {
     fn tell(description: &mut Description) {
         description.refusals.extend(OF_CALLERS);
+    }
+}
+
+impl Tells for OwingCall {
+    fn tell(description: &mut Description) {
+        let others = OF_CALLERS.into_iter();
+        let others = others.filter(|refusal| *refusal != Refusal::SecondFactorRequired);
+        description.refusals.extend(others);
     }
 }
 

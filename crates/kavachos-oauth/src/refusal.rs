@@ -126,9 +126,10 @@ fn code_of(error: &Error) -> Code {
         Error::Invalid(invalid) if invalid.field() == "DPoP" => Code::InvalidDpopProof,
         Error::NotFound("tool server") => Code::InvalidTarget,
         Error::ProofMissing(_) | Error::ProofUsed | Error::ProofOfOther => Code::InvalidDpopProof,
-        Error::Unauthenticated(_) | Error::Forbidden(_) | Error::WrongState(_) => {
-            Code::InvalidGrant
-        }
+        Error::Unauthenticated(_)
+        | Error::Forbidden(_)
+        | Error::SecondFactorRequired(_)
+        | Error::WrongState(_) => Code::InvalidGrant,
         Error::Invalid(_)
         | Error::NotFound(_)
         | Error::LimitExceeded { .. }

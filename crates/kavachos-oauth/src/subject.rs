@@ -127,7 +127,7 @@ pub(crate) async fn with_credential(
 
 /// The caller; one whom nobody knows is put on record.
 fn known(engine: &Engine, call: &Call, caller: Result<Caller, Error>) -> Result<Caller, Refusal> {
-    if let Err(error @ Error::Unauthenticated(_)) = &caller {
+    if let Err(error @ (Error::Unauthenticated(_) | Error::SecondFactorRequired(_))) = &caller {
         engine.note_stranger(call.stranger(), error.code());
     }
     Ok(caller?)

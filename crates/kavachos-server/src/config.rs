@@ -396,6 +396,7 @@ fn people(reading: &mut Reading<'_>, settings: &mut Settings) {
         "limits.guesses_per_account",
         &mut settings.guesses_per_account,
     );
+    reading.count("limits.guesses_in_a_row", &mut settings.guesses_in_a_row);
     reading.count("limits.wrong_codes", &mut settings.wrong_codes);
     reading.count(
         "limits.mails_per_recipient",
@@ -413,6 +414,9 @@ fn people(reading: &mut Reading<'_>, settings: &mut Settings) {
     );
     settings.sign_ups = reading
         .choice("auth.sign_ups", &value::SIGN_UPS)
+        .unwrap_or_default();
+    settings.second_factor = reading
+        .choice("auth.second_factor", &value::SECOND_FACTORS)
         .unwrap_or_default();
 }
 

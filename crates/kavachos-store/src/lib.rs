@@ -29,6 +29,7 @@ pub mod counter;
 pub mod former_identity;
 pub mod grant;
 pub mod guess;
+pub mod guess_run;
 pub mod handle;
 pub mod id_token;
 pub mod idempotency;

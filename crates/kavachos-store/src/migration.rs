@@ -309,6 +309,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // What an older binary queues and sends is counted by the next upkeep.
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 26,
+        name: "two factors",
+        sql: include_str!("../migrations/0026_two_factors.sql"),
+        // An older binary would let people in with one factor where two are demanded, and count no guesses in a row.
+        min_binary: 26,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

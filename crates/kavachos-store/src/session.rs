@@ -47,11 +47,13 @@ pub struct SessionRow {
     pub impersonator: Option<String>,
     /// With what an impersonation stands and falls.
     pub impersonator_mark: Option<Mark>,
+    /// Whether whoever opened it proved two factors.
+    pub two_factors: bool,
 }
 
 const COLUMNS: &str = "SELECT s.id, s.hash, s.shown, s.user_id, s.opened_by, s.status, s.user_kills, s.handle, \
     h.generation, s.signed_in_at, s.used_at, s.expires_at, s.created_at, s.method, s.ip, s.user_agent, \
-    s.impersonator, s.impersonator_handle, s.impersonator_generation \
+    s.impersonator, s.impersonator_handle, s.impersonator_generation, s.two_factors \
     FROM sessions s JOIN handles h ON h.handle = s.handle";
 
 type Cells = (
@@ -74,6 +76,7 @@ type Cells = (
     Option<String>,
     Option<Handle>,
     Option<u64>,
+    bool,
 );
 
 impl FromRow for SessionRow {
@@ -98,6 +101,7 @@ impl FromRow for SessionRow {
             impersonator,
             impersonator_handle,
             impersonator_generation,
+            two_factors,
         ): Cells = row.decode()?;
         Ok(Self {
             id,
@@ -119,6 +123,7 @@ impl FromRow for SessionRow {
             impersonator_mark: impersonator_handle
                 .zip(impersonator_generation)
                 .map(|(handle, generation)| Mark { handle, generation }),
+            two_factors,
         })
     }
 }
@@ -129,8 +134,8 @@ pub fn open(session: SessionRow, limit: u64) -> Write {
     Write::exactly(
         1,
         "INSERT INTO sessions (id, hash, shown, user_id, opened_by, status, user_kills, handle, signed_in_at, used_at, \
-         expires_at, created_at, method, ip, user_agent, impersonator, impersonator_handle, impersonator_generation) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?14, ?15, ?16, ?17, ?18, ?19 \
+         expires_at, created_at, method, ip, user_agent, impersonator, impersonator_handle, impersonator_generation, \
+         two_factors) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?14, ?15, ?16, ?17, ?18, ?19, ?20 \
          WHERE (SELECT COUNT(*) FROM sessions s WHERE s.user_id = ?4 AND s.status = 'active' AND s.user_kills = ?7 \
            AND s.expires_at > ?12) < ?13",
     )
@@ -153,6 +158,7 @@ pub fn open(session: SessionRow, limit: u64) -> Write {
     .bind(session.impersonator)
     .bind(session.impersonator_mark.map(|mark| mark.handle))
     .bind(session.impersonator_mark.map(|mark| mark.generation))
+    .bind(session.two_factors)
 }
 
 /// The sessions of a human that may still be used, at most `limit`.

@@ -51,6 +51,7 @@ pub fn clear(passing: &[&str]) -> Vec<Write> {
         "idempotency",
         "mails",
         "guesses",
+        "guess_runs",
         "restoration",
         "handles",
         "revocation_log",

@@ -294,6 +294,16 @@ impl Users<'_> {
         Ok(required.thing)
     }
 
+    /// Takes off what a human has of these methods and lost; of none named, codes of an app. Their sessions end.
+    ///
+    /// # Errors
+    /// See [`Engine::remove_factors`].
+    pub async fn remove_factors(&self, id: &UserId, methods: Option<&[String]>) -> Result<Revoked> {
+        let actor = self.actor();
+        let removed = self.engine().remove_factors(&actor, *id, methods).await?;
+        Ok(removed.thing)
+    }
+
     /// Ends all sessions of a human.
     ///
     /// # Errors

@@ -52,8 +52,8 @@ pub use kavachos_engine::{
     Denials, DryRun, Edited, Error, External, FeedAccess, GrantFilter, Handed, Imported, Issued,
     Key, KeyChange, Kinds, LedgerRoot, MadeWebhook, Minted, MintedRoot, NewToolServer, NewWebhook,
     PathKey, PolicyChange, Promise, Provider, ProviderTerms, Providers, Recorded, Redelivery,
-    Result, Revoked, RotatedSecret, Session, Settings, ShownToken, SigningSecret, Stage,
-    TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UserFilter, UsesChange,
-    Webhook, WebhookChange, WebhookState,
+    Result, Revoked, RotatedSecret, SecondFactor, Session, Settings, ShownToken, SigningSecret,
+    Stage, TenantExport, Tested, ToolServer, ToolServerChange, User, UserChange, UserFilter,
+    UsesChange, Webhook, WebhookChange, WebhookState,
 };
 pub use kavachos_engine::{hooks, plugin};

@@ -160,7 +160,7 @@ impl Kavach {
     /// dead is refused here too.
     pub async fn holder_of(&self, credential: &str) -> Result<Holder<'_>> {
         let caller = self.engine().authenticate(credential).await;
-        if let Err(error @ Error::Unauthenticated(_)) = &caller {
+        if let Err(error @ (Error::Unauthenticated(_) | Error::SecondFactorRequired(_))) = &caller {
             let code = error.code();
             self.engine().note_stranger(self.stranger(), code);
         }

@@ -36,9 +36,12 @@ pub(super) async fn handle(
     let stored = context.password_of(human.id).await?;
     match (&asked.current_password, &stored) {
         (Some(current), Some(_)) => {
-            guess = Some(context.guess(&account(&human), Some(human.id)).await?);
+            let account = account(&human);
+            let paid = context.guess_password(&account, Some(human.id)).await?;
             let known = inner.choosing.compare(&context, Some(human.id), current);
-            match known.await? {
+            let known = known.await?.filter(|_| paid.is_judged());
+            guess = Some(paid);
+            match known {
                 Some((stored, _)) if stored.must_reset => {
                     return Err(Error::WrongState(MUST_RESET.to_owned()));
                 }

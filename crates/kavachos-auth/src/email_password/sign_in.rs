@@ -33,9 +33,10 @@ pub(super) async fn handle(
     let email = email_address(&asked.email)?;
     let human = context.human_by_email(&email).await?;
     let id = human.as_ref().map(|human| human.id);
-    let guess = context.guess(&account_of(&email), id).await?;
+    let guess = context.guess_password(&account_of(&email), id).await?;
     let choosing = &inner.choosing;
     let known = choosing.compare(&context, id, &asked.password).await?;
+    let known = known.filter(|_| guess.is_judged());
     let (Some(human), Some((stored, verdict))) = (human, known) else {
         return Err(context.wrong_guess(KIND, (&guess, id), WRONG).await?);
     };

@@ -172,9 +172,8 @@ impl Inner {
         password: &Password,
     ) -> Result<bool> {
         let account = format!("link:{}", kavachos_core::hex::encode(&hash));
-        let guess = context.guess(&account, link.user).await?;
         // It is used up with the link.
-        drop(guess);
+        let guess = context.guess_password(&account, link.user).await?;
         let Some(user) = link.user else {
             let phc = link.phc.as_deref();
             let verdict = self
@@ -187,7 +186,7 @@ impl Inner {
             .choosing
             .compare(context, Some(user), password)
             .await?
-            .is_some())
+            .is_some_and(|_| guess.is_judged()))
     }
 }
 

@@ -19,7 +19,9 @@ mod webauthn;
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::plugin::{CallerType, Context, Method, MovedRow, Plugin, Route, TellAs, Told};
+use kavachos_engine::plugin::{
+    CallerType, Context, Method, MovedRow, Owing, Plugin, Route, TellAs, Told,
+};
 use kavachos_engine::{Door, Engine, Error, Result};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
@@ -58,6 +60,11 @@ impl Plugin for Passkey {
             members: &[("name", TellAs::Text), ("createdAt", TellAs::Time), ("usedAt", TellAs::Time)],
             query: Query::new(100, "SELECT name, created_at, used_at FROM passkey_credential WHERE user_id = ?1 ORDER BY created_at, id LIMIT 100").bind(human),
         }]
+    }
+
+    fn factors(&self, human: UserId) -> Option<Query> {
+        let sql = "SELECT COUNT(*) FROM passkey_credential WHERE user_id = ?1";
+        Some(Query::new(1, sql).bind(human))
     }
 
     fn passing(&self) -> Vec<&'static str> {
@@ -103,6 +110,7 @@ impl Plugin for Passkey {
                 session,
                 register_options::ask,
             )
+            .owing(Owing::WithoutFactor)
             .described(json!({ "summary": "What a browser makes a passkey from" })),
             Route::new(
                 Method::Post,
@@ -110,6 +118,7 @@ impl Plugin for Passkey {
                 session,
                 register::verify,
             )
+            .owing(Owing::WithoutFactor)
             .described(told("Keeps a passkey that a browser made")),
             Route::new(
                 Method::Post,
@@ -126,6 +135,7 @@ impl Plugin for Passkey {
             )
             .described(told("Signs in with a passkey")),
             Route::new(Method::Get, credentials, session, credentials::list)
+                .owing(Owing::Admitted)
                 .described(json!({ "summary": "The passkeys of a human, oldest first" })),
             Route::new(Method::Patch, one, session, rename::rename)
                 .described(json!({ "summary": "Gives a passkey another name" })),

@@ -40,7 +40,9 @@ impl Confirm for ConfirmByPassword {
             let typed = shown.get("password").and_then(Value::as_str);
             let typed = typed.ok_or_else(|| Invalid::at("password", "is missing"))?;
             let typed = Password::parse(typed).map_err(|wrong| wrong.within("password"))?;
-            let guess = context.guess(&account(human), Some(human.id)).await?;
+            let guess = context
+                .guess_password(&account(human), Some(human.id))
+                .await?;
             let stored = context.password_of(human.id).await?;
             let phc = stored.as_ref().map(|stored| stored.phc.as_str());
             let verdict = self
@@ -51,7 +53,7 @@ impl Confirm for ConfirmByPassword {
             match stored {
                 // Somebody else knows it.
                 Some(stored) if stored.must_reset => Err(Error::WrongState(MUST_RESET.to_owned())),
-                Some(stored) if verdict.matches => {
+                Some(stored) if verdict.matches && guess.is_judged() => {
                     let (id, phc) = (human.id, stored.phc);
                     let change = move |change: Change| change.by_password(id, phc.clone());
                     Ok(Confirmed {

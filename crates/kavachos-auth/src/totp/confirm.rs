@@ -24,7 +24,8 @@ pub(super) async fn confirm(context: Context, request: Request) -> Result<Answer
         .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
     let changed = context.change(KIND, || async {
-        let Some(proof) = factor::proved(&context, user, &code).await? else {
+        let proof = factor::proved(&context, user, &code).await?;
+        let Some(proof) = proof.filter(|_| guess.is_judged()) else {
             return Err(Error::Forbidden(super::WRONG.to_owned()));
         };
         Ok(Change::of(proof.as_str())

@@ -22,7 +22,7 @@ pub(super) async fn disable(context: Context, request: Request) -> Result<Answer
     let Disable { code } = request.json()?;
     let user = own::fresh(&context)?;
     // Not given back: nobody turns codes off twenty times an hour. Codes in a session have a budget of their own.
-    let _guess = context
+    let guess = context
         .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
     let notice = Notice::of(&context, user, (MailKind::FactorRemoved, NAME)).await?;
@@ -30,7 +30,9 @@ pub(super) async fn disable(context: Context, request: Request) -> Result<Answer
         if factor::enabled(&context, user).await?.is_none() {
             return Err(Error::WrongState("no codes are asked for".to_owned()));
         }
-        let Some(proof) = factor::proved(&context, user, &code).await? else {
+        context.keep_a_factor(user).await?;
+        let proof = factor::proved(&context, user, &code).await?;
+        let Some(proof) = proof.filter(|_| guess.is_judged()) else {
             let why =
                 "the code is wrong, too old, or was used before; a backup code will do as well";
             return Err(Error::Forbidden(why.to_owned()));

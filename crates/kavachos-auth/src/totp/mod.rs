@@ -21,7 +21,7 @@ mod verify;
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::plugin::{
-    CallerType, FactorRows, Method, MovedRow, Plugin, Route, TellAs, Told,
+    CallerType, FactorRows, Method, MovedRow, Owing, Plugin, Route, TellAs, Told,
 };
 use kavachos_engine::{Door, Engine, Error};
 use kavachos_store::migration::Migration;
@@ -79,6 +79,11 @@ impl Plugin for Totp {
         })
     }
 
+    fn factors(&self, human: UserId) -> Option<Query> {
+        let sql = "SELECT COUNT(*) FROM totp_factor WHERE user_id = ?1 AND enabled_at IS NOT NULL";
+        Some(Query::new(1, sql).bind(human))
+    }
+
     /// Codes that cannot be opened here would lock their human out, so they do not come in.
     fn admit(&self, engine: &Engine, row: &MovedRow<'_>) -> Result<(), String> {
         let user = row.human("user_id")?;
@@ -115,19 +120,21 @@ impl Plugin for Totp {
         let (session, open) = (CallerType::Session, CallerType::Door(Door::Code));
         vec![
             Route::new(Method::Get, "/api/auth/totp", session, status::status)
+                .owing(Owing::Admitted)
                 .described(told("Whether codes of an app are asked for", None)),
-            Route::new(Method::Post, "/api/auth/totp/setup", session, setup::setup).described(
-                told(
+            Route::new(Method::Post, "/api/auth/totp/setup", session, setup::setup)
+                .owing(Owing::WithoutFactor)
+                .described(told(
                     "Begins with an app: its secret, as a link and as a picture",
                     None,
-                ),
-            ),
+                )),
             Route::new(
                 Method::Post,
                 "/api/auth/totp/enable",
                 session,
                 enable::enable,
             )
+            .owing(Owing::WithoutFactor)
             .described(told(
                 "Turns codes on, and shows the backup codes",
                 Some(&["code"]),
@@ -141,6 +148,7 @@ impl Plugin for Totp {
                 session,
                 confirm::confirm,
             )
+            .owing(Owing::Admitted)
             .described(told(
                 "Makes your session fresh with a code",
                 Some(&["code"]),

@@ -27,7 +27,7 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
     let Renew { code } = request.json()?;
     let user = own::fresh(&context)?;
     // Not given back, as where codes are turned off.
-    let _guess = context
+    let guess = context
         .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
     let notice = Notice::of(&context, user, (MailKind::FactorAdded, PAPER)).await?;
@@ -53,7 +53,8 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
                 "codes were turned off meanwhile".to_owned(),
             ));
         }
-        let Some(proof) = factor::proved(&context, user, &code).await? else {
+        let proof = factor::proved(&context, user, &code).await?;
+        let Some(proof) = proof.filter(|_| guess.is_judged()) else {
             let why =
                 "the code is wrong, too old, or was used before; a backup code will do as well";
             return Err(Error::Forbidden(why.to_owned()));

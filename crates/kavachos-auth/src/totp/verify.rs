@@ -29,7 +29,8 @@ pub(super) async fn verify(context: Context, request: Request) -> Result<Answer>
     let user = pending.user;
     let guess = context.guess(&own::account(ID, user), Some(user)).await?;
     let changed = context.change(KIND, || async {
-        let proof = factor::proved(&context, user, &code).await?.ok_or(WRONG)?;
+        let proof = factor::proved(&context, user, &code).await?;
+        let proof = proof.filter(|_| guess.is_judged()).ok_or(WRONG)?;
         let sign_in = SignIn::completing(&pending, ID).after(guess.clone());
         Ok(Change::of(proof.as_str())
             .write(proof.used_by(user))

@@ -39,8 +39,11 @@ pub(super) async fn handle(
         None => None,
     };
     let account = name.as_ref().map_or(&*asked.username, Username::as_str);
-    let guess = context.guess(&format!("username:{account}"), user).await?;
+    let guess = context
+        .guess_password(&format!("username:{account}"), user)
+        .await?;
     let known = choosing.compare(&context, user, &asked.password).await?;
+    let known = known.filter(|_| guess.is_judged());
     let (Some(name), Some(user), Some((stored, verdict))) = (name, user, known) else {
         return Err(context.wrong_guess(KIND, (&guess, user), WRONG).await?);
     };

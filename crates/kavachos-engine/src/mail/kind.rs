@@ -99,6 +99,8 @@ kinds! {
     FactorAdded = "factor_added", &[], NOTICE;
     /// A second factor or a passkey was removed.
     FactorRemoved = "factor_removed", &[], NOTICE;
+    /// So many guesses in a row were wrong that no more are looked at.
+    GuessesStopped = "guesses_stopped", &[], NOTICE;
     /// The address was changed; goes to the old one.
     EmailChanged = "email_changed", &[], NOTICE;
     /// An administrator acted as this human.

@@ -6,11 +6,11 @@ use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::secret::Secret;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Write, password, session};
+use kavachos_store::{Write, guess_run, password, session};
 use serde_json::Value;
 
 use super::route::Allowance;
-use crate::guesses::Guess;
+use crate::guesses::{Guess, PASSWORD};
 use crate::mail::{EmailAddress, Mail, MailKind};
 use crate::sign_in::{Browser, SignIn, SignedIn};
 use crate::turning::Turning;
@@ -99,7 +99,10 @@ impl NewHuman {
 impl Setting {
     pub(super) fn writes(&self, human: UserId, now: Timestamp) -> Vec<Write> {
         match self {
-            Self::Set(phc) => vec![password::set(human, phc.clone(), now)],
+            Self::Set(phc) => vec![
+                password::set(human, phc.clone(), now),
+                guess_run::end(human, PASSWORD),
+            ],
             Self::Kept(phc) => vec![password::still(human, phc.clone())],
             Self::Rehashed { old, new } => vec![
                 password::still(human, old.clone()),
@@ -252,9 +255,10 @@ impl Change {
         proof: &SignIn,
     ) -> (Option<Browser>, SignIn) {
         match &self.turns {
-            Some((_, Turning::Claimed)) => {
-                (browser.map(|_| Browser::default()), proof.clone().strong())
-            }
+            Some((_, Turning::Claimed)) => (
+                browser.map(|_| Browser::default()),
+                proof.clone().unguarded(),
+            ),
             Some((_, Turning::SignedOut | Turning::Recovered(_) | Turning::Readdressed { .. })) => {
                 (browser.map(|_| Browser::default()), proof.clone())
             }

@@ -24,7 +24,7 @@ use crate::actor::Actor;
 use crate::engine::{Engine, MAX_CONFLICTS};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
-use crate::guesses::{Guess, Guessing};
+use crate::guesses::{Guess, Guessing, PASSWORD};
 use crate::master;
 use crate::sign_in::Browser;
 use crate::text;
@@ -92,12 +92,22 @@ impl Context {
     }
 
     /// Pays for one guess at an account, as whoever guesses names it; `human` where there is such an account. Whoever
-    /// turns out to be right gets it back with [`SignIn::after`](crate::SignIn::after).
+    /// turns out to be right gets it back with [`SignIn::after`](crate::SignIn::after). What is shown proves nothing unless
+    /// the guess [is judged](Guess::is_judged).
     ///
     /// # Errors
     /// [`Error::TooManyCalls`] when the budget of the account is used up; those of the store.
     pub async fn guess(&self, account: &str, human: Option<UserId>) -> Result<Guess> {
-        self.pay(Guessing::Password, (account, human)).await
+        self.pay(Guessing::Secret(self.plugin.id), (account, human))
+            .await
+    }
+
+    /// The same for a guess at the human's password, whose wrong ones in a row are counted over all methods that take it.
+    ///
+    /// # Errors
+    /// As with [`Context::guess`].
+    pub async fn guess_password(&self, account: &str, human: Option<UserId>) -> Result<Guess> {
+        self.pay(Guessing::Secret(PASSWORD), (account, human)).await
     }
 
     /// Pays for one guess at a code of six digits: of those all accounts together have few.
@@ -116,7 +126,8 @@ impl Context {
 
     async fn pay(&self, guessing: Guessing, who: (&str, Option<UserId>)) -> Result<Guess> {
         let device = self.browser.and_then(|browser| browser.device);
-        self.engine.pay_for_guess(guessing, who, device).await
+        let from = (device, self.ip());
+        self.engine.pay_for_guess(guessing, who, from).await
     }
 
     /// Refuses where strangers get no accounts.
@@ -186,6 +197,14 @@ impl Context {
             }
         }
         Ok(false)
+    }
+
+    /// Refuses to take the last factor from a human of whom one is demanded.
+    ///
+    /// # Errors
+    /// It is the last one; those of the store.
+    pub async fn keep_a_factor(&self, human: UserId) -> Result<()> {
+        self.engine.keep_a_factor(human).await
     }
 
     /// Refuses to go on where no mail can be sent. Ask it before looking for accounts, so that the answer tells nothing of

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_store::Write;
 use kavachos_store::migration::{BOOTSTRAP, MIGRATIONS, Migration};
+use kavachos_store::{Query, Write};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -35,7 +35,7 @@ pub use change::{Address, Change, Changed, NewHuman};
 pub use context::{Calling, Context, Counted, Visitor};
 pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
 pub use moving::{FactorRows, MovedRow};
-pub use route::{Allowance, CallerType, Flood, Method, Route};
+pub use route::{Allowance, CallerType, Flood, Method, Owing, Route};
 pub use telling::{TellAs, Told};
 
 /// How many plugins there may be, and how many of each thing one may have.
@@ -157,6 +157,13 @@ pub trait Plugin: Send + Sync {
         None
     }
 
+    /// How many things a human has each of which shows two factors by this method, or the second one: one number. Whoever
+    /// has one shows it before they set up another, and keeps it where a second factor is demanded.
+    fn factors(&self, human: UserId) -> Option<Query> {
+        let _ = human;
+        None
+    }
+
     /// Says what is wrong with a row that comes in with a tenant: it must be one that the plugin can read here, with this
     /// server's master key, too.
     ///
@@ -190,8 +197,13 @@ pub(crate) struct Installed {
     pub(crate) kinds: Vec<&'static str>,
 }
 
-/// What is kept of humans, and how it is removed: a plugin, for what it forgets.
-type Keeper = (&'static str, Arc<dyn Plugin>);
+/// What is kept of humans, and how it is removed.
+struct Keeper {
+    id: &'static str,
+    plugin: Arc<dyn Plugin>,
+    /// Whether anybody can call it: what is switched off has no routes, and shows nothing.
+    answers: bool,
+}
 
 /// A route of a plugin that was checked.
 #[derive(Debug, Clone)]
@@ -281,16 +293,48 @@ impl Plugins {
         self.removed(|plugin| plugin.forgets_address(email))
     }
 
+    /// What counts the factors of a human, of each method that has any.
+    ///
+    /// # Errors
+    /// A plugin reads a table that is not its own: a defect of it.
+    pub(crate) fn count_factors(&self, human: UserId) -> crate::error::Result<Vec<Query>> {
+        let mut all = Vec::new();
+        for keeper in self.keepers.iter().filter(|keeper| keeper.answers) {
+            all.extend(keeper.count_factors(human)?);
+        }
+        Ok(all)
+    }
+
+    /// The methods that have factors, also those that are switched off: each by its name, and whether it is a second factor
+    /// alone.
+    pub(crate) fn factor_methods(&self, human: UserId) -> Vec<(&'static str, bool)> {
+        let with_factors = self.keepers.iter();
+        let with_factors = with_factors.filter(|keeper| keeper.plugin.factors(human).is_some());
+        with_factors
+            .map(|keeper| (keeper.id, keeper.plugin.factor().is_some()))
+            .collect()
+    }
+
+    /// What counts the factors of a human, and what removes all that is kept of them, of one method.
+    ///
+    /// # Errors
+    /// The plugin names a table that is not its own: a defect of it.
+    pub(crate) fn factors_of(
+        &self,
+        method: &str,
+        human: UserId,
+    ) -> crate::error::Result<(Option<Query>, Vec<Write>)> {
+        let Some(keeper) = self.keepers.iter().find(|keeper| keeper.id == method) else {
+            return Ok((None, Vec::new()));
+        };
+        let writes = keeper.plugin.forgets(human);
+        Ok((keeper.count_factors(human)?, keeper.checked(writes)?))
+    }
+
     fn removed(&self, of: impl Fn(&dyn Plugin) -> Vec<Write>) -> crate::error::Result<Vec<Write>> {
         let mut all = Vec::new();
-        for (id, plugin) in &self.keepers {
-            for write in of(plugin.as_ref()) {
-                statement::check_write(id, &write.sql).map_err(|why| {
-                    let what = format!("the plugin `{id}` forgets with `{}`: {why}", write.sql);
-                    Error::Internal(what)
-                })?;
-                all.push(write);
-            }
+        for keeper in &self.keepers {
+            all.extend(keeper.checked(of(keeper.plugin.as_ref()))?);
         }
         Ok(all)
     }
@@ -332,11 +376,41 @@ impl Plugins {
             });
         }
         self.installed.push(installed);
-        self.keepers.push((id, Arc::clone(plugin)));
+        self.keepers.push(Keeper {
+            id,
+            plugin: Arc::clone(plugin),
+            answers: !plugin.routes().is_empty(),
+        });
         self.belongings.push(belongings);
         self.migrations.extend(migrations);
         self.hooks.extend(plugin.hooks());
         Ok(())
+    }
+}
+
+impl Keeper {
+    fn count_factors(&self, human: UserId) -> crate::error::Result<Option<Query>> {
+        let Some(query) = self.plugin.factors(human) else {
+            return Ok(None);
+        };
+        statement::check_read(self.id, &query.sql).map_err(|why| {
+            let (id, sql) = (self.id, &query.sql);
+            Error::Internal(format!(
+                "the plugin `{id}` counts factors with `{sql}`: {why}"
+            ))
+        })?;
+        Ok(Some(query))
+    }
+
+    /// What it removes, which is its own.
+    fn checked(&self, writes: Vec<Write>) -> crate::error::Result<Vec<Write>> {
+        for write in &writes {
+            statement::check_write(self.id, &write.sql).map_err(|why| {
+                let (id, sql) = (self.id, &write.sql);
+                Error::Internal(format!("the plugin `{id}` forgets with `{sql}`: {why}"))
+            })?;
+        }
+        Ok(writes)
     }
 }
 

@@ -9,7 +9,7 @@ use kavachos_core::id::UserId;
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::secret::Secret;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, Take, second_factor};
+use kavachos_store::{Batch, Take, guess_run, second_factor};
 
 use super::change::{Arming, Change, NewHuman};
 use super::context::{Context, take};
@@ -153,6 +153,7 @@ impl Context {
                 batch
                     .writes
                     .push(second_factor::disarm(user, self.plugin.id));
+                batch.writes.push(guess_run::end(user, self.plugin.id));
             }
             Arming::Armed => {
                 let factor = second_factor::arm(user, self.plugin.id, self.now());

@@ -41,6 +41,18 @@ pub enum Method {
     Delete,
 }
 
+/// What a route is to humans of whom a second factor is demanded and whose session did not show one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Owing {
+    /// Closed, as it is unless it says otherwise.
+    #[default]
+    Refused,
+    /// Open: by it they show what they have, see how they stand, or prove again who they are.
+    Admitted,
+    /// Open to those who have no second factor: by it they set one up. Whoever has one shows that first.
+    WithoutFactor,
+}
+
 /// Who may call a route. Whoever may not is refused before the handler runs, on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -113,6 +125,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may call it.
     pub caller: CallerType,
+    /// What it is to those who are yet to show a second factor. An open route is open to them as to everyone.
+    pub owing: Owing,
     /// The Operation Object that describes it (OpenAPI 3.1, 4.8.10).
     pub operation: Value,
     handler: Handler,
@@ -135,6 +149,7 @@ impl Route {
             method,
             path,
             caller,
+            owing: Owing::default(),
             operation: Value::Null,
             handler: Arc::new(move |context, request| Box::pin(handler(context, request))),
         }
@@ -144,6 +159,13 @@ impl Route {
     #[must_use]
     pub fn described(mut self, operation: Value) -> Self {
         self.operation = operation;
+        self
+    }
+
+    /// The same, which is this to those who are yet to show a second factor.
+    #[must_use]
+    pub fn owing(mut self, owing: Owing) -> Self {
+        self.owing = owing;
         self
     }
 

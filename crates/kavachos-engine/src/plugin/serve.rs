@@ -78,7 +78,12 @@ impl Engine {
                     .await?;
             }
             (Calling::Known(actor), _) => {
-                if let Err(error) = mounted.route.admit(actor) {
+                let admitted = match self.admit_owing(actor, mounted.route.owing).await {
+                    Ok(()) => mounted.route.admit(actor),
+                    Err(error @ Error::SecondFactorRequired(_)) => Err(error),
+                    Err(error) => return Err(error),
+                };
+                if let Err(error) = admitted {
                     let act = Act::on_route("plugin.called", mounted.route.path);
                     return Err(self.refused(actor, act, error).await?);
                 }

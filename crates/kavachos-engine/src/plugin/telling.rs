@@ -5,7 +5,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::{Cell, Query};
 use serde_json::{Map, Value, json};
 
-use super::{Plugins, statement};
+use super::{Keeper, Plugins, statement};
 use crate::error::{Error, Result};
 
 /// The most things of one kind that are told.
@@ -41,7 +41,7 @@ impl Plugins {
     /// A plugin names a table that is not its own, or reads too much: a defect of it.
     pub(crate) fn tell(&self, human: UserId) -> Result<Vec<ToBeTold>> {
         let mut all = Vec::new();
-        for (id, plugin) in &self.keepers {
+        for Keeper { id, plugin, .. } in &self.keepers {
             for told in plugin.tells(human) {
                 let defect = |why: String| {
                     let what = format!("the plugin `{id}` tells with `{}`: {why}", told.query.sql);

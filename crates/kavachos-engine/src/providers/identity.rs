@@ -260,7 +260,12 @@ impl Engine {
         } else if self.has_second_factor(user.id).await? {
             SECOND_FACTOR
         } else {
-            return Ok(Ok(user));
+            let subject = Some(user.pseudonym);
+            let demanded = self.refuse_demanded(&user);
+            return Ok(demanded.map_or_else(
+                |error| Err(Refusal::with(provider, subject, error)),
+                |()| Ok(user),
+            ));
         };
         Ok(Err(Refusal::forbidden(provider, Some(user.pseudonym), why)))
     }
@@ -393,7 +398,7 @@ impl Engine {
         }
         let user = Arc::new(compile::user(&row)?);
         self.refuse_stopped(&user, provided.issued_at).await?;
-        self.refuse_second_factor(user.id).await?;
+        self.refuse_one_factor(&user).await?;
         Ok(Caller::Provided(Arc::new(Provided {
             user,
             presenter,

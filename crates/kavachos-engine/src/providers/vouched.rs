@@ -122,10 +122,21 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`Self::authenticate`]; [`Error::Forbidden`] for a human who has a second factor, or is new where none are
-    /// made; and [`Error::ProviderUnavailable`] when the provider's keys are not known.
+    /// made; [`Error::SecondFactorRequired`] for one of whom a second factor is demanded; and [`Error::ProviderUnavailable`] when the provider's keys are not known.
     pub async fn caller(&self, credential: &str, stranger: Stranger<'_>) -> Result<Caller> {
+        match self.caller_owing(credential, stranger).await? {
+            Caller::Person(person) => person.settled().map(Caller::Person),
+            other => Ok(other),
+        }
+    }
+
+    /// The same, also a human with a session who is yet to show a second factor: for what leads to one, and for leaving.
+    ///
+    /// # Errors
+    /// Those of [`Self::caller`]; a second factor that a provider's token does not prove is one of them here too.
+    pub async fn caller_owing(&self, credential: &str, stranger: Stranger<'_>) -> Result<Caller> {
         if !is_signed(credential) || !self.settings().providers.sign_in() {
-            return self.authenticate(credential).await;
+            return self.authenticate_owing(credential).await;
         }
         Box::pin(self.vouched_caller(credential, stranger)).await
     }
@@ -135,7 +146,7 @@ impl Engine {
             .believed_bearer(credential, None, |provider| provider.bearers())
             .await?;
         let person = self.bearer_of(&believed, stranger).await;
-        if let Err(error @ Error::Forbidden(_)) = &person {
+        if let Err(error @ (Error::Forbidden(_) | Error::SecondFactorRequired(_))) = &person {
             self.note_stranger(stranger, error.code());
         }
         person.map(Caller::Person)
@@ -143,14 +154,14 @@ impl Engine {
 
     async fn bearer_of(&self, believed: &Believed, stranger: Stranger<'_>) -> Result<Person> {
         let person = self.human_of(believed, stranger).await?;
-        self.refuse_second_factor(person.user.id).await?;
+        self.refuse_one_factor(&person.user).await?;
         Ok(person)
     }
 
-    /// Refuses what one factor proves of a human who has two.
-    pub(super) async fn refuse_second_factor(&self, human: UserId) -> Result<()> {
-        match self.has_second_factor(human).await? {
-            false => Ok(()),
+    /// Refuses what one factor proves of a human who has two, or of whom two are demanded.
+    pub(super) async fn refuse_one_factor(&self, human: &User) -> Result<()> {
+        match self.has_second_factor(human.id).await? {
+            false => self.refuse_demanded(human),
             true => Err(Error::Forbidden(SECOND_FACTOR.to_owned())),
         }
     }
@@ -260,7 +271,7 @@ impl Engine {
         }
         let user = Arc::new(compile::user(&row)?);
         self.refuse_stopped(&user, vouched.issued_at).await?;
-        self.refuse_second_factor(user.id).await?;
+        self.refuse_one_factor(&user).await?;
         let by = Credential::Provider(Arc::clone(vouched));
         Ok(Caller::Person(Person::of_provider(by, user)))
     }

@@ -14,7 +14,7 @@ use super::api::Reply;
 use super::at::Who;
 use super::view::{Frame, Room, Shell};
 use super::{csrf, first, see_other};
-use crate::call::{by_cookie, client_ip, request_id};
+use crate::call::{Owed, by_cookie, client_ip, request_id};
 use crate::cookie;
 use crate::error::Failure;
 use crate::state::State;
@@ -32,6 +32,14 @@ pub(super) struct Browser {
     secret: String,
 }
 
+/// Marks the pages that also those get who are yet to show the second factor that is demanded of them: to set one up, to
+/// show it, and to leave. All others lead there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenToOwing;
+
+/// Where they are led.
+const SETTLES: &str = "/account/security";
+
 /// Somebody in front of a browser, signed in or not.
 pub(super) struct Visitor {
     secret: String,
@@ -46,7 +54,11 @@ impl FromRequestParts<State> for Browser {
             return Err(sign_in_first(parts));
         };
         refuse_foreign(parts, state, Unsaid::Refused).map_err(IntoResponse::into_response)?;
-        match signed_in(parts, state, &secret).await {
+        let owed = match parts.extensions.get::<OpenToOwing>() {
+            Some(OpenToOwing) => Owed::Admitted,
+            None => Owed::Refused,
+        };
+        match signed_in(parts, (state, owed), &secret).await {
             Ok((actor, session, user)) => Ok(Self {
                 actor,
                 session,
@@ -54,6 +66,7 @@ impl FromRequestParts<State> for Browser {
                 secret,
             }),
             Err(Failure::Engine(Error::Unauthenticated(_))) => Err(sign_in_first(parts)),
+            Err(Failure::Engine(Error::SecondFactorRequired(_))) => Err(see_other(SETTLES)),
             Err(failure) => Err(failure.into_response()),
         }
     }
@@ -84,12 +97,12 @@ fn refuse_foreign(parts: &Parts, state: &State, unsaid: Unsaid) -> Result<(), Fa
 
 async fn signed_in(
     parts: &Parts,
-    state: &State,
+    (state, owed): (&State, Owed),
     secret: &str,
 ) -> Result<(Actor, Session, User), Failure> {
     let agent = parts.headers.get(USER_AGENT);
     let actor = Actor {
-        caller: by_cookie(secret, &state.engine).await?,
+        caller: by_cookie(secret, (&state.engine, owed)).await?,
         request: request_id(parts, &state.engine),
         ip: client_ip(parts, state)?,
         user_agent: agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
@@ -133,12 +146,10 @@ impl Browser {
         room: Room,
         title: impl Into<String>,
     ) -> Result<Shell, Failure> {
-        let pending = ApprovalFilter {
-            stage: Some(Stage::Pending),
-            ..ApprovalFilter::default()
+        let waiting = match self.owes() {
+            true => 0,
+            false => self.waiting(state).await?,
         };
-        let page = first(Shell::MOST_SHOWN + 1);
-        let waiting = state.engine.approvals(&self.actor, pending, page).await?;
         Ok(Shell {
             frame: Frame {
                 brand: state.assets().brand(),
@@ -149,9 +160,26 @@ impl Browser {
             room,
             name: self.name(),
             known_by: self.known_by(),
-            waiting: waiting.items.len(),
+            waiting,
             impersonated: self.session.impersonated_by.is_some(),
+            owes: self.owes(),
         })
+    }
+
+    /// How many requests wait for them.
+    async fn waiting(&self, state: &State) -> Result<usize, Failure> {
+        let pending = ApprovalFilter {
+            stage: Some(Stage::Pending),
+            ..ApprovalFilter::default()
+        };
+        let page = first(Shell::MOST_SHOWN + 1);
+        let waiting = state.engine.approvals(&self.actor, pending, page).await?;
+        Ok(waiting.items.len())
+    }
+
+    /// Whether they are yet to show the second factor that is demanded of them.
+    pub(super) fn owes(&self) -> bool {
+        self.actor.caller.owes_second_factor()
     }
 
     /// Their id, and the name that records have for them.

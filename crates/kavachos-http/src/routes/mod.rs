@@ -157,6 +157,7 @@ fn people() -> Vec<Operation> {
         users::unban::operation(),
         users::role::operation(),
         users::require_reset::operation(),
+        users::remove_factors::operation(),
         users::admit::operation(),
         users::sessions::operation(),
         users::open_session::operation(),

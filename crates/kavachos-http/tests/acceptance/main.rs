@@ -21,6 +21,8 @@ mod conventions;
 mod decisions;
 mod delegations;
 #[cfg(test)]
+mod demanded_factor;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod exchange;

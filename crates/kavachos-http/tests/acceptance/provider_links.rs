@@ -5,7 +5,7 @@
 use futures_util::future::join_all;
 use kavachos_auth::provider::ProviderSignIn;
 use kavachos_core::id_token::TokenKind;
-use kavachos_engine::FreshBy;
+use kavachos_engine::{FreshBy, SecondFactor};
 use kavachos_test::{Reply, TestApp, TestProvider, may, may_under};
 use serde_json::{Value, json};
 
@@ -24,8 +24,13 @@ const FORMER: &str = "taken from an account";
 
 /// A server on which tokens of one provider call, open sessions and are exchanged, each as fresh as it is made.
 async fn world() -> World {
+    world_that_demands(SecondFactor::Offered).await
+}
+
+async fn world_that_demands(second_factor: SecondFactor) -> World {
     let provider = TestProvider::start("").await;
     let setup = believing(vec![at(&provider)]);
+    let setup = setup.settings(|settings| settings.second_factor = second_factor);
     let setup = setup.with(|builder| builder.plugin(ProviderSignIn).plugin(Pin));
     let app = setup.start().await;
     register(&app, json!({})).await;
@@ -323,4 +328,37 @@ async fn an_identity_that_was_taken_away_stays_so_where_its_tenant_moves() {
     let refused = refused.refused(403, "forbidden");
     assert!(refused.message().contains(FORMER), "{refused}");
     other.call(&bearer("here")).get(AGENTS).await.expect(200);
+}
+
+/// What a provider's token proves is one factor, also of a human of whom two are demanded and who has none here.
+#[tokio::test]
+async fn a_providers_token_calls_for_nobody_of_whom_two_factors_are_demanded() {
+    const CODE: &str = "second_factor_required";
+    for (demanded, refused) in [
+        (SecondFactor::Everyone, true),
+        (SecondFactor::Offered, false),
+    ] {
+        let world = world_that_demands(demanded).await;
+        let app = &world.app;
+        let called = app.call(&world.of("user_1", 0)).get(AGENTS).await;
+        let exchanged = world.exchange(&world.of("user_1", 1)).await;
+        // A session by it owes the second factor, like any other.
+        let session = sign_in(app, &world.of("user_2", 2)).await.expect(200);
+        let session = app.call(session.text_at("/data/token"));
+        let own = session.get("/api/auth/session").await.expect(200);
+        assert_eq!(own.at("/data/owesSecondFactor"), refused, "{own}");
+        let listed = session.get(AGENTS).await;
+        if refused {
+            called.refused(403, CODE);
+            listed.refused(403, CODE);
+            assert!(
+                exchanged.text.contains("a second factor is demanded"),
+                "{exchanged}"
+            );
+        } else {
+            called.expect(200);
+            listed.expect(200);
+            exchanged.expect(200);
+        }
+    }
 }

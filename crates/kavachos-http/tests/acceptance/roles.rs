@@ -137,6 +137,7 @@ async fn an_admin_touches_members_only() {
         let acts = [
             (Method::PATCH, String::new(), json!({ "name": "n" })),
             (Method::POST, "/require-reset".to_owned(), json!({})),
+            (Method::POST, "/remove-factors".to_owned(), json!({})),
             (
                 Method::POST,
                 "/impersonate".to_owned(),
@@ -272,6 +273,7 @@ async fn a_key_reaches_no_account_that_may_more_than_itself() {
                 .await,
             caller.patch(&of(""), email).await,
             caller.post(&of("/require-reset"), json!({})).await,
+            caller.post(&of("/remove-factors"), json!({})).await,
             caller.post(&of("/ban"), json!({})).await,
         ] {
             assert_eq!(reply.status == 403, refused, "{role}: {reply}");
@@ -422,6 +424,7 @@ async fn what_a_route_does_not_set_is_refused_by_name() {
             operator.post(&of("/unban"), with(json!({}))).await,
             operator.post(&of("/sessions"), with(json!({}))).await,
             operator.post(&of("/require-reset"), with(json!({}))).await,
+            operator.post(&of("/remove-factors"), with(json!({}))).await,
             operator
                 .post(&of("/impersonate"), with(json!({ "reason": "r" })))
                 .await,

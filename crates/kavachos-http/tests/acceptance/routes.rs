@@ -331,6 +331,11 @@ fn users() -> Vec<Route> {
             "/api/v1/users/{user}/require-reset",
             json!({}),
         ),
+        keeps(
+            Method::POST,
+            "/api/v1/users/{user}/remove-factors",
+            json!({}),
+        ),
         keeps(Method::POST, "/api/v1/users/{banned}/unban", json!({})),
         keeps(Method::POST, "/api/v1/users/admit", json!({})),
     ]

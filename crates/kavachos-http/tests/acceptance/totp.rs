@@ -18,7 +18,7 @@ use totp_rs::{Builder, Secret};
 pub(crate) const SETUP: &str = "/api/auth/totp/setup";
 pub(crate) const ENABLE: &str = "/api/auth/totp/enable";
 pub(crate) const VERIFY: &str = "/api/auth/totp/verify";
-const DISABLE: &str = "/api/auth/totp/disable";
+pub(crate) const DISABLE: &str = "/api/auth/totp/disable";
 const RENEW: &str = "/api/auth/totp/backup-codes";
 pub(crate) const CONFIRM: &str = "/api/auth/totp/confirm";
 const STATUS: &str = "/api/auth/totp";
@@ -105,7 +105,7 @@ async fn enrolled_in(app: &TestApp, user: &str, session: &str) -> Human {
     }
 }
 
-async fn door(app: &TestApp, user: &str) -> Reply {
+pub(crate) async fn door(app: &TestApp, user: &str) -> Reply {
     app.anonymous()
         .post(DOOR, json!({ "user": user }))
         .await

@@ -281,9 +281,11 @@ async fn a_required_reset_ends_sessions_and_leaves_agents_alone() {
     let gone = app.user().await;
     let path = format!("/api/v1/users/{gone}");
     app.operator().delete(&path).await.expect(200);
-    let path = format!("{path}/require-reset");
-    let reply = app.operator().post(&path, json!({})).await;
-    reply.refused(409, "conflict");
+    for what in ["require-reset", "remove-factors"] {
+        let path = format!("{path}/{what}");
+        let reply = app.operator().post(&path, json!({})).await;
+        reply.refused(409, "conflict");
+    }
 }
 
 const PASSWORD: &str = "Vogelbeeren im späten Herbst";

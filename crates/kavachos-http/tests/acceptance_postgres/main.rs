@@ -30,6 +30,9 @@ mod decisions;
 #[path = "../acceptance/delegations.rs"]
 mod delegations;
 #[cfg(test)]
+#[path = "../acceptance/demanded_factor.rs"]
+mod demanded_factor;
+#[cfg(test)]
 #[path = "../acceptance/events.rs"]
 mod events;
 #[cfg(test)]

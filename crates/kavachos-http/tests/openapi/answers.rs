@@ -7,7 +7,7 @@ use std::io::Write;
 use kavachos_test::{Declared, contract};
 
 /// Codes that no case of acceptance provokes at each operation that declares them, and where they are tested.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     (
         "internal",
         "a defect of ours; `a_panic_is_a_500` of the pages is the one test that has a handler for it",
@@ -23,6 +23,10 @@ const ELSEWHERE: [(&str, &str); 8] = [
     (
         "provider_unavailable",
         "read in one place for all who call with a provider's token: one operation shows it",
+    ),
+    (
+        "second_factor_required",
+        "judged in one place for all who call with a session: `demanded_factor` shows it at every operation, where methods of signing in have routes besides",
     ),
     (
         "outcome_unknown",

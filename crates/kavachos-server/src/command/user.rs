@@ -57,6 +57,8 @@ pub(crate) enum User {
     Role(SetRole),
     /// Have a human set a new password by mail; their sessions end
     RequireReset(One),
+    /// Take off the codes of an app that a human lost, and passkeys if asked; their sessions end
+    RemoveFactors(RemoveFactors),
     /// End all sessions of a human
     SignOut(One),
     /// Act in a human's name for up to an hour, on record; the token is printed once
@@ -110,6 +112,15 @@ pub(crate) struct SetRole {
     one: One,
     /// The role from now on: member, admin or owner
     role: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveFactors {
+    #[command(flatten)]
+    one: One,
+    /// Their passkeys too
+    #[arg(long)]
+    passkeys: bool,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +206,7 @@ impl User {
                     .await?,
                 &REVOKED,
             ),
+            Self::RemoveFactors(lost) => output.record(&lost.send(client).await?, &REVOKED),
             Self::SignOut(one) => output.record(
                 &client.delete(&one.path(client, "/sessions").await?).await?,
                 &REVOKED,
@@ -244,6 +256,15 @@ impl SetRole {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
         let body = Members::default().with("role", Some(self.role));
         let path = self.one.path(client, "/role").await?;
+        client.post(&path, Some(&body.object())).await
+    }
+}
+
+impl RemoveFactors {
+    async fn send(self, client: &Client) -> Result<Answer, Failure> {
+        let both = self.passkeys.then(|| vec!["totp", "passkey"]);
+        let body = Members::default().with("methods", both);
+        let path = self.one.path(client, "/remove-factors").await?;
         client.post(&path, Some(&body.object())).await
     }
 }

@@ -1,11 +1,14 @@
 //! Combinations of settings that no server may run with.
 
-use kavachos::Loopback;
+use kavachos::{Loopback, SecondFactor};
 
 use super::Server;
 use super::layer::Layers;
 use super::problem::Problem;
 use super::value::is_loopback;
+
+/// The methods that are a second factor, or two at once.
+const FACTORS: [&str; 2] = ["totp", "passkey"];
 
 /// Settings under which credentials would travel in clear text, or anybody could say where they come from.
 struct Rule {
@@ -15,7 +18,7 @@ struct Rule {
     broken: fn(&Server) -> Option<String>,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         about: &["issuer"],
         broken: clear_text,
@@ -31,6 +34,10 @@ const RULES: [Rule; 4] = [
     Rule {
         about: &["trusted_proxies"],
         broken: gullible,
+    },
+    Rule {
+        about: &["auth.second_factor", "auth.methods"],
+        broken: shut,
     },
 ];
 
@@ -80,6 +87,15 @@ fn gullible(server: &Server) -> Option<String> {
     let all = trusted.iter().any(|network| network.prefix_len() == 0);
     all.then(|| {
         "this trusts every address, so that anybody could claim any: name your proxies".to_owned()
+    })
+}
+
+fn shut(server: &Server) -> Option<String> {
+    let demanded = server.settings.second_factor != SecondFactor::Offered;
+    let has_one = FACTORS.iter().any(|one| server.methods.on.contains(one));
+    (demanded && !has_one).then(|| {
+        "nobody could set up the second factor that is demanded: name `totp` or `passkey` in `auth.methods`"
+            .to_owned()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_engine::{Doors, MAX_KEY_TTL, Settings, SignUps};
+use kavachos_engine::{Doors, MAX_KEY_TTL, SecondFactor, Settings, SignUps};
 use kavachos_http::{Brand, Options};
 
 use super::mail;
@@ -211,6 +211,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     .of(Form::Choice(|| value::names(&value::SIGN_UPS)))
     .or(|| value::name_of(&value::SIGN_UPS, SignUps::default())),
     Setting::new(
+        "auth.second_factor",
+        "KAVACH_AUTH_SECOND_FACTOR",
+        "of whom a second factor is demanded, `totp` or `passkey`: `admins` for those with the role admin or owner, `everyone`; \
+         `offered` for nobody: it is asked of whoever set one up",
+    )
+    .of(Form::Choice(|| value::names(&value::SECOND_FACTORS)))
+    .or(|| value::name_of(&value::SECOND_FACTORS, SecondFactor::default())),
+    Setting::new(
         "sessions.idle_seconds",
         "KAVACH_SESSIONS_IDLE_SECONDS",
         "how long a session lives that is not used",
@@ -239,9 +247,16 @@ pub(super) static SETTINGS: &[Setting] = &[
     .up_to(MAX_COUNT)
     .or(|| Settings::default().guesses_per_account.to_string()),
     Setting::new(
+        "limits.guesses_in_a_row",
+        "KAVACH_LIMITS_GUESSES_IN_A_ROW",
+        "guesses in a row at one human's password, or at the codes of their app, that may be wrong before it is looked at only in browsers in which they signed in before",
+    )
+    .up_to(100)
+    .or(|| Settings::default().guesses_in_a_row.to_string()),
+    Setting::new(
         "limits.wrong_codes",
         "KAVACH_LIMITS_WRONG_CODES",
-        "wrong codes of six digits of all accounts together in an hour, of each method, before each further one has to wait a minute; those in browsers in which their human signed in before are not counted",
+        "wrong codes of six digits of all accounts together in an hour, of each method, before each further one has to wait a minute; those in browsers in which their human signed in before are not counted, and one network (/24, /48) may take a tenth",
     )
     .up_to(MAX_COUNT)
     .or(|| Settings::default().wrong_codes.to_string()),

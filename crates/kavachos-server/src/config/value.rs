@@ -12,7 +12,7 @@ use kavachos::{FeedAccess, Loopback};
 use kavachos_auth::password::WhenUnreachable;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::FeedRoot;
-use kavachos_engine::SignUps;
+use kavachos_engine::{SecondFactor, SignUps};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::database::Database;
@@ -242,6 +242,12 @@ pub(super) const LOOPBACKS: [(&str, Loopback); 2] =
 /// Whether strangers get accounts.
 pub(super) const SIGN_UPS: [(&str, SignUps); 2] =
     [("open", SignUps::Open), ("closed", SignUps::Closed)];
+/// Of whom a second factor is demanded.
+pub(super) const SECOND_FACTORS: [(&str, SecondFactor); 3] = [
+    ("offered", SecondFactor::Offered),
+    ("admins", SecondFactor::Admins),
+    ("everyone", SecondFactor::Everyone),
+];
 /// Who may follow revocations: whether the feed is open.
 pub(super) const FEEDS: [(&str, FeedAccess); 2] =
     [("no", FeedAccess::Keys), ("yes", FeedAccess::Everyone)];

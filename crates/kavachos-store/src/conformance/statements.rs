@@ -16,6 +16,7 @@ use crate::batch::Write;
 use crate::begun_kill::{self, BegunKill};
 use crate::checkup::{self, Checkup, Compared};
 use crate::grant::{self, GrantFilter, GrantRow, Quota};
+use crate::guess_run::{self, Run};
 use crate::ledger::{self, LedgerFilter};
 use crate::mail::{self, MailRow};
 use crate::maker::{Ending, Extent, Maker};
@@ -36,6 +37,7 @@ super::list_cases![
     grants_are_stored_within_their_quota_changed_and_found,
     what_a_human_made_is_told_from_what_others_made_for_them,
     a_link_against_a_sign_in_is_used_once_and_so_many_are_made_in_an_hour,
+    guesses_in_a_row_are_counted_to_their_end,
     an_operator_key_is_stored_changed_and_found,
     mails_wait_in_the_order_of_their_time,
     a_promise_is_redeemed_once_and_forgotten,
@@ -516,6 +518,43 @@ async fn a_link_against_a_sign_in_is_used_once_and_so_many_are_made_in_an_hour(
     apply(&world, vec![not_me::insert(&link(2), (1, NOW))]).await?;
     apply(&world, vec![not_me::forget_of(top.root)]).await?;
     assert_eq!(store.find(not_me::by_hash([2; 32], NOW)).await?, None);
+    Ok(())
+}
+
+/// Of guesses in a row so many are counted, one closes the run, and whoever was right ends it.
+async fn guesses_in_a_row_are_counted_to_their_end(world: World) -> Result<(), Failure> {
+    const LIMIT: u64 = 2;
+    let [top, _] = people(&world).await?;
+    let run = |browser: &[u8]| Run {
+        user: top.root,
+        authenticator: "password",
+        browser: browser.to_vec(),
+    };
+    let (strangers, known) = (run(&[]), run(&[7; 32]));
+    let store = &*world.store;
+    assert_eq!(store.find(guess_run::length(&strangers)).await?, None);
+    let early = guess_run::close(&strangers, LIMIT);
+    assert!(apply(&world, vec![early]).await.is_err());
+    for _ in 0..LIMIT {
+        apply(&world, vec![guess_run::count_below(&strangers, LIMIT)]).await?;
+    }
+    let more = guess_run::count_below(&strangers, LIMIT);
+    assert!(apply(&world, vec![more]).await.is_err());
+    apply(&world, vec![guess_run::close(&strangers, LIMIT)]).await?;
+    let again = guess_run::close(&strangers, LIMIT);
+    assert!(apply(&world, vec![again]).await.is_err());
+    apply(&world, vec![guess_run::touch(&strangers)]).await?;
+    let length = guess_run::length(&strangers);
+    assert_eq!(store.find(length).await?, Some((LIMIT + 1,)));
+    apply(&world, vec![guess_run::count_below(&known, LIMIT)]).await?;
+    assert_eq!(store.find(guess_run::length(&known)).await?, Some((1,)));
+    apply(&world, vec![guess_run::end(top.root, "totp")]).await?;
+    assert_eq!(store.find(guess_run::length(&known)).await?, Some((1,)));
+    apply(&world, vec![guess_run::end(top.root, "password")]).await?;
+    assert_eq!(store.find(guess_run::length(&strangers)).await?, None);
+    apply(&world, vec![guess_run::count_below(&known, LIMIT)]).await?;
+    apply(&world, vec![guess_run::end_of(top.root)]).await?;
+    assert_eq!(store.find(guess_run::length(&known)).await?, None);
     Ok(())
 }
 

@@ -4,18 +4,21 @@ mod activity;
 mod factors;
 mod keep;
 mod overview;
+mod owing;
 mod security;
 mod sessions;
 
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 pub(super) use security::has_codes;
 
+use super::browser::OpenToOwing;
 use super::form_page;
 use crate::state::State;
 
 pub(super) fn routes() -> Router<State> {
+    let owing = Extension(OpenToOwing);
     Router::new()
         .route("/account", get(overview::handle))
         .merge(form_page::routes(keep::Keep))
@@ -23,14 +26,17 @@ pub(super) fn routes() -> Router<State> {
         .route("/account/sessions", get(sessions::handle))
         .route("/account/sessions/others", post(sessions::end_others))
         .route("/account/sessions/{id}/sign-out", post(sessions::end))
-        .route("/account/sign-out", post(sessions::sign_out))
-        .route("/account/security", get(security::handle))
+        .route("/account/sign-out", post(sessions::sign_out).layer(owing))
+        .route("/account/security", get(security::handle).layer(owing))
         .route(
             "/account/security/password",
             post(security::change_password),
         )
-        .route("/account/security/totp", post(factors::set_up))
-        .route("/account/security/totp/enable", post(factors::enable))
+        .route("/account/security/totp", post(factors::set_up).layer(owing))
+        .route(
+            "/account/security/totp/enable",
+            post(factors::enable).layer(owing),
+        )
         .route(
             "/account/security/totp/disable",
             get(factors::ask_to_disable).post(factors::disable),

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use kavachos_engine::plugin::Method as Known;
 use serde_json::Value;
 
-use super::sessions;
+use super::{owing, sessions};
 use crate::error::Failure;
 use crate::pages::api::{self, Refusal};
 use crate::pages::at::{At, Sent};
@@ -58,6 +58,9 @@ impl Said {
 }
 
 pub(super) async fn show(at: &At<Browser>, said: Said) -> Shown {
+    if at.who.owes() {
+        return owing::show(at, said).await;
+    }
     let mut shell = at.shell(Room::Security, "Security").await?;
     let passkeys = passkeys(at).await?;
     shell.frame.notice = said.notice;

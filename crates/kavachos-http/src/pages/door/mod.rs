@@ -14,11 +14,12 @@ mod reset;
 mod sign_in;
 mod sign_up;
 
-use axum::Router;
 use axum::routing::post;
+use axum::{Extension, Router};
 
 pub(super) use onward::onward;
 
+use super::browser::OpenToOwing;
 use super::form_page;
 use crate::state::State;
 
@@ -35,7 +36,7 @@ pub(super) fn routes() -> Router<State> {
         .merge(form_page::routes(links::Magic))
         .merge(form_page::routes(links::Verify))
         .merge(form_page::routes(reset::Reset))
-        .merge(form_page::routes(again::Again))
+        .merge(form_page::routes(again::Again).layer(Extension(OpenToOwing)))
         .merge(form_page::routes(not_me::NotMe))
         .merge(form_page::routes(change_email::ChangeEmail))
 }

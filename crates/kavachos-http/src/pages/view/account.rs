@@ -94,6 +94,19 @@ pub(crate) struct Security {
     pub(crate) can_ask_again: bool,
 }
 
+/// What somebody does first of whom a second factor is demanded.
+#[derive(Template)]
+#[template(path = "owing.html")]
+pub(crate) struct Owing {
+    pub(crate) shell: Shell,
+    /// Whether it was set up before, and is only to be shown.
+    pub(crate) has_app: bool,
+    pub(crate) has_passkey: bool,
+    /// Which ones can be set up.
+    pub(crate) can_app: bool,
+    pub(crate) can_passkey: bool,
+}
+
 /// A second factor that is being set up.
 #[derive(Template)]
 #[template(path = "totp.html")]

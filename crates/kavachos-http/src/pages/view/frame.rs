@@ -76,6 +76,8 @@ pub(crate) struct Shell {
     pub(crate) waiting: usize,
     /// Whether somebody else acts in their name.
     pub(crate) impersonated: bool,
+    /// Whether they are yet to show a second factor, and can go nowhere before.
+    pub(crate) owes: bool,
 }
 
 impl Shell {

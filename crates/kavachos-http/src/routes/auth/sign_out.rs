@@ -4,7 +4,7 @@ use axum::extract::State as FromState;
 use kavachos_engine::Revoked;
 
 use crate::body::{Body, Nothing};
-use crate::call::Call;
+use crate::call::OwingCall;
 use crate::cookie;
 use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
@@ -25,7 +25,7 @@ pub(crate) fn operation() -> Operation {
 
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
-    Call(actor): Call,
+    OwingCall(actor): OwingCall,
     body: Body<Nothing>,
 ) -> Reply<Data<Revoked>> {
     let (Nothing {}, actor) = body.with(actor);

@@ -8,6 +8,7 @@ pub(crate) mod end_sessions;
 pub(crate) mod impersonate;
 pub(crate) mod list;
 pub(crate) mod open_session;
+pub(crate) mod remove_factors;
 pub(crate) mod require_reset;
 pub(crate) mod role;
 pub(crate) mod sessions;

@@ -84,8 +84,11 @@ async fn a_code_is_over_after_ten_minutes() {
 
 /// A wrong code for this person, from a network of their own.
 async fn miss(scene: &Scene, person: u32) -> u16 {
-    let from = format!("127.1.{person}.1");
-    let caller = || scene.app.anonymous().from(&from);
+    miss_from(scene, person, &format!("127.1.{person}.1")).await
+}
+
+async fn miss_from(scene: &Scene, person: u32, from: &str) -> u16 {
+    let caller = || scene.app.anonymous().from(from);
     let email = json!({ "email": format!("p{person}@example.com") });
     let asked = caller().post(SEND, email).await.expect(200);
     let text = scene.next_mail().await;
@@ -133,4 +136,23 @@ async fn the_shared_budget_is_given_back_by_ones_and_is_none_of_known_browsers()
         .await
         .refused(429, "too_many_requests");
     ada.post_for_cookie(VERIFY, body(&right)).await.expect(200);
+}
+
+/// A stranger who misses on purpose uses up the part of their own network, and keeps no others waiting.
+#[tokio::test]
+async fn one_network_takes_a_tenth_of_the_budget_of_all_codes() {
+    for (budget, statuses) in [(20, [401, 401, 429]), (30, [401; 3])] {
+        let setup = crate::setup().settings(|settings| settings.wrong_codes = budget);
+        let scene = Scene::of(setup, Verification::First).await;
+        let mut seen = Vec::new();
+        for person in 1..=3 {
+            // Addresses of one /24.
+            seen.push(miss_from(&scene, person, &format!("127.7.7.{person}")).await);
+        }
+        assert_eq!(seen, statuses, "{budget}");
+        assert_eq!(miss(&scene, 4).await, 401, "another network");
+        // Who is right there gets theirs back.
+        let (challenge, code) = asked(&scene).await;
+        show(&scene, &challenge, &code).await.expect(200);
+    }
 }

@@ -1,0 +1,14 @@
+-- Whether two factors were proved in a session, and how many guesses in a row were wrong at what proves a human.
+
+ALTER TABLE sessions ADD COLUMN two_factors {int} NOT NULL DEFAULT 0;
+
+-- Those of strangers together, and those of each browser that is known by itself.
+CREATE TABLE guess_runs (
+  user_id {text} NOT NULL REFERENCES users (id),
+  -- What is guessed: `password`, or the method whose codes they are.
+  authenticator {text} NOT NULL,
+  -- What a browser is known by; nothing for strangers.
+  browser {bytes} NOT NULL,
+  in_a_row {int} NOT NULL,
+  PRIMARY KEY (user_id, authenticator, browser)
+) {keyed};
