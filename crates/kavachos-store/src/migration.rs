@@ -309,6 +309,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // What an older binary queues and sends is counted by the next upkeep.
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 28,
+        name: "given identities",
+        sql: include_str!("../migrations/0028_given_identities.sql"),
+        // By an older binary somebody would come in who is not noted.
+        min_binary: 28,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.
