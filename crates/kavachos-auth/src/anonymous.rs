@@ -10,7 +10,7 @@ use kavachos_core::id::UserId;
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
 use kavachos_engine::plugin::{
     Address, Allowance, Answer, CallerType, Change, Context, Counted, Method, MovedRow, Plugin,
-    Request, Route, TellAs, Told,
+    Request, Route, Sweep, TellAs, Told,
 };
 use kavachos_engine::{Door, Engine, Error, Result, SignIn, email_address};
 use kavachos_store::migration::Migration;
@@ -103,6 +103,10 @@ impl Plugin for Anonymous {
 
     fn passing(&self) -> Vec<&'static str> {
         vec!["anonymous_upgrade"]
+    }
+
+    fn sweeps(&self) -> Vec<Sweep> {
+        vec![Sweep::ended("anonymous_upgrade", "hash", "expires_at")]
     }
 
     fn kinds(&self) -> Vec<&'static str> {
@@ -225,9 +229,7 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
     let to: EmailAddress = wanted.email.parse()?;
     let link = OneTime::new(context);
     let asked = context.change(ASKED, || async {
-        let now = context.now();
-        let sweep = Write::any("DELETE FROM anonymous_upgrade WHERE expires_at < ?1").bind(now);
-        let change = Change::of("asked").about_human(wanted.user).write(sweep);
+        let change = Change::of("asked").about_human(wanted.user);
         if context.human_by_email(&wanted.email).await?.is_some() {
             let exists = Mail::new(to.clone(), MailKind::AccountExists);
             return Ok(change.mailing(exists.with("url", context.url("/sign-in"))));
@@ -240,7 +242,7 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
             .bind(wanted.email.clone())
             .bind(wanted.name.clone())
             .bind(wanted.phc.clone())
-            .bind(now.plus(LIFE));
+            .bind(context.now().plus(LIFE));
         let url = context.url(&format!("/verify-email?token={}&guest=1", link.reveal()));
         let mail = mailbox::mail(&to, MailKind::VerifyEmail, ("url", url), LIFE);
         Ok(change.write(row).mailing(mail))

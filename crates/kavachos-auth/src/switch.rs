@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::Engine;
-use kavachos_engine::plugin::{FactorRows, MovedRow, Plugin, Told};
+use kavachos_engine::plugin::{FactorRows, MovedRow, Plugin, Sweep, Told};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 
@@ -36,6 +36,10 @@ impl Plugin for SwitchedOff {
 
     fn passing(&self) -> Vec<&'static str> {
         self.0.passing()
+    }
+
+    fn sweeps(&self) -> Vec<Sweep> {
+        self.0.sweeps()
     }
 
     fn factor(&self) -> Option<FactorRows> {
@@ -78,6 +82,7 @@ mod tests {
                 plugin.distrusts(human, since).len(),
                 plugin.forgets_address("ada@example.com").len(),
                 plugin.passing().len(),
+                plugin.sweeps().len(),
                 plugin.tells(human).len(),
                 plugin.migrations().len(),
                 plugin.kinds().len(),
@@ -86,5 +91,6 @@ mod tests {
         };
         assert_eq!(count(on.as_ref()), count(&off));
         assert!(!on.distrusts(human, since).is_empty());
+        assert!(!on.sweeps().is_empty());
     }
 }

@@ -15,7 +15,7 @@ use kavachos_core::revocation::Mark;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::Root;
-use kavachos_store::Write;
+use kavachos_store::{Write, given_identity};
 
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
@@ -475,17 +475,22 @@ impl Caller {
 }
 
 impl Caller {
-    /// What must still be so besides of a human for whom a provider vouches, which no handle tells. Belongs before all that
-    /// the batch writes.
-    pub(crate) fn still_vouched(&self) -> Option<Write> {
+    /// What must still be so besides of a human for whom a provider vouches, which no handle tells, and what is noted of
+    /// them. Belongs before all that the batch writes.
+    pub(crate) fn still_vouched(&self) -> Vec<Write> {
         match self {
-            Self::Person(person) => (person.vouched()).map(|vouched| vouched.still(person.user.id)),
-            Self::Provided(provided) => Some(provided.still()),
+            Self::Person(person) => {
+                let id = person.user.id;
+                let still =
+                    |vouched: &Arc<Vouched>| vec![vouched.still(id), given_identity::used(id)];
+                person.vouched().map(still).unwrap_or_default()
+            }
+            Self::Provided(provided) => provided.still().into(),
             Self::Local
             | Self::Operator(_)
             | Self::Agent(_)
             | Self::ToolServer(_)
-            | Self::Root(_) => None,
+            | Self::Root(_) => Vec::new(),
         }
     }
 }

@@ -10,8 +10,8 @@ use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, Write, guess_run, known_device, not_me, password, second_factor, session, sign_in,
-    vouching,
+    Batch, Write, given_identity, guess_run, known_device, not_me, password, second_factor,
+    session, sign_in, vouching,
 };
 use serde_json::json;
 
@@ -208,6 +208,7 @@ impl Engine {
         all.extend([
             password::forget_of(human),
             second_factor::forget_of(human),
+            given_identity::used(human),
             sign_in::forget_of(human),
             known_device::forget_of(human),
             guess_run::end_of(human),

@@ -13,7 +13,9 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::session::{self, SessionRow};
 use kavachos_store::sign_in::SignInRow;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, CommitError, guess_run, handle, known_device, second_factor, sign_in};
+use kavachos_store::{
+    Batch, CommitError, given_identity, guess_run, handle, known_device, second_factor, sign_in,
+};
 
 use crate::actor::{Actor, Person};
 use crate::compile;
@@ -310,6 +312,8 @@ impl Engine {
             }
         }
         self.bound_by_provider(proof, &mut row)?;
+        // What an operator gave them is somebody's from now on.
+        batch.writes.push(given_identity::used(human.id));
         let limit = self.settings().sessions_per_user;
         let given_back = [proof.guess.clone(), proof.held()];
         // Whoever is in by all that is asked of them has ended the guessing.

@@ -10,8 +10,8 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::maker::{Ending, Extent};
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, former_identity, guess_run, known_device, not_me, password, second_factor, session,
-    sign_in, user, vouching,
+    Batch, former_identity, given_identity, guess_run, known_device, not_me, password,
+    second_factor, session, sign_in, user, vouching,
 };
 
 use crate::actor::Actor;
@@ -191,15 +191,24 @@ impl Engine {
     }
 
     /// Whether somebody came in as this human. Sessions are forgotten; the password of whoever signed up is not, nor is the
-    /// identity at a provider of whoever called with its tokens.
+    /// identity at a provider of whoever called with its tokens. One that an operator gave says nothing until it is used.
     async fn came_in(&self, human: &UserRow) -> Result<bool> {
         let id = human.id;
-        if human.external.is_some() || self.store().find(password::of(id)).await?.is_some() {
+        let password = self.store().find(password::of(id)).await?;
+        let session = self.store().find(session::any_by_method(id)).await?;
+        if password.is_some() || session.is_some() {
             return Ok(true);
         }
+        if self
+            .store()
+            .find(given_identity::unused(id))
+            .await?
+            .is_some()
+        {
+            return Ok(false);
+        }
         let former = self.store().find(former_identity::any_of(id)).await?;
-        let session = self.store().find(session::any_by_method(id)).await?;
-        Ok(former.is_some() || session.is_some())
+        Ok(human.external.is_some() || former.is_some())
     }
 
     fn ending_of(&self, human: &UserRow, extent: Extent) -> Ending {

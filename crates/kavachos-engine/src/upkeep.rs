@@ -12,6 +12,7 @@ use crate::authenticate::DEAD_KEYS_KNOWN;
 use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::plugin::ROWS_PER_STEP;
 
 /// How often counted refusals are written.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
@@ -41,6 +42,9 @@ const PAGES_AT_ONCE: usize = 64;
 /// How many steps of forgetting grants are made at once, 16,384 grants. What is left waits for the next summary.
 const GRANT_STEPS_AT_ONCE: usize = 256;
 
+/// How many steps of sweeping each table of a plugin are made at once, 64,000 rows. What is left waits for the next summary.
+const SWEEP_STEPS_AT_ONCE: usize = 64;
+
 /// Where the upkeep is.
 #[derive(Default)]
 struct Rounds {
@@ -48,17 +52,19 @@ struct Rounds {
     summaries: u32,
     /// Up to which counter they were looked through, while some are left.
     reached: Option<Reached>,
-    grants: Grants,
+    grants: Left,
+    /// What is over in the tables of plugins.
+    plugins: Left,
     /// What the logs came to when that was last kept outside of the database.
     kept: Option<Head>,
 }
 
-/// Whether grants that were made for tokens may be left to forget.
+/// Whether something may be left to forget.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Grants {
+enum Left {
     #[default]
-    None,
-    Left,
+    Nothing,
+    Something,
 }
 
 /// The key of a counter; the empty one is before all.
@@ -87,12 +93,16 @@ impl Rounds {
         if self.summaries.is_multiple_of(SUMMARIES_PER_ROUND) {
             // A walk through more counters than an hour lets it see goes on where it is.
             self.reached.get_or_insert_default();
-            self.grants = Grants::Left;
+            self.grants = Left::Something;
+            self.plugins = Left::Something;
             engine.upkeep_of_keys().await?;
             engine.forget_ended().await?;
         }
-        if self.grants == Grants::Left {
+        if self.grants == Left::Something {
             self.grants = engine.forget_grants().await?;
+        }
+        if self.plugins == Left::Something {
+            self.plugins = engine.sweep_plugins().await?;
         }
         if let Some(reached) = self.reached.take() {
             self.reached = engine.forget_counters(reached).await?;
@@ -116,8 +126,8 @@ impl Engine {
     }
 
     /// Removes `Idempotency-Key`s of yesterday; agent keys, sessions, requests for approval and deliveries that have
-    /// been over for 30 days; grants that were made for one token and have been over for 25 hours, at most 16,384; and
-    /// counters of rates, also of plugins' limits, none of whose calls counts any more. Of counters it looks through the
+    /// been over for 30 days; grants that were made for one token and have been over for 25 hours, at most 16,384; what is over
+    /// in the tables of plugins, at most 64,000 rows of each; and counters of rates, also of plugins' limits, none of whose calls counts any more. Of counters it looks through the
     /// first 16,384, and those of budgets stay.
     ///
     /// # Errors
@@ -125,6 +135,7 @@ impl Engine {
     pub async fn forget(&self) -> Result<()> {
         self.forget_ended().await?;
         self.forget_grants().await?;
+        self.sweep_plugins().await?;
         self.forget_counters(Reached::new()).await?;
         Ok(())
     }
@@ -160,12 +171,12 @@ impl Engine {
 
     /// Removes grants that were made for one token and have been over for long, with their handles. Nothing is written on
     /// record: that they are over is there since they were made.
-    async fn forget_grants(&self) -> Result<Grants> {
+    async fn forget_grants(&self) -> Result<Left> {
         let before = self.now().minus(TOKEN_GRANTS_KNOWN);
         for _ in 0..GRANT_STEPS_AT_ONCE {
             let over = self.store().list(token_grant::over(before)).await?;
             if over.is_empty() {
-                return Ok(Grants::None);
+                return Ok(Left::Nothing);
             }
             let changed = |grant: &token_grant::OverGrant| -> [Effect; 2] {
                 Changed::grant(grant.id, grant.receiver)
@@ -177,7 +188,32 @@ impl Engine {
             };
             self.store().commit(batch).await?;
         }
-        Ok(Grants::Left)
+        Ok(Left::Something)
+    }
+
+    /// Removes rows of plugins that are over. Nothing is written on record: when they would be over stood in them.
+    async fn sweep_plugins(&self) -> Result<Left> {
+        let now = self.now();
+        let mut left = Left::Nothing;
+        for sweep in self.plugins().sweeps() {
+            for step in 1..=SWEEP_STEPS_AT_ONCE {
+                let over = self.store().list(sweep.over(now)).await?.len();
+                if over > 0 {
+                    let batch = Batch {
+                        writes: vec![sweep.remove(now)],
+                        ..Batch::default()
+                    };
+                    self.store().commit(batch).await?;
+                }
+                if over < ROWS_PER_STEP {
+                    break;
+                }
+                if step == SWEEP_STEPS_AT_ONCE {
+                    left = Left::Something;
+                }
+            }
+        }
+        Ok(left)
     }
 
     /// Removes counters that limit nobody any more, after this one. Returns up to where it looked, if some are left.

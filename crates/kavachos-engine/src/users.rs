@@ -10,7 +10,7 @@ use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::user_search::{self, UserFilter};
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, given_identity, handle};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -239,12 +239,21 @@ impl Engine {
     /// The batch that creates a human, with its record.
     pub(crate) fn user_born(&self, actor: &Actor, row: &UserRow) -> Result<Batch> {
         let entry = self.user_record(actor, "user.created", (row, 0))?;
+        let comes_in = match &actor.caller {
+            Caller::Person(person) => person.user.id == row.id,
+            Caller::Provided(provided) => provided.user().id == row.id,
+            _ => false,
+        };
+        let mut writes = vec![
+            kavachos_store::user::insert(row.clone()),
+            handle::born(row.mark),
+        ];
+        if row.external.is_some() && !comes_in {
+            writes.push(given_identity::give(row.id));
+        }
         Ok(Batch {
             reads: actor.reads(),
-            writes: vec![
-                kavachos_store::user::insert(row.clone()),
-                handle::born(row.mark),
-            ],
+            writes,
             entries: vec![entry],
             effects: vec![Changed::User(row.id).into()],
             ..Batch::default()

@@ -93,6 +93,7 @@ impl Methods {
         let words = self.words.iter();
         let policy = words.fold(choosing.policy, |policy, word| policy.knowing(word));
         let choosing = Arc::new(Choosing { policy, ..choosing });
+        let passwords = choosing.passwords.clone();
         let ways: [Arc<dyn Confirm>; 1] = [Arc::new(ConfirmByPassword(Arc::clone(&choosing)))];
         let all: [Arc<dyn Plugin>; ALL.len()] = [
             Arc::new(EmailPassword::new(Arc::clone(&choosing), verification)),
@@ -102,7 +103,7 @@ impl Methods {
             Arc::new(PasswordReset::new(Arc::clone(&choosing))),
             Arc::new(SessionFreshness::new(ways)),
             Arc::new(Anonymous::new(choosing, verification)),
-            Arc::new(Totp::default()),
+            Arc::new(Totp::new(passwords)),
             Arc::new(Passkey::default()),
             Arc::new(ChangeEmail::default()),
         ];
@@ -133,4 +134,30 @@ pub(crate) fn migrations() -> Vec<Migration> {
     let plugins = Methods::default().plugins();
     let own = plugins.iter().flat_map(|plugin| plugin.migrations());
     MIGRATIONS.iter().copied().chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What strangers typed stays in no table until somebody else asks.
+    #[test]
+    fn whatever_passes_is_swept_also_where_its_method_is_off() {
+        let all_off = Methods {
+            on: Vec::new(),
+            ..Methods::default()
+        };
+        for methods in [Methods::default(), all_off] {
+            let plugins = methods.plugins();
+            let mut passing = 0;
+            for plugin in &plugins {
+                let swept: Vec<_> = plugin.sweeps().iter().map(|sweep| sweep.table).collect();
+                for table in plugin.passing() {
+                    assert!(swept.contains(&table), "{table}");
+                    passing += 1;
+                }
+            }
+            assert_eq!(passing, 7);
+        }
+    }
 }

@@ -70,6 +70,15 @@ pub fn of(id: String) -> Select<BegunKill> {
     .of()
 }
 
+/// One that ends, in steps, what was made in an account that its human took back; those have a word before the id.
+pub fn any_ending() -> Select<(String,)> {
+    Query::new(
+        1,
+        "SELECT b.id FROM begun_kills b WHERE b.id LIKE '%:%' LIMIT 1",
+    )
+    .of()
+}
+
 /// At most `limit` kills that are begun.
 pub fn all(limit: usize) -> Select<BegunKill> {
     Query::new(

@@ -27,6 +27,7 @@ pub mod checkup;
 pub mod conformance;
 pub mod counter;
 pub mod former_identity;
+pub mod given_identity;
 pub mod grant;
 pub mod guess;
 pub mod guess_run;

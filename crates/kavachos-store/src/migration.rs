@@ -317,6 +317,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // An older binary would let people in with one factor where two are demanded, and count no guesses in a row.
         min_binary: 26,
     },
+    Migration {
+        owner: CORE,
+        number: 28,
+        name: "given identities",
+        sql: include_str!("../migrations/0028_given_identities.sql"),
+        // By an older binary somebody would come in who is not noted.
+        min_binary: 28,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

@@ -47,7 +47,6 @@ pub(super) async fn handle(context: Context, request: Request) -> Result<Answer>
         let change = Change::of("asked")
             .about_human(user)
             .taking(format!("human:{user}"), PER_HUMAN)
-            .write(link::sweep(now))
             .write(link::forget(user))
             .write(row.insert(mailed.hash()));
         if context.human_by_email(&new).await?.is_some() {

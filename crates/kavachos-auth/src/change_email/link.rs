@@ -79,11 +79,6 @@ pub(super) fn consume(hash: [u8; 32], now: Timestamp) -> Write {
     .bind(now)
 }
 
-/// Removes links that are over.
-pub(super) fn sweep(now: Timestamp) -> Write {
-    Write::any("DELETE FROM change_email_link WHERE expires_at < ?1").bind(now)
-}
-
 /// Removes the link of a human.
 pub(super) fn forget(user: UserId) -> Write {
     Write::any("DELETE FROM change_email_link WHERE user_id = ?1").bind(user)

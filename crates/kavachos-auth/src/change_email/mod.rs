@@ -14,7 +14,7 @@ use std::time::Duration;
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::Error;
-use kavachos_engine::plugin::{Allowance, CallerType, Method, Plugin, Route, TellAs, Told};
+use kavachos_engine::plugin::{Allowance, CallerType, Method, Plugin, Route, Sweep, TellAs, Told};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use serde_json::{Value, json};
@@ -65,6 +65,10 @@ impl Plugin for ChangeEmail {
 
     fn passing(&self) -> Vec<&'static str> {
         vec!["change_email_link"]
+    }
+
+    fn sweeps(&self) -> Vec<Sweep> {
+        vec![Sweep::ended("change_email_link", "hash", "expires_at")]
     }
 
     fn kinds(&self) -> Vec<&'static str> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kavachos_core::id::UserId;
 use kavachos_engine::mail::MailKind;
 use kavachos_engine::plugin::{
-    Answer, CallerType, Change, Context, Method, Plugin, Request, Route,
+    Answer, CallerType, Change, Context, Method, Plugin, Request, Route, Sweep,
 };
 use kavachos_engine::{Door, Error, Result};
 use kavachos_store::migration::Migration;
@@ -75,6 +75,10 @@ impl Plugin for EmailOtp {
         vec!["email_otp_code"]
     }
 
+    fn sweeps(&self) -> Vec<Sweep> {
+        vec![Sweep::ended("email_otp_code", "challenge", "expires_at")]
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![SENT, USED]
     }
@@ -117,14 +121,13 @@ async fn send(context: Context, request: Request) -> Result<Answer> {
             true => kept(&context, challenge.hash(), &code)?,
             false => context.random(),
         };
-        let sweep = Write::any("DELETE FROM email_otp_code WHERE expires_at < ?1").bind(now);
         let row = "INSERT INTO email_otp_code (challenge, email, code, attempts, expires_at) VALUES (?1, ?2, ?3, 0, ?4)";
         let row = Write::exactly(1, row)
             .bind(challenge.hash())
             .bind(asked.email.clone())
             .bind(kept)
             .bind(now.plus(LIFE));
-        let change = Change::of("sent").write(sweep).write(row);
+        let change = Change::of("sent").write(row);
         if !is_admitted {
             return Ok(change.as_if_mailing(asked.to.clone(), MailKind::EmailOtp));
         }

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use kavachos_core::id::UserId;
 use kavachos_engine::Door;
-use kavachos_engine::plugin::{CallerType, Context, Method, Plugin, Request, Route, TellAs, Told};
+use kavachos_engine::plugin::{
+    CallerType, Context, Method, Plugin, Request, Route, Sweep, TellAs, Told,
+};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use serde_json::json;
@@ -102,6 +104,10 @@ impl Plugin for EmailPassword {
 
     fn passing(&self) -> Vec<&'static str> {
         vec!["email_password_link"]
+    }
+
+    fn sweeps(&self) -> Vec<Sweep> {
+        vec![Sweep::ended("email_password_link", "hash", "expires_at")]
     }
 
     fn kinds(&self) -> Vec<&'static str> {

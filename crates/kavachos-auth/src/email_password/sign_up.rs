@@ -82,9 +82,7 @@ async fn invite(context: &Context, wanted: &Wanted) -> Result<Answer> {
     context.require_mail()?;
     let asked = context.change(KIND, || async {
         let human = context.human_by_email(&wanted.email).await?;
-        let change = Change::of("asked")
-            .details(json!({ "breached": wanted.sighting }))
-            .write(verify::sweep(context.now()));
+        let change = Change::of("asked").details(json!({ "breached": wanted.sighting }));
         if human.is_some_and(|human| human.email_verified) {
             let exists =
                 Mail::new(to.clone(), MailKind::AccountExists).with("url", context.url("/sign-in"));

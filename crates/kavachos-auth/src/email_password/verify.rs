@@ -79,11 +79,6 @@ impl Link {
     }
 }
 
-/// Removes links that are over.
-pub(super) fn sweep(now: Timestamp) -> Write {
-    Write::any("DELETE FROM email_password_link WHERE expires_at < ?1").bind(now)
-}
-
 fn by_hash(hash: [u8; 32], now: Timestamp) -> Query {
     Query::new(
         1,
@@ -218,7 +213,6 @@ pub(super) async fn send(_: Arc<Inner>, context: Context, request: Request) -> R
         let mail = mailbox::mail(&to, MailKind::VerifyEmail, ("url", url), LINK_LIFE);
         Ok(Change::of("sent")
             .about_human(human.id)
-            .write(sweep(context.now()))
             .write(row.insert(link.hash()))
             .mailing(mail))
     });

@@ -62,9 +62,7 @@ pub(super) async fn ask(context: &Context, ceremony: Ceremony) -> Result<String>
             session: person.and_then(session_of),
             expires_at: now.plus(LIFE),
         };
-        let change = Change::of(name(ceremony))
-            .write(store::ask(hash(&challenge), &open))
-            .write(store::sweep(now));
+        let change = Change::of(name(ceremony)).write(store::ask(hash(&challenge), &open));
         Ok(match open.user {
             // Strangers are counted by their networks.
             Some(user) => change.about_human(user).taking(format!("ask {user}"), ASKS),

@@ -20,7 +20,7 @@ mod webauthn;
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::plugin::{
-    CallerType, Context, Method, MovedRow, Owing, Plugin, Route, TellAs, Told,
+    CallerType, Context, Method, MovedRow, Owing, Plugin, Route, Sweep, TellAs, Told,
 };
 use kavachos_engine::{Door, Engine, Error, Result};
 use kavachos_store::migration::Migration;
@@ -84,6 +84,10 @@ impl Plugin for Passkey {
             return Err("`public_key` is no key that signs".to_owned());
         }
         Ok(())
+    }
+
+    fn sweeps(&self) -> Vec<Sweep> {
+        vec![Sweep::ended("passkey_challenge", "hash", "expires_at")]
     }
 
     fn kinds(&self) -> Vec<&'static str> {

@@ -232,11 +232,6 @@ pub(super) fn consume(hash: [u8; 32]) -> Write {
     Write::exactly(1, "DELETE FROM passkey_challenge WHERE hash = ?1").bind(hash)
 }
 
-/// Removes challenges that nobody answered in time.
-pub(super) fn sweep(now: Timestamp) -> Write {
-    Write::any("DELETE FROM passkey_challenge WHERE expires_at <= ?1").bind(now)
-}
-
 /// Removes the challenges that only this human may answer.
 pub(super) fn forget_challenges(user: UserId) -> Write {
     Write::any("DELETE FROM passkey_challenge WHERE user_id = ?1").bind(user)

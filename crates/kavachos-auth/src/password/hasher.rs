@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHash, Version};
+use zeroize::Zeroizing;
 
 use super::cost::{Cost, HASH_BYTES};
 use super::secret::Password;
@@ -127,6 +128,35 @@ impl Hasher {
         }
     }
 
+    /// How codes of a new set are stretched: what stands in a stored hash before the hash.
+    pub(super) fn stretching(&self, salt: [u8; SALT_BYTES]) -> Option<PhcText> {
+        let stored = Stored::new(self.cost.params()?, salt)?;
+        let way = PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&stored.params).ok()?,
+            salt: Some(stored.salt),
+            hash: None,
+        };
+        Some(PhcText(way.to_string()))
+    }
+
+    /// A code, stretched in this way. As much work is done where there is none, or none that can be read; then nothing
+    /// comes of it.
+    pub(super) fn stretch(
+        &self,
+        way: Option<&str>,
+        code: &Password,
+    ) -> Option<Zeroizing<[u8; HASH_BYTES]>> {
+        let Some(way) = way.and_then(Stored::read_way) else {
+            self.work_for_nothing(self.cost, code);
+            return None;
+        };
+        let stretched = self.compute(&way, code)?;
+        let stretched: &[u8; HASH_BYTES] = stretched.as_bytes().try_into().ok()?;
+        Some(Zeroizing::new(*stretched))
+    }
+
     fn highest(&self) -> Cost {
         *self.highest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,6 +240,18 @@ impl Stored {
 
     /// Reads a stored hash; `None` when it is of another family, is damaged, or costs more than a sign-in may.
     fn read(text: &str) -> Option<Self> {
+        Self::parse(text, |hash| hash)
+    }
+
+    /// Reads how codes are stretched: the same, without a hash.
+    fn read_way(text: &str) -> Option<Self> {
+        Self::parse(text, |hash| match hash {
+            None => Output::new(&[0; HASH_BYTES]).ok(),
+            Some(_) => None,
+        })
+    }
+
+    fn parse(text: &str, hash: impl Fn(Option<Output>) -> Option<Output>) -> Option<Self> {
         if text.len() > MAX_STORED_BYTES {
             return None;
         }
@@ -222,7 +264,7 @@ impl Stored {
             cost: Cost::of(&params)?,
             params,
             salt: whole.salt?,
-            hash: whole.hash?,
+            hash: hash(whole.hash)?,
         })
     }
 
@@ -368,6 +410,41 @@ mod tests {
                 work(&hasher, Some(&stored), "password"),
                 (false, NOW.blocks())
             );
+        }
+    }
+
+    #[test]
+    fn a_code_is_stretched_by_one_block_whatever_it_is_compared_with() {
+        let hasher = hasher();
+        let stretch = |way: Option<&str>, code: &str| {
+            let before = hasher.filled();
+            let stretched = hasher.stretch(way, &password(code));
+            (stretched.map(|bytes| *bytes), hasher.filled() - before)
+        };
+        let way = hasher.stretching([7; 16]).unwrap();
+        let way = way.as_str();
+        assert_eq!(way, "$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw");
+        let (one, work) = stretch(Some(way), "0123456789abc");
+        assert_eq!(work, NOW.blocks());
+        // It is the hash of a password, so that what the reference implementation says of those holds.
+        let hash = hasher.hash(&password("0123456789abc"), [7; 16]).unwrap();
+        let hash = PasswordHash::new(hash.as_str()).unwrap().hash.unwrap();
+        assert_eq!(one.unwrap(), hash.as_bytes());
+        assert_eq!(stretch(Some(way), "0123456789abc").0, one);
+        assert_ne!(stretch(Some(way), "0123456789abd").0, one);
+        let salted = way.replace("Bwc", "Cwc");
+        assert_ne!(stretch(Some(&salted), "0123456789abc").0, one);
+        // Where nothing can come of it, it is as much work.
+        let dear = way.replace("m=19456", "m=4194304");
+        let whole = format!("{way}$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA");
+        for none in [
+            None,
+            Some(""),
+            Some("$argon2id$v=19"),
+            Some(&dear),
+            Some(&whole),
+        ] {
+            assert_eq!(stretch(none, "0123456789abc"), (None, NOW.blocks()));
         }
     }
 

@@ -23,5 +23,6 @@ pub(crate) use confirm::{MUST_RESET, account, account_of};
 pub use cost::Cost;
 pub use hasher::{PhcText, Verdict};
 pub use passwords::Passwords;
+pub(crate) use passwords::Stretched;
 pub use policy::{Policy, Standing};
 pub use secret::Password;

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use kavachos_engine::{Engine, Error, Result};
 
-use super::cost::Cost;
+use zeroize::Zeroizing;
+
+use super::cost::{Cost, HASH_BYTES};
 use super::hasher::{Decoy, Hasher, PhcText, Verdict};
 use super::secret::Password;
 
-/// How passwords are kept here. One is shared by all methods that have passwords; cheap to clone.
+/// What comes of a code that was stretched.
+pub(crate) type Stretched = Zeroizing<[u8; HASH_BYTES]>;
+
+/// How passwords, and codes on paper, are kept here. One is shared by all methods that have passwords; cheap to clone.
 ///
 /// The memory of a hash, 19 MiB unless configured, is kept for the next one: as often as there are threads.
 #[derive(Clone)]
@@ -57,7 +62,30 @@ impl Passwords {
             .await
     }
 
-    /// How many blocks of 1 KiB were computed so far: the work that passwords made, whoever's clock is looked at.
+    /// How the codes of a new set are stretched: at the cost of now, with a salt of their own.
+    pub(crate) fn stretching(&self, engine: &Engine) -> Result<PhcText> {
+        let way = self.hasher.stretching(engine.random());
+        way.ok_or_else(|| Error::Internal("codes cannot be hashed".to_owned()))
+    }
+
+    /// A code, stretched in this way; as much work where there is no way.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait for theirs.
+    pub(crate) async fn stretch(
+        &self,
+        engine: &Engine,
+        way: Option<&str>,
+        code: &Password,
+    ) -> Result<Option<Stretched>> {
+        let (hasher, code) = (self.hasher(), code.clone());
+        let way = way.map(str::to_owned);
+        engine
+            .blocking(move || hasher.stretch(way.as_deref(), &code))
+            .await
+    }
+
+    /// How many blocks of 1 KiB were computed so far: the work that passwords and backup codes made, whoever's clock is looked at.
     pub fn blocks_filled(&self) -> u64 {
         self.hasher.filled()
     }

@@ -14,7 +14,7 @@ use kavachos_core::id::UserId;
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::mail::{EmailAddress, Mail, MailKind};
 use kavachos_engine::plugin::{
-    Answer, CallerType, Change, Context, Method, Plugin, Request, Route, TellAs, Told,
+    Answer, CallerType, Change, Context, Method, Plugin, Request, Route, Sweep, TellAs, Told,
 };
 use kavachos_engine::{Door, Error, Result};
 use kavachos_store::migration::Migration;
@@ -96,6 +96,10 @@ impl Plugin for PasswordReset {
         vec!["password_reset_link"]
     }
 
+    fn sweeps(&self) -> Vec<Sweep> {
+        vec![Sweep::ended("password_reset_link", "hash", "expires_at")]
+    }
+
     fn kinds(&self) -> Vec<&'static str> {
         vec![SENT, RESET]
     }
@@ -125,9 +129,7 @@ async fn send(context: Context, request: Request) -> Result<Answer> {
     let asked = Asked::of(&context, &request)?;
     let token = new_token(&context)?;
     let sent = context.change(SENT, || async {
-        let now = context.now();
-        let sweep = Write::any("DELETE FROM password_reset_link WHERE expires_at < ?1").bind(now);
-        let change = Change::of("sent").write(sweep);
+        let change = Change::of("sent");
         let Some(human) = context.human_by_email(&asked.email).await? else {
             return Ok(change.as_if_mailing(asked.to.clone(), MailKind::ResetPassword));
         };
@@ -136,7 +138,7 @@ async fn send(context: Context, request: Request) -> Result<Answer> {
             .bind(hash_of(&token))
             .bind(human.id)
             .bind(asked.email.clone())
-            .bind(now.plus(LIFE));
+            .bind(context.now().plus(LIFE));
         let url = context.url(&format!("/reset-password?token={token}"));
         let mail = mailbox::mail(&asked.to, MailKind::ResetPassword, ("url", url), LIFE);
         Ok(change.about_human(human.id).write(row).mailing(mail))

@@ -5,8 +5,10 @@ use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ID, IN_SESSION, factor};
+use super::factor::{self, Typed};
+use super::{ID, IN_SESSION};
 use crate::own;
+use crate::password::Passwords;
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.confirmed";
@@ -17,14 +19,19 @@ struct Confirm {
     code: String,
 }
 
-pub(super) async fn confirm(context: Context, request: Request) -> Result<Answer> {
+pub(super) async fn confirm(
+    hashing: Passwords,
+    context: Context,
+    request: Request,
+) -> Result<Answer> {
     let Confirm { code } = request.json()?;
     let user = own::human(&context)?;
     let guess = context
         .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
+    let typed = Typed::read(&context, &hashing, (user, &code)).await?;
     let changed = context.change(KIND, || async {
-        let proof = factor::proved(&context, user, &code).await?;
+        let proof = factor::proved(&context, user, &typed).await?;
         let Some(proof) = proof.filter(|_| guess.is_judged()) else {
             return Err(Error::Forbidden(super::WRONG.to_owned()));
         };
@@ -33,5 +40,5 @@ pub(super) async fn confirm(context: Context, request: Request) -> Result<Answer
             .signs_in(SignIn::confirming(user, ID).strong().after(guess.clone()))
             .details(json!({ "by": proof.as_str() })))
     });
-    own::signed_in(changed.await?)
+    factor::answered(&context, user, changed.await?).await
 }

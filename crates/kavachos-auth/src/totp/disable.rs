@@ -6,8 +6,10 @@ use kavachos_engine::{Error, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ID, IN_SESSION, NAME, factor, store};
+use super::factor::{self, Typed};
+use super::{ID, IN_SESSION, NAME, store};
 use crate::own::{self, Notice};
+use crate::password::Passwords;
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.disabled";
@@ -18,20 +20,25 @@ struct Disable {
     code: String,
 }
 
-pub(super) async fn disable(context: Context, request: Request) -> Result<Answer> {
+pub(super) async fn disable(
+    hashing: Passwords,
+    context: Context,
+    request: Request,
+) -> Result<Answer> {
     let Disable { code } = request.json()?;
     let user = own::fresh(&context)?;
     // Not given back: nobody turns codes off twenty times an hour. Codes in a session have a budget of their own.
     let guess = context
         .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
+    let typed = Typed::read(&context, &hashing, (user, &code)).await?;
     let notice = Notice::of(&context, user, (MailKind::FactorRemoved, NAME)).await?;
     let changed = context.change(KIND, || async {
         if factor::enabled(&context, user).await?.is_none() {
             return Err(Error::WrongState("no codes are asked for".to_owned()));
         }
         context.keep_a_factor(user).await?;
-        let proof = factor::proved(&context, user, &code).await?;
+        let proof = factor::proved(&context, user, &typed).await?;
         let Some(proof) = proof.filter(|_| guess.is_judged()) else {
             let why =
                 "the code is wrong, too old, or was used before; a backup code will do as well";

@@ -1,17 +1,25 @@
 //! The factor of a human, opened: what its codes are made of, and whether a code proves anything.
 
+use std::time::Duration;
+
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
-use kavachos_engine::plugin::{Change, Context};
+use kavachos_engine::plugin::{Allowance, Answer, Change, Changed, Context, Counted};
 use kavachos_engine::{Engine, Error, Result};
 use kavachos_store::Write;
 use zeroize::Zeroizing;
 
 use super::PURPOSE;
-use super::backup::{BackupCode, CODES, KEY_BYTES};
+use super::backup::{self, BackupCode, CODES, KEY_BYTES};
 use super::code::{SEED_BYTES, Seed, Step};
 use super::store::{self, FactorRow};
+use crate::own;
+use crate::password::{Passwords, Stretched};
 
+/// What a backup code is called in records.
+const BACKUP: &str = "backup_code";
+/// How many sets of backup codes a human is made: each takes the work of ten passwords.
+const SETS: Allowance = Allowance::new(10, Duration::from_secs(60 * 60));
 /// The longest code that is looked at, in bytes: a backup code with blanks between all of its characters.
 const MAX_TYPED_BYTES: usize = 64;
 
@@ -67,35 +75,101 @@ impl Material {
         })
     }
 
-    /// What a typed code would prove: a step after the last one, or a backup code, which may be none of those left.
-    fn judge(&self, typed: &str, last: Step, now: Timestamp) -> Option<Proof> {
-        if typed.len() > MAX_TYPED_BYTES {
-            return None;
+    /// What a typed code would prove of this row: a step after the last one, or a backup code, which may be none of those
+    /// left.
+    fn judge(&self, typed: &Typed, row: &FactorRow, now: Timestamp) -> Option<Proof> {
+        match typed {
+            Typed::Nothing => None,
+            Typed::App(code) => {
+                let step = self.seed.step_of(code, now)?;
+                (step > row.last_step).then_some(Proof::Step(step))
+            }
+            Typed::Paper { way, stretched } => {
+                // A set that was made meanwhile is stretched in another way, and has none of the old codes.
+                let stretched = stretched.as_ref().filter(|_| *way == row.stretching)?;
+                backup::hash(stretched, &self.key).map(Proof::Backup)
+            }
         }
-        let plain = plain(typed);
-        if let Some(code) = BackupCode::read(&plain) {
-            return Some(Proof::Backup(code.hash(&self.key)));
-        }
-        let step = self.seed.step_of(&plain, now)?;
-        (step > last).then_some(Proof::Step(step))
     }
 
-    /// Ten new backup codes.
-    pub(super) fn new_codes(&self, context: &Context, user: UserId) -> NewCodes {
-        let codes: Vec<BackupCode> = (0..CODES)
-            .map(|_| BackupCode::new(context.random()))
-            .collect();
-        let kept = codes
-            .iter()
-            .map(|code| store::keep_code(user, code.hash(&self.key)));
-        NewCodes {
-            writes: [store::forget_codes(user)]
-                .into_iter()
-                .chain(kept)
-                .collect(),
-            shown: codes.iter().map(BackupCode::shown).collect(),
+    /// Ten new backup codes, one after the other, so that nobody who waits for a password waits for all of them. Only for
+    /// whoever has shown a code: it takes the work of ten passwords.
+    ///
+    /// # Errors
+    /// [`Error::TooManyCalls`] where the human was made many sets lately, [`Error::Busy`].
+    pub(super) async fn new_codes(
+        &self,
+        context: &Context,
+        hashing: &Passwords,
+        user: UserId,
+    ) -> Result<NewCodes> {
+        let counted = format!("backup codes {user}");
+        context.admit(&[(Counted::Name(&counted), SETS)]).await?;
+        let way = hashing.stretching(context.engine())?;
+        let mut new = NewCodes {
+            writes: vec![
+                store::forget_codes(user),
+                store::stretch(user, way.as_str()),
+            ],
+            shown: Vec::new(),
+        };
+        for _ in 0..CODES {
+            let code = BackupCode::new(context.random());
+            let stretched = stretch(context, (hashing, Some(way.as_str())), &code).await?;
+            let hash = stretched.and_then(|stretched| backup::hash(&stretched, &self.key));
+            let hash = hash.ok_or_else(|| Error::Internal("a code cannot be hashed".to_owned()))?;
+            new.writes.push(store::keep_code(user, hash));
+            new.shown.push(code.shown());
         }
+        Ok(new)
     }
+}
+
+/// What somebody typed, with the dear part of reading it done.
+pub(super) enum Typed {
+    /// What is no code of any kind.
+    Nothing,
+    /// What an app may show.
+    App(Zeroizing<String>),
+    /// What has the form of a backup code, stretched in the way of the set that there was.
+    Paper {
+        way: Option<String>,
+        stretched: Option<Stretched>,
+    },
+}
+
+impl Typed {
+    /// Reads what somebody typed. What has the form of a backup code takes the work of one password, whether any are left
+    /// or not and whoever's it is; nothing else takes any. Let it be paid for before.
+    ///
+    /// # Errors
+    /// Those of the store, and [`Error::Busy`].
+    pub(super) async fn read(
+        context: &Context,
+        hashing: &Passwords,
+        (user, typed): (UserId, &str),
+    ) -> Result<Self> {
+        if typed.len() > MAX_TYPED_BYTES {
+            return Ok(Self::Nothing);
+        }
+        let plain = Zeroizing::new(plain(typed));
+        let Some(code) = BackupCode::read(&plain) else {
+            return Ok(Self::App(plain));
+        };
+        let way = enabled(context, user).await?.and_then(|row| row.stretching);
+        let stretched = stretch(context, (hashing, way.as_deref()), &code).await?;
+        Ok(Self::Paper { way, stretched })
+    }
+}
+
+async fn stretch(
+    context: &Context,
+    (hashing, way): (&Passwords, Option<&str>),
+    code: &BackupCode,
+) -> Result<Option<Stretched>> {
+    let code = code.as_password();
+    let code = code.ok_or_else(|| Error::Internal("a code is no password".to_owned()))?;
+    hashing.stretch(context.engine(), way, &code).await
 }
 
 /// Ten new backup codes.
@@ -130,7 +204,24 @@ impl Proof {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Step(_) => "code",
-            Self::Backup(_) => "backup_code",
+            Self::Backup(_) => BACKUP,
+        }
+    }
+}
+
+/// The answer to a proof; where it was a backup code, with how many are left, for whoever would make new ones.
+pub(super) async fn answered(context: &Context, user: UserId, changed: Changed) -> Result<Answer> {
+    let by_backup = changed.thing == BACKUP;
+    let answer = own::signed_in(changed)?;
+    if !by_backup {
+        return Ok(answer);
+    }
+    match store::codes(context, user).await {
+        Ok(left) => Ok(answer.beside("backupCodesLeft", left.len())),
+        Err(error) => {
+            // The session is open, and its token is shown now or never.
+            tracing::warn!(%error, "how many backup codes are left is not told");
+            Ok(answer)
         }
     }
 }
@@ -142,12 +233,16 @@ pub(super) async fn enabled(context: &Context, user: UserId) -> Result<Option<Fa
 }
 
 /// What a typed code proves of this human; `None` of a wrong one, a used one, and of a human without codes.
-pub(super) async fn proved(context: &Context, user: UserId, typed: &str) -> Result<Option<Proof>> {
+pub(super) async fn proved(
+    context: &Context,
+    user: UserId,
+    typed: &Typed,
+) -> Result<Option<Proof>> {
     let Some(row) = enabled(context, user).await? else {
         return Ok(None);
     };
     let material = Material::open(context, &row)?;
-    Ok(match material.judge(typed, row.last_step, context.now()) {
+    Ok(match material.judge(typed, &row, context.now()) {
         Some(Proof::Backup(hash)) => {
             let left = store::codes(context, user).await?;
             left.contains(&hash).then_some(Proof::Backup(hash))
@@ -167,36 +262,55 @@ mod tests {
         }
     }
 
-    fn judged(typed: &str, last: u64) -> Option<Proof> {
-        material().judge(typed, Step(last), Timestamp::from_micros(150_000_000))
+    fn row(last: u64) -> FactorRow {
+        FactorRow {
+            user: UserId::from_bits(7),
+            sealed: Vec::new(),
+            last_step: Step(last),
+            enabled_at: Some(Timestamp::from_micros(0)),
+            stretching: Some("this way".to_owned()),
+        }
+    }
+
+    fn judged(typed: &Typed, last: u64) -> Option<Proof> {
+        material().judge(typed, &row(last), Timestamp::from_micros(150_000_000))
+    }
+
+    fn app(code: &str) -> Typed {
+        Typed::App(Zeroizing::new(code.to_owned()))
     }
 
     #[test]
     fn a_step_is_accepted_after_the_last_one_and_never_again() {
-        assert_eq!(judged("254676", 4), Some(Proof::Step(Step(5))));
-        assert_eq!(judged("254 676", 0), Some(Proof::Step(Step(5))));
+        assert_eq!(judged(&app("254676"), 4), Some(Proof::Step(Step(5))));
         for last in [5, 6, u64::MAX] {
-            assert_eq!(judged("254676", last), None, "{last}");
+            assert_eq!(judged(&app("254676"), last), None, "{last}");
         }
         // A code of the step before is right as well, unless that was used.
-        assert_eq!(judged("338314", 3), Some(Proof::Step(Step(4))));
-        assert_eq!(judged("338314", 4), None);
+        assert_eq!(judged(&app("338314"), 3), Some(Proof::Step(Step(4))));
+        assert_eq!(judged(&app("338314"), 4), None);
+        for typed in ["", "000000", "0123-4567-89ab", "254676x"] {
+            assert_eq!(judged(&app(typed), 0), None, "{typed}");
+        }
+        assert_eq!(judged(&Typed::Nothing, 0), None);
     }
 
     #[test]
-    fn a_backup_code_is_hashed_and_anything_else_proves_nothing() {
-        assert!(matches!(
-            judged("0123-4567-89ab", u64::MAX),
-            Some(Proof::Backup(_))
-        ));
-        for typed in [
-            "",
-            "000000",
-            "0123-4567-89a",
-            "254676x",
-            &"254676".repeat(1_000),
+    fn a_backup_code_is_stretched_in_the_way_of_its_set_or_proves_nothing() {
+        let paper = |way: Option<&str>, stretched: Option<u8>| Typed::Paper {
+            way: way.map(str::to_owned),
+            stretched: stretched.map(|byte| Zeroizing::new([byte; 32])),
+        };
+        let judged = |typed: &Typed| judged(typed, u64::MAX);
+        let right = judged(&paper(Some("this way"), Some(1)));
+        assert!(matches!(right, Some(Proof::Backup(_))));
+        assert_ne!(judged(&paper(Some("this way"), Some(2))), right);
+        for nothing in [
+            paper(Some("another"), Some(1)),
+            paper(None, Some(1)),
+            paper(Some("this way"), None),
         ] {
-            assert_eq!(judged(typed, 0), None, "{typed}");
+            assert_eq!(judged(&nothing), None);
         }
     }
 

@@ -18,15 +18,20 @@ mod status;
 mod store;
 mod verify;
 
+use std::time::Duration;
+
 use kavachos_core::id::UserId;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::plugin::{
-    CallerType, FactorRows, Method, MovedRow, Owing, Plugin, Route, TellAs, Told,
+    Answer, CallerType, Context, FactorRows, Method, MovedRow, Owing, Plugin, Request, Route,
+    Sweep, TellAs, Told,
 };
-use kavachos_engine::{Door, Engine, Error};
+use kavachos_engine::{Door, Engine, Error, Result};
 use kavachos_store::migration::Migration;
 use kavachos_store::{Query, Write};
 use serde_json::{Value, json};
+
+use crate::password::Passwords;
 
 /// The id, which is the name of the method too.
 const ID: &str = "totp";
@@ -36,13 +41,33 @@ const NAME: &str = "codes of an authenticator app";
 const IN_SESSION: &str = "totp in a session";
 /// What is said of every wrong code.
 const WRONG: &str = "the code is wrong, too old, or was used before";
+/// How long an app that was set up waits for its first code.
+const SETUP_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// For what seeds are sealed.
 const PURPOSE: &str = "totp";
 
 /// The plugin.
-#[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
-pub struct Totp;
+#[derive(Clone, Default)]
+pub struct Totp {
+    hashing: Passwords,
+}
+
+impl Totp {
+    /// Backup codes are hashed as passwords are here, on the same threads.
+    pub fn new(hashing: Passwords) -> Self {
+        Self { hashing }
+    }
+
+    fn route<H, F>(&self, path: &'static str, caller: CallerType, handler: H) -> Route
+    where
+        H: Fn(Passwords, Context, Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Answer>> + Send + 'static,
+    {
+        let hashing = self.hashing.clone();
+        let handle = move |context, request| handler(hashing.clone(), context, request);
+        Route::new(Method::Post, path, caller, handle)
+    }
+}
 
 impl Plugin for Totp {
     fn id(&self) -> &'static str {
@@ -50,13 +75,22 @@ impl Plugin for Totp {
     }
 
     fn migrations(&self) -> Vec<Migration> {
-        vec![Migration {
-            owner: ID,
-            number: 1,
-            name: "factors and backup codes",
-            sql: store::TABLES,
-            min_binary: 1,
-        }]
+        vec![
+            Migration {
+                owner: ID,
+                number: 1,
+                name: "factors and backup codes",
+                sql: store::TABLES,
+                min_binary: 1,
+            },
+            Migration {
+                owner: ID,
+                number: 2,
+                name: "backup codes under a password hash",
+                sql: store::STRETCHED,
+                min_binary: 1,
+            },
+        ]
     }
 
     fn tells(&self, human: UserId) -> Vec<Told> {
@@ -85,7 +119,7 @@ impl Plugin for Totp {
     }
 
     /// Codes that cannot be opened here would lock their human out, so they do not come in.
-    fn admit(&self, engine: &Engine, row: &MovedRow<'_>) -> Result<(), String> {
+    fn admit(&self, engine: &Engine, row: &MovedRow<'_>) -> std::result::Result<(), String> {
         let user = row.human("user_id")?;
         // What was set up and never turned on is asked of nobody.
         if row.number("enabled_at").is_none() {
@@ -102,6 +136,15 @@ impl Plugin for Totp {
             ),
             Err(_) => Err("`sealed` was changed, or is of somebody else".to_owned()),
         }
+    }
+
+    /// What was set up and never turned on.
+    fn sweeps(&self) -> Vec<Sweep> {
+        vec![Sweep {
+            life: SETUP_LIFE,
+            only: Some("enabled_at IS NULL"),
+            ..Sweep::ended("totp_factor", "user_id", "created_at")
+        }]
     }
 
     fn kinds(&self) -> Vec<&'static str> {
@@ -128,48 +171,30 @@ impl Plugin for Totp {
                     "Begins with an app: its secret, as a link and as a picture",
                     None,
                 )),
-            Route::new(
-                Method::Post,
-                "/api/auth/totp/enable",
-                session,
-                enable::enable,
-            )
-            .owing(Owing::WithoutFactor)
-            .described(told(
-                "Turns codes on, and shows the backup codes",
-                Some(&["code"]),
-            )),
-            Route::new(Method::Post, "/api/auth/totp/verify", open, verify::verify).described(
-                told("Ends a sign-in with a code", Some(&["signIn", "code"])),
-            ),
-            Route::new(
-                Method::Post,
-                "/api/auth/totp/confirm",
-                session,
-                confirm::confirm,
-            )
-            .owing(Owing::Admitted)
-            .described(told(
-                "Makes your session fresh with a code",
-                Some(&["code"]),
-            )),
-            Route::new(
-                Method::Post,
-                "/api/auth/totp/disable",
-                session,
-                disable::disable,
-            )
-            .described(told("Turns codes off", Some(&["code"]))),
-            Route::new(
-                Method::Post,
-                "/api/auth/totp/backup-codes",
-                session,
-                renew::renew,
-            )
-            .described(told(
-                "Makes new backup codes; the old ones are worth nothing",
-                Some(&["code"]),
-            )),
+            self.route("/api/auth/totp/enable", session, enable::enable)
+                .owing(Owing::WithoutFactor)
+                .described(told(
+                    "Turns codes on, and shows the backup codes",
+                    Some(&["code"]),
+                )),
+            self.route("/api/auth/totp/verify", open, verify::verify)
+                .described(told(
+                    "Ends a sign-in with a code",
+                    Some(&["signIn", "code"]),
+                )),
+            self.route("/api/auth/totp/confirm", session, confirm::confirm)
+                .owing(Owing::Admitted)
+                .described(told(
+                    "Makes your session fresh with a code",
+                    Some(&["code"]),
+                )),
+            self.route("/api/auth/totp/disable", session, disable::disable)
+                .described(told("Turns codes off", Some(&["code"]))),
+            self.route("/api/auth/totp/backup-codes", session, renew::renew)
+                .described(told(
+                    "Makes new backup codes; the old ones are worth nothing",
+                    Some(&["code"]),
+                )),
         ]
     }
 

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::enable::BackupCodes;
-use super::factor::{self, Material, enabled};
+use super::factor::{self, Material, Typed, enabled};
 use super::{IN_SESSION, store};
 use crate::own::{self, Notice};
+use crate::password::Passwords;
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.backup_codes_made";
@@ -23,23 +24,32 @@ struct Renew {
     code: String,
 }
 
-pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> {
+pub(super) async fn renew(
+    hashing: Passwords,
+    context: Context,
+    request: Request,
+) -> Result<Answer> {
     let Renew { code } = request.json()?;
     let user = own::fresh(&context)?;
     // Not given back, as where codes are turned off.
     let guess = context
         .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
+    let typed = Typed::read(&context, &hashing, (user, &code)).await?;
     let notice = Notice::of(&context, user, (MailKind::FactorAdded, PAPER)).await?;
-    let codes = match enabled(&context, user).await? {
-        Some(row) => {
-            let material = Material::open(&context, &row)?;
-            Some((row, material.new_codes(&context, user)))
+    let row = enabled(&context, user).await?;
+    let shown = factor::proved(&context, user, &typed).await?;
+    let shown = shown.is_some() && guess.is_judged();
+    // They are made for whoever has shown a code, and for nobody else.
+    let codes = match &row {
+        Some(row) if shown => {
+            let material = Material::open(&context, row)?;
+            Some(material.new_codes(&context, &hashing, user).await?)
         }
-        None => None,
+        _ => None,
     };
     let changed = context.change(KIND, || async {
-        let Some((row, codes)) = &codes else {
+        let Some(row) = &row else {
             return Err(Error::WrongState(
                 "no codes are asked for; turn them on first".to_owned(),
             ));
@@ -53,8 +63,8 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
                 "codes were turned off meanwhile".to_owned(),
             ));
         }
-        let proof = factor::proved(&context, user, &code).await?;
-        let Some(proof) = proof.filter(|_| guess.is_judged()) else {
+        let proof = factor::proved(&context, user, &typed).await?;
+        let (Some(proof), Some(codes)) = (proof, &codes) else {
             let why =
                 "the code is wrong, too old, or was used before; a backup code will do as well";
             return Err(Error::Forbidden(why.to_owned()));
@@ -66,6 +76,6 @@ pub(super) async fn renew(context: Context, request: Request) -> Result<Answer> 
         Ok(notice.told(codes.kept_in(change)).about_human(user))
     });
     own::done_now(&changed.await?)?;
-    let backup_codes = codes.map(|(_, codes)| codes.shown).unwrap_or_default();
+    let backup_codes = codes.map(|codes| codes.shown).unwrap_or_default();
     Answer::data(&BackupCodes { backup_codes })
 }

@@ -28,6 +28,14 @@ pub(super) const TABLES: &str = "
     ) {keyed};
 ";
 
+/// How backup codes are kept by a password hash. Those of before are not, so they end: nobody but their human could hash
+/// them anew.
+pub(super) const STRETCHED: &str = "
+    -- How the backup codes are stretched before they are hashed: a PHC string without its hash. A salt of each set.
+    ALTER TABLE totp_factor ADD COLUMN stretching {text};
+    DELETE FROM totp_backup_code;
+";
+
 /// A factor as it is stored.
 #[derive(Debug, Clone)]
 pub(super) struct FactorRow {
@@ -35,20 +43,24 @@ pub(super) struct FactorRow {
     pub(super) sealed: Vec<u8>,
     pub(super) last_step: Step,
     pub(super) enabled_at: Option<Timestamp>,
+    /// How its backup codes are stretched; of none, it has none.
+    pub(super) stretching: Option<String>,
 }
 
 /// The factor of a human, turned on or not.
 pub(super) async fn factor(context: &Context, user: UserId) -> Result<Option<FactorRow>> {
     let query = Query::new(
         1,
-        "SELECT sealed, last_step, enabled_at FROM totp_factor WHERE user_id = ?1",
+        "SELECT sealed, last_step, enabled_at, stretching FROM totp_factor WHERE user_id = ?1",
     );
-    let rows: Vec<(Vec<u8>, u64, Option<Timestamp>)> = context.read(query.bind(user)).await?;
-    let row = |(sealed, step, enabled_at)| FactorRow {
+    let rows: Vec<(Vec<u8>, u64, Option<Timestamp>, Option<String>)> =
+        context.read(query.bind(user)).await?;
+    let row = |(sealed, step, enabled_at, stretching)| FactorRow {
         user,
         sealed,
         last_step: Step(step),
         enabled_at,
+        stretching,
     };
     Ok(rows.into_iter().next().map(row))
 }
@@ -111,6 +123,16 @@ pub(super) fn use_code(user: UserId, hash: [u8; 32]) -> Write {
     )
     .bind(user)
     .bind(hash)
+}
+
+/// Says how the codes of a new set are stretched.
+pub(super) fn stretch(user: UserId, way: &str) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE totp_factor SET stretching = ?2 WHERE user_id = ?1 AND enabled_at IS NOT NULL",
+    )
+    .bind(user)
+    .bind(way.to_owned())
 }
 
 /// Keeps a backup code.

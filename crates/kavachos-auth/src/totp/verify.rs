@@ -5,8 +5,10 @@ use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ID, factor};
+use super::ID;
+use super::factor::{self, Typed};
 use crate::own;
+use crate::password::Passwords;
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.verified";
@@ -22,14 +24,19 @@ struct Verify {
     code: String,
 }
 
-pub(super) async fn verify(context: Context, request: Request) -> Result<Answer> {
+pub(super) async fn verify(
+    hashing: Passwords,
+    context: Context,
+    request: Request,
+) -> Result<Answer> {
     let Verify { sign_in, code } = request.json()?;
     // Counted, of the sign-in and of the account, before the code is looked at.
     let pending = context.engine().attempt_second_factor(&sign_in).await?;
     let user = pending.user;
     let guess = context.guess(&own::account(ID, user), Some(user)).await?;
+    let typed = Typed::read(&context, &hashing, (user, &code)).await?;
     let changed = context.change(KIND, || async {
-        let proof = factor::proved(&context, user, &code).await?;
+        let proof = factor::proved(&context, user, &typed).await?;
         let proof = proof.filter(|_| guess.is_judged()).ok_or(WRONG)?;
         let sign_in = SignIn::completing(&pending, ID).after(guess.clone());
         Ok(Change::of(proof.as_str())
@@ -38,7 +45,7 @@ pub(super) async fn verify(context: Context, request: Request) -> Result<Answer>
             .details(json!({ "by": proof.as_str() })))
     });
     match changed.await {
-        Ok(changed) => own::signed_in(changed),
+        Ok(changed) => factor::answered(&context, user, changed).await,
         Err(WRONG) => Err(context.failed(REFUSED, user, WRONG).await?),
         Err(error) => Err(error),
     }

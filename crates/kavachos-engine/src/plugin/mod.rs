@@ -14,6 +14,7 @@ mod put;
 mod route;
 mod serve;
 mod statement;
+mod sweep;
 mod tables;
 mod telling;
 
@@ -28,14 +29,18 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::hooks::Hook;
 
+use tables::Tables;
+
 pub(crate) use moving::Belongings;
 pub(crate) use serve::ShutOut;
+pub(crate) use sweep::ROWS_PER_STEP;
 
 pub use change::{Address, Change, Changed, NewHuman};
 pub use context::{Calling, Context, Counted, Visitor};
 pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
 pub use moving::{FactorRows, MovedRow};
 pub use route::{Allowance, CallerType, Flood, Method, Owing, Route};
+pub use sweep::Sweep;
 pub use telling::{TellAs, Told};
 
 /// How many plugins there may be, and how many of each thing one may have.
@@ -151,6 +156,11 @@ pub trait Plugin: Send + Sync {
         Vec::new()
     }
 
+    /// Which of its rows are over by a time that stands in them. Upkeep removes them, whether anybody calls the plugin or not.
+    fn sweeps(&self) -> Vec<Sweep> {
+        Vec::new()
+    }
+
     /// Where it stands that its method is a second factor of a human, for a plugin that ever says so. A tenant in which a
     /// factor stands here and is not asked for, or the reverse, is not let in.
     fn factor(&self) -> Option<FactorRows> {
@@ -228,6 +238,7 @@ pub struct Plugins {
     hooks: Vec<Arc<dyn Hook>>,
     keepers: Vec<Keeper>,
     belongings: Vec<Belongings>,
+    sweeps: Vec<Sweep>,
 }
 
 impl Plugins {
@@ -263,6 +274,11 @@ impl Plugins {
 
     pub(crate) fn hooks(&self) -> Vec<Arc<dyn Hook>> {
         self.hooks.clone()
+    }
+
+    /// What is over of all of them, and when.
+    pub(crate) fn sweeps(&self) -> &[Sweep] {
+        &self.sweeps
     }
 
     /// What removes all that plugins keep of a human.
@@ -353,6 +369,7 @@ impl Plugins {
         let migrations = plugin.migrations();
         check_migrations(id, &migrations)?;
         let belongings = Belongings::of(plugin)?;
+        let sweeps = swept(id, plugin.as_ref())?;
         let installed = Arc::new(Installed { id, kinds });
         for route in plugin.routes() {
             route
@@ -382,6 +399,7 @@ impl Plugins {
             answers: !plugin.routes().is_empty(),
         });
         self.belongings.push(belongings);
+        self.sweeps.extend(sweeps);
         self.migrations.extend(migrations);
         self.hooks.extend(plugin.hooks());
         Ok(())
@@ -477,6 +495,18 @@ fn check_kinds(id: &str, kinds: &[&str]) -> Result<(), String> {
         return Err(format!("it has more than {MAX_OF_EACH} kinds"));
     }
     Ok(())
+}
+
+fn swept(id: &str, plugin: &dyn Plugin) -> Result<Vec<Sweep>, String> {
+    let sweeps = plugin.sweeps();
+    if sweeps.len() > MAX_OF_EACH {
+        return Err(format!("it sweeps more than {MAX_OF_EACH} times"));
+    }
+    let tables = Tables::of(&plugin.migrations())?;
+    for sweep in &sweeps {
+        sweep.check(id, &tables)?;
+    }
+    Ok(sweeps)
 }
 
 fn check_migrations(id: &str, migrations: &[Migration]) -> Result<(), String> {

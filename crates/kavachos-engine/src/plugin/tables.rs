@@ -109,6 +109,13 @@ impl Tables {
         }
     }
 
+    /// Whether there is such a column.
+    pub(super) fn has(&self, table: &str, column: &str) -> bool {
+        let mut tables = self.0.iter();
+        let table = tables.find(|one| one.name == table);
+        table.is_some_and(|table| table.columns.iter().any(|one| one.name == column))
+    }
+
     /// Those whose rows move, which are all but these.
     pub(super) fn moved(&self, passing: &[&str]) -> Result<Vec<OwnTable>, String> {
         let known = |name: &&&str| self.0.iter().any(|table| table.name == **name);

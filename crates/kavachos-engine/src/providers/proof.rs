@@ -10,7 +10,7 @@ use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, Write, user};
+use kavachos_store::{Batch, Write, given_identity, user};
 use serde_json::Value;
 
 use super::vouched::Believed;
@@ -189,7 +189,12 @@ impl Engine {
         };
         let mut batch = Batch {
             reads: actor.reads(),
-            writes: vec![UsedToken::of(&believed).write(), user::update(next.clone())],
+            writes: vec![
+                UsedToken::of(&believed).write(),
+                user::update(next.clone()),
+                // Theirs, whatever an operator gave them before.
+                given_identity::used(id),
+            ],
             entries: vec![self.linked_record(actor, &next, &believed)?],
             effects: vec![Changed::User(id).into()],
             ..Batch::default()

@@ -6,7 +6,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::principal::User;
 use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
-use kavachos_store::{Write, vouching};
+use kavachos_store::{Write, given_identity, vouching};
 use serde_json::{Map, Value};
 
 use super::{Presenter, Provider};
@@ -57,9 +57,14 @@ impl Provided {
             .flatten()
     }
 
-    /// The same of what no handle tells: the identity is the human's, and they have no second factor.
-    pub(crate) fn still(&self) -> Write {
-        vouching::still(self.user.id, self.external.pair())
+    /// The same of what no handle tells: the identity is the human's, and they have no second factor. And that somebody
+    /// came in by it, if an operator gave it to them.
+    pub(crate) fn still(&self) -> [Write; 2] {
+        let human = self.user.id;
+        [
+            vouching::still(human, self.external.pair()),
+            given_identity::used(human),
+        ]
     }
 
     /// What nothing that comes of it may exceed.

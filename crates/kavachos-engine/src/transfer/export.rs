@@ -9,7 +9,7 @@ use kavachos_core::ledger::{Frontier, Outcome};
 use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::transfer::{self, OPERATOR_KEYS, RECORDS, Table};
-use kavachos_store::{Batch, Cell, Query, ReadError, Row, Snapshot};
+use kavachos_store::{Batch, Cell, Query, ReadError, Row, Snapshot, begun_kill};
 use sha2::{Digest, Sha256};
 
 use super::line::{self, End, Head};
@@ -61,14 +61,19 @@ impl Engine {
     /// Begins to write the tenant down; that it does is on record when this returns, and the last record of the file.
     ///
     /// # Errors
-    /// `forbidden`, too many exports at once, and those of the store.
+    /// `forbidden`, too many exports at once, [`Error::WrongState`] while what was made in an account that its human took back
+    /// is still being ended, and those of the store.
     pub async fn export_tenant(&self, actor: &Actor) -> Result<TenantExport> {
         let seat = self.exports().take(Holder::of(actor))?;
         let act = Act::new("tenant.exported");
-        self.change(actor, act, || std::future::ready(self.plan_out(actor)))
-            .await?;
+        self.change(actor, act, || self.plan_out(actor)).await?;
+        let mut snapshot = self.store().snapshot().await?;
+        // One that began behind the record.
+        if !snapshot.list(begun_kill::any_ending()).await?.is_empty() {
+            return Err(ending());
+        }
         Ok(TenantExport {
-            snapshot: Some(self.store().snapshot().await?),
+            snapshot: Some(snapshot),
             engine: self.clone(),
             actor: actor.clone(),
             begun_at: self.now(),
@@ -81,12 +86,15 @@ impl Engine {
         })
     }
 
-    fn plan_out(&self, actor: &Actor) -> Result<Plan<()>> {
+    async fn plan_out(&self, actor: &Actor) -> Result<Plan<()>> {
         actor.require(Scope::TenantExport)?;
         if actor.is_bounded() {
             return Err(Error::Forbidden(
                 "a key with a ceiling cannot take out what lies above it".to_owned(),
             ));
+        }
+        if self.store().find(begun_kill::any_ending()).await?.is_some() {
+            return Err(ending());
         }
         let origin = actor.origin();
         let record = origin.record(self.id(), "tenant.exported", Outcome::Allowed, "done");
@@ -242,6 +250,15 @@ impl TenantExport {
         let digest = std::mem::take(&mut self.digest).finalize();
         line::written(&End::new(self.lines, &digest))
     }
+}
+
+/// The steps do not move, so what is not ended here would live on where it comes in.
+fn ending() -> Error {
+    Error::WrongState(
+        "what was made in an account that its human took back is still being ended, which goes on by itself; export again in \
+         a minute"
+            .to_owned(),
+    )
 }
 
 /// Where to go on after the last page of a level.

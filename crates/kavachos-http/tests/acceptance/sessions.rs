@@ -1,8 +1,14 @@
 //! Humans' sessions: what they see and stop, how they end, and what dies with them. F26, lessons C 13.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::future::join_all;
+use kavachos_test::kavachos::Settings;
 use kavachos_test::{Reply, TestAgent, TestApp, TestSession, may, may_under};
 use serde_json::{Value, json};
+
+use crate::totp::Door;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -350,4 +356,49 @@ async fn a_human_has_only_so_many_sessions() {
     let end = format!("/api/v1/sessions/{}", made[0].id());
     operator.delete(&end).await.expect(200);
     operator.post(&path, json!({})).await.expect(201);
+}
+
+/// A limit that is lowered ends nothing by itself; the next sign-in ends as many as are too many, those first that were not
+/// used for the longest time.
+#[tokio::test]
+async fn a_lower_limit_of_sessions_holds_from_the_next_sign_in_on() {
+    for (limit_then, live_then) in [(2, 2), (6, 6)] {
+        let limit = Arc::new(AtomicU64::new(5));
+        let mut usual = Settings::default();
+        let setup = crate::setup().settings(|settings| usual = settings.clone());
+        let configured = Arc::clone(&limit);
+        let setup = setup.lasting().with(move |builder| {
+            let mut settings = usual.clone();
+            settings.sessions_per_user = configured.load(Ordering::Relaxed);
+            builder.settings(settings).plugin(Door)
+        });
+        let mut app = setup.start().await;
+        let user = app.user().await;
+        let sign_in = async |app: &TestApp| {
+            let body = json!({ "user": user });
+            let opened = app.anonymous().post("/api/auth/door", body).await;
+            app.advance(1);
+            opened.expect(200).text_at("/data/token").to_owned()
+        };
+        let mut tokens = Vec::new();
+        for _ in 0..5 {
+            tokens.push(sign_in(&app).await);
+        }
+        limit.store(limit_then, Ordering::Relaxed);
+        app.restart().await;
+        let path = format!("/api/v1/users/{user}/sessions");
+        let open = app.operator().get(&path).await.expect(200);
+        let active = open.rows().iter().filter(|row| row["status"] == "active");
+        assert_eq!(active.count(), 5, "{open}");
+        if limit_then == 2 {
+            let one_more = app.operator().post(&path, json!({})).await;
+            one_more.refused(422, "session_limit_exceeded");
+        }
+        tokens.push(sign_in(&app).await);
+        for (place, token) in tokens.iter().rev().enumerate() {
+            let reply = app.call(token).get("/api/auth/session").await;
+            let expected = if place < live_then { 200 } else { 401 };
+            assert_eq!(reply.status, expected, "{place}: {reply}");
+        }
+    }
 }

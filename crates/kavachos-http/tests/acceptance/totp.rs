@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use kavachos_auth::magic_link::MagicLink;
+use kavachos_auth::password::Passwords;
 use kavachos_auth::session_freshness::{Confirm, Confirmed, SessionFreshness};
 use kavachos_auth::totp::Totp;
 use kavachos_engine::plugin::{
@@ -287,6 +288,11 @@ async fn a_backup_code_is_used_once_and_new_ones_kill_the_old() {
     let typed = human.backup[0].to_uppercase().replace('-', " ");
     let sign_in = pending(&app, &human.user).await;
     let reply = verify(&app, &sign_in, &typed).await.expect(200);
+    // Whoever used one is told how many are left; the twin: a code of the app takes none.
+    assert_eq!(reply.at("/data/backupCodesLeft"), 9);
+    let by_app = pending(&app, &human.user).await;
+    let by_app = verify(&app, &by_app, &code(&app, &human.secret, 1)).await;
+    assert_eq!(by_app.expect(200).at("/data/backupCodesLeft"), &Value::Null);
     let second = pending(&app, &human.user).await;
     wrong(verify(&app, &second, &human.backup[0]).await);
     let call = app.call(reply.text_at("/data/token"));
@@ -312,6 +318,113 @@ async fn a_backup_code_is_used_once_and_new_ones_kill_the_old() {
             .at("/data/backupCodesLeft"),
         9
     );
+}
+
+/// What has the form of a backup code takes the work of one password, and nothing else takes any.
+#[tokio::test]
+async fn a_guess_at_a_backup_code_takes_one_hash_and_a_code_of_the_app_none() {
+    let passwords = Passwords::default();
+    let totp = Totp::new(passwords.clone());
+    let few = |settings: &mut kavachos_test::kavachos::Settings| settings.guesses_per_account = 8;
+    let setup = crate::setup().with(move |builder| builder.plugin(totp.clone()).plugin(Door));
+    let app = setup.settings(few).start().await;
+    let mut seen = 0;
+    let mut work = || {
+        let before = std::mem::replace(&mut seen, passwords.blocks_filled());
+        seen - before
+    };
+    let human = enrolled(&app).await;
+    let ten = work();
+    assert_eq!(ten, 10 * 2 * 19_456, "ten codes, at the cost of passwords");
+    let one = ten / 10;
+    let sign_in = pending(&app, &human.user).await;
+    for typed in ["000000", "0123-4567-89ab", &"z".repeat(1_000)] {
+        wrong(verify(&app, &sign_in, typed).await);
+        assert_eq!(work(), 0, "{typed}");
+    }
+    wrong(verify(&app, &sign_in, "zzzz-zzzz-zzzzz").await);
+    assert_eq!(work(), one);
+    verify(&app, &sign_in, &human.backup[0]).await.expect(200);
+    assert_eq!(work(), one);
+    let sign_in = pending(&app, &human.user).await;
+    wrong(verify(&app, &sign_in, &human.backup[0]).await);
+    assert_eq!(work(), one, "used before");
+    verify(&app, &sign_in, &code(&app, &human.secret, 1))
+        .await
+        .expect(200);
+    assert_eq!(work(), 0);
+    // Where none are left, and where there never were any, it is the same.
+    for backup in &human.backup[1..] {
+        let shown = json!({ "code": backup });
+        let sign_in = pending(&app, &human.user).await;
+        verify(&app, &sign_in, backup).await.expect(200);
+        assert_eq!(work(), one, "{shown}");
+    }
+    let other = app.session(&app.user().await).await;
+    wrong(verify(&app, &pending(&app, &human.user).await, "zzzz-zzzz-zzzzz").await);
+    assert_eq!(work(), one);
+    let guess = json!({ "code": "zzzz-zzzz-zzzzz" });
+    let none = app.call(&other.token).post(CONFIRM, guess.clone()).await;
+    none.refused(403, "forbidden");
+    assert_eq!(work(), one);
+    // It is paid for before: whoever has no guess left makes nobody work.
+    for _ in 1..8 {
+        let guess = app.call(&other.token).post(CONFIRM, guess.clone()).await;
+        guess.refused(403, "forbidden");
+    }
+    work();
+    let guess = app.call(&other.token).post(CONFIRM, guess).await;
+    guess.refused(429, "too_many_requests");
+    assert_eq!(work(), 0);
+}
+
+/// A set takes the work of ten passwords, so it takes a code that is right, and there are ten an hour.
+#[tokio::test]
+async fn sets_of_backup_codes_are_made_for_who_shows_a_code_and_ten_an_hour() {
+    let passwords = Passwords::default();
+    let totp = Totp::new(passwords.clone());
+    let setup = crate::setup().with(move |builder| builder.plugin(totp.clone()).plugin(Door));
+    let app = setup.start().await;
+    let session = app.session(&app.user().await).await;
+    let call = app.call(&session.token);
+    call.post(SETUP, json!({})).await.expect(201);
+    let wrong = json!({ "code": "000000" });
+    call.post(ENABLE, wrong.clone())
+        .await
+        .refused(403, "forbidden");
+    assert_eq!(passwords.blocks_filled(), 0);
+    let mut human = enrolled(&app).await;
+    let set = passwords.blocks_filled();
+    app.call(&human.token)
+        .post(RENEW, wrong)
+        .await
+        .refused(403, "forbidden");
+    assert_eq!(passwords.blocks_filled(), set);
+    for _ in 1..10 {
+        let shown = json!({ "code": human.backup[0] });
+        let new = app.call(&human.token).post(RENEW, shown).await.expect(200);
+        let new = new.at("/data/backupCodes").as_array().unwrap();
+        human.backup = new
+            .iter()
+            .map(|one| one.as_str().unwrap().to_owned())
+            .collect();
+    }
+    let before = passwords.blocks_filled();
+    let shown = json!({ "code": human.backup[0] });
+    let one_more = app.call(&human.token).post(RENEW, shown.clone()).await;
+    one_more.refused(429, "too_many_requests");
+    assert_eq!(
+        passwords.blocks_filled() - before,
+        set / 10,
+        "the guess alone"
+    );
+    // The twins: somebody else, and the same human an hour later, with the code that was not used up.
+    enrolled(&app).await;
+    app.advance(3_600);
+    let sign_in = pending(&app, &human.user).await;
+    let again = verify(&app, &sign_in, &human.backup[1]).await.expect(200);
+    let fresh = app.call(again.text_at("/data/token"));
+    fresh.post(RENEW, shown).await.expect(200);
 }
 
 #[tokio::test]
@@ -632,6 +745,34 @@ async fn neither_secrets_nor_codes_stand_in_the_database() {
     // The twin: whose it is does stand there.
     assert_eq!(rows[0].0, human.user);
     assert!(!holds(&rows[0].1, &seed) && !holds(&rows[0].1, human.secret.as_bytes()));
+    // Backup codes are kept by a password hash, with a salt of each set (ASVS 6.5.2).
+    let (kept, one_code) = app
+        .restart_after(|database| {
+            let way = "SELECT stretching FROM totp_factor";
+            let way: String = database.query_row(way, [], |row| row.get(0)).unwrap();
+            let hash = "SELECT hash FROM totp_backup_code LIMIT 1";
+            let hash: Vec<u8> = database.query_row(hash, [], |row| row.get(0)).unwrap();
+            (way, hash)
+        })
+        .await;
+    let salt = kept
+        .strip_prefix("$argon2id$v=19$m=19456,t=2,p=1$")
+        .unwrap();
+    assert_eq!((salt.len(), one_code.len()), (22, 32), "128 bits in base64");
+    let other = enrolled(&app).await;
+    let salts = app.restart_after(|database| {
+        let all = "SELECT COUNT(DISTINCT stretching) FROM totp_factor";
+        let salts: i64 = database.query_row(all, [], |row| row.get(0)).unwrap();
+        let of_before = "UPDATE totp_factor SET stretching = NULL WHERE user_id = ?1";
+        database.execute(of_before, [&other.user]).unwrap();
+        salts
+    });
+    assert_eq!(salts.await, 2);
+    // Codes of which it is not known how they are kept prove nothing; the twin: those of the first.
+    let sign_in = pending(&app, &other.user).await;
+    wrong(verify(&app, &sign_in, &other.backup[0]).await);
+    let sign_in = pending(&app, &human.user).await;
+    verify(&app, &sign_in, &human.backup[0]).await.expect(200);
     // Sealed for one human, it opens for no other: moved into another row it is a defect, and no way in.
     let thief = enrolled(&app).await;
     let moved = human.user.clone();

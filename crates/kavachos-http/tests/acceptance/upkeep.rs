@@ -1,10 +1,17 @@
 //! What is over is forgotten, and what still limits anybody is not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kavachos_auth::SwitchedOff;
+use kavachos_auth::magic_link::MagicLink;
+use kavachos_auth::totp::Totp;
 use kavachos_core::counter::{Rule, take};
 use kavachos_core::hex;
 use kavachos_core::time::Timestamp;
+use kavachos_test::kavachos::Builder;
 use kavachos_test::notes::Notes;
-use kavachos_test::{TestApp, may_under};
+use kavachos_test::{TestApp, TestSmtp, may_under};
 use serde_json::json;
 
 /// How many counters are stored: an export names them all.
@@ -104,4 +111,57 @@ async fn a_flood_of_counters_is_forgotten_in_rounds() {
         app.kavach().engine().forget().await.unwrap();
     }
     assert_eq!(counters(&app).await, FLOOD);
+}
+
+/// How many rows these tables have.
+async fn rows<const N: usize>(app: &mut TestApp, tables: [&str; N]) -> [i64; N] {
+    app.restart_after(|database| {
+        tables.map(|table| {
+            let count = format!("SELECT COUNT(*) FROM {table}");
+            database.query_row(&count, [], |row| row.get(0)).unwrap()
+        })
+    })
+    .await
+}
+
+/// What strangers typed does not wait for the next one who asks.
+#[tokio::test]
+async fn what_is_over_of_plugins_is_removed_with_nobody_asking_also_where_they_are_off() {
+    let smtp = Arc::new(TestSmtp::start().await);
+    let is_off = Arc::new(AtomicBool::new(false));
+    let (relay, switch) = (Arc::clone(&smtp), Arc::clone(&is_off));
+    let setup = crate::setup().with(move |builder: Builder| {
+        let builder = builder.mail(relay.mailer());
+        if switch.load(Ordering::Relaxed) {
+            let builder = builder.plugin(SwitchedOff(Arc::new(MagicLink)));
+            return builder.plugin(SwitchedOff(Arc::new(Totp::default())));
+        }
+        builder.plugin(MagicLink).plugin(Totp::default())
+    });
+    let mut app = setup.in_a_file().start().await;
+    let links = ["magic_link_link", "totp_factor"];
+    let ask = async |app: &TestApp, email: &str| {
+        let call = app.anonymous();
+        let asked = call.post("/api/auth/magic-link/send", json!({ "email": email }));
+        asked.await.expect(200);
+    };
+    ask(&app, "one@example.com").await;
+    let session = app.session(&app.user().await).await;
+    let call = app.call(&session.token);
+    let begun = call.post("/api/auth/totp/setup", json!({})).await;
+    begun.expect(201);
+    app.advance(300);
+    ask(&app, "two@example.com").await;
+    app.kavach().engine().forget().await.unwrap();
+    assert_eq!(rows(&mut app, links).await, [2, 1]);
+    // One of them is over, to the second; the twin stays.
+    app.advance(300);
+    assert_eq!(rows(&mut app, links).await, [2, 1]);
+    app.kavach().engine().forget().await.unwrap();
+    assert_eq!(rows(&mut app, links).await, [1, 1]);
+    is_off.store(true, Ordering::Relaxed);
+    app.restart().await;
+    app.advance(86_400);
+    app.kavach().engine().forget().await.unwrap();
+    assert_eq!(rows(&mut app, links).await, [0, 0]);
 }

@@ -28,7 +28,9 @@ use crate::row::Query;
 use crate::tool_server::{self, ToolServerRow};
 use crate::user::{self, UserRow};
 use crate::user_search::{self, UserFilter};
-use crate::{former_identity, handle, idempotency, second_factor, session_handle, vouching};
+use crate::{
+    former_identity, given_identity, handle, idempotency, second_factor, session_handle, vouching,
+};
 
 super::list_cases![
     a_user_is_stored_changed_and_found,
@@ -279,6 +281,15 @@ async fn an_outside_identity_is_taken_away_and_remembered(world: World) -> Resul
     apply(&world, vec![again]).await?;
     let last = store.find(former_identity::of(own())).await?;
     assert_eq!(last, Some((other.id,)));
+    // One that was given says so until it is used, however often that is noted.
+    apply(&world, vec![given_identity::give(row.id)]).await?;
+    let unused = |id| store.find(given_identity::unused(id));
+    assert_eq!(unused(row.id).await?, Some((row.id,)));
+    assert_eq!(unused(other.id).await?, None);
+    for _ in 0..2 {
+        apply(&world, vec![given_identity::used(row.id)]).await?;
+        assert_eq!(unused(row.id).await?, None);
+    }
     Ok(())
 }
 
@@ -639,6 +650,12 @@ async fn a_kill_goes_on_in_steps_of_which_each_is_made_once(world: World) -> Res
     assert_eq!(found, std::slice::from_ref(&again));
     apply(&world, vec![begun_kill::finish(&again)]).await?;
     assert_eq!(store.list(begun_kill::all(10)).await?, []);
+    // What ends the things that somebody made is told from what raises the handles of somebody.
+    apply(&world, begin(5)).await?;
+    assert_eq!(store.find(begun_kill::any_ending()).await?, None);
+    let ending = "made:user_1".to_owned();
+    apply(&world, vec![begun_kill::begin(ending.clone(), 5)]).await?;
+    assert_eq!(store.find(begun_kill::any_ending()).await?, Some((ending,)));
     Ok(())
 }
 

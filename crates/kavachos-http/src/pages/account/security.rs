@@ -10,7 +10,7 @@ use crate::pages::api::{self, Refusal};
 use crate::pages::at::{At, Sent};
 use crate::pages::browser::Browser;
 use crate::pages::html::{self, Runs};
-use crate::pages::view::{self, Field, Notice, Passkey, Room};
+use crate::pages::view::{self, Codes, Field, Notice, Passkey, Room};
 use crate::pages::{Shown, see_other, words};
 use crate::params::Params;
 
@@ -80,7 +80,7 @@ pub(super) async fn show(at: &At<Browser>, said: Said) -> Shown {
             .takes("change-password")
             .then(|| password_fields(said.password.as_ref())),
         passkeys,
-        totp: has_codes(at).await?,
+        totp: codes(at).await?,
         can_ask_again: at.takes("re-authenticate"),
     };
     html::answer(status, runs, &page)
@@ -140,17 +140,29 @@ pub(super) async fn passkeys(at: &At<Browser>) -> Result<Option<Vec<Passkey>>, F
 
 /// Whether there is a second factor, if there can be one.
 pub(in crate::pages) async fn has_codes(at: &At<Browser>) -> Result<Option<bool>, Failure> {
+    let codes = codes(at).await?;
+    Ok(codes.map(|codes| codes.is_on()))
+}
+
+/// The codes of an app, if there can be any.
+async fn codes(at: &At<Browser>) -> Result<Option<Codes>, Failure> {
     if !at.takes("totp/setup") {
         return Ok(None);
     }
     const STATE: &str = "/api/auth/totp";
     if !api::has(&at.state, Known::Get, STATE) {
-        return Ok(Some(false));
+        return Ok(Some(Codes::Off));
     }
     let reply = at.ask(Method::GET, STATE).await;
     let reply = reply.map_err(Refusal::into_failure)?;
     let enabled = reply.data.get("enabled").and_then(Value::as_bool);
-    Ok(Some(enabled.unwrap_or(false)))
+    if enabled != Some(true) {
+        return Ok(Some(Codes::Off));
+    }
+    let left = reply.data.get("backupCodesLeft").and_then(Value::as_u64);
+    Ok(Some(Codes::On {
+        backup: left.unwrap_or_default(),
+    }))
 }
 
 pub(super) async fn change_password(Sent { at, form }: Sent<Browser>) -> Shown {

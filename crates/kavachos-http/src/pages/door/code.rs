@@ -62,7 +62,7 @@ impl Code {
         }
         if given.text("with") == "backup" {
             let field =
-                Field::backup_code().with_hint("Twelve letters and digits. Each works once.");
+                Field::backup_code().with_hint("Thirteen letters and digits. Each works once.");
             let lead = "Type one of the backup codes that you kept.";
             let app = given.beside(self.path);
             return (field, lead, Some((app, "Use a code of the app")));

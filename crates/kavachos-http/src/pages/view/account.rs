@@ -89,8 +89,8 @@ pub(crate) struct Security {
     /// Whether a password can be changed, and its form.
     pub(crate) password: Option<Vec<Field>>,
     pub(crate) passkeys: Option<Vec<Passkey>>,
-    /// Whether there can be a second factor, and whether there is: `None` where it is off.
-    pub(crate) totp: Option<bool>,
+    /// Codes of an app; `None` where there can be none.
+    pub(crate) totp: Option<Codes>,
     pub(crate) can_ask_again: bool,
 }
 
@@ -105,6 +105,40 @@ pub(crate) struct Owing {
     /// Which ones can be set up.
     pub(crate) can_app: bool,
     pub(crate) can_passkey: bool,
+}
+
+/// How few backup codes are too few: they are then offered anew.
+const FEW: u64 = 3;
+
+/// Codes of an app, with those on paper for the day when it is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codes {
+    Off,
+    /// With so many backup codes left.
+    On {
+        backup: u64,
+    },
+}
+
+impl Codes {
+    pub(crate) fn is_on(self) -> bool {
+        self != Self::Off
+    }
+
+    /// How many backup codes are left, in words.
+    pub(crate) fn left(self) -> Option<String> {
+        match self {
+            Self::Off => None,
+            Self::On { backup: 0 } => Some("No backup code is left.".to_owned()),
+            Self::On { backup: 1 } => Some("One backup code is left.".to_owned()),
+            Self::On { backup } => Some(format!("{backup} backup codes are left.")),
+        }
+    }
+
+    /// Whether the human should make new ones before they have none.
+    pub(crate) fn are_few(self) -> bool {
+        matches!(self, Self::On { backup: ..=FEW })
+    }
 }
 
 /// A second factor that is being set up.
@@ -142,4 +176,24 @@ const GROUP: usize = 4;
 pub(crate) struct BackupCodes {
     pub(crate) shell: Shell,
     pub(crate) codes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_backup_codes_are_left_is_told_and_few_are_offered_anew() {
+        let told = |backup| {
+            let codes = Codes::On { backup };
+            (codes.left().unwrap_or_default(), codes.are_few())
+        };
+        assert_eq!(told(10), ("10 backup codes are left.".to_owned(), false));
+        assert_eq!(told(4), ("4 backup codes are left.".to_owned(), false));
+        assert_eq!(told(3), ("3 backup codes are left.".to_owned(), true));
+        assert_eq!(told(1), ("One backup code is left.".to_owned(), true));
+        assert_eq!(told(0), ("No backup code is left.".to_owned(), true));
+        assert_eq!(Codes::Off.left(), None);
+        assert!(!Codes::Off.are_few() && !Codes::Off.is_on());
+    }
 }

@@ -141,7 +141,7 @@ impl Field {
         }
     }
 
-    /// A backup code: three groups of four letters and digits.
+    /// A backup code: three groups of letters and digits, thirteen in all.
     pub(crate) fn backup_code() -> Self {
         Self {
             look: "paper",

@@ -157,6 +157,15 @@ impl Flows<'_> {
         for (code, status) in [("000000", 401), (&codes[0], 303)] {
             tab.form(page, page, &[("code", code)]).await.expect(status);
         }
+        let page = tab.open(security).await.expect(200);
+        assert!(page.text.contains("9 backup codes are left."), "{page}");
+        let page = "/account/security/backup-codes";
+        let asked = tab.open(page).await.expect(200);
+        let wrong = [("code", "000000")];
+        let again = tab.form_on(&asked, page, &wrong).await.expect(403);
+        let right = [("code", codes[1].as_str())];
+        let new = tab.once(&again, page, &right, backup_codes_on).await;
+        let codes = backup_codes_on(&new.expect(200).text);
         let page = "/account/security/totp/disable";
         for (code, status) in [("000000", 403), (&codes[1], 200)] {
             tab.form(page, page, &[("code", code)]).await.expect(status);

@@ -147,7 +147,7 @@ impl World {
     }
 }
 
-fn code(scene: &Scene, secret: &str) -> String {
+pub(super) fn code(scene: &Scene, secret: &str) -> String {
     let now = scene.app.kavach().engine().now().as_micros() / 1_000_000;
     let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
     totp_rs::Builder::new()

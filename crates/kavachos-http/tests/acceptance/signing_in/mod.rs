@@ -28,4 +28,5 @@ mod second_factor;
 mod standards;
 mod strangers;
 mod tab;
+mod taken_back;
 mod unreachable;

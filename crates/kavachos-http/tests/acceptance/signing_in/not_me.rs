@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::scene::{ADA, Browser, OTHER, PASSWORD, Scene, token_of};
 use crate::browser::mark;
 
-const NOT_ME: &str = "/api/auth/not-me";
+pub(super) const NOT_ME: &str = "/api/auth/not-me";
 const SESSION: &str = "/api/auth/session";
 const AGENTS: &str = "/api/v1/agents";
 
 /// An agent that whoever has this session makes for its human.
-async fn agent(scene: &Scene, session: &str, user: &str) -> (String, String) {
+pub(super) async fn agent(scene: &Scene, session: &str, user: &str) -> (String, String) {
     let body = json!({
         "ownerId": user, "name": "mine", "type": "autonomous", "permissions": may(&["read"], "mcp:*"),
     });
@@ -21,19 +21,19 @@ async fn agent(scene: &Scene, session: &str, user: &str) -> (String, String) {
     (made.id().to_owned(), made.text_at("/data/token").to_owned())
 }
 
-async fn user_of(scene: &Scene, session: &str) -> String {
+pub(super) async fn user_of(scene: &Scene, session: &str) -> String {
     let own = scene.app.call(session).get(SESSION).await.expect(200);
     own.text_at("/data/user/id").to_owned()
 }
 
-async fn status(scene: &Scene, agent: &str) -> String {
+pub(super) async fn status(scene: &Scene, agent: &str) -> String {
     let path = format!("{AGENTS}/{agent}");
     let shown = scene.app.operator().get(&path).await.expect(200);
     shown.text_at("/data/status").to_owned()
 }
 
 /// Somebody who knows the password signs in, in a browser of their own.
-async fn intruder(scene: &Scene) -> String {
+pub(super) async fn intruder(scene: &Scene) -> String {
     let body = json!({ "email": ADA, "password": PASSWORD });
     let mut browser = scene.browser();
     let reply = browser.post("/api/auth/sign-in/email", body).await;

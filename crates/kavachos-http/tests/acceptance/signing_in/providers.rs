@@ -166,6 +166,49 @@ async fn a_claim_ends_agents_of_the_identity_and_leaves_those_of_operators() {
     }
 }
 
+/// What operators made stays where nobody came in by the identity that they gave, as where they gave none.
+#[tokio::test]
+async fn what_operators_made_stays_until_somebody_comes_in_by_the_identity_that_they_gave() {
+    for comes_in in [ComesIn::Never, ComesIn::ByToken, ComesIn::BySession] {
+        let world = world(Verification::Later).await;
+        let app = &world.scene.app;
+        let identity = json!({ "provider": "clerk", "externalId": "user_1" });
+        let body = json!({ "email": ADA, "external": identity });
+        let made = app.operator().post("/api/v1/users", body).await.expect(201);
+        let operators = app.agent(made.id(), may(&["*"], "tools:call:search")).await;
+        match comes_in {
+            ComesIn::Never => {}
+            ComesIn::ByToken => {
+                world.agent(&world.token("user_1", 0)).await;
+            }
+            ComesIn::BySession => {
+                let opened = world.session_by_provider("user_1", 0).await;
+                opened.expect(200);
+            }
+        }
+        // Sessions are forgotten; that somebody came in is not.
+        app.advance(90 * 24 * 60 * 60);
+        app.kavach().engine().forget().await.unwrap();
+        assert_eq!(world.decided(&operators).await, "allowed");
+        world.reads_mail(Way::MagicLink).await;
+        let expected = match comes_in {
+            ComesIn::Never => "allowed",
+            ComesIn::ByToken | ComesIn::BySession => "agent_revoked",
+        };
+        assert_eq!(world.decided(&operators).await, expected, "{comes_in:?}");
+        // Nor does the identity stay a way in.
+        let opens = world.session_by_provider("user_1", 1).await;
+        opens.refused(403, "forbidden");
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ComesIn {
+    Never,
+    ByToken,
+    BySession,
+}
+
 /// Review B 4: who found an open session leaves nothing behind that a human does not hear of and cannot remove.
 #[tokio::test]
 async fn a_link_is_told_and_its_human_ends_it_by_another_way_in() {
