@@ -10,7 +10,7 @@ case ${1:-short} in
   [1-9]*) readonly SECONDS_EACH=$1 ;;
   *) echo "say \`short\`, \`long\` or a number of seconds" >&2; exit 2 ;;
 esac
-if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head feed_keys poll snapshot pushed json id_token assertion); fi
+if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head feed_keys poll snapshot pushed json id_token assertion passkey typed cookies form); fi
 readonly LONGEST_INPUT=8192 SLOWEST_INPUT=10 MEBIBYTES=2048
 
 # What guides libFuzzer. With a target named, build scripts and macros are built without it.
@@ -87,6 +87,36 @@ for number, byte in enumerate((7, 8)):
     keep("feed_keys", f"{number}-request", b"r" + json.dumps(asked).encode())
 for number, key in enumerate(file["jwks"]["keys"]):
     keep("jwk", number, json.dumps(key).encode())
+
+# Of passkeys what the standard gives (Web Authentication, section 16); of what people type and browsers send, some that is
+# right, and some a change away.
+for vector in json.load(open("crates/kavachos-auth/src/passkey/webauthn/vectors.json")):
+    name, made, used = vector["name"], vector["registration"], vector["authentication"]
+    said, attestation = bytes.fromhex(made["clientData"]), bytes.fromhex(made["attestation"])
+    data = bytes.fromhex(used["authenticatorData"])
+    keep("passkey", name, said + b"\xff" + attestation)
+    keep("passkey", f"{name}-bare", b"\xff" + attestation)
+    keep("passkey", f"{name}-used", bytes.fromhex(used["clientData"]) + b"\xff" + data)
+    at = attestation.find(data[:32])
+    keep("passkey", f"{name}-data", b"\xff" + attestation[at:])
+    length = int.from_bytes(attestation[at + 53:at + 55], "big")
+    keep("passkey", f"{name}-key", b"\xff" + attestation[at + 55 + length:])
+    response = {"clientDataJSON": text(said), "attestationObject": text(attestation), "transports": ["internal", "usb"]}
+    keep("passkey", f"{name}-json", json.dumps({"rawId": "AQID", "type": "public-key", "response": response}).encode())
+typed = ["ada@example.com", "Ada.Lovelace+tag@XN--bcher-kva.example", "Ada <ada@example.com>", "ada@[127.0.0.1]", "ada.k",
+         "\uff21\uff24\uff21", "adm1n", "a.b_c-d", "\u212aelvin", "\ufdfa", "\u00c5ngstr\u00f6m", "A\u030angstro\u0308m",
+         "a\u00a0b\u3000c", "254676", "254676 ", "2546760", "0123-4567-89ab", "O123 4567 89AB", "\u1e9b\u0323", "\u0130da"]
+for number, one in enumerate(typed):
+    keep("typed", number, one.encode())
+sent = ["__Host-kavach_session=kv_sess_x", "a=1; __Host-kavach_session=kv_sess_x; b", "__Host-a=1; __Host-b=2=3; __Host-c",
+        "__Host-kavach_session=a; __Host-kavach_session=b", "__Host-kavach_session=a\na=1", "; ".join(["a=1"] * 70),
+        "__Host-kavach_device=kv_dev_x", "__host-kavach_session=a;\t__Host-kavach_form=b"]
+for number, one in enumerate(sent):
+    keep("cookies", number, one.encode())
+forms = ["email=ada%40example.com&password=a+b%20c", "a=1&a=2", "a&b=&=c", "%ff=%&x=%zz", "return_to=%2Faccount%2Fagents", "&&",
+         "/account/activity?since=2026-11-21", "//evil.example", "/\\evil.example", "&".join(f"f{n}" for n in range(129))]
+for number, one in enumerate(forms):
+    keep("form", number, one.encode())
 PYTHON
 
 failed=0

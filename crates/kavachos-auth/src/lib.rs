@@ -24,3 +24,13 @@ pub mod totp;
 pub mod username_password;
 
 pub use switch::SwitchedOff;
+
+/// What fuzz targets see: no part of the interface, and there only with the feature `fuzzing`.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::passkey::fuzzing as passkey;
+    pub use crate::password::fuzzing as password;
+    pub use crate::totp::fuzzing as totp;
+    pub use crate::username_password::fuzzing as username;
+}

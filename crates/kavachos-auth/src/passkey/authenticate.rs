@@ -70,8 +70,13 @@ fn judge(
 ) -> Result<std::result::Result<Used, Fault>> {
     let owner = row.user.to_string();
     let handle = response.user_handle.as_ref();
-    if handle.is_some_and(|handle| handle.0 != owner.as_bytes()) {
-        return Ok(Err(Fault::Unproven("it names another human")));
+    // Where nobody was named before, the authenticator names them (section 7.2, step 6).
+    let names_owner = match handle {
+        Some(handle) => handle.0 == owner.as_bytes(),
+        None => open.user.is_some(),
+    };
+    if !names_owner {
+        return Ok(Err(Fault::Unproven("it names another human, or nobody")));
     }
     if open.user.is_some_and(|user| user != row.user) {
         return Ok(Err(Fault::Unproven(

@@ -28,6 +28,9 @@ use kavachos_store::{Query, Write};
 use serde_json::{Value, json};
 
 use webauthn::RelyingParty;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use webauthn::fuzzing;
 
 /// The id, which is the name of the method too.
 const ID: &str = "passkey";

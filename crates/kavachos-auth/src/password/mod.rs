@@ -10,6 +10,9 @@ mod breached;
 mod choosing;
 mod confirm;
 mod cost;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hasher;
 mod passwords;
 mod policy;

@@ -12,6 +12,9 @@ mod disable;
 mod enable;
 mod enrolment;
 mod factor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod renew;
 mod setup;
 mod status;

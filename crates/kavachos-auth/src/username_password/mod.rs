@@ -7,6 +7,9 @@
 
 mod account;
 mod change;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod name;
 mod sign_in;
 mod sign_up;

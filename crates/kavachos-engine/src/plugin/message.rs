@@ -107,18 +107,7 @@ impl Request {
     /// It is sent as something else, is not UTF-8, or has too many fields.
     pub fn form(&self) -> Result<Vec<(String, String)>> {
         self.require_type("application/x-www-form-urlencoded")?;
-        let text = str::from_utf8(&self.body).map_err(|_| Invalid::new("the form is not UTF-8"))?;
-        let mut fields: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            if fields.len() == MAX_FIELDS {
-                return Err(Invalid::new(format!("a form has at most {MAX_FIELDS} fields")).into());
-            }
-            if fields.iter().any(|(known, _)| *known == name) {
-                return Err(Invalid::at(name, "is given twice").into());
-            }
-            fields.push((name.into_owned(), value.into_owned()));
-        }
-        Ok(fields)
+        Ok(form_fields(&self.body, MAX_FIELDS)?)
     }
 
     fn require_type(&self, wanted: &str) -> Result<()> {
@@ -426,6 +415,30 @@ impl Cookie {
 /// Cookies that no plugin sets or sees.
 fn is_of_the_server(name: &str) -> bool {
     name.starts_with("kavach")
+}
+
+/// The fields of a form as a browser sends it (`application/x-www-form-urlencoded`), none of which stands there twice: at
+/// most so many.
+///
+/// # Errors
+/// It is not UTF-8, or has too many fields.
+pub fn form_fields(
+    body: &[u8],
+    most: usize,
+) -> std::result::Result<Vec<(String, String)>, Invalid> {
+    let text = str::from_utf8(body).map_err(|_| Invalid::new("the form is not UTF-8"))?;
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        if fields.len() == most {
+            let message = format!("a form has at most {most} fields");
+            return Err(Invalid::new(message));
+        }
+        if fields.iter().any(|(known, _)| *known == name) {
+            return Err(Invalid::at(name, "is given twice"));
+        }
+        fields.push((name.into_owned(), value.into_owned()));
+    }
+    Ok(fields)
 }
 
 /// The cookies that a plugin may see, of the values of the header `Cookie`.

@@ -37,7 +37,7 @@ pub(crate) use sweep::ROWS_PER_STEP;
 
 pub use change::{Address, Change, Changed, NewHuman};
 pub use context::{Calling, Context, Counted, Visitor};
-pub use message::{Answer, Cookie, Request, Wire, session_body, visible_cookies};
+pub use message::{Answer, Cookie, Request, Wire, form_fields, session_body, visible_cookies};
 pub use moving::{FactorRows, MovedRow};
 pub use route::{Allowance, CallerType, Flood, Method, Owing, Route};
 pub use sweep::Sweep;

@@ -6,6 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::Error;
+use kavachos_engine::plugin::form_fields;
 
 use serde_json::{Map, Value};
 
@@ -66,18 +67,7 @@ impl Form {
             return Err(Invalid::at("Content-Type", format!("send the form as `{FORM}`")).into());
         }
         let bytes = read(body).await?;
-        let text = str::from_utf8(&bytes).map_err(|_| Invalid::new("the form is not UTF-8"))?;
-        let mut fields: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            if fields.len() == MAX_FIELDS {
-                return Err(Invalid::new(format!("a form has at most {MAX_FIELDS} fields")).into());
-            }
-            if fields.iter().any(|(known, _)| *known == name) {
-                return Err(Invalid::at(name, "is given twice").into());
-            }
-            fields.push((name.into_owned(), value.into_owned()));
-        }
-        Ok(Self(fields))
+        Ok(Self(form_fields(&bytes, MAX_FIELDS)?))
     }
 
     /// What a field holds; nothing where there is none.

@@ -1,5 +1,7 @@
 //! Passkeys over HTTP, with an authenticator that signs for real.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use kavachos_auth::passkey::Passkey;
 use kavachos_test::{Reply, TestApp, TestSession};
@@ -246,6 +248,30 @@ async fn ceremonies_elsewhere_in_frames_and_without_verification_prove_nothing()
     let denied = app.audit("kind=passkey.registered&outcome=denied").await;
     assert_eq!(denied.len(), wrong.len() - 1);
     registered(&app, &session, 9).await;
+}
+
+/// Web Authentication, 7.2, step 6.
+#[tokio::test]
+async fn where_nobody_was_named_the_authenticator_names_its_human() {
+    let app = started().await;
+    let (_, session) = human(&app).await;
+    let (other, _) = human(&app).await;
+    let mut authenticator = registered(&app, &session, 7).await;
+    let mut answer = |options: &Value, name: Value| {
+        let mut answered = authenticator.answer(options, &How::default());
+        answered["credential"]["response"]["userHandle"] = name;
+        answered
+    };
+    for name in [Value::Null, URL_SAFE_NO_PAD.encode(other).into()] {
+        let answered = answer(&asked(&app).await, name);
+        refused(app.anonymous().post(ANSWER, answered).await);
+    }
+    // The twin: in a session it is known whose passkeys were offered.
+    let call = app.call(&session.token);
+    let mine = call.post(ASK, json!({})).await.expect(200);
+    let answered = answer(mine.at("/data"), Value::Null);
+    call.post(ANSWER, answered).await.expect(200);
+    accepted(&app, &mut authenticator).await;
 }
 
 #[tokio::test]

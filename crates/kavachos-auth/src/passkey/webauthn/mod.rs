@@ -10,6 +10,8 @@
 mod authenticator_data;
 mod cbor;
 mod client_data;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod key;
 #[cfg(test)]
 mod tests;
@@ -47,7 +49,7 @@ pub(super) enum Verification {
     /// With a finger, a face or a PIN. A passkey signs in alone, so it must be two factors by itself.
     Required,
     /// A touch is enough.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     NotAsked,
 }
 
