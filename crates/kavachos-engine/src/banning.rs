@@ -10,7 +10,8 @@ use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, Write, known_device, not_me, password, second_factor, session, sign_in, vouching,
+    Batch, Write, former_address, known_device, not_me, password, second_factor, session, sign_in,
+    vouching,
 };
 use serde_json::json;
 
@@ -210,6 +211,7 @@ impl Engine {
             sign_in::forget_of(human),
             known_device::forget_of(human),
             not_me::forget_of(human),
+            former_address::forget_of(human),
             session::forget_places(human),
         ]);
         Ok(all)

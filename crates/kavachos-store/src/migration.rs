@@ -309,6 +309,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // What an older binary queues and sends is counted by the next upkeep.
         min_binary: 2,
     },
+    Migration {
+        owner: CORE,
+        number: 27,
+        name: "former addresses",
+        sql: include_str!("../migrations/0027_former_addresses.sql"),
+        // An older binary would keep the addresses of whoever deletes their account, and links that an operator ended.
+        min_binary: 27,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

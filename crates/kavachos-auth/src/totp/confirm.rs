@@ -1,12 +1,13 @@
 //! `POST /api/auth/totp/confirm`: a code makes a session fresh, which has passed a first proof before.
 
+use kavachos_engine::mail::MailKind;
 use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{ID, IN_SESSION, factor};
-use crate::own;
+use crate::own::{self, Notice};
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.confirmed";
@@ -23,11 +24,13 @@ pub(super) async fn confirm(context: Context, request: Request) -> Result<Answer
     let guess = context
         .guess(&own::account(IN_SESSION, user), Some(user))
         .await?;
+    let notice = Notice::of(&context, user, (MailKind::BackupCodeUsed, "")).await?;
     let changed = context.change(KIND, || async {
         let Some(proof) = factor::proved(&context, user, &code).await? else {
             return Err(Error::Forbidden(super::WRONG.to_owned()));
         };
-        Ok(Change::of(proof.as_str())
+        Ok(proof
+            .told(&notice, Change::of(proof.as_str()))
             .write(proof.used_by(user))
             .signs_in(SignIn::confirming(user, ID).strong().after(guess.clone()))
             .details(json!({ "by": proof.as_str() })))

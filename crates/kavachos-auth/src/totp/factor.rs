@@ -11,6 +11,7 @@ use super::PURPOSE;
 use super::backup::{BackupCode, CODES, KEY_BYTES};
 use super::code::{SEED_BYTES, Seed, Step};
 use super::store::{self, FactorRow};
+use crate::own::Notice;
 
 /// The longest code that is looked at, in bytes: a backup code with blanks between all of its characters.
 const MAX_TYPED_BYTES: usize = 64;
@@ -123,6 +124,14 @@ impl Proof {
         match self {
             Self::Step(step) => store::use_step(user, step),
             Self::Backup(hash) => store::use_code(user, hash),
+        }
+    }
+
+    /// The change, which tells the human by mail where a backup code was used: whoever lost their app does so once.
+    pub(super) fn told(self, notice: &Notice, change: Change) -> Change {
+        match self {
+            Self::Step(_) => change,
+            Self::Backup(_) => notice.told(change),
         }
     }
 

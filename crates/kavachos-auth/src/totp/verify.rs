@@ -1,12 +1,13 @@
 //! `POST /api/auth/totp/verify`: a code, or a backup code, ends a sign-in whose first proof was accepted.
 
+use kavachos_engine::mail::MailKind;
 use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{ID, factor};
-use crate::own;
+use crate::own::{self, Notice};
 
 /// The kind of its records.
 pub(super) const KIND: &str = "totp.verified";
@@ -28,10 +29,12 @@ pub(super) async fn verify(context: Context, request: Request) -> Result<Answer>
     let pending = context.engine().attempt_second_factor(&sign_in).await?;
     let user = pending.user;
     let guess = context.guess(&own::account(ID, user), Some(user)).await?;
+    let notice = Notice::of(&context, user, (MailKind::BackupCodeUsed, "")).await?;
     let changed = context.change(KIND, || async {
         let proof = factor::proved(&context, user, &code).await?.ok_or(WRONG)?;
         let sign_in = SignIn::completing(&pending, ID).after(guess.clone());
-        Ok(Change::of(proof.as_str())
+        Ok(proof
+            .told(&notice, Change::of(proof.as_str()))
             .write(proof.used_by(user))
             .signs_in(sign_in)
             .details(json!({ "by": proof.as_str() })))

@@ -37,7 +37,7 @@ pub use templates::{Rendered, TemplateError, TemplateFile, Templates};
 /// For what rows of the queue are sealed.
 const PURPOSE: &str = "mail";
 /// How many mails wait at the most. Further ones are refused with what would have queued them.
-const MAX_WAITING: u64 = 10_000;
+pub(crate) const MAX_WAITING: u64 = 10_000;
 /// How many may wait before none is queued that anyone may ask for: strangers leave room for what humans must be told.
 pub(crate) const MAX_ASKED_FOR: u64 = 8_000;
 

@@ -255,9 +255,13 @@ impl Change {
             Some((_, Turning::Claimed)) => {
                 (browser.map(|_| Browser::default()), proof.clone().strong())
             }
-            Some((_, Turning::SignedOut | Turning::Recovered(_) | Turning::Readdressed { .. })) => {
-                (browser.map(|_| Browser::default()), proof.clone())
-            }
+            Some((
+                _,
+                Turning::SignedOut
+                | Turning::Recovered(_)
+                | Turning::Readdressed { .. }
+                | Turning::TakenBack { .. },
+            )) => (browser.map(|_| Browser::default()), proof.clone()),
             Some((_, Turning::Verified | Turning::Addressed { .. })) | None => {
                 (browser, proof.clone())
             }

@@ -26,4 +26,5 @@ mod second_factor;
 mod standards;
 mod strangers;
 mod tab;
+mod taking_back;
 mod unreachable;
