@@ -391,8 +391,8 @@ async fn the_page_of_a_way_back_asks_before_anything_is_done() {
     let client = Client::new(scene.app.client().address());
     let html = || client.anonymous().header("accept", "text/html");
     let path = format!("/restore-email?token={link}");
-    let page = html().header("sec-fetch-site", "cross-site").get(&path);
-    let page = page.await.expect(200);
+    let opened = html().header("sec-fetch-site", "cross-site");
+    let page = opened.get(&path).await.expect(200);
     assert!(page.text.contains("Take it back"), "{page}");
     let cookie = page.header("set-cookie").split(';').next();
     let cookie = cookie.unwrap_or_default();
