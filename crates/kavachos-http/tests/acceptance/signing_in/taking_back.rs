@@ -258,6 +258,25 @@ async fn an_address_that_is_somebody_elses_by_now_is_not_taken_from_them() {
     assert_eq!(email_of(&scene, &user).await, ADA);
 }
 
+/// Whoever changed the address keeps it from its owner by no account of that address which they cannot verify.
+#[tokio::test]
+async fn an_account_that_never_verified_the_address_loses_it() {
+    let scene = Scene::start().await;
+    let session = scene.ada().await;
+    let user = user_of(&scene, &session).await;
+    let (_, link) = change(&scene, &session, (ADA, EVE)).await;
+    let body = json!({ "email": ADA, "name": "Squatter" });
+    let other = scene.app.operator().post("/api/v1/users", body).await;
+    let other = other.expect(201).id().to_owned();
+    assert_eq!(email_of(&scene, &other).await, ADA);
+    restore(&scene, &link).await.expect(200);
+    assert_eq!(email_of(&scene, &user).await, ADA);
+    assert_eq!(email_of(&scene, &other).await, "none");
+    let records = scene.app.audit("kind=user.updated").await;
+    // The change of the address, and the loss of it.
+    assert_eq!(records.len(), 2, "{records:?}");
+}
+
 #[tokio::test]
 async fn a_way_back_is_good_for_a_week() {
     for (seconds, status) in [(WEEK - 1, 200), (WEEK, 401)] {
