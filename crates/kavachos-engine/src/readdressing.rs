@@ -2,10 +2,12 @@
 //! mail there is told, and where the human changed it themselves gets a link that takes the change back
 //! ([`taking_back`](crate::taking_back)).
 
+use kavachos_core::id::UserId;
 use kavachos_store::Write;
 use kavachos_store::user::UserRow;
 use kavachos_store::{former_address, not_me};
 
+use crate::actor::Actor;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::mail::{EmailAddress, Mail, MailKind};
@@ -19,6 +21,18 @@ pub(crate) enum Leaving {
     TakenBack,
     /// An operator, whose word counts.
     Operator,
+}
+
+impl Leaving {
+    /// Who this caller is to this human: an owner who changes their own address may be somebody else, too.
+    pub(crate) fn by(actor: &Actor, human: UserId) -> Self {
+        let own = actor.person().is_some_and(|person| person.user.id == human);
+        if own {
+            Self::Themselves
+        } else {
+            Self::Operator
+        }
+    }
 }
 
 impl Engine {

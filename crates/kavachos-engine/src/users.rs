@@ -421,7 +421,7 @@ impl Engine {
             is_narrower = !new.includes(&old);
             next.permissions = permissions.as_ref().map(to_text).transpose()?;
         }
-        let left = self.readdressed((&row, &next), Leaving::Operator)?;
+        let left = self.readdressed((&row, &next), Leaving::by(actor, id))?;
         batch.writes.extend(left);
         if is_narrower || unlinks {
             kill_human(&mut batch, &row);

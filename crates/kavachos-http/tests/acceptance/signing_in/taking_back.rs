@@ -334,6 +334,28 @@ async fn an_operators_change_is_final_and_ends_the_ways_back() {
     assert_eq!(email_of(&scene, &user).await, MALLORY);
 }
 
+/// Whoever finds the session of an owner changes the owner's address as operators do, and is taken back as others are.
+#[tokio::test]
+async fn an_owner_who_changes_their_own_address_gets_a_way_back() {
+    let scene = Scene::start().await;
+    let session = scene.ada().await;
+    let user = user_of(&scene, &session).await;
+    let path = format!("/api/v1/users/{user}");
+    let role = json!({ "role": "owner" });
+    let operator = scene.app.operator();
+    operator
+        .post(&format!("{path}/role"), role)
+        .await
+        .expect(200);
+    let owner = signed_in(&scene, ADA).await;
+    let before = scene.smtp.mails().len();
+    let body = json!({ "email": EVE });
+    scene.app.call(&owner).patch(&path, body).await.expect(200);
+    let link = scene.mailed((ADA, before), way_back).await;
+    restore(&scene, &link).await.expect(200);
+    assert_eq!(email_of(&scene, &user).await, ADA);
+}
+
 /// Whoever reads mail at an address that was never verified never had the account.
 #[tokio::test]
 async fn an_address_that_nobody_verified_gets_no_way_back() {
