@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { open, test } from './harness.mjs';
-import { address, approveAndStop, askByMail, at, makeAgent, PASSWORD, signIn, signOut, signUp, text } from './steps.mjs';
+import { address, approveAndStop, askByMail, at, mailed, makeAgent, PASSWORD, signIn, signOut, signUp, text } from './steps.mjs';
 
 test('everything but passkeys works without JavaScript', async ({ browser, server }) => {
   const { context, page } = await open(browser, { javaScriptEnabled: false });
@@ -71,6 +71,30 @@ test('whoever forgot their password chooses another one', async ({ browser, serv
   assert.equal(at(page), '/sign-in');
   await page.getByLabel('Password').fill('four herons on a crane');
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  assert.equal(at(page), '/account');
+  await context.close();
+});
+
+test('another address takes the place of the old one by its link', async ({ browser, server }) => {
+  const { context, page } = await open(browser, { javaScriptEnabled: false });
+  const world = { page, server };
+  const email = await signUp(world);
+  const next = address();
+  await page.goto(`${server.url}/account/security`);
+  await page.getByLabel('New address').fill(email);
+  await page.getByRole('button', { name: 'Send the link' }).click();
+  assert.equal(await page.locator('#newEmail[aria-invalid]').count(), 1);
+  assert.equal(await page.getByLabel('New address').inputValue(), email);
+  const since = server.log().length;
+  await page.getByLabel('New address').fill(next);
+  await page.getByRole('button', { name: 'Send the link' }).click();
+  assert.match(await text(page), /A mail is on its way/);
+  await page.goto(await mailed(server, page, /http:\S+\/change-email\?token=[\w-]+/, since));
+  await page.getByRole('button', { name: 'Take this address' }).click();
+  await page.goto(`${server.url}/account/security`);
+  assert.match(await text(page), new RegExp(`Now ${next}`));
+  await signOut(world);
+  await signIn(world, next);
   assert.equal(at(page), '/account');
   await context.close();
 });

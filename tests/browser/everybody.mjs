@@ -95,7 +95,7 @@ test('everybody can read and use every page, light and dark', async ({ browser, 
         }
       };
       for (const path of ['/account/nowhere', '/sign-in/link', '/sign-in/email-code', '/forgot-password', '/reset-password?token=x',
-        '/magic-link?token=x', '/verify-email?token=x', '/sign-up', '/sign-in']) await look(path);
+        '/magic-link?token=x', '/verify-email?token=x', '/not-me?token=x', '/restore-email?token=x', '/sign-up', '/sign-in']) await look(path);
       // That it would be found: a field without its label.
       await page.evaluate(() => document.querySelector('label').remove());
       const { violations } = await page.evaluate(() => globalThis.axe.run(document));

@@ -126,7 +126,7 @@ export function codeOf(secret, steps = 0) {
 }
 
 // What `kavach dev` prints of a mail that it would send, from the newest one to this address on.
-async function mailed(server, page, pattern, since) {
+export async function mailed(server, page, pattern, since) {
   if (/mail/.test(await text(page)) && await page.locator('.emblem.bad').count()) {
     throw new Skipped('mails are not in this build');
   }

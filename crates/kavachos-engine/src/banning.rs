@@ -10,8 +10,8 @@ use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, Write, given_identity, guess_run, known_device, not_me, password, second_factor,
-    session, sign_in, vouching,
+    Batch, Write, former_address, given_identity, guess_run, known_device, not_me, password,
+    second_factor, session, sign_in, vouching,
 };
 use serde_json::json;
 
@@ -213,6 +213,7 @@ impl Engine {
             known_device::forget_of(human),
             guess_run::end_of(human),
             not_me::forget_of(human),
+            former_address::forget_of(human),
             session::forget_places(human),
         ]);
         Ok(all)

@@ -62,6 +62,7 @@ mod sessions;
 mod settings;
 mod sign_in;
 mod signing_keys;
+mod taking_back;
 mod text;
 mod tokens;
 mod tool_servers;

@@ -28,7 +28,7 @@ use crate::sign_in::Browser;
 use crate::turning::Turning;
 
 /// For how long after a sign-in its link takes away the ways in that were added since, too.
-const DOUBT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DOUBT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a link is good: as long as a session is that nobody uses, by default.
 const LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// In which time a human gets so many mails about sign-ins.
@@ -63,9 +63,9 @@ impl Engine {
         if self.require_mail_room(MAX_WAITING).await.is_err() {
             return Ok(());
         }
-        let token = URL_SAFE_NO_PAD.encode(self.random::<32>());
+        let (token, hash) = self.new_link();
         let link = NotMeRow {
-            hash: hash_of(&token),
+            hash,
             user: human.id,
             session: session.id,
             expires_at: now.plus(LIFE),
@@ -100,7 +100,24 @@ impl Engine {
         let actor = Actor::of_stranger(stranger);
         let plan = || self.plan_not_me(&actor, hash_of(token));
         let act = Act::new("user.recovered");
-        let dying = match self.change(&actor, act, plan).await {
+        let dying = self.change(&actor, act, plan).await;
+        self.recovered(stranger, dying).await
+    }
+
+    /// A token for a link, and what is stored of it.
+    pub(crate) fn new_link(&self) -> (String, [u8; 32]) {
+        let token = URL_SAFE_NO_PAD.encode(self.random::<32>());
+        let hash = hash_of(&token);
+        (token, hash)
+    }
+
+    /// How far an account is taken back, for whoever followed a link.
+    pub(crate) async fn recovered(
+        &self,
+        stranger: Stranger<'_>,
+        dying: Result<Vec<Dying>>,
+    ) -> Result<Revoked> {
+        let dying = match dying {
             Err(error @ Error::Unauthenticated(_)) => {
                 self.note_stranger(stranger, error.code());
                 return Err(error);
@@ -140,6 +157,6 @@ impl Engine {
 }
 
 /// What is stored of a token. It is random and as long as its hash, so no salt is needed.
-fn hash_of(token: &str) -> [u8; 32] {
+pub(crate) fn hash_of(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }

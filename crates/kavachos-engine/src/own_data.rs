@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kavachos_core::id::{AgentId, ApprovalId, GrantId, SessionId, UserId};
 use kavachos_core::time::Timestamp;
-use kavachos_store::{Batch, known_device, password};
+use kavachos_store::{Batch, former_address, known_device, password};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -189,7 +189,7 @@ impl OwnData {
 }
 
 impl Engine {
-    /// The password, the browsers, and what plugins keep.
+    /// The password, the browsers, addresses that can be taken back, and what plugins keep.
     async fn methods_of(&self, human: UserId) -> Result<Vec<Value>> {
         let mut all = Vec::new();
         if let Some(row) = self.store().find(password::of(human)).await? {
@@ -198,6 +198,12 @@ impl Engine {
         for (seen_at, created_at) in self.store().list(known_device::of(human)).await? {
             all.push(json!({
                 "method": "session", "kind": "known_browser", "seenAt": seen_at, "createdAt": created_at
+            }));
+        }
+        let former = former_address::of(human, self.now());
+        for (email, expires_at) in self.store().list(former).await? {
+            all.push(json!({
+                "method": "email", "kind": "former_address", "email": email, "expiresAt": expires_at
             }));
         }
         for (method, told) in self.plugins().tell(human)? {

@@ -3,7 +3,7 @@
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::principal::Role;
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, known_device, password, session, sign_in, vouching};
+use kavachos_store::{Batch, Write, known_device, password, session, sign_in, vouching};
 use serde_json::json;
 
 use crate::act::Act;
@@ -13,12 +13,15 @@ use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
 use crate::feed::Telling;
 use crate::issued::Issued;
+use crate::mail::{EmailAddress, MAX_WAITING, Mail, MailKind};
 use crate::raising::Dying;
 use crate::revoked::Revoked;
 use crate::roles::Claim;
 use crate::sessions::own_session;
 use crate::users::{raised, stored_role};
 
+/// Where a human gets a link to a new password, where there are such links.
+const RESETS: &str = "/api/auth/forgot-password";
 /// The most sessions of one human that are ended at once.
 const MAX_ENDED: usize = 10_000;
 
@@ -190,6 +193,7 @@ impl Engine {
             known_device::forget_of(user),
         ]);
         let sessions = self.end_sessions(&mut batch, &row, None).await?;
+        batch.writes.extend(self.told_to_reset(&row).await?);
         let details = json!({ "sessions": sessions.len(), "revocations": batch.kills.len() });
         let entry = self.user_act(actor, "user.reset_required", (&row, &details, None))?;
         batch.entries.push(entry);
@@ -199,6 +203,28 @@ impl Engine {
             sessions,
         };
         Ok(Plan::commit(batch, ended))
+    }
+
+    /// The mail that has a human with a password set another one, where mail can be sent to them.
+    async fn told_to_reset(&self, row: &UserRow) -> Result<Vec<Write>> {
+        let to = row.email.as_deref().filter(|_| self.can_mail());
+        // Addresses of before these rules may be none by them.
+        let to = to.and_then(|email| email.parse::<EmailAddress>().ok());
+        let password = self.store().find(password::of(row.id)).await?;
+        let (Some(to), Some(_)) = (to, password) else {
+            return Ok(Vec::new());
+        };
+        // A mail server that is away keeps nobody from being stopped.
+        if self.require_mail_room(MAX_WAITING).await.is_err() {
+            return Ok(Vec::new());
+        }
+        let mail = Mail::new(to, MailKind::ResetRequired);
+        let mut mail = mail.with("name", row.name.clone().unwrap_or_default());
+        if self.plugins().takes(RESETS) {
+            let site = self.settings().issuer.as_str();
+            mail = mail.with("url", format!("{site}/forgot-password"));
+        }
+        Ok(self.mail(&mail)?.into())
     }
 
     /// Whether the human stands above the others: their sessions hold more than their own things.

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::made::begin_ending;
 use crate::providers::Unlinking;
 use crate::raising::Dying;
+use crate::readdressing::Leaving;
 use crate::users::kill_human;
 
 /// What becomes of a human.
@@ -35,6 +36,9 @@ pub(crate) enum Turning {
     },
     /// They have another address from now on, and read mail sent to it.
     Readdressed { email: String },
+    /// They have an address of before again, which somebody else may have changed: what was made in their sessions ends, and
+    /// ways in that were added since this time.
+    TakenBack { email: String, since: Timestamp },
     /// They read mail sent to their address, and nobody else made anything in their name.
     Verified,
     /// They read mail sent to their address, and whoever made the account may be somebody else.
@@ -51,14 +55,21 @@ impl Turning {
     pub(crate) const fn ends_sessions(&self) -> bool {
         matches!(
             self,
-            Self::Claimed | Self::SignedOut | Self::Recovered(_) | Self::Readdressed { .. }
+            Self::Claimed
+                | Self::SignedOut
+                | Self::Recovered(_)
+                | Self::Readdressed { .. }
+                | Self::TakenBack { .. }
         )
     }
 
     /// Whether the links of mails about sign-ins are worth nothing any more: whoever reads that mail has taken the account, or
     /// taken it back. Until then nobody who was in it takes them away.
     const fn ends_doubt(&self) -> bool {
-        matches!(self, Self::Claimed | Self::Recovered(Some(_)))
+        matches!(
+            self,
+            Self::Claimed | Self::Recovered(Some(_)) | Self::TakenBack { .. }
+        )
     }
 
     /// The kind of its record.
@@ -67,7 +78,36 @@ impl Turning {
             Self::Verified | Self::Claimed => "user.email_verified",
             Self::Addressed { .. } | Self::Readdressed { .. } => "user.updated",
             Self::SignedOut => "user.signed_out",
-            Self::Recovered(_) => "user.recovered",
+            Self::Recovered(_) | Self::TakenBack { .. } => "user.recovered",
+        }
+    }
+
+    /// Who says that the human has another address, where they have.
+    const fn leaving(&self) -> Option<Leaving> {
+        match self {
+            Self::Readdressed { .. } => Some(Leaving::Themselves),
+            Self::TakenBack { .. } => Some(Leaving::TakenBack),
+            Self::Addressed { .. }
+            | Self::Verified
+            | Self::Claimed
+            | Self::SignedOut
+            | Self::Recovered(_) => None,
+        }
+    }
+
+    /// Since when ways in are doubted that were added, where any are.
+    fn doubts(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            // Where it is not known since when, nothing that was added is doubted: a reset skips no second factor.
+            Self::Recovered(since) => {
+                Some(since.unwrap_or_else(|| now.plus(Duration::from_micros(1))))
+            }
+            Self::TakenBack { since, .. } => Some(*since),
+            Self::Addressed { .. }
+            | Self::Readdressed { .. }
+            | Self::Verified
+            | Self::Claimed
+            | Self::SignedOut => None,
         }
     }
 
@@ -75,7 +115,7 @@ impl Turning {
     const fn unlinks(&self) -> Option<Unlinking> {
         match self {
             Self::Claimed => Some(Unlinking::Claimed),
-            Self::Recovered(_) => Some(Unlinking::Recovered),
+            Self::Recovered(_) | Self::TakenBack { .. } => Some(Unlinking::Recovered),
             Self::Addressed { .. }
             | Self::Readdressed { .. }
             | Self::Verified
@@ -101,7 +141,7 @@ impl Engine {
                 next.name = name.clone().or(next.name);
                 next.email_verified_at = verified.then(|| self.now());
             }
-            Turning::Readdressed { email } => {
+            Turning::Readdressed { email } | Turning::TakenBack { email, .. } => {
                 next.email = Some(email.clone());
                 next.email_verified_at = Some(self.now());
             }
@@ -118,8 +158,9 @@ impl Engine {
         (batch, dying): (&mut Batch, &mut Vec<Dying>),
     ) -> Result<UserRow> {
         let mut next = self.addressed(&human, &turning);
-        if let Turning::Readdressed { .. } = turning {
-            batch.writes.extend(self.readdressed(&human, &next)?);
+        if let Some(leaving) = turning.leaving() {
+            let left = self.readdressed((&human, &next), leaving)?;
+            batch.writes.extend(left);
         }
         if turning.ends_sessions() {
             next.kills = human.kills.saturating_add(1);
@@ -140,26 +181,18 @@ impl Engine {
         let revocations = batch.kills.len();
         batch.writes.push(user::update(next.clone()));
         batch.effects.push(Changed::User(human.id).into());
-        match turning {
-            Turning::Claimed => {
-                self.end_of_stranger(&human, (batch, dying)).await?;
-            }
-            Turning::Recovered(since) => {
-                // Where it is not known since when, nothing that was added is doubted: a reset skips no second factor.
-                let since = since.unwrap_or_else(|| self.now().plus(Duration::from_micros(1)));
-                batch
-                    .writes
-                    .push(second_factor::forget_since(human.id, since));
-                batch
-                    .writes
-                    .extend(self.plugins().distrust(human.id, since)?);
-                let ending = self.ending_of(&human, Extent::Made);
-                begin_ending(ending, (batch, dying));
-            }
-            Turning::Addressed { .. }
-            | Turning::Readdressed { .. }
-            | Turning::Verified
-            | Turning::SignedOut => {}
+        if turning == Turning::Claimed {
+            self.end_of_stranger(&human, (batch, dying)).await?;
+        }
+        if let Some(since) = turning.doubts(self.now()) {
+            batch
+                .writes
+                .push(second_factor::forget_since(human.id, since));
+            batch
+                .writes
+                .extend(self.plugins().distrust(human.id, since)?);
+            let ending = self.ending_of(&human, Extent::Made);
+            begin_ending(ending, (batch, dying));
         }
         let about = (&next, revocations);
         let kind = turning.kind();

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, Effect, Head, agent, approval, counter, guess, id_token, idempotency, known_device,
-    mail, not_me, promise, proof, session, session_handle, sign_in, token_grant, webhook,
+    Batch, Effect, Head, agent, approval, counter, former_address, guess, id_token, idempotency,
+    known_device, mail, not_me, promise, proof, session, session_handle, sign_in, token_grant,
+    webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -153,6 +154,7 @@ impl Engine {
                 session_handle::forget(),
                 sign_in::forget(now),
                 not_me::forget(now),
+                former_address::forget(now),
                 known_device::forget(now.minus(DEVICES_KNOWN)),
                 guess::forget(now.minus(GUESSES_KNOWN), now),
                 webhook::forget(now.minus(ENDED_KNOWN)),

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
 use crate::raising::Dying;
+use crate::readdressing::Leaving;
 use crate::revoked::Edited;
 use crate::roles::role_to_store;
 use crate::text;
@@ -429,7 +430,8 @@ impl Engine {
             is_narrower = !new.includes(&old);
             next.permissions = permissions.as_ref().map(to_text).transpose()?;
         }
-        batch.writes.extend(self.readdressed(&row, &next)?);
+        let left = self.readdressed((&row, &next), Leaving::by(actor, id))?;
+        batch.writes.extend(left);
         if is_narrower || unlinks {
             kill_human(&mut batch, &row);
         }

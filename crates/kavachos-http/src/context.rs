@@ -41,27 +41,60 @@ pub(crate) async fn around(
         .extensions()
         .get::<MatchedPath>()
         .map_or("none".to_owned(), |path| path.as_str().to_owned());
-    let form = form_of(&route);
-    #[cfg(feature = "pages")]
-    let is_for_people = crate::pages::is_for_people(request.uri().path(), request.headers());
-    let named = match form {
+    let asked = Asked::of(&route, &request);
+    let named = match asked.form {
         ErrorForm::Plain => own_id(request.headers()),
         ErrorForm::Envelope | ErrorForm::OAuth => None,
     };
     let mut response = next.run(request).await;
     state.metrics.answered(&method, route, response.status());
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        #[cfg(feature = "pages")]
-        let told = is_for_people.then(|| crate::pages::told(&state, &failure, id));
-        #[cfg(not(feature = "pages"))]
-        let told: Option<Response> = None;
-        response = told.unwrap_or_else(|| rendered(&failure, form, id));
+        response = asked.told(&state, &failure, id);
     }
     add_headers(response.headers_mut(), id);
     if let Some(named) = named {
         response.headers_mut().insert(REQUEST_ID, named);
     }
     response
+}
+
+/// How whoever asks is told of an error: in the form of the route, or on a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    form: ErrorForm,
+    #[cfg(feature = "pages")]
+    is_for_people: bool,
+}
+
+impl Asked {
+    /// Of a request that no route has yet.
+    pub fn for_path<B>(request: &http::Request<B>) -> Self {
+        Self::of(request.uri().path(), request)
+    }
+
+    #[cfg_attr(
+        not(feature = "pages"),
+        expect(unused_variables, reason = "only pages look at the request itself")
+    )]
+    fn of<B>(route: &str, request: &http::Request<B>) -> Self {
+        Self {
+            form: form_of(route),
+            #[cfg(feature = "pages")]
+            is_for_people: crate::pages::is_for_people(request.uri().path(), request.headers()),
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "pages"),
+        expect(unused_variables, reason = "only pages have a brand")
+    )]
+    fn told(self, state: &State, failure: &Failure, id: RequestId) -> Response {
+        #[cfg(feature = "pages")]
+        if self.is_for_people {
+            return crate::pages::told(state, failure, id);
+        }
+        rendered(failure, self.form, id)
+    }
 }
 
 /// How the errors of a route are written.
@@ -127,13 +160,14 @@ pub enum Overdue {
     Answer,
 }
 
-/// The answer of a server that waits no longer, in the form of all others at this path.
-pub fn overdue(id: RequestId, path: &str, what: Overdue) -> Response {
+/// The answer of a server that waits no longer, as all others are answered to whoever asked this.
+pub fn overdue(state: &State, asked: Asked, what: Overdue) -> Response {
+    let id = state.engine.id();
     let failure = match what {
         Overdue::Request => Failure::TooSlow,
         Overdue::Answer => Error::OutcomeUnknown.into(),
     };
-    let mut response = rendered(&failure, form_of(path), id);
+    let mut response = asked.told(state, &failure, id);
     add_headers(response.headers_mut(), id);
     response
 }
@@ -150,31 +184,4 @@ pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response<Body> {
         .or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(words = words.unwrap_or("?"), "a handler panicked");
     Failure::from(Error::Internal("this is a defect of the server".to_owned())).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn answer(path: &str, what: Overdue) -> (u16, String) {
-        let id = RequestId::from_bits(7);
-        let answer = overdue(id, path, what);
-        let status = answer.status().as_u16();
-        let body = axum::body::to_bytes(answer.into_body(), 10_000).await;
-        (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
-    }
-
-    #[tokio::test]
-    async fn what_is_overdue_is_told_in_the_form_of_its_route() {
-        let (status, body) = answer("/oauth/token", Overdue::Request).await;
-        assert_eq!(status, 408);
-        assert!(body.starts_with("{\"error\":\"invalid_request\""), "{body}");
-        let (status, body) = answer("/oauth/token", Overdue::Answer).await;
-        assert_eq!(status, 503);
-        assert!(body.contains("temporarily_unavailable"), "{body}");
-        let (_, body) = answer("/access/v1/evaluation", Overdue::Request).await;
-        assert!(!body.starts_with('{'), "{body}");
-        let (_, body) = answer("/api/v1/agents", Overdue::Request).await;
-        assert!(body.contains("request_timeout"), "{body}");
-    }
 }

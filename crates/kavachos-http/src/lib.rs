@@ -24,7 +24,7 @@ mod signature;
 mod state;
 
 pub use call::LocalCaller;
-pub use context::{Overdue, overdue};
+pub use context::{Asked, Overdue, overdue};
 #[cfg(feature = "pages")]
 pub use pages::{Accent, Brand};
 pub use routes::{IMPORT_PATH, openapi, router};

@@ -16,8 +16,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kavachos_engine::Engine;
 use kavachos_http::IMPORT_PATH;
+use kavachos_http::State;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -42,7 +42,7 @@ pub(crate) struct Socket {
 /// One connection, to its end; once the server stops, to the end of the request under way.
 pub(crate) async fn talk(
     socket: Socket,
-    (routes, engine): (Router, Engine),
+    (routes, state): (Router, State),
     mut stopping: watch::Receiver<bool>,
 ) {
     let Socket { stream, peer, idle } = socket;
@@ -51,8 +51,8 @@ pub(crate) async fn talk(
         return;
     }
     let service = service_fn(move |request| {
-        let (routes, engine) = (routes.clone(), engine.clone());
-        async move { answer(request, peer, routes, &engine).await }
+        let (routes, state) = (routes.clone(), state.clone());
+        async move { answer(request, peer, routes, &state).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -81,7 +81,7 @@ async fn answer(
     mut request: Request<Incoming>,
     peer: SocketAddr,
     routes: Router,
-    engine: &Engine,
+    state: &State,
 ) -> Result<Response<Body>, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
     let limit = if request.uri().path() == IMPORT_PATH {
@@ -89,5 +89,5 @@ async fn answer(
     } else {
         ANSWER_TIMEOUT
     };
-    Ok(answered_within(limit, request, routes, engine).await)
+    Ok(answered_within(limit, request, routes, state).await)
 }

@@ -31,7 +31,7 @@ pub(crate) const ALL: [&str; 10] = [
     "change_email",
 ];
 /// Those that are on unless told otherwise.
-pub(crate) const USUAL: [&str; 7] = [
+pub(crate) const USUAL: [&str; 8] = [
     "email_password",
     "magic_link",
     "email_otp",
@@ -39,6 +39,7 @@ pub(crate) const USUAL: [&str; 7] = [
     "session_freshness",
     "totp",
     "passkey",
+    "change_email",
 ];
 
 /// Those that are of no use where no mail is sent.

@@ -11,8 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::Request;
 use hyper::body::{Frame, SizeHint};
-use kavachos_engine::Engine;
-use kavachos_http::Overdue;
+use kavachos_http::{Asked, Overdue, State, overdue};
 use tokio::time::timeout;
 use tower::Service;
 
@@ -50,7 +49,7 @@ pub(crate) async fn answered_within<B>(
     limit: Duration,
     request: Request<B>,
     mut routes: Router,
-    engine: &Engine,
+    state: &State,
 ) -> Response
 where
     B: hyper::body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
@@ -60,14 +59,12 @@ where
         body,
         is_awaited: Arc::clone(&is_awaited),
     };
-    let path = request.uri().path().to_owned();
+    let asked = Asked::for_path(&request);
     let request = request.map(|body| Body::new(watched(body)));
     match timeout(limit, routes.call(request)).await {
         Ok(Ok(answer)) => answer,
-        Err(_) if is_awaited.load(Ordering::Relaxed) => {
-            kavachos_http::overdue(engine.id(), &path, Overdue::Request)
-        }
-        Err(_) => kavachos_http::overdue(engine.id(), &path, Overdue::Answer),
+        Err(_) if is_awaited.load(Ordering::Relaxed) => overdue(state, asked, Overdue::Request),
+        Err(_) => overdue(state, asked, Overdue::Answer),
     }
 }
 
@@ -77,6 +74,7 @@ mod tests {
 
     use axum::routing::post;
     use kavachos::Kavach;
+    use kavachos_http::Brand;
 
     use super::*;
 
@@ -105,7 +103,7 @@ mod tests {
             .route("/never_reads", post(pending::<&str>));
         let kavach = Kavach::builder().sqlite_in_memory().build().await.unwrap();
         let request = Request::post(path).body(body).unwrap();
-        let answer = answered_within(Duration::ZERO, request, routes, kavach.engine()).await;
+        let answer = answered_within(Duration::ZERO, request, routes, &kavach.state()).await;
         let status = answer.status().as_u16();
         let id = answer.headers().get("x-request-id").cloned();
         let bytes = axum::body::to_bytes(answer.into_body(), 10_000)
@@ -139,5 +137,49 @@ mod tests {
         assert_eq!((status, code(&body)), (503, "outcome_unknown"));
         let (status, body) = answer("/never_reads", Silent).await;
         assert_eq!((status, code(&body)), (503, "outcome_unknown"));
+    }
+
+    /// What a browser or a program gets at this path that waits in vain.
+    async fn in_vain(path: &str, accept: &str) -> (u16, String) {
+        let routes = Router::new().fallback(|| pending::<&str>());
+        let brand = Brand {
+            name: "Acme".to_owned(),
+            ..Brand::default()
+        };
+        let kavach = Kavach::builder().sqlite_in_memory().brand(brand);
+        let kavach = kavach.build().await.unwrap();
+        let request = Request::get(path).header("accept", accept);
+        let request = request.body(Body::empty()).unwrap();
+        let answer = answered_within(Duration::ZERO, request, routes, &kavach.state()).await;
+        let status = answer.status().as_u16();
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let body = axum::body::to_bytes(answer.into_body(), 100_000).await;
+        (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_person_is_told_on_a_page_of_the_brand_and_a_program_in_the_form_of_its_route() {
+        let (status, page) = in_vain("/account/security", "text/html").await;
+        assert_eq!(status, 503);
+        assert!(page.starts_with("<!doctype html>"), "{page}");
+        assert!(
+            page.contains("Acme") && page.contains("may have been done"),
+            "{page}"
+        );
+        // The twins: another `Accept`, and routes that are no pages.
+        for (path, accept, form) in [
+            ("/account/security", "application/json", "outcome_unknown"),
+            ("/api/v1/agents", "text/html", "outcome_unknown"),
+            ("/oauth/token", "text/html", "temporarily_unavailable"),
+        ] {
+            let (status, body) = in_vain(path, accept).await;
+            assert_eq!(status, 503);
+            assert!(
+                body.starts_with('{') && body.contains(form),
+                "{path}: {body}"
+            );
+        }
+        let (_, body) = in_vain("/access/v1/evaluation", "*/*").await;
+        assert!(!body.starts_with(['{', '<']), "{body}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use kavachos::Kavach;
-use kavachos_engine::Engine;
+use kavachos_http::State;
 use kavachos_store::Health;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -83,12 +83,13 @@ impl Server {
         let mut accepting = JoinSet::new();
         let max = descriptors::fitting(self.connections.max);
         let connections = Arc::new(Semaphore::new(max as usize));
-        let routes = kavach.service();
+        let state = kavach.state();
+        let routes = kavachos_http::router(state.clone());
         for listener in self.listeners {
             let door = Door {
                 listener,
                 routes: routes.clone(),
-                engine: kavach.engine().clone(),
+                state: state.clone(),
                 connections: Arc::clone(&connections),
                 idle: self.connections.idle,
                 stopping: stopping.clone(),
@@ -149,7 +150,7 @@ async fn drain(connections: &Semaphore, max: u32, signals: &Signals) {
 struct Door {
     listener: TcpListener,
     routes: Router,
-    engine: Engine,
+    state: State,
     connections: Arc<Semaphore>,
     idle: Duration,
     stopping: watch::Receiver<bool>,
@@ -177,7 +178,7 @@ impl Door {
                         peer,
                         idle: self.idle,
                     };
-                    let back = (self.routes.clone(), self.engine.clone());
+                    let back = (self.routes.clone(), self.state.clone());
                     let connection = talk(socket, back, self.stopping.clone());
                     tokio::spawn(async move {
                         connection.await;

@@ -26,6 +26,7 @@ pub mod checkup;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod counter;
+pub mod former_address;
 pub mod former_identity;
 pub mod given_identity;
 pub mod grant;

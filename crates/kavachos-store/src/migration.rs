@@ -319,6 +319,14 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         owner: CORE,
+        number: 27,
+        name: "former addresses",
+        sql: include_str!("../migrations/0027_former_addresses.sql"),
+        // An older binary would keep the addresses of whoever deletes their account, and links that an operator ended.
+        min_binary: 27,
+    },
+    Migration {
+        owner: CORE,
         number: 28,
         name: "given identities",
         sql: include_str!("../migrations/0028_given_identities.sql"),

@@ -243,6 +243,11 @@ pub fn empty_mail_queue() -> Write {
     Write::any("UPDATE mail_queue SET waiting = 0")
 }
 
+/// Forgets links that take an address back: one may have been used since.
+pub fn forget_former_addresses() -> Write {
+    Write::any("DELETE FROM former_addresses")
+}
+
 /// Forgets links of mails about sign-ins: one may have been used since.
 pub fn forget_not_me() -> Write {
     Write::any("DELETE FROM not_me_links")

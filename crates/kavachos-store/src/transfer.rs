@@ -4,7 +4,7 @@
 //! stands after those it refers to; the order within a table is that of its key, so two databases with the same rows give
 //! them in the same order. What is not in it, a tenant does without: `Idempotency-Key`s of the last day, which id_tokens and
 //! proofs were used, tokens that were promised and not made yet, sign-ins under way, mails that wait, browsers in which
-//! humans signed in, and what plugins name as passing. Whether first mentions are held follows from the records
+//! humans signed in, links that were mailed, and what plugins name as passing. Whether first mentions are held follows from the records
 //! ([`crate::restoration`]).
 
 mod contradiction;

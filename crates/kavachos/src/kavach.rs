@@ -144,7 +144,13 @@ impl Kavach {
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: without the address of the other end every
     /// rule about addresses fails.
     pub fn service(&self) -> Router {
-        kavachos_http::router(State::new(self.engine.clone(), self.http.clone(), peer))
+        kavachos_http::router(self.state())
+    }
+
+    /// What [`Kavach::service`] is made of, for servers that answer themselves what comes too late.
+    #[doc(hidden)]
+    pub fn state(&self) -> State {
+        State::new(self.engine.clone(), self.http.clone(), peer)
     }
 
     /// The use cases, for callers that this program authenticates itself.

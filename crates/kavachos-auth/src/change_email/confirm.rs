@@ -21,6 +21,8 @@ pub(super) async fn handle(context: Context, request: Request) -> Result<Answer>
     let shown: Shown = request.json()?;
     // The session that comes of it is as good as a new sign-in, so the one that asks must be, too.
     let user = own::fresh(&context)?;
+    // The old address is told, with a way back: where that cannot be, nothing changes.
+    context.require_mail()?;
     let hash = hash_of(&shown.token);
     let changed = context.change(KIND, || async {
         // Whoever is second finds it gone.

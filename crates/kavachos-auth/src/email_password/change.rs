@@ -83,7 +83,11 @@ pub(super) async fn handle(
             .details(json!({ "breached": sighting }))
             .signs_in(proof);
         if let Some(to) = &told {
-            change = change.mailing(Mail::new(to.clone(), MailKind::PasswordChanged));
+            change = change.mailing(match stored {
+                Some(_) => Mail::new(to.clone(), MailKind::PasswordChanged),
+                // Nobody had a password to change: it is one more way in.
+                None => Mail::new(to.clone(), MailKind::FactorAdded).with("method", "a password"),
+            });
         }
         Ok(change)
     });

@@ -13,7 +13,7 @@ use super::PURPOSE;
 use super::backup::{self, BackupCode, CODES, KEY_BYTES};
 use super::code::{SEED_BYTES, Seed, Step};
 use super::store::{self, FactorRow};
-use crate::own;
+use crate::own::{self, Notice};
 use crate::password::{Passwords, Stretched};
 
 /// What a backup code is called in records.
@@ -197,6 +197,14 @@ impl Proof {
         match self {
             Self::Step(step) => store::use_step(user, step),
             Self::Backup(hash) => store::use_code(user, hash),
+        }
+    }
+
+    /// The change, which tells the human by mail where a backup code was used: whoever lost their app does so once.
+    pub(super) fn told(self, notice: &Notice, change: Change) -> Change {
+        match self {
+            Self::Step(_) => change,
+            Self::Backup(_) => notice.told(change),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `POST /api/auth/totp/verify`: a code, or a backup code, ends a sign-in whose first proof was accepted.
 
+use kavachos_engine::mail::MailKind;
 use kavachos_engine::plugin::{Answer, Change, Context, Request};
 use kavachos_engine::{Error, Result, SignIn};
 use serde::Deserialize;
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use super::ID;
 use super::factor::{self, Typed};
-use crate::own;
+use crate::own::{self, Notice};
 use crate::password::Passwords;
 
 /// The kind of its records.
@@ -35,11 +36,13 @@ pub(super) async fn verify(
     let user = pending.user;
     let guess = context.guess(&own::account(ID, user), Some(user)).await?;
     let typed = Typed::read(&context, &hashing, (user, &code)).await?;
+    let notice = Notice::of(&context, user, (MailKind::BackupCodeUsed, "")).await?;
     let changed = context.change(KIND, || async {
         let proof = factor::proved(&context, user, &typed).await?;
         let proof = proof.filter(|_| guess.is_judged()).ok_or(WRONG)?;
         let sign_in = SignIn::completing(&pending, ID).after(guess.clone());
-        Ok(Change::of(proof.as_str())
+        Ok(proof
+            .told(&notice, Change::of(proof.as_str()))
             .write(proof.used_by(user))
             .signs_in(sign_in)
             .details(json!({ "by": proof.as_str() })))

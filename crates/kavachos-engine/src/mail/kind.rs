@@ -93,6 +93,10 @@ kinds! {
     ResetPassword = "reset_password", &["url"], MINUTE.saturating_mul(30);
     /// The password was changed.
     PasswordChanged = "password_changed", &[], NOTICE;
+    /// An operator has the human set a new password.
+    ResetRequired = "reset_required", &[], NOTICE;
+    /// A backup code took the place of the second factor.
+    BackupCodeUsed = "backup_code_used", &[], NOTICE;
     /// Somebody signed in from a device that was not seen before.
     NewDevice = "new_device", &[], NOTICE;
     /// A second factor or a passkey was added.

@@ -259,9 +259,13 @@ impl Change {
                 browser.map(|_| Browser::default()),
                 proof.clone().unguarded(),
             ),
-            Some((_, Turning::SignedOut | Turning::Recovered(_) | Turning::Readdressed { .. })) => {
-                (browser.map(|_| Browser::default()), proof.clone())
-            }
+            Some((
+                _,
+                Turning::SignedOut
+                | Turning::Recovered(_)
+                | Turning::Readdressed { .. }
+                | Turning::TakenBack { .. },
+            )) => (browser.map(|_| Browser::default()), proof.clone()),
             Some((_, Turning::Verified | Turning::Addressed { .. })) | None => {
                 (browser, proof.clone())
             }

@@ -272,6 +272,12 @@ impl Plugins {
         &self.routes
     }
 
+    /// Whether something can be posted to this path.
+    pub(crate) fn takes(&self, path: &str) -> bool {
+        let mut routes = self.routes().iter().map(Mounted::route);
+        routes.any(|route| route.method == Method::Post && route.path == path)
+    }
+
     pub(crate) fn hooks(&self) -> Vec<Arc<dyn Hook>> {
         self.hooks.clone()
     }

@@ -387,6 +387,7 @@ impl<'a> Work<'a> {
             restore::forget_mails(),
             restore::empty_mail_queue(),
             restore::forget_not_me(),
+            restore::forget_former_addresses(),
         ];
         let passing = self.engine.plugins().passing_tables();
         writes.extend(passing.into_iter().map(transfer::clear_table));

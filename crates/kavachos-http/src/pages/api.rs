@@ -21,8 +21,8 @@ use crate::cookie;
 use crate::error::Failure;
 use crate::state::State;
 
-/// The one route of the server itself to which a form is posted.
-const OWN: &str = "not-me";
+/// The routes of the server itself to which forms are posted.
+const OWN: [&str; 2] = ["not-me", "restore-email"];
 
 /// The key of a form that does nothing twice.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -209,7 +209,7 @@ pub(super) fn has(state: &State, method: Known, path: &str) -> bool {
 
 /// Whether there is a route to which this is posted below `/api/auth/`: one of a plugin, or the server's own.
 pub(super) fn takes(state: &State, what: &str) -> bool {
-    what == OWN || has(state, Known::Post, &format!("/api/auth/{what}"))
+    OWN.contains(&what) || has(state, Known::Post, &format!("/api/auth/{what}"))
 }
 
 /// Refuses what no plugin answers.

@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use kavachos_core::id::RequestId;
+use kavachos_engine::Error;
 
 use super::html::{self, Runs};
 use super::view::{Frame, Icon, Message};
@@ -57,6 +58,10 @@ fn words(status: StatusCode, failure: &Failure) -> (&'static str, String) {
         StatusCode::TOO_MANY_REQUESTS => {
             ("That was too often", own("Wait a while, then try again."))
         }
+        _ if matches!(failure, Failure::Engine(Error::OutcomeUnknown)) => (
+            "That took too long",
+            own("It may have been done all the same. Look before you try again."),
+        ),
         status if status.is_server_error() => (
             "That did not work",
             own("The fault is ours. Nothing is lost; try again in a moment."),

@@ -37,7 +37,7 @@ pub(crate) use failure::told;
 use crate::state::State;
 
 /// What the paths of pages begin with.
-const ROOTS: [&str; 16] = [
+const ROOTS: [&str; 17] = [
     "/account",
     "/sign-up",
     "/sign-in",
@@ -46,6 +46,7 @@ const ROOTS: [&str; 16] = [
     "/forgot-password",
     "/not-me",
     "/change-email",
+    "/restore-email",
     "/reset-password",
     "/re-authenticate",
     "/account/",

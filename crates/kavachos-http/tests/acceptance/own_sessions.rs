@@ -36,14 +36,17 @@ async fn a_human_sees_their_sessions_and_ends_one_and_then_their_own() {
 async fn a_link_that_was_never_mailed_takes_no_account_back() {
     let app = crate::start().await;
     let session = app.session(&app.user().await).await;
-    let not_me = "/api/auth/not-me";
+    let links = ["/api/auth/not-me", "/api/auth/restore-email"];
     for (body, status) in [
         (json!({ "token": "A".repeat(43) }), 401),
         (json!({ "token": "" }), 401),
         (json!({}), 400),
         (json!({ "token": 1 }), 400),
     ] {
-        app.anonymous().post(not_me, body).await.expect(status);
+        for link in links {
+            let reply = app.anonymous().post(link, body.clone()).await;
+            reply.expect(status);
+        }
     }
     app.call(&session.token).get(SESSION).await.expect(200);
 }

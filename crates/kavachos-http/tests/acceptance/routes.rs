@@ -503,8 +503,8 @@ const OF_ONESELF: [&str; 6] = [
 
 /// The routes whose callers are known by what they show in the body; see `exchange`.
 const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 1] = ["/oauth/token"];
-/// The route of whoever has the link of a mail about a sign-in; see `signing_in::not_me`.
-const OF_WHOEVER_HAS_THE_LINK: [&str; 1] = ["/api/auth/not-me"];
+/// The routes of whoever has the link of a mail; see `signing_in::not_me` and `signing_in::taking_back`.
+const OF_WHOEVER_HAS_THE_LINK: [&str; 2] = ["/api/auth/not-me", "/api/auth/restore-email"];
 /// The routes that only a tool server with its own key may call; see `reports`.
 const OF_TOOL_SERVERS: [&str; 1] = ["/api/v1/reports"];
 

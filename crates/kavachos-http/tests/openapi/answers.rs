@@ -47,7 +47,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
 ];
 
 /// Why an answer to a link that was mailed does not come.
-const MAILED: &str = "takes a mailed link: `signing_in::not_me` follows it, where methods of signing in have routes besides";
+const MAILED: &str = "takes a mailed link: `signing_in::not_me` and `signing_in::taking_back` follow it, where methods of signing in have routes besides";
 
 /// Single answers that no case gets, each with its reason.
 const ALONE: &[(&str, u16, &str, &str)] = &[
@@ -61,6 +61,8 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("signOut", 409, "conflict", CONTENTION),
     ("notMe", 409, "conflict", CONTENTION),
     ("notMe", 200, "-", MAILED),
+    ("restoreEmail", 409, "conflict", MAILED),
+    ("restoreEmail", 200, "-", MAILED),
     ("admitUsers", 409, "conflict", CONTENTION),
     ("rotateWebhook", 409, "conflict", NO_MASTER_KEY),
     ("testWebhook", 409, "conflict", NO_MASTER_KEY),

@@ -15,6 +15,7 @@ use crate::answer::ReadError;
 use crate::batch::Write;
 use crate::begun_kill::{self, BegunKill};
 use crate::checkup::{self, Checkup, Compared};
+use crate::former_address::{self, FormerAddressRow};
 use crate::grant::{self, GrantFilter, GrantRow, Quota};
 use crate::guess_run::{self, Run};
 use crate::ledger::{self, LedgerFilter};
@@ -40,6 +41,7 @@ super::list_cases![
     what_a_human_made_is_told_from_what_others_made_for_them,
     a_link_against_a_sign_in_is_used_once_and_so_many_are_made_in_an_hour,
     guesses_in_a_row_are_counted_to_their_end,
+    an_address_that_was_left_earlier_outlives_the_later_ones,
     an_operator_key_is_stored_changed_and_found,
     mails_wait_in_the_order_of_their_time,
     a_promise_is_redeemed_once_and_forgotten,
@@ -566,6 +568,51 @@ async fn guesses_in_a_row_are_counted_to_their_end(world: World) -> Result<(), F
     apply(&world, vec![guess_run::count_below(&known, LIMIT)]).await?;
     apply(&world, vec![guess_run::end_of(top.root)]).await?;
     assert_eq!(store.find(guess_run::length(&known)).await?, None);
+    Ok(())
+}
+
+async fn an_address_that_was_left_earlier_outlives_the_later_ones(
+    world: World,
+) -> Result<(), Failure> {
+    let [top, _] = people(&world).await?;
+    let left = |number: u8| FormerAddressRow {
+        hash: [number; 32],
+        user: top.root,
+        email: format!("{number}@example.com"),
+        expires_at: LATER,
+        created_at: NOW,
+    };
+    let store = &*world.store;
+    for number in 1..=3 {
+        apply(&world, vec![former_address::insert(&left(number))]).await?;
+    }
+    let found = former_address::by_hash([2; 32], NOW);
+    assert_eq!(store.find(found).await?, Some(left(2)));
+    let over = former_address::by_hash([2; 32], LATER);
+    assert_eq!(store.find(over).await?, None);
+    let uses = vec![
+        former_address::forget_later(top.root, [2; 32]),
+        former_address::consume([2; 32], NOW),
+    ];
+    apply(&world, uses.clone()).await?;
+    assert!(apply(&world, uses).await.is_err());
+    let of = || former_address::of(top.root, NOW);
+    assert_eq!(
+        store.list(of()).await?,
+        [("1@example.com".to_owned(), LATER)]
+    );
+    let late = former_address::consume([1; 32], LATER);
+    assert!(apply(&world, vec![late]).await.is_err());
+    // One that is left after all is later than it again.
+    apply(&world, vec![former_address::insert(&left(4))]).await?;
+    let first = former_address::forget_later(top.root, [1; 32]);
+    apply(&world, vec![first]).await?;
+    assert_eq!(store.list(of()).await?.len(), 1);
+    apply(&world, vec![former_address::forget(LATER)]).await?;
+    assert!(store.list(of()).await?.is_empty());
+    apply(&world, vec![former_address::insert(&left(5))]).await?;
+    apply(&world, vec![former_address::forget_of(top.root)]).await?;
+    assert!(store.list(of()).await?.is_empty());
     Ok(())
 }
 

@@ -6,15 +6,16 @@ use axum::response::Response;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 
-use super::security::{Said, passkeys, show};
+use super::security::{PROVIDER, Said, passkeys, provider, show};
+use crate::cookie;
 use crate::error::Failure;
-use crate::pages::Shown;
 use crate::pages::api::{self, Refusal, Reply};
 use crate::pages::at::{At, Sent};
 use crate::pages::browser::Browser;
 use crate::pages::form::Form;
 use crate::pages::html::{self, Runs};
 use crate::pages::view::{self, ConfirmAct, Field, Room};
+use crate::pages::{Shown, see_other};
 use crate::state::State;
 
 const SECURITY: &str = "/account/security";
@@ -22,7 +23,7 @@ const SECURITY: &str = "/account/security";
 const PICTURE: &str = "data:image/svg+xml;base64,";
 
 /// A form of somebody who proved just now who they are; others do that first.
-pub(super) struct Fresh(Sent<Browser>);
+pub(super) struct Fresh(pub(super) Sent<Browser>);
 
 impl FromRequest<State> for Fresh {
     type Rejection = Response;
@@ -229,9 +230,42 @@ pub(super) async fn remove(Path(id): Path<String>, Fresh(Sent { at, .. }): Fresh
     }
 }
 
+pub(super) async fn ask_to_unlink(at: At<Browser>) -> Shown {
+    if let Some(first) = at.prove_first(SECURITY) {
+        return Ok(first);
+    }
+    let provider = provider(&at).ok_or(Failure::NoSuchRoute)?;
+    let page = ConfirmAct {
+        shell: at
+            .shell(Room::Security, format!("Unlink {provider}?"))
+            .await?,
+        text: "It will no longer sign you in.".to_owned(),
+        consequences: vec![
+            "You are signed out everywhere, also here, and your agents need new keys.".to_owned(),
+            "You come in again by the other way that you used for this session.".to_owned(),
+        ],
+        fields: Vec::new(),
+        action: format!("{SECURITY}/provider/unlink"),
+        button: "Unlink it",
+        back: SECURITY.to_owned(),
+    };
+    html::page(Runs::Nothing, &page)
+}
+
+pub(super) async fn unlink(Fresh(Sent { at, .. }): Fresh) -> Shown {
+    match at.ask(Method::DELETE, PROVIDER).await {
+        // All sessions have ended, and this one is among them.
+        Ok(_) => Ok(html::with_cookie(
+            see_other("/sign-in?done=unlinked"),
+            &cookie::remove_session(),
+        )),
+        Err(refusal) => refused(&at, refusal).await,
+    }
+}
+
 /// The page of before, with what is done.
 async fn done(at: &At<Browser>, reply: &Reply, words: &str) -> Shown {
-    Ok(reply.onto(show(at, Said::done(words)).await?))
+    Ok(reply.onto(show(at, Said::factor(words)).await?))
 }
 
 /// The page of before, with why it was not done.

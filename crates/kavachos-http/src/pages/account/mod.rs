@@ -32,6 +32,11 @@ pub(super) fn routes() -> Router<State> {
             "/account/security/password",
             post(security::change_password),
         )
+        .route("/account/security/email", post(security::change_email))
+        .route(
+            "/account/security/provider/unlink",
+            get(factors::ask_to_unlink).post(factors::unlink),
+        )
         .route("/account/security/totp", post(factors::set_up).layer(owing))
         .route(
             "/account/security/totp/enable",

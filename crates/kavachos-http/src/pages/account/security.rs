@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use kavachos_engine::plugin::Method as Known;
 use serde_json::Value;
 
+use super::factors::Fresh;
 use super::{owing, sessions};
 use crate::error::Failure;
 use crate::pages::api::{self, Refusal};
@@ -14,11 +15,17 @@ use crate::pages::view::{self, Codes, Field, Notice, Passkey, Room};
 use crate::pages::{Shown, see_other, words};
 use crate::params::Params;
 
+/// Where an identity at a provider is taken away.
+pub(super) const PROVIDER: &str = "/api/auth/link/provider";
+
 pub(super) async fn handle(at: At<Browser>, mut params: Params) -> Shown {
     let said = match params.take::<String>("done")?.as_deref() {
         Some("passkey_added") => {
-            Said::done("The passkey was added. You can sign in with it from now on.")
+            Said::factor("The passkey was added. You can sign in with it from now on.")
         }
+        Some("mail_sent") => Said::done(
+            "A mail is on its way to the new address. Open its link in this browser: until then nothing changes.",
+        ),
         Some("password_changed") => {
             Said::done("Your password was changed. You are signed in here only.")
         }
@@ -27,33 +34,59 @@ pub(super) async fn handle(at: At<Browser>, mut params: Params) -> Shown {
     show(&at, said).await
 }
 
-/// What the page says besides: that something is done, or what was wrong with the password.
+/// What the page says besides: that something is done, or what was wrong with a form.
 #[derive(Default)]
 pub(super) struct Said {
     pub(super) notice: Option<Notice>,
-    pub(super) password: Option<Refusal>,
+    /// What was wrong, in which form.
+    wrong: Option<(Part, Refusal)>,
+    /// The address that was asked for.
+    new_email: String,
+    /// Whether a way to sign in came or went: whoever is signed in elsewhere may have used one that they should not have.
+    factor: bool,
+}
+
+/// A form of the page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Password,
+    Email,
 }
 
 impl Said {
     pub(super) fn done(text: &str) -> Self {
         Self {
             notice: Some(Notice::new("ok", text)),
-            password: None,
+            ..Self::default()
+        }
+    }
+
+    /// A way to sign in was added or removed.
+    pub(super) fn factor(text: &str) -> Self {
+        Self {
+            factor: true,
+            ..Self::done(text)
         }
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {
         Self {
             notice: Some(Notice::new("bad", refusal.reason.clone())),
-            password: None,
+            ..Self::default()
         }
     }
 
-    fn wrong_password(refusal: Refusal) -> Self {
+    fn wrong(part: Part, refusal: Refusal) -> Self {
         Self {
-            notice: None,
-            password: Some(refusal),
+            wrong: Some((part, refusal)),
+            ..Self::default()
         }
+    }
+
+    /// What was wrong in this form.
+    fn of(&self, part: Part) -> Option<&Refusal> {
+        let wrong = self.wrong.as_ref().filter(|(wrong, _)| *wrong == part);
+        wrong.map(|(_, refusal)| refusal)
     }
 }
 
@@ -63,22 +96,24 @@ pub(super) async fn show(at: &At<Browser>, said: Said) -> Shown {
     }
     let mut shell = at.shell(Room::Security, "Security").await?;
     let passkeys = passkeys(at).await?;
-    shell.frame.notice = said.notice;
+    shell.frame.notice.clone_from(&said.notice);
     shell.frame.passkeys = passkeys.is_some();
     let fresh = at.is_fresh();
     let runs = Runs::of(passkeys.is_some());
-    let status = said
-        .password
-        .as_ref()
-        .map_or(StatusCode::OK, |refusal| refusal.status);
+    let wrong = said.wrong.as_ref();
+    let status = wrong.map_or(StatusCode::OK, |(_, refusal)| refusal.status);
+    let sessions = sessions::live(at).await?.len();
     let page = view::Security {
         shell,
-        sessions: sessions::live(at).await?.len(),
+        sessions,
+        leave_others: said.factor && sessions > 1,
         fresh,
         fresh_words: fresh_words(at, fresh),
         password: at
             .takes("change-password")
-            .then(|| password_fields(said.password.as_ref())),
+            .then(|| password_fields(said.of(Part::Password))),
+        email: email(at, &said),
+        provider: provider(at),
         passkeys,
         totp: codes(at).await?,
         can_ask_again: at.takes("re-authenticate"),
@@ -93,6 +128,28 @@ fn fresh_words(at: &At<Browser>, fresh: bool) -> String {
     }
     "Approving, making agents and changing how you sign in will ask who you are once more."
         .to_owned()
+}
+
+/// The address of the account, and the form for another one, where it has one that can be changed.
+fn email(at: &At<Browser>, said: &Said) -> Option<(String, Field)> {
+    let own = at.who.user.email.clone();
+    let own = own.filter(|_| at.takes("change-email"))?;
+    let field = Field {
+        name: "newEmail".to_owned(),
+        label: "New address".to_owned(),
+        autocomplete: "email",
+        ..Field::email()
+    };
+    let error = said.of(Part::Email).map(|refusal| refusal.reason.clone());
+    let field = field.with_value(said.new_email.as_str()).with_error(error);
+    Some((own, field))
+}
+
+/// The provider at which the account has an identity that can be taken away.
+pub(super) fn provider(at: &At<Browser>) -> Option<String> {
+    let external = at.who.user.external.as_ref()?;
+    let can = api::has(&at.state, Known::Delete, PROVIDER);
+    can.then(|| external.provider.clone())
 }
 
 fn password_fields(refusal: Option<&Refusal>) -> Vec<Field> {
@@ -171,6 +228,21 @@ pub(super) async fn change_password(Sent { at, form }: Sent<Browser>) -> Shown {
         // The session of the cookie may be another one now.
         Ok(reply) => Ok(reply.onto(see_other("/account/security?done=password_changed"))),
         Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
-        Err(refusal) => show(&at, Said::wrong_password(refusal)).await,
+        Err(refusal) => show(&at, Said::wrong(Part::Password, refusal)).await,
+    }
+}
+
+/// Mails a link to a new address.
+pub(super) async fn change_email(Fresh(Sent { at, form }): Fresh) -> Shown {
+    match at.post("change-email", &form.members(&["newEmail"])).await {
+        Ok(_) => Ok(see_other("/account/security?done=mail_sent")),
+        Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
+        Err(refusal) => {
+            let said = Said {
+                new_email: form.text("newEmail").to_owned(),
+                ..Said::wrong(Part::Email, refusal)
+            };
+            show(&at, said).await
+        }
     }
 }

@@ -11,6 +11,7 @@ mod links;
 mod not_me;
 mod onward;
 mod reset;
+mod restore_email;
 mod sign_in;
 mod sign_up;
 
@@ -38,5 +39,6 @@ pub(super) fn routes() -> Router<State> {
         .merge(form_page::routes(reset::Reset))
         .merge(form_page::routes(again::Again).layer(Extension(OpenToOwing)))
         .merge(form_page::routes(not_me::NotMe))
+        .merge(form_page::routes(restore_email::RestoreEmail))
         .merge(form_page::routes(change_email::ChangeEmail))
 }

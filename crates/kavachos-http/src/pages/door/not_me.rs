@@ -45,20 +45,25 @@ impl FormPage for NotMe {
 
     /// What was done, and the way to a new password where there are passwords.
     fn onward(self, at: &At<Visitor>, _: &Form, _: &Reply) -> Shown {
-        let next = if at.takes("forgot-password") {
-            ("", "/forgot-password".to_owned(), "Set a new password")
-        } else {
-            ("", "/sign-in".to_owned(), "Sign in")
-        };
-        let page = Door {
-            frame: Frame::titled("It is yours again"),
-            icon: Some(Icon::Shield),
-            lead: "All sessions have ended, and what was made in them was stopped. Look at your passkeys and codes once \
-                   you are signed in: remove those that you do not know."
-                .to_owned(),
-            links: vec![next],
-            ..Door::default()
-        };
-        at.door(StatusCode::OK, page)
+        yours_again(at)
     }
+}
+
+/// The account was taken back: what was done, and the way to a new password where there are passwords.
+pub(super) fn yours_again(at: &At<Visitor>) -> Shown {
+    let next = if at.takes("forgot-password") {
+        ("", "/forgot-password".to_owned(), "Set a new password")
+    } else {
+        ("", "/sign-in".to_owned(), "Sign in")
+    };
+    let page = Door {
+        frame: Frame::titled("It is yours again"),
+        icon: Some(Icon::Shield),
+        lead: "All sessions have ended, and what was made in them was stopped. Look at your passkeys and codes once \
+               you are signed in: remove those that you do not know."
+            .to_owned(),
+        links: vec![next],
+        ..Door::default()
+    };
+    at.door(StatusCode::OK, page)
 }

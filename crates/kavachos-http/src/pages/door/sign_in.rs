@@ -88,6 +88,9 @@ fn done(what: &str) -> Option<Notice> {
     let words = match what {
         "signed_out" => "You are signed out.",
         "password_changed" => "Your password was changed. Sign in with the new one.",
+        "unlinked" => {
+            "It is unlinked, and you are signed out everywhere. Sign in by the other way."
+        }
         _ => return None,
     };
     Some(Notice::new("ok", words))

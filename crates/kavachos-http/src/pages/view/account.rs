@@ -83,11 +83,17 @@ pub(crate) struct Passkey {
 pub(crate) struct Security {
     pub(crate) shell: Shell,
     pub(crate) sessions: usize,
+    /// Whether signing out everywhere else is offered at once: a way to sign in came or went.
+    pub(crate) leave_others: bool,
     /// Whether the human proved who they are just now.
     pub(crate) fresh: bool,
     pub(crate) fresh_words: String,
     /// Whether a password can be changed, and its form.
     pub(crate) password: Option<Vec<Field>>,
+    /// The address, and the form for another one, where it can be changed.
+    pub(crate) email: Option<(String, Field)>,
+    /// The provider that the account is linked to, where that can be undone.
+    pub(crate) provider: Option<String>,
     pub(crate) passkeys: Option<Vec<Passkey>>,
     /// Codes of an app; `None` where there can be none.
     pub(crate) totp: Option<Codes>,

@@ -4,6 +4,7 @@ mod delete_account;
 mod export;
 mod list;
 mod not_me;
+mod restore_email;
 mod session;
 mod sign_out;
 
@@ -16,6 +17,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         list::end::operation(),
         sign_out::operation(),
         not_me::operation(),
+        restore_email::operation(),
         export::operation(),
         delete_account::operation(),
     ]

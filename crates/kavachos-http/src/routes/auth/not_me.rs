@@ -32,6 +32,16 @@ pub(crate) struct Whence {
     request: RequestId,
 }
 
+impl Whence {
+    pub(super) fn stranger(&self) -> Stranger<'_> {
+        Stranger {
+            ip: self.ip,
+            user_agent: self.user_agent.as_deref(),
+            request: self.request,
+        }
+    }
+}
+
 impl FromRequestParts<State> for Whence {
     type Rejection = Failure;
 
@@ -72,10 +82,6 @@ pub(crate) async fn handle(
     whence: Whence,
     Question(asked): Question<Asked>,
 ) -> Reply<Data<Revoked>> {
-    let stranger = Stranger {
-        ip: whence.ip,
-        user_agent: whence.user_agent.as_deref(),
-        request: whence.request,
-    };
-    data(&state.engine.not_me(stranger, &asked.token).await?)
+    let recovered = state.engine.not_me(whence.stranger(), &asked.token);
+    data(&recovered.await?)
 }

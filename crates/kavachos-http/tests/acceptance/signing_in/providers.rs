@@ -21,34 +21,34 @@ const MAGIC: &str = "/api/auth/magic-link";
 const NAMED: &str = "an account at another provider";
 
 /// A scene whose server believes a provider.
-struct World {
-    scene: Scene,
+pub(super) struct Provided {
+    pub(super) scene: Scene,
     provider: TestProvider,
 }
 
-async fn world(verification: Verification) -> World {
+pub(super) async fn provided(verification: Verification) -> Provided {
     let provider = TestProvider::start("").await;
     let mut terms = terms("clerk", &provider);
     terms.sign_in = vec![kind(TokenKind::Identity, &[], &[])];
     terms.sign_in[0].fresh_by = FreshBy::Issue;
     terms.session_life = Some(std::time::Duration::from_secs(3_600));
     let setup = believing(vec![terms]).with(|builder| builder.plugin(ProviderSignIn));
-    World {
+    Provided {
         scene: Scene::of(setup, verification).await,
         provider,
     }
 }
 
-impl World {
+impl Provided {
     /// What the provider says of a human now; each of them another token.
-    fn token(&self, human: &str, number: usize) -> String {
+    pub(super) fn token(&self, human: &str, number: usize) -> String {
         let now = seconds(&self.scene.app);
         let claims = json!({ "iss": self.provider.issuer(), "sub": human, "aud": "app", "iat": now,
             "exp": now + 120, "jti": number.to_string() });
         ProviderSigner::Rsa.token(&header(ProviderSigner::Rsa), &claims)
     }
 
-    async fn link(&self, session: &str, token: &str) -> Reply {
+    pub(super) async fn link(&self, session: &str, token: &str) -> Reply {
         let body = json!({ "token": token });
         self.scene.app.call(session).post(LINK, body).await
     }
@@ -59,7 +59,7 @@ impl World {
         self.scene.app.call(&token).get(AGENTS).await
     }
 
-    async fn session_by_provider(&self, human: &str, number: usize) -> Reply {
+    pub(super) async fn session_by_provider(&self, human: &str, number: usize) -> Reply {
         let body = json!({ "token": self.token(human, number) });
         self.scene.post(SIGN_IN, body).await
     }
@@ -110,7 +110,7 @@ enum Way {
 #[tokio::test]
 async fn whoever_takes_an_account_over_takes_the_strangers_identity_from_it() {
     for way in [Way::MagicLink, Way::Reset] {
-        let world = world(Verification::Later).await;
+        let world = provided(Verification::Later).await;
         let scene = &world.scene;
         let body = json!({ "email": ADA, "password": PASSWORD });
         let made = scene.post("/api/auth/sign-up/email", body).await;
@@ -148,7 +148,7 @@ async fn whoever_takes_an_account_over_takes_the_strangers_identity_from_it() {
 #[tokio::test]
 async fn a_claim_ends_agents_of_the_identity_and_leaves_those_of_operators() {
     for linked in [true, false] {
-        let world = world(Verification::Later).await;
+        let world = provided(Verification::Later).await;
         let app = &world.scene.app;
         let mut body = json!({ "email": ADA });
         if linked {
@@ -212,7 +212,7 @@ enum ComesIn {
 /// Review B 4: who found an open session leaves nothing behind that a human does not hear of and cannot remove.
 #[tokio::test]
 async fn a_link_is_told_and_its_human_ends_it_by_another_way_in() {
-    let world = world(Verification::First).await;
+    let world = provided(Verification::First).await;
     let scene = &world.scene;
     let app = &scene.app;
     let ada = scene.ada().await;
@@ -259,7 +259,7 @@ async fn a_link_is_told_and_its_human_ends_it_by_another_way_in() {
 #[tokio::test]
 async fn a_reset_by_mail_takes_the_identity_away_and_a_new_password_in_a_session_does_not() {
     for reset in [true, false] {
-        let world = world(Verification::First).await;
+        let world = provided(Verification::First).await;
         let scene = &world.scene;
         let ada = scene.ada().await;
         let linked = world.link(&ada, &world.token("user_1", 0)).await;
