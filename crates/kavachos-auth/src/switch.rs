@@ -38,6 +38,10 @@ impl Plugin for SwitchedOff {
         self.0.passing()
     }
 
+    fn good_once(&self) -> Vec<&'static str> {
+        self.0.good_once()
+    }
+
     fn sweeps(&self) -> Vec<Sweep> {
         self.0.sweeps()
     }
@@ -83,6 +87,7 @@ mod tests {
                 plugin.forgets_address("ada@example.com").len(),
                 plugin.passing().len(),
                 plugin.sweeps().len(),
+                plugin.good_once().len(),
                 plugin.tells(human).len(),
                 plugin.migrations().len(),
                 plugin.kinds().len(),

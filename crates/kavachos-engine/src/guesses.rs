@@ -50,6 +50,8 @@ pub struct Guess {
     /// What proves whom, if it is right.
     at: Option<(UserId, &'static str)>,
     judged: bool,
+    /// Whether the code was sent to nobody: then it takes nothing from those of others.
+    nobodys: bool,
 }
 
 /// What is guessed.
@@ -73,7 +75,15 @@ impl Guess {
             shared: Vec::new(),
             at: None,
             judged: true,
+            nobodys: false,
         }
+    }
+
+    /// It is at a code that nobody was sent: the same is asked of it, and what it took from the codes of others is given
+    /// back with its record.
+    pub fn at_nobodys_code(mut self) -> Self {
+        self.nobodys = true;
+        self
     }
 
     /// Whether it may prove anything. After too many wrong ones in a row it does not: it takes as long as any other, and is
@@ -132,6 +142,7 @@ impl Engine {
                 .as_ref()
                 .and_then(|run| Some((user?, run.authenticator))),
             judged: true,
+            nobodys: false,
         };
         for _ in 0..MAX_CONFLICTS {
             let now = self.now();
@@ -214,8 +225,12 @@ impl Engine {
     /// Takes as long as putting a wrong guess on record, for a guess at an account that is not there: what strangers type is
     /// not kept for ever.
     pub(crate) async fn pass_over_guess(&self, guess: &Guess) -> Result<()> {
+        let mut writes = vec![guess::touch(guess.bucket)];
+        if guess.nobodys {
+            writes.extend(guess.shared.iter().copied().map(guess::give_one_back));
+        }
         let batch = Batch {
-            writes: vec![guess::touch(guess.bucket)],
+            writes,
             ..Batch::default()
         };
         self.store().commit(batch).await?;

@@ -116,6 +116,10 @@ impl Plugin for Totp {
         })
     }
 
+    fn good_once(&self) -> Vec<&'static str> {
+        vec!["totp_backup_code"]
+    }
+
     fn factors(&self, human: UserId) -> Option<Query> {
         let sql = "SELECT COUNT(*) FROM totp_factor WHERE user_id = ?1 AND enabled_at IS NOT NULL";
         Some(Query::new(1, sql).bind(human))

@@ -156,6 +156,12 @@ pub trait Plugin: Send + Sync {
         Vec::new()
     }
 
+    /// Which of its tables that move hold what is good once: they are emptied when a backup is restored, since it may have
+    /// been used.
+    fn good_once(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Which of its rows are over by a time that stands in them. Upkeep removes them, whether anybody calls the plugin or not.
     fn sweeps(&self) -> Vec<Sweep> {
         Vec::new()

@@ -89,6 +89,8 @@ pub(crate) struct Belongings {
     moved: Vec<OwnTable>,
     /// In the order in which their rows can be removed.
     passing: Vec<&'static str>,
+    /// Of those that move.
+    good_once: Vec<&'static str>,
     factor: Option<FactorRows>,
     keeper: Arc<dyn Plugin>,
 }
@@ -103,11 +105,23 @@ impl Belongings {
             version: migrations.last().map_or(0, |last| last.number),
             moved: tables.moved(&passing)?,
             passing: tables.latest_first(&passing),
+            good_once: plugin.good_once(),
             factor: plugin.factor(),
             keeper: Arc::clone(plugin),
         };
         all.check_factor()?;
+        all.check_good_once()?;
         Ok(all)
+    }
+
+    fn check_good_once(&self) -> Result<(), String> {
+        let moves = |name: &&&str| self.moved.iter().any(|table| table.name == **name);
+        match self.good_once.iter().find(|name| !moves(name)) {
+            None => Ok(()),
+            Some(other) => Err(format!(
+                "`{other}`, which it says holds what is good once, is no table of its own that moves"
+            )),
+        }
     }
 
     fn check_factor(&self) -> Result<(), String> {
@@ -166,6 +180,13 @@ impl Plugins {
     pub(crate) fn passing_tables(&self) -> Vec<&'static str> {
         let all = self.belongings.iter();
         all.flat_map(|one| one.passing.iter().copied()).collect()
+    }
+
+    /// The tables that hold what may have been used up since a backup, in the order in which they can be removed.
+    pub(crate) fn tables_used_up(&self) -> Vec<&'static str> {
+        let all = self.belongings.iter();
+        let once = all.flat_map(|one| one.good_once.iter().copied());
+        self.passing_tables().into_iter().chain(once).collect()
     }
 
     /// Where second factors stand.

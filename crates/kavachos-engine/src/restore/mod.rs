@@ -389,8 +389,8 @@ impl<'a> Work<'a> {
             restore::forget_not_me(),
             restore::forget_former_addresses(),
         ];
-        let passing = self.engine.plugins().passing_tables();
-        writes.extend(passing.into_iter().map(transfer::clear_table));
+        let used_up = self.engine.plugins().tables_used_up();
+        writes.extend(used_up.into_iter().map(transfer::clear_table));
         Ok(self.filling.write(writes).await?)
     }
 

@@ -295,6 +295,11 @@ fn notes(restored: &Restored) -> Vec<&'static str> {
              permissions of humans, proof keys of agents",
         );
     }
+    notes.push(
+        "people sign in with the passwords and passkeys of the backup, also with those that they changed or removed since: \
+         have whoever lost one set a new password (`POST /api/v1/users/{id}/require-reset`) and look at their passkeys; \
+         backup codes are made anew",
+    );
     let ended = |what: &str| restored.ended.get(what).is_some_and(|count| *count > 0);
     if restored.unknown_kills && ended("users") {
         notes.push(

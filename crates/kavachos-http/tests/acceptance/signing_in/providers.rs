@@ -170,7 +170,7 @@ async fn a_claim_ends_agents_of_the_identity_and_leaves_those_of_operators() {
 #[tokio::test]
 async fn what_operators_made_stays_until_somebody_comes_in_by_the_identity_that_they_gave() {
     for comes_in in [ComesIn::Never, ComesIn::ByToken, ComesIn::BySession] {
-        let world = world(Verification::Later).await;
+        let world = provided(Verification::Later).await;
         let app = &world.scene.app;
         let identity = json!({ "provider": "clerk", "externalId": "user_1" });
         let body = json!({ "email": ADA, "external": identity });
