@@ -105,7 +105,12 @@ impl Engine {
             ]);
         }
         if count == 0 {
-            return Ok(Plan::Done(Ended::of(done)));
+            let mut nothing = Batch {
+                reads: actor.reads(),
+                ..Batch::default()
+            };
+            self.claim_once(actor, &mut nothing, self.foreseen().to_string());
+            return Ok(Plan::commit(nothing, Ended::of(done)));
         }
         batch.writes.push(sign_in::forget_of(user));
         let sessions = self.end_sessions(&mut batch, &row, None).await?;

@@ -1,6 +1,7 @@
--- Whether two factors were proved in a session, and how many guesses in a row were wrong at what proves a human.
+-- Whether two factors were proved in a session (nothing where it is older than that), and how many guesses in a row were
+-- wrong at what proves a human.
 
-ALTER TABLE sessions ADD COLUMN two_factors {int} NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN two_factors {int};
 
 -- Those of strangers together, and those of each browser that is known by itself.
 CREATE TABLE guess_runs (

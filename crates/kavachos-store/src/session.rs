@@ -76,7 +76,7 @@ type Cells = (
     Option<String>,
     Option<Handle>,
     Option<u64>,
-    bool,
+    Option<bool>,
 );
 
 impl FromRow for SessionRow {
@@ -123,7 +123,7 @@ impl FromRow for SessionRow {
             impersonator_mark: impersonator_handle
                 .zip(impersonator_generation)
                 .map(|(handle, generation)| Mark { handle, generation }),
-            two_factors,
+            two_factors: two_factors.unwrap_or(false),
         })
     }
 }

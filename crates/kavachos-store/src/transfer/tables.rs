@@ -257,6 +257,7 @@ pub const SESSIONS: Table<'static> = table(
         text("impersonator", "impersonator").or_null(),
         bytes("impersonatorHandle", "impersonator_handle").or_null(),
         number("impersonatorGeneration", "impersonator_generation").or_null(),
+        number("twoFactors", "two_factors").or_null(),
     ],
 );
 
