@@ -45,6 +45,10 @@ pub(super) const TABLES: &str = "
     CREATE INDEX passkey_challenge_by_user ON passkey_challenge (user_id);
 ";
 
+/// The columns of a credential, as [`Cells`] are.
+const COLUMNS: &str = "id, credential, user_id, name, public_key, counter, may_be_copied, is_copied, transports, used_at, \
+                       created_at";
+
 /// A credential as it is stored.
 #[derive(Debug, Clone)]
 pub(super) struct CredentialRow {
@@ -111,8 +115,7 @@ pub(super) async fn by_credential(
 ) -> Result<Option<CredentialRow>> {
     let query = Query::new(
         1,
-        "SELECT id, credential, user_id, name, public_key, counter, may_be_copied, is_copied, transports, used_at, \
-         created_at FROM passkey_credential WHERE credential = ?1",
+        format!("SELECT {COLUMNS} FROM passkey_credential WHERE credential = ?1"),
     );
     let rows: Vec<Cells> = context.read(query.bind(credential.to_vec())).await?;
     Ok(rows.into_iter().next().map(row))
@@ -122,8 +125,9 @@ pub(super) async fn by_credential(
 pub(super) async fn of_user(context: &Context, user: UserId) -> Result<Vec<CredentialRow>> {
     let query = Query::new(
         MAX_CREDENTIALS,
-        "SELECT id, credential, user_id, name, public_key, counter, may_be_copied, is_copied, transports, used_at, \
-         created_at FROM passkey_credential WHERE user_id = ?1 ORDER BY created_at, id",
+        format!(
+            "SELECT {COLUMNS} FROM passkey_credential WHERE user_id = ?1 ORDER BY created_at, id"
+        ),
     );
     let rows: Vec<Cells> = context.read(query.bind(user)).await?;
     Ok(rows.into_iter().map(row).collect())

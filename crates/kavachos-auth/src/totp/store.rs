@@ -53,8 +53,8 @@ pub(super) async fn factor(context: &Context, user: UserId) -> Result<Option<Fac
         1,
         "SELECT sealed, last_step, enabled_at, stretching FROM totp_factor WHERE user_id = ?1",
     );
-    let rows: Vec<(Vec<u8>, u64, Option<Timestamp>, Option<String>)> =
-        context.read(query.bind(user)).await?;
+    type Cells = (Vec<u8>, u64, Option<Timestamp>, Option<String>);
+    let rows: Vec<Cells> = context.read(query.bind(user)).await?;
     let row = |(sealed, step, enabled_at, stretching)| FactorRow {
         user,
         sealed,

@@ -234,9 +234,9 @@ async fn rows_of_a_plugin_come_in_where_it_is_the_same_and_nowhere_else() {
     .await;
     for (from, to, why) in [
         (
-            "\"version\":1",
             "\"version\":2",
-            "are at version 2, and at 1 here",
+            "\"version\":3",
+            "are at version 3, and at 2 here",
         ),
         ("\"last_step\"", "\"first_step\"", "other tables or columns"),
         (

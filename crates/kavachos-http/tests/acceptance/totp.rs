@@ -420,7 +420,7 @@ async fn sets_of_backup_codes_are_made_for_who_shows_a_code_and_ten_an_hour() {
     );
     // The twins: somebody else, and the same human an hour later, with the code that was not used up.
     enrolled(&app).await;
-    app.advance(3_600);
+    app.advance(3_700);
     let sign_in = pending(&app, &human.user).await;
     let again = verify(&app, &sign_in, &human.backup[1]).await.expect(200);
     let fresh = app.call(again.text_at("/data/token"));

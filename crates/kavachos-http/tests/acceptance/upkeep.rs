@@ -118,7 +118,8 @@ async fn rows<const N: usize>(app: &mut TestApp, tables: [&str; N]) -> [i64; N] 
     app.restart_after(|database| {
         tables.map(|table| {
             let count = format!("SELECT COUNT(*) FROM {table}");
-            database.query_row(&count, [], |row| row.get(0)).unwrap()
+            let rows = database.query_row(&count, [], |row| row.get(0));
+            rows.expect("the table is there")
         })
     })
     .await

@@ -19,12 +19,13 @@ const MADE: u32 = 4_600;
 /// How long after a sign-in its link takes away the ways in that were added since.
 const DOUBT_SECONDS: u64 = 24 * 60 * 60;
 
-/// How many agents that this human made are active, and how many kills are under way; the server starts anew.
+/// How many agents that this human made are active, and whether their end is under way; the server starts anew.
 async fn left(app: &mut TestApp, user: &str) -> (i64, i64) {
     app.restart_after(|database| {
         let agents = "SELECT COUNT(*) FROM agents WHERE made_by = ?1 AND status = 'active'";
         let agents = database.query_row(agents, [user], |row| row.get(0));
-        let kills = database.query_row("SELECT COUNT(*) FROM begun_kills", [], |row| row.get(0));
+        let kills = "SELECT COUNT(*) FROM begun_kills WHERE id LIKE 'made:%'";
+        let kills = database.query_row(kills, [], |row| row.get(0));
         (agents.unwrap(), kills.unwrap())
     })
     .await
