@@ -134,13 +134,15 @@ fn fresh_words(at: &At<Browser>, fresh: bool) -> String {
 fn email(at: &At<Browser>, said: &Said) -> Option<(String, Field)> {
     let own = at.who.user.email.clone();
     let own = own.filter(|_| at.takes("change-email"))?;
+    let error = said.of(Part::Email).map(|refusal| refusal.reason.clone());
     let field = Field {
         name: "newEmail".to_owned(),
         label: "New address".to_owned(),
         autocomplete: "email",
+        // It stands far down on the page.
+        focus: error.is_some(),
         ..Field::email()
     };
-    let error = said.of(Part::Email).map(|refusal| refusal.reason.clone());
     let field = field.with_value(said.new_email.as_str()).with_error(error);
     Some((own, field))
 }
