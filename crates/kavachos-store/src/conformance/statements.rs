@@ -498,6 +498,27 @@ async fn what_a_human_made_is_told_from_what_others_made_for_them(
     };
     assert_eq!(agents(early).await?, []);
     assert_eq!(grants(early).await?, []);
+    // What is younger than the end ends too, where it was made in a session that was open by then.
+    let before = Ending {
+        until: Timestamp::from_micros(NOW.as_micros() - 1),
+        ..ending(Extent::Made)
+    };
+    assert_eq!(agents(before).await?, []);
+    let open = |created_at| {
+        let sql = "INSERT INTO sessions (id, hash, shown, user_id, opened_by, status, user_kills, handle, signed_in_at, \
+                   used_at, expires_at, created_at) VALUES (?1, ?2, '', ?3, 'system', 'active', 0, ?4, 0, 0, 0, ?5) \
+                   ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at";
+        let write = Write::exactly(1, sql).bind(SessionId::from_bits(1));
+        let write = write.bind([9_u8; 32]).bind(top.root);
+        let mark = fresh(HandleKind::Session, 9);
+        let born = write.bind(mark.handle).bind(created_at);
+        vec![handle::born(mark), born]
+    };
+    apply(&world, open(before.until)).await?;
+    assert_eq!(agents(before).await?, [own.id]);
+    let later = open(NOW).split_off(1);
+    apply(&world, later).await?;
+    assert_eq!(agents(before).await?, []);
     apply(&world, vec![agent::revoke(own.id), grant::revoke(made.id)]).await?;
     assert_eq!(agents(ending(Extent::Made)).await?, []);
     assert_eq!(grants(ending(Extent::Made)).await?, []);

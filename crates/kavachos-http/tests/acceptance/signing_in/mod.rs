@@ -14,6 +14,7 @@ mod email_password;
 mod guess_runs;
 mod guessing;
 mod guests;
+mod held_up;
 mod hostile;
 mod links;
 mod lost_factors;
