@@ -196,6 +196,10 @@ async fn whoever_reads_mail_at_an_address_finds_nothing_of_who_signed_in_before(
         let path = format!("/api/v1/users/{}", world.user);
         let shown = app.operator().get(&path).await.expect(200);
         assert_eq!(shown.at("/data/emailVerified"), true);
+        // Nor is a factor asked for at the next sign-in.
+        let again = world.claimed().await;
+        let open = app.call(&again).get("/api/auth/session").await;
+        open.expect(200);
     }
 }
 

@@ -75,16 +75,15 @@ async fn what_acts_in_anothers_name_ends_with_the_recovery_of_who_opened_it() {
     let own = scene.ada().await;
     let user = user_of(&scene, &own).await;
     let role = format!("/api/v1/users/{user}/role");
-    let role = scene.app.operator().post(&role, json!({ "role": "owner" }));
-    role.await.expect(200);
+    let operator = scene.app.operator();
+    let role = operator.post(&role, json!({ "role": "owner" })).await;
+    role.expect(200);
     let victim = scene.app.user().await;
     let thief = intruder(&scene).await;
     let opened = format!("/api/v1/users/{victim}/impersonate");
-    let opened = scene
-        .app
-        .call(&thief)
-        .post(&opened, json!({ "reason": "none" }));
-    let acting = opened.await.expect(201).text_at("/data/token").to_owned();
+    let thief = scene.app.call(&thief);
+    let opened = thief.post(&opened, json!({ "reason": "none" })).await;
+    let acting = opened.expect(201).text_at("/data/token").to_owned();
     let acting = scene.app.call(&acting);
     acting.get("/api/v1/agents").await.expect(200);
     assert_eq!(asks(&scene, FORGOT).await, 200);

@@ -1,11 +1,15 @@
 //! A sign-in from where its human never signed in is told to them, and undone by whoever reads their mail.
 
 use futures_util::future::join_all;
-use kavachos_test::{Client, may};
+use kavachos_auth::email_password::Verification;
+use kavachos_auth::passkey::Passkey;
+use kavachos_test::{Client, TestSession, may};
 use serde_json::{Value, json};
 
 use super::scene::{ADA, Browser, OTHER, PASSWORD, Scene, token_of};
+use crate::authenticator::How;
 use crate::browser::mark;
+use crate::passkey;
 
 pub(super) const NOT_ME: &str = "/api/auth/not-me";
 const SESSION: &str = "/api/auth/session";
@@ -93,7 +97,6 @@ async fn a_browser_that_is_known_is_no_news_and_neither_is_a_session_that_goes_o
 
 #[tokio::test]
 async fn nobody_is_told_at_an_address_that_is_not_known_to_be_theirs() {
-    use kavachos_auth::email_password::Verification;
     let scene = Scene::of(crate::setup(), Verification::Later).await;
     let body = json!({ "email": ADA, "password": PASSWORD });
     scene
@@ -224,6 +227,30 @@ async fn a_link_outlives_what_is_done_by_whoever_is_signed_in() {
         }
         let back = scene.post(NOT_ME, json!({ "token": first })).await;
         assert_eq!(back.status, status, "{done}: {back}");
+    }
+}
+
+/// Whoever reads mail proves one factor: they take another way in away for a day, and not for longer.
+#[tokio::test]
+async fn a_passkey_that_was_added_since_goes_within_a_day_and_no_later() {
+    const DAY: u64 = 24 * 60 * 60;
+    for (seconds, status) in [(DAY, 401), (DAY + 1, 200)] {
+        let setup = crate::setup().with(|builder| builder.plugin(Passkey::default()));
+        let scene = Scene::of(setup, Verification::First).await;
+        scene.ada().await;
+        let session = TestSession {
+            id: String::new(),
+            token: intruder(&scene).await,
+        };
+        let link = token_in(&scene.next_notice().await);
+        let mut authenticator = passkey::registered(&scene.app, &session, 7).await;
+        scene.app.advance(seconds);
+        let used = scene.post(NOT_ME, json!({ "token": link })).await;
+        used.expect(200);
+        let asked = passkey::asked(&scene.app).await;
+        let answered = authenticator.answer(&asked, &How::default());
+        let opened = scene.app.anonymous().post(passkey::ANSWER, answered).await;
+        assert_eq!(opened.status, status, "{seconds}: {opened}");
     }
 }
 
