@@ -22,17 +22,13 @@ fn check_address(text: &str) {
             && !b"\"(),:;<>@[\\]".contains(&byte)
             || byte == b'@'));
         assert_eq!(one.matches('@').count(), 1);
+        assert_eq!(email_address(text).as_deref(), Ok(one));
         assert!(one.parse::<EmailAddress>().as_ref() == Ok(&address));
         assert!(text.to_ascii_uppercase().parse::<EmailAddress>() == Ok(address));
     }
-    // What an account is known by is an address that mail can be sent to, in the same form.
+    // Accounts may be known by more than mail is sent to, but never in another form.
     if let Ok(known) = email_address(text) {
         assert_eq!(email_address(&known).as_ref(), Ok(&known));
-        assert!(
-            known
-                .parse::<EmailAddress>()
-                .is_ok_and(|address| address.as_str() == known)
-        );
     }
     if let Ok(mailbox) = text.parse::<Mailbox>() {
         let name = mailbox.name().unwrap_or_default();

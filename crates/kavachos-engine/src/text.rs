@@ -53,14 +53,16 @@ pub(crate) fn word(field: &str, text: Option<&String>) -> Result<(), Invalid> {
 /// # Errors
 /// It is none, or one that is not taken here.
 pub fn email(text: &str) -> Result<String, Invalid> {
-    plain("email", text, MAX_EMAIL_BYTES)?;
+    // Lower case can be longer, and what is stored must be an address itself.
+    let text = text.to_lowercase();
+    plain("email", &text, MAX_EMAIL_BYTES)?;
     let wrong = || Invalid::at("email", "this is no e-mail address like `ada@example.com`");
     let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
     let odd = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | ',' | ';' | '"' | '@');
     if local.is_empty() || domain.is_empty() || text.replacen('@', "", 1).contains(odd) {
         return Err(wrong());
     }
-    Ok(text.to_lowercase())
+    Ok(text)
 }
 
 /// Checks the end of something new: one that has passed is a mistake, not a wish.
@@ -126,5 +128,10 @@ mod tests {
         ] {
             assert!(email(text).is_err(), "{text}");
         }
+        // Two bytes each, of which lower case makes three.
+        let grows = |letters| format!("{}@example.com", "\u{23a}".repeat(letters));
+        assert!(email(&grows(121)).is_err());
+        let lowered = email(&grows(80)).unwrap();
+        assert_eq!(email(&lowered).as_deref(), Ok(lowered.as_str()));
     }
 }
