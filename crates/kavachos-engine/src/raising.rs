@@ -258,6 +258,10 @@ impl Engine {
             kills: hanging.iter().map(|one| raised(one.mark)).collect(),
             ..Batch::default()
         };
+        if let Dying::Human(id) = whose {
+            // Shown as what they are: a handle that was raised is no live session's.
+            batch.writes.push(session::end_dead(id));
+        }
         if !hanging.is_empty() {
             let entry = self.step_record(whose, hanging.len()).await?;
             batch.entries.push(entry);

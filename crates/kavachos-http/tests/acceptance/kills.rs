@@ -210,8 +210,8 @@ async fn every_root_grant_is_raised_however_many_there_are() {
     assert_eq!(told.at("/data/state"), "closed");
     let kinds = killed(&app, rseq).await;
     let grants = kinds.iter().filter(|kind| **kind == GRANT).count();
-    // Those of the two tokens, and the agent's own.
-    assert_eq!((kinds.len(), grants), (MANY + 4, MANY + 3));
+    // Those of the two tokens, and the agent's own. The human and the session besides.
+    assert_eq!((kinds.len(), grants), (MANY + 5, MANY + 3));
     for token in [first, last] {
         assert_eq!(code(&app, &token).await, Some(Code::Revoked));
     }

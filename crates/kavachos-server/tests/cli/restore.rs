@@ -480,8 +480,7 @@ fn what_is_tried_on_postgresql_changes_nothing_the_schema_neither() {
     let pending = || member(&run("migrate plan --json"), "/data/pending");
     done("init");
     // A backup of an older version was put back.
-    let behind =
-        "DROP TABLE mail_queue; DELETE FROM migration WHERE owner = 'core' AND name = 'mail queue'";
+    let behind = "DROP TABLE given_identities; DELETE FROM migration WHERE owner = 'core' AND name = 'given identities'";
     cluster.psql(name_of(&database), behind);
     assert_eq!(pending(), 1);
     let tried = run("restore --in-place --without-revocations --dry-run");

@@ -69,26 +69,14 @@ async fn a_link_is_over_after_ten_minutes() {
 #[tokio::test]
 async fn mails_to_one_address_are_limited_and_not_told_apart() {
     let scene = Scene::start().await;
-    for (path, email) in [
-        SEND,
-        "/api/auth/email-otp/send",
-        "/api/auth/forgot-password",
-    ]
-    .into_iter()
-    .cycle()
-    .take(5)
-    .zip(std::iter::repeat("bob@example.com"))
-    {
+    let both = [SEND, "/api/auth/email-otp/send"];
+    for path in both.into_iter().cycle().take(5) {
         scene
-            .post(path, json!({ "email": email }))
+            .post(path, json!({ "email": "bob@example.com" }))
             .await
             .expect(200);
     }
-    for path in [
-        SEND,
-        "/api/auth/email-otp/send",
-        "/api/auth/forgot-password",
-    ] {
+    for path in both {
         let reply = scene
             .post(path, json!({ "email": "bob@example.com" }))
             .await;

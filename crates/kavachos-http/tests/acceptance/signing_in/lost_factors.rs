@@ -75,7 +75,10 @@ async fn an_operator_takes_off_a_lost_app_and_passkeys_by_name_alone() {
         let before = removed(&scene);
         let path = format!("/api/v1/users/{}/remove-factors", ada.id);
         let operator = scene.app.operator();
-        operator.post(&path, body.clone()).await.expect(200);
+        let once = scene.app.operator().header("idempotency-key", "one");
+        once.post(&path, body.clone()).await.expect(200);
+        let other = once.post(&path, json!({ "methods": ["passkey"] })).await;
+        other.refused(409, "idempotency_mismatch");
         // What was open ends, backup codes with it; then the password does alone.
         let open = scene.app.call(&ada.token).get("/api/auth/session").await;
         open.refused(401, "unauthenticated");
