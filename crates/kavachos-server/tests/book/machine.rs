@@ -70,7 +70,7 @@ pub(crate) struct Surroundings {
     /// What the shell is told first.
     pub(crate) before: Vec<String>,
     /// A cluster of PostgreSQL that lives as long as the page is run.
-    _cluster: Option<Cluster>,
+    _cluster: Option<Box<Cluster>>,
 }
 
 impl Surroundings {
@@ -133,7 +133,7 @@ impl Machine {
                 return Ready::Missing("there is no PostgreSQL".to_owned());
             };
             surroundings.before.push(carrier(&cluster));
-            surroundings._cluster = Some(cluster);
+            surroundings._cluster = Some(Box::new(cluster));
         }
         if page.needs.iter().any(|name| name == EXAMPLE) {
             surroundings.before.push(cargo());
