@@ -141,7 +141,7 @@ mod tests {
 
     /// What a browser or a program gets at this path that waits in vain.
     async fn in_vain(path: &str, accept: &str) -> (u16, String) {
-        let routes = Router::new().fallback(|| pending::<&str>());
+        let routes = Router::new().fallback(pending::<&str>);
         let brand = Brand {
             name: "Acme".to_owned(),
             ..Brand::default()

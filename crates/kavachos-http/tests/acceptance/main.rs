@@ -120,6 +120,7 @@ mod tokens;
 mod tool_server_exchange;
 #[cfg(test)]
 mod totp;
+#[cfg(test)]
 mod upkeep;
 #[cfg(test)]
 mod username_password;

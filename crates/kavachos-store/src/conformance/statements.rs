@@ -26,6 +26,7 @@ use crate::operator_key::{self, OperatorKeyRow};
 use crate::page::Listed;
 use crate::promise::{self, PromiseRow};
 use crate::row::Query;
+use crate::session::{self, SessionRow};
 use crate::tool_server::{self, ToolServerRow};
 use crate::user::{self, UserRow};
 use crate::user_search::{self, UserFilter};
@@ -445,6 +446,38 @@ async fn grants_are_stored_within_their_quota_changed_and_found(
     Ok(())
 }
 
+/// Has a session of this human that was opened then, whether there was one or not.
+async fn session_since(
+    world: &World,
+    user: UserId,
+    (since, handle): (Timestamp, u8),
+) -> Result<(), Failure> {
+    let mark = fresh(HandleKind::Session, handle);
+    let row = SessionRow {
+        id: SessionId::from_bits(1),
+        hash: SecretHash::from_bytes([9; 32]),
+        shown: String::new(),
+        user,
+        opened_by: "system".to_owned(),
+        status: Status::Active,
+        user_kills: 0,
+        mark,
+        signed_in_at: since,
+        used_at: since,
+        expires_at: LATER,
+        created_at: since,
+        method: None,
+        ip: None,
+        user_agent: None,
+        two_factors: false,
+        impersonator: None,
+        impersonator_mark: None,
+    };
+    let again = Write::any("DELETE FROM sessions WHERE id = ?1").bind(row.id);
+    let writes = vec![again, handle::born(mark), session::open(row, 10)];
+    apply(world, writes).await
+}
+
 async fn what_a_human_made_is_told_from_what_others_made_for_them(
     world: World,
 ) -> Result<(), Failure> {
@@ -504,20 +537,9 @@ async fn what_a_human_made_is_told_from_what_others_made_for_them(
         ..ending(Extent::Made)
     };
     assert_eq!(agents(before).await?, []);
-    let open = |created_at| {
-        let sql = "INSERT INTO sessions (id, hash, shown, user_id, opened_by, status, user_kills, handle, signed_in_at, \
-                   used_at, expires_at, created_at) VALUES (?1, ?2, '', ?3, 'system', 'active', 0, ?4, 0, 0, 0, ?5) \
-                   ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at";
-        let write = Write::exactly(1, sql).bind(SessionId::from_bits(1));
-        let write = write.bind([9_u8; 32]).bind(top.root);
-        let mark = fresh(HandleKind::Session, 9);
-        let born = write.bind(mark.handle).bind(created_at);
-        vec![handle::born(mark), born]
-    };
-    apply(&world, open(before.until)).await?;
+    session_since(&world, top.root, (before.until, 8)).await?;
     assert_eq!(agents(before).await?, [own.id]);
-    let later = open(NOW).split_off(1);
-    apply(&world, later).await?;
+    session_since(&world, top.root, (NOW, 9)).await?;
     assert_eq!(agents(before).await?, []);
     apply(&world, vec![agent::revoke(own.id), grant::revoke(made.id)]).await?;
     assert_eq!(agents(ending(Extent::Made)).await?, []);
