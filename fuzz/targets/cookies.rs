@@ -1,7 +1,7 @@
 //! The header `Cookie`, a line of the input each.
 #![no_main]
 
-#[allow(dead_code, reason = "what sets cookies is not fuzzed")]
+#[expect(dead_code, reason = "what sets cookies is not fuzzed")]
 #[path = "../../crates/kavachos-http/src/cookie.rs"]
 mod cookie;
 

@@ -64,6 +64,7 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("restoreEmail", 409, "conflict", MAILED),
     ("restoreEmail", 200, "-", MAILED),
     ("admitUsers", 409, "conflict", CONTENTION),
+    ("removeUserFactors", 409, "idempotency_mismatch", FACTORS),
     ("rotateWebhook", 409, "conflict", NO_MASTER_KEY),
     ("testWebhook", 409, "conflict", NO_MASTER_KEY),
     ("updateWebhook", 409, "conflict", NO_MASTER_KEY),
@@ -88,6 +89,7 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("createAgent", 422, "grant_limit_exceeded", QUOTA),
 ];
 
+const FACTORS: &str = "two such requests differ by a method with factors, which a plugin brings: `signing_in::lost_factors`";
 const OUTGROWN: &str =
     "only when a chain has come to be too long for a token since it was promised: `promises`";
 const CONTENTION: &str =
