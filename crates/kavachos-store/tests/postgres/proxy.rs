@@ -7,6 +7,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -66,9 +67,16 @@ fn serve(mut client: TcpStream, server: u16, plan: &Mutex<Plan>) {
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).unwrap();
     let (mut from_server, mut to_client) =
         (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let cut = Arc::new(AtomicBool::new(false));
+    let is_cut = Arc::clone(&cut);
     // Ends when either side does.
     let answers = thread::spawn(move || {
-        let _ = std::io::copy(&mut from_server, &mut to_client);
+        let mut chunk = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = from_server.read(&mut chunk) {
+            if is_cut.load(Ordering::SeqCst) || to_client.write_all(&chunk[..read]).is_err() {
+                break;
+            }
+        }
         let _ = to_client.shutdown(Shutdown::Both);
     });
     let mut chunk = vec![0; 1 << 20];
@@ -80,10 +88,13 @@ fn serve(mut client: TcpStream, server: u16, plan: &Mutex<Plan>) {
             *plan.lock().unwrap() = Plan::Pass;
             break;
         }
+        // Before it is handed on: a server that answers at once is not heard either.
+        let cuts = commits && matches!(now, Plan::CutAfter | Plan::CutAfterAndStay);
+        cut.store(cuts, Ordering::SeqCst);
         if server.write_all(sent).is_err() {
             break;
         }
-        if commits && matches!(now, Plan::CutAfter | Plan::CutAfterAndStay) {
+        if cuts {
             *plan.lock().unwrap() = match now {
                 Plan::CutAfter => Plan::Pass,
                 _ => Plan::Closed,
