@@ -6,7 +6,7 @@
 //! them. What operators made stays, and waits for new keys. See ADR 0035.
 
 use kavachos_core::id::{AgentId, GrantId};
-use kavachos_core::ledger::{Entry, Outcome, Pseudonym};
+use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Pseudonym, Record};
 use kavachos_store::agent::{self, StandingAgent};
 use kavachos_store::grant::{self, StandingGrant};
 use kavachos_store::maker::{Ending, Extent, Maker};
@@ -60,7 +60,6 @@ impl Engine {
     /// Adds the end of at most so many agents, and as many grants, to the batch.
     pub(crate) async fn end_made(
         &self,
-        actor: &Actor,
         ending: Ending,
         limit: usize,
         batch: &mut Batch,
@@ -75,27 +74,27 @@ impl Engine {
             batch.writes.extend(end);
             batch.effects.push(Changed::Agent(one.id).into());
             batch.effects.push(Changed::User(one.root).into());
-            batch.entries.push(self.ended(actor, ending, one.into())?);
+            batch.entries.push(self.ended(ending, one.into())?);
         }
         for one in &grants {
             batch.kills.push(raised(one.mark));
             batch.writes.push(grant::revoke(one.id));
             batch.effects.extend(Changed::grant(one.id, one.receiver));
-            batch.entries.push(self.ended(actor, ending, one.into())?);
+            batch.entries.push(self.ended(ending, one.into())?);
         }
         let full = agents.len() == limit || grants.len() == limit;
         Ok(if full { Left::Something } else { Left::Nothing })
     }
 
-    fn ended(&self, actor: &Actor, ending: Ending, thing: Ended) -> Result<Entry> {
-        let origin = actor.origin();
+    fn ended(&self, ending: Ending, thing: Ended) -> Result<Entry> {
         let kind = match thing.grant {
             None => "agent.revoked",
             Some(_) => "delegation.revoked",
         };
         let details = thing.grant.map(|grant| json!({ "grant": grant }));
         let path: Vec<GrantId> = thing.grant.into_iter().collect();
-        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
+        // Who took the account back stands in the record of that.
+        let mut record = Record::new(self.id(), kind, Outcome::Allowed, "done", Name::System);
         record.agent = Some(thing.agent);
         record.subject = Some(thing.subject);
         record.grant_path = &path;

@@ -234,8 +234,7 @@ impl Engine {
 
     async fn ending_step(&self, ending: Ending, begun: &BegunKill, size: usize) -> Result<Batch> {
         let mut batch = Batch::default();
-        let program = Actor::local(self.id());
-        let left = self.end_made(&program, ending, size, &mut batch).await?;
+        let left = self.end_made(ending, size, &mut batch).await?;
         // What has ended is found no more, so each step begins where the one before it ended.
         batch.writes.push(match left {
             Left::Something => begun_kill::advance(begun, begun.reached.clone()),

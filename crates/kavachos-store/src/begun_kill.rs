@@ -7,9 +7,9 @@ use crate::row::{FromRow, Malformed, Query, Row, Select};
 /// A kill that is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BegunKill {
-    /// Of whom: the id of a human or of a session.
+    /// Of whom: the id of a human or of a session; of what a human made, their id behind a word for how much of it.
     pub id: String,
-    /// The generation that the kill raised them to.
+    /// The generation that the kill raised them to; of what a human made, the time until which they did.
     pub generation: u64,
     /// Up to where the rest was raised; empty before the first step.
     pub reached: String,

@@ -9,6 +9,7 @@ mod forgetting;
 mod kills;
 mod ledger;
 mod reads;
+mod sign_in;
 mod statements;
 mod world;
 
@@ -79,6 +80,7 @@ pub fn cases() -> Vec<Case> {
         kills::CASES,
         ledger::CASES,
         reads::CASES,
+        sign_in::CASES,
         statements::CASES,
     ]
     .concat()

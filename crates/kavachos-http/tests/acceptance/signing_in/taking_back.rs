@@ -5,6 +5,7 @@ use kavachos_auth::email_password::Verification;
 use kavachos_test::{Client, Delivered, Reply, may};
 use serde_json::json;
 
+use super::not_me::user_of;
 use super::scene::{ADA, OTHER, PASSWORD, Scene, link_in, token_of};
 use crate::browser::mark;
 use crate::totp;
@@ -47,9 +48,16 @@ async fn restore(scene: &Scene, link: &str) -> Reply {
     scene.post(RESTORE, json!({ "token": link })).await
 }
 
-async fn user_of(scene: &Scene, session: &str) -> String {
-    let own = scene.app.call(session).get(SESSION).await.expect(200);
-    own.text_at("/data/user/id").to_owned()
+/// Whoever reads mail at this address sets another password.
+async fn reset(scene: &Scene, email: &str) {
+    let before = scene.smtp.mails().len();
+    let forgot = json!({ "email": email });
+    let asked = scene.post("/api/auth/forgot-password", forgot).await;
+    asked.expect(200);
+    let token = scene.mailed((email, before), link_in).await;
+    let set = json!({ "token": token, "newPassword": OTHER });
+    let set = scene.post("/api/auth/reset-password", set).await;
+    set.expect(200);
 }
 
 async fn email_of(scene: &Scene, user: &str) -> String {
@@ -109,18 +117,7 @@ async fn the_old_address_takes_the_account_back_and_ends_what_was_made_in_it() {
     restore(&scene, &link).await.refused(401, "unauthenticated");
     assert_eq!(scene.app.audit("kind=user.recovered").await.len(), 1);
     // The owner sets a new password by mail, and is in.
-    let before = scene.smtp.mails().len();
-    let forgot = json!({ "email": ADA });
-    scene
-        .post("/api/auth/forgot-password", forgot)
-        .await
-        .expect(200);
-    let token = scene.mailed((ADA, before), link_in).await;
-    let set = json!({ "token": token, "newPassword": OTHER });
-    scene
-        .post("/api/auth/reset-password", set)
-        .await
-        .expect(200);
+    reset(&scene, ADA).await;
     scene.sign_in(ADA, OTHER).await.expect(200);
 }
 
@@ -194,20 +191,7 @@ async fn a_way_back_outlives_what_is_done_by_whoever_has_the_account() {
         let user = user_of(&scene, &session).await;
         let (session, link) = change(&scene, &session, (ADA, EVE)).await;
         match done {
-            "reset" => {
-                let before = scene.smtp.mails().len();
-                let forgot = json!({ "email": EVE });
-                scene
-                    .post("/api/auth/forgot-password", forgot)
-                    .await
-                    .expect(200);
-                let token = scene.mailed((EVE, before), link_in).await;
-                let set = json!({ "token": token, "newPassword": OTHER });
-                scene
-                    .post("/api/auth/reset-password", set)
-                    .await
-                    .expect(200);
-            }
+            "reset" => reset(&scene, EVE).await,
             "changed_password" => {
                 let body = json!({ "currentPassword": PASSWORD, "newPassword": OTHER });
                 let call = scene.app.call(&session);
