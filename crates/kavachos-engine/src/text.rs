@@ -6,6 +6,8 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::unseen::is_reordering;
 use serde_json::Value;
 
+use crate::mail::EmailAddress;
+
 /// The longest name, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 200;
 /// The longest reason, in bytes.
@@ -46,6 +48,12 @@ pub(crate) fn word(field: &str, text: Option<&String>) -> Result<(), Invalid> {
         }
         _ => Ok(()),
     }
+}
+
+/// The address of a new account, in the form of [`email`]: one that mail can go to. Accounts that were moved here may have
+/// others.
+pub(crate) fn new_email(text: &str) -> Result<String, Invalid> {
+    text.parse::<EmailAddress>().map(String::from)
 }
 
 /// The form in which an e-mail address is stored and compared.

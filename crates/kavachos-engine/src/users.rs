@@ -167,7 +167,7 @@ impl Engine {
         let permissions = self.permissions_of_new(new);
         let everything = PermissionSet::everything();
         actor.covers(permissions.as_ref().unwrap_or(&everything))?;
-        let email = new.email.as_deref().map(text::email).transpose()?;
+        let email = new.email.as_deref().map(text::new_email).transpose()?;
         self.refuse_taken(email.clone(), new.external.as_ref())
             .await?;
         let row = self.new_user_row(NewUser {
@@ -410,7 +410,7 @@ impl Engine {
             sessions = self.unlink(actor, (&row, &mut next), &mut batch).await?;
         }
         if let Some(email) = &change.email {
-            next.email = email.as_deref().map(text::email).transpose()?;
+            next.email = email.as_deref().map(text::new_email).transpose()?;
             if next.email != row.email {
                 self.refuse_taken(next.email.clone(), None).await?;
                 // Whoever reads mail there has yet to show it.

@@ -45,8 +45,10 @@ pub(super) async fn verify(context: Context, request: Request) -> Result<Answer>
     let used = match used {
         Ok(used) => used,
         Err(Fault::Copied) => return Err(context.failed(COPIED, row.user, WRONG).await?),
-        Err(Fault::Unproven(_)) => return Err(context.failed(REFUSED, row.user, WRONG).await?),
-        Err(fault) => return Err(malformed(fault)),
+        // What cannot be read is no other answer either: it would tell which passkeys there are.
+        Err(Fault::Unproven(_) | Fault::Malformed(_)) => {
+            return Err(context.failed(REFUSED, row.user, WRONG).await?);
+        }
     };
     let changed = context.change(KIND, || async {
         let now = store::by_credential(&context, &row.credential).await?;

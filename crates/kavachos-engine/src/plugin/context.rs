@@ -233,7 +233,7 @@ impl Context {
             text::plain("name", name, text::MAX_NAME_BYTES)?;
         }
         let row = self.engine.new_user_row(NewUser {
-            email: email.map(text::email).transpose()?,
+            email: email.map(text::new_email).transpose()?,
             name: name.map(str::to_owned),
             ..NewUser::default()
         })?;

@@ -4,6 +4,8 @@ use futures_util::future::join_all;
 use kavachos_test::{TestAgent, TestApp, may};
 use serde_json::{Value, json};
 
+use crate::moving::{at, body as body_of, export, import, sealed};
+
 async fn own(app: &TestApp, key: &str) -> String {
     let question = json!({ "action": "read", "resource": "mcp:x" });
     app.call(key)
@@ -288,6 +290,39 @@ async fn an_address_is_one_account_and_a_user_that_cannot_be_read_is_400() {
         let reply = post(body.clone()).await;
         assert_eq!(reply.status, 400, "{body}: {reply}");
         assert!(reply.field().starts_with(field), "{body}: {reply}");
+    }
+}
+
+/// No mail reaches these, so nobody could come in by them. Whoever was moved here with one keeps it.
+#[tokio::test]
+async fn an_address_that_takes_no_mail_is_for_nobody_new() {
+    let app = crate::start().await;
+    let operator = app.operator();
+    let known = operator
+        .post("/api/v1/users", json!({ "email": "Ada@Example.com" }))
+        .await
+        .expect(201);
+    assert_eq!(known.at("/data/email"), "ada@example.com");
+    let path = format!("/api/v1/users/{}", known.id());
+    for odd in ["böb@example.com", "ada@bücher.example", "ada@[127.0.0.1]"] {
+        let body = json!({ "email": odd });
+        for reply in [
+            operator.post("/api/v1/users", body.clone()).await,
+            operator.patch(&path, body).await,
+        ] {
+            let reply = reply.refused(400, "malformed_request");
+            assert_eq!(reply.field(), "email", "{reply}");
+        }
+        let mut moved = body_of(&export(&operator).await);
+        let row = at(&moved, "{\"kind\":\"user\"");
+        moved[row] = moved[row].replace("ada@example.com", odd);
+        let there = crate::setup().seeded(8).start().await;
+        import(&there.operator(), &sealed(&moved)).await.expect(200);
+        let owner = there.call(app.operator_key());
+        let found = owner.get("/api/v1/users").await.expect(200);
+        assert_eq!(found.rows()[0]["email"], odd);
+        let name = json!({ "name": "Ada" });
+        owner.patch(&path, name).await.expect(200);
     }
 }
 

@@ -159,6 +159,49 @@ async fn what_a_bearer_does_beside_the_arming_of_a_factor_is_done_before_it() {
     }
 }
 
+/// What a bearer does beside the end of their identity is done before it, or not at all: whoever takes an identity away, be
+/// it an operator or its human, leaves nobody behind who came by it.
+#[tokio::test]
+async fn what_a_bearer_does_beside_the_end_of_their_identity_is_done_before_it() {
+    let world = world().await;
+    let app = &world.app;
+    let operator = app.operator();
+    for round in 0..8 {
+        let human = format!("user_{round}");
+        let bearer = world.of(&human, 0);
+        app.call(&bearer).get(AGENTS).await.expect(200);
+        let body = clerk(&human);
+        let path = format!("{USERS}?provider=clerk&externalId={human}");
+        let found = operator.get(&path).await.expect(200);
+        assert_eq!(found.rows()[0]["external"], body);
+        let user = found.text_at("/data/0/id").to_owned();
+        let makes = (0..12).map(|number| {
+            let name = format!("agent-{number}");
+            let caller = app.call(&bearer);
+            async move { caller.post(AGENTS, new_agent(&name)).await }
+        });
+        let path = format!("{USERS}/{user}");
+        let takes = operator.patch(&path, json!({ "external": null }));
+        let (made, taken) = tokio::join!(join_all(makes), takes);
+        taken.expect(200);
+        for reply in &made {
+            assert!([201, 401, 403, 409].contains(&reply.status), "{reply}");
+        }
+        let seq = |record: &Value| record["seq"].as_u64().unwrap();
+        let unlinked = app.audit("kind=user.unlinked&limit=1000").await;
+        let mut own = unlinked.iter().filter(|record| record["subject"] == user);
+        let taken = own.next().map(seq).unwrap();
+        let records = app
+            .audit("kind=agent.created&outcome=allowed&limit=1000")
+            .await;
+        for record in records.iter().filter(|record| record["subject"] == user) {
+            assert!(seq(record) < taken, "made without the identity: {record}");
+        }
+        // Whoever came too late made nobody new either.
+        assert_eq!(app.call(&bearer).get(AGENTS).await.status, 403);
+    }
+}
+
 /// Review B 3: an admin makes no account into which two people come.
 #[tokio::test]
 async fn only_an_owner_makes_an_account_of_somebodys_identity() {

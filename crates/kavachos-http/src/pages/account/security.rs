@@ -15,6 +15,8 @@ use crate::pages::view::{self, Codes, Field, Notice, Passkey, Room};
 use crate::pages::{Shown, see_other, words};
 use crate::params::Params;
 
+/// What tells how somebody may be asked again.
+const FRESHNESS: &str = "/api/auth/freshness";
 /// Where an identity at a provider is taken away.
 pub(super) const PROVIDER: &str = "/api/auth/link/provider";
 
@@ -29,6 +31,9 @@ pub(super) async fn handle(at: At<Browser>, mut params: Params) -> Shown {
         Some("password_changed") => {
             Said::done("Your password was changed. You are signed in here only.")
         }
+        Some("password_set") => Said::done(
+            "You can sign in with your password from now on. You are signed in here only.",
+        ),
         _ => Said::default(),
     };
     show(&at, said).await
@@ -103,15 +108,21 @@ pub(super) async fn show(at: &At<Browser>, said: Said) -> Shown {
     let wrong = said.wrong.as_ref();
     let status = wrong.map_or(StatusCode::OK, |(_, refusal)| refusal.status);
     let sessions = sessions::live(at).await?.len();
+    let asked_for = said
+        .of(Part::Password)
+        .is_some_and(|refusal| refusal.field.as_deref() == Some("currentPassword"));
+    let has_password = asked_for || has_password(at).await? != Some(false);
+    // One alone would let nobody in.
+    let can_use_password = has_password || at.who.user.email.is_some();
     let page = view::Security {
         shell,
         sessions,
         leave_others: said.factor && sessions > 1,
         fresh,
         fresh_words: fresh_words(at, fresh),
-        password: at
-            .takes("change-password")
-            .then(|| password_fields(said.of(Part::Password))),
+        password: (can_use_password && at.takes("change-password"))
+            .then(|| password_fields(has_password, said.of(Part::Password))),
+        has_password,
         email: email(at, &said),
         provider: provider(at),
         passkeys,
@@ -154,16 +165,33 @@ pub(super) fn provider(at: &At<Browser>) -> Option<String> {
     can.then(|| external.provider.clone())
 }
 
-fn password_fields(refusal: Option<&Refusal>) -> Vec<Field> {
+fn password_fields(has_one: bool, refusal: Option<&Refusal>) -> Vec<Field> {
     let about = |field: &str| refusal.and_then(|refusal| refusal.about(field));
     let unnamed = refusal
         .filter(|refusal| refusal.field.is_none())
         .map(|refusal| refusal.reason.clone());
-    vec![
-        Field::password("currentPassword", "Current password")
-            .with_error(about("currentPassword").or(unnamed)),
-        Field::new_password("newPassword", "New password").with_error(about("newPassword")),
-    ]
+    let current = Field::password("currentPassword", "Current password");
+    let new = Field::new_password("newPassword", "New password");
+    let wrong = about("newPassword");
+    match has_one {
+        true => vec![
+            current.with_error(about("currentPassword").or(unnamed)),
+            new.with_error(wrong),
+        ],
+        false => vec![new.with_error(wrong.or(unnamed))],
+    }
+}
+
+/// Whether the human has a password, where it can be told.
+pub(in crate::pages) async fn has_password(at: &At<Browser>) -> Result<Option<bool>, Failure> {
+    if !api::has(&at.state, Known::Get, FRESHNESS) {
+        return Ok(None);
+    }
+    let reply = at.ask(Method::GET, FRESHNESS).await;
+    let reply = reply.map_err(Refusal::into_failure)?;
+    let methods = reply.data.get("methods").and_then(Value::as_array);
+    let mut methods = methods.into_iter().flatten();
+    Ok(Some(methods.any(|one| one == "password")))
 }
 
 /// The human's passkeys, if there can be any.
@@ -225,10 +253,20 @@ async fn codes(at: &At<Browser>) -> Result<Option<Codes>, Failure> {
 }
 
 pub(super) async fn change_password(Sent { at, form }: Sent<Browser>) -> Shown {
-    let members = form.members(&["currentPassword", "newPassword"]);
+    let mut members = form.members(&["newPassword"]);
+    members.extend(form.filled(&["currentPassword"]));
+    let is_first = !form.has("currentPassword");
+    if is_first && let Some(first) = at.prove_first("/account/security") {
+        return Ok(first);
+    }
+    let done = if is_first {
+        "/account/security?done=password_set"
+    } else {
+        "/account/security?done=password_changed"
+    };
     match at.post("change-password", &members).await {
         // The session of the cookie may be another one now.
-        Ok(reply) => Ok(reply.onto(see_other("/account/security?done=password_changed"))),
+        Ok(reply) => Ok(reply.onto(see_other(done))),
         Err(refusal) if refusal.is_final() => Err(refusal.into_failure()),
         Err(refusal) => show(&at, Said::wrong(Part::Password, refusal)).await,
     }

@@ -88,8 +88,10 @@ pub(crate) struct Security {
     /// Whether the human proved who they are just now.
     pub(crate) fresh: bool,
     pub(crate) fresh_words: String,
-    /// Whether a password can be changed, and its form.
+    /// Whether a password can be changed or set, and its form.
     pub(crate) password: Option<Vec<Field>>,
+    /// Whether there is one to change.
+    pub(crate) has_password: bool,
     /// The address, and the form for another one, where it can be changed.
     pub(crate) email: Option<(String, Field)>,
     /// The provider that the account is linked to, where that can be undone.

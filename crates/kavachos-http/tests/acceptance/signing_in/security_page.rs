@@ -14,6 +14,7 @@ use crate::totp;
 
 const PAGE: &str = "/account/security";
 const EMAIL: &str = "/account/security/email";
+const CHANGE: &str = "/account/security/password";
 const UNLINK: &str = "/account/security/provider/unlink";
 const OTHERS: &str = "action=\"/account/sessions/others\"";
 const NEW: &str = "countess@example.com";
@@ -72,6 +73,60 @@ async fn who_has_no_address_is_offered_no_other_one() {
     let guest = token_of(&guest.expect(200));
     let page = Browser::of(&scene.app, &guest).open(PAGE).await.expect(200);
     assert!(!page.text.contains("newEmail"), "{page}");
+    // Nor a password: it would let nobody in.
+    assert!(!page.text.contains("newPassword"), "{page}");
+}
+
+#[tokio::test]
+async fn a_first_password_is_set_on_the_page() {
+    let scene = Scene::of_all(crate::setup(), None).await;
+    let session = by_link(&scene).await;
+    let browser = Browser::of(&scene.app, &session);
+    let page = browser.open(PAGE).await.expect(200);
+    assert!(page.text.contains("Set password"), "{page}");
+    assert!(!page.text.contains("currentPassword"), "{page}");
+    let short = [("newPassword", "short")];
+    let short = browser.send(PAGE, CHANGE, &short).await.expect(400);
+    assert!(short.text.contains("id=\"newPassword-error\""), "{short}");
+    // Whoever finds the browser open sets none: a form of a while ago asks first who it is.
+    let fields = [("newPassword", PASSWORD)];
+    let mark = mark(&page);
+    scene.app.advance(600);
+    let first = browser.send_with(&mark, CHANGE, &fields).await.expect(303);
+    assert!(
+        first.header("location").starts_with("/re-authenticate"),
+        "{first}"
+    );
+    scene.sign_in(NEW, PASSWORD).await.expect(401);
+    let session = by_link(&scene).await;
+    let browser = Browser::of(&scene.app, &session);
+    let set = browser.send(PAGE, CHANGE, &fields).await.expect(303);
+    assert_eq!(
+        set.header("location"),
+        "/account/security?done=password_set"
+    );
+    let signed_in = scene.sign_in(NEW, PASSWORD).await.expect(200);
+    let browser = Browser::of(&scene.app, &token_of(&signed_in));
+    let told = browser.open(set.header("location")).await.expect(200);
+    assert!(told.text.contains("from now on"), "{told}");
+    assert!(told.text.contains("currentPassword"), "{told}");
+    // Left empty where there is one, it is asked for.
+    let wrong = browser.send(PAGE, CHANGE, &fields).await.expect(400);
+    assert!(
+        wrong.text.contains("id=\"currentPassword-error\""),
+        "{wrong}"
+    );
+}
+
+/// Somebody who signed in by a link alone.
+async fn by_link(scene: &Scene) -> String {
+    let mut browser = scene.browser();
+    let before = scene.smtp.mails().len();
+    let asked = browser.post("/api/auth/magic-link/send", json!({ "email": NEW }));
+    asked.await.expect(200);
+    let link = scene.mailed((NEW, before), link_in).await;
+    let used = browser.post("/api/auth/magic-link/verify", json!({ "token": link }));
+    token_of(&used.await.expect(200))
 }
 
 #[tokio::test]
