@@ -72,7 +72,8 @@ fn numbers_that_grow_in_their_canonical_form_do_not_outgrow_the_record() {
 #[test]
 fn the_largest_user_is_recorded() {
     let world = World::new();
-    let email = format!("{}@{}", "x".repeat(100), "y".repeat(153));
+    let label = "y".repeat(63);
+    let email = format!("{}@{label}.{label}.{}", "x".repeat(64), "y".repeat(61));
     let user = json!({
         "email": email, "name": quotes(200),
         "external": { "provider": quotes(200), "externalId": quotes(200) },
