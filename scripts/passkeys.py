@@ -313,7 +313,7 @@ WRONG_USES = [
     ("data that was not signed", How(sent=lambda sent: flipped(sent, "authenticatorData")), 401, False),
     ("a counter that was not signed", How(sent=lambda sent: flipped(sent, "authenticatorData", -1)), 401, False),
     ("client data that was not signed", How(sent=lambda sent: padded(sent)), 401, False),
-    ("data that is cut off", How(sent=lambda sent: cut(sent, "authenticatorData")), 400, False),
+    ("data that is cut off", How(sent=lambda sent: cut(sent, "authenticatorData")), 401, False),
     ("another human's name", How(sent=lambda sent: sent["response"].update(userHandle="dXNlcl8w")), 401, True),
     ("nobody's name", How(sent=lambda sent: sent["response"].pop("userHandle")), 401, True),
     ("an unknown id", How(sent=lambda sent: sent.update(id="AAAA", rawId="AAAA")), 401, True),
