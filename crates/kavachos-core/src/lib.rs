@@ -6,6 +6,7 @@
 
 pub mod action;
 mod base64url;
+pub mod client;
 pub mod constraint;
 pub mod counter;
 pub mod decide;

@@ -1,0 +1,515 @@
+//! What a client says of itself (RFC 7591, section 2), as far as anybody here looks at it.
+//!
+//! Promises: what is not known is passed over; a redirect address that none may be goes, and the others stay. What a client
+//! says gives it nothing: which grants strangers may ask for is [`Source`]'s to say, and what they may do a human's.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::redirect::{RedirectKind, RedirectUri};
+use crate::time::clip;
+use crate::unseen::{is_reordering, is_unseen};
+
+/// The longest name, in bytes.
+pub const MAX_CLIENT_NAME_BYTES: usize = 100;
+/// The most redirect addresses.
+pub const MAX_REDIRECTS: usize = 20;
+/// The longest of the addresses that are shown alone, in bytes.
+const MAX_SHOWN_BYTES: usize = 512;
+
+/// How a client shows who it is at the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthMethod {
+    /// It does not: it has nothing that nobody else has.
+    #[serde(rename = "none")]
+    None,
+    /// A secret in the header (RFC 6749, section 2.3.1).
+    #[serde(rename = "client_secret_basic")]
+    SecretBasic,
+    /// A secret in the body.
+    #[serde(rename = "client_secret_post")]
+    SecretPost,
+    /// An assertion that is signed with a key of its own (RFC 7523).
+    #[serde(rename = "private_key_jwt")]
+    PrivateKeyJwt,
+}
+
+impl AuthMethod {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::None,
+        Self::SecretBasic,
+        Self::SecretPost,
+        Self::PrivateKeyJwt,
+    ];
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::SecretBasic => "client_secret_basic",
+            Self::SecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+        }
+    }
+
+    /// Whether the server and the client share a secret.
+    pub const fn has_secret(self) -> bool {
+        matches!(self, Self::SecretBasic | Self::SecretPost)
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+/// What a client may ask for at the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum GrantType {
+    /// A token for a code that a human's browser brought.
+    #[serde(rename = "authorization_code")]
+    AuthorizationCode,
+    /// The next token for the one before.
+    #[serde(rename = "refresh_token")]
+    RefreshToken,
+    /// A token for itself.
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+    /// A token for a code that a human typed elsewhere (RFC 8628).
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
+}
+
+impl GrantType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::ClientCredentials,
+        Self::DeviceCode,
+    ];
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+        }
+    }
+
+    /// The one with this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+/// Who says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// An operator, who may let a client do everything that clients do.
+    Operator,
+    /// The client itself: anybody.
+    Itself,
+    /// The document at the address that is the client's id: whoever has the host.
+    Document,
+}
+
+impl Source {
+    fn lets(self, grant: GrantType) -> bool {
+        self == Self::Operator
+            || matches!(
+                grant,
+                GrantType::AuthorizationCode | GrantType::RefreshToken
+            )
+    }
+
+    /// What is meant where no method is named.
+    const fn usual_method(self) -> AuthMethod {
+        match self {
+            Self::Document => AuthMethod::None,
+            Self::Operator | Self::Itself => AuthMethod::SecretBasic,
+        }
+    }
+}
+
+/// Why a client is not registered (RFC 7591, section 3.2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadMetadata {
+    /// No redirect address that may be one.
+    RedirectUri(String),
+    /// Anything else.
+    Metadata(String),
+}
+
+impl BadMetadata {
+    /// The member `error` of the answer.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::RedirectUri(_) => "invalid_redirect_uri",
+            Self::Metadata(_) => "invalid_client_metadata",
+        }
+    }
+
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        let (Self::RedirectUri(text) | Self::Metadata(text)) = self;
+        text
+    }
+}
+
+/// What a client says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientMetadata {
+    /// What it calls itself.
+    pub client_name: String,
+    /// Where browsers are sent back to.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// How it shows who it is.
+    pub token_endpoint_auth_method: AuthMethod,
+    /// What it may ask for.
+    pub grant_types: Vec<GrantType>,
+    /// Its page for people, which is shown and never fetched.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_uri: Option<String>,
+    /// Whether all its tokens are bound to a key (RFC 9449, section 5.2).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub dpop_bound_access_tokens: bool,
+    /// Whether it asks for codes with requests that it pushed alone (RFC 9126, section 6).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub require_pushed_authorization_requests: bool,
+}
+
+impl ClientMetadata {
+    /// Reads what a client says of itself.
+    ///
+    /// # Errors
+    /// It has no redirect address where it needs one, or says something that is not taken here.
+    pub fn read(said: &Map<String, Value>, source: Source) -> Result<Self, BadMetadata> {
+        let grant_types = read_grants(said, source)?;
+        let needs_redirect = grant_types.contains(&GrantType::AuthorizationCode);
+        let redirect_uris = match needs_redirect {
+            true => read_redirects(said)?,
+            false => Vec::new(),
+        };
+        let method = match text(said, "token_endpoint_auth_method")? {
+            None => source.usual_method(),
+            Some(name) => AuthMethod::of(name)
+                .filter(|method| source != Source::Document || !method.has_secret())
+                .ok_or_else(|| wrong("token_endpoint_auth_method", "is not taken here"))?,
+        };
+        if method == AuthMethod::None && grant_types.contains(&GrantType::ClientCredentials) {
+            return Err(wrong(
+                "token_endpoint_auth_method",
+                "is `none`, and a client that asks for itself shows who it is",
+            ));
+        }
+        Ok(Self {
+            client_name: read_name(said)?,
+            redirect_uris,
+            token_endpoint_auth_method: method,
+            grant_types,
+            client_uri: text(said, "client_uri")?
+                .filter(|uri| uri.len() <= MAX_SHOWN_BYTES && uri.starts_with("https://"))
+                .and_then(|uri| uri.parse::<RedirectUri>().ok())
+                .map(|uri| uri.to_string()),
+            dpop_bound_access_tokens: flag(said, "dpop_bound_access_tokens")?,
+            require_pushed_authorization_requests: flag(
+                said,
+                "require_pushed_authorization_requests",
+            )?,
+        })
+    }
+
+    /// Whether it may ask for this.
+    pub fn may(&self, grant: GrantType) -> bool {
+        self.grant_types.contains(&grant)
+    }
+
+    /// The registered redirect address that an address which is asked for is.
+    pub fn redirect(&self, asked: &RedirectUri) -> Option<&RedirectUri> {
+        self.redirect_uris.iter().find(|uri| uri.matches(asked))
+    }
+
+    /// Whether every program on the human's machine could be it: it is sent nowhere but there.
+    pub fn is_local(&self) -> bool {
+        self.redirect_uris
+            .iter()
+            .all(|uri| uri.kind() != RedirectKind::Site)
+    }
+}
+
+fn wrong(member: &str, why: &str) -> BadMetadata {
+    BadMetadata::Metadata(format!("`{member}` {why}"))
+}
+
+fn text<'a>(said: &'a Map<String, Value>, member: &str) -> Result<Option<&'a str>, BadMetadata> {
+    match said.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(wrong(member, "is not a text")),
+    }
+}
+
+fn flag(said: &Map<String, Value>, member: &str) -> Result<bool, BadMetadata> {
+    match said.get(member) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(wrong(member, "is neither true nor false")),
+    }
+}
+
+fn list<'a>(
+    said: &'a Map<String, Value>,
+    member: &str,
+) -> Result<Option<Vec<&'a str>>, BadMetadata> {
+    let items = match said.get(member) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err(wrong(member, "is not a list")),
+    };
+    let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+    texts
+        .map(Some)
+        .ok_or_else(|| wrong(member, "holds something else than texts"))
+}
+
+/// What a human reads of it on the page where they let it in: nothing that shows otherwise than it is.
+fn read_name(said: &Map<String, Value>) -> Result<String, BadMetadata> {
+    const NAMELESS: &str = "An application without a name";
+    let Some(name) = text(said, "client_name")?.map(str::trim) else {
+        return Ok(NAMELESS.to_owned());
+    };
+    let odd = |c: char| c.is_control() || is_unseen(c) || is_reordering(c);
+    match name {
+        "" => Ok(NAMELESS.to_owned()),
+        name if name.len() > MAX_CLIENT_NAME_BYTES => {
+            Err(wrong("client_name", "is longer than 100 bytes"))
+        }
+        name if name.contains(odd) => Err(wrong(
+            "client_name",
+            "holds characters that nobody sees, or that reorder text",
+        )),
+        name => Ok(name.to_owned()),
+    }
+}
+
+fn read_grants(said: &Map<String, Value>, source: Source) -> Result<Vec<GrantType>, BadMetadata> {
+    let named = list(said, "grant_types")?;
+    let named = named.unwrap_or_else(|| vec![GrantType::AuthorizationCode.as_str()]);
+    let known = named.iter().filter_map(|name| GrantType::of(name));
+    let mut grants: Vec<GrantType> = known.filter(|grant| source.lets(*grant)).collect();
+    grants.sort();
+    grants.dedup();
+    if grants.iter().all(|grant| *grant == GrantType::RefreshToken) {
+        return Err(wrong(
+            "grant_types",
+            "holds nothing that is given here; name `authorization_code`",
+        ));
+    }
+    let answers = list(said, "response_types")?;
+    let lacks_code = answers.is_some_and(|types| !types.contains(&"code"));
+    if lacks_code && grants.contains(&GrantType::AuthorizationCode) {
+        return Err(wrong(
+            "response_types",
+            "does not hold `code`, the only one",
+        ));
+    }
+    Ok(grants)
+}
+
+fn read_redirects(said: &Map<String, Value>) -> Result<Vec<RedirectUri>, BadMetadata> {
+    let named = list(said, "redirect_uris")
+        .map_err(|bad| BadMetadata::RedirectUri(bad.message().to_owned()))?;
+    let named = named.unwrap_or_default();
+    if named.len() > MAX_REDIRECTS {
+        let message = format!("`redirect_uris` holds more than {MAX_REDIRECTS}");
+        return Err(BadMetadata::RedirectUri(message));
+    }
+    // OpenID Connect Registration 1.0, section 2: of a site, that is.
+    let of_site = text(said, "application_type")? == Some("web");
+    let mut why = "`redirect_uris` is missing or empty".to_owned();
+    let mut taken: Vec<RedirectUri> = Vec::new();
+    for name in named {
+        match name.parse::<RedirectUri>() {
+            Ok(uri) if of_site && uri.kind() != RedirectKind::Site => {
+                let name = clip(name);
+                why = format!(
+                    "`{name}` is not of a site, which `application_type` says; name `native`"
+                );
+            }
+            Ok(uri) if taken.contains(&uri) => {}
+            Ok(uri) => taken.push(uri),
+            Err(invalid) => invalid.message().clone_into(&mut why),
+        }
+    }
+    match taken.is_empty() {
+        true => Err(BadMetadata::RedirectUri(why)),
+        false => Ok(taken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(said: Value, source: Source) -> Result<ClientMetadata, BadMetadata> {
+        ClientMetadata::read(said.as_object().unwrap(), source)
+    }
+
+    fn by_itself(said: Value) -> Result<ClientMetadata, BadMetadata> {
+        read(said, Source::Itself)
+    }
+
+    fn with(member: &str, value: Value) -> Value {
+        let mut said = json!({ "redirect_uris": ["http://127.0.0.1/cb"] });
+        said[member] = value;
+        said
+    }
+
+    /// What the client SDKs of MCP send.
+    #[test]
+    fn what_mcp_clients_say_is_taken() {
+        let said = json!({
+            "client_name": "MCP Client", "redirect_uris": ["http://127.0.0.1:8080/cb"],
+            "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none",
+            "response_types": ["code"], "scope": "a b", "application_type": "native", "software_id": "x",
+            "contacts": ["a@example.com"], "logo_uri": "http://169.254.169.254/",
+        });
+        let client = by_itself(said).unwrap();
+        assert_eq!(client.client_name, "MCP Client");
+        assert_eq!(client.token_endpoint_auth_method, AuthMethod::None);
+        assert!(client.may(GrantType::AuthorizationCode) && client.may(GrantType::RefreshToken));
+        assert!(client.is_local());
+        let stored = serde_json::to_string(&client).unwrap();
+        assert_eq!(
+            serde_json::from_str::<ClientMetadata>(&stored).unwrap(),
+            client
+        );
+        assert!(!stored.contains("169.254"), "{stored}");
+    }
+
+    #[test]
+    fn what_is_not_said_is_what_the_standard_says() {
+        let client = by_itself(with("client_name", Value::Null)).unwrap();
+        assert_eq!(client.token_endpoint_auth_method, AuthMethod::SecretBasic);
+        assert_eq!(client.grant_types, [GrantType::AuthorizationCode]);
+        let document = read(with("client_name", json!("x")), Source::Document).unwrap();
+        assert_eq!(document.token_endpoint_auth_method, AuthMethod::None);
+    }
+
+    /// Lesson C 96: nobody registers themselves more than strangers get.
+    #[test]
+    fn strangers_get_what_strangers_get() {
+        let all: Vec<&str> = GrantType::ALL.map(GrantType::as_str).to_vec();
+        for source in [Source::Itself, Source::Document] {
+            let client = read(with("grant_types", json!(all)), source).unwrap();
+            assert_eq!(
+                client.grant_types,
+                [GrantType::AuthorizationCode, GrantType::RefreshToken]
+            );
+        }
+        let operator = read(with("grant_types", json!(all)), Source::Operator).unwrap();
+        assert_eq!(operator.grant_types.len(), 4);
+        for none in [
+            json!([]),
+            json!(["refresh_token"]),
+            json!(["client_credentials"]),
+            json!(["implicit", "password"]),
+        ] {
+            let refused = by_itself(with("grant_types", none.clone()));
+            assert_eq!(
+                refused.unwrap_err().code(),
+                "invalid_client_metadata",
+                "{none}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_redirect_address_does_not_sink_the_others() {
+        let mixed = json!([
+            "javascript:alert(1)",
+            "https://app.example.com/cb",
+            "http://evil.example/cb",
+            "https://app.example.com/cb"
+        ]);
+        let client = by_itself(with("redirect_uris", mixed)).unwrap();
+        assert_eq!(client.redirect_uris.len(), 1);
+        assert!(!client.is_local());
+        for none in [
+            json!([]),
+            Value::Null,
+            json!(["javascript:alert(1)"]),
+            json!("https://app.example.com/cb"),
+            json!([7]),
+        ] {
+            let refused = by_itself(with("redirect_uris", none.clone()));
+            assert_eq!(
+                refused.unwrap_err().code(),
+                "invalid_redirect_uri",
+                "{none}"
+            );
+        }
+        let many: Vec<String> = (0..=MAX_REDIRECTS)
+            .map(|n| format!("https://app.example.com/{n}"))
+            .collect();
+        assert_eq!(
+            by_itself(with("redirect_uris", json!(many)))
+                .unwrap_err()
+                .code(),
+            "invalid_redirect_uri"
+        );
+        let web = by_itself(with("application_type", json!("web"))).unwrap_err();
+        assert!(web.message().contains("native"), "{}", web.message());
+    }
+
+    #[test]
+    fn a_document_has_no_secret_and_who_asks_for_itself_shows_who_it_is() {
+        for method in [
+            "client_secret_basic",
+            "client_secret_post",
+            "client_secret_jwt",
+            "x",
+        ] {
+            let refused = read(
+                with("token_endpoint_auth_method", json!(method)),
+                Source::Document,
+            );
+            assert_eq!(
+                refused.unwrap_err().code(),
+                "invalid_client_metadata",
+                "{method}"
+            );
+        }
+        let own =
+            json!({ "grant_types": ["client_credentials"], "token_endpoint_auth_method": "none" });
+        assert!(read(own, Source::Operator).is_err());
+        let own = json!({ "grant_types": ["client_credentials"] });
+        assert_eq!(read(own, Source::Operator).unwrap().redirect_uris, []);
+    }
+
+    /// Lesson C 87.
+    #[test]
+    fn a_name_shows_as_it_is() {
+        for name in [
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "a\nb",
+            "\u{1b}[31m",
+            &"x".repeat(101),
+        ] {
+            assert!(
+                by_itself(with("client_name", json!(name))).is_err(),
+                "{name:?}"
+            );
+        }
+        assert!(by_itself(with("client_name", json!(7))).is_err());
+        let blank = by_itself(with("client_name", json!("  "))).unwrap();
+        assert!(blank.client_name.contains("without a name"));
+    }
+}

@@ -1,0 +1,15 @@
+//! OAuth clients: programs that ask a human for access. What they say of themselves, where a browser is sent back to, the
+//! proof that whoever redeems a code is whoever asked for it, and what becomes of a refresh token that is shown.
+
+mod metadata;
+mod pkce;
+mod redirect;
+mod rotation;
+
+pub use metadata::{
+    AuthMethod, BadMetadata, ClientMetadata, GrantType, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS,
+    Source,
+};
+pub use pkce::Challenge;
+pub use redirect::{MAX_REDIRECT_BYTES, RedirectKind, RedirectUri};
+pub use rotation::{AGAIN, AGAIN_WHEN_BOUND, LATE, Line, MOST_AGAIN, Shown};
