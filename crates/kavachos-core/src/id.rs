@@ -60,6 +60,8 @@ ids! {
     TokenId = "token" / Token;
     /// A mail that is to be sent.
     MailId = "mail" / Mail;
+    /// An OAuth client that was registered here.
+    RegisteredClientId = "client" / Client;
 }
 
 /// A typed id: 128 bits, shown as `prefix_` and 26 characters of Crockford base 32.

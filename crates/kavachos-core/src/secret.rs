@@ -27,10 +27,18 @@ pub enum SecretKind {
     SignIn,
     /// A browser in which a human signed in before. Authenticates nobody: guesses in it are counted apart.
     Device,
+    /// What a browser brings back to an OAuth client: a token is given for it once.
+    Code,
+    /// What an OAuth client shows for the next token.
+    Refresh,
+    /// An OAuth client's own secret.
+    Client,
+    /// By which an OAuth client that registered itself changes what it says of itself (RFC 7592).
+    Registration,
 }
 
 impl SecretKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 11] = [
         Self::Agent,
         Self::Operator,
         Self::Session,
@@ -38,6 +46,10 @@ impl SecretKind {
         Self::Master,
         Self::SignIn,
         Self::Device,
+        Self::Code,
+        Self::Refresh,
+        Self::Client,
+        Self::Registration,
     ];
 
     /// The prefix, with its closing underscore.
@@ -50,6 +62,10 @@ impl SecretKind {
             Self::Master => "kv_master_",
             Self::SignIn => "kv_signin_",
             Self::Device => "kv_device_",
+            Self::Code => "kv_code_",
+            Self::Refresh => "kv_rt_",
+            Self::Client => "kv_client_",
+            Self::Registration => "kv_reg_",
         }
     }
 

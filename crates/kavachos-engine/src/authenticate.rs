@@ -87,6 +87,17 @@ impl Engine {
         }
     }
 
+    /// The agent's key with this hash, dead or not.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody knows it.
+    pub(crate) async fn agent_key(&self, hash: SecretHash) -> Result<Arc<AgentKey>> {
+        match self.caller_of(SecretKind::Agent, hash).await? {
+            Caller::Agent(key) => Ok(key),
+            _ => Err(Error::Internal("an agent's key is another's".to_owned())),
+        }
+    }
+
     async fn caller_of(&self, kind: SecretKind, hash: SecretHash) -> Result<Caller> {
         const UNKNOWN: Error = Error::Unauthenticated("the credential is unknown");
         let Some(known) = self.known_key(kind, hash).await? else {
@@ -163,7 +174,13 @@ impl Engine {
                 })
                 .transpose()
             }
-            SecretKind::Master | SecretKind::SignIn | SecretKind::Device => Ok(None),
+            SecretKind::Master
+            | SecretKind::SignIn
+            | SecretKind::Device
+            | SecretKind::Code
+            | SecretKind::Refresh
+            | SecretKind::Client
+            | SecretKind::Registration => Ok(None),
         }
     }
 }

@@ -18,6 +18,7 @@ mod banning;
 mod batch;
 mod bell;
 mod checkpoint;
+mod clients;
 mod compile;
 mod directory;
 mod doors;
@@ -89,6 +90,9 @@ pub use authorize::{Decision, Question};
 pub use banning::Ban;
 pub use batch::MAX_QUESTIONS;
 pub use checkpoint::{Checkpoint, CheckpointKeeper, Setback};
+pub use clients::{
+    Access, AccessScopes, Client, CodeAsk, NewClient, RefreshAsk, RegisteredClient, Tokens, Wish,
+};
 pub use directory::Directory;
 pub use doors::{Door, Doors, SignUps};
 pub use engine::{Engine, Parts};

@@ -221,7 +221,7 @@ impl Engine {
     }
 
     /// Plans the agent's root grant anew under the same id, by the rules of a new grant.
-    async fn change_root_grant(
+    pub(crate) async fn change_root_grant(
         &self,
         actor: &Actor,
         row: &AgentRow,

@@ -4,7 +4,7 @@ use kavachos_core::constraint::Constraints;
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::DETAILS_TYPE;
-use kavachos_engine::{Minted, MintedRoot};
+use kavachos_engine::{Minted, MintedRoot, Tokens};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,7 +22,8 @@ pub struct Answer {
         feature = "schema",
         schemars(extend("enum" = [TokenType::AccessToken.uri(), TokenType::Root.uri()]))
     )]
-    issued_token_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
     /// How it is shown: `DPoP` for one that is bound to a key; `N_A` for a root, which is shown here alone.
     #[cfg_attr(feature = "schema", schemars(extend("enum" = ["Bearer", "DPoP", "N_A"])))]
     token_type: &'static str,
@@ -38,6 +39,9 @@ pub struct Answer {
         schemars(with = "Option<Vec<serde_json::Map<String, Value>>>")
     )]
     authorization_details: Option<Value>,
+    /// What is shown here for the next token (RFC 6749, section 6): good once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
 }
 
 /// Whether the client is told the details of what it got.
@@ -53,13 +57,14 @@ impl Answer {
         Self {
             authorization_details: told.details(&minted.permissions, minted.guards.as_deref()),
             access_token: minted.token,
-            issued_token_type: TokenType::AccessToken.uri(),
+            issued_token_type: Some(TokenType::AccessToken.uri()),
             token_type: match minted.bound_to {
                 Some(_) => "DPoP",
                 None => "Bearer",
             },
             expires_in: minted.expires_at.since(now).as_secs(),
             scope: Some(minted.scope),
+            refresh_token: None,
         }
     }
 
@@ -68,10 +73,21 @@ impl Answer {
         Self {
             authorization_details: told.details(&minted.permissions, minted.guards.as_deref()),
             access_token: minted.token,
-            issued_token_type: TokenType::Root.uri(),
+            issued_token_type: Some(TokenType::Root.uri()),
             token_type: "N_A",
             expires_in: minted.expires_at.since(now).as_secs(),
             scope: None,
+            refresh_token: None,
+        }
+    }
+
+    /// The answer for a client that a human let in.
+    pub(crate) fn of_tokens(tokens: Tokens, now: Timestamp) -> Self {
+        let Tokens { access, refresh } = tokens;
+        Self {
+            issued_token_type: None,
+            refresh_token: refresh.map(|token| token.reveal().to_owned()),
+            ..Self::of_leaf(access, Told::ScopeAlone, now)
         }
     }
 }

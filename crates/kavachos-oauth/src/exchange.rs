@@ -313,6 +313,10 @@ mod tests {
             SecretKind::Master,
             SecretKind::SignIn,
             SecretKind::Device,
+            SecretKind::Code,
+            SecretKind::Refresh,
+            SecretKind::Client,
+            SecretKind::Registration,
         ];
         for kind in kinds {
             let body = base().replace(&secret(SecretKind::Session), &secret(kind));

@@ -50,6 +50,12 @@ impl Form {
         Some(self.left.swap_remove(at).1)
     }
 
+    /// Looks at a parameter that stands at most once.
+    pub(crate) fn peek(&self, name: &str) -> Option<&str> {
+        let found = self.left.iter().find(|(known, _)| known == name)?;
+        Some(&found.1)
+    }
+
     /// Takes a parameter that must be there.
     ///
     /// # Errors

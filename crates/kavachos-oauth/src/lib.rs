@@ -2,24 +2,28 @@
 //!
 //! Promises: a request has one reading or is refused (a parameter stands once, an empty one is none, what is not known
 //! is not looked at); every refusal has a code of the standards; a token is made by the engine alone, by the same path
-//! as for `POST /api/v1/delegate`. There is one grant so far, token exchange (RFC 8693). It knows no HTTP server and no
+//! as for `POST /api/v1/delegate`. It knows no HTTP server and no
 //! database: it depends on `kavachos-core` and `kavachos-engine`, and is portable as they are.
 
 mod answer;
+mod authorize;
 mod client;
+mod code;
 mod exchange;
 mod form;
 mod metadata;
 mod refusal;
+mod resource;
 mod subject;
 mod token;
 mod token_type;
 
 pub use answer::Answer;
+pub use authorize::{Authorization, Fault, Prompt, authorization};
 pub use client::Client;
 pub use exchange::MAX_DETAILS_BYTES;
 pub use form::MAX_PARAMETERS;
 pub use metadata::Metadata;
 pub use refusal::{Code, Refusal};
-pub use token::{Call, TOKEN_EXCHANGE, token};
+pub use token::{Call, GRANTS, TOKEN_EXCHANGE, token};
 pub use token_type::TokenType;

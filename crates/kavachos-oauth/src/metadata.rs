@@ -3,7 +3,7 @@
 use kavachos_core::token::{Algorithm, DETAILS_TYPE, Issuer};
 use serde::Serialize;
 
-use crate::token::TOKEN_EXCHANGE;
+use crate::token::GRANTS;
 
 /// The metadata of an issuer. What is not there is not offered.
 #[derive(Debug, Serialize)]
@@ -12,14 +12,24 @@ use crate::token::TOKEN_EXCHANGE;
 pub struct Metadata {
     /// The `iss` of every token, byte for byte.
     issuer: String,
-    /// Where tokens are exchanged.
+    /// Where browsers are sent that bring back a code.
+    authorization_endpoint: String,
+    /// Where tokens are given.
     token_endpoint: String,
     /// The public keys of tokens.
     jwks_uri: String,
-    /// The one grant: token exchange (RFC 8693).
+    /// For what tokens are given.
     grant_types_supported: Vec<&'static str>,
-    /// There is no authorization endpoint yet, so no response types either.
-    response_types_supported: Vec<String>,
+    /// What a browser brings back: a code.
+    response_types_supported: Vec<&'static str>,
+    /// How: in the query.
+    response_modes_supported: Vec<&'static str>,
+    /// How whoever redeems a code shows that they asked for it (RFC 7636): no other way.
+    code_challenge_methods_supported: Vec<&'static str>,
+    /// Every answer names its issuer (RFC 9207).
+    authorization_response_iss_parameter_supported: bool,
+    /// Scopes of the protocol; those of a tool server are in its own metadata (RFC 9728).
+    scopes_supported: Vec<&'static str>,
     /// Whoever calls the token endpoint is known by what it shows there; who presents a provider's token authenticates.
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// With what proofs of possession may be signed (RFC 9449, section 5.1).
@@ -33,10 +43,15 @@ impl Metadata {
     pub fn of(issuer: &Issuer) -> Self {
         Self {
             issuer: issuer.to_string(),
+            authorization_endpoint: format!("{issuer}/oauth/authorize"),
             token_endpoint: format!("{issuer}/oauth/token"),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-            grant_types_supported: vec![TOKEN_EXCHANGE],
-            response_types_supported: Vec::new(),
+            grant_types_supported: GRANTS.to_vec(),
+            response_types_supported: vec!["code"],
+            response_modes_supported: vec!["query"],
+            code_challenge_methods_supported: vec!["S256"],
+            authorization_response_iss_parameter_supported: true,
+            scopes_supported: vec!["offline_access"],
             token_endpoint_auth_methods_supported: vec![
                 "none",
                 "client_secret_basic",

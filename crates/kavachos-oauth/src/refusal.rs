@@ -49,7 +49,14 @@ codes! {
     InvalidTarget = 400 "invalid_target", "There is no such tool server, or no token can be made for it.";
     InvalidAuthorizationDetails = 400 "invalid_authorization_details", "RFC 9396, section 5.";
     InvalidDpopProof = 400 "invalid_dpop_proof", "The proof in the header `DPoP` is missing, wrong, or was used (RFC 9449).";
-    UnsupportedGrantType = 400 "unsupported_grant_type", "The only grant is token exchange (RFC 8693).";
+    UnsupportedGrantType = 400 "unsupported_grant_type", "`grant_type` is none of those that the metadata lists.";
+    UnauthorizedClient = 400 "unauthorized_client", "The client did not register for this.";
+    UnsupportedResponseType = 400 "unsupported_response_type", "The only `response_type` is `code`.";
+    AccessDenied = 400 "access_denied", "The human said no.";
+    LoginRequired = 400 "login_required", "The human would have to sign in, and `prompt` is `none`.";
+    ConsentRequired = 400 "consent_required", "The human would have to say yes, and `prompt` is `none`.";
+    RequestNotSupported = 400 "request_not_supported", "`request` is not taken here.";
+    RequestUriNotSupported = 400 "request_uri_not_supported", "`request_uri` is not taken here.";
     InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
     TooSlow = 408 "invalid_request", "The request did not come to its end in time; nothing was done.";
     TooLarge = 413 "invalid_request", "The body is longer than 256 KiB.";

@@ -1,8 +1,9 @@
-//! The token endpoint (RFC 6749, section 3.2) with its one grant, token exchange (RFC 8693).
+//! The token endpoint (RFC 6749, section 3.2): which grant a request is of. Token exchange (RFC 8693) is read here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use kavachos_core::client::GrantType;
 use kavachos_core::id::RequestId;
 use kavachos_core::token::Proof;
 use kavachos_engine::actor::{Actor, AgentKey, Caller};
@@ -10,6 +11,7 @@ use kavachos_engine::{Engine, Error, ShownToken, TokenAsk};
 
 use crate::answer::Answer;
 use crate::client::{Client, Credential};
+use crate::code;
 use crate::exchange::{Exchange, Made};
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
@@ -17,6 +19,13 @@ use crate::subject::{self, Subject};
 
 /// The grant of RFC 8693.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// All grants that are given here.
+pub const GRANTS: [&str; 3] = [
+    GrantType::AuthorizationCode.as_str(),
+    GrantType::RefreshToken.as_str(),
+    TOKEN_EXCHANGE,
+];
 
 /// A request as it arrived, beside its body.
 #[derive(Debug, Clone)]
@@ -39,10 +48,22 @@ pub struct Call {
 /// Why there is none, as the client is told.
 pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, Refusal> {
     let mut form = Form::read(body)?;
-    if form.need("grant_type")? != TOKEN_EXCHANGE {
-        let message = format!("the only grant is `{TOKEN_EXCHANGE}`");
-        return Err(Refusal::new(Code::UnsupportedGrantType, message));
+    match form.need("grant_type")?.as_str() {
+        TOKEN_EXCHANGE => exchange(engine, call, form).await,
+        name if GrantType::of(name) == Some(GrantType::AuthorizationCode) => {
+            code::redeem(engine, call, &mut form).await
+        }
+        name if GrantType::of(name) == Some(GrantType::RefreshToken) => {
+            code::refresh(engine, call, &mut form).await
+        }
+        _ => Err(Refusal::new(
+            Code::UnsupportedGrantType,
+            format!("`grant_type` is one of `{}`", GRANTS.join("`, `")),
+        )),
     }
+}
+
+async fn exchange(engine: &Engine, call: &Call, mut form: Form) -> Result<Answer, Refusal> {
     let exchange = Exchange::read(&mut form)?;
     let client = Credential::read(&call.client, &mut form)?;
     let actor = subject::actor(engine, call, (&exchange.subject, client)).await?;

@@ -25,6 +25,7 @@ pub mod begun_kill;
 pub mod checkup;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod connection;
 pub mod counter;
 pub mod former_address;
 pub mod former_identity;
@@ -41,12 +42,14 @@ pub mod mail;
 pub mod maker;
 pub mod migration;
 pub mod not_me;
+pub mod oauth_client;
 pub mod operator_key;
 pub mod password;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod promise;
 pub mod proof;
+pub mod refresh_line;
 pub mod restoration;
 pub mod restore;
 pub mod revocation;

@@ -333,6 +333,14 @@ pub const MIGRATIONS: &[Migration] = &[
         // By an older binary somebody would come in who is not noted.
         min_binary: 28,
     },
+    Migration {
+        owner: CORE,
+        number: 29,
+        name: "clients",
+        sql: include_str!("../migrations/0029_clients.sql"),
+        // An older binary would forget keys that lines of refresh tokens stand on.
+        min_binary: 29,
+    },
 ];
 
 /// The tables in which a database says what it is and which migrations it has; made before the first of them.

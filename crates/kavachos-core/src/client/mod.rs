@@ -1,11 +1,13 @@
 //! OAuth clients: programs that ask a human for access. What they say of themselves, where a browser is sent back to, the
 //! proof that whoever redeems a code is whoever asked for it, and what becomes of a refresh token that is shown.
 
+mod id;
 mod metadata;
 mod pkce;
 mod redirect;
 mod rotation;
 
+pub use id::{ClientId, MAX_CLIENT_ID_BYTES};
 pub use metadata::{
     AuthMethod, BadMetadata, ClientMetadata, GrantType, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS,
     Source,

@@ -113,7 +113,7 @@ impl Engine {
             .await
     }
 
-    async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
+    pub(crate) async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
         self.refuse_used(ask.proof.as_ref()).await?;
         self.refuse_used_token(actor).await?;
         self.require_shown_key(ask).await?;

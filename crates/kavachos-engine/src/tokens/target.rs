@@ -20,11 +20,11 @@ use crate::error::{Error, Result};
 const MAX_ASKED: usize = 64;
 
 /// A tool server as it is registered.
-pub(super) struct Registered {
-    pub(super) id: ToolServerId,
-    pub(super) mark: Mark,
-    pub(super) scopes: RegisteredScopes,
-    pub(super) policy: TokenPolicy,
+pub(crate) struct Registered {
+    pub(crate) id: ToolServerId,
+    pub(crate) mark: Mark,
+    pub(crate) scopes: RegisteredScopes,
+    pub(crate) policy: TokenPolicy,
 }
 
 impl Registered {
@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// A tool server as it is registered now.
-    pub(super) async fn registered(&self, audience: &Audience) -> Result<Registered> {
+    pub(crate) async fn registered(&self, audience: &Audience) -> Result<Registered> {
         let row = stored::by_audience(audience.as_str().to_owned());
         let row = self.store().find(row).await?;
         let row = row.ok_or(Error::NotFound("tool server"))?;

@@ -85,6 +85,19 @@ const fn of(kind: SecretKind) -> (&'static str, &'static str) {
             "device",
             "what a browser is remembered by: it authenticates nobody",
         ),
+        SecretKind::Code => (
+            "authorization_code",
+            "what a browser brings back to a client, for one token, within a minute",
+        ),
+        SecretKind::Refresh => (
+            "refresh_token",
+            "what a client shows for the next token: good once",
+        ),
+        SecretKind::Client => ("client_secret", "an OAuth client's own secret"),
+        SecretKind::Registration => (
+            "registration_token",
+            "by which a client that registered itself changes what it says of itself",
+        ),
         SecretKind::Master => (
             "master_key",
             "a server's master key, of which all other secrets are made: it belongs on that server alone",

@@ -1,0 +1,148 @@
+//! By what a client is known: an id that was made here, or the address of the document in which it says what it is.
+//!
+//! Promises: one is never read as the other, since no id that is made here is an address; an address has one spelling.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::redirect::{RedirectKind, RedirectUri};
+use crate::id::RegisteredClientId;
+use crate::invalid::Invalid;
+use crate::json;
+use crate::time::clip;
+
+/// The longest id, in bytes.
+pub const MAX_CLIENT_ID_BYTES: usize = 512;
+
+/// By what a client is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(Box<str>);
+
+impl ClientId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the address of a document.
+    pub fn is_document(&self) -> bool {
+        self.0.contains("://")
+    }
+
+    /// The host whose word the document is, with its port; `None` of a client that was registered.
+    pub fn host(&self) -> Option<&str> {
+        let (_, rest) = self.0.split_once("://")?;
+        rest.split('/').next()
+    }
+}
+
+impl From<RegisteredClientId> for ClientId {
+    fn from(id: RegisteredClientId) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.parse::<RegisteredClientId>().is_ok() || is_address(text) {
+            return Ok(Self(text.into()));
+        }
+        Err(Invalid::new(format!(
+            "`{}` is no client: write an id that was given here, or the `https` address of a metadata document, with a path \
+             and without query",
+            clip(text)
+        )))
+    }
+}
+
+/// Of `https`, or of this machine without it, where that is let (which is not decided here).
+fn is_address(text: &str) -> bool {
+    let Ok(uri) = text.parse::<RedirectUri>() else {
+        return false;
+    };
+    let Some((_, path)) = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('/'))
+    else {
+        return false;
+    };
+    text.len() <= MAX_CLIENT_ID_BYTES
+        && uri.kind() != RedirectKind::Private
+        && !path.is_empty()
+        && !path.contains('?')
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for ClientId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        json::text(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_ours_or_an_address() {
+        let ours: ClientId = "client_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+        assert!(!ours.is_document());
+        assert_eq!(ours.host(), None);
+        let document: ClientId = "https://app.example.com:8443/oauth/client.json"
+            .parse()
+            .unwrap();
+        assert!(document.is_document());
+        assert_eq!(document.host(), Some("app.example.com:8443"));
+        assert!(
+            "http://127.0.0.1:8080/client.json"
+                .parse::<ClientId>()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn nothing_else_is_one() {
+        for text in [
+            "",
+            "client",
+            "client_",
+            "CLIENT_01h455vb4pex5vsknk084sn02q",
+            "agent_01h455vb4pex5vsknk084sn02q",
+            "https://app.example.com",
+            "https://app.example.com/",
+            "https://app.example.com/c?x=y",
+            "https://app.example.com/c#x",
+            "https://app.example.com/a/../c",
+            "https://app.example.com/%2e%2e/c",
+            "https://user@app.example.com/c",
+            "https://APP.example.com/c",
+            "http://app.example.com/c",
+            "ftp://app.example.com/c",
+            "com.example.app:/c",
+            "javascript:alert(1)",
+            "https://app.example.com/c\n",
+        ] {
+            assert!(text.parse::<ClientId>().is_err(), "{text:?}");
+        }
+        let long = format!(
+            "https://app.example.com/{}",
+            "a".repeat(MAX_CLIENT_ID_BYTES)
+        );
+        assert!(long.parse::<ClientId>().is_err());
+    }
+}

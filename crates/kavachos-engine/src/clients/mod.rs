@@ -1,0 +1,117 @@
+//! OAuth clients, and what humans let them be.
+//!
+//! A human who lets a client in makes it an agent of theirs: it has a grant with the scopes that they said yes to, stands in
+//! their list, and ends as agents end. What the client holds is a key of that agent, which nobody ever sees: a *line*. Codes
+//! and refresh tokens lead to it, so that whatever kills the key, the agent or the human ends all of them and every token that
+//! was made. So there is one kind of authority here, and one way to stop it.
+
+mod access;
+mod line;
+mod register;
+mod tokens;
+
+use kavachos_core::client::{ClientId, ClientMetadata, Source};
+use kavachos_core::id::AgentId;
+use kavachos_core::principal::Status;
+use kavachos_core::revocation::Mark;
+use kavachos_core::secret::{Secret, SecretHash, SecretKind};
+use kavachos_store::oauth_client::{self, ClientRow};
+use sha2::{Digest, Sha256};
+
+pub use access::{Access, AccessScopes, Wish};
+pub use register::{NewClient, RegisteredClient};
+pub use tokens::{CodeAsk, RefreshAsk, Tokens};
+
+use crate::compile;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// A client, compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Client {
+    /// By what it is known.
+    pub id: ClientId,
+    /// Who says what it is.
+    pub source: Source,
+    /// What it says of itself.
+    pub metadata: ClientMetadata,
+    /// The agent that it is when it asks for itself.
+    pub agent: Option<AgentId>,
+    secret: Option<SecretHash>,
+    mark: Mark,
+}
+
+impl Client {
+    fn of(row: ClientRow) -> Result<Self> {
+        let source = match row.source.as_str() {
+            OPERATOR => Source::Operator,
+            ITSELF => Source::Itself,
+            DOCUMENT => Source::Document,
+            other => {
+                return Err(Error::Internal(format!(
+                    "`{other}` is no source of clients"
+                )));
+            }
+        };
+        Ok(Self {
+            id: row
+                .id
+                .parse()
+                .map_err(|error| Error::Internal(format!("a client's id: {error}")))?,
+            source,
+            metadata: compile::stored("metadata", &row.metadata)?,
+            agent: row.agent,
+            secret: row.secret,
+            mark: row.mark,
+        })
+    }
+
+    /// Tells what a human said yes to: another name, or another place to be sent back to, is asked about anew.
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut uris: Vec<&str> = self
+            .metadata
+            .redirect_uris
+            .iter()
+            .map(|uri| uri.as_str())
+            .collect();
+        uris.sort_unstable();
+        let mut digest = Sha256::new_with_prefix(b"kavachos client 1\n");
+        for text in std::iter::once(self.metadata.client_name.as_str()).chain(uris) {
+            digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digest.update(text.as_bytes());
+        }
+        digest.finalize().into()
+    }
+}
+
+const OPERATOR: &str = "operator";
+const ITSELF: &str = "itself";
+const DOCUMENT: &str = "document";
+
+impl Engine {
+    /// The client with this id, if it may still ask for anything.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn client(&self, id: &ClientId) -> Result<Option<Client>> {
+        let row = oauth_client::by_id(id.to_string());
+        let row = self.store().find(row).await?;
+        let row = row.filter(|row| row.status == Status::Active);
+        row.map(Client::of).transpose()
+    }
+
+    /// The client with this id and secret.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] where there is none, and those of the store.
+    pub async fn client_with_secret(&self, id: &ClientId, secret: &str) -> Result<Client> {
+        const UNKNOWN: Error = Error::Unauthenticated("there is no client with these credentials");
+        let shown = Secret::parse(secret).ok();
+        let shown = shown.filter(|secret| secret.kind() == SecretKind::Client);
+        let client = self.client(id).await?;
+        match (client, shown) {
+            (Some(client), Some(shown)) if client.secret == Some(shown.hash()) => Ok(client),
+            _ => Err(UNKNOWN),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Tokens for codes, and the next ones for those before.
+
+use std::sync::Arc;
+
+use kavachos_core::client::{Challenge, GrantType, RedirectUri, Shown};
+use kavachos_core::invalid::Invalid;
+use kavachos_core::resource::ResourcePattern;
+use kavachos_core::secret::{Secret, SecretHash};
+use kavachos_core::token::{Proof, Thumbprint};
+use kavachos_core::tool_server::Audience;
+use kavachos_store::refresh_line::{self, CodeRow, LineRow};
+use kavachos_store::{Batch, Write};
+
+use super::Client;
+use super::access::LineTarget;
+use super::line::{Cause, LINE_IDLE, rotation_of};
+use crate::act::Act;
+use crate::actor::{Actor, Caller};
+use crate::compile;
+use crate::engine::{Change, Engine, Plan};
+use crate::error::{Error, Result};
+use crate::tokens::{Minted, TokenAsk, Wanted};
+
+const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
+const NO_TOKEN: &str = "the refresh token is unknown, over, or was replaced: ask the human again";
+
+/// A client that redeems a code.
+#[derive(Clone)]
+pub struct CodeAsk {
+    /// The code.
+    pub code: Secret,
+    /// Where it was sent.
+    pub redirect_uri: RedirectUri,
+    /// What the challenge was made of.
+    pub verifier: String,
+    /// For which tool server; the only one unless said.
+    pub audience: Option<Audience>,
+    /// The proof of a key that came with the request.
+    pub proof: Option<Proof>,
+}
+
+/// A client that shows a refresh token.
+#[derive(Clone)]
+pub struct RefreshAsk {
+    /// The token.
+    pub token: Secret,
+    /// For which tool server; the only one unless said.
+    pub audience: Option<Audience>,
+    /// Some of the scopes; all unless said.
+    pub scopes: Option<Vec<String>>,
+    /// The proof of a key that came with the request.
+    pub proof: Option<Proof>,
+}
+
+/// What a client gets. It has no `Debug`: the texts are credentials.
+#[derive(Clone)]
+pub struct Tokens {
+    /// What the tool server is shown.
+    pub access: Minted,
+    /// What is shown here for the next one, where the client may.
+    pub refresh: Option<Secret>,
+}
+
+/// What comes of a plan.
+enum Given {
+    Tokens(Box<Tokens>),
+    /// Nothing: somebody shows a copy.
+    Copy(Cause),
+}
+
+/// What one answer is made of.
+struct Turn<'a> {
+    client: &'a Client,
+    line: &'a LineRow,
+    audience: Option<&'a Audience>,
+    scopes: Option<&'a [String]>,
+    proof: Option<&'a Proof>,
+    /// Why, for the record.
+    reason: &'static str,
+}
+
+impl Engine {
+    /// Redeems a code.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] where it is none that is good for this client, and those of [`Engine::token`]. A code that is
+    /// shown a second time ends what was made of it.
+    pub async fn redeem_code(
+        &self,
+        call: &Actor,
+        client: &Client,
+        ask: &CodeAsk,
+    ) -> Result<Tokens> {
+        let unknown = || Error::WrongState(NO_CODE.to_owned());
+        let code = self
+            .store()
+            .find(refresh_line::code(ask.code.hash()))
+            .await?;
+        let code = code.ok_or_else(unknown)?;
+        let line = self.line_of(client, code.line).await?.ok_or_else(unknown)?;
+        let actor = self.as_line(call, line.id).await?;
+        let act = Act::on_agent("token.issued", line.agent);
+        let plan = || self.plan_redeemed(&actor, client, (ask, &line));
+        match self.change(&actor, act, plan).await? {
+            Given::Tokens(tokens) => Ok(*tokens),
+            Given::Copy(cause) => {
+                self.end_line(call, &line, cause).await?;
+                Err(unknown())
+            }
+        }
+    }
+
+    async fn plan_redeemed(
+        &self,
+        actor: &Actor,
+        client: &Client,
+        (ask, line): (&CodeAsk, &LineRow),
+    ) -> Result<Plan<Given>> {
+        let code = self
+            .store()
+            .find(refresh_line::code(ask.code.hash()))
+            .await?;
+        let code = code.ok_or_else(|| Error::WrongState(NO_CODE.to_owned()))?;
+        if code.redeemed_at.is_some() {
+            return Ok(Plan::Done(Given::Copy(Cause::CodeReplayed)));
+        }
+        self.check_code(&code, ask)?;
+        let mut writes = vec![refresh_line::redeem(code.hash, self.now())];
+        if let (None, Some(proof)) = (line.proof_key, &ask.proof) {
+            writes.push(refresh_line::bind(line.id, proof.key.0));
+        }
+        let refresh = match client.metadata.may(GrantType::RefreshToken) {
+            true => Some(self.advance(line, &mut writes)?),
+            false => None,
+        };
+        let turn = Turn {
+            client,
+            line,
+            audience: ask.audience.as_ref(),
+            scopes: None,
+            proof: ask.proof.as_ref(),
+            reason: "let in by the human",
+        };
+        self.plan_given(actor, &turn, (writes, refresh)).await
+    }
+
+    fn check_code(&self, code: &CodeRow, ask: &CodeAsk) -> Result<()> {
+        let is_good =
+            code.expires_at > self.now() && code.redirect_uri == ask.redirect_uri.as_str();
+        if is_good && Challenge::from_bytes(code.challenge).is_met_by(&ask.verifier) {
+            return Ok(());
+        }
+        Err(Error::WrongState(
+            "the code is over, or `redirect_uri` or `code_verifier` is not the one that it was asked for with".to_owned(),
+        ))
+    }
+
+    /// The next tokens for a refresh token.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] where it is none that is good for this client, and those of [`Engine::token`]. One that was
+    /// replaced and is shown again ends its line, unless the answer with the next one may have been lost.
+    pub async fn refresh(&self, call: &Actor, client: &Client, ask: &RefreshAsk) -> Result<Tokens> {
+        let unknown = || Error::WrongState(NO_TOKEN.to_owned());
+        let shown = refresh_line::of_token(ask.token.hash());
+        let shown = self.store().find(shown).await?.ok_or_else(unknown)?;
+        let line = shown.line;
+        if line.client != client.id.as_str() {
+            return Err(unknown());
+        }
+        let actor = self.as_line(call, line.id).await?;
+        let act = Act::on_agent("token.issued", line.agent);
+        let plan = || self.plan_refreshed(&actor, client, ask);
+        match self.change(&actor, act, plan).await? {
+            Given::Tokens(tokens) => Ok(*tokens),
+            Given::Copy(cause) => {
+                self.end_line(call, &line, cause).await?;
+                Err(unknown())
+            }
+        }
+    }
+
+    async fn plan_refreshed(
+        &self,
+        actor: &Actor,
+        client: &Client,
+        ask: &RefreshAsk,
+    ) -> Result<Plan<Given>> {
+        let unknown = || Error::WrongState(NO_TOKEN.to_owned());
+        let shown = refresh_line::of_token(ask.token.hash());
+        let shown = self.store().find(shown).await?.ok_or_else(unknown)?;
+        let line = &shown.line;
+        let now = self.now();
+        if line.idle_ends_at <= now {
+            return Err(unknown());
+        }
+        let mut writes = Vec::new();
+        let refresh = match rotation_of(line).show(shown.number, now) {
+            Shown::Good => self.advance(line, &mut writes)?,
+            Shown::Again => {
+                writes.push(refresh_line::repeat(line.id, line.number, line.repeats));
+                self.refresh_token(line.id, line.number)?
+            }
+            Shown::Late => return Err(unknown()),
+            Shown::Reused => return Ok(Plan::Done(Given::Copy(Cause::TokenReused))),
+        };
+        let turn = Turn {
+            client,
+            line,
+            audience: ask.audience.as_ref(),
+            scopes: ask.scopes.as_deref(),
+            proof: ask.proof.as_ref(),
+            reason: "refreshed",
+        };
+        self.plan_given(actor, &turn, (writes, Some(refresh))).await
+    }
+
+    /// Has the next token take the place of the one that is good.
+    fn advance(&self, line: &LineRow, writes: &mut Vec<Write>) -> Result<Secret> {
+        let now = self.now();
+        let next = line.number.saturating_add(1);
+        let token = self.refresh_token(line.id, next)?;
+        let times = (now, now.plus(LINE_IDLE));
+        writes.push(refresh_line::advance(line.id, line.number, times));
+        writes.push(refresh_line::token(token.hash(), line.id, next));
+        Ok(token)
+    }
+
+    /// A token for one of the tool servers of a line.
+    async fn plan_given(
+        &self,
+        actor: &Actor,
+        turn: &Turn<'_>,
+        (mut writes, refresh): (Vec<Write>, Option<Secret>),
+    ) -> Result<Plan<Given>> {
+        turn.check_proof()?;
+        let target = turn.target()?;
+        let ask = TokenAsk {
+            audience: target.audience.clone(),
+            wanted: Wanted::Scopes(turn.scopes_of(&target)?),
+            ttl: None,
+            reason: format!("{}: {}", turn.client.metadata.client_name, turn.reason),
+            agent: Some(turn.line.agent),
+            agent_key: None,
+            proof: turn.proof.cloned(),
+        };
+        match self.plan_token(actor, &ask).await? {
+            Plan::Commit(change) => {
+                let Change { mut batch, value } = *change;
+                batch.reads.push(turn.client.mark);
+                // Belong before all else: of many at once, one redeems.
+                writes.append(&mut batch.writes);
+                let batch = Batch { writes, ..batch };
+                let tokens = Tokens {
+                    access: value,
+                    refresh,
+                };
+                Ok(Plan::commit(batch, Given::Tokens(Box::new(tokens))))
+            }
+            Plan::Done(_) => Err(Error::Internal(
+                "a token was made without a commit".to_owned(),
+            )),
+        }
+    }
+
+    /// The line with this id, if it is the client's.
+    async fn line_of(&self, client: &Client, id: SecretHash) -> Result<Option<LineRow>> {
+        let line = self.store().find(refresh_line::by_id(id)).await?;
+        Ok(line.filter(|line| line.client == client.id.as_str()))
+    }
+
+    /// The call, as the agent makes it by the key that a line is.
+    async fn as_line(&self, call: &Actor, line: SecretHash) -> Result<Actor> {
+        let key = self.agent_key(line).await?;
+        Ok(Actor {
+            caller: Caller::Agent(Arc::clone(&key)),
+            ..call.clone()
+        })
+    }
+}
+
+impl Turn<'_> {
+    /// A line that is bound to a key is used with a proof of that.
+    fn check_proof(&self) -> Result<()> {
+        let shown = self.proof.map(|proof| proof.key);
+        match self.line.proof_key.map(Thumbprint) {
+            Some(bound) if shown.is_none() => {
+                let _ = bound;
+                Err(Error::ProofMissing("what was asked for is bound to a key"))
+            }
+            Some(bound) if shown != Some(bound) => Err(Error::ProofOfOther),
+            None if shown.is_none() && self.client.metadata.dpop_bound_access_tokens => Err(
+                Error::ProofMissing("the client's tokens are bound to a key"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn target(&self) -> Result<LineTarget> {
+        let targets: Vec<LineTarget> = compile::stored("targets", &self.line.targets)?;
+        let none = |why: &str| Error::NotNarrower(Invalid::at("audience", why));
+        match self.audience {
+            Some(audience) => targets
+                .into_iter()
+                .find(|target| target.audience == *audience)
+                .ok_or_else(|| none("the human did not let you in there")),
+            None => match <[LineTarget; 1]>::try_from(targets) {
+                Ok([only]) => Ok(only),
+                Err(_) => Err(none(
+                    "say which of the tool servers it is for, with `resource`",
+                )),
+            },
+        }
+    }
+
+    /// Those scopes that are asked for again, which must be some of those that were given (RFC 6749, section 6).
+    fn scopes_of(&self, target: &LineTarget) -> Result<Vec<ResourcePattern>> {
+        let Some(asked) = self.scopes else {
+            return Ok(target.scopes.clone());
+        };
+        let is_asked = |scope: &&ResourcePattern| asked.iter().any(|name| name == scope.as_str());
+        let some: Vec<ResourcePattern> = target.scopes.iter().filter(is_asked).cloned().collect();
+        let all_known = asked
+            .iter()
+            .all(|name| target.scopes.iter().any(|scope| scope.as_str() == name));
+        if some.is_empty() || !all_known {
+            return Err(Error::NotNarrower(Invalid::at(
+                "scopes",
+                "more is asked for than the human gave; ask them for more with a new authorization request",
+            )));
+        }
+        Ok(some)
+    }
+}

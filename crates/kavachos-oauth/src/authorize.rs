@@ -1,0 +1,281 @@
+//! The authorization endpoint (RFC 6749, section 4.1.1, with RFC 7636, 8707, 9207 and 9449): what a client asks a human for.
+//!
+//! Promises: a browser is sent to no address but one that the client registered, and only after both are known to be its. All
+//! that is wrong before is told on a page of ours; all after goes back to the client, with its `state` and our `iss`.
+
+use kavachos_core::client::{Challenge, ClientId, GrantType, RedirectUri};
+use kavachos_core::token::Thumbprint;
+use kavachos_core::tool_server::Audience;
+use kavachos_engine::{Access, Client, Engine, Error, Wish};
+
+use crate::form::Form;
+use crate::refusal::{Code, Refusal};
+use crate::resource::resource;
+
+/// The longest `state`, in bytes.
+const MAX_STATE_BYTES: usize = 1_024;
+/// The most scopes of one request.
+const MAX_SCOPES: usize = 100;
+/// A scope of the protocol, which is let be: whether there are refresh tokens is a matter of the client's grants.
+const OFFLINE: &str = "offline_access";
+
+/// A request that can be put before a human.
+#[derive(Debug, Clone)]
+pub struct Authorization {
+    /// What the client gets if they say yes.
+    pub access: Access,
+    /// What a client asks besides.
+    pub prompt: Prompt,
+    back: Back,
+}
+
+/// What of the human is to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prompt {
+    /// Whatever is needed.
+    #[default]
+    AsNeeded,
+    /// Nothing: who would have to be asked is not let in (OpenID Connect Core 1.0, section 3.1.2.1).
+    Nothing,
+    /// Whether they say yes, also if they said so before.
+    Consent,
+    /// Who they are, also if they are signed in.
+    SignIn,
+}
+
+/// Why a request cannot be put before a human.
+#[derive(Debug)]
+pub enum Fault {
+    /// It is told on a page: nobody knows where to send the browser.
+    Told(Refusal),
+    /// The browser is sent back to the client with it.
+    Sent(String),
+}
+
+/// Where a browser is sent back to, and what goes along.
+#[derive(Debug, Clone)]
+struct Back {
+    redirect_uri: RedirectUri,
+    state: Option<String>,
+    issuer: String,
+}
+
+impl Back {
+    fn with(&self, parameters: &[(&str, &str)]) -> String {
+        let state = self.state.as_deref().map(|state| ("state", state));
+        let issuer = ("iss", self.issuer.as_str());
+        let all = parameters.iter().copied().chain(state).chain([issuer]);
+        self.redirect_uri.with(all)
+    }
+
+    fn refused(&self, refusal: &Refusal) -> String {
+        self.with(&[
+            ("error", refusal.code().as_str()),
+            ("error_description", refusal.description()),
+        ])
+    }
+
+    fn fault(&self, refusal: impl Into<Refusal>) -> Fault {
+        Fault::Sent(self.refused(&refusal.into()))
+    }
+}
+
+impl Authorization {
+    /// Where the browser goes with a code.
+    pub fn granted(&self, code: &str) -> String {
+        self.back.with(&[("code", code)])
+    }
+
+    /// Where it goes when the human says no.
+    pub fn denied(&self) -> String {
+        self.refused(Code::AccessDenied, "the human said no")
+    }
+
+    /// Where it goes when nothing comes of it.
+    pub fn refused(&self, code: Code, description: &str) -> String {
+        self.back.refused(&Refusal::new(code, description))
+    }
+
+    /// Where it goes with an error of the engine that is the client's to know; `None` of one that is a human's.
+    pub fn failed(&self, error: &Error) -> Option<String> {
+        let refusal = Refusal::from(error.clone());
+        let is_clients = matches!(refusal.code(), Code::InvalidScope | Code::InvalidTarget);
+        is_clients.then(|| self.back.refused(&refusal))
+    }
+}
+
+/// Reads and judges a request by the query of its address.
+///
+/// # Errors
+/// What is wrong with it, and whom that is told.
+pub async fn authorization(engine: &Engine, query: &[u8]) -> Result<Authorization, Fault> {
+    let mut form = Form::read(query).map_err(Fault::Told)?;
+    let client = client(engine, &mut form).await.map_err(Fault::Told)?;
+    let redirect_uri = redirect_uri(&client, &mut form).map_err(Fault::Told)?;
+    let state = form.take("state");
+    let back = Back {
+        redirect_uri,
+        state: state.filter(|state| state.len() <= MAX_STATE_BYTES),
+        issuer: engine.settings().issuer.to_string(),
+    };
+    let request = Request::read(&client, &mut form).map_err(|refusal| back.fault(refusal))?;
+    let targets = engine.access_scopes(&request.wish).await;
+    let targets = targets.map_err(|error| match error {
+        Error::Invalid(invalid) if invalid.field() == "scope" => {
+            back.fault(Refusal::new(Code::InvalidScope, invalid.message()))
+        }
+        Error::Invalid(invalid) if invalid.field() == "resource" => {
+            back.fault(Refusal::new(Code::InvalidTarget, invalid.message()))
+        }
+        error => back.fault(error),
+    })?;
+    Ok(Authorization {
+        access: Access {
+            client,
+            redirect_uri: back.redirect_uri.clone(),
+            targets,
+            challenge: request.challenge,
+            proof_key: request.proof_key,
+        },
+        prompt: request.prompt,
+        back,
+    })
+}
+
+async fn client(engine: &Engine, form: &mut Form) -> Result<Client, Refusal> {
+    let unknown = || {
+        Refusal::new(
+            Code::InvalidClient,
+            "no client with this `client_id` is registered here: the application has to register anew",
+        )
+    };
+    let id: ClientId = form.need("client_id")?.parse().map_err(|_| unknown())?;
+    engine.client(&id).await?.ok_or_else(unknown)
+}
+
+fn redirect_uri(client: &Client, form: &mut Form) -> Result<RedirectUri, Refusal> {
+    let wrong = || {
+        Refusal::new(
+            Code::InvalidRequest,
+            "`redirect_uri` is none of those that the application registered",
+        )
+    };
+    let asked: RedirectUri = form.need("redirect_uri")?.parse().map_err(|_| wrong())?;
+    client.metadata.redirect(&asked).ok_or_else(wrong)?;
+    Ok(asked)
+}
+
+/// What a request says besides.
+struct Request {
+    wish: Wish,
+    challenge: Challenge,
+    proof_key: Option<Thumbprint>,
+    prompt: Prompt,
+}
+
+impl Request {
+    fn read(client: &Client, form: &mut Form) -> Result<Self, Refusal> {
+        let invalid = |message: &str| Refusal::new(Code::InvalidRequest, message);
+        if !client.metadata.may(GrantType::AuthorizationCode) {
+            return Err(Refusal::new(
+                Code::UnauthorizedClient,
+                "the application did not register for `authorization_code`",
+            ));
+        }
+        if form.take("request").is_some() {
+            return Err(Refusal::new(
+                Code::RequestNotSupported,
+                "`request` is not taken here",
+            ));
+        }
+        if form.take("request_uri").is_some() {
+            return Err(Refusal::new(
+                Code::RequestUriNotSupported,
+                "`request_uri` is not taken here",
+            ));
+        }
+        if form.need("response_type")? != "code" {
+            return Err(Refusal::new(
+                Code::UnsupportedResponseType,
+                "the only `response_type` is `code`",
+            ));
+        }
+        if form
+            .take("response_mode")
+            .is_some_and(|mode| mode != "query")
+        {
+            return Err(invalid("the only `response_mode` is `query`"));
+        }
+        // Read before the challenge: without a method, `plain` is meant (RFC 7636, section 4.3).
+        if form.take("code_challenge_method").as_deref() != Some("S256") {
+            return Err(invalid("`code_challenge_method` is `S256` (RFC 7636)"));
+        }
+        let challenge = form.need("code_challenge")?;
+        let challenge = challenge
+            .parse()
+            .map_err(|error: kavachos_core::invalid::Invalid| {
+                invalid(&format!("`code_challenge` {}", error.message()))
+            })?;
+        let proof_key = form.take("dpop_jkt").map(|text| text.parse::<Thumbprint>());
+        let proof_key = proof_key
+            .transpose()
+            .map_err(|error| invalid(&format!("`dpop_jkt`: {}", error.message())))?;
+        Ok(Self {
+            wish: Wish {
+                audiences: audiences(form)?,
+                scopes: scopes(form)?,
+            },
+            challenge,
+            proof_key,
+            prompt: prompt(form)?,
+        })
+    }
+}
+
+fn audiences(form: &mut Form) -> Result<Vec<Audience>, Refusal> {
+    let mut audiences = Vec::new();
+    for text in form.take_all("resource") {
+        let audience = resource(&text)?;
+        if !audiences.contains(&audience) {
+            audiences.push(audience);
+        }
+    }
+    Ok(audiences)
+}
+
+/// The scopes that name resources; `None` for none.
+fn scopes(form: &mut Form) -> Result<Option<Vec<String>>, Refusal> {
+    let Some(text) = form.take("scope") else {
+        return Ok(None);
+    };
+    let names: Vec<String> = text
+        .split(' ')
+        .filter(|name| !name.is_empty() && *name != OFFLINE)
+        .map(str::to_owned)
+        .collect();
+    if names.len() > MAX_SCOPES {
+        let message = format!("a request names at most {MAX_SCOPES} scopes");
+        return Err(Refusal::new(Code::InvalidScope, message));
+    }
+    Ok(Some(names).filter(|names| !names.is_empty()))
+}
+
+fn prompt(form: &mut Form) -> Result<Prompt, Refusal> {
+    let Some(text) = form.take("prompt") else {
+        return Ok(Prompt::AsNeeded);
+    };
+    let names: Vec<&str> = text.split(' ').filter(|name| !name.is_empty()).collect();
+    Ok(match names.as_slice() {
+        ["none"] => Prompt::Nothing,
+        names if names.contains(&"none") => {
+            return Err(Refusal::new(
+                Code::InvalidRequest,
+                "`prompt` is `none` and something else",
+            ));
+        }
+        names if names.contains(&"login") => Prompt::SignIn,
+        names if names.contains(&"consent") => Prompt::Consent,
+        // `select_account`, and what is not known.
+        _ => Prompt::AsNeeded,
+    })
+}

@@ -1,0 +1,80 @@
+-- OAuth: programs that ask humans for access, what humans let them be, and what they show for it. Times are microseconds
+-- UTC; secrets stand here as their SHA-256.
+
+-- A client: registered by an operator or by itself, or known by the document at the address that is its id.
+CREATE TABLE oauth_clients (
+  id {text} NOT NULL PRIMARY KEY,
+  -- `operator`, `itself` or `document`.
+  source {text} NOT NULL,
+  -- What it says of itself: a JSON object.
+  metadata {text} NOT NULL,
+  secret {bytes} CHECK (secret IS NULL OR length(secret) = 32),
+  -- Of the credential by which a client that registered itself changes what it says.
+  manager {bytes} UNIQUE CHECK (manager IS NULL OR length(manager) = 32),
+  -- The agent that it is when it asks for itself.
+  agent {text} REFERENCES agents (id),
+  status {text} NOT NULL,
+  handle {bytes} NOT NULL UNIQUE,
+  version {int} NOT NULL,
+  created_at {int} NOT NULL
+) {rows};
+CREATE INDEX oauth_clients_by_age ON oauth_clients (source, created_at);
+
+-- What a human let a client be: an agent of theirs.
+CREATE TABLE connections (
+  agent {text} NOT NULL PRIMARY KEY REFERENCES agents (id),
+  client {text} NOT NULL REFERENCES oauth_clients (id),
+  user_id {text} NOT NULL REFERENCES users (id),
+  created_at {int} NOT NULL
+) {rows};
+CREATE INDEX connections_by_user ON connections (user_id, client);
+CREATE INDEX connections_by_client ON connections (client);
+
+-- What a human said yes to, for each tool server: the scopes, and what the client said of itself then.
+CREATE TABLE consents (
+  agent {text} NOT NULL REFERENCES agents (id),
+  server {text} NOT NULL REFERENCES tool_servers (id),
+  scopes {text} NOT NULL,
+  fingerprint {bytes} NOT NULL CHECK (length(fingerprint) = 32),
+  given_at {int} NOT NULL,
+  PRIMARY KEY (agent, server)
+) {keyed};
+
+-- Lines of refresh tokens. The id is the hash of the agent's key that a line is: that key's end, and its kill, are the line's.
+CREATE TABLE refresh_lines (
+  id {bytes} NOT NULL PRIMARY KEY REFERENCES agent_keys (hash),
+  agent {text} NOT NULL REFERENCES agents (id),
+  client {text} NOT NULL REFERENCES oauth_clients (id),
+  -- For which tool servers with which scopes: a JSON array.
+  targets {text} NOT NULL,
+  -- The thumbprint of the key that each use proves.
+  proof_key {bytes} CHECK (proof_key IS NULL OR length(proof_key) = 32),
+  -- Of the token that is good, since when, and how often it was given again.
+  number {int} NOT NULL,
+  since {int} NOT NULL,
+  repeats {int} NOT NULL,
+  -- When it ends unless it is used.
+  idle_ends_at {int} NOT NULL,
+  created_at {int} NOT NULL
+) {rows};
+CREATE INDEX refresh_lines_by_agent ON refresh_lines (agent, created_at);
+
+-- Every token of a line, so that one that was replaced is known when it is shown.
+CREATE TABLE refresh_tokens (
+  hash {bytes} NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+  line {bytes} NOT NULL REFERENCES refresh_lines (id),
+  number {int} NOT NULL
+) {keyed};
+CREATE INDEX refresh_tokens_by_line ON refresh_tokens (line);
+
+-- Codes that browsers bring back, each for a line that begins with it.
+CREATE TABLE authorization_codes (
+  hash {bytes} NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+  line {bytes} NOT NULL REFERENCES refresh_lines (id),
+  redirect_uri {text} NOT NULL,
+  challenge {bytes} NOT NULL CHECK (length(challenge) = 32),
+  expires_at {int} NOT NULL,
+  redeemed_at {int}
+) {rows};
+CREATE INDEX authorization_codes_by_end ON authorization_codes (expires_at);
+CREATE INDEX authorization_codes_by_line ON authorization_codes (line);
