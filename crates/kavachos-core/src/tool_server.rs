@@ -155,7 +155,8 @@ impl RegisteredScopes {
         &self.covered
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether one of them is called so.
+    pub fn has(&self, name: &str) -> bool {
         self.scopes.iter().any(|scope| scope.name.as_str() == name)
     }
 }

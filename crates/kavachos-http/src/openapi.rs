@@ -20,7 +20,7 @@ const ABOUT: &str = "An authorization server for AI agents: who they are, what t
     `method_not_allowed`.";
 
 /// The chapters, in the order in which one reads them.
-const TAGS: [(&str, &str); 15] = [
+const TAGS: [(&str, &str); 16] = [
     ("Decisions", "May this agent do this now, and why."),
     ("Agents", "Programs that act for humans, with a key each."),
     ("Delegations", "What one gives on to an agent, for a while."),
@@ -32,6 +32,7 @@ const TAGS: [(&str, &str); 15] = [
         "Tool servers",
         "What agents call, and who may ask about it.",
     ),
+    ("OAuth clients", "Programs that ask humans for access."),
     ("Tokens", "What an agent shows to a tool server."),
     (
         "Signing keys",

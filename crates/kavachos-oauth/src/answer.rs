@@ -83,9 +83,14 @@ impl Answer {
 
     /// The answer for a client that a human let in.
     pub(crate) fn of_tokens(tokens: Tokens, now: Timestamp) -> Self {
-        let Tokens { access, refresh } = tokens;
+        let Tokens {
+            access,
+            scope,
+            refresh,
+        } = tokens;
         Self {
             issued_token_type: None,
+            scope: Some(scope),
             refresh_token: refresh.map(|token| token.reveal().to_owned()),
             ..Self::of_leaf(access, Told::ScopeAlone, now)
         }

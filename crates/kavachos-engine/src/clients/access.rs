@@ -15,7 +15,7 @@ use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_core::token::Thumbprint;
-use kavachos_core::tool_server::{Audience, RegisteredScope};
+use kavachos_core::tool_server::{Audience, RegisteredScope, Verification};
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::connection::{self, ConnectionRow, ConsentRow};
 use kavachos_store::refresh_line::{self, CodeRow, LineRow};
@@ -126,19 +126,26 @@ impl Engine {
         let row = self.store().find(tool_server::by_id(registered.id)).await?;
         let row = row.ok_or(Error::NotFound("tool server"))?;
         let default = registered.policy.default_scope.unwrap_or_default();
-        let is_meant = |scope: &RegisteredScope| {
-            let name = scope.name.as_str();
-            match asked {
-                Some(asked) => asked.iter().any(|one| one == name),
-                None => default.split(' ').any(|one| one == name),
-            }
+        let names: Vec<&str> = match asked {
+            Some(asked) => asked.iter().map(String::as_str).collect(),
+            None => default.split(' ').collect(),
         };
-        let scopes = registered.scopes.as_slice().iter();
+        let mut scopes: Vec<RegisteredScope> = Vec::new();
+        for name in names {
+            let meant = meant_by(name, registered.scopes.as_slice());
+            // What looks at scopes alone knows whole ones.
+            let meant = meant.filter(|meant| {
+                registered.policy.kind == Verification::Kavach
+                    || registered.scopes.has(meant.name.as_str())
+            });
+            scopes
+                .extend(meant.filter(|meant| scopes.iter().all(|known| known.name != meant.name)));
+        }
         Ok(AccessScopes {
             server: registered.id,
             audience: audience.clone(),
             name: row.name,
-            scopes: scopes.filter(|scope| is_meant(scope)).cloned().collect(),
+            scopes,
             mark: registered.mark,
         })
     }
@@ -441,6 +448,18 @@ impl Engine {
         record.personal.name = Some(&row.name);
         self.seal(&record)
     }
+}
+
+/// A registered scope, or a part of one: what a tool server asks for may be narrower than what it registered.
+fn meant_by(name: &str, registered: &[RegisteredScope]) -> Option<RegisteredScope> {
+    let pattern: ResourcePattern = name.parse().ok()?;
+    let covering = registered
+        .iter()
+        .find(|scope| scope.name.covers(&pattern))?;
+    Some(RegisteredScope {
+        name: pattern,
+        description: covering.description.clone(),
+    })
 }
 
 /// All scopes of all tool servers, with every action; beside what is held already, where that is said.

@@ -9,6 +9,7 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::oauth_client::{self, ClientRow};
 use kavachos_store::{Batch, handle};
+use serde::Serialize;
 use serde_json::json;
 
 use super::OPERATOR;
@@ -27,14 +28,47 @@ pub struct NewClient {
 }
 
 /// A client, as others see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
 pub struct RegisteredClient {
-    /// By what it is known.
-    pub id: ClientId,
-    /// What it says of itself.
-    pub metadata: ClientMetadata,
+    /// By what it is known: its `client_id`.
+    pub id: String,
+    /// What it calls itself.
+    pub name: String,
+    /// Where browsers are sent back to.
+    pub redirect_uris: Vec<String>,
+    /// What it may ask for.
+    pub grant_types: Vec<&'static str>,
+    /// How it shows who it is.
+    pub auth_method: &'static str,
+    /// Who says what it is: `operator`, `itself` or `document`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["operator", "itself", "document"])))]
+    pub source: &'static str,
     /// Since when.
     pub created_at: Timestamp,
+}
+
+impl RegisteredClient {
+    fn of(id: ClientId, metadata: &ClientMetadata, source: &'static str, since: Timestamp) -> Self {
+        Self {
+            id: id.to_string(),
+            name: metadata.client_name.clone(),
+            redirect_uris: metadata
+                .redirect_uris
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            grant_types: metadata
+                .grant_types
+                .iter()
+                .map(|grant| grant.as_str())
+                .collect(),
+            auth_method: metadata.token_endpoint_auth_method.as_str(),
+            source,
+            created_at: since,
+        }
+    }
 }
 
 impl Engine {
@@ -86,11 +120,7 @@ impl Engine {
             ..Batch::default()
         };
         self.claim_once(actor, &mut batch, row.id.clone());
-        let view = RegisteredClient {
-            id: id.into(),
-            metadata: new.metadata.clone(),
-            created_at: now,
-        };
+        let view = RegisteredClient::of(id.into(), &new.metadata, OPERATOR, now);
         let issued = match has_secret {
             true => Issued::new(view, secret.clone()),
             false => Issued::without_token(view),

@@ -57,6 +57,9 @@ pub struct RefreshAsk {
 pub struct Tokens {
     /// What the tool server is shown.
     pub access: Minted,
+    /// What the human gave, of what was asked for again, with blanks between the names. The token itself names whole registered
+    /// scopes alone.
+    pub scope: String,
     /// What is shown here for the next one, where the client may.
     pub refresh: Option<Secret>,
 }
@@ -235,9 +238,12 @@ impl Engine {
     ) -> Result<Plan<Given>> {
         turn.check_proof()?;
         let target = turn.target()?;
+        let scopes = turn.scopes_of(&target)?;
+        let names: Vec<&str> = scopes.iter().map(ResourcePattern::as_str).collect();
+        let scope = names.join(" ");
         let ask = TokenAsk {
             audience: target.audience.clone(),
-            wanted: Wanted::Scopes(turn.scopes_of(&target)?),
+            wanted: Wanted::Scopes(scopes),
             ttl: None,
             reason: format!("{}: {}", turn.client.metadata.client_name, turn.reason),
             agent: Some(turn.line.agent),
@@ -253,6 +259,7 @@ impl Engine {
                 let batch = Batch { writes, ..batch };
                 let tokens = Tokens {
                     access: value,
+                    scope,
                     refresh,
                 };
                 Ok(Plan::commit(batch, Given::Tokens(Box::new(tokens))))

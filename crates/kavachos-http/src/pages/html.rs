@@ -66,6 +66,25 @@ pub(super) fn answer(status: StatusCode, runs: Runs, page: &impl Template) -> Sh
     Ok((status, headers, text).into_response())
 }
 
+/// A page whose form sends the browser on to another origin, or to a program by its scheme.
+pub(super) fn leading_to(origin: &str, page: &impl Template) -> Shown {
+    // The grammar of policies has no addresses of IPv6; those in redirects are this machine's alone.
+    let origin = if origin.contains('[') {
+        "http:"
+    } else {
+        origin
+    };
+    let policy = PLAIN.replace(
+        "form-action 'self'",
+        &format!("form-action 'self' {origin}"),
+    );
+    let policy = HeaderValue::from_str(&policy)
+        .map_err(|_| Error::Internal("an origin is no header".to_owned()))?;
+    let mut shown = self::page(Runs::Nothing, page)?;
+    shown.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    Ok(shown)
+}
+
 /// The same answer with a cookie.
 pub(super) fn with_cookie(mut response: Response, cookie: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(cookie) {

@@ -13,6 +13,7 @@ mod assets;
 mod at;
 mod brand;
 mod browser;
+mod consent;
 mod csrf;
 mod door;
 pub(crate) mod escape;
@@ -37,8 +38,10 @@ pub(crate) use failure::told;
 use crate::state::State;
 
 /// What the paths of pages begin with.
-const ROOTS: [&str; 17] = [
+const ROOTS: [&str; 19] = [
     "/account",
+    "/consent",
+    "/oauth/authorize",
     "/sign-up",
     "/sign-in",
     "/magic-link",
@@ -63,6 +66,7 @@ pub(crate) fn mount(router: Router<State>, api: Router) -> Router<State> {
         .merge(account::routes())
         .merge(agents::routes())
         .merge(approvals::routes())
+        .merge(consent::routes())
         .merge(door::routes())
         .merge(assets::routes())
         .layer(Extension(api::Api::new(api)));

@@ -3,7 +3,7 @@
 /// Where one goes who asked for nothing.
 pub(super) const HOME: &str = "/account";
 /// The longest path that is kept.
-const MAX_BYTES: usize = 512;
+const MAX_BYTES: usize = 3_800;
 
 /// The path, if it is a plain one of this server that is a page of an account; else the first page.
 ///

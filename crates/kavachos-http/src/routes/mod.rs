@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod authorize;
 mod authzen;
+mod clients;
 mod delegate;
 mod delegations;
 mod events;
@@ -170,6 +171,7 @@ fn people() -> Vec<Operation> {
         keys::update::operation(),
         keys::revoke::operation(),
         resources::list::operation(),
+        clients::create::operation(),
         resources::create::operation(),
         resources::show::operation(),
         resources::update::operation(),

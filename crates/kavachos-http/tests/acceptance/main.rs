@@ -61,6 +61,7 @@ mod moving_people;
 #[cfg(test)]
 mod moving_records;
 #[cfg(test)]
+mod oauth_clients;
 mod own_data;
 #[cfg(test)]
 mod own_sessions;

@@ -6,6 +6,7 @@
 mod account;
 mod agents;
 mod approvals;
+mod consent;
 mod door;
 mod frame;
 mod icon;
@@ -14,6 +15,7 @@ mod parts;
 pub(crate) use account::*;
 pub(crate) use agents::*;
 pub(crate) use approvals::*;
+pub(crate) use consent::*;
 pub(crate) use door::*;
 pub(crate) use frame::*;
 pub(crate) use icon::Icon;

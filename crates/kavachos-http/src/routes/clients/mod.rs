@@ -1,0 +1,3 @@
+//! `/api/v1/clients`: OAuth clients.
+
+pub(crate) mod create;
