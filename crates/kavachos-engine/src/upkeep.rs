@@ -145,9 +145,17 @@ impl Engine {
     async fn forget_ended(&self) -> Result<()> {
         let now = self.now();
         let [mails, mails_counted] = mail::forget(now.minus(MAILS_KEPT));
+        let [codes, codes_of_lines, tokens, lines] =
+            refresh_line::forget(now.minus(CODES_KNOWN), now.minus(DEAD_KEYS_KNOWN));
         let batch = Batch {
             writes: vec![
                 idempotency::forget(now.minus(IDEMPOTENCY_KEYS_KNOWN)),
+                // The clock may have been ahead.
+                refresh_line::end_unredeemed(now.minus(PROOFS_KNOWN)),
+                codes,
+                codes_of_lines,
+                tokens,
+                lines,
                 agent::forget_keys(now.minus(DEAD_KEYS_KNOWN)),
                 approval::forget(now.minus(ENDED_KNOWN)),
                 session::forget(now.minus(ENDED_KNOWN)),

@@ -277,3 +277,25 @@ pub fn redeem(hash: SecretHash, now: Timestamp) -> Write {
     .bind(*hash.as_bytes())
     .bind(now)
 }
+
+/// Ends the lines of codes that were over before this time and that nobody redeemed: nothing was made of them.
+pub fn end_unredeemed(before: Timestamp) -> Write {
+    Write::any(
+        "UPDATE agent_keys SET status = 'revoked', ended_at = ?1 WHERE status = 'active' AND hash IN (\
+           SELECT c.line FROM authorization_codes c WHERE c.redeemed_at IS NULL AND c.expires_at < ?1)",
+    )
+    .bind(before)
+}
+
+/// Removes codes that were over before the first time, and lines whose keys were over before the second one. Belongs before
+/// [`crate::agent::forget_keys`].
+pub fn forget(codes: Timestamp, lines: Timestamp) -> [Write; 4] {
+    const OVER: &str = "SELECT l.id FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id \
+        WHERE k.expires_at < ?1 OR k.ended_at < ?1";
+    [
+        Write::any("DELETE FROM authorization_codes WHERE expires_at < ?1").bind(codes),
+        Write::any(format!("DELETE FROM authorization_codes WHERE line IN ({OVER})")).bind(lines),
+        Write::any(format!("DELETE FROM refresh_tokens WHERE line IN ({OVER})")).bind(lines),
+        Write::any(format!("DELETE FROM refresh_lines WHERE id IN ({OVER})")).bind(lines),
+    ]
+}

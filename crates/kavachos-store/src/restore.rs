@@ -253,6 +253,15 @@ pub fn forget_not_me() -> Write {
     Write::any("DELETE FROM not_me_links")
 }
 
+/// Ends the lines of refresh tokens: a token that was replaced since would be good again.
+pub fn end_lines(now: Timestamp) -> Write {
+    Write::any(
+        "UPDATE agent_keys SET status = 'revoked', ended_at = ?1 WHERE status = 'active' \
+         AND hash IN (SELECT l.id FROM refresh_lines l)",
+    )
+    .bind(now)
+}
+
 /// How many operator keys live at this time that may do everything.
 pub fn administrators(now: Timestamp) -> Select<(u64,)> {
     Query::new(
