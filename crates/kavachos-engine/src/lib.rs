@@ -91,7 +91,8 @@ pub use banning::Ban;
 pub use batch::MAX_QUESTIONS;
 pub use checkpoint::{Checkpoint, CheckpointKeeper, Setback};
 pub use clients::{
-    Access, AccessScopes, Client, CodeAsk, NewClient, RefreshAsk, RegisteredClient, Tokens, Wish,
+    Access, AccessScopes, Client, CodeAsk, NewClient, RefreshAsk, RegisteredClient, Registration,
+    SelfRegistered, Tokens, Wish,
 };
 pub use directory::Directory;
 pub use doors::{Door, Doors, SignUps};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kavachos_core::token::{FeedRoot, Issuer};
 
+use crate::clients::Registration;
 use crate::doors::{Doors, SignUps};
 use crate::feed::FeedAccess;
 use crate::providers::Providers;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub doors: Doors,
     /// Whether strangers get accounts.
     pub sign_ups: SignUps,
+    /// Whether OAuth clients register themselves (RFC 7591).
+    pub registration: Registration,
     /// Of whom a second factor is demanded.
     pub second_factor: SecondFactor,
     /// How long a new agent key works when the caller does not say.
@@ -92,6 +95,7 @@ impl Default for Settings {
             mails_per_recipient: 5,
             doors: Doors::default(),
             sign_ups: SignUps::default(),
+            registration: Registration::default(),
             second_factor: SecondFactor::default(),
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kavachos_store::{
     Batch, Effect, Head, agent, approval, counter, former_address, guess, id_token, idempotency,
-    known_device, mail, not_me, promise, proof, session, session_handle, sign_in, token_grant,
-    webhook,
+    known_device, mail, not_me, promise, proof, refresh_line, session, session_handle, sign_in,
+    token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -21,6 +21,8 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 const SUMMARIES_PER_ROUND: u32 = 360;
 /// How long a used proof of possession is remembered: longer than one may be used, whatever its clock.
 const PROOFS_KNOWN: Duration = Duration::from_secs(10 * 60);
+/// How long a code can be looked at after it is over, so that whoever shows it again shows a copy.
+const CODES_KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a promise of a token can be looked at after it is over.
 const PROMISES_KNOWN: Duration = Duration::from_secs(60 * 60);
 /// How long a grant that was made for one token can be looked at after it is over: the hour in which its token can be
@@ -150,7 +152,6 @@ impl Engine {
         let batch = Batch {
             writes: vec![
                 idempotency::forget(now.minus(IDEMPOTENCY_KEYS_KNOWN)),
-                // The clock may have been ahead.
                 refresh_line::end_unredeemed(now.minus(PROOFS_KNOWN)),
                 codes,
                 codes_of_lines,

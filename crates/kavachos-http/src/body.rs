@@ -144,7 +144,7 @@ pub(crate) async fn read(body: Stream) -> Result<Bytes, Failure> {
     }
 }
 
-fn is_json(content_type: &[u8]) -> bool {
+pub(crate) fn is_json(content_type: &[u8]) -> bool {
     let essence = content_type
         .split(|byte| *byte == b';')
         .next()

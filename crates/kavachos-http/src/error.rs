@@ -275,6 +275,9 @@ impl Failure {
             }
             Self::Engine(Error::Unauthenticated(_)) => ask_for_a_bearer(headers),
             Self::OAuth(refusal) => {
+                if refusal.code() == Code::InvalidToken {
+                    ask_for_a_bearer(headers);
+                }
                 if refusal.code() == Code::InvalidClient {
                     ask_for_a_bearer(headers);
                     // A client's id and secret (RFC 6749, section 5.2).

@@ -243,7 +243,11 @@ impl Parts {
     fn answered(&mut self, answers: &[&Answer], refused: &[Refusal]) -> Value {
         let mut content = Map::new();
         let mut names = vec!["X-Request-Id"];
-        for answer in answers {
+        // What has no media type has no content.
+        for answer in answers
+            .iter()
+            .filter(|answer| !answer.media_type.is_empty())
+        {
             let mut schema = answer.form.schema(&mut self.written).to_value();
             close(&mut schema);
             // What is told of the envelope is told once, for all.

@@ -161,6 +161,15 @@ impl Operation {
         Self::new((MethodFilter::POST, "post"), path, about, handler)
     }
 
+    /// `PUT`.
+    pub(crate) fn put<H, T, A>(path: &'static str, about: About, handler: H) -> Self
+    where
+        H: Handler<T, State> + Signature<A>,
+        T: 'static,
+    {
+        Self::new((MethodFilter::PUT, "put"), path, about, handler)
+    }
+
     /// `PATCH`.
     pub(crate) fn patch<H, T, A>(path: &'static str, about: About, handler: H) -> Self
     where
@@ -227,6 +236,12 @@ impl Operation {
     pub(crate) fn reading(mut self, media_type: &'static str) -> Self {
         self.description.body = Some(Form::of::<String>());
         self.description.body_type = media_type;
+        self
+    }
+
+    /// Reading JSON of this form.
+    pub(crate) fn reading_json(mut self, form: Form) -> Self {
+        self.description.body = Some(form);
         self
     }
 

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
 
 use crate::error::Failure;
-use crate::operation::{Description, Form, JSON, Parameter, Place};
+use crate::operation::{Answer, Description, Form, JSON, Parameter, Place};
 
 /// What a handler answers.
 pub(crate) type Reply<T> = Result<Answered<T>, Failure>;
@@ -69,6 +69,12 @@ pub(crate) struct Created<T>(PhantomData<fn() -> T>);
 
 /// 200 with what came of an act that may be repeated.
 pub(crate) struct Done<T>(PhantomData<fn() -> T>);
+
+/// 201 with a JSON document in the form of a standard, without an envelope.
+pub(crate) struct Made<T>(PhantomData<fn() -> T>);
+
+/// 204 with nothing.
+pub(crate) enum NoContent {}
 
 /// 200 with a JSON document in the form of a standard, without an envelope.
 pub(crate) struct Bare<T>(PhantomData<fn() -> T>);
@@ -196,6 +202,23 @@ impl<T: JsonSchema + 'static> Kind for Done<T> {
 impl<T: JsonSchema> Kind for Bare<T> {
     fn tell(description: &mut Description) {
         description.answer::<T>(200);
+    }
+}
+
+impl<T: JsonSchema> Kind for Made<T> {
+    fn tell(description: &mut Description) {
+        description.answer::<T>(201);
+    }
+}
+
+impl Kind for NoContent {
+    fn tell(description: &mut Description) {
+        description.answers.push(Answer {
+            status: 204,
+            media_type: "",
+            form: Form::of::<()>(),
+            headers: &[],
+        });
     }
 }
 

@@ -18,7 +18,7 @@ use crate::params::Params;
 use crate::possession::{NewKey, OwnKey, Possession};
 use crate::reply::{Answered, Kind};
 use crate::routes::PathId;
-use crate::routes::oauth::Arrival;
+use crate::routes::oauth::{Arrival, One, Said};
 use crate::state::State;
 
 /// A handler whose arguments and result tell what it does.
@@ -153,6 +153,21 @@ fn proof(description: &mut Description, header: &'static str, text: &'static str
 impl Tells for Arrival {
     fn tell(description: &mut Description) {
         Possession::tell(description);
+    }
+}
+
+impl Tells for Said {
+    fn tell(_: &mut Description) {}
+}
+
+impl Tells for One {
+    fn tell(description: &mut Description) {
+        description.parameters.push(Parameter {
+            place: Place::Path,
+            name: "client_id",
+            text: "Which client.",
+            form: Form::of::<String>(),
+        });
     }
 }
 

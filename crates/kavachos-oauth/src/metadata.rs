@@ -1,6 +1,7 @@
 //! Who issues tokens here, and how they are asked for (RFC 8414).
 
-use kavachos_core::token::{Algorithm, DETAILS_TYPE, Issuer};
+use kavachos_core::token::{Algorithm, DETAILS_TYPE};
+use kavachos_engine::{Registration, Settings};
 use serde::Serialize;
 
 use crate::token::GRANTS;
@@ -16,6 +17,9 @@ pub struct Metadata {
     authorization_endpoint: String,
     /// Where tokens are given.
     token_endpoint: String,
+    /// Where clients register themselves, where they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
     /// The public keys of tokens.
     jwks_uri: String,
     /// For what tokens are given.
@@ -39,12 +43,15 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// The metadata of this issuer.
-    pub fn of(issuer: &Issuer) -> Self {
+    /// The metadata of an issuer with these settings.
+    pub fn of(settings: &Settings) -> Self {
+        let issuer = &settings.issuer;
+        let registers = settings.registration != Registration::Off;
         Self {
             issuer: issuer.to_string(),
             authorization_endpoint: format!("{issuer}/oauth/authorize"),
             token_endpoint: format!("{issuer}/oauth/token"),
+            registration_endpoint: registers.then(|| format!("{issuer}/oauth/register")),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             grant_types_supported: GRANTS.to_vec(),
             response_types_supported: vec!["code"],

@@ -57,6 +57,9 @@ codes! {
     ConsentRequired = 400 "consent_required", "The human would have to say yes, and `prompt` is `none`.";
     RequestNotSupported = 400 "request_not_supported", "`request` is not taken here.";
     RequestUriNotSupported = 400 "request_uri_not_supported", "`request_uri` is not taken here.";
+    InvalidRedirectUri = 400 "invalid_redirect_uri", "No redirect address that may be one (RFC 7591).";
+    InvalidClientMetadata = 400 "invalid_client_metadata", "Something else that a client says of itself (RFC 7591).";
+    InvalidToken = 401 "invalid_token", "The token is missing, unknown or dead (RFC 6750).";
     InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
     TooSlow = 408 "invalid_request", "The request did not come to its end in time; nothing was done.";
     TooLarge = 413 "invalid_request", "The body is longer than 256 KiB.";

@@ -85,14 +85,12 @@ fn bytes(hash: Option<SecretHash>) -> Option<[u8; 32]> {
     hash.map(|hash| *hash.as_bytes())
 }
 
-/// Stores a new client, if fewer than `most` of its source were stored since `then`. The handle is stored apart, with
-/// [`crate::handle::born`].
-pub fn insert(client: ClientRow, (most, then): (u64, Timestamp)) -> Write {
+/// Stores a new client. The handle is stored apart, with [`crate::handle::born`].
+pub fn insert(client: ClientRow) -> Write {
     Write::exactly(
         1,
         "INSERT INTO oauth_clients (id, source, metadata, secret, manager, agent, status, handle, version, created_at) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 \
-         WHERE (SELECT COUNT(*) FROM oauth_clients o WHERE o.source = ?2 AND o.created_at > ?12) < ?11",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )
     .bind(client.id)
     .bind(client.source)
@@ -104,19 +102,6 @@ pub fn insert(client: ClientRow, (most, then): (u64, Timestamp)) -> Write {
     .bind(client.mark.handle)
     .bind(client.version)
     .bind(client.created_at)
-    .bind(most)
-    .bind(then)
-}
-
-/// How many clients of a source were stored since a time.
-pub fn count_since(source: &'static str, then: Timestamp) -> Select<(u64,)> {
-    Query::new(
-        1,
-        "SELECT COUNT(*) FROM oauth_clients o WHERE o.source = ?1 AND o.created_at > ?2",
-    )
-    .bind(source)
-    .bind(then)
-    .of()
 }
 
 /// Replaces what may change of a client that is still as `client.version` says.

@@ -294,7 +294,10 @@ pub fn forget(codes: Timestamp, lines: Timestamp) -> [Write; 4] {
         WHERE k.expires_at < ?1 OR k.ended_at < ?1";
     [
         Write::any("DELETE FROM authorization_codes WHERE expires_at < ?1").bind(codes),
-        Write::any(format!("DELETE FROM authorization_codes WHERE line IN ({OVER})")).bind(lines),
+        Write::any(format!(
+            "DELETE FROM authorization_codes WHERE line IN ({OVER})"
+        ))
+        .bind(lines),
         Write::any(format!("DELETE FROM refresh_tokens WHERE line IN ({OVER})")).bind(lines),
         Write::any(format!("DELETE FROM refresh_lines WHERE id IN ({OVER})")).bind(lines),
     ]

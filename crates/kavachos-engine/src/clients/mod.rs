@@ -19,7 +19,7 @@ use kavachos_store::oauth_client::{self, ClientRow};
 use sha2::{Digest, Sha256};
 
 pub use access::{Access, AccessScopes, Wish};
-pub use register::{NewClient, RegisteredClient};
+pub use register::{NewClient, RegisteredClient, Registration, SelfRegistered};
 pub use tokens::{CodeAsk, RefreshAsk, Tokens};
 
 use crate::compile;

@@ -250,10 +250,12 @@ impl Engine {
             agent_key: None,
             proof: turn.proof.cloned(),
         };
-        match self.plan_token(actor, &ask).await? {
+        match self
+            .plan_token_with(actor, &ask, Some(turn.client.mark))
+            .await?
+        {
             Plan::Commit(change) => {
                 let Change { mut batch, value } = *change;
-                batch.reads.push(turn.client.mark);
                 // Belong before all else: of many at once, one redeems.
                 writes.append(&mut batch.writes);
                 let batch = Batch { writes, ..batch };

@@ -15,11 +15,13 @@ use crate::act::Act;
 use crate::doors::Door;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::flood::{network, site};
+use crate::flood::{Stranger, network, site};
 use crate::sign_in::Browser;
 
 /// How many sources are remembered that have used up what an open route allows them.
 const MAX_SHUT_OUT: usize = 10_000;
+/// In whose name the limits of the server's own routes are counted: no plugin is called so.
+const CORE: &str = "core";
 
 /// How many times as often as one network of it a site of IPv6 may call: it has 65,536 of them for nothing.
 const PER_SITE: u64 = 10;
@@ -114,6 +116,21 @@ impl Engine {
         let admitted = self.admit_takes(takes).await;
         if let Err(error @ Error::TooManyCalls { .. }) = &admitted {
             self.note_stranger(visitor.as_stranger(), error.code());
+        }
+        admitted
+    }
+
+    /// Counts a call by a stranger of a route of the server itself, of its source and of everyone.
+    pub(crate) async fn admit_stranger(
+        &self,
+        (route, flood): (&str, Flood),
+        stranger: Stranger<'_>,
+    ) -> Result<()> {
+        let mut takes = takes_of_source(CORE, (route, stranger.ip), flood.per_source);
+        takes.push(take(CORE, route, flood.overall));
+        let admitted = self.admit_takes(takes).await;
+        if let Err(error @ Error::TooManyCalls { .. }) = &admitted {
+            self.note_stranger(stranger, error.code());
         }
         admitted
     }

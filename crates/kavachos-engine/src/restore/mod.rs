@@ -388,7 +388,7 @@ impl<'a> Work<'a> {
             restore::empty_mail_queue(),
             restore::forget_not_me(),
             restore::forget_former_addresses(),
-            restore::end_lines(now),
+            restore::end_lines(self.now),
         ];
         let used_up = self.engine.plugins().tables_used_up();
         writes.extend(used_up.into_iter().map(transfer::clear_table));

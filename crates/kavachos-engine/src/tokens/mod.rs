@@ -28,6 +28,7 @@ use kavachos_core::decide::Credential;
 use kavachos_core::id::{AgentId, AuditId, TokenId};
 use kavachos_core::permission::PermissionSet;
 use kavachos_core::resource::ResourcePattern;
+use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Proof, Thumbprint};
 use kavachos_core::tool_server::Audience;
@@ -113,13 +114,23 @@ impl Engine {
             .await
     }
 
-    pub(crate) async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
+    async fn plan_token(&self, actor: &Actor, ask: &TokenAsk) -> Result<Plan<Minted>> {
+        self.plan_token_with(actor, ask, None).await
+    }
+
+    /// Plans a token that this kills, too.
+    pub(crate) async fn plan_token_with(
+        &self,
+        actor: &Actor,
+        ask: &TokenAsk,
+        killer: Option<Mark>,
+    ) -> Result<Plan<Minted>> {
         self.refuse_used(ask.proof.as_ref()).await?;
         self.refuse_used_token(actor).await?;
         self.require_shown_key(ask).await?;
         let target = self.target(ask).await?;
         actor.covers(&target.asked)?;
-        let held = match (&actor.caller, ask.agent) {
+        let mut held = match (&actor.caller, ask.agent) {
             (Caller::Operator(_) | Caller::ToolServer(_), _) => {
                 return Err(Error::Forbidden(
                     "a token is made for whoever will use it: call with the agent's own key or its human's session"
@@ -138,6 +149,8 @@ impl Engine {
             }
             (_, None) => self.held_anew(actor, (ask, &target)).await?,
         };
+        held.others.extend(killer);
+        held.batch.reads.extend(killer);
         self.mint(actor, ask, (target, held)).await
     }
 

@@ -51,10 +51,7 @@ pub(crate) async fn handle(
     params: Params,
 ) -> Reply<Bare<Metadata>> {
     params.end()?;
-    json(
-        StatusCode::OK,
-        &Metadata::of(&state.engine.settings().issuer),
-    )
+    json(StatusCode::OK, &Metadata::of(state.engine.settings()))
 }
 
 #[cfg(test)]

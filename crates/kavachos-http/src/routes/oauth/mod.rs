@@ -1,16 +1,17 @@
 //! The endpoints of OAuth: how a request arrives at them. What is asked and answered is told in `kavachos-oauth`.
 
+pub(crate) mod register;
 pub(crate) mod token;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use kavachos_core::invalid::Invalid;
 use kavachos_oauth::{Call, Client};
 
-use crate::body::read;
+use crate::body::{is_json, read};
 use crate::call::{client_ip, request_id};
 use crate::error::Failure;
 use crate::operation::FORM;
@@ -30,6 +31,48 @@ impl FromRequest<State> for Arrival {
     async fn from_request(request: Request, state: &State) -> Result<Self, Failure> {
         arrival(request, state).await.map_err(Failure::in_oauth)
     }
+}
+
+/// A request with JSON in its body, or with none.
+pub(crate) struct Said {
+    pub(crate) call: Call,
+    pub(crate) body: Bytes,
+}
+
+impl FromRequest<State> for Said {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Failure> {
+        said(request, state).await.map_err(Failure::in_oauth)
+    }
+}
+
+/// Which client, as the path says; whether there is one is told to nobody who does not show its registration token.
+pub(crate) struct One(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for One {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let named = params.ok().and_then(|params| {
+            let one = params.iter().find(|(name, _)| *name == "client_id");
+            one.map(|(_, value)| value.to_owned())
+        });
+        Ok(Self(named.unwrap_or_default()))
+    }
+}
+
+async fn said(request: Request, state: &State) -> Result<Said, Failure> {
+    let (mut parts, body) = request.into_parts();
+    Params::from_request_parts(&mut parts, &()).await?.end()?;
+    let call = call(&mut parts, state).await?;
+    let body = read(body).await?;
+    let json = |value: &http::HeaderValue| is_json(value.as_bytes());
+    if !body.is_empty() && !parts.headers.get(CONTENT_TYPE).is_some_and(json) {
+        return Err(Invalid::at("Content-Type", "send the body as `application/json`").into());
+    }
+    Ok(Said { call, body })
 }
 
 async fn arrival(request: Request, state: &State) -> Result<Arrival, Failure> {

@@ -1,0 +1,130 @@
+//! `/oauth/register`: clients register themselves (RFC 7591), and look at, change and end what they registered (RFC 7592).
+
+use axum::extract::State as FromState;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use kavachos_core::client::{AuthMethod, GrantType, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS};
+use kavachos_oauth::Registered;
+use schemars::{Schema, json_schema};
+
+use super::{One, Said};
+use crate::error::Failure;
+use crate::operation::{About, Form, Operation};
+use crate::reply::{Answered, Bare, Made, NoContent, Reply, json};
+use crate::state::State;
+
+const ONE: &str = "/oauth/register/{client_id}";
+
+pub(crate) fn operation() -> Operation {
+    const ABOUT: About = About {
+        id: "registerClient",
+        tag: "OAuth clients",
+        summary: "Register yourself as an OAuth client",
+        text: "RFC 7591, where `oauth.registration` lets: whoever comes, or whoever shows an operator's key as `Bearer`. Redirect addresses that may be none are left out; members that are not known are passed over; grants are those that strangers get, `authorization_code` and `refresh_token`. What a human lets you be they say on a page.",
+        callers: &[],
+    };
+    Operation::post("/oauth/register", ABOUT, handle)
+        .reading_json(Form::known(said()))
+        .in_oauth()
+}
+
+/// As an operation of one client that registered itself.
+const fn about(id: &'static str, summary: &'static str, text: &'static str) -> About {
+    About {
+        id,
+        tag: "OAuth clients",
+        summary,
+        text,
+        callers: &[],
+    }
+}
+
+pub(crate) fn look() -> Operation {
+    let about = about(
+        "showRegisteredClient",
+        "See what you registered",
+        "RFC 7592: with the registration token as `Bearer`.",
+    );
+    Operation::get(ONE, about, looked).in_oauth()
+}
+
+pub(crate) fn change() -> Operation {
+    let about = about(
+        "changeRegisteredClient",
+        "Register something else in its place",
+        "RFC 7592: with the registration token as `Bearer`. What is not said is taken away. Humans who said yes to the client are asked anew.",
+    );
+    Operation::put(ONE, about, changed)
+        .reading_json(Form::known(said()))
+        .in_oauth()
+}
+
+pub(crate) fn remove() -> Operation {
+    let about = about(
+        "removeRegisteredClient",
+        "End a client that registered itself",
+        "RFC 7592: with the registration token as `Bearer`. Every token that was made for it is dead.",
+    );
+    Operation::delete(ONE, about, removed).in_oauth()
+}
+
+/// What a client may say of itself.
+fn said() -> Schema {
+    let grants = [GrantType::AuthorizationCode, GrantType::RefreshToken].map(GrantType::as_str);
+    let methods = [
+        AuthMethod::None,
+        AuthMethod::SecretBasic,
+        AuthMethod::SecretPost,
+    ];
+    let methods = methods.map(AuthMethod::as_str);
+    json_schema!({
+        "type": "object",
+        "required": ["redirect_uris"],
+        "properties": {
+            "client_name": { "type": "string", "maxLength": MAX_CLIENT_NAME_BYTES },
+            "client_uri": { "type": "string", "description": "Its page for people: shown, never fetched." },
+            "redirect_uris": { "type": "array", "minItems": 1, "maxItems": MAX_REDIRECTS, "items": { "type": "string" } },
+            "grant_types": { "type": "array", "items": { "type": "string" }, "description": format!("Of these: `{}`.", grants.join("`, `")) },
+            "response_types": { "type": "array", "items": { "type": "string" } },
+            "token_endpoint_auth_method": { "type": "string", "enum": methods },
+            "application_type": { "type": "string", "enum": ["native", "web"] },
+            "dpop_bound_access_tokens": { "type": "boolean" },
+        },
+    })
+}
+
+pub(crate) async fn handle(
+    FromState(state): FromState<State>,
+    Said { call, body }: Said,
+) -> Reply<Made<Registered>> {
+    let made = kavachos_oauth::register(&state.engine, &call, &body).await;
+    json(StatusCode::CREATED, &made.map_err(Failure::from)?)
+}
+
+pub(crate) async fn looked(
+    FromState(state): FromState<State>,
+    One(id): One,
+    Said { call, .. }: Said,
+) -> Reply<Bare<Registered>> {
+    let known = kavachos_oauth::look(&state.engine, &call, &id).await;
+    json(StatusCode::OK, &known.map_err(Failure::from)?)
+}
+
+pub(crate) async fn changed(
+    FromState(state): FromState<State>,
+    One(id): One,
+    Said { call, body }: Said,
+) -> Reply<Bare<Registered>> {
+    let changed = kavachos_oauth::change(&state.engine, &call, (&id, &body)).await;
+    json(StatusCode::OK, &changed.map_err(Failure::from)?)
+}
+
+pub(crate) async fn removed(
+    FromState(state): FromState<State>,
+    One(id): One,
+    Said { call, .. }: Said,
+) -> Reply<NoContent> {
+    let removed = kavachos_oauth::remove(&state.engine, &call, &id).await;
+    removed.map_err(Failure::from)?;
+    Ok(Answered::of(StatusCode::NO_CONTENT.into_response()))
+}

@@ -1,0 +1,234 @@
+//! Clients register themselves (RFC 7591), and look at, change and end what they registered (RFC 7592).
+//!
+//! Promises: what is not known is passed over; what is answered is what was taken, and has no member without a value, since
+//! clients read those as something else.
+
+use kavachos_core::client::{AuthMethod, BadMetadata, ClientId, ClientMetadata, Source};
+use kavachos_core::json;
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_engine::actor::{Actor, Caller};
+use kavachos_engine::{Engine, Registration, SelfRegistered};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::client::Client;
+use crate::refusal::{Code, Refusal};
+use crate::subject;
+use crate::token::Call;
+
+/// The longest request, in bytes.
+pub const MAX_REGISTRATION_BYTES: usize = 16 * 1024;
+
+/// A client as it is registered. It has no `Debug`: some of it are credentials.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RegisteredByItself"))]
+pub struct Registered {
+    /// By what it is known.
+    client_id: String,
+    /// Since when, in seconds since 1970.
+    client_id_issued_at: i64,
+    /// Its secret, which only this answer shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+    /// 0: a secret does not end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret_expires_at: Option<u64>,
+    /// By which it changes what it registered; only this answer shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_access_token: Option<String>,
+    /// Where.
+    registration_client_uri: String,
+    /// What it calls itself.
+    client_name: String,
+    /// Its page for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_uri: Option<String>,
+    /// Where browsers are sent back to: those that may be.
+    redirect_uris: Vec<String>,
+    /// What it may ask for.
+    grant_types: Vec<&'static str>,
+    /// What a browser brings back.
+    response_types: Vec<&'static str>,
+    /// How it shows who it is.
+    token_endpoint_auth_method: &'static str,
+    /// Whether all its tokens are bound to a key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dpop_bound_access_tokens: bool,
+}
+
+impl Registered {
+    fn of(engine: &Engine, made: SelfRegistered) -> Self {
+        const SECOND: i64 = 1_000_000;
+        let SelfRegistered {
+            id,
+            metadata,
+            created_at,
+            secret,
+            manager,
+        } = made;
+        Self {
+            client_id_issued_at: created_at.as_micros().div_euclid(SECOND),
+            client_secret_expires_at: secret.as_ref().map(|_| 0),
+            client_secret: secret.map(|secret| secret.reveal().to_owned()),
+            registration_access_token: manager.map(|manager| manager.reveal().to_owned()),
+            registration_client_uri: format!("{}/oauth/register/{id}", engine.settings().issuer),
+            client_id: id.to_string(),
+            client_name: metadata.client_name,
+            client_uri: metadata.client_uri,
+            redirect_uris: metadata
+                .redirect_uris
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            grant_types: metadata
+                .grant_types
+                .iter()
+                .map(|grant| grant.as_str())
+                .collect(),
+            response_types: vec!["code"],
+            token_endpoint_auth_method: metadata.token_endpoint_auth_method.as_str(),
+            dpop_bound_access_tokens: metadata.dpop_bound_access_tokens,
+        }
+    }
+}
+
+/// Registers the client that calls.
+///
+/// # Errors
+/// Nobody registers here, or what it says cannot be taken.
+pub async fn register(engine: &Engine, call: &Call, body: &[u8]) -> Result<Registered, Refusal> {
+    let caller = match engine.settings().registration {
+        Registration::Off => {
+            return Err(Refusal::new(
+                Code::AccessDenied,
+                "clients do not register themselves here",
+            ));
+        }
+        Registration::Open => call.actor(Caller::Local),
+        Registration::Token => operator(engine, call).await?,
+    };
+    let metadata = read(body)?;
+    let made = engine.register_itself(&caller, &metadata).await?;
+    Ok(Registered::of(engine, made))
+}
+
+/// What a client registered.
+///
+/// # Errors
+/// [`Code::InvalidToken`] where it does not show that it is the client.
+pub async fn look(engine: &Engine, call: &Call, id: &str) -> Result<Registered, Refusal> {
+    let (id, manager) = manager(call, id)?;
+    let known = engine.self_registered(&id, &manager).await;
+    Ok(Registered::of(engine, known.map_err(of_manager)?))
+}
+
+/// Puts something else in the place of what a client registered.
+///
+/// # Errors
+/// Those of [`look`], and what it says cannot be taken.
+pub async fn change(
+    engine: &Engine,
+    call: &Call,
+    (id, body): (&str, &[u8]),
+) -> Result<Registered, Refusal> {
+    let (id, manager) = manager(call, id)?;
+    let known = engine
+        .self_registered(&id, &manager)
+        .await
+        .map_err(of_manager)?;
+    let metadata = read(body)?;
+    if metadata.token_endpoint_auth_method != known.metadata.token_endpoint_auth_method {
+        return Err(Refusal::new(
+            Code::InvalidClientMetadata,
+            "`token_endpoint_auth_method` stays what it was: register another client",
+        ));
+    }
+    let actor = call.actor(Caller::Local);
+    let changed = engine
+        .change_itself(&actor, (&id, &manager), &metadata)
+        .await;
+    Ok(Registered::of(engine, changed.map_err(of_manager)?))
+}
+
+/// Ends a client.
+///
+/// # Errors
+/// Those of [`look`].
+pub async fn remove(engine: &Engine, call: &Call, id: &str) -> Result<(), Refusal> {
+    let (id, manager) = manager(call, id)?;
+    let actor = call.actor(Caller::Local);
+    let removed = engine.remove_itself(&actor, (&id, &manager)).await;
+    removed.map_err(of_manager)
+}
+
+fn read(body: &[u8]) -> Result<ClientMetadata, Refusal> {
+    let wrong = |message: &str| Refusal::new(Code::InvalidClientMetadata, message);
+    if body.len() > MAX_REGISTRATION_BYTES {
+        return Err(wrong("what a client says of itself has at most 16 KiB"));
+    }
+    let said: Value = json::parse(body).map_err(|error| wrong(error.message()))?;
+    let said: &Map<String, Value> = said
+        .as_object()
+        .ok_or_else(|| wrong("the body is no JSON object"))?;
+    let metadata = ClientMetadata::read(said, Source::Itself).map_err(|bad| {
+        let code = match bad {
+            BadMetadata::RedirectUri(_) => Code::InvalidRedirectUri,
+            BadMetadata::Metadata(_) => Code::InvalidClientMetadata,
+        };
+        Refusal::new(code, bad.message())
+    })?;
+    match metadata.token_endpoint_auth_method {
+        AuthMethod::PrivateKeyJwt => Err(wrong(
+            "`private_key_jwt` is for clients that operators register",
+        )),
+        _ => Ok(metadata),
+    }
+}
+
+async fn operator(engine: &Engine, call: &Call) -> Result<Actor, Refusal> {
+    let none = || {
+        Refusal::new(
+            Code::InvalidToken,
+            "clients register here with an operator's key as `Bearer`",
+        )
+    };
+    let key = bearer(call).ok_or_else(none)?;
+    let key = Secret::parse(key).map_err(|_| none())?;
+    subject::with_credential(engine, call, &key)
+        .await
+        .map_err(|refusal| match refusal.code() {
+            Code::InvalidGrant => none(),
+            _ => refusal,
+        })
+}
+
+fn manager(call: &Call, id: &str) -> Result<(ClientId, Secret), Refusal> {
+    let none = || {
+        Refusal::new(
+            Code::InvalidToken,
+            "show the registration token of this client as `Bearer`",
+        )
+    };
+    let id: ClientId = id.parse().map_err(|_| none())?;
+    let manager = bearer(call).and_then(|text| Secret::parse(text).ok());
+    let manager = manager.filter(|secret| secret.kind() == SecretKind::Registration);
+    Ok((id, manager.ok_or_else(none)?))
+}
+
+fn of_manager(error: kavachos_engine::Error) -> Refusal {
+    match error {
+        kavachos_engine::Error::Unauthenticated(message) => {
+            Refusal::new(Code::InvalidToken, message)
+        }
+        error => error.into(),
+    }
+}
+
+fn bearer(call: &Call) -> Option<&str> {
+    let Client::Authenticating(Some(header)) = &call.client else {
+        return None;
+    };
+    let (scheme, text) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(text)
+}
