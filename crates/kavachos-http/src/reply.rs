@@ -73,6 +73,9 @@ pub(crate) struct Done<T>(PhantomData<fn() -> T>);
 /// 201 with a JSON document in the form of a standard, without an envelope.
 pub(crate) struct Made<T>(PhantomData<fn() -> T>);
 
+/// 200 with nothing.
+pub(crate) enum Empty {}
+
 /// 204 with nothing.
 pub(crate) enum NoContent {}
 
@@ -211,14 +214,25 @@ impl<T: JsonSchema> Kind for Made<T> {
     }
 }
 
+/// An answer without content.
+fn nothing(status: u16) -> Answer {
+    Answer {
+        status,
+        media_type: "",
+        form: Form::of::<()>(),
+        headers: &[],
+    }
+}
+
 impl Kind for NoContent {
     fn tell(description: &mut Description) {
-        description.answers.push(Answer {
-            status: 204,
-            media_type: "",
-            form: Form::of::<()>(),
-            headers: &[],
-        });
+        description.answers.push(nothing(204));
+    }
+}
+
+impl Kind for Empty {
+    fn tell(description: &mut Description) {
+        description.answers.push(nothing(200));
     }
 }
 

@@ -60,7 +60,11 @@ pub(crate) async fn refresh(
 ///
 /// # Errors
 /// [`Code::InvalidClient`] where there is none.
-async fn client(engine: &Engine, call: &Call, form: &mut Form) -> Result<Client, Refusal> {
+pub(crate) async fn client(
+    engine: &Engine,
+    call: &Call,
+    form: &mut Form,
+) -> Result<Client, Refusal> {
     let unknown = || {
         Refusal::new(
             Code::InvalidClient,
@@ -145,6 +149,6 @@ fn audience(form: &mut Form) -> Result<Option<Audience>, Refusal> {
 }
 
 /// The call, before anybody is known by it.
-fn nobody(call: &Call) -> Actor {
+pub(crate) fn nobody(call: &Call) -> Actor {
     call.actor(Caller::Local)
 }

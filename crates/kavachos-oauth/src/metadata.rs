@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::token::GRANTS;
 
+/// How clients show who they are.
+const METHODS: [&str; 3] = ["none", "client_secret_basic", "client_secret_post"];
+
 /// The metadata of an issuer. What is not there is not offered.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -17,6 +20,10 @@ pub struct Metadata {
     authorization_endpoint: String,
     /// Where tokens are given.
     token_endpoint: String,
+    /// Where they give tokens back (RFC 7009).
+    revocation_endpoint: String,
+    /// How they show there who they are.
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     /// Where clients register themselves, where they may.
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
@@ -51,6 +58,8 @@ impl Metadata {
             issuer: issuer.to_string(),
             authorization_endpoint: format!("{issuer}/oauth/authorize"),
             token_endpoint: format!("{issuer}/oauth/token"),
+            revocation_endpoint: format!("{issuer}/oauth/revoke"),
+            revocation_endpoint_auth_methods_supported: METHODS.to_vec(),
             registration_endpoint: registers.then(|| format!("{issuer}/oauth/register")),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             grant_types_supported: GRANTS.to_vec(),
@@ -59,11 +68,7 @@ impl Metadata {
             code_challenge_methods_supported: vec!["S256"],
             authorization_response_iss_parameter_supported: true,
             scopes_supported: vec!["offline_access"],
-            token_endpoint_auth_methods_supported: vec![
-                "none",
-                "client_secret_basic",
-                "client_secret_post",
-            ],
+            token_endpoint_auth_methods_supported: METHODS.to_vec(),
             dpop_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str).to_vec(),
             authorization_details_types_supported: vec![DETAILS_TYPE],
         }

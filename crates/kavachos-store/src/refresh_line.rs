@@ -1,6 +1,7 @@
 //! Lines of refresh tokens and the codes that they begin with, as rows. A line is a key of its agent.
 
 use kavachos_core::id::AgentId;
+use kavachos_core::revocation::Handle;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
@@ -180,6 +181,18 @@ pub fn of_token(hash: SecretHash) -> Select<ShownRow> {
         ),
     )
     .bind(*hash.as_bytes())
+    .of()
+}
+
+/// The line that is the key with this handle.
+pub fn by_key(handle: Handle) -> Select<LineRow> {
+    Query::new(
+        1,
+        format!(
+            "SELECT {COLUMNS} FROM agent_keys k JOIN refresh_lines l ON l.id = k.hash WHERE k.handle = ?1"
+        ),
+    )
+    .bind(handle)
     .of()
 }
 

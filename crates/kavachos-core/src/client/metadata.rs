@@ -357,11 +357,11 @@ mod tests {
 
     use super::*;
 
-    fn read(said: Value, source: Source) -> Result<ClientMetadata, BadMetadata> {
+    fn read(said: &Value, source: Source) -> Result<ClientMetadata, BadMetadata> {
         ClientMetadata::read(said.as_object().unwrap(), source)
     }
 
-    fn by_itself(said: Value) -> Result<ClientMetadata, BadMetadata> {
+    fn by_itself(said: &Value) -> Result<ClientMetadata, BadMetadata> {
         read(said, Source::Itself)
     }
 
@@ -380,7 +380,7 @@ mod tests {
             "response_types": ["code"], "scope": "a b", "application_type": "native", "software_id": "x",
             "contacts": ["a@example.com"], "logo_uri": "http://169.254.169.254/",
         });
-        let client = by_itself(said).unwrap();
+        let client = by_itself(&said).unwrap();
         assert_eq!(client.client_name, "MCP Client");
         assert_eq!(client.token_endpoint_auth_method, AuthMethod::None);
         assert!(client.may(GrantType::AuthorizationCode) && client.may(GrantType::RefreshToken));
@@ -395,10 +395,10 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_what_the_standard_says() {
-        let client = by_itself(with("client_name", Value::Null)).unwrap();
+        let client = by_itself(&with("client_name", Value::Null)).unwrap();
         assert_eq!(client.token_endpoint_auth_method, AuthMethod::SecretBasic);
         assert_eq!(client.grant_types, [GrantType::AuthorizationCode]);
-        let document = read(with("client_name", json!("x")), Source::Document).unwrap();
+        let document = read(&with("client_name", json!("x")), Source::Document).unwrap();
         assert_eq!(document.token_endpoint_auth_method, AuthMethod::None);
     }
 
@@ -407,13 +407,13 @@ mod tests {
     fn strangers_get_what_strangers_get() {
         let all: Vec<&str> = GrantType::ALL.map(GrantType::as_str).to_vec();
         for source in [Source::Itself, Source::Document] {
-            let client = read(with("grant_types", json!(all)), source).unwrap();
+            let client = read(&with("grant_types", json!(all)), source).unwrap();
             assert_eq!(
                 client.grant_types,
                 [GrantType::AuthorizationCode, GrantType::RefreshToken]
             );
         }
-        let operator = read(with("grant_types", json!(all)), Source::Operator).unwrap();
+        let operator = read(&with("grant_types", json!(all)), Source::Operator).unwrap();
         assert_eq!(operator.grant_types.len(), 4);
         for none in [
             json!([]),
@@ -421,7 +421,7 @@ mod tests {
             json!(["client_credentials"]),
             json!(["implicit", "password"]),
         ] {
-            let refused = by_itself(with("grant_types", none.clone()));
+            let refused = by_itself(&with("grant_types", none.clone()));
             assert_eq!(
                 refused.unwrap_err().code(),
                 "invalid_client_metadata",
@@ -438,7 +438,7 @@ mod tests {
             "http://evil.example/cb",
             "https://app.example.com/cb"
         ]);
-        let client = by_itself(with("redirect_uris", mixed)).unwrap();
+        let client = by_itself(&with("redirect_uris", mixed)).unwrap();
         assert_eq!(client.redirect_uris.len(), 1);
         assert!(!client.is_local());
         for none in [
@@ -448,7 +448,7 @@ mod tests {
             json!("https://app.example.com/cb"),
             json!([7]),
         ] {
-            let refused = by_itself(with("redirect_uris", none.clone()));
+            let refused = by_itself(&with("redirect_uris", none.clone()));
             assert_eq!(
                 refused.unwrap_err().code(),
                 "invalid_redirect_uri",
@@ -459,12 +459,12 @@ mod tests {
             .map(|n| format!("https://app.example.com/{n}"))
             .collect();
         assert_eq!(
-            by_itself(with("redirect_uris", json!(many)))
+            by_itself(&with("redirect_uris", json!(many)))
                 .unwrap_err()
                 .code(),
             "invalid_redirect_uri"
         );
-        let web = by_itself(with("application_type", json!("web"))).unwrap_err();
+        let web = by_itself(&with("application_type", json!("web"))).unwrap_err();
         assert!(web.message().contains("native"), "{}", web.message());
     }
 
@@ -477,7 +477,7 @@ mod tests {
             "x",
         ] {
             let refused = read(
-                with("token_endpoint_auth_method", json!(method)),
+                &with("token_endpoint_auth_method", json!(method)),
                 Source::Document,
             );
             assert_eq!(
@@ -488,9 +488,9 @@ mod tests {
         }
         let own =
             json!({ "grant_types": ["client_credentials"], "token_endpoint_auth_method": "none" });
-        assert!(read(own, Source::Operator).is_err());
+        assert!(read(&own, Source::Operator).is_err());
         let own = json!({ "grant_types": ["client_credentials"] });
-        assert_eq!(read(own, Source::Operator).unwrap().redirect_uris, []);
+        assert_eq!(read(&own, Source::Operator).unwrap().redirect_uris, []);
     }
 
     /// Lesson C 87.
@@ -504,12 +504,12 @@ mod tests {
             &"x".repeat(101),
         ] {
             assert!(
-                by_itself(with("client_name", json!(name))).is_err(),
+                by_itself(&with("client_name", json!(name))).is_err(),
                 "{name:?}"
             );
         }
-        assert!(by_itself(with("client_name", json!(7))).is_err());
-        let blank = by_itself(with("client_name", json!("  "))).unwrap();
+        assert!(by_itself(&with("client_name", json!(7))).is_err());
+        let blank = by_itself(&with("client_name", json!("  "))).unwrap();
         assert!(blank.client_name.contains("without a name"));
     }
 }

@@ -74,7 +74,12 @@ mod tests {
     #[test]
     fn short_odd_and_wrong_verifiers_meet_nothing() {
         let challenge: Challenge = CHALLENGE.parse().unwrap();
-        for wrong in ["", CHALLENGE, &VERIFIER[..42], &VERIFIER.to_lowercase()] {
+        for wrong in [
+            "",
+            CHALLENGE,
+            VERIFIER.get(..42).unwrap(),
+            &VERIFIER.to_lowercase(),
+        ] {
             assert!(!challenge.is_met_by(wrong), "{wrong}");
         }
         // What was made of something that is no verifier is met by nothing, not even by that.

@@ -5,16 +5,19 @@ use std::time::Duration;
 use kavachos_core::client;
 use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
-use kavachos_store::refresh_line::LineRow;
+use kavachos_core::token::Leaf;
+use kavachos_store::refresh_line::{self, LineRow};
 use kavachos_store::{Batch, agent};
 use serde_json::json;
 
+use super::Client;
 use crate::act::Act;
 use crate::actor::Actor;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
 use crate::error::Result;
 use crate::master::mac;
+use crate::signing_keys::KeyPurpose;
 use crate::users::raised;
 
 /// How long a line lives however much it is used.
@@ -91,19 +94,78 @@ impl Engine {
             .await
     }
 
+    /// Ends the line of a refresh token that its client gives back. One that is nobody's, or another client's, is let be.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn give_back(&self, call: &Actor, client: &Client, token: &Secret) -> Result<()> {
+        let shown = refresh_line::of_token(token.hash());
+        match self.store().find(shown).await? {
+            Some(shown) if shown.line.client == client.id.as_str() => {
+                self.end_line(call, &shown.line, Cause::GivenBack).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Kills a token that its client gives back, with those of the same line that are still good. The line goes on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn give_back_access(&self, call: &Actor, client: &Client, token: &str) -> Result<()> {
+        let keys = self.key_set(KeyPurpose::Token).await?;
+        let Ok(leaf) = Leaf::open(token, &self.settings().issuer, &keys) else {
+            return Ok(());
+        };
+        let Some(key) = leaf.authority.chain.last().and_then(|hop| hop.key) else {
+            return Ok(());
+        };
+        let line = self.store().find(refresh_line::by_key(key.handle)).await?;
+        let Some(line) = line.filter(|line| line.client == client.id.as_str()) else {
+            return Ok(());
+        };
+        let act = Act::on_agent("connection.token_given_back", line.agent);
+        self.change(call, act, || async {
+            let known = self.store().find(agent::key_by_hash(line.id)).await?;
+            // It is dead already.
+            let Some(known) = known.filter(|known| known.mark == key && known.ended_at.is_none())
+            else {
+                return Ok(Plan::Done(()));
+            };
+            let kind = "connection.token_given_back";
+            let batch = Batch {
+                kills: vec![raised(known.mark)],
+                entries: vec![
+                    self.line_record(call, &line, (kind, Cause::GivenBack))
+                        .await?,
+                ],
+                effects: vec![Changed::Key(line.id).into()],
+                ..Batch::default()
+            };
+            Ok(Plan::commit(batch, ()))
+        })
+        .await
+    }
+
     async fn plan_line_end(&self, actor: &Actor, line: &LineRow, cause: Cause) -> Result<Plan<()>> {
         let mut batch = Batch::default();
         self.end_key(line.id, &mut batch).await?;
         if batch.kills.is_empty() {
             return Ok(Plan::Done(()));
         }
-        batch
-            .entries
-            .push(self.line_record(actor, line, cause).await?);
+        batch.entries.push(
+            self.line_record(actor, line, ("connection.line_ended", cause))
+                .await?,
+        );
         Ok(Plan::commit(batch, ()))
     }
 
-    async fn line_record(&self, actor: &Actor, line: &LineRow, cause: Cause) -> Result<Entry> {
+    async fn line_record(
+        &self,
+        actor: &Actor,
+        line: &LineRow,
+        (kind, cause): (&'static str, Cause),
+    ) -> Result<Entry> {
         let agent = self.agent_row(line.agent).await?;
         let user = self.user_row(agent.root).await?;
         let details = json!({ "client": line.client, "why": cause.as_str() });
@@ -112,7 +174,7 @@ impl Engine {
             Cause::GivenBack => Outcome::Allowed,
             Cause::CodeReplayed | Cause::TokenReused => Outcome::Denied,
         };
-        let mut record = origin.record(self.id(), "connection.line_ended", outcome, cause.as_str());
+        let mut record = origin.record(self.id(), kind, outcome, cause.as_str());
         record.subject = Some(user.pseudonym);
         record.agent = Some(agent.id);
         record.details = Some(&details);

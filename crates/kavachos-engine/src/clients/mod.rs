@@ -42,7 +42,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn of(row: ClientRow) -> Result<Self> {
+    fn of(row: &ClientRow) -> Result<Self> {
         let source = match row.source.as_str() {
             OPERATOR => Source::Operator,
             ITSELF => Source::Itself,
@@ -97,7 +97,7 @@ impl Engine {
         let row = oauth_client::by_id(id.to_string());
         let row = self.store().find(row).await?;
         let row = row.filter(|row| row.status == Status::Active);
-        row.map(Client::of).transpose()
+        row.as_ref().map(Client::of).transpose()
     }
 
     /// The client with this id and secret.

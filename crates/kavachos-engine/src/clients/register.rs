@@ -89,7 +89,12 @@ pub struct RegisteredClient {
 }
 
 impl RegisteredClient {
-    fn of(id: ClientId, metadata: &ClientMetadata, source: &'static str, since: Timestamp) -> Self {
+    fn of(
+        id: RegisteredClientId,
+        metadata: &ClientMetadata,
+        source: &'static str,
+        since: Timestamp,
+    ) -> Self {
         Self {
             id: id.to_string(),
             name: metadata.client_name.clone(),
@@ -143,8 +148,8 @@ impl Engine {
             ..row
         };
         let mut batch = self.client_born(actor, &row, &new.metadata)?;
-        self.claim_once(actor, &mut batch, row.id.clone());
-        let view = RegisteredClient::of(id.into(), &new.metadata, OPERATOR, now);
+        self.claim_once(actor, &mut batch, row.id);
+        let view = RegisteredClient::of(id, &new.metadata, OPERATOR, now);
         let issued = match has_secret {
             true => Issued::new(view, secret.clone()),
             false => Issued::without_token(view),

@@ -210,6 +210,7 @@ fn tokens() -> Vec<Operation> {
         delegate::operation(),
         delegate::redeem::operation(),
         oauth::token::operation(),
+        oauth::revoke::operation(),
         oauth::register::operation(),
         oauth::register::look(),
         oauth::register::change(),

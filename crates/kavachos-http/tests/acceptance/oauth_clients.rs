@@ -340,7 +340,10 @@ async fn a_code_is_redeemed_once_by_whoever_asked_for_it() {
     for (wrong, expected) in [
         (("code_verifier", ""), "invalid_request"),
         (("code_verifier", long.as_str()), "invalid_grant"),
-        (("code_verifier", &VERIFIER[..42]), "invalid_grant"),
+        (
+            ("code_verifier", VERIFIER.get(..42).unwrap()),
+            "invalid_grant",
+        ),
         (("redirect_uri", ""), "invalid_request"),
         (("redirect_uri", SITE), "invalid_grant"),
         (
