@@ -368,3 +368,393 @@ async fn a_code_is_redeemed_once_by_whoever_asked_for_it() {
     world.app.advance(60);
     error(&world.redeem(&code, &[]).await, 400, "invalid_grant");
 }
+
+/// Lessons A F22, C 6: nothing of these sends a browser anywhere.
+#[tokio::test]
+async fn a_browser_is_sent_to_no_address_that_was_not_registered() {
+    let world = world().await;
+    for redirect in [
+        "",
+        "https://app.example.com/cb/",
+        "https://app.example.com/cb?x=y",
+        "https://app.example.com/c",
+        "https://app.example.com:443/cb",
+        "https://app.example.com/%63b",
+        "https://APP.example.com/cb",
+        "https://app.example.com./cb",
+        "https://app.example.com@evil.example/cb",
+        "https://app.example.com/cb#x",
+        "https://evil.example/cb",
+        "http://127.0.0.1:51004/other",
+        "http://localhost:51004/cb",
+        "http://127.0.0.1.evil.example/cb",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//evil.example/cb",
+    ] {
+        let told = world.asked(&[("redirect_uri", redirect)]).await;
+        assert_eq!(told.status, 400, "{redirect}: {told}");
+        assert!(told.header("location").is_empty(), "{redirect}");
+        assert!(
+            told.header("content-type").starts_with("text/html"),
+            "{told}"
+        );
+    }
+    for client in [
+        "",
+        "client_01h455vb4pex5vsknk084sn02q",
+        "https://evil.example/c",
+        "x",
+    ] {
+        let told = world.asked(&[("client_id", client)]).await;
+        assert!([400, 401].contains(&told.status), "{client}: {told}");
+        assert!(told.header("location").is_empty(), "{client}");
+    }
+    let path = format!("{AUTHORIZE}?{}&client_id=x", query(&world.client, &[]));
+    assert_eq!(world.browser().open(&path).await.status, 400);
+}
+
+/// Lesson C 7: what is wrong besides goes back to the client, with its state and our name.
+#[tokio::test]
+async fn what_is_wrong_besides_is_told_to_the_client() {
+    let world = world().await;
+    let long = "a".repeat(44);
+    for (wrong, expected) in [
+        (("response_type", ""), "invalid_request"),
+        (("response_type", "token"), "unsupported_response_type"),
+        (("response_type", "code token"), "unsupported_response_type"),
+        (("response_mode", "fragment"), "invalid_request"),
+        (("code_challenge", ""), "invalid_request"),
+        (("code_challenge", long.as_str()), "invalid_request"),
+        (("code_challenge_method", ""), "invalid_request"),
+        (("code_challenge_method", "plain"), "invalid_request"),
+        (("scope", "mail:read"), "invalid_scope"),
+        (("resource", ""), "invalid_target"),
+        (
+            ("resource", "https://other.example.com/mcp"),
+            "invalid_target",
+        ),
+        (("resource", "x"), "invalid_target"),
+        (("prompt", "none login"), "invalid_request"),
+        (("request", "x"), "request_not_supported"),
+        (
+            ("request_uri", "https://evil.example/"),
+            "request_uri_not_supported",
+        ),
+        (("dpop_jkt", "x"), "invalid_request"),
+    ] {
+        let sent = world.asked(&[wrong]).await.expect(303);
+        let location = sent.header("location");
+        assert!(location.starts_with(REDIRECT), "{wrong:?}: {location}");
+        assert_eq!(brought(location, "error").unwrap(), expected, "{wrong:?}");
+        assert_eq!(brought(location, "state").unwrap(), "af0ifjsldkj");
+        assert_eq!(
+            brought(location, "iss").unwrap(),
+            issuer(&world.app).to_string()
+        );
+    }
+}
+
+/// Nobody lets anybody in but with a form of ours, in a session that is fresh, and by their own word.
+#[tokio::test]
+async fn a_yes_is_a_fresh_humans_own_on_a_form_of_ours() {
+    let world = world().await;
+    let asks = world.asked(&[]).await.expect(303);
+    let page = asks.header("location").to_owned();
+    let request = page.split_once("request=").unwrap().1.to_owned();
+    let fields = [("request", request.as_str()), ("decision", "allow")];
+    let shown = world.browser().open(&page).await.expect(200);
+    for foreign in [
+        world.browser().send_with("none", "/consent", &fields).await,
+        world
+            .browser()
+            .send_from(
+                ("sec-fetch-site", "cross-site"),
+                &mark(&shown),
+                ("/consent", &fields),
+            )
+            .await,
+    ] {
+        assert_eq!(foreign.status, 403, "{foreign}");
+    }
+    let framed = shown.header("content-security-policy").to_owned();
+    assert!(framed.contains("frame-ancestors 'none'"), "{framed}");
+    // Another human's page is no page of this one's.
+    let other = world.app.user().await;
+    let other = world.app.session(&other).await.token;
+    let theirs = Browser::of(&world.app, &other);
+    let crossed = theirs.send_with(&mark(&shown), "/consent", &fields).await;
+    assert_eq!(crossed.status, 403, "{crossed}");
+    for odd in [("request", "%%%"), ("decision", "maybe")] {
+        let mut fields = fields.to_vec();
+        fields.retain(|(name, _)| *name != odd.0);
+        fields.push(odd);
+        let odd = world
+            .browser()
+            .send_with(&mark(&shown), "/consent", &fields)
+            .await;
+        assert_eq!(odd.status, 400, "{odd}");
+    }
+    world.app.advance(600);
+    let stale = world
+        .browser()
+        .send_with(&mark(&shown), "/consent", &fields)
+        .await;
+    assert!(
+        stale
+            .expect(303)
+            .header("location")
+            .starts_with("/re-authenticate")
+    );
+    let stale = world.browser().open(&page).await.expect(303);
+    assert!(stale.header("location").starts_with("/re-authenticate"));
+    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
+    assert!(agents.rows().is_empty());
+}
+
+/// A site is asked about once, until it asks for more or says something else of itself; what any program could be, each time.
+#[tokio::test]
+async fn a_yes_is_remembered_for_sites_alone() {
+    let world = world().await;
+    let asked_again = async |other: &[(&str, &str)]| {
+        let asks = world.asked(other).await.expect(303);
+        let page = world.browser().open(asks.header("location")).await;
+        page.expect(303).header("location").to_owned()
+    };
+    for redirect in [SITE, REDIRECT] {
+        world.allowed(&[("redirect_uri", redirect)]).await;
+    }
+    // Also long after: nothing new is given.
+    world.app.advance(3_600);
+    let again = asked_again(&[("redirect_uri", SITE)]).await;
+    assert!(again.starts_with(&format!("{SITE}?code=")), "{again}");
+    for other in [
+        &[("redirect_uri", REDIRECT)][..],
+        &[("redirect_uri", SITE), ("scope", "tools:call:write")],
+        &[("redirect_uri", SITE), ("prompt", "consent")],
+        &[("redirect_uri", SITE), ("prompt", "login")],
+    ] {
+        let asked = asked_again(other).await;
+        assert!(asked.starts_with("/re-authenticate"), "{other:?}: {asked}");
+    }
+    // One agent, whatever is asked of it.
+    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
+    assert_eq!(agents.rows().len(), 1);
+}
+
+/// With a secret, a client shows it; without one it shows none, and nobody else's.
+#[tokio::test]
+async fn a_client_shows_what_it_registered_to_show() {
+    let world = world().await;
+    let new = json!({ "name": "Site", "redirectUris": [SITE, "http://127.0.0.1/cb"] });
+    let made = client(&world.app, new).await;
+    let (id, secret) = (made.id().to_owned(), made.text_at("/data/token").to_owned());
+    assert!(secret.starts_with("kv_client_"));
+    let world = World {
+        client: id.clone(),
+        ..world
+    };
+    let code = world.code().await;
+    error(&world.redeem(&code, &[]).await, 401, "invalid_client");
+    let wrong = format!("{}x", &secret.get(..secret.len() - 1).unwrap());
+    error(
+        &world.redeem(&code, &[("client_secret", &wrong)]).await,
+        401,
+        "invalid_client",
+    );
+    let tokens = world
+        .redeem(&code, &[("client_secret", &secret)])
+        .await
+        .expect(200);
+    judged(&world.app, tokens.text_at("/access_token"))
+        .await
+        .unwrap();
+    let basic = base64::prelude::BASE64_STANDARD.encode(format!("{id}:{secret}"));
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", tokens.text_at("/refresh_token")),
+    ];
+    let call = world
+        .app
+        .anonymous()
+        .header("authorization", &format!("Basic {basic}"));
+    call.post_form(TOKEN, &refresh).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_gives_back_what_it_needs_no_more() {
+    let world = world().await;
+    let tokens = world.let_in().await;
+    let (access, refresh) = (
+        tokens.text_at("/access_token"),
+        tokens.text_at("/refresh_token"),
+    );
+    let give = async |client: &str, token: &str| {
+        let fields = [("client_id", client), ("token", token)];
+        world
+            .app
+            .anonymous()
+            .post_form("/oauth/revoke", &fields)
+            .await
+    };
+    // Another client's, or nobody's, is let be.
+    let other =
+        json!({ "name": "Other", "redirectUris": ["http://127.0.0.1/cb"], "authMethod": "none" });
+    let other = client(&world.app, other).await.id().to_owned();
+    for (client, token) in [
+        (other.as_str(), access),
+        (other.as_str(), refresh),
+        (&world.client, "x"),
+    ] {
+        give(client, token).await.expect(200);
+    }
+    judged(&world.app, access).await.unwrap();
+    give(&world.client, access).await.expect(200);
+    assert!(judged(&world.app, access).await.is_err());
+    let next = world.refresh(refresh).await.expect(200);
+    let access = next.text_at("/access_token");
+    judged(&world.app, access).await.unwrap();
+    give(&world.client, next.text_at("/refresh_token"))
+        .await
+        .expect(200);
+    assert!(judged(&world.app, access).await.is_err());
+    assert!(world.refresh(next.text_at("/refresh_token")).await.status >= 400);
+    assert_eq!(
+        give("client_01h455vb4pex5vsknk084sn02q", access)
+            .await
+            .status,
+        401
+    );
+}
+
+/// RFC 7591 and 7592, as clients of MCP use them.
+#[tokio::test]
+async fn a_client_registers_itself_where_that_is_let() {
+    const REGISTER: &str = "/oauth/register";
+    let said = json!({
+        "client_name": "MCP Client", "redirect_uris": ["http://127.0.0.1:8080/cb", "javascript:alert(1)"],
+        "grant_types": ["authorization_code", "refresh_token", "client_credentials"], "response_types": ["code"],
+        "token_endpoint_auth_method": "none", "application_type": "native", "scope": "a b", "software_id": "x",
+    });
+    let off = crate::start().await;
+    let refused = off.anonymous().post(REGISTER, said.clone()).await;
+    error(&refused, 400, "access_denied");
+    let setup = crate::setup()
+        .settings(|settings| settings.registration = kavachos_engine::Registration::Token);
+    let by_key = setup.start().await;
+    error(
+        &by_key.anonymous().post(REGISTER, said.clone()).await,
+        401,
+        "invalid_token",
+    );
+    by_key
+        .operator()
+        .post(REGISTER, said.clone())
+        .await
+        .expect(201);
+    let setup = crate::setup()
+        .settings(|settings| settings.registration = kavachos_engine::Registration::Open);
+    let app = setup.start().await;
+    let metadata = app
+        .anonymous()
+        .get("/.well-known/oauth-authorization-server")
+        .await
+        .expect(200);
+    assert!(
+        metadata
+            .text_at("/registration_endpoint")
+            .ends_with(REGISTER)
+    );
+    let made = app
+        .anonymous()
+        .post(REGISTER, said.clone())
+        .await
+        .expect(201);
+    assert_eq!(
+        made.at("/redirect_uris"),
+        &json!(["http://127.0.0.1:8080/cb"])
+    );
+    assert_eq!(
+        made.at("/grant_types"),
+        &json!(["authorization_code", "refresh_token"])
+    );
+    assert_eq!(made.at("/token_endpoint_auth_method"), "none");
+    assert!(
+        !made.text.contains("null") && !made.text.contains("client_secret"),
+        "{made}"
+    );
+    let id = made.text_at("/client_id");
+    let own = format!("{REGISTER}/{id}");
+    let token = made.text_at("/registration_access_token");
+    let other = app
+        .anonymous()
+        .post(REGISTER, said.clone())
+        .await
+        .expect(201);
+    for stranger in [
+        app.anonymous().get(&own).await,
+        app.call(other.text_at("/registration_access_token"))
+            .get(&own)
+            .await,
+        app.operator().get(&own).await,
+        app.call(other.text_at("/registration_access_token"))
+            .delete(&own)
+            .await,
+    ] {
+        error(&stranger, 401, "invalid_token");
+    }
+    let known = app.call(token).get(&own).await.expect(200);
+    assert_eq!(known.at("/client_name"), "MCP Client");
+    app.call(token).delete(&own).await.expect(204);
+    error(&app.call(token).get(&own).await, 401, "invalid_token");
+    for (member, value, code) in [
+        (
+            "redirect_uris",
+            json!(["http://evil.example/cb"]),
+            "invalid_redirect_uri",
+        ),
+        ("redirect_uris", json!([]), "invalid_redirect_uri"),
+        (
+            "client_name",
+            json!("a\u{202e}b"),
+            "invalid_client_metadata",
+        ),
+        (
+            "grant_types",
+            json!(["password"]),
+            "invalid_client_metadata",
+        ),
+        (
+            "token_endpoint_auth_method",
+            json!("private_key_jwt"),
+            "invalid_client_metadata",
+        ),
+        (
+            "software_id",
+            json!("x".repeat(20_000)),
+            "invalid_client_metadata",
+        ),
+    ] {
+        let mut said = said.clone();
+        said[member] = value;
+        error(&app.anonymous().post(REGISTER, said).await, 400, code);
+    }
+}
+
+/// Lesson C 96: a flood of registrations is stopped, for one network and no other.
+#[tokio::test]
+async fn nobody_registers_without_end() {
+    let setup = crate::setup()
+        .settings(|settings| settings.registration = kavachos_engine::Registration::Open);
+    let app = setup.start().await;
+    let said =
+        json!({ "redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "none" });
+    for _ in 0..20 {
+        app.anonymous()
+            .post("/oauth/register", said.clone())
+            .await
+            .expect(201);
+    }
+    let flood = app.anonymous().post("/oauth/register", said).await;
+    assert_eq!(flood.status, 429, "{flood}");
+}
