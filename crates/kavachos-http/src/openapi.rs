@@ -3,7 +3,7 @@
 //! Promises: what stands here is what the handlers do, since it is taken from their signatures; every answer is closed
 //! (a member that is not told does not come), and so is every request, but those of AuthZEN, whose standard says otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kavachos_oauth::Code;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -234,7 +234,7 @@ impl Parts {
             responses.insert(status.to_string(), response);
         }
         if description.error_form == ErrorForm::OAuth {
-            responses.extend(self.refused_by_oauth());
+            responses.extend(self.refused_by_oauth(&description.oauth));
         }
         responses.into()
     }
@@ -292,14 +292,15 @@ impl Parts {
     }
 
     /// The refusals of an endpoint of OAuth, by their statuses.
-    fn refused_by_oauth(&mut self) -> Map<String, Value> {
+    fn refused_by_oauth(&mut self, refused: &BTreeSet<Code>) -> Map<String, Value> {
         let mut statuses: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-        for code in Code::ALL {
+        for code in refused {
             statuses.entry(code.status()).or_default().push(*code);
         }
         let mut references = Map::new();
         for (status, codes) in statuses {
-            let name = format!("{status}.oauth");
+            let names: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+            let name = format!("{status}.oauth.{}", names.join("."));
             let path = format!("#/components/responses/{name}");
             references.insert(status.to_string(), json!({ "$ref": path }));
             self.responses.insert(name, oauth_response(status, &codes));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use kavachos_engine::actor::Scope;
+use kavachos_oauth::Code;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::error::Refusal;
@@ -70,6 +71,8 @@ pub(crate) struct Description {
     pub(crate) answers: Vec<Answer>,
     pub(crate) refusals: BTreeSet<Refusal>,
     pub(crate) error_form: ErrorForm,
+    /// What an endpoint of OAuth refuses.
+    pub(crate) oauth: BTreeSet<Code>,
 }
 
 /// A parameter of the path, the query or a header.
@@ -208,6 +211,7 @@ impl Operation {
             answers: Vec::new(),
             refusals: BTreeSet::from([Refusal::Internal]),
             error_form: ErrorForm::Envelope,
+            oauth: BTreeSet::new(),
         };
         H::describe(&mut description);
         Self {
@@ -258,9 +262,12 @@ impl Operation {
         self
     }
 
-    /// Refusing in the words of OAuth.
-    pub(crate) fn in_oauth(mut self) -> Self {
+    /// Refusing in the words of OAuth: these besides what every endpoint refuses.
+    pub(crate) fn in_oauth(mut self, codes: &[Code]) -> Self {
         self.description.error_form = ErrorForm::OAuth;
+        self.description
+            .oauth
+            .extend(Code::EVERYWHERE.iter().chain(codes));
         self
     }
 

@@ -68,6 +68,18 @@ codes! {
     Unavailable = 503 "temporarily_unavailable", "Nothing can be done or recorded now; see `Retry-After`.";
 }
 
+impl Code {
+    /// What every endpoint answers.
+    pub const EVERYWHERE: [Self; 6] = [
+        Self::InvalidRequest,
+        Self::TooSlow,
+        Self::TooLarge,
+        Self::TooOften,
+        Self::ServerError,
+        Self::Unavailable,
+    ];
+}
+
 /// Why no token was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {description}", .code.as_str())]

@@ -418,6 +418,9 @@ fn people(reading: &mut Reading<'_>, settings: &mut Settings) {
     settings.second_factor = reading
         .choice("auth.second_factor", &value::SECOND_FACTORS)
         .unwrap_or_default();
+    settings.registration = reading
+        .choice("oauth.registration", &value::REGISTRATIONS)
+        .unwrap_or_default();
 }
 
 /// A word about each variable that looks like a misspelt one of ours.

@@ -89,14 +89,9 @@ pub struct RegisteredClient {
 }
 
 impl RegisteredClient {
-    fn of(
-        id: RegisteredClientId,
-        metadata: &ClientMetadata,
-        source: &'static str,
-        since: Timestamp,
-    ) -> Self {
+    fn of(id: String, metadata: &ClientMetadata, source: &'static str, since: Timestamp) -> Self {
         Self {
-            id: id.to_string(),
+            id,
             name: metadata.client_name.clone(),
             redirect_uris: metadata
                 .redirect_uris
@@ -140,6 +135,13 @@ impl Engine {
         (id, secret): (RegisteredClientId, &Secret),
     ) -> Result<Plan<Issued<RegisteredClient>>> {
         actor.require(Scope::ResourcesWrite)?;
+        if let Some(done) = self.done_before(actor).await? {
+            let row = self.store().find(oauth_client::by_id(done)).await?;
+            let row = row.ok_or(Error::NotFound("client"))?;
+            let metadata: ClientMetadata = compile::stored("metadata", &row.metadata)?;
+            let view = RegisteredClient::of(row.id, &metadata, OPERATOR, row.created_at);
+            return Ok(Plan::Done(Issued::replay(view)));
+        }
         let now = self.now();
         let has_secret = new.metadata.token_endpoint_auth_method.has_secret();
         let row = self.client_row(id, OPERATOR, &new.metadata)?;
@@ -149,7 +151,7 @@ impl Engine {
         };
         let mut batch = self.client_born(actor, &row, &new.metadata)?;
         self.claim_once(actor, &mut batch, row.id);
-        let view = RegisteredClient::of(id, &new.metadata, OPERATOR, now);
+        let view = RegisteredClient::of(id.to_string(), &new.metadata, OPERATOR, now);
         let issued = match has_secret {
             true => Issued::new(view, secret.clone()),
             false => Issued::without_token(view),

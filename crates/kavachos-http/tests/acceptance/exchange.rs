@@ -517,12 +517,22 @@ async fn the_metadata_tells_where_tokens_are_exchanged_and_how() {
     let issuer = issuer(&app);
     let endpoint = format!("{issuer}{TOKEN}");
     assert_eq!(metadata.text_at("/token_endpoint"), endpoint);
-    assert_eq!(metadata.at("/grant_types_supported"), &json!([GRANT]));
+    assert_eq!(
+        metadata.at("/grant_types_supported"),
+        &json!(["authorization_code", "refresh_token", GRANT])
+    );
     assert_eq!(
         metadata.at("/token_endpoint_auth_methods_supported"),
         &json!(["none", "client_secret_basic", "client_secret_post"])
     );
-    assert_eq!(metadata.at("/response_types_supported"), &json!([]));
+    assert_eq!(metadata.at("/response_types_supported"), &json!(["code"]));
+    assert_eq!(
+        metadata.at("/code_challenge_methods_supported"),
+        &json!(["S256"])
+    );
+    // Nobody registers themselves here, and no member has no value.
+    assert!(metadata.at("/registration_endpoint").is_null());
+    assert!(!metadata.text.contains("null"));
     app.anonymous()
         .get(&format!("{path}/tenant"))
         .await

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
+use http::Method;
 use kavachos_test::{Reply, TestApp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -705,6 +706,54 @@ async fn a_client_registers_itself_where_that_is_let() {
     }
     let known = app.call(token).get(&own).await.expect(200);
     assert_eq!(known.at("/client_name"), "MCP Client");
+    // What is put there takes the place of all that stood there.
+    let put = async |said: Value| {
+        let body = Some(said.to_string().into_bytes());
+        let call = app.call(token).header("content-type", "application/json");
+        call.send(Method::PUT, &own, body).await
+    };
+    let mut other_name = said.clone();
+    other_name["client_name"] = json!("Renamed");
+    let renamed = put(other_name).await.expect(200);
+    assert_eq!(renamed.at("/client_name"), "Renamed");
+    assert!(
+        !renamed.text.contains("registration_access_token"),
+        "{renamed}"
+    );
+    for (member, value, code) in [
+        ("redirect_uris", json!([]), "invalid_redirect_uri"),
+        (
+            "token_endpoint_auth_method",
+            json!("client_secret_basic"),
+            "invalid_client_metadata",
+        ),
+    ] {
+        let mut said = said.clone();
+        said[member] = value;
+        error(&put(said).await, 400, code);
+    }
+    let stranger = app.anonymous().header("content-type", "application/json");
+    let body = Some(said.to_string().into_bytes());
+    error(
+        &stranger.send(Method::PUT, &own, body).await,
+        401,
+        "invalid_token",
+    );
+    let odd = format!("{own}?x=y");
+    error(&app.call(token).get(&odd).await, 400, "invalid_request");
+    error(&app.call(token).delete(&odd).await, 400, "invalid_request");
+    let body = Some(said.to_string().into_bytes());
+    let odd = app.call(token).header("content-type", "text/plain");
+    error(
+        &odd.send(Method::PUT, &own, body.clone()).await,
+        400,
+        "invalid_request",
+    );
+    error(
+        &odd.send(Method::POST, REGISTER, body).await,
+        400,
+        "invalid_request",
+    );
     app.call(token).delete(&own).await.expect(204);
     error(&app.call(token).get(&own).await, 401, "invalid_token");
     for (member, value, code) in [

@@ -423,7 +423,9 @@ fn tool_servers() -> Vec<Route> {
         "scopes": [{ "name": "mcp:slack:*", "description": "send messages" }],
     });
     let (all, one) = ("/api/v1/resources", "/api/v1/resources/{resource}");
+    let client = json!({ "name": "c", "redirectUris": ["https://app.example.com/cb"] });
     vec![
+        keeps(Method::POST, "/api/v1/clients", client),
         keeps(Method::GET, all, Value::Null),
         keeps(Method::POST, all, new),
         keeps(Method::GET, one, Value::Null),
@@ -502,7 +504,9 @@ const OF_ONESELF: [&str; 6] = [
 ];
 
 /// The routes whose callers are known by what they show in the body; see `exchange`.
-const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 1] = ["/oauth/token"];
+const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 2] = ["/oauth/token", "/oauth/revoke"];
+/// The routes of clients that register themselves; see `oauth_clients`.
+const OF_CLIENTS: [&str; 2] = ["/oauth/register", "/oauth/register/{client_id}"];
 /// The routes of whoever has the link of a mail; see `signing_in::not_me` and `signing_in::taking_back`.
 const OF_WHOEVER_HAS_THE_LINK: [&str; 2] = ["/api/auth/not-me", "/api/auth/restore-email"];
 /// The routes that only a tool server with its own key may call; see `reports`.
@@ -531,6 +535,7 @@ fn the_list_names_every_path_of_the_router() {
     let others = others.chain(OF_WHOEVER_MAY_DO_ALL).chain(UNDER_A_ROOT);
     let others = others
         .chain(OF_WHOEVER_SHOWS_A_TOKEN)
+        .chain(OF_CLIENTS)
         .chain(OF_WHOEVER_HAS_THE_LINK)
         .chain(OF_TOOL_SERVERS);
     let others = others.chain(OF_SEVERAL_SCOPES).chain(OF_ONESELF);

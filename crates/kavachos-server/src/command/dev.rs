@@ -1,6 +1,7 @@
 //! `kavach dev`: a server for development, ready to use at once, and what to type next.
 
 use kavachos::FeedAccess;
+use kavachos_engine::Registration;
 
 use super::Outcome;
 use super::serve::configure_key;
@@ -26,6 +27,7 @@ pub(crate) async fn run(
     }
     // What is revoked here tells nobody anything: a verifier under development needs no key.
     config.settings.feed = FeedAccess::Everyone;
+    config.settings.registration = Registration::Open;
     // There is no mail to verify an address by, and nobody else to guess a password.
     config.methods.strictness = Strictness::Development;
     // What would go to people is read here.

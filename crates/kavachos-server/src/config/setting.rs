@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavachos_engine::{Doors, MAX_KEY_TTL, SecondFactor, Settings, SignUps};
+use kavachos_engine::{Doors, MAX_KEY_TTL, Registration, SecondFactor, Settings, SignUps};
 use kavachos_http::{Brand, Options};
 
 use super::mail;
@@ -218,6 +218,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .of(Form::Choice(|| value::names(&value::SECOND_FACTORS)))
     .or(|| value::name_of(&value::SECOND_FACTORS, SecondFactor::default())),
+    Setting::new(
+        "oauth.registration",
+        "KAVACH_OAUTH_REGISTRATION",
+        "whether OAuth clients register themselves: `open` for whoever comes, `token` for whoever shows an operator's key, `off`; \
+         `kavach dev` is open",
+    )
+    .of(Form::Choice(|| value::names(&value::REGISTRATIONS)))
+    .or(|| value::name_of(&value::REGISTRATIONS, Registration::default())),
     Setting::new(
         "sessions.idle_seconds",
         "KAVACH_SESSIONS_IDLE_SECONDS",

@@ -12,7 +12,7 @@ use kavachos::{FeedAccess, Loopback};
 use kavachos_auth::password::WhenUnreachable;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::FeedRoot;
-use kavachos_engine::{SecondFactor, SignUps};
+use kavachos_engine::{Registration, SecondFactor, SignUps};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::database::Database;
@@ -247,6 +247,12 @@ pub(super) const SECOND_FACTORS: [(&str, SecondFactor); 3] = [
     ("offered", SecondFactor::Offered),
     ("admins", SecondFactor::Admins),
     ("everyone", SecondFactor::Everyone),
+];
+/// Whether OAuth clients register themselves.
+pub(super) const REGISTRATIONS: [(&str, Registration); 3] = [
+    ("off", Registration::Off),
+    ("token", Registration::Token),
+    ("open", Registration::Open),
 ];
 /// Who may follow revocations: whether the feed is open.
 pub(super) const FEEDS: [(&str, FeedAccess); 2] =

@@ -67,7 +67,7 @@ impl<S: Send + Sync> FromRequestParts<S> for One {
 async fn said(request: Request, state: &State) -> Result<Said, Failure> {
     let (mut parts, body) = request.into_parts();
     Params::from_request_parts(&mut parts, &()).await?.end()?;
-    let call = call(&mut parts, state).await?;
+    let call = without_proof(&parts, state)?;
     let body = read(body).await?;
     let json = |value: &http::HeaderValue| is_json(value.as_bytes());
     if !body.is_empty() && !parts.headers.get(CONTENT_TYPE).is_some_and(json) {
@@ -92,12 +92,19 @@ async fn arrival(request: Request, state: &State) -> Result<Arrival, Failure> {
 
 async fn call(parts: &mut Parts, state: &State) -> Result<Call, Failure> {
     let Possession(proof) = Possession::from_request_parts(parts, state).await?;
+    Ok(Call {
+        proof,
+        ..without_proof(parts, state)?
+    })
+}
+
+fn without_proof(parts: &Parts, state: &State) -> Result<Call, Failure> {
     let user_agent = parts.headers.get(USER_AGENT);
     Ok(Call {
         request: request_id(parts, &state.engine),
         ip: client_ip(parts, state)?,
         user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
-        proof,
+        proof: None,
         client: client(&parts.headers),
     })
 }

@@ -4,7 +4,7 @@ use axum::extract::State as FromState;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use kavachos_core::client::{AuthMethod, GrantType, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS};
-use kavachos_oauth::Registered;
+use kavachos_oauth::{Code, Registered};
 use schemars::{Schema, json_schema};
 
 use super::{One, Said};
@@ -25,7 +25,12 @@ pub(crate) fn operation() -> Operation {
     };
     Operation::post("/oauth/register", ABOUT, handle)
         .reading_json(Form::known(said()))
-        .in_oauth()
+        .in_oauth(&[
+            Code::AccessDenied,
+            Code::InvalidRedirectUri,
+            Code::InvalidClientMetadata,
+            Code::InvalidToken,
+        ])
 }
 
 /// As an operation of one client that registered itself.
@@ -45,7 +50,7 @@ pub(crate) fn look() -> Operation {
         "See what you registered",
         "RFC 7592: with the registration token as `Bearer`.",
     );
-    Operation::get(ONE, about, looked).in_oauth()
+    Operation::get(ONE, about, looked).in_oauth(&[Code::InvalidToken])
 }
 
 pub(crate) fn change() -> Operation {
@@ -56,7 +61,11 @@ pub(crate) fn change() -> Operation {
     );
     Operation::put(ONE, about, changed)
         .reading_json(Form::known(said()))
-        .in_oauth()
+        .in_oauth(&[
+            Code::InvalidRedirectUri,
+            Code::InvalidClientMetadata,
+            Code::InvalidToken,
+        ])
 }
 
 pub(crate) fn remove() -> Operation {
@@ -65,7 +74,7 @@ pub(crate) fn remove() -> Operation {
         "End a client that registered itself",
         "RFC 7592: with the registration token as `Bearer`. Every token that was made for it is dead.",
     );
-    Operation::delete(ONE, about, removed).in_oauth()
+    Operation::delete(ONE, about, removed).in_oauth(&[Code::InvalidToken])
 }
 
 /// What a client may say of itself.

@@ -3,6 +3,7 @@
 use axum::extract::State as FromState;
 use axum::response::IntoResponse;
 use http::StatusCode;
+use kavachos_oauth::Code;
 use schemars::{Schema, json_schema};
 
 use super::Arrival;
@@ -21,7 +22,7 @@ pub(crate) fn operation() -> Operation {
     };
     Operation::post("/oauth/revoke", ABOUT, handle)
         .reading_form(Form::known(parameters()))
-        .in_oauth()
+        .in_oauth(&[Code::InvalidClient, Code::InvalidDpopProof])
 }
 
 pub(crate) async fn handle(

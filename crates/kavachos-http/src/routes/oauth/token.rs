@@ -3,7 +3,7 @@
 use axum::extract::State as FromState;
 use http::StatusCode;
 use kavachos_core::tool_server::MAX_AUDIENCE_BYTES;
-use kavachos_oauth::{Answer, MAX_DETAILS_BYTES, TOKEN_EXCHANGE, TokenType};
+use kavachos_oauth::{Answer, Code, MAX_DETAILS_BYTES, TOKEN_EXCHANGE, TokenType};
 use schemars::{Schema, json_schema};
 
 use super::Arrival;
@@ -11,6 +11,18 @@ use crate::error::Failure;
 use crate::operation::{About, Form, Operation};
 use crate::reply::{Bare, Reply, json};
 use crate::state::State;
+
+/// What is refused besides what every endpoint refuses.
+const REFUSED: [Code; 8] = [
+    Code::InvalidGrant,
+    Code::InvalidScope,
+    Code::InvalidTarget,
+    Code::InvalidAuthorizationDetails,
+    Code::InvalidDpopProof,
+    Code::UnsupportedGrantType,
+    Code::UnauthorizedClient,
+    Code::InvalidClient,
+];
 
 pub(crate) fn operation() -> Operation {
     const ABOUT: About = About {
@@ -22,7 +34,7 @@ pub(crate) fn operation() -> Operation {
     };
     Operation::post("/oauth/token", ABOUT, handle)
         .reading_form(Form::known(parameters()))
-        .in_oauth()
+        .in_oauth(&REFUSED)
 }
 
 pub(crate) async fn handle(
