@@ -17,6 +17,7 @@ use crate::actor::{Actor, Caller};
 use crate::approvals::WAITING;
 use crate::audit_export::EXPORTS;
 use crate::checkpoint::CheckpointKeeper;
+use crate::clients::Documents;
 use crate::directory::{ALL_KILLS, Changed, Directory};
 use crate::error::{Error, Result};
 use crate::events::Listeners;
@@ -85,6 +86,7 @@ struct Shared {
     plugin_tasks: Arc<AtomicUsize>,
     shut_out: ShutOut,
     provider_keys: ProviderKeys,
+    documents: Documents,
 }
 
 /// What goes on in the background keeps hold of an engine only while it does something, so that an engine that nobody
@@ -159,6 +161,7 @@ impl Engine {
                 plugin_tasks: Arc::default(),
                 shut_out: ShutOut::default(),
                 provider_keys: ProviderKeys::default(),
+                documents: Documents::default(),
             }),
         }
     }
@@ -272,6 +275,10 @@ impl Engine {
 
     pub(crate) fn shut_out(&self) -> &ShutOut {
         &self.shared.shut_out
+    }
+
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.shared.documents
     }
 
     pub(crate) fn provider_keys(&self) -> &ProviderKeys {

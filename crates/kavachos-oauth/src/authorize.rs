@@ -6,6 +6,7 @@
 use kavachos_core::client::{Challenge, ClientId, GrantType, RedirectUri};
 use kavachos_core::token::Thumbprint;
 use kavachos_core::tool_server::Audience;
+use kavachos_engine::actor::Actor;
 use kavachos_engine::{Access, Client, Engine, Error, Wish};
 
 use crate::form::Form;
@@ -104,13 +105,45 @@ impl Authorization {
     }
 }
 
-/// Reads and judges a request by the query of its address.
+/// Reads and judges a request by the query of its address, for a human who is signed in.
 ///
 /// # Errors
 /// What is wrong with it, and whom that is told.
-pub async fn authorization(engine: &Engine, query: &[u8]) -> Result<Authorization, Fault> {
+pub async fn authorization(
+    engine: &Engine,
+    human: &Actor,
+    query: &[u8],
+) -> Result<Authorization, Fault> {
     let mut form = Form::read(query).map_err(Fault::Told)?;
-    let client = client(engine, &mut form).await.map_err(Fault::Told)?;
+    let id = client_id(&mut form).map_err(Fault::Told)?;
+    let client = engine.client_for(human, &id).await;
+    judged(engine, client, form).await
+}
+
+/// The same while nobody need be signed in; `None` of a client whose document is to be read first.
+///
+/// # Errors
+/// What is wrong with it, and whom that is told.
+pub async fn authorization_of_anybody(
+    engine: &Engine,
+    query: &[u8],
+) -> Result<Option<Authorization>, Fault> {
+    let mut form = Form::read(query).map_err(Fault::Told)?;
+    let id = client_id(&mut form).map_err(Fault::Told)?;
+    if id.is_document() {
+        return Ok(None);
+    }
+    let client = engine.client(&id).await;
+    judged(engine, client, form).await.map(Some)
+}
+
+async fn judged(
+    engine: &Engine,
+    client: Result<Option<Client>, Error>,
+    mut form: Form,
+) -> Result<Authorization, Fault> {
+    let client = client.map_err(|error| Fault::Told(error.into()))?;
+    let client = client.ok_or_else(|| Fault::Told(no_client()))?;
     let redirect_uri = redirect_uri(&client, &mut form).map_err(Fault::Told)?;
     let state = form.take("state");
     let back = Back {
@@ -142,15 +175,15 @@ pub async fn authorization(engine: &Engine, query: &[u8]) -> Result<Authorizatio
     })
 }
 
-async fn client(engine: &Engine, form: &mut Form) -> Result<Client, Refusal> {
-    let unknown = || {
-        Refusal::new(
-            Code::InvalidClient,
-            "no client with this `client_id` is registered here: the application has to register anew",
-        )
-    };
-    let id: ClientId = form.need("client_id")?.parse().map_err(|_| unknown())?;
-    engine.client(&id).await?.ok_or_else(unknown)
+fn client_id(form: &mut Form) -> Result<ClientId, Refusal> {
+    form.need("client_id")?.parse().map_err(|_| no_client())
+}
+
+fn no_client() -> Refusal {
+    Refusal::new(
+        Code::InvalidClient,
+        "no client with this `client_id` is let in here: the application has to register anew",
+    )
 }
 
 fn redirect_uri(client: &Client, form: &mut Form) -> Result<RedirectUri, Refusal> {

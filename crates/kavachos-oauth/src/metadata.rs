@@ -24,6 +24,10 @@ pub struct Metadata {
     revocation_endpoint: String,
     /// How they show there who they are.
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Where tool servers ask what a token is (RFC 7662).
+    introspection_endpoint: String,
+    /// How they show there who they are: by their id, and their key as its secret.
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// Where clients register themselves, where they may.
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
@@ -39,12 +43,18 @@ pub struct Metadata {
     code_challenge_methods_supported: Vec<&'static str>,
     /// Every answer names its issuer (RFC 9207).
     authorization_response_iss_parameter_supported: bool,
+    /// A client may be known by the document at the address that is its id.
+    client_id_metadata_document_supported: bool,
     /// Scopes of the protocol; those of a tool server are in its own metadata (RFC 9728).
     scopes_supported: Vec<&'static str>,
     /// Whoever calls the token endpoint is known by what it shows there; who presents a provider's token authenticates.
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// With what proofs of possession may be signed (RFC 9449, section 5.1).
     dpop_signing_alg_values_supported: Vec<&'static str>,
+    /// A tool server of ours is told the human's id, one of others' a name that no other is told.
+    subject_types_supported: Vec<&'static str>,
+    /// None: there are no id_tokens.
+    id_token_signing_alg_values_supported: Vec<&'static str>,
     /// What `authorization_details` may be (RFC 9396, section 10).
     authorization_details_types_supported: Vec<&'static str>,
 }
@@ -60,6 +70,11 @@ impl Metadata {
             token_endpoint: format!("{issuer}/oauth/token"),
             revocation_endpoint: format!("{issuer}/oauth/revoke"),
             revocation_endpoint_auth_methods_supported: METHODS.to_vec(),
+            introspection_endpoint: format!("{issuer}/oauth/introspect"),
+            introspection_endpoint_auth_methods_supported: vec![
+                "client_secret_basic",
+                "client_secret_post",
+            ],
             registration_endpoint: registers.then(|| format!("{issuer}/oauth/register")),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             grant_types_supported: GRANTS.to_vec(),
@@ -67,9 +82,12 @@ impl Metadata {
             response_modes_supported: vec!["query"],
             code_challenge_methods_supported: vec!["S256"],
             authorization_response_iss_parameter_supported: true,
+            client_id_metadata_document_supported: true,
             scopes_supported: vec!["offline_access"],
             token_endpoint_auth_methods_supported: METHODS.to_vec(),
             dpop_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str).to_vec(),
+            subject_types_supported: vec!["public", "pairwise"],
+            id_token_signing_alg_values_supported: Vec::new(),
             authorization_details_types_supported: vec![DETAILS_TYPE],
         }
     }

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::id::ClientId;
 use super::redirect::{RedirectKind, RedirectUri};
+use crate::json;
 use crate::time::clip;
 use crate::unseen::{is_reordering, is_unseen};
 
@@ -221,6 +223,30 @@ impl ClientMetadata {
                 "require_pushed_authorization_requests",
             )?,
         })
+    }
+
+    /// Reads the document at the address that is a client's id: whoever has the host says there what the client is.
+    ///
+    /// # Errors
+    /// It is no such document, is another client's, or says what none may say.
+    pub fn of_document(id: &ClientId, text: &[u8]) -> Result<Self, BadMetadata> {
+        let said =
+            json::parse(text).map_err(|error| BadMetadata::Metadata(error.message().to_owned()))?;
+        let said = said
+            .as_object()
+            .ok_or_else(|| BadMetadata::Metadata("the document is no JSON object".to_owned()))?;
+        if self::text(said, "client_id")? != Some(id.as_str()) {
+            return Err(wrong("client_id", "is not the address of the document"));
+        }
+        if self::text(said, "client_name")?.is_none() {
+            return Err(wrong("client_name", "is missing"));
+        }
+        for secret in ["client_secret", "client_secret_expires_at"] {
+            if said.contains_key(secret) {
+                return Err(wrong(secret, "stands in a document that everybody reads"));
+            }
+        }
+        Self::read(said, Source::Document)
     }
 
     /// Whether it may ask for this.
@@ -466,6 +492,40 @@ mod tests {
         );
         let web = by_itself(&with("application_type", json!("web"))).unwrap_err();
         assert!(web.message().contains("native"), "{}", web.message());
+    }
+
+    #[test]
+    fn a_document_is_of_its_own_address() {
+        let id: ClientId = "https://app.example.com/client.json".parse().unwrap();
+        let said = json!({
+            "client_id": id, "client_name": "Editor", "redirect_uris": ["http://127.0.0.1/cb"],
+            "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none",
+        });
+        let read = |said: &Value| ClientMetadata::of_document(&id, said.to_string().as_bytes());
+        assert_eq!(read(&said).unwrap().client_name, "Editor");
+        for (member, value) in [
+            ("client_id", json!("https://app.example.com/client.json/")),
+            ("client_id", json!("https://evil.example/client.json")),
+            ("client_id", Value::Null),
+            ("client_name", Value::Null),
+            ("redirect_uris", json!([])),
+            ("client_secret", json!("x")),
+            ("client_secret_expires_at", json!(0)),
+            ("token_endpoint_auth_method", json!("client_secret_post")),
+        ] {
+            let mut said = said.clone();
+            said[member] = value.clone();
+            assert!(read(&said).is_err(), "{member} {value}");
+        }
+        for text in [
+            &b""[..],
+            b"[]",
+            b"{",
+            b"{\"client_id\":1,\"client_id\":2}",
+            b"\xff",
+        ] {
+            assert!(ClientMetadata::of_document(&id, text).is_err());
+        }
     }
 
     #[test]

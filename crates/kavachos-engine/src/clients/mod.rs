@@ -6,6 +6,8 @@
 //! was made. So there is one kind of authority here, and one way to stop it.
 
 mod access;
+mod document;
+mod introspect;
 mod line;
 mod register;
 mod tokens;
@@ -17,6 +19,8 @@ use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_store::oauth_client::{self, ClientRow};
 use sha2::{Digest, Sha256};
+
+pub(crate) use document::Documents;
 
 pub use access::{Access, AccessScopes, Wish};
 pub use register::{NewClient, RegisteredClient, Registration, SelfRegistered};

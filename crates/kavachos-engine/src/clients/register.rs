@@ -345,7 +345,7 @@ impl Engine {
         })
     }
 
-    fn client_record(
+    pub(super) fn client_record(
         &self,
         actor: &Actor,
         kind: &'static str,

@@ -46,6 +46,8 @@ pub struct Fetched {
     pub status: u16,
     /// How long the other side asks to wait, from `Retry-After` in seconds.
     pub retry_after: Option<Duration>,
+    /// For how long it may be kept, from `Cache-Control`: nothing of what may not be kept; `None` where nothing is said.
+    pub max_age: Option<Duration>,
     /// The body.
     pub body: Vec<u8>,
 }

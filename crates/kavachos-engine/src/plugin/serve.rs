@@ -135,6 +135,11 @@ impl Engine {
         admitted
     }
 
+    /// Counts one of so many that everyone may have together.
+    pub(crate) async fn admit_one(&self, (name, of): (&str, Allowance)) -> Result<()> {
+        self.admit_takes(vec![take(CORE, name, of)]).await
+    }
+
     /// Takes from each of these limits, in a commit of its own. Of whoever used one up nothing more is written until there is
     /// something left.
     pub(super) async fn admit_takes(&self, takes: Vec<Take>) -> Result<()> {

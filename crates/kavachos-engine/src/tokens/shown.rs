@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// Whether anything that a token comes from was killed or narrowed since.
-    pub(super) async fn any_dead(&self, authority: &Authority) -> Result<bool> {
+    pub(crate) async fn any_dead(&self, authority: &Authority) -> Result<bool> {
         let marks: Vec<Mark> = authority.all_marks().collect();
         let handles: Vec<Handle> = marks.iter().map(|mark| mark.handle).collect();
         let current = self.store().list(handle::current(&handles)).await?;

@@ -16,7 +16,9 @@ use http::{HeaderValue, StatusCode};
 use kavachos_core::client::{RedirectKind, Source};
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::Error;
-use kavachos_oauth::{Authorization, Code, Fault, Prompt, Refusal, authorization};
+use kavachos_oauth::{
+    Authorization, Code, Fault, Prompt, Refusal, authorization, authorization_of_anybody,
+};
 
 use super::at::{At, Sent, Who};
 use super::browser::Browser;
@@ -44,12 +46,13 @@ async fn begin(FromState(state): FromState<State>, parts: Parts) -> Shown {
         let message = format!("what is asked is longer than {MAX_QUERY_BYTES} bytes");
         return Err(Refusal::new(Code::InvalidRequest, message).into());
     }
-    let asked = match authorization(&state.engine, query.as_bytes()).await {
+    let asked = match authorization_of_anybody(&state.engine, query.as_bytes()).await {
         Ok(asked) => asked,
         Err(fault) => return of_fault(fault),
     };
     let is_signed_in = cookie::value(&parts.headers, cookie::SESSION).is_some();
-    if asked.prompt == Prompt::Nothing && !is_signed_in {
+    let silent = asked.filter(|asked| asked.prompt == Prompt::Nothing && !is_signed_in);
+    if let Some(asked) = silent {
         return leave(&asked.refused(Code::LoginRequired, "nobody is signed in"));
     }
     Ok(see_other(&path_of(&BASE64_URL_SAFE_NO_PAD.encode(query))))
@@ -87,7 +90,7 @@ async fn read(at: &At<Browser>, request: &str) -> Result<Result<Authorization, F
     if query.len() > MAX_QUERY_BYTES {
         return Err(wrong().into());
     }
-    Ok(authorization(at.engine(), &query).await)
+    Ok(authorization(at.engine(), &at.who.actor, &query).await)
 }
 
 async fn ask(at: At<Browser>, mut params: Params) -> Shown {

@@ -49,7 +49,7 @@ pub const IMPORT_PATH: &str = "/api/v1/import";
 /// All routes of one tenant.
 ///
 /// Open, without a caller, are only `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/docs`, what is
-/// `/.well-known/`, `/oauth/token`, whose callers are known by what they show in the body, and what plugins declare open.
+/// `/.well-known/`, `/oauth/`, whose callers are known by what they show there, and what plugins declare open.
 pub fn router(state: State) -> Router {
     let (published, mut operations) = published(operations());
     operations.extend(server_metadata::at_path_of(&state.engine.settings().issuer));
@@ -210,6 +210,7 @@ fn tokens() -> Vec<Operation> {
         delegate::operation(),
         delegate::redeem::operation(),
         oauth::token::operation(),
+        oauth::introspect::operation(),
         oauth::revoke::operation(),
         oauth::register::operation(),
         oauth::register::look(),
@@ -217,6 +218,7 @@ fn tokens() -> Vec<Operation> {
         oauth::register::remove(),
         reports::operation(),
         server_metadata::operation(),
+        server_metadata::openid(),
         signing_keys::list::operation(),
         signing_keys::rotate::operation(),
         signing_keys::retire::operation(),

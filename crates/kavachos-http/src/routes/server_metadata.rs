@@ -1,4 +1,5 @@
-//! `GET /.well-known/oauth-authorization-server`: who issues tokens here, and how they are asked for (RFC 8414).
+//! `GET /.well-known/oauth-authorization-server`: who issues tokens here, and how they are asked for (RFC 8414). The same
+//! document stands at the places where clients of OpenID Connect Discovery look.
 
 use axum::extract::State as FromState;
 use http::StatusCode;
@@ -11,6 +12,7 @@ use crate::reply::{Bare, Reply, json};
 use crate::state::State;
 
 const PLACE: &str = "/.well-known/oauth-authorization-server";
+const OPENID: &str = "/.well-known/openid-configuration";
 
 pub(crate) fn operation() -> Operation {
     const ABOUT: About = About {
@@ -23,17 +25,50 @@ pub(crate) fn operation() -> Operation {
     Operation::get(PLACE, ABOUT, handle)
 }
 
-/// The same at the place where clients look for an issuer with a path (RFC 8414, section 3.1).
-pub(crate) fn at_path_of(issuer: &Issuer) -> Option<Operation> {
+/// The same where clients look that know OpenID Connect Discovery.
+pub(crate) fn openid() -> Operation {
     const ABOUT: About = About {
-        id: "serverMetadataOfPath",
+        id: "openidConfiguration",
         tag: "Tokens",
         summary: "Find the token endpoint and the issuer's keys",
-        text: "RFC 8414, section 3.1.",
+        text: "The same document as at `/.well-known/oauth-authorization-server`, where clients of OpenID Connect Discovery look. There are no id_tokens yet.",
         callers: &[],
     };
-    let path = path_of(issuer)?;
-    Some(Operation::get_at(format!("{PLACE}{path}"), ABOUT, handle))
+    Operation::get(OPENID, ABOUT, handle)
+}
+
+/// The same at the places where clients look for an issuer with a path (RFC 8414, sections 3.1 and 5; OpenID Connect Discovery
+/// 1.0, section 4).
+pub(crate) fn at_path_of(issuer: &Issuer) -> Vec<Operation> {
+    const fn about(id: &'static str) -> About {
+        About {
+            id,
+            tag: "Tokens",
+            summary: "Find the token endpoint and the issuer's keys",
+            text: "RFC 8414, sections 3.1 and 5.",
+            callers: &[],
+        }
+    }
+    let Some(path) = path_of(issuer) else {
+        return Vec::new();
+    };
+    vec![
+        Operation::get_at(
+            format!("{PLACE}{path}"),
+            about("serverMetadataOfPath"),
+            handle,
+        ),
+        Operation::get_at(
+            format!("{OPENID}{path}"),
+            about("openidConfigurationOfPath"),
+            handle,
+        ),
+        Operation::get_at(
+            format!("{path}{OPENID}"),
+            about("openidConfigurationBelowPath"),
+            handle,
+        ),
+    ]
 }
 
 /// The path of an issuer's URL; `None` of one without, or with one that no route can have.

@@ -548,7 +548,14 @@ async fn the_metadata_of_an_issuer_with_a_path_is_behind_the_well_known_one() {
     let place = "/.well-known/oauth-authorization-server";
     // What is served there is told in this server's own document, not in that of all.
     let client = kavachos_test::Client::new(app.client().address()).anonymous();
-    for path in [format!("{place}/tenants/one"), place.to_owned()] {
+    let openid = "/.well-known/openid-configuration";
+    for path in [
+        format!("{place}/tenants/one"),
+        place.to_owned(),
+        format!("{openid}/tenants/one"),
+        format!("/tenants/one{openid}"),
+        openid.to_owned(),
+    ] {
         let metadata = client.get(&path).await.expect(200);
         assert_eq!(metadata.text_at("/issuer"), issuer);
         let endpoint = format!("{issuer}{TOKEN}");

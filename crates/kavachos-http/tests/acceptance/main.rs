@@ -62,6 +62,7 @@ mod moving_people;
 mod moving_records;
 #[cfg(test)]
 mod oauth_clients;
+mod oauth_documents;
 mod own_data;
 #[cfg(test)]
 mod own_sessions;

@@ -13,21 +13,21 @@ use crate::exchange::TOKEN;
 use crate::tokens::{TOOLS, issuer, judged, opened, register};
 
 const CLIENTS: &str = "/api/v1/clients";
-const AUTHORIZE: &str = "/oauth/authorize";
+pub(crate) const AUTHORIZE: &str = "/oauth/authorize";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const REDIRECT: &str = "http://127.0.0.1:51004/cb";
-const SITE: &str = "https://app.example.com/cb";
+pub(crate) const SITE: &str = "https://app.example.com/cb";
 const SCOPE: &str = "tools:call:search";
 
 /// A server with one tool server, a client that can keep no secret, and a human who is signed in.
-struct World {
-    app: TestApp,
-    client: String,
-    user: String,
-    session: String,
+pub(crate) struct World {
+    pub(crate) app: TestApp,
+    pub(crate) client: String,
+    pub(crate) user: String,
+    pub(crate) session: String,
 }
 
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let app = crate::start().await;
     register(&app, json!({ "defaultScope": "tools:call:*" })).await;
     let new = json!({ "name": "Editor", "redirectUris": ["http://127.0.0.1/cb", SITE], "authMethod": "none" });
@@ -51,7 +51,7 @@ fn challenge() -> String {
 }
 
 /// The query of a request, of which some parameters may be said otherwise, or left out.
-fn query(client: &str, other: &[(&str, &str)]) -> String {
+pub(crate) fn query(client: &str, other: &[(&str, &str)]) -> String {
     let challenge = challenge();
     let mut all = vec![
         ("response_type", "code"),
@@ -74,7 +74,7 @@ fn query(client: &str, other: &[(&str, &str)]) -> String {
 }
 
 /// What a browser brings back.
-fn brought(location: &str, name: &str) -> Option<String> {
+pub(crate) fn brought(location: &str, name: &str) -> Option<String> {
     let (_, query) = location.split_once('?')?;
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     pairs
@@ -83,18 +83,18 @@ fn brought(location: &str, name: &str) -> Option<String> {
 }
 
 impl World {
-    fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser::of(&self.app, &self.session)
     }
 
     /// Where the browser is sent by the endpoint.
-    async fn asked(&self, other: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn asked(&self, other: &[(&str, &str)]) -> Reply {
         let path = format!("{AUTHORIZE}?{}", query(&self.client, other));
         self.browser().open(&path).await
     }
 
     /// Where the browser is sent when the human says yes.
-    async fn allowed(&self, other: &[(&str, &str)]) -> String {
+    pub(crate) async fn allowed(&self, other: &[(&str, &str)]) -> String {
         let page = self.asked(other).await.expect(303);
         self.decided(page.header("location"), "allow").await
     }
@@ -108,12 +108,12 @@ impl World {
         sent.expect(303).header("location").to_owned()
     }
 
-    async fn code(&self) -> String {
+    pub(crate) async fn code(&self) -> String {
         let location = self.allowed(&[]).await;
         brought(&location, "code").expect("there is a code")
     }
 
-    async fn redeem(&self, code: &str, other: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn redeem(&self, code: &str, other: &[(&str, &str)]) -> Reply {
         let mut all = vec![
             ("grant_type", "authorization_code"),
             ("client_id", &self.client),
@@ -129,7 +129,7 @@ impl World {
         self.app.anonymous().post_form(TOKEN, &all).await
     }
 
-    async fn refresh(&self, token: &str) -> Reply {
+    pub(crate) async fn refresh(&self, token: &str) -> Reply {
         let all = [
             ("grant_type", "refresh_token"),
             ("client_id", self.client.as_str()),
@@ -806,4 +806,118 @@ async fn nobody_registers_without_end() {
     }
     let flood = app.anonymous().post("/oauth/register", said).await;
     assert_eq!(flood.status, 429, "{flood}");
+}
+
+/// RFC 7662: whoever is not the audience learns nothing.
+#[tokio::test]
+async fn a_token_is_told_of_to_its_tool_server_alone() {
+    let app = crate::start().await;
+    let key = register(&app, json!({ "defaultScope": "tools:call:*" })).await;
+    let other = json!({
+        "audience": "https://other.example.com/mcp", "name": "other",
+        "scopes": [{ "name": "other:*", "description": "other" }],
+    });
+    let other = app
+        .operator()
+        .post("/api/v1/resources", other)
+        .await
+        .expect(201);
+    let other = other.text_at("/data/token").to_owned();
+    let new =
+        json!({ "name": "Editor", "redirectUris": ["http://127.0.0.1/cb"], "authMethod": "none" });
+    let client = client(&app, new).await.id().to_owned();
+    let user = app.user().await;
+    let session = app.session(&user).await.token;
+    let world = World {
+        app,
+        client,
+        user,
+        session,
+    };
+    let tokens = world.let_in().await;
+    let access = tokens.text_at("/access_token");
+    let path = "/oauth/introspect";
+    let ask = async |key: &str, token: &str| {
+        world
+            .app
+            .call(key)
+            .post_form(path, &[("token", token)])
+            .await
+    };
+    let told = ask(&key, access).await.expect(200);
+    assert_eq!(told.at("/active"), true);
+    assert_eq!(told.at("/sub"), &json!(world.user));
+    assert_eq!(told.at("/aud"), TOOLS);
+    assert_eq!(told.at("/token_type"), "Bearer");
+    assert!(!told.text.contains("null"), "{told}");
+    ask(world.app.operator_key(), access).await.expect(200);
+    let inactive = json!({ "active": false });
+    for (key, token) in [
+        (&other, access),
+        (&key, tokens.text_at("/refresh_token")),
+        (&key, "x"),
+        (&key, world.session.as_str()),
+    ] {
+        assert_eq!(ask(key, token).await.expect(200).body, inactive);
+    }
+    // As a client, too: the id of the tool server, with its key.
+    let servers = world
+        .app
+        .operator()
+        .get("/api/v1/resources")
+        .await
+        .expect(200);
+    let servers: Vec<&Value> = servers.rows().iter().collect();
+    let id = servers
+        .iter()
+        .find(|server| server["audience"] == TOOLS)
+        .unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let as_client = async |id: &str, secret: &str| {
+        let fields = [
+            ("token", access),
+            ("client_id", id),
+            ("client_secret", secret),
+        ];
+        world.app.anonymous().post_form(path, &fields).await
+    };
+    assert_eq!(as_client(&id, &key).await.expect(200).at("/active"), true);
+    for (id, secret) in [
+        (id.as_str(), other.as_str()),
+        ("x", &key),
+        (&id, world.app.operator_key()),
+    ] {
+        error(&as_client(id, secret).await, 401, "invalid_client");
+    }
+    error(
+        &world
+            .app
+            .anonymous()
+            .post_form(path, &[("token", access)])
+            .await,
+        401,
+        "invalid_client",
+    );
+    error(&ask(&key, "").await, 400, "invalid_request");
+    let weak = world
+        .app
+        .key(json!({ "name": "k", "scopes": ["users:read"] }))
+        .await;
+    error(&ask(&weak, access).await, 400, "invalid_grant");
+    let odd = world.app.call(&key).header("dpop", "x");
+    error(
+        &odd.post_form(path, &[("token", access)]).await,
+        400,
+        "invalid_dpop_proof",
+    );
+    // What is killed is no token any more.
+    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
+    let agent = format!(
+        "/api/v1/agents/{}",
+        agents.rows()[0]["id"].as_str().unwrap()
+    );
+    world.app.operator().delete(&agent).await.expect(200);
+    assert_eq!(ask(&key, access).await.expect(200).body, inactive);
 }

@@ -469,7 +469,7 @@ fn exports() -> Vec<Route> {
 }
 
 /// The open routes: all others need a credential.
-pub(crate) const OPEN: [&str; 12] = [
+pub(crate) const OPEN: [&str; 13] = [
     "/healthz",
     "/readyz",
     "/metrics",
@@ -479,6 +479,7 @@ pub(crate) const OPEN: [&str; 12] = [
     "/.well-known/authzen-configuration",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
     "/.well-known/kavach-feed-keys.json",
     "/.well-known/kavach-checkpoint-keys.json",
     "/.well-known/kavach-assertion-keys.json",
@@ -504,7 +505,7 @@ const OF_ONESELF: [&str; 6] = [
 ];
 
 /// The routes whose callers are known by what they show in the body; see `exchange`.
-const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 2] = ["/oauth/token", "/oauth/revoke"];
+const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 3] = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
 /// The routes of clients that register themselves; see `oauth_clients`.
 const OF_CLIENTS: [&str; 2] = ["/oauth/register", "/oauth/register/{client_id}"];
 /// The routes of whoever has the link of a mail; see `signing_in::not_me` and `signing_in::taking_back`.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -70,8 +72,31 @@ async fn read(response: Response<Incoming>, max: usize) -> Result<Fetched, Fetch
     Ok(Fetched {
         status: parts.status.as_u16(),
         retry_after: retry_after.map(Duration::from_secs),
+        max_age: max_age(&parts.headers),
         body,
     })
+}
+
+/// For how long an answer may be kept (RFC 9111, section 5.2.2), as far as we keep any.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(CACHE_CONTROL).iter();
+    let texts: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    let directives = || texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+    let says = |name: &str| directives().any(|directive| directive.eq_ignore_ascii_case(name));
+    if says("no-store") || says("no-cache") {
+        return Some(Duration::ZERO);
+    }
+    let seconds = directives().find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        let is_age = name.trim().eq_ignore_ascii_case("max-age");
+        value
+            .trim()
+            .trim_matches('"')
+            .parse()
+            .ok()
+            .filter(|_| is_age)
+    });
+    seconds.map(Duration::from_secs)
 }
 
 /// What went wrong, and whether it was what the other side said or that it said nothing.

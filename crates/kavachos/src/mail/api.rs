@@ -273,6 +273,7 @@ mod tests {
         judged(Ok(Fetched {
             status,
             retry_after: Some(Duration::from_secs(7)),
+            max_age: None,
             body: b"no such user ada@example.com".to_vec(),
         }))
     }

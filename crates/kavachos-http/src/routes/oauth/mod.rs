@@ -1,5 +1,6 @@
 //! The endpoints of OAuth: how a request arrives at them. What is asked and answered is told in `kavachos-oauth`.
 
+pub(crate) mod introspect;
 pub(crate) mod register;
 pub(crate) mod revoke;
 pub(crate) mod token;

@@ -1,0 +1,40 @@
+//! What a token is, for whom it is for.
+
+use kavachos_core::token::Leaf;
+
+use crate::actor::{Actor, Caller, Scope};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::signing_keys::KeyPurpose;
+
+impl Engine {
+    /// Reads a token that is good now; `None` of any other, and of one that is for another tool server than the one that asks.
+    ///
+    /// # Errors
+    /// The caller is no tool server, and no operator who may ask about any agent.
+    pub async fn introspect(&self, actor: &Actor, token: &str) -> Result<Option<Leaf>> {
+        let audience = match &actor.caller {
+            Caller::ToolServer(key) => Some(&key.audience),
+            Caller::Operator(_) => {
+                actor.require(Scope::AuthorizeAny)?;
+                None
+            }
+            _ => {
+                return Err(Error::Forbidden(
+                    "a token is told of to the tool server that it is for, and to operators"
+                        .to_owned(),
+                ));
+            }
+        };
+        let keys = self.key_set(KeyPurpose::Token).await?;
+        let Ok(leaf) = Leaf::open(token, &self.settings().issuer, &keys) else {
+            return Ok(None);
+        };
+        let is_theirs = audience.is_none_or(|audience| *audience == leaf.audience);
+        let lives = leaf.life.expires_at > self.now() && leaf.authority.epoch == self.head().epoch;
+        if !is_theirs || !lives || self.any_dead(&leaf.authority).await? {
+            return Ok(None);
+        }
+        Ok(Some(leaf))
+    }
+}
