@@ -1,0 +1,92 @@
+// `openid-client`: a client of the standards, with proofs of possession.
+import assert from 'node:assert/strict';
+
+import * as oidc from 'openid-client';
+
+import { test } from '../shared/runner.mjs';
+import { SCOPES } from './world.mjs';
+
+const REDIRECT = 'http://127.0.0.1:51999/callback';
+const OPTIONS = { execute: [oidc.allowInsecureRequests] };
+
+const discovered = (world, id, how = oidc.None(), more = {}) =>
+  oidc.discovery(new URL(world.url), id, undefined, how, { ...OPTIONS, ...more });
+
+// A human lets a client in.
+async function letIn(world, config, resource, DPoP) {
+  const verifier = oidc.randomPKCECodeVerifier();
+  const state = oidc.randomState();
+  const url = oidc.buildAuthorizationUrl(config, {
+    redirect_uri: REDIRECT, scope: SCOPES[0].name, resource, state,
+    code_challenge: await oidc.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
+    ...(DPoP && { dpop_jkt: await DPoP.calculateThumbprint() }),
+  });
+  const back = await world.human.authorize(url);
+  const checks = { pkceCodeVerifier: verifier, expectedState: state };
+  return { back, checks, tokens: await oidc.authorizationCodeGrant(config, back, checks, undefined, { DPoP }) };
+}
+
+test('openid-client lets a human let it in, refreshes, introspects and gives back', async (world) => {
+  const resource = `${world.url}/openid/mcp`;
+  const key = await world.toolServer(resource);
+  const { id } = await world.client({ redirectUris: [REDIRECT] });
+  const config = await discovered(world, id);
+  const { back, checks, tokens } = await letIn(world, config, resource);
+  assert.equal(tokens.token_type, 'bearer');
+  assert.equal(tokens.scope, SCOPES[0].name);
+  const wrong = new URL(back);
+  wrong.searchParams.set('iss', `${world.url}/`);
+  await assert.rejects(oidc.authorizationCodeGrant(config, wrong, checks));
+  const next = await oidc.refreshTokenGrant(config, tokens.refresh_token, { resource });
+  assert.notEqual(next.refresh_token, tokens.refresh_token);
+  const { data } = await (await fetch(`${world.url}/api/v1/resources`, {
+    headers: { authorization: `Bearer ${world.server.operator()}` },
+  })).json();
+  const server = data.find((one) => one.audience === resource);
+  const asServer = await discovered(world, server.id, oidc.ClientSecretBasic(key));
+  const told = await oidc.tokenIntrospection(asServer, next.access_token);
+  assert.equal(told.active, true);
+  assert.equal(told.aud, resource);
+  await oidc.tokenRevocation(config, next.refresh_token, { token_type_hint: 'refresh_token' });
+  assert.equal((await oidc.tokenIntrospection(asServer, next.access_token)).active, false);
+  await assert.rejects(oidc.refreshTokenGrant(config, next.refresh_token), { error: 'invalid_grant' });
+});
+
+test('openid-client binds all of it to its key', async (world) => {
+  const resource = `${world.url}/openid/bound`;
+  await world.toolServer(resource);
+  const { id } = await world.client({ redirectUris: [REDIRECT], dpopBound: true });
+  const config = await discovered(world, id, oidc.None(), { algorithm: 'oauth2' });
+  const DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair('ES256'));
+  const { tokens } = await letIn(world, config, resource, DPoP);
+  assert.equal(tokens.token_type, 'dpop');
+  const other = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair('Ed25519'));
+  await assert.rejects(oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP: other }));
+  await assert.rejects(oidc.refreshTokenGrant(config, tokens.refresh_token));
+  const next = await oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP });
+  assert.equal(next.token_type, 'dpop');
+});
+
+test('openid-client shows a secret, with characters that are encoded', async (world) => {
+  const resource = `${world.url}/openid/secret`;
+  await world.toolServer(resource);
+  const { id, token } = await world.client({ redirectUris: [REDIRECT], authMethod: 'client_secret_basic' });
+  for (const how of [oidc.ClientSecretBasic(token), oidc.ClientSecretPost(token)]) {
+    const { tokens } = await letIn(world, await discovered(world, id, how), resource);
+    assert.ok(tokens.refresh_token);
+  }
+  const wrong = await discovered(world, id, oidc.ClientSecretBasic(`${token.slice(0, -1)}x`));
+  await assert.rejects(letIn(world, wrong, resource));
+});
+
+test('openid-client registers itself', async (world) => {
+  const resource = `${world.url}/openid/itself`;
+  await world.toolServer(resource);
+  const said = { client_name: 'Itself', redirect_uris: [REDIRECT], grant_types: ['authorization_code', 'refresh_token'] };
+  for (const method of ['none', 'client_secret_basic']) {
+    const config = await oidc.dynamicClientRegistration(
+      new URL(world.url), { ...said, token_endpoint_auth_method: method }, undefined, OPTIONS);
+    const { tokens } = await letIn(world, config, resource);
+    assert.ok(tokens.refresh_token);
+  }
+});

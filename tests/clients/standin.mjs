@@ -1,0 +1,94 @@
+// What stands in for a browser and the human in front of it: it keeps cookies, follows redirects, fills in the forms of the
+// server's pages by their field names, and says yes. It runs no scripts.
+import { request } from 'node:http';
+
+const PASSWORD = 'correct horse battery staple';
+const MOST_STEPS = 20;
+
+const plain = (text) => text.replaceAll('&quot;', '"').replaceAll('&#x27;', "'").replaceAll('&#39;', "'")
+  .replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&');
+
+const attribute = (tag, name) => {
+  const found = new RegExp(`\\s${name}="([^"]*)"`).exec(tag);
+  return found ? plain(found[1]) : undefined;
+};
+
+// The forms of a page: where each is sent, and its fields.
+function forms(page, url) {
+  return [...page.matchAll(/<form[^>]*>[\s\S]*?<\/form>/g)].map(([form]) => {
+    const action = attribute(form.slice(0, form.indexOf('>')), 'action');
+    const fields = new Map();
+    for (const [tag] of form.matchAll(/<input[^>]*>/g)) {
+      const name = attribute(tag, 'name');
+      if (name) fields.set(name, attribute(tag, 'value') ?? '');
+    }
+    return { action: new URL(action ?? '', url), fields };
+  });
+}
+
+export class Human {
+  constructor(server) {
+    this.server = server;
+    this.email = `human-${Math.random().toString(36).slice(2)}@example.com`;
+    this.cookies = new Map();
+  }
+
+  async #send(url, form) {
+    const body = form && new URLSearchParams([...form]).toString();
+    const headers = { accept: 'text/html', 'sec-fetch-site': form ? 'same-origin' : 'none' };
+    if (this.cookies.size > 0) headers.cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    if (form) {
+      headers['content-type'] = 'application/x-www-form-urlencoded';
+      headers['content-length'] = Buffer.byteLength(body);
+      headers.origin = new URL(this.server).origin;
+    }
+    const answer = await new Promise((done, fail) => {
+      const sent = request(url, { method: form ? 'POST' : 'GET', headers }, (reply) => {
+        let text = '';
+        reply.setEncoding('utf8').on('data', (chunk) => { text += chunk; }).on('end', () => done({ reply, text }));
+      });
+      sent.on('error', fail).end(body);
+    });
+    for (const cookie of answer.reply.headers['set-cookie'] ?? []) {
+      const [pair] = cookie.split(';');
+      const [name, ...value] = pair.split('=');
+      this.cookies.set(name, value.join('='));
+    }
+    const { location } = answer.reply.headers;
+    return { status: answer.reply.statusCode, text: answer.text, location: location && new URL(location, url) };
+  }
+
+  async signUp() {
+    const url = new URL('/sign-up', this.server);
+    const page = await this.#send(url);
+    const form = forms(page.text, url).find(({ fields }) => fields.has('password'));
+    form.fields.set('email', this.email).set('password', PASSWORD);
+    const sent = await this.#send(form.action, form.fields);
+    if (sent.status !== 303) throw new Error(`no account: ${sent.status} ${sent.text}`);
+  }
+
+  // Goes where a client sends the browser, and answers all that is asked, until the browser is sent back to the client.
+  // Resolves to that address, which is not opened.
+  async authorize(start, decision = 'allow') {
+    let url = new URL(start);
+    for (let step = 0; step < MOST_STEPS; step += 1) {
+      let page = await this.#send(url);
+      if (page.status === 200) page = await this.#answer(page, url, decision);
+      if (page.status !== 303) throw new Error(`stuck at ${url}: ${page.status} ${page.text.slice(0, 2_000)}`);
+      if (page.location.origin !== new URL(this.server).origin) return page.location;
+      url = page.location;
+    }
+    throw new Error(`no end of it at ${url}`);
+  }
+
+  #answer(page, url, decision) {
+    const all = forms(page.text, url);
+    const said = all.find(({ fields }) => fields.get('decision') === decision);
+    if (said) return this.#send(said.action, said.fields);
+    const asked = all.find(({ fields }) => fields.has('password'));
+    if (!asked) throw new Error(`nothing to answer at ${url}: ${page.text.slice(0, 2_000)}`);
+    if (asked.fields.has('email')) asked.fields.set('email', this.email);
+    asked.fields.set('password', PASSWORD);
+    return this.#send(asked.action, asked.fields);
+  }
+}

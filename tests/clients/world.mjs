@@ -1,0 +1,35 @@
+// What every client meets: a tool server that is registered, an OAuth client, and a human.
+
+export const SCOPES = [
+  { name: 'tools:call:search', description: 'search' },
+  { name: 'tools:call:write', description: 'write' },
+];
+
+export class World {
+  constructor(server, human) {
+    Object.assign(this, { server, human, url: server.url });
+  }
+
+  async operator(path, body) {
+    const answer = await fetch(`${this.url}${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${this.server.operator()}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const { data, error } = await answer.json();
+    if (error) throw new Error(`${path}: ${error.message}`);
+    return data;
+  }
+
+  // A tool server of this address, whose key is given back.
+  async toolServer(audience, more = {}) {
+    const { token } = await this.operator('/api/v1/resources', {
+      audience, name: 'tools', party: 'first', kind: 'plain', scopes: SCOPES, defaultScope: SCOPES[0].name, ...more,
+    });
+    return token;
+  }
+
+  client(more = {}) {
+    return this.operator('/api/v1/clients', { name: 'Test client', redirectUris: ['http://127.0.0.1/callback'], authMethod: 'none', ...more });
+  }
+}
