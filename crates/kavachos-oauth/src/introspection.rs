@@ -5,7 +5,7 @@
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::Leaf;
 use kavachos_engine::Engine;
-use kavachos_engine::actor::Actor;
+use kavachos_engine::actor::{Actor, Caller};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -137,8 +137,8 @@ async fn caller(engine: &Engine, call: &Call, form: &mut Form) -> Result<Actor, 
         Err(refusal) if refusal.code() == Code::InvalidGrant => return Err(nobody()),
         actor => actor?,
     };
-    match id {
-        Some(id) if actor.public_name() != id => Err(nobody()),
+    match (&actor.caller, id) {
+        (Caller::ToolServer(key), Some(id)) if key.id.to_string() != id => Err(nobody()),
         _ => Ok(actor),
     }
 }

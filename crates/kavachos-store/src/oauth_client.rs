@@ -85,12 +85,12 @@ fn bytes(hash: Option<SecretHash>) -> Option<[u8; 32]> {
     hash.map(|hash| *hash.as_bytes())
 }
 
-/// Stores a new client. The handle is stored apart, with [`crate::handle::born`].
+/// Stores a new client; of several at once, one does. The handle is stored apart, with [`crate::handle::born`].
 pub fn insert(client: ClientRow) -> Write {
     Write::exactly(
         1,
         "INSERT INTO oauth_clients (id, source, metadata, secret, manager, agent, status, handle, version, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
     )
     .bind(client.id)
     .bind(client.source)

@@ -152,7 +152,7 @@ impl Engine {
         {
             return Ok(None);
         }
-        let metadata = self.document(id).await?;
+        let metadata = self.client_document(id).await?;
         self.change(actor, Act::new("client.read"), || {
             self.plan_document(actor, id, &metadata)
         })
@@ -218,7 +218,7 @@ impl Engine {
         Ok(Plan::commit(batch, Some(client)))
     }
 
-    async fn document(&self, id: &ClientId) -> Result<Arc<ClientMetadata>> {
+    async fn client_document(&self, id: &ClientId) -> Result<Arc<ClientMetadata>> {
         for _ in 0..MAX_LOOKS {
             match self.documents().look(id, self.now()) {
                 Look::Found(read) => return Ok(read),

@@ -62,7 +62,9 @@ mod moving_people;
 mod moving_records;
 #[cfg(test)]
 mod oauth_clients;
+#[cfg(test)]
 mod oauth_documents;
+mod oauth_registration;
 mod own_data;
 #[cfg(test)]
 mod own_sessions;

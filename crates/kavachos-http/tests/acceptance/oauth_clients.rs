@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
-use http::Method;
 use kavachos_test::{Reply, TestApp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -145,7 +144,7 @@ impl World {
     }
 }
 
-fn error(reply: &Reply, status: u16, code: &str) {
+pub(crate) fn error(reply: &Reply, status: u16, code: &str) {
     assert_eq!(reply.status, status, "{reply}");
     assert_eq!(reply.at("/error"), code, "{reply}");
 }
@@ -401,12 +400,7 @@ async fn a_browser_is_sent_to_no_address_that_was_not_registered() {
             "{told}"
         );
     }
-    for client in [
-        "",
-        "client_01h455vb4pex5vsknk084sn02q",
-        "https://evil.example/c",
-        "x",
-    ] {
+    for client in ["", "client_01h455vb4pex5vsknk084sn02q", "x"] {
         let told = world.asked(&[("client_id", client)]).await;
         assert!([400, 401].contains(&told.status), "{client}: {told}");
         assert!(told.header("location").is_empty(), "{client}");
@@ -628,201 +622,16 @@ async fn a_client_gives_back_what_it_needs_no_more() {
     );
 }
 
-/// RFC 7591 and 7592, as clients of MCP use them.
-#[tokio::test]
-async fn a_client_registers_itself_where_that_is_let() {
-    const REGISTER: &str = "/oauth/register";
-    let said = json!({
-        "client_name": "MCP Client", "redirect_uris": ["http://127.0.0.1:8080/cb", "javascript:alert(1)"],
-        "grant_types": ["authorization_code", "refresh_token", "client_credentials"], "response_types": ["code"],
-        "token_endpoint_auth_method": "none", "application_type": "native", "scope": "a b", "software_id": "x",
-    });
-    let off = crate::start().await;
-    let refused = off.anonymous().post(REGISTER, said.clone()).await;
-    error(&refused, 400, "access_denied");
-    let setup = crate::setup()
-        .settings(|settings| settings.registration = kavachos_engine::Registration::Token);
-    let by_key = setup.start().await;
-    error(
-        &by_key.anonymous().post(REGISTER, said.clone()).await,
-        401,
-        "invalid_token",
-    );
-    by_key
-        .operator()
-        .post(REGISTER, said.clone())
-        .await
-        .expect(201);
-    let setup = crate::setup()
-        .settings(|settings| settings.registration = kavachos_engine::Registration::Open);
-    let app = setup.start().await;
-    let metadata = app
-        .anonymous()
-        .get("/.well-known/oauth-authorization-server")
-        .await
-        .expect(200);
-    assert!(
-        metadata
-            .text_at("/registration_endpoint")
-            .ends_with(REGISTER)
-    );
-    let made = app
-        .anonymous()
-        .post(REGISTER, said.clone())
-        .await
-        .expect(201);
-    assert_eq!(
-        made.at("/redirect_uris"),
-        &json!(["http://127.0.0.1:8080/cb"])
-    );
-    assert_eq!(
-        made.at("/grant_types"),
-        &json!(["authorization_code", "refresh_token"])
-    );
-    assert_eq!(made.at("/token_endpoint_auth_method"), "none");
-    assert!(
-        !made.text.contains("null") && !made.text.contains("client_secret"),
-        "{made}"
-    );
-    let id = made.text_at("/client_id");
-    let own = format!("{REGISTER}/{id}");
-    let token = made.text_at("/registration_access_token");
-    let other = app
-        .anonymous()
-        .post(REGISTER, said.clone())
-        .await
-        .expect(201);
-    for stranger in [
-        app.anonymous().get(&own).await,
-        app.call(other.text_at("/registration_access_token"))
-            .get(&own)
-            .await,
-        app.operator().get(&own).await,
-        app.call(other.text_at("/registration_access_token"))
-            .delete(&own)
-            .await,
-    ] {
-        error(&stranger, 401, "invalid_token");
-    }
-    let known = app.call(token).get(&own).await.expect(200);
-    assert_eq!(known.at("/client_name"), "MCP Client");
-    // What is put there takes the place of all that stood there.
-    let put = async |said: Value| {
-        let body = Some(said.to_string().into_bytes());
-        let call = app.call(token).header("content-type", "application/json");
-        call.send(Method::PUT, &own, body).await
-    };
-    let mut other_name = said.clone();
-    other_name["client_name"] = json!("Renamed");
-    let renamed = put(other_name).await.expect(200);
-    assert_eq!(renamed.at("/client_name"), "Renamed");
-    assert!(
-        !renamed.text.contains("registration_access_token"),
-        "{renamed}"
-    );
-    for (member, value, code) in [
-        ("redirect_uris", json!([]), "invalid_redirect_uri"),
-        (
-            "token_endpoint_auth_method",
-            json!("client_secret_basic"),
-            "invalid_client_metadata",
-        ),
-    ] {
-        let mut said = said.clone();
-        said[member] = value;
-        error(&put(said).await, 400, code);
-    }
-    let stranger = app.anonymous().header("content-type", "application/json");
-    let body = Some(said.to_string().into_bytes());
-    error(
-        &stranger.send(Method::PUT, &own, body).await,
-        401,
-        "invalid_token",
-    );
-    let odd = format!("{own}?x=y");
-    error(&app.call(token).get(&odd).await, 400, "invalid_request");
-    error(&app.call(token).delete(&odd).await, 400, "invalid_request");
-    let body = Some(said.to_string().into_bytes());
-    let odd = app.call(token).header("content-type", "text/plain");
-    error(
-        &odd.send(Method::PUT, &own, body.clone()).await,
-        400,
-        "invalid_request",
-    );
-    error(
-        &odd.send(Method::POST, REGISTER, body).await,
-        400,
-        "invalid_request",
-    );
-    app.call(token).delete(&own).await.expect(204);
-    error(&app.call(token).get(&own).await, 401, "invalid_token");
-    for (member, value, code) in [
-        (
-            "redirect_uris",
-            json!(["http://evil.example/cb"]),
-            "invalid_redirect_uri",
-        ),
-        ("redirect_uris", json!([]), "invalid_redirect_uri"),
-        (
-            "client_name",
-            json!("a\u{202e}b"),
-            "invalid_client_metadata",
-        ),
-        (
-            "grant_types",
-            json!(["password"]),
-            "invalid_client_metadata",
-        ),
-        (
-            "token_endpoint_auth_method",
-            json!("private_key_jwt"),
-            "invalid_client_metadata",
-        ),
-        (
-            "software_id",
-            json!("x".repeat(20_000)),
-            "invalid_client_metadata",
-        ),
-    ] {
-        let mut said = said.clone();
-        said[member] = value;
-        error(&app.anonymous().post(REGISTER, said).await, 400, code);
-    }
-}
-
-/// Lesson C 96: a flood of registrations is stopped, for one network and no other.
-#[tokio::test]
-async fn nobody_registers_without_end() {
-    let setup = crate::setup()
-        .settings(|settings| settings.registration = kavachos_engine::Registration::Open);
-    let app = setup.start().await;
-    let said =
-        json!({ "redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "none" });
-    for _ in 0..20 {
-        app.anonymous()
-            .post("/oauth/register", said.clone())
-            .await
-            .expect(201);
-    }
-    let flood = app.anonymous().post("/oauth/register", said).await;
-    assert_eq!(flood.status, 429, "{flood}");
-}
-
-/// RFC 7662: whoever is not the audience learns nothing.
-#[tokio::test]
-async fn a_token_is_told_of_to_its_tool_server_alone() {
+/// A token of a client that was let in, with the keys of its tool server and of another one.
+async fn introspected() -> (World, Reply, [String; 2]) {
     let app = crate::start().await;
     let key = register(&app, json!({ "defaultScope": "tools:call:*" })).await;
     let other = json!({
         "audience": "https://other.example.com/mcp", "name": "other",
         "scopes": [{ "name": "other:*", "description": "other" }],
     });
-    let other = app
-        .operator()
-        .post("/api/v1/resources", other)
-        .await
-        .expect(201);
-    let other = other.text_at("/data/token").to_owned();
+    let other = app.operator().post("/api/v1/resources", other).await;
+    let other = other.expect(201).text_at("/data/token").to_owned();
     let new =
         json!({ "name": "Editor", "redirectUris": ["http://127.0.0.1/cb"], "authMethod": "none" });
     let client = client(&app, new).await.id().to_owned();
@@ -835,14 +644,19 @@ async fn a_token_is_told_of_to_its_tool_server_alone() {
         session,
     };
     let tokens = world.let_in().await;
+    (world, tokens, [key, other])
+}
+
+const INTROSPECT: &str = "/oauth/introspect";
+
+/// RFC 7662: whoever is not the audience learns nothing.
+#[tokio::test]
+async fn a_token_is_told_of_to_its_tool_server_alone() {
+    let (world, tokens, [key, other]) = introspected().await;
     let access = tokens.text_at("/access_token");
-    let path = "/oauth/introspect";
     let ask = async |key: &str, token: &str| {
-        world
-            .app
-            .call(key)
-            .post_form(path, &[("token", token)])
-            .await
+        let call = world.app.call(key);
+        call.post_form(INTROSPECT, &[("token", token)]).await
     };
     let told = ask(&key, access).await.expect(200);
     assert_eq!(told.at("/active"), true);
@@ -860,64 +674,58 @@ async fn a_token_is_told_of_to_its_tool_server_alone() {
     ] {
         assert_eq!(ask(key, token).await.expect(200).body, inactive);
     }
-    // As a client, too: the id of the tool server, with its key.
+    // What is killed is no token any more.
+    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
+    let agent = agents.rows()[0]["id"].as_str().unwrap();
+    let agent = format!("/api/v1/agents/{agent}");
+    world.app.operator().delete(&agent).await.expect(200);
+    assert_eq!(ask(&key, access).await.expect(200).body, inactive);
+}
+
+#[tokio::test]
+async fn whoever_asks_about_a_token_shows_who_they_are() {
+    let (world, tokens, [key, other]) = introspected().await;
+    let access = tokens.text_at("/access_token");
     let servers = world
         .app
         .operator()
         .get("/api/v1/resources")
         .await
         .expect(200);
-    let servers: Vec<&Value> = servers.rows().iter().collect();
-    let id = servers
+    let own = servers
+        .rows()
         .iter()
-        .find(|server| server["audience"] == TOOLS)
-        .unwrap()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+        .find(|server| server["audience"] == TOOLS);
+    let id = own.unwrap()["id"].as_str().unwrap();
     let as_client = async |id: &str, secret: &str| {
         let fields = [
             ("token", access),
             ("client_id", id),
             ("client_secret", secret),
         ];
-        world.app.anonymous().post_form(path, &fields).await
+        world.app.anonymous().post_form(INTROSPECT, &fields).await
     };
-    assert_eq!(as_client(&id, &key).await.expect(200).at("/active"), true);
+    assert_eq!(as_client(id, &key).await.expect(200).at("/active"), true);
     for (id, secret) in [
-        (id.as_str(), other.as_str()),
+        (id, other.as_str()),
         ("x", &key),
-        (&id, world.app.operator_key()),
+        (id, world.app.operator_key()),
     ] {
         error(&as_client(id, secret).await, 401, "invalid_client");
     }
-    error(
-        &world
-            .app
-            .anonymous()
-            .post_form(path, &[("token", access)])
-            .await,
-        401,
-        "invalid_client",
-    );
-    error(&ask(&key, "").await, 400, "invalid_request");
-    let weak = world
-        .app
-        .key(json!({ "name": "k", "scopes": ["users:read"] }))
-        .await;
-    error(&ask(&weak, access).await, 400, "invalid_grant");
+    let fields = [("token", access)];
+    let nobody = world.app.anonymous().post_form(INTROSPECT, &fields).await;
+    error(&nobody, 401, "invalid_client");
+    let empty = world.app.call(&key).post_form(INTROSPECT, &[]).await;
+    error(&empty, 400, "invalid_request");
+    let weak = json!({ "name": "k", "scopes": ["users:read"] });
+    let weak = world.app.key(weak).await;
+    let weak = world.app.call(&weak).post_form(INTROSPECT, &fields).await;
+    error(&weak, 400, "invalid_grant");
     let odd = world.app.call(&key).header("dpop", "x");
     error(
-        &odd.post_form(path, &[("token", access)]).await,
+        &odd.post_form(INTROSPECT, &fields).await,
         400,
         "invalid_dpop_proof",
     );
-    // What is killed is no token any more.
-    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
-    let agent = format!(
-        "/api/v1/agents/{}",
-        agents.rows()[0]["id"].as_str().unwrap()
-    );
-    world.app.operator().delete(&agent).await.expect(200);
-    assert_eq!(ask(&key, access).await.expect(200).body, inactive);
 }

@@ -202,10 +202,6 @@ async fn a_document_that_cannot_be_believed_lets_nobody_in() {
         (StatusCode::OK, with("client_name", Value::Null)),
         (
             StatusCode::OK,
-            with("redirect_uris", json!(["https://evil.example/cb"])),
-        ),
-        (
-            StatusCode::OK,
             with("token_endpoint_auth_method", json!("client_secret_basic")),
         ),
     ] {
