@@ -109,7 +109,11 @@ pub async fn register(engine: &Engine, call: &Call, body: &[u8]) -> Result<Regis
         Registration::Token => operator(engine, call).await?,
     };
     let metadata = read(body)?;
-    let made = engine.register_itself(&caller, &metadata).await?;
+    let made = engine.register_itself(&caller, &metadata).await;
+    let made = made.map_err(|error| match error {
+        kavachos_engine::Error::Forbidden(why) => Refusal::new(Code::AccessDenied, why),
+        error => error.into(),
+    })?;
     Ok(Registered::of(engine, made))
 }
 
