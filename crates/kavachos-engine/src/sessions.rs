@@ -13,7 +13,7 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::session::{self, SessionRow};
 use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, handle, password};
 use serde::Serialize;
 use serde_json::json;
 
@@ -236,6 +236,15 @@ impl Engine {
             self.session_view(actor, row),
             users::User::of(human, self.now())?,
         ))
+    }
+
+    /// Whether the human who asks has a password.
+    ///
+    /// # Errors
+    /// The caller is no human with a session.
+    pub async fn has_password(&self, actor: &Actor) -> Result<bool> {
+        let of = password::of(own_session(actor)?.user);
+        Ok(self.store().find(of).await?.is_some())
     }
 
     /// The sessions of the human who asks, newest first.

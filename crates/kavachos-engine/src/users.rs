@@ -409,7 +409,8 @@ impl Engine {
             // Before the address changes: who reads mail there is told.
             sessions = self.unlink(actor, (&row, &mut next), &mut batch).await?;
         }
-        if let Some(email) = &change.email {
+        // One that no mail reaches stays where it was before.
+        if let Some(email) = change.email.as_ref().filter(|email| **email != row.email) {
             next.email = email.as_deref().map(text::new_email).transpose()?;
             if next.email != row.email {
                 self.refuse_taken(next.email.clone(), None).await?;

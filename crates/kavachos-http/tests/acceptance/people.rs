@@ -321,8 +321,8 @@ async fn an_address_that_takes_no_mail_is_for_nobody_new() {
         let owner = there.call(app.operator_key());
         let found = owner.get("/api/v1/users").await.expect(200);
         assert_eq!(found.rows()[0]["email"], odd);
-        let name = json!({ "name": "Ada" });
-        owner.patch(&path, name).await.expect(200);
+        let same = json!({ "name": "Ada", "email": odd });
+        owner.patch(&path, same).await.expect(200);
     }
 }
 

@@ -11,7 +11,7 @@ mod sessions;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-pub(super) use security::{has_codes, has_password};
+pub(super) use security::has_codes;
 
 use super::browser::OpenToOwing;
 use super::form_page;

@@ -15,8 +15,6 @@ use crate::pages::view::{self, Codes, Field, Notice, Passkey, Room};
 use crate::pages::{Shown, see_other, words};
 use crate::params::Params;
 
-/// What tells how somebody may be asked again.
-const FRESHNESS: &str = "/api/auth/freshness";
 /// Where an identity at a provider is taken away.
 pub(super) const PROVIDER: &str = "/api/auth/link/provider";
 
@@ -108,10 +106,7 @@ pub(super) async fn show(at: &At<Browser>, said: Said) -> Shown {
     let wrong = said.wrong.as_ref();
     let status = wrong.map_or(StatusCode::OK, |(_, refusal)| refusal.status);
     let sessions = sessions::live(at).await?.len();
-    let asked_for = said
-        .of(Part::Password)
-        .is_some_and(|refusal| refusal.field.as_deref() == Some("currentPassword"));
-    let has_password = asked_for || has_password(at).await? != Some(false);
+    let has_password = at.engine().has_password(&at.who.actor).await?;
     // One alone would let nobody in.
     let can_use_password = has_password || at.who.user.email.is_some();
     let page = view::Security {
@@ -180,18 +175,6 @@ fn password_fields(has_one: bool, refusal: Option<&Refusal>) -> Vec<Field> {
         ],
         false => vec![new.with_error(wrong.or(unnamed))],
     }
-}
-
-/// Whether the human has a password, where it can be told.
-pub(in crate::pages) async fn has_password(at: &At<Browser>) -> Result<Option<bool>, Failure> {
-    if !api::has(&at.state, Known::Get, FRESHNESS) {
-        return Ok(None);
-    }
-    let reply = at.ask(Method::GET, FRESHNESS).await;
-    let reply = reply.map_err(Refusal::into_failure)?;
-    let methods = reply.data.get("methods").and_then(Value::as_array);
-    let mut methods = methods.into_iter().flatten();
-    Ok(Some(methods.any(|one| one == "password")))
 }
 
 /// The human's passkeys, if there can be any.

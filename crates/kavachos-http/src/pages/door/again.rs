@@ -2,11 +2,14 @@
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
+use http::Method;
 use http::request::Parts;
+use kavachos_engine::plugin::Method as Known;
 use serde_json::{Map, Value};
 
 use crate::error::Failure;
-use crate::pages::account::{has_codes, has_password};
+use crate::pages::account::has_codes;
+use crate::pages::api::{self, Refusal};
 use crate::pages::at::{At, Who};
 use crate::pages::browser::Browser;
 use crate::pages::form::{Form, members};
@@ -15,6 +18,8 @@ use crate::pages::return_to::HOME;
 use crate::pages::view::{Door, Field, Frame, Icon, Notice};
 use crate::state::State;
 
+/// What tells how somebody may be asked again.
+const FRESHNESS: &str = "/api/auth/freshness";
 /// The route that takes a code of an app.
 const CONFIRM: &str = "totp/confirm";
 
@@ -77,15 +82,26 @@ impl Who for Doubted {
 
 async fn proofs(at: &At<Browser>) -> Result<Vec<Proof>, Failure> {
     let mut proofs = Vec::new();
-    match has_password(at).await? {
-        Some(true) => proofs.push(Proof::Password),
-        None if knows_address(at) => proofs.push(Proof::SignIn),
-        Some(false) | None => {}
+    if has_password(at).await? {
+        proofs.push(Proof::Password);
+    } else if !api::has(&at.state, Known::Get, FRESHNESS) && knows_address(at) {
+        proofs.push(Proof::SignIn);
     }
     if at.takes(CONFIRM) && has_codes(at).await? == Some(true) {
         proofs.push(Proof::Code);
     }
     Ok(proofs)
+}
+
+/// Whether the route that asks again takes a password of this human.
+async fn has_password(at: &At<Browser>) -> Result<bool, Failure> {
+    if !api::has(&at.state, Known::Get, FRESHNESS) {
+        return Ok(false);
+    }
+    let reply = at.ask(Method::GET, FRESHNESS).await;
+    let reply = reply.map_err(Refusal::into_failure)?;
+    let methods = reply.data.get("methods").and_then(Value::as_array);
+    Ok(methods.is_some_and(|methods| methods.iter().any(|one| one == "password")))
 }
 
 fn knows_address(at: &At<Browser>) -> bool {
