@@ -3,24 +3,36 @@
 //!
 //! ```sh
 //! kavach dev                                                      # the issuer, at http://localhost:3000
-//! kavach resource create --audience http://localhost:8080/mcp --name notes --party first \
-//!   --kind kavach --scope 'tools:call:* use the notes'
-//! KAVACH_RESOURCE_KEY=kv_res_... cargo run -p kavachos-verifier --example mcp_server
+//! kavach resource create --audience http://localhost:8080/mcp --name notes --party first --kind kavach \
+//!   --scope 'tools:call:search search your notes' --scope 'tools:call:delete delete all of your notes' \
+//!   --default-scope tools:call:search --only token > notes.key
+//! KAVACH_RESOURCE_KEY=$(cat notes.key) cargo run -p kavachos-verifier --example mcp_server
+//! ```
+//!
+//! Point an MCP client that signs in at `http://localhost:8080/mcp`: it finds the issuer by the metadata of this server, you
+//! make an account, let it in, and it calls `search`. It is refused `delete`, with the scope that this takes, and a client that
+//! steps up asks you for it. Then have each deletion approved by you: the next one ends with the page where you do.
+//!
+//! ```sh
+//! kavach agent list                                               # the client is an agent of yours
+//! kavach agent update AGENT --allow 'call tools:call:search' \
+//!   --permission '{"resource": "tools:call:delete", "actions": ["call"], "constraints": {"requireApproval": true}}'
+//! kavach audit query                                              # all of it
 //! ```
 
 use axum::Router;
 use axum::http::request::Parts;
-use kavachos_verifier::{Principal, Rejection, Verifier};
+use kavachos_verifier::{Builder, McpAnswer, McpClient, Principal, Rejection, Verifier};
 use rmcp::handler::server::tool::{Extension, ToolCallContext};
 use rmcp::handler::server::wrapper::Parameters;
-use rmcp::model::{CallToolRequestParams, CallToolResponse, ErrorCode};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ErrorCode, InputRequiredResult};
 use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler, tool, tool_handler, tool_router};
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 #[tokio::main]
 #[expect(
@@ -29,15 +41,33 @@ use serde_json::{Value, json};
     reason = "it is a program of its own, with its own settings and words"
 )]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let verifier = Verifier::builder("http://localhost:3000", "http://localhost:8080/mcp")
+    let said = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
+    let issuer = said("KAVACH_ISSUER", "http://localhost:3000");
+    let port = said("PORT", "8080");
+    let verifier = Verifier::builder(issuer, format!("http://localhost:{port}/mcp"))
         .resource_key(std::env::var("KAVACH_RESOURCE_KEY")?)
-        .scopes(["tools:call:*"])
-        .hosts(["localhost:8080"])
-        .build()
-        .await?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    println!("listening on http://localhost:8080/mcp");
+        .scopes(["tools:call:search", "tools:call:delete"])
+        // A client begins with what it surely needs, and asks for more when it does.
+        .first_scopes(["tools:call:search"])
+        .hosts([format!("localhost:{port}")])
+        .report();
+    let verifier = with_tools(verifier).build().await?;
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    println!("listening on http://localhost:{port}/mcp");
     Ok(axum::serve(listener, app(&verifier)).await?)
+}
+
+/// What each tool takes, so that a call without it is refused while a client can still be told which scopes to ask for.
+pub(crate) fn with_tools(verifier: Builder) -> Builder {
+    let tools = Notes::tool_router().list_all();
+    tools.iter().fold(verifier, |verifier, tool| {
+        verifier.tool(tool.name.as_ref(), [resource(&tool.name)])
+    })
+}
+
+/// What the call of a tool is about.
+fn resource(tool: &str) -> String {
+    format!("tools:call:{tool}")
 }
 
 /// The MCP server at `/mcp`, and before it the verifier.
@@ -90,12 +120,13 @@ impl ServerHandler for Notes {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let request = context.extensions.get::<Parts>().ok_or_else(unguarded)?;
-        let resource = format!("tools:call:{}", call.name);
         let arguments = call.arguments.clone().map(Value::Object);
-        principal(request)?
-            .authorize("call", &resource, arguments.as_ref(), None)
-            .await
-            .map_err(|rejection| refused(&rejection))?;
+        let allowed = principal(request)?
+            .authorize("call", &resource(&call.name), arguments.as_ref(), None)
+            .await;
+        if let Err(rejection) = allowed {
+            return refused(&rejection, &call, &context);
+        }
         let call = ToolCallContext::new(self, call, context);
         Self::tool_router().call(call).await
     }
@@ -111,12 +142,32 @@ fn unguarded() -> ErrorData {
     ErrorData::internal_error("the tools are not protected", None)
 }
 
-/// The refusal as JSON-RPC tells it.
-fn refused(rejection: &Rejection) -> ErrorData {
-    let code = json!({ "code": rejection.code() });
-    ErrorData::new(
-        ErrorCode::INVALID_REQUEST,
-        rejection.message().to_owned(),
-        Some(code),
-    )
+/// The refusal as the client understands it: an error, or the page where a human approves the call.
+fn refused(
+    rejection: &Rejection,
+    call: &CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResponse, ErrorData> {
+    let version = context.protocol_version();
+    let capabilities = context.client_capabilities().and_then(json);
+    let responses = call.input_responses.as_ref().and_then(json);
+    let client = McpClient {
+        version: version.as_ref().map(|version| version.as_str()),
+        capabilities: capabilities.as_ref(),
+        responses: responses.as_ref(),
+    };
+    match rejection.to_mcp(&client) {
+        McpAnswer::Result(asked) => serde_json::from_value::<InputRequiredResult>(asked)
+            .map(CallToolResponse::from)
+            .map_err(|error| ErrorData::internal_error(error.to_string(), None)),
+        McpAnswer::Error {
+            code,
+            message,
+            data,
+        } => Err(ErrorData::new(ErrorCode(code), message, Some(data))),
+    }
+}
+
+fn json(value: impl Serialize) -> Option<Value> {
+    serde_json::to_value(value).ok()
 }

@@ -54,8 +54,9 @@ export class Human {
       const [name, ...value] = pair.split('=');
       this.cookies.set(name, value.join('='));
     }
-    const { location } = answer.reply.headers;
-    return { status: answer.reply.statusCode, text: answer.text, location: location && new URL(location, url) };
+    const { location, refresh } = answer.reply.headers;
+    const onward = location ?? refresh?.split('url=')[1];
+    return { status: onward ? 303 : answer.reply.statusCode, text: answer.text, location: onward && new URL(onward, url) };
   }
 
   async signUp() {

@@ -27,7 +27,7 @@ pub const LEASE_SECONDS: std::ops::RangeInclusive<u32> = 2..=60;
 /// How long a token may live, in seconds.
 pub const TTL_SECONDS: std::ops::RangeInclusive<u32> = 1..=600;
 /// Scopes of protocols, and our own for tokens that carry their authority elsewhere: none of them names resources.
-const RESERVED_SCOPES: [&str; 5] = [
+pub const RESERVED_SCOPES: [&str; 5] = [
     "openid",
     "profile",
     "email",

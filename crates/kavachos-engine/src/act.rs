@@ -3,8 +3,10 @@
 //! An act that was refused has no outcome to tell of, so its record says what its caller named: also what does not
 //! exist or is not the caller's to see. The caller learns nothing by it; whoever reads the ledger learns what was tried.
 
+use kavachos_core::client::ClientId;
 use kavachos_core::id::{
-    AgentId, ApprovalId, GrantId, KeyId, SessionId, ToolServerId, UserId, WebhookId,
+    AgentId, ApprovalId, GrantId, KeyId, RegisteredClientId, SessionId, ToolServerId, UserId,
+    WebhookId,
 };
 use kavachos_core::ledger::{Outcome, Pseudonym};
 use kavachos_core::principal::Owner;
@@ -34,6 +36,7 @@ pub(crate) struct Act {
     session: Option<SessionId>,
     webhook: Option<WebhookId>,
     server: Option<ToolServerId>,
+    client: Option<RegisteredClientId>,
     route: Option<&'static str>,
 }
 
@@ -52,6 +55,7 @@ impl Act {
             session: None,
             webhook: None,
             server: None,
+            client: None,
             route: None,
         }
     }
@@ -108,6 +112,14 @@ impl Act {
     pub(crate) const fn on_server(kind: &'static str, id: ToolServerId) -> Self {
         Self {
             server: Some(id),
+            ..Self::new(kind)
+        }
+    }
+
+    /// An act about a client; the address of one that is known by its document is not told, since anybody writes any.
+    pub(crate) fn on_client(kind: &'static str, id: &ClientId) -> Self {
+        Self {
+            client: id.as_str().parse().ok(),
             ..Self::new(kind)
         }
     }
@@ -195,6 +207,7 @@ impl Act {
             ("session", self.session.map(|id| id.to_string())),
             ("webhook", self.webhook.map(|id| id.to_string())),
             ("server", self.server.map(|id| id.to_string())),
+            ("client", self.client.map(|id| id.to_string())),
             ("route", self.route.map(str::to_owned)),
         ];
         let given = members

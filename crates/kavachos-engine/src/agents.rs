@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
+use crate::clients::SHOWN_OF_CLIENT;
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -516,7 +517,9 @@ impl Engine {
         let keys = self.store().list(agent::active_keys(row.id)).await?;
         let kills = row.kills;
         let mut view = self.view(row, &compile::grant(&grant)?.terms())?;
-        let live = keys.first().filter(|key| {
+        // Those of clients are nobody's to show.
+        let mut own = keys.iter().filter(|key| key.shown != SHOWN_OF_CLIENT);
+        let live = own.next().filter(|key| {
             view.status == "active" && key.agent_kills == kills && key.expires_at > self.now()
         });
         view.key_expires_at = live.map(|key| key.expires_at);

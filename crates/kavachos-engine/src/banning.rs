@@ -10,8 +10,8 @@ use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, Write, former_address, given_identity, guess_run, known_device, not_me, password,
-    second_factor, session, sign_in, vouching,
+    Batch, Write, connection, former_address, given_identity, guess_run, known_device, not_me,
+    password, second_factor, session, sign_in, vouching,
 };
 use serde_json::json;
 
@@ -201,8 +201,8 @@ impl Engine {
         Ok(Plan::commit(batch, ended))
     }
 
-    /// What takes away all that is kept of a human besides their row: how they sign in, from where they did, and what
-    /// plugins keep.
+    /// What takes away all that is kept of a human besides their row: how they sign in, from where they did, which
+    /// applications they let in, and what plugins keep.
     fn forgotten(&self, human: UserId) -> Result<Vec<Write>> {
         let mut all = self.plugins().forget(human)?;
         all.extend([
@@ -216,6 +216,7 @@ impl Engine {
             former_address::forget_of(human),
             session::forget_places(human),
         ]);
+        all.extend(connection::forget_of(human));
         Ok(all)
     }
 

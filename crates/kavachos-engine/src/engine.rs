@@ -87,6 +87,7 @@ struct Shared {
     shut_out: ShutOut,
     provider_keys: ProviderKeys,
     documents: Documents,
+    own_nonces: [u8; 32],
 }
 
 /// What goes on in the background keeps hold of an engine only while it does something, so that an engine that nobody
@@ -144,6 +145,8 @@ impl Engine {
             denials: parts.settings.denials_per_minute,
             reports: parts.settings.reports_per_minute,
         });
+        let mut own_nonces = [0; 32];
+        parts.rng.fill(&mut own_nonces);
         Self {
             shared: Arc::new(Shared {
                 parts,
@@ -162,6 +165,7 @@ impl Engine {
                 shut_out: ShutOut::default(),
                 provider_keys: ProviderKeys::default(),
                 documents: Documents::default(),
+                own_nonces,
             }),
         }
     }
@@ -275,6 +279,11 @@ impl Engine {
 
     pub(crate) fn shut_out(&self) -> &ShutOut {
         &self.shared.shut_out
+    }
+
+    /// What nonces are made of where there is no master key.
+    pub(crate) fn own_nonces(&self) -> &[u8; 32] {
+        &self.shared.own_nonces
     }
 
     pub(crate) fn documents(&self) -> &Documents {
@@ -419,9 +428,7 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::WrongState(
-            "others change this at the same time; nothing was done, try again".to_owned(),
-        ))
+        Err(Error::Busy)
     }
 
     /// Commits what was planned, and tells those who must know what it stopped.

@@ -322,6 +322,17 @@ pub struct Stranger<'a> {
     pub request: RequestId,
 }
 
+impl<'a> Stranger<'a> {
+    /// Whoever makes a call, as if nobody knew them.
+    pub(crate) fn of(call: &'a Actor) -> Self {
+        Self {
+            ip: call.ip,
+            user_agent: call.user_agent.as_deref(),
+            request: call.request,
+        }
+    }
+}
+
 impl Engine {
     /// Records or counts the refusal of a stranger. The answer does not wait for the disk.
     pub fn note_stranger(&self, stranger: Stranger<'_>, code: &'static str) {
@@ -330,12 +341,7 @@ impl Engine {
 
     /// The same for someone with a dead key of this agent.
     pub(crate) fn note_dead_key(&self, actor: &Actor, agent: AgentId, code: &'static str) {
-        let stranger = Stranger {
-            ip: actor.ip,
-            user_agent: actor.user_agent.as_deref(),
-            request: actor.request,
-        };
-        self.note(stranger, Some(agent), code);
+        self.note(Stranger::of(actor), Some(agent), code);
     }
 
     /// The same for someone who shows what this agent alone should have.

@@ -91,8 +91,7 @@ pub use banning::Ban;
 pub use batch::MAX_QUESTIONS;
 pub use checkpoint::{Checkpoint, CheckpointKeeper, Setback};
 pub use clients::{
-    Access, AccessScopes, Client, CodeAsk, NewClient, RefreshAsk, RegisteredClient, Registration,
-    SelfRegistered, Tokens, Wish,
+    Access, AccessScopes, Client, ClientChange, ClientPlace, ClientsOf, CodeAsk, Connection, ConnectionConsent, ConnectionLine, NewClient, OwnAsk, ProofNonces, RefreshAsk, RegisteredClient, Registration, SelfRegistered, Tokens, Wish, operators_word,
 };
 pub use directory::Directory;
 pub use doors::{Door, Doors, SignUps};

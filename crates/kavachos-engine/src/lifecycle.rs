@@ -463,7 +463,7 @@ impl Engine {
     }
 
     /// Refuses to give a key or a longer life to an agent that may do more than the caller's ceiling allows.
-    async fn within_reach(&self, actor: &Actor, id: AgentId) -> Result<()> {
+    pub(crate) async fn within_reach(&self, actor: &Actor, id: AgentId) -> Result<()> {
         if !actor.is_bounded() {
             return Ok(());
         }

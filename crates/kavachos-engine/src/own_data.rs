@@ -26,6 +26,8 @@ use crate::{AgentFilter, ApprovalFilter, GrantFilter};
 pub(crate) const OWN_EXPORTS: Bounds = Bounds { all: 16, each: 1 };
 /// How many things one piece has.
 const STEP: usize = 100;
+/// How many applications one piece has, each with what was said yes to.
+const CONNECTIONS: usize = 10;
 /// How long a reader may take for one piece.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,6 +42,8 @@ pub enum OwnPart {
     Sessions,
     /// Agents.
     Agents,
+    /// Applications that they let in.
+    Connections,
     /// Grants.
     Delegations,
     /// Requests for approval.
@@ -56,6 +60,7 @@ impl OwnPart {
             Self::Methods => "methods",
             Self::Sessions => "sessions",
             Self::Agents => "agents",
+            Self::Connections => "connections",
             Self::Delegations => "delegations",
             Self::Approvals => "approvals",
             Self::Audit => "audit",
@@ -69,6 +74,7 @@ enum Next {
     Methods,
     Sessions(Option<SessionId>),
     Agents(Option<AgentId>),
+    Connections(Option<AgentId>),
     Delegations(Option<GrantId>),
     Approvals(Option<ApprovalId>),
     Audit(Option<u64>),
@@ -160,8 +166,17 @@ impl OwnData {
             Next::Agents(after) => {
                 let filter = AgentFilter::default();
                 let page = engine.agents(actor, filter, after_of(after)).await?;
-                let (items, next) = taken(page, Next::Agents, Next::Delegations(None))?;
+                let (items, next) = taken(page, Next::Agents, Next::Connections(None))?;
                 (OwnPart::Agents, items, next)
+            }
+            Next::Connections(after) => {
+                let all = engine.connections_of(human, (after, CONNECTIONS)).await?;
+                let items = all.iter().map(value).collect::<Result<_>>()?;
+                let next = match all.last().filter(|_| all.len() == CONNECTIONS) {
+                    Some(last) => Next::Connections(Some(last.agent_id)),
+                    None => Next::Delegations(None),
+                };
+                (OwnPart::Connections, items, next)
             }
             Next::Delegations(after) => {
                 let filter = GrantFilter::default();

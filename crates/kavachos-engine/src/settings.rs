@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kavachos_core::token::{FeedRoot, Issuer};
 
-use crate::clients::Registration;
+use crate::clients::{ProofNonces, Registration};
 use crate::doors::{Doors, SignUps};
 use crate::feed::FeedAccess;
 use crate::providers::Providers;
@@ -55,6 +55,10 @@ pub struct Settings {
     pub sign_ups: SignUps,
     /// Whether OAuth clients register themselves (RFC 7591).
     pub registration: Registration,
+    /// Clients that registered themselves within a day; beyond them the oldest go that nobody let in.
+    pub new_clients: u64,
+    /// Whether clients repeat a nonce in the proofs of their keys.
+    pub proof_nonces: ProofNonces,
     /// Of whom a second factor is demanded.
     pub second_factor: SecondFactor,
     /// How long a new agent key works when the caller does not say.
@@ -96,6 +100,8 @@ impl Default for Settings {
             doors: Doors::default(),
             sign_ups: SignUps::default(),
             registration: Registration::default(),
+            proof_nonces: ProofNonces::default(),
+            new_clients: 20_000,
             second_factor: SecondFactor::default(),
             agent_key_ttl: Duration::from_secs(24 * 60 * 60),
             delegation_ttl: Duration::from_secs(15 * 60),

@@ -100,6 +100,8 @@ impl Rounds {
             self.plugins = Left::Something;
             engine.upkeep_of_keys().await?;
             engine.forget_ended().await?;
+            engine.end_unused_connections().await?;
+            engine.forget_clients().await?;
         }
         if self.grants == Left::Something {
             self.grants = engine.forget_grants().await?;
@@ -129,14 +131,16 @@ impl Engine {
     }
 
     /// Removes `Idempotency-Key`s of yesterday; agent keys, sessions, requests for approval and deliveries that have
-    /// been over for 30 days; grants that were made for one token and have been over for 25 hours, at most 16,384; what is over
-    /// in the tables of plugins, at most 64,000 rows of each; and counters of rates, also of plugins' limits, none of whose calls counts any more. Of counters it looks through the
+    /// been over for 30 days, and connections that have none of these keys any more; grants that were made for one token and have been over for 25 hours, at most 16,384; what is over
+    /// in the tables of plugins, at most 64,000 rows of each; clients that nobody let in for a day, at most 16,384; and counters of rates, also of plugins' limits, none of whose calls counts any more. Of counters it looks through the
     /// first 16,384, and those of budgets stay.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn forget(&self) -> Result<()> {
         self.forget_ended().await?;
+        self.end_unused_connections().await?;
+        self.forget_clients().await?;
         self.forget_grants().await?;
         self.sweep_plugins().await?;
         self.forget_counters(Reached::new()).await?;

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use kavachos_core::id::RequestId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::redacted;
@@ -15,6 +15,9 @@ use serde::Serialize;
 const MAX_SHOWN: usize = 400;
 /// How long a client waits before it tries again after a 503.
 const BUSY_RETRY_SECONDS: u64 = 1;
+
+/// The nonce that the next proof of a key must repeat (RFC 9449, section 8).
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// A request that was not answered with data.
 #[derive(Debug, Clone)]
@@ -283,6 +286,12 @@ impl Failure {
                     // A client's id and secret (RFC 6749, section 5.2).
                     let basic = HeaderValue::from_static("Basic realm=\"kavach\"");
                     headers.append(WWW_AUTHENTICATE, basic);
+                }
+                // Of characters of base64url.
+                if let Some(nonce) = refusal.nonce()
+                    && let Ok(nonce) = HeaderValue::from_str(nonce)
+                {
+                    headers.insert(DPOP_NONCE, nonce);
                 }
                 if let Some(pause) = refusal.retry_after() {
                     headers.insert(RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));

@@ -81,6 +81,16 @@ impl Answer {
         }
     }
 
+    /// The answer for a client that asks for itself: the scopes that it asked for, where it did.
+    pub(crate) fn of_client(minted: Minted, asked: Option<String>, now: Timestamp) -> Self {
+        let answer = Self::of_leaf(minted, Told::ScopeAlone, now);
+        Self {
+            issued_token_type: None,
+            scope: asked.or(answer.scope),
+            ..answer
+        }
+    }
+
     /// The answer for a client that a human let in.
     pub(crate) fn of_tokens(tokens: Tokens, now: Timestamp) -> Self {
         let Tokens {

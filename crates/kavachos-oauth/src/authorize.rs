@@ -3,7 +3,7 @@
 //! Promises: a browser is sent to no address but one that the client registered, and only after both are known to be its. All
 //! that is wrong before is told on a page of ours; all after goes back to the client, with its `state` and our `iss`.
 
-use kavachos_core::client::{Challenge, ClientId, GrantType, RedirectUri};
+use kavachos_core::client::{Challenge, ClientId, GrantType, RedirectUri, Source};
 use kavachos_core::token::Thumbprint;
 use kavachos_core::tool_server::Audience;
 use kavachos_engine::actor::Actor;
@@ -50,12 +50,24 @@ pub enum Fault {
     /// It is told on a page: nobody knows where to send the browser.
     Told(Refusal),
     /// The browser is sent back to the client with it.
-    Sent(String),
+    Sent(Box<SentBack>),
+}
+
+/// What sends a browser back to a client with nothing.
+#[derive(Debug, Clone)]
+pub struct SentBack {
+    /// Where to, with what the client is told.
+    pub location: String,
+    /// The client.
+    pub client: Client,
+    /// What went wrong.
+    pub why: String,
 }
 
 /// Where a browser is sent back to, and what goes along.
 #[derive(Debug, Clone)]
 struct Back {
+    client: Client,
     redirect_uri: RedirectUri,
     state: Option<String>,
     issuer: String,
@@ -69,15 +81,19 @@ impl Back {
         self.redirect_uri.with(all)
     }
 
-    fn refused(&self, refusal: &Refusal) -> String {
-        self.with(&[
-            ("error", refusal.code().as_str()),
-            ("error_description", refusal.description()),
-        ])
+    fn refused(&self, refusal: &Refusal) -> SentBack {
+        SentBack {
+            location: self.with(&[
+                ("error", refusal.code().as_str()),
+                ("error_description", refusal.description()),
+            ]),
+            client: self.client.clone(),
+            why: refusal.description().to_owned(),
+        }
     }
 
     fn fault(&self, refusal: impl Into<Refusal>) -> Fault {
-        Fault::Sent(self.refused(&refusal.into()))
+        Fault::Sent(Box::new(self.refused(&refusal.into())))
     }
 }
 
@@ -88,17 +104,17 @@ impl Authorization {
     }
 
     /// Where it goes when the human says no.
-    pub fn denied(&self) -> String {
+    pub fn denied(&self) -> SentBack {
         self.refused(Code::AccessDenied, "the human said no")
     }
 
     /// Where it goes when nothing comes of it.
-    pub fn refused(&self, code: Code, description: &str) -> String {
+    pub fn refused(&self, code: Code, description: &str) -> SentBack {
         self.back.refused(&Refusal::new(code, description))
     }
 
     /// Where it goes with an error of the engine that is the client's to know; `None` of one that is a human's.
-    pub fn failed(&self, error: &Error) -> Option<String> {
+    pub fn failed(&self, error: &Error) -> Option<SentBack> {
         let refusal = Refusal::from(error.clone());
         let is_clients = matches!(refusal.code(), Code::InvalidScope | Code::InvalidTarget);
         is_clients.then(|| self.back.refused(&refusal))
@@ -120,7 +136,8 @@ pub async fn authorization(
     judged(engine, client, form).await
 }
 
-/// The same while nobody need be signed in; `None` of a client whose document is to be read first.
+/// The same while nobody is signed in; `None` of a client by whose word alone it is one: a human is there before a browser is
+/// sent anywhere that a stranger may have registered (RFC 9700, section 4.11.2).
 ///
 /// # Errors
 /// What is wrong with it, and whom that is told.
@@ -134,6 +151,12 @@ pub async fn authorization_of_anybody(
         return Ok(None);
     }
     let client = engine.client(&id).await;
+    let is_vouched_for = |client: &Client| client.source == Source::Operator;
+    if let Ok(Some(client)) = &client
+        && !is_vouched_for(client)
+    {
+        return Ok(None);
+    }
     judged(engine, client, form).await.map(Some)
 }
 
@@ -146,11 +169,17 @@ async fn judged(
     let client = client.ok_or_else(|| Fault::Told(no_client()))?;
     let redirect_uri = redirect_uri(&client, &mut form).map_err(Fault::Told)?;
     let state = form.take("state");
+    let is_long = |state: &String| state.len() > MAX_STATE_BYTES;
     let back = Back {
+        client: client.clone(),
         redirect_uri,
-        state: state.filter(|state| state.len() <= MAX_STATE_BYTES),
+        state: state.clone().filter(|state| !is_long(state)),
         issuer: engine.settings().issuer.to_string(),
     };
+    if state.as_ref().is_some_and(is_long) {
+        let message = format!("`state` is longer than {MAX_STATE_BYTES} bytes");
+        return Err(back.fault(Refusal::new(Code::InvalidRequest, message)));
+    }
     let request = Request::read(&client, &mut form).map_err(|refusal| back.fault(refusal))?;
     let targets = engine.access_scopes(&request.wish).await;
     let targets = targets.map_err(|error| match error {

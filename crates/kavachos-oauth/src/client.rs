@@ -13,6 +13,9 @@ use crate::refusal::{Code, Refusal};
 use crate::subject;
 use crate::token::Call;
 
+/// What an assertion is (RFC 7523, section 2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// Whether a client authenticates beside what it shows in the body.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Client {
@@ -36,6 +39,8 @@ impl fmt::Debug for Client {
 pub(crate) enum Credential {
     /// The id and the secret of a client.
     Secret(String, String),
+    /// What a client signed (RFC 7523).
+    Assertion(String),
     /// An operator's key.
     Key(Secret),
     /// A tool server's own key.
@@ -49,11 +54,15 @@ impl Credential {
     /// [`Code::InvalidRequest`] for more than one way, [`Code::InvalidClient`] for what cannot be read.
     pub(crate) fn read(client: &Client, form: &mut Form) -> Result<Option<Self>, Refusal> {
         let id = form.take("client_id");
-        match (client, form.take("client_secret")) {
-            (Client::Authenticating(_), Some(_)) => Err(Refusal::new(
-                Code::InvalidRequest,
-                "a client authenticates in one way: in the header `Authorization`, or with `client_secret`",
-            )),
+        let (secret, assertion) = (form.take("client_secret"), read_assertion(form)?);
+        if let Some(text) = assertion {
+            return match (client, secret) {
+                (Client::Public, None) => Ok(Some(Self::Assertion(text))),
+                _ => Err(two_ways()),
+            };
+        }
+        match (client, secret) {
+            (Client::Authenticating(_), Some(_)) => Err(two_ways()),
             (Client::Authenticating(header), None) => {
                 let read = header.as_deref().and_then(of_header);
                 let read = read.ok_or_else(|| {
@@ -89,8 +98,8 @@ impl Credential {
                 let client = engine.provider_client(call.stranger(), (id, secret));
                 client.ok().map(Presenter::Client)
             }
-            // A tool server says nothing of humans.
-            Self::ToolServer(_) => None,
+            // A tool server says nothing of humans, and neither does a client of ours.
+            Self::ToolServer(_) | Self::Assertion(_) => None,
             Self::Key(key) => {
                 let actor = subject::with_credential(engine, call, key).await;
                 match actor {
@@ -129,6 +138,28 @@ fn unknown(message: &str) -> Refusal {
     Refusal::new(Code::InvalidClient, message)
 }
 
+fn two_ways() -> Refusal {
+    Refusal::new(
+        Code::InvalidRequest,
+        "a client authenticates in one way: in the header `Authorization`, with `client_secret`, or with `client_assertion`",
+    )
+}
+
+/// What a client signed, and that it is of the one kind that there is.
+fn read_assertion(form: &mut Form) -> Result<Option<String>, Refusal> {
+    let (kind, text) = (
+        form.take("client_assertion_type"),
+        form.take("client_assertion"),
+    );
+    match (kind.as_deref(), text) {
+        (None, None) => Ok(None),
+        (Some(ASSERTION_TYPE), Some(text)) => Ok(Some(text)),
+        _ => Err(unknown(&format!(
+            "`client_assertion` goes with `client_assertion_type`, which is `{ASSERTION_TYPE}`"
+        ))),
+    }
+}
+
 fn of_header(header: &str) -> Option<Credential> {
     let (scheme, text) = header.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -161,6 +192,7 @@ mod tests {
         let read = Credential::read(&client, &mut form).map_err(|refusal| refusal.code())?;
         Ok(read.map(|credential| match credential {
             Credential::Secret(id, secret) => format!("{id} {secret}"),
+            Credential::Assertion(text) => format!("assertion {text}"),
             Credential::Key(_) => "key".to_owned(),
             Credential::ToolServer(_) => "tool server".to_owned(),
         }))
@@ -194,6 +226,26 @@ mod tests {
             read(Some(&format!("Bearer {}", server.reveal())), ""),
             Ok(Some("tool server".to_owned()))
         );
+    }
+
+    #[test]
+    fn an_assertion_is_of_its_kind_and_alone() {
+        let kind = format!("client_assertion_type={ASSERTION_TYPE}");
+        let both = format!("{kind}&client_assertion=a.b.c");
+        let expected = Ok(Some("assertion a.b.c".to_owned()));
+        assert_eq!(read(None, &both), expected);
+        assert_eq!(read(None, &format!("{both}&client_id=web")), expected);
+        for wrong in [
+            "client_assertion=a.b.c",
+            &kind,
+            "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:saml2-bearer&client_assertion=a",
+        ] {
+            assert_eq!(read(None, wrong), Err(Code::InvalidClient), "{wrong}");
+        }
+        let two = format!("{both}&client_id=web&client_secret=s");
+        assert_eq!(read(None, &two), Err(Code::InvalidRequest));
+        let two = read(Some(&basic("web:s")), &both);
+        assert_eq!(two, Err(Code::InvalidRequest));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `authorization_code` and `refresh_token` (RFC 6749, sections 4.1.3 and 6): tokens for what a human gave.
 
-use kavachos_core::client::{AuthMethod, GrantType, RedirectUri};
+use kavachos_core::client::{GrantType, RedirectUri};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::tool_server::Audience;
 use kavachos_engine::actor::{Actor, Caller};
-use kavachos_engine::{Client, CodeAsk, Engine, RefreshAsk};
+use kavachos_engine::{CodeAsk, Engine, RefreshAsk};
 
 use crate::answer::Answer;
-use crate::client::Credential;
+use crate::authentication::{client, require};
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
 use crate::resource::resource;
@@ -22,7 +22,7 @@ pub(crate) async fn redeem(
     let client = client(engine, call, form).await?;
     require(&client, GrantType::AuthorizationCode)?;
     let ask = CodeAsk {
-        code: credential(form, "code", SecretKind::Code)?,
+        code: credential((engine, call), form, ("code", SecretKind::Code))?,
         redirect_uri: redirect_uri(form)?,
         verifier: form.need("code_verifier")?,
         audience: audience(form)?,
@@ -47,7 +47,7 @@ pub(crate) async fn refresh(
         names.map(str::to_owned).collect::<Vec<String>>()
     });
     let ask = RefreshAsk {
-        token: credential(form, "refresh_token", SecretKind::Refresh)?,
+        token: credential((engine, call), form, ("refresh_token", SecretKind::Refresh))?,
         audience: audience(form)?,
         scopes: scopes.filter(|names| !names.is_empty()),
         proof: call.proof.clone(),
@@ -56,69 +56,18 @@ pub(crate) async fn refresh(
     Ok(Answer::of_tokens(tokens, engine.now()))
 }
 
-/// The client that calls, by the way in which it registered to show who it is.
-///
-/// # Errors
-/// [`Code::InvalidClient`] where there is none.
-pub(crate) async fn client(
-    engine: &Engine,
-    call: &Call,
+/// What is none is a guess, and on record.
+fn credential(
+    (engine, call): (&Engine, &Call),
     form: &mut Form,
-) -> Result<Client, Refusal> {
-    let unknown = || {
-        Refusal::new(
-            Code::InvalidClient,
-            "there is no client with these credentials",
-        )
-    };
-    let id = form.peek("client_id").map(str::to_owned);
-    match Credential::read(&call.client, form)? {
-        Some(Credential::Secret(id, secret)) => {
-            let id = id.parse().map_err(|_| unknown())?;
-            let found = engine.client_with_secret(&id, &secret).await;
-            let found = found.map_err(|_| {
-                engine.note_stranger(call.stranger(), "unauthenticated");
-                unknown()
-            })?;
-            match found.metadata.token_endpoint_auth_method.has_secret() {
-                true => Ok(found),
-                false => Err(unknown()),
-            }
-        }
-        Some(Credential::Key(_) | Credential::ToolServer(_)) => Err(unknown()),
-        None => {
-            let id = id.ok_or_else(|| {
-                Refusal::new(Code::InvalidClient, "the parameter `client_id` is missing")
-            })?;
-            let id = id.parse().map_err(|_| unknown())?;
-            let found = engine.client(&id).await?.ok_or_else(unknown)?;
-            match found.metadata.token_endpoint_auth_method {
-                AuthMethod::None => Ok(found),
-                _ => Err(Refusal::new(
-                    Code::InvalidClient,
-                    "this client registered to show a secret, or an assertion that it signs",
-                )),
-            }
-        }
-    }
-}
-
-fn require(client: &Client, grant: GrantType) -> Result<(), Refusal> {
-    match client.metadata.may(grant) {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            Code::UnauthorizedClient,
-            format!("the client did not register for `{}`", grant.as_str()),
-        )),
-    }
-}
-
-fn credential(form: &mut Form, name: &str, kind: SecretKind) -> Result<Secret, Refusal> {
+    (name, kind): (&str, SecretKind),
+) -> Result<Secret, Refusal> {
     let text = form.need(name)?;
     let secret = Secret::parse(&text)
         .ok()
         .filter(|secret| secret.kind() == kind);
     secret.ok_or_else(|| {
+        engine.note_stranger(call.stranger(), "invalid_grant");
         Refusal::new(
             Code::InvalidGrant,
             format!("`{name}` is none that was given here"),
@@ -136,7 +85,11 @@ fn redirect_uri(form: &mut Form) -> Result<RedirectUri, Refusal> {
     })
 }
 
-fn audience(form: &mut Form) -> Result<Option<Audience>, Refusal> {
+/// The tool server, where one is named.
+///
+/// # Errors
+/// [`Code::InvalidTarget`] for several, and for what is none.
+pub(crate) fn audience(form: &mut Form) -> Result<Option<Audience>, Refusal> {
     let named = form.take_all("resource");
     match named.as_slice() {
         [] => Ok(None),

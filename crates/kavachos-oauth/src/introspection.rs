@@ -4,8 +4,8 @@
 
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::Leaf;
-use kavachos_engine::Engine;
 use kavachos_engine::actor::{Actor, Caller};
+use kavachos_engine::{Engine, Error};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -113,17 +113,25 @@ pub async fn introspect(
     let mut form = Form::read(body)?;
     let actor = caller(engine, call, &mut form).await?;
     let token = form.need("token")?;
-    let leaf = engine.introspect(&actor, &token).await?;
+    let leaf = engine.introspect(&actor, &token).await;
+    let leaf = leaf.map_err(|error| match error {
+        Error::Forbidden(why) => Refusal::new(Code::InsufficientScope, why),
+        error => error.into(),
+    })?;
     Ok(leaf.map_or(Introspection::INACTIVE, |leaf| Introspection::of(&leaf)))
 }
 
 /// A tool server by its key, as `Bearer` or as the secret of the client that its id is; or an operator by theirs.
 async fn caller(engine: &Engine, call: &Call, form: &mut Form) -> Result<Actor, Refusal> {
-    let nobody = || {
+    let unknown = || {
         Refusal::new(
             Code::InvalidClient,
             "a tool server asks with its own key, as `Bearer` or as the secret of its id; an operator with theirs as `Bearer`",
         )
+    };
+    let nobody = || {
+        engine.note_stranger(call.stranger(), "unauthenticated");
+        unknown()
     };
     let (key, id) = match Credential::read(&call.client, form)?.ok_or_else(nobody)? {
         Credential::Key(key) | Credential::ToolServer(key) => (key, None),
@@ -132,9 +140,11 @@ async fn caller(engine: &Engine, call: &Call, form: &mut Form) -> Result<Actor, 
             let key = Some(key).filter(|key| key.kind() == SecretKind::Resource);
             (key.ok_or_else(nobody)?, Some(id))
         }
+        // A token is told of to whom it is for, and a client is not that.
+        Credential::Assertion(_) => return Err(nobody()),
     };
     let actor = match subject::with_credential(engine, call, &key).await {
-        Err(refusal) if refusal.code() == Code::InvalidGrant => return Err(nobody()),
+        Err(refusal) if refusal.code() == Code::InvalidGrant => return Err(unknown()),
         actor => actor?,
     };
     match (&actor.caller, id) {

@@ -6,13 +6,16 @@
 //! database: it depends on `kavachos-core` and `kavachos-engine`, and is portable as they are.
 
 mod answer;
+mod authentication;
 mod authorize;
 mod client;
+mod client_credentials;
 mod code;
 mod exchange;
 mod form;
 mod introspection;
 mod metadata;
+mod nonce;
 mod refusal;
 mod registration;
 mod resource;
@@ -22,12 +25,15 @@ mod token;
 mod token_type;
 
 pub use answer::Answer;
-pub use authorize::{Authorization, Fault, Prompt, authorization, authorization_of_anybody};
+pub use authorize::{
+    Authorization, Fault, Prompt, SentBack, authorization, authorization_of_anybody,
+};
 pub use client::Client;
 pub use exchange::MAX_DETAILS_BYTES;
 pub use form::MAX_PARAMETERS;
 pub use introspection::{Introspection, introspect};
 pub use metadata::Metadata;
+pub use nonce::next_nonce;
 pub use refusal::{Code, Refusal};
 pub use registration::{MAX_REGISTRATION_BYTES, Registered, change, look, register, remove};
 pub use revocation::revoke;

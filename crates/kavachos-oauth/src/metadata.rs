@@ -7,7 +7,14 @@ use serde::Serialize;
 use crate::token::GRANTS;
 
 /// How clients show who they are.
-const METHODS: [&str; 3] = ["none", "client_secret_basic", "client_secret_post"];
+const METHODS: [&str; 4] = [
+    "none",
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+];
+/// With what they may sign that (RFC 7523): Ed25519 has two names (RFC 8037, RFC 9864).
+const SIGNATURES: [&str; 4] = ["EdDSA", "Ed25519", "ES256", "RS256"];
 
 /// The metadata of an issuer. What is not there is not offered.
 #[derive(Debug, Serialize)]
@@ -24,6 +31,8 @@ pub struct Metadata {
     revocation_endpoint: String,
     /// How they show there who they are.
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// With what they may sign it there.
+    revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     /// Where tool servers ask what a token is (RFC 7662).
     introspection_endpoint: String,
     /// How they show there who they are: by their id, and their key as its secret.
@@ -49,6 +58,8 @@ pub struct Metadata {
     scopes_supported: Vec<&'static str>,
     /// Whoever calls the token endpoint is known by what it shows there; who presents a provider's token authenticates.
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// With what clients may sign who they are.
+    token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     /// With what proofs of possession may be signed (RFC 9449, section 5.1).
     dpop_signing_alg_values_supported: Vec<&'static str>,
     /// A tool server of ours is told the human's id, one of others' a name that no other is told.
@@ -70,6 +81,7 @@ impl Metadata {
             token_endpoint: format!("{issuer}/oauth/token"),
             revocation_endpoint: format!("{issuer}/oauth/revoke"),
             revocation_endpoint_auth_methods_supported: METHODS.to_vec(),
+            revocation_endpoint_auth_signing_alg_values_supported: SIGNATURES.to_vec(),
             introspection_endpoint: format!("{issuer}/oauth/introspect"),
             introspection_endpoint_auth_methods_supported: vec![
                 "client_secret_basic",
@@ -85,6 +97,7 @@ impl Metadata {
             client_id_metadata_document_supported: true,
             scopes_supported: vec!["offline_access"],
             token_endpoint_auth_methods_supported: METHODS.to_vec(),
+            token_endpoint_auth_signing_alg_values_supported: SIGNATURES.to_vec(),
             dpop_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str).to_vec(),
             subject_types_supported: vec!["public", "pairwise"],
             id_token_signing_alg_values_supported: Vec::new(),

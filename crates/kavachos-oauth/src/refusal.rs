@@ -48,6 +48,7 @@ codes! {
     InvalidScope = 400 "invalid_scope", "More is asked for than the subject holds or the tool server has.";
     InvalidTarget = 400 "invalid_target", "There is no such tool server, or no token can be made for it.";
     InvalidAuthorizationDetails = 400 "invalid_authorization_details", "RFC 9396, section 5.";
+    UseDpopNonce = 400 "use_dpop_nonce", "The proof must repeat the nonce of the header `DPoP-Nonce` (RFC 9449, section 8).";
     InvalidDpopProof = 400 "invalid_dpop_proof", "The proof in the header `DPoP` is missing, wrong, or was used (RFC 9449).";
     UnsupportedGrantType = 400 "unsupported_grant_type", "`grant_type` is none of those that the metadata lists.";
     UnauthorizedClient = 400 "unauthorized_client", "The client did not register for this.";
@@ -60,7 +61,9 @@ codes! {
     InvalidRedirectUri = 400 "invalid_redirect_uri", "No redirect address that may be one (RFC 7591).";
     InvalidClientMetadata = 400 "invalid_client_metadata", "Something else that a client says of itself (RFC 7591).";
     InvalidToken = 401 "invalid_token", "The token is missing, unknown or dead (RFC 6750).";
+    InsufficientScope = 403 "insufficient_scope", "The operator's key has not the scope that this takes (RFC 6750).";
     InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
+    InsufficientScope = 403 "insufficient_scope", "The operator's key does not have the scope for this (RFC 6750).";
     TooSlow = 408 "invalid_request", "The request did not come to its end in time; nothing was done.";
     TooLarge = 413 "invalid_request", "The body is longer than 256 KiB.";
     TooOften = 429 "temporarily_unavailable", "The caller was refused too often; see `Retry-After`.";
@@ -87,6 +90,7 @@ pub struct Refusal {
     code: Code,
     description: String,
     retry_after: Option<Duration>,
+    nonce: Option<String>,
 }
 
 impl Refusal {
@@ -97,6 +101,15 @@ impl Refusal {
             code,
             description: plain(description.as_ref()),
             retry_after,
+            nonce: None,
+        }
+    }
+
+    /// The same with the nonce that the next proof must repeat.
+    pub(crate) fn with_nonce(self, nonce: String) -> Self {
+        Self {
+            nonce: Some(nonce),
+            ..self
         }
     }
 
@@ -108,6 +121,11 @@ impl Refusal {
     /// What people are told: short, and of the characters that the standard lets stand there.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// The nonce that the next proof must repeat, where this one did not.
+    pub fn nonce(&self) -> Option<&str> {
+        self.nonce.as_deref()
     }
 
     /// How long to wait, where waiting helps.

@@ -1,13 +1,14 @@
 //! Clients register themselves (RFC 7591), and look at, change and end what they registered (RFC 7592).
 //!
 //! Promises: what is not known is passed over; what is answered is what was taken, and has no member without a value, since
-//! clients read those as something else.
+//! clients read those as something else. Credentials are stored as hashes: a registration token stays what it is, and is told
+//! again to whoever shows it (RFC 7592, section 3); a secret is told once.
 
-use kavachos_core::client::{AuthMethod, BadMetadata, ClientId, ClientMetadata, Source};
+use kavachos_core::client::{BadMetadata, ClientId, ClientKeys, ClientMetadata, Source};
 use kavachos_core::json;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_engine::actor::{Actor, Caller};
-use kavachos_engine::{Engine, Registration, SelfRegistered};
+use kavachos_engine::{Engine, Error, Registration, SelfRegistered};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -34,9 +35,8 @@ pub struct Registered {
     /// 0: a secret does not end.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret_expires_at: Option<u64>,
-    /// By which it changes what it registered; only this answer shows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    registration_access_token: Option<String>,
+    /// By which it changes what it registered.
+    registration_access_token: String,
     /// Where.
     registration_client_uri: String,
     /// What it calls itself.
@@ -52,26 +52,32 @@ pub struct Registered {
     response_types: Vec<&'static str>,
     /// How it shows who it is.
     token_endpoint_auth_method: &'static str,
+    /// The keys with which it signs that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<serde_json::Map<String, Value>>")
+    )]
+    jwks: Option<ClientKeys>,
     /// Whether all its tokens are bound to a key.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dpop_bound_access_tokens: bool,
 }
 
 impl Registered {
-    fn of(engine: &Engine, made: SelfRegistered) -> Self {
+    fn of(engine: &Engine, made: SelfRegistered, manager: &Secret) -> Self {
         const SECOND: i64 = 1_000_000;
         let SelfRegistered {
             id,
             metadata,
             created_at,
             secret,
-            manager,
         } = made;
         Self {
             client_id_issued_at: created_at.as_micros().div_euclid(SECOND),
             client_secret_expires_at: secret.as_ref().map(|_| 0),
             client_secret: secret.map(|secret| secret.reveal().to_owned()),
-            registration_access_token: manager.map(|manager| manager.reveal().to_owned()),
+            registration_access_token: manager.reveal().to_owned(),
             registration_client_uri: format!("{}/oauth/register/{id}", engine.settings().issuer),
             client_id: id.to_string(),
             client_name: metadata.client_name,
@@ -88,6 +94,7 @@ impl Registered {
                 .collect(),
             response_types: vec!["code"],
             token_endpoint_auth_method: metadata.token_endpoint_auth_method.as_str(),
+            jwks: metadata.jwks,
             dpop_bound_access_tokens: metadata.dpop_bound_access_tokens,
         }
     }
@@ -108,13 +115,13 @@ pub async fn register(engine: &Engine, call: &Call, body: &[u8]) -> Result<Regis
         Registration::Open => call.actor(Caller::Local),
         Registration::Token => operator(engine, call).await?,
     };
-    let metadata = read(body)?;
+    let metadata = read(&object(body)?)?;
     let made = engine.register_itself(&caller, &metadata).await;
-    let made = made.map_err(|error| match error {
-        kavachos_engine::Error::Forbidden(why) => Refusal::new(Code::AccessDenied, why),
-        error => error.into(),
+    let (made, manager) = made.map_err(|error| match error {
+        Error::Forbidden(why) => Refusal::new(Code::InsufficientScope, why),
+        error => of_manager(error),
     })?;
-    Ok(Registered::of(engine, made))
+    Ok(Registered::of(engine, made, &manager))
 }
 
 /// What a client registered.
@@ -124,7 +131,7 @@ pub async fn register(engine: &Engine, call: &Call, body: &[u8]) -> Result<Regis
 pub async fn look(engine: &Engine, call: &Call, id: &str) -> Result<Registered, Refusal> {
     let (id, manager) = manager(call, id)?;
     let known = engine.self_registered(&id, &manager).await;
-    Ok(Registered::of(engine, known.map_err(of_manager)?))
+    Ok(Registered::of(engine, known.map_err(of_manager)?, &manager))
 }
 
 /// Puts something else in the place of what a client registered.
@@ -141,7 +148,9 @@ pub async fn change(
         .self_registered(&id, &manager)
         .await
         .map_err(of_manager)?;
-    let metadata = read(body)?;
+    let said = object(body)?;
+    require_own(engine, &id, &said).await?;
+    let metadata = read(&said)?;
     if metadata.token_endpoint_auth_method != known.metadata.token_endpoint_auth_method {
         return Err(Refusal::new(
             Code::InvalidClientMetadata,
@@ -152,7 +161,11 @@ pub async fn change(
     let changed = engine
         .change_itself(&actor, (&id, &manager), &metadata)
         .await;
-    Ok(Registered::of(engine, changed.map_err(of_manager)?))
+    Ok(Registered::of(
+        engine,
+        changed.map_err(of_manager)?,
+        &manager,
+    ))
 }
 
 /// Ends a client.
@@ -166,15 +179,46 @@ pub async fn remove(engine: &Engine, call: &Call, id: &str) -> Result<(), Refusa
     removed.map_err(of_manager)
 }
 
-fn read(body: &[u8]) -> Result<ClientMetadata, Refusal> {
-    let wrong = |message: &str| Refusal::new(Code::InvalidClientMetadata, message);
+fn wrong(message: &str) -> Refusal {
+    Refusal::new(Code::InvalidClientMetadata, message)
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     if body.len() > MAX_REGISTRATION_BYTES {
         return Err(wrong("what a client says of itself has at most 16 KiB"));
     }
-    let said: Value = json::parse(body).map_err(|error| wrong(error.message()))?;
-    let said: &Map<String, Value> = said
-        .as_object()
-        .ok_or_else(|| wrong("the body is no JSON object"))?;
+    match json::parse(body) {
+        Ok(Value::Object(said)) => Ok(said),
+        Ok(_) => Err(wrong("the body is no JSON object")),
+        Err(error) => Err(wrong(error.message())),
+    }
+}
+
+/// What a client changes is its own registration, and it chooses neither its id nor its secret (RFC 7592, section 2.2).
+async fn require_own(
+    engine: &Engine,
+    id: &ClientId,
+    said: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    if said.get("client_id").and_then(Value::as_str) != Some(id.as_str()) {
+        return Err(wrong(
+            "`client_id` is missing, or another client's: say this one's, it stays",
+        ));
+    }
+    let Some(secret) = said.get("client_secret") else {
+        return Ok(());
+    };
+    let secret = secret.as_str().unwrap_or_default();
+    match engine.client_with_secret(id, secret).await {
+        Ok(_) => Ok(()),
+        Err(Error::Unauthenticated(_)) => Err(wrong(
+            "`client_secret` is not the one that was given: leave it out, it stays",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(said: &Map<String, Value>) -> Result<ClientMetadata, Refusal> {
     let metadata = ClientMetadata::read(said, Source::Itself).map_err(|bad| {
         let code = match bad {
             BadMetadata::RedirectUri(_) => Code::InvalidRedirectUri,
@@ -182,12 +226,7 @@ fn read(body: &[u8]) -> Result<ClientMetadata, Refusal> {
         };
         Refusal::new(code, bad.message())
     })?;
-    match metadata.token_endpoint_auth_method {
-        AuthMethod::PrivateKeyJwt => Err(wrong(
-            "`private_key_jwt` is for clients that operators register",
-        )),
-        _ => Ok(metadata),
-    }
+    Ok(metadata)
 }
 
 async fn operator(engine: &Engine, call: &Call) -> Result<Actor, Refusal> {
@@ -220,11 +259,9 @@ fn manager(call: &Call, id: &str) -> Result<(ClientId, Secret), Refusal> {
     Ok((id, manager.ok_or_else(none)?))
 }
 
-fn of_manager(error: kavachos_engine::Error) -> Refusal {
+fn of_manager(error: Error) -> Refusal {
     match error {
-        kavachos_engine::Error::Unauthenticated(message) => {
-            Refusal::new(Code::InvalidToken, message)
-        }
+        Error::Unauthenticated(message) => Refusal::new(Code::InvalidToken, message),
         error => error.into(),
     }
 }

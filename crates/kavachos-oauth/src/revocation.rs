@@ -6,7 +6,8 @@
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_engine::Engine;
 
-use crate::code::{client, nobody};
+use crate::authentication::client;
+use crate::code::nobody;
 use crate::form::Form;
 use crate::refusal::Refusal;
 use crate::token::Call;

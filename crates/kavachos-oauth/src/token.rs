@@ -11,9 +11,11 @@ use kavachos_engine::{Engine, Error, ShownToken, TokenAsk};
 
 use crate::answer::Answer;
 use crate::client::{Client, Credential};
+use crate::client_credentials;
 use crate::code;
 use crate::exchange::{Exchange, Made};
 use crate::form::Form;
+use crate::nonce::require_nonce;
 use crate::refusal::{Code, Refusal};
 use crate::subject::{self, Subject};
 
@@ -21,9 +23,10 @@ use crate::subject::{self, Subject};
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// All grants that are given here.
-pub const GRANTS: [&str; 3] = [
+pub const GRANTS: [&str; 4] = [
     GrantType::AuthorizationCode.as_str(),
     GrantType::RefreshToken.as_str(),
+    GrantType::ClientCredentials.as_str(),
     TOKEN_EXCHANGE,
 ];
 
@@ -48,13 +51,18 @@ pub struct Call {
 /// Why there is none, as the client is told.
 pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, Refusal> {
     let mut form = Form::read(body)?;
-    match form.need("grant_type")?.as_str() {
-        TOKEN_EXCHANGE => exchange(engine, call, form).await,
-        name if GrantType::of(name) == Some(GrantType::AuthorizationCode) => {
-            code::redeem(engine, call, &mut form).await
-        }
-        name if GrantType::of(name) == Some(GrantType::RefreshToken) => {
-            code::refresh(engine, call, &mut form).await
+    let name = form.need("grant_type")?;
+    if name == TOKEN_EXCHANGE {
+        return exchange(engine, call, form).await;
+    }
+    let grant = GrantType::of(&name).filter(|_| GRANTS.contains(&name.as_str()));
+    // Before anything is looked at that a second request could not show again.
+    grant.map_or(Ok(()), |_| require_nonce(engine, call))?;
+    match grant {
+        Some(GrantType::AuthorizationCode) => code::redeem(engine, call, &mut form).await,
+        Some(GrantType::RefreshToken) => code::refresh(engine, call, &mut form).await,
+        Some(GrantType::ClientCredentials) => {
+            client_credentials::grant(engine, call, &mut form).await
         }
         _ => Err(Refusal::new(
             Code::UnsupportedGrantType,

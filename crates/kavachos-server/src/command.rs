@@ -5,6 +5,7 @@ pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod authorize;
 pub(crate) mod backup;
+pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod delegate;
 pub(crate) mod destination;

@@ -58,6 +58,7 @@ CREATE TABLE refresh_lines (
   created_at {int} NOT NULL
 ) {rows};
 CREATE INDEX refresh_lines_by_agent ON refresh_lines (agent, created_at);
+CREATE INDEX refresh_lines_by_client ON refresh_lines (client);
 
 -- Every token of a line, so that one that was replaced is known when it is shown.
 CREATE TABLE refresh_tokens (

@@ -1,8 +1,11 @@
 //! What humans let OAuth clients be: agents of theirs, with the scopes of each tool server that they said yes to.
 
 use kavachos_core::id::{AgentId, ToolServerId, UserId};
+use kavachos_core::principal::Status;
+use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
 
+use crate::agent::StandingAgent;
 use crate::batch::Write;
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
@@ -89,6 +92,16 @@ pub fn between(user: UserId, client: String) -> Select<ConnectionRow> {
         .of()
 }
 
+/// What a client is that was let in as this agent, revoked or not.
+pub fn by_agent(agent: AgentId) -> Select<ConnectionRow> {
+    Query::new(
+        1,
+        "SELECT c.agent, c.client, c.user_id, c.created_at FROM connections c WHERE c.agent = ?1",
+    )
+    .bind(agent)
+    .of()
+}
+
 /// What a human's clients are that were not revoked, newest first: a thousand at most.
 pub fn of(user: UserId) -> Select<ConnectionRow> {
     Query::new(
@@ -97,6 +110,85 @@ pub fn of(user: UserId) -> Select<ConnectionRow> {
     )
     .bind(user)
     .of()
+}
+
+/// What a human's clients are, those that were revoked among them, newest first: at most so many, after this one.
+pub fn all_of(user: UserId, after: Option<AgentId>, limit: usize) -> Select<ConnectionRow> {
+    Query::new(
+        limit,
+        "SELECT c.agent, c.client, c.user_id, c.created_at FROM connections c WHERE c.user_id = ?1 \
+         AND (CAST(?2 AS TEXT) IS NULL OR c.agent < ?2) ORDER BY c.agent DESC LIMIT ?3",
+    )
+    .bind(user)
+    .bind(after)
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
+/// A connection that has no key any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverConnection {
+    /// What it was.
+    pub agent: StandingAgent,
+    /// Whether that is revoked.
+    pub status: Status,
+}
+
+impl FromRow for OverConnection {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (id, root, subject, handle, generation, status) = row.decode()?;
+        Ok(Self {
+            agent: StandingAgent {
+                id,
+                root,
+                subject,
+                mark: Mark { handle, generation },
+            },
+            status,
+        })
+    }
+}
+
+/// Connections from before this time whose agents are active or revoked, and have no key that is known: at most so many. One
+/// that was stopped for a while, or that proves a key of its own, is let be.
+pub fn over(before: Timestamp, limit: usize) -> Select<OverConnection> {
+    Query::new(
+        limit,
+        "SELECT a.id, a.root, u.pseudonym, a.handle, h.generation, a.status FROM connections c \
+         JOIN agents a ON a.id = c.agent JOIN handles h ON h.handle = a.handle JOIN users u ON u.id = a.root \
+         WHERE c.created_at < ?1 AND (a.status = 'revoked' OR (a.status = 'active' AND a.proof_key IS NULL)) \
+         AND NOT EXISTS (SELECT 1 FROM agent_keys k WHERE k.agent = c.agent) ORDER BY a.id LIMIT ?2",
+    )
+    .bind(before)
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
+/// Forgets that an agent was a client, and what was said yes to, unless it has a key: of this and of letting it in at once,
+/// one is done.
+pub fn forget(agent: AgentId) -> [Write; 2] {
+    [
+        Write::any("DELETE FROM consents WHERE agent = ?1").bind(agent),
+        Write::exactly(
+            1,
+            "DELETE FROM connections WHERE agent = ?1 AND NOT EXISTS (SELECT 1 FROM agent_keys k WHERE k.agent = ?1)",
+        )
+        .bind(agent),
+    ]
+}
+
+/// Forgets all that a human let in, with its lines.
+pub fn forget_of(user: UserId) -> [Write; 5] {
+    const AGENTS: &str = "SELECT c.agent FROM connections c WHERE c.user_id = ?1";
+    const LINES: &str = "SELECT l.id FROM refresh_lines l JOIN connections c ON c.agent = l.agent WHERE c.user_id = ?1";
+    [
+        format!("DELETE FROM authorization_codes WHERE line IN ({LINES})"),
+        format!("DELETE FROM refresh_tokens WHERE line IN ({LINES})"),
+        format!("DELETE FROM refresh_lines WHERE agent IN ({AGENTS})"),
+        format!("DELETE FROM consents WHERE agent IN ({AGENTS})"),
+        "DELETE FROM connections WHERE user_id = ?1".to_owned(),
+    ]
+    .map(|sql| Write::any(sql).bind(user))
 }
 
 /// Stores what a human said yes to; what they said before of the same tool server is over.

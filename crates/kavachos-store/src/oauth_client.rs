@@ -7,7 +7,11 @@ use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 
 use crate::batch::Write;
+use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
+
+/// How many that nobody let in are removed at once.
+pub const CLIENTS_PER_STEP: usize = 64;
 
 /// One client.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,4 +129,138 @@ pub fn by_id(id: String) -> Select<ClientRow> {
     Query::new(1, format!("{COLUMNS} WHERE c.id = ?1"))
         .bind(id)
         .of()
+}
+
+/// Which clients a list is of; `None` leaves them all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    /// Who says what they are: `operator`, `itself` or `document`.
+    pub source: Option<&'static str>,
+    /// `active` or `revoked`.
+    pub status: Option<Status>,
+}
+
+/// A page of at most `limit` clients, newest first, that come after the one of this time and id.
+pub fn page(
+    filter: &ClientFilter,
+    after: Option<(Timestamp, String)>,
+    limit: usize,
+) -> Select<Listed<ClientRow>> {
+    let candidates = "SELECT c.id, c.created_at, OCTET_LENGTH(c.metadata) FROM oauth_clients c \
+         WHERE (CAST(?2 AS BIGINT) IS NULL OR c.created_at < ?2 OR (c.created_at = ?2 AND c.id < ?3)) \
+         AND (CAST(?4 AS TEXT) IS NULL OR c.source = ?4) AND (CAST(?5 AS TEXT) IS NULL OR c.status = ?5)";
+    let (since, id) = after.unzip();
+    page::by_time(candidates, COLUMNS, limit)
+        .bind(since)
+        .bind(id)
+        .bind(filter.source.map(str::to_owned))
+        .bind(filter.status)
+        .of()
+}
+
+/// A client that nobody let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedClient {
+    /// By what it is known.
+    pub id: String,
+    /// Its handle.
+    pub handle: Handle,
+}
+
+impl FromRow for UnusedClient {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (id, handle) = row.decode()?;
+        Ok(Self { id, handle })
+    }
+}
+
+/// That it is known by its own word or by its document, nobody let it in, and nothing is remembered with it: that it was
+/// denied is.
+const UNUSED: &str = "(source = 'itself' OR (source = 'document' AND status = 'active')) \
+    AND NOT EXISTS (SELECT 1 FROM connections o WHERE o.client = oauth_clients.id) \
+    AND NOT EXISTS (SELECT 1 FROM refresh_lines l WHERE l.client = oauth_clients.id)";
+
+/// The first of those that nobody let in and that came before this time: at most [`CLIENTS_PER_STEP`].
+pub fn unused(before: Timestamp) -> Select<UnusedClient> {
+    Query::new(
+        CLIENTS_PER_STEP,
+        format!(
+            "SELECT id, handle FROM oauth_clients WHERE created_at < ?1 AND {UNUSED} \
+             ORDER BY created_at, id LIMIT {CLIENTS_PER_STEP}"
+        ),
+    )
+    .bind(before)
+    .of()
+}
+
+/// How many registered themselves since this time.
+pub fn count_since(since: Timestamp) -> Select<(u64,)> {
+    Query::new(
+        1,
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM oauth_clients WHERE source = 'itself' AND created_at >= ?1",
+    )
+    .bind(since)
+    .of()
+}
+
+/// The oldest of those that registered themselves since this time and that nobody let in: at most [`CLIENTS_PER_STEP`].
+pub fn oldest_unused(since: Timestamp) -> Select<UnusedClient> {
+    Query::new(
+        CLIENTS_PER_STEP,
+        format!(
+            "SELECT id, handle FROM oauth_clients WHERE source = 'itself' AND created_at >= ?1 AND {UNUSED} \
+             ORDER BY created_at, id LIMIT {CLIENTS_PER_STEP}"
+        ),
+    )
+    .bind(since)
+    .of()
+}
+
+/// Removes these clients, at most [`CLIENTS_PER_STEP`], as far as nobody let them in meanwhile, with those of their handles
+/// that were never killed: the revocation log names the others for ever.
+pub fn forget(unused: &[UnusedClient]) -> [Write; 2] {
+    let slots: Vec<String> = (1..=unused.len()).map(|slot| format!("?{slot}")).collect();
+    let slots = slots.join(", ");
+    let clients = Write::any(format!(
+        "DELETE FROM oauth_clients WHERE id IN ({slots}) AND {UNUSED}"
+    ));
+    let handles = Write::any(format!(
+        "DELETE FROM handles WHERE handle IN ({slots}) \
+         AND NOT EXISTS (SELECT 1 FROM oauth_clients c WHERE c.handle = handles.handle) \
+         AND NOT EXISTS (SELECT 1 FROM revocation_log r WHERE r.handle = handles.handle)"
+    ));
+    [
+        unused
+            .iter()
+            .fold(clients, |write, client| write.bind(client.id.clone())),
+        unused
+            .iter()
+            .fold(handles, |write, client| write.bind(client.handle)),
+    ]
+}
+
+/// Ends every code and every line of a client, and takes back what humans said yes to, so that none of it lives again with
+/// the client.
+pub fn end_all(client: &str, now: Timestamp) -> [Write; 4] {
+    const LINES: &str = "SELECT l.id FROM refresh_lines l WHERE l.client = ?1";
+    let of_client = |sql: String| Write::any(sql).bind(client.to_owned());
+    [
+        of_client(format!(
+            "UPDATE authorization_codes SET expires_at = ?2 WHERE expires_at > ?2 AND line IN ({LINES})"
+        ))
+        .bind(now),
+        of_client(format!(
+            "UPDATE agent_keys SET status = 'revoked', ended_at = ?2 WHERE status = 'active' AND hash IN ({LINES})"
+        ))
+        .bind(now),
+        of_client(
+            "UPDATE refresh_lines SET idle_ends_at = ?2 WHERE client = ?1 AND idle_ends_at > ?2"
+                .to_owned(),
+        )
+        .bind(now),
+        of_client(
+            "DELETE FROM consents WHERE agent IN (SELECT o.agent FROM connections o WHERE o.client = ?1)"
+                .to_owned(),
+        ),
+    ]
 }

@@ -44,3 +44,22 @@ pub(crate) fn of(candidates: &str, columns: &str, limit: usize) -> Query {
     let rows = u32::try_from(limit.saturating_add(1)).unwrap_or(u32::MAX);
     Query::new(limit, sql).bind(rows)
 }
+
+/// A page of at most `limit` rows, the newest first, and of the same time the highest ids: for ids that do not tell when.
+///
+/// As [`of`], but that `candidates` selects the id, the time and the bytes.
+pub(crate) fn by_time(candidates: &str, columns: &str, limit: usize) -> Query {
+    let sql = format!(
+        "WITH candidates (id, since, bytes) AS ({candidates} ORDER BY 2 DESC, 1 DESC LIMIT ?1), \
+         placed (id, place, known, above) AS (\
+           SELECT c.id, ROW_NUMBER() OVER (ORDER BY c.since DESC, c.id DESC), COUNT(*) OVER (), \
+             COALESCE(SUM(c.bytes) OVER (ORDER BY c.since DESC, c.id DESC \
+               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) \
+           FROM candidates c) \
+         SELECT CAST(CASE WHEN p.place < p.known THEN 1 ELSE 0 END AS BIGINT), t.* \
+         FROM placed p JOIN ({columns}) t ON t.id = p.id \
+         WHERE p.place < ?1 AND p.above < {MAX_PAGE_BYTES} ORDER BY p.place"
+    );
+    let rows = u32::try_from(limit.saturating_add(1)).unwrap_or(u32::MAX);
+    Query::new(limit, sql).bind(rows)
+}

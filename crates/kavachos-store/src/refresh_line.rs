@@ -196,6 +196,22 @@ pub fn by_key(handle: Handle) -> Select<LineRow> {
     .of()
 }
 
+/// The line by which a client is this agent, if it is live.
+pub fn of_itself(client: String, agent: AgentId, now: Timestamp) -> Select<LineRow> {
+    Query::new(
+        1,
+        format!(
+            "SELECT {COLUMNS} FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id \
+             WHERE l.client = ?1 AND l.agent = ?2 AND l.targets = '[]' AND k.status = 'active' AND k.expires_at > ?3 \
+             ORDER BY l.created_at DESC LIMIT 1"
+        ),
+    )
+    .bind(client)
+    .bind(agent)
+    .bind(now)
+    .of()
+}
+
 /// The line with this id.
 pub fn by_id(id: SecretHash) -> Select<LineRow> {
     Query::new(
@@ -206,15 +222,54 @@ pub fn by_id(id: SecretHash) -> Select<LineRow> {
     .of()
 }
 
-/// The keys of an agent's lines that are live, oldest first: at most so many.
-pub fn live_of(agent: AgentId, now: Timestamp, limit: usize) -> Select<([u8; 32],)> {
+/// An agent's lines that are live and whose codes were redeemed, oldest first: at most so many.
+pub fn used_of(agent: AgentId, now: Timestamp, limit: usize) -> Select<LineRow> {
     Query::new(
         limit,
-        "SELECT l.id FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id \
-         WHERE l.agent = ?1 AND k.status = 'active' AND k.expires_at > ?2 ORDER BY l.created_at, l.id LIMIT ?3",
+        format!(
+            "SELECT {COLUMNS} FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id \
+             WHERE l.agent = ?1 AND k.status = 'active' AND k.expires_at > ?2 AND l.idle_ends_at > ?2 \
+             AND NOT EXISTS (SELECT 1 FROM authorization_codes c WHERE c.line = l.id AND c.redeemed_at IS NULL) \
+             ORDER BY l.created_at, l.id LIMIT ?3"
+        ),
     )
     .bind(agent)
     .bind(now)
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
+/// An agent's lines whose codes nobody redeemed, oldest first: at most so many.
+pub fn waiting_of(agent: AgentId, limit: usize) -> Select<([u8; 32],)> {
+    Query::new(
+        limit,
+        "SELECT l.id FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id JOIN authorization_codes c ON c.line = l.id \
+         WHERE l.agent = ?1 AND k.status = 'active' AND c.redeemed_at IS NULL ORDER BY l.created_at, l.id LIMIT ?2",
+    )
+    .bind(agent)
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
+/// What is told of a line: since when it is, the number of its token and since when that is good, when it ends unless it is
+/// used, when it ends at the latest, and when it ended.
+pub type ToldLine = (
+    Timestamp,
+    u64,
+    Timestamp,
+    Timestamp,
+    Timestamp,
+    Option<Timestamp>,
+);
+
+/// An agent's lines, those that are over among them, newest first: at most so many.
+pub fn told_of(agent: AgentId, limit: usize) -> Select<ToldLine> {
+    Query::new(
+        limit,
+        "SELECT l.created_at, l.number, l.since, l.idle_ends_at, k.expires_at, k.ended_at FROM refresh_lines l \
+         JOIN agent_keys k ON k.hash = l.id WHERE l.agent = ?1 ORDER BY l.created_at DESC, l.id DESC LIMIT ?2",
+    )
+    .bind(agent)
     .bind(u32::try_from(limit).unwrap_or(u32::MAX))
     .of()
 }
@@ -289,6 +344,15 @@ pub fn redeem(hash: SecretHash, now: Timestamp) -> Write {
     )
     .bind(*hash.as_bytes())
     .bind(now)
+}
+
+/// Removes the code of a line that nobody redeemed: of this and of redeeming it at once, one is done.
+pub fn drop_code(line: SecretHash) -> Write {
+    Write::exactly(
+        1,
+        "DELETE FROM authorization_codes WHERE line = ?1 AND redeemed_at IS NULL",
+    )
+    .bind(*line.as_bytes())
 }
 
 /// Ends the lines of codes that were over before this time and that nobody redeemed: nothing was made of them.

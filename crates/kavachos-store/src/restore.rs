@@ -26,6 +26,8 @@ pub struct Kind {
     live: &'static str,
     /// What makes it so; `?1` is the time.
     end: &'static str,
+    /// What holds besides of one that ends with all, of the alias `t`.
+    of_all: &'static str,
 }
 
 const fn kind(
@@ -39,11 +41,12 @@ const fn kind(
         table,
         live,
         end,
+        of_all: "1 = 1",
     }
 }
 
 /// What somebody shows and is believed by. Without the log of revocations all of it ends.
-pub const CREDENTIALS: [Kind; 4] = [
+pub const CREDENTIALS: [Kind; 5] = [
     kind(
         "agentKeys",
         "agent_keys",
@@ -68,7 +71,26 @@ pub const CREDENTIALS: [Kind; 4] = [
         "t.status <> 'revoked'",
         "status = 'revoked', version = version + 1",
     ),
+    Kind {
+        // One that is known by its document shows nothing of ours.
+        of_all: "t.source <> 'document'",
+        ..kind(
+            "clients",
+            "oauth_clients",
+            "t.status <> 'revoked'",
+            "status = 'revoked', secret = NULL, manager = NULL, version = version + 1",
+        )
+    },
 ];
+
+/// Lines of refresh tokens of those whom humans let in, by the agents' keys that they are. A token that was replaced since
+/// would be good again.
+pub const LINES: Kind = kind(
+    "refreshLines",
+    "agent_keys",
+    "t.status = 'active' AND t.hash IN (SELECT l.id FROM refresh_lines l JOIN connections c ON c.agent = l.agent)",
+    "status = 'revoked', ended_at = ?1",
+);
 
 /// Grants, which end only when they were killed themselves.
 pub const GRANTS: Kind = kind(
@@ -95,28 +117,26 @@ pub enum Among {
     All,
 }
 
-impl Among {
-    /// The condition on the alias `t`. A number needs no quoting.
-    fn condition(self) -> String {
-        match self {
-            Self::KilledAfter(rseq) => format!("t.handle IN ({})", killed_after(rseq)),
-            Self::All => "1 = 1".to_owned(),
-        }
-    }
-}
-
 fn killed_after(rseq: u64) -> String {
     let rseq = rseq.min(i64::MAX.unsigned_abs());
     format!("SELECT r.handle FROM revocation_log r WHERE r.rseq > {rseq}")
 }
 
 impl Kind {
+    /// The condition on the alias `t`. A number needs no quoting.
+    fn among(&self, among: Among) -> String {
+        match among {
+            Among::KilledAfter(rseq) => format!("t.handle IN ({})", killed_after(rseq)),
+            Among::All => self.of_all.to_owned(),
+        }
+    }
+
     /// How many of them are not over.
     pub fn count(&self, among: Among) -> Select<(u64,)> {
         let Self { table, live, .. } = self;
         let sql = format!(
             "SELECT CAST(COUNT(*) AS BIGINT) FROM {table} t WHERE {live} AND {}",
-            among.condition()
+            self.among(among)
         );
         Query::new(1, sql).of()
     }
@@ -128,7 +148,7 @@ impl Kind {
         } = self;
         let sql = format!(
             "UPDATE {table} AS t SET {end} WHERE {live} AND {}",
-            among.condition()
+            self.among(among)
         );
         let write = Write::any(sql);
         if end.contains("?1") {
@@ -253,13 +273,9 @@ pub fn forget_not_me() -> Write {
     Write::any("DELETE FROM not_me_links")
 }
 
-/// Ends the lines of refresh tokens: a token that was replaced since would be good again.
-pub fn end_lines(now: Timestamp) -> Write {
-    Write::any(
-        "UPDATE agent_keys SET status = 'revoked', ended_at = ?1 WHERE status = 'active' \
-         AND hash IN (SELECT l.id FROM refresh_lines l)",
-    )
-    .bind(now)
+/// Forgets what humans said yes to: they may have taken it back since.
+pub fn forget_consents() -> Write {
+    Write::any("DELETE FROM consents")
 }
 
 /// How many operator keys live at this time that may do everything.

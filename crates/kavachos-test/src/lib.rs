@@ -23,6 +23,7 @@ mod clock;
 mod contract;
 #[cfg(feature = "app")]
 mod database;
+pub mod inside;
 #[cfg(feature = "app")]
 mod keeper;
 #[cfg(feature = "app")]

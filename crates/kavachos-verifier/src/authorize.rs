@@ -7,6 +7,7 @@ use std::time::Duration;
 use kavachos_core::action::Action;
 use kavachos_core::constraint::{Call, Cost};
 use kavachos_core::decide::Code as Decided;
+use kavachos_core::id::ApprovalId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::json;
 use kavachos_core::resource::Resource;
@@ -39,6 +40,45 @@ struct Question<'a> {
     call: &'a ToolCall<'a>,
 }
 
+impl Question<'_> {
+    fn on(&self) -> (&Action, &Resource) {
+        (&self.action, &self.resource)
+    }
+}
+
+/// Whether the token has a permission for all of this, under whatever conditions. What it has none for is refused as one
+/// and reported one by one; what it has one for is decided, and reported, when it is done.
+pub(crate) fn foresee(
+    verifier: &Verifier,
+    principal: &Principal,
+    action: &Action,
+    resources: &[Resource],
+) -> Result<(), Rejection> {
+    verifier.stands(principal.held())?;
+    let permissions = principal.permissions();
+    let lacks = |resource: &&Resource| {
+        !verifier.has(resource) || permissions.matching(action, resource).next().is_none()
+    };
+    let missing: Vec<&Resource> = resources.iter().filter(lacks).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for resource in &missing {
+        let code = Code::InsufficientScope.as_str();
+        report(verifier, principal, (action, resource), code);
+    }
+    let names: Vec<&str> = missing.into_iter().map(Resource::as_str).collect();
+    let message = format!(
+        "the token does not permit `{}` on `{}`",
+        action.as_str(),
+        names.join("` and `")
+    );
+    let all: Vec<&Resource> = resources.iter().collect();
+    let refused = Err(insufficient(verifier, principal, &all, message));
+    verifier.count(&refused);
+    refused.map(drop)
+}
+
 /// Decides a call, and reports what was decided here. What the server decided it has on record.
 pub(crate) async fn authorize(
     verifier: &Verifier,
@@ -50,11 +90,13 @@ pub(crate) async fn authorize(
     let decided = match here {
         Err(Undecided::AskServer(code)) => ask(verifier, principal, &question, code).await,
         Err(Undecided::Refused(rejection)) => {
-            report(verifier, principal, &question, rejection.cause().as_str());
+            let code = rejection.cause().as_str();
+            report(verifier, principal, question.on(), code);
             Err(rejection)
         }
         Ok(allowed) => {
-            report(verifier, principal, &question, Decided::Allowed.as_str());
+            let code = Decided::Allowed.as_str();
+            report(verifier, principal, question.on(), code);
             Ok(allowed)
         }
     };
@@ -95,7 +137,7 @@ fn decide(
             "`{}` is not of this tool server",
             question.resource.as_str()
         );
-        let rejection = insufficient(verifier, principal, question, message);
+        let rejection = insufficient(verifier, principal, &[&question.resource], message);
         return Err(Undecided::Refused(rejection));
     }
     let call = Call {
@@ -123,7 +165,7 @@ fn denied(
     match code {
         Code::InsufficientScope => {
             let message = format!("the token does not permit `{action}` on `{resource}`");
-            insufficient(verifier, principal, question, message)
+            insufficient(verifier, principal, &[&question.resource], message)
         }
         Code::RateLimited => {
             let message = format!("`{action}` on `{resource}` is limited to no calls at all");
@@ -141,20 +183,24 @@ fn denied(
 fn insufficient(
     verifier: &Verifier,
     principal: &Principal,
-    question: &Question<'_>,
+    wanted: &[&Resource],
     message: String,
 ) -> Rejection {
     let scopes = principal.scopes();
-    let wanted = Some(&question.resource);
-    let challenge = (verifier.challenger()).insufficient(wanted, scopes, &message);
-    Rejection::new(Cause::Token(Code::InsufficientScope), message).challenged(challenge)
+    let needed = (verifier.challenger()).insufficient(wanted, scopes, &message);
+    Rejection::new(Cause::Token(Code::InsufficientScope), message).needing(needed)
 }
 
-fn report(verifier: &Verifier, principal: &Principal, question: &Question<'_>, code: &'static str) {
+fn report(
+    verifier: &Verifier,
+    principal: &Principal,
+    (action, resource): (&Action, &Resource),
+    code: &'static str,
+) {
     verifier.report(|time| Report {
         token_id: principal.token_id(),
-        action: question.action.clone(),
-        resource: question.resource.clone(),
+        action: action.clone(),
+        resource: resource.clone(),
         allowed: code == Decided::Allowed.as_str(),
         code,
         time,
@@ -267,7 +313,9 @@ fn judge(
     }
     let code = decided.map_or(Code::ConstraintFailed, meaning);
     let mut rejection = match code {
-        Code::InsufficientScope => insufficient(verifier, principal, question, answer.reason),
+        Code::InsufficientScope => {
+            insufficient(verifier, principal, &[&question.resource], answer.reason)
+        }
         Code::Revoked => verifier.refuse(Cause::Token(code), answer.reason),
         _ => Rejection::new(Cause::Token(code), answer.reason),
     };
@@ -275,10 +323,25 @@ fn judge(
         let after = answer.retry_after.map_or(RETRY, Duration::from_secs);
         rejection = rejection.retried_after(after);
     }
-    Err(match decided {
-        Some(decided) => rejection.decided(decided, answer.approval_id),
-        None => rejection,
-    })
+    let Some(decided) = decided else {
+        return Err(rejection);
+    };
+    let waits = matches!(
+        decided,
+        Decided::ApprovalRequired | Decided::ApprovalPending
+    );
+    let asked = answer.approval_id.as_deref().filter(|_| waits);
+    let page = asked.and_then(|id| approval_page(verifier, id));
+    Err(rejection
+        .decided(decided, answer.approval_id)
+        .answered_at(page))
+}
+
+/// Where the issuer's people answer a request for approval.
+fn approval_page(verifier: &Verifier, id: &str) -> Option<String> {
+    let id: ApprovalId = id.parse().ok()?;
+    let issuer = verifier.settings().issuer.as_str().trim_end_matches('/');
+    Some(format!("{issuer}/account/approvals/{id}"))
 }
 
 /// What a denial by the server means for the caller of a tool.

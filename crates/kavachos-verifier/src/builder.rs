@@ -1,14 +1,15 @@
 //! Building a verifier: what it is told, and what it finds out before it starts.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavachos_core::invalid::Invalid;
-use kavachos_core::resource::ResourcePattern;
+use kavachos_core::resource::{Resource, ResourcePattern};
 use kavachos_core::revocation::Lease;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::{FeedRoot, Issuer};
-use kavachos_core::tool_server::{Audience, Proof};
+use kavachos_core::tool_server::{Audience, Proof, RESERVED_SCOPES};
 
 use crate::challenge::Challenger;
 use crate::contact::{discover, fetch_keys, first_answer, require_time, secure};
@@ -19,6 +20,7 @@ use crate::http::Http;
 use crate::issuer::IssuerClient;
 use crate::judgement::Core;
 use crate::keys::{Document, Source};
+use crate::mcp::Tools;
 use crate::metadata::{Metadata, origin};
 use crate::net::Client;
 use crate::nonces::Nonces;
@@ -35,6 +37,8 @@ use crate::verifier::Verifier;
 const ASK_TIME: Duration = Duration::from_secs(5);
 /// The most scopes and hosts.
 const MAX_NAMES: usize = 100;
+/// The most tools.
+const MAX_TOOLS: usize = 1_000;
 /// The most roots: one, and the one that follows it.
 const MAX_ROOTS: usize = 2;
 
@@ -47,6 +51,8 @@ pub struct Builder {
     proof: Proof,
     lease: Duration,
     scopes: Vec<String>,
+    first_scopes: Option<Vec<String>>,
+    tools: Vec<(String, Vec<String>)>,
     hosts: Option<Vec<String>>,
     base: Option<String>,
     feed_roots: Vec<String>,
@@ -80,6 +86,8 @@ impl Builder {
             proof: Proof::Optional,
             lease: Duration::from_secs(10),
             scopes: Vec::new(),
+            first_scopes: None,
+            tools: Vec::new(),
             hosts: None,
             base: None,
             feed_roots: Vec::new(),
@@ -115,9 +123,35 @@ impl Builder {
     }
 
     /// The scopes that the tool server is registered with. Callers are told to ask for them, and a call on a resource
-    /// outside of them is refused.
+    /// outside of them is refused. Where one stands for more than another, a call that either permits is permitted by
+    /// both, and the narrower one is asked for.
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Those of the [scopes](Self::scopes) that callers are told to begin with, in the challenge of a request without a
+    /// token and in the metadata: what the usual calls take. For any other call they are asked for more when they make
+    /// it. If nothing is said all scopes are.
+    pub fn first_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.first_scopes = Some(scopes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// What a tool of an MCP server is about: the resources on which its call takes a permission to `call`, as its
+    /// handler asks for them. Say it for each tool.
+    ///
+    /// Then the layer reads a request that calls a tool before the handler does, and refuses it with 403 and a challenge
+    /// where the token has no permission for one of them, which is when a client asks its human for more; within the
+    /// handler there is only an error of the protocol, which no client takes for that. It is a look ahead: whether the call is allowed, the
+    /// handler asks [`Principal::authorize`](crate::Principal::authorize). Bodies longer than [`Self::body_limit`] are refused.
+    pub fn tool<S: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        resources: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let resources = resources.into_iter().map(Into::into).collect();
+        self.tools.push((name.into(), resources));
         self
     }
 
@@ -203,7 +237,8 @@ impl Builder {
         self
     }
 
-    /// The longest body, in bytes, that the layer reads to hold a proof against it; 4 MiB if nothing is said.
+    /// The longest body, in bytes, that the layer reads to hold a proof against it, or to see which
+    /// [tool](Self::tool) is called; 4 MiB if nothing is said.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.sizes.body = bytes;
         self
@@ -254,11 +289,15 @@ impl Builder {
         let metadata = Metadata::new(
             &settings.issuer,
             &settings.audience,
-            &settings.scopes,
+            &settings.first_scopes,
             settings.proof,
         );
-        let scopes = settings.scopes.clone();
-        let challenger = Challenger::new(metadata.url().to_owned(), scopes, settings.proof);
+        let challenger = Challenger::new(
+            metadata.url().to_owned(),
+            settings.scopes.clone(),
+            settings.first_scopes.clone(),
+            settings.proof,
+        );
         Ok(Core {
             tokens: Tokens::new(settings.sizes.tokens),
             replays: Mutex::new(Replays::new(
@@ -287,9 +326,18 @@ impl Builder {
             Some(base) => base.trim_end_matches('/').to_owned(),
             None => origin(&audience).to_owned(),
         };
+        let all = scopes(&self.scopes).map_err(BuildError::invalid("`scopes`"))?;
+        let first = match &self.first_scopes {
+            Some(names) => {
+                first_scopes(names, &all).map_err(BuildError::invalid("`first_scopes`"))?
+            }
+            None => all.clone(),
+        };
         Ok(Settings {
             lease: lease(self.lease).map_err(BuildError::invalid("`lease`"))?,
-            scopes: scopes(&self.scopes).map_err(BuildError::invalid("`scopes`"))?,
+            tools: tools(&self.tools, &all).map_err(BuildError::invalid("`tool`"))?,
+            scopes: all,
+            first_scopes: first,
             hosts: hosts(self.hosts.as_deref()).map_err(BuildError::invalid("`hosts`"))?,
             proof: self.proof,
             asking: self.asking,
@@ -363,10 +411,69 @@ fn lease(lease: Duration) -> Result<Lease, Invalid> {
 fn scopes(names: &[String]) -> Result<Vec<ResourcePattern>, Invalid> {
     limited(names)?;
     let read = |(place, name): (usize, &String)| {
-        name.parse()
-            .map_err(|error: Invalid| error.within(&format!("[{place}]")))
+        scope(name).map_err(|error| error.within(&format!("[{place}]")))
     };
     names.iter().enumerate().map(read).collect()
+}
+
+fn scope(name: &str) -> Result<ResourcePattern, Invalid> {
+    if RESERVED_SCOPES.contains(&name) {
+        // Above all `offline_access`: whether a client gets a refresh token is between it and the issuer.
+        let message = format!("`{name}` is a scope of the issuer's, and no tool server's");
+        return Err(Invalid::new(message));
+    }
+    name.parse()
+}
+
+fn first_scopes(
+    names: &[String],
+    all: &[ResourcePattern],
+) -> Result<Vec<ResourcePattern>, Invalid> {
+    let first = scopes(names)?;
+    match first.iter().find(|scope| !all.contains(scope)) {
+        Some(other) => {
+            let message = format!(
+                "`{}` is none of `scopes`; name it there too",
+                other.as_str()
+            );
+            Err(Invalid::new(message))
+        }
+        None => Ok(first),
+    }
+}
+
+fn tools(
+    tools: &[(String, Vec<String>)],
+    scopes: &[ResourcePattern],
+) -> Result<Option<Tools>, Invalid> {
+    if tools.is_empty() {
+        return Ok(None);
+    }
+    if tools.len() > MAX_TOOLS {
+        return Err(Invalid::new(format!("there are at most {MAX_TOOLS}")));
+    }
+    let mut known = BTreeMap::new();
+    for (name, resources) in tools {
+        let resources = resources_of(resources, scopes);
+        let resources = resources.map_err(|error| error.within(&format!("[{name}]")))?;
+        if known.insert(name.clone(), resources).is_some() {
+            return Err(Invalid::new(format!("`{name}` stands twice")));
+        }
+    }
+    Tools::new(known).map(Some)
+}
+
+fn resources_of(names: &[String], scopes: &[ResourcePattern]) -> Result<Vec<Resource>, Invalid> {
+    limited(names)?;
+    let read = |name: &String| {
+        let resource: Resource = name.parse()?;
+        if scopes.is_empty() || scopes.iter().any(|scope| scope.matches(&resource)) {
+            return Ok(resource);
+        }
+        let message = format!("`{name}` is under none of `scopes`, so no call of it can pass");
+        Err(Invalid::new(message))
+    };
+    names.iter().map(read).collect()
 }
 
 fn hosts(names: Option<&[String]>) -> Result<Option<Hosts>, Invalid> {

@@ -16,7 +16,16 @@ const ALGORITHMS: &str = "EdDSA ES256";
 pub(crate) struct Challenger {
     metadata: String,
     scopes: Vec<ResourcePattern>,
+    /// Those that a caller is told to begin with.
+    first: Vec<ResourcePattern>,
     proof: Proof,
+}
+
+/// What another token must have, and the challenge that says so.
+#[derive(Debug)]
+pub(crate) struct Needed {
+    pub(crate) scope: String,
+    pub(crate) challenge: Option<HeaderValue>,
 }
 
 /// The members of one challenge, in order.
@@ -33,21 +42,29 @@ impl Members {
     }
 }
 
-/// RFC 6750, section 3: what may stand in `error_description`.
+/// RFC 6750, section 3: what may stand in `error_description`. No `=`: clients look for `scope=` in the whole text.
 fn quotable(c: char) -> char {
     match c {
         '"' | '\\' => '\'',
+        '=' => ':',
         ' '..='~' => c,
         _ => '?',
     }
 }
 
 impl Challenger {
-    /// For a tool server with its metadata here, these scopes, and this demand for proofs.
-    pub(crate) fn new(metadata: String, scopes: Vec<ResourcePattern>, proof: Proof) -> Self {
+    /// For a tool server with its metadata here, these scopes, of which these are for a start, and this demand for
+    /// proofs.
+    pub(crate) fn new(
+        metadata: String,
+        scopes: Vec<ResourcePattern>,
+        first: Vec<ResourcePattern>,
+        proof: Proof,
+    ) -> Self {
         Self {
             metadata,
             scopes,
+            first,
             proof,
         }
     }
@@ -70,32 +87,44 @@ impl Challenger {
         self.write(cause, Some(("use_dpop_nonce", message)), &self.names())
     }
 
-    /// The challenge for a request that the token does not permit: all scopes that it takes, those of the token too,
-    /// so that the next token is not missing what this one had.
+    /// What a call takes that the token does not permit: for each of its resources the narrowest scope, and the scopes of
+    /// the token, so that the next one is not missing what this one had; none that another of them covers. `None` where
+    /// no scope of this tool server would help.
     pub(crate) fn insufficient(
         &self,
-        wanted: Option<&Resource>,
+        wanted: &[&Resource],
         held: &[ResourcePattern],
         message: &str,
-    ) -> Option<HeaderValue> {
-        let asked = |scope: &&ResourcePattern| wanted.is_some_and(|wanted| scope.matches(wanted));
-        let mut names: Vec<&str> = (self.scopes.iter().filter(asked))
-            .map(ResourcePattern::as_str)
-            .collect();
-        if names.is_empty() {
+    ) -> Option<Needed> {
+        let asked: Option<Vec<_>> = wanted.iter().map(|one| self.narrowest(one)).collect();
+        let held = held.iter().filter(|scope| self.scopes.contains(scope));
+        let mut all: Vec<&ResourcePattern> = Vec::new();
+        for scope in asked?.into_iter().chain(held) {
+            if all.iter().any(|other| other.covers(scope)) {
+                continue;
+            }
+            all.retain(|other| !scope.covers(other));
+            all.push(scope);
+        }
+        if all.is_empty() {
             return None;
         }
-        for scope in held {
-            if self.scopes.contains(scope) && !names.contains(&scope.as_str()) {
-                names.push(scope.as_str());
-            }
-        }
+        let names: Vec<&str> = all.into_iter().map(ResourcePattern::as_str).collect();
         let cause = Cause::Token(Code::InsufficientScope);
-        self.write(cause, Some(("insufficient_scope", message)), &names)
+        Some(Needed {
+            challenge: self.write(cause, Some(("insufficient_scope", message)), &names),
+            scope: names.join(" "),
+        })
+    }
+
+    /// The scope that stands for a resource and for the least besides.
+    fn narrowest(&self, wanted: &Resource) -> Option<&ResourcePattern> {
+        let matching = self.scopes.iter().filter(|scope| scope.matches(wanted));
+        matching.reduce(|best, next| if best.covers(next) { next } else { best })
     }
 
     fn names(&self) -> Vec<&str> {
-        self.scopes.iter().map(ResourcePattern::as_str).collect()
+        self.first.iter().map(ResourcePattern::as_str).collect()
     }
 
     fn write(
@@ -111,13 +140,16 @@ impl Challenger {
         } else {
             Members("Bearer ".to_owned())
         };
-        if let Some((error, description)) = error {
+        if let Some((error, _)) = error {
             members.push("error", error);
-            members.push("error_description", description);
         }
         members.push("resource_metadata", &self.metadata);
         if !scopes.is_empty() {
             members.push("scope", &scopes.join(" "));
+        }
+        // The words come last: clients take the first of what looks like a member.
+        if let Some((_, description)) = error {
+            members.push("error_description", description);
         }
         HeaderValue::from_str(&members.0).ok()
     }
@@ -136,7 +168,12 @@ mod tests {
     fn challenger(proof: Proof) -> Challenger {
         let scopes = ["mcp:search:*", "mcp:mail:*", "mcp:*"].map(|scope| scope.parse().unwrap());
         let metadata = "https://tools.example.com/.well-known/oauth-protected-resource/mcp";
-        Challenger::new(metadata.to_owned(), scopes.to_vec(), proof)
+        Challenger::new(
+            metadata.to_owned(),
+            scopes.to_vec(),
+            scopes[..2].to_vec(),
+            proof,
+        )
     }
 
     fn text(value: Option<HeaderValue>) -> String {
@@ -149,7 +186,7 @@ mod tests {
         assert_eq!(
             text(challenge),
             "Bearer resource_metadata=\"https://tools.example.com/.well-known/oauth-protected-resource/mcp\", \
-             scope=\"mcp:search:* mcp:mail:* mcp:*\""
+             scope=\"mcp:search:* mcp:mail:*\""
         );
         let challenge = challenger(Proof::Dpop).challenge(Cause::Unauthenticated, "no token");
         assert!(text(challenge).starts_with("DPoP algs=\"EdDSA ES256\", resource_metadata="));
@@ -160,9 +197,16 @@ mod tests {
         let challenger = challenger(Proof::None);
         let said = |code, message| text(challenger.challenge(Cause::Token(code), message));
         let over = said(Code::Expired, "over\", scope=\"all\\ \n\u{e9}");
-        assert!(over.starts_with(
-            "Bearer error=\"invalid_token\", error_description=\"over', scope='all' ??\", resource_metadata="
-        ), "{over}");
+        assert!(
+            over.starts_with("Bearer error=\"invalid_token\", resource_metadata="),
+            "{over}"
+        );
+        assert!(
+            over.ends_with(
+                ", scope=\"mcp:search:* mcp:mail:*\", error_description=\"over', scope:'all' ??\""
+            ),
+            "{over}"
+        );
         let proof = said(Code::ProofReplayed, "used");
         assert!(proof.starts_with("DPoP algs=\"EdDSA ES256\", error=\"invalid_dpop_proof\""));
         let missing = said(Code::ProofMissing, "none");
@@ -176,22 +220,40 @@ mod tests {
         }
     }
 
+    /// The challenge for a call on these, with a token of these scopes.
+    fn needed(wanted: &[&str], held: &[&str]) -> Option<Needed> {
+        let wanted: Vec<Resource> = wanted.iter().map(|name| name.parse().unwrap()).collect();
+        let held: Vec<ResourcePattern> = held.iter().map(|name| name.parse().unwrap()).collect();
+        let wanted: Vec<&Resource> = wanted.iter().collect();
+        challenger(Proof::None).insufficient(&wanted, &held, "not enough")
+    }
+
     #[test]
     fn all_scopes_that_are_needed_stand_in_one_challenge() {
-        let challenger = challenger(Proof::None);
-        let held = ["mcp:mail:*", "mcp:unknown:*"].map(|scope| scope.parse().unwrap());
-        let wanted = "mcp:search:web".parse().unwrap();
-        let challenge = text(challenger.insufficient(Some(&wanted), &held, "not enough"));
-        assert!(challenge.contains("error=\"insufficient_scope\""));
+        let all = needed(&["mcp:search:web", "mcp:mail:inbox"], &["mcp:unknown:*"]);
+        let all = all.unwrap();
+        assert_eq!(all.scope, "mcp:search:* mcp:mail:*");
+        let challenge = text(all.challenge);
+        assert!(challenge.starts_with("Bearer error=\"insufficient_scope\", resource_metadata="));
         assert!(
-            challenge.ends_with("scope=\"mcp:search:* mcp:* mcp:mail:*\""),
+            challenge
+                .ends_with("scope=\"mcp:search:* mcp:mail:*\", error_description=\"not enough\""),
             "{challenge}"
         );
-        // The twin: nothing that this tool server has would help.
-        let other = "db:rows".parse().unwrap();
+        // The twins: nothing that this tool server has would help, for one of the two, or for the only one.
+        assert!(needed(&["mcp:search:web", "db:rows"], &[]).is_none());
+        assert!(needed(&["db:rows"], &["mcp:mail:*"]).is_none());
+    }
+
+    #[test]
+    fn the_narrowest_scope_is_asked_for_beside_those_of_the_token() {
+        let scope = |wanted, held: &[&str]| needed(&[wanted], held).unwrap().scope;
         assert_eq!(
-            challenger.insufficient(Some(&other), &held, "not enough"),
-            None
+            scope("mcp:search:web", &["mcp:mail:*"]),
+            "mcp:search:* mcp:mail:*"
         );
+        // Only the widest stands for it, and makes the others needless.
+        assert_eq!(scope("mcp:files:a", &["mcp:mail:*"]), "mcp:*");
+        assert_eq!(scope("mcp:search:web", &["mcp:*"]), "mcp:*");
     }
 }

@@ -14,6 +14,7 @@ use kavachos_core::token::{Code, body_digest};
 use kavachos_core::tool_server::Proof;
 use tower::{Layer, Service};
 
+use crate::authorize::foresee;
 use crate::credentials::DPOP;
 use crate::rejection::{Cause, DPOP_NONCE, Rejection};
 use crate::tokens::Held;
@@ -113,8 +114,23 @@ where
     let credentials = verifier.credentials(&parts)?;
     // Before the body: nobody without a good token makes us keep one.
     let held = hold(verifier, credentials.token).await?;
-    let (body, digest) = read(verifier, &held, body).await?;
+    let settings = verifier.settings();
+    let is_proved = settings.proof == Proof::DpopBody && held.leaf.bound_to.is_some();
+    let tools = settings.tools.as_ref();
+    let tools = tools.filter(|tools| tools.may_be_called_by(&parts));
+    let (body, bytes) = if is_proved || tools.is_some() {
+        let bytes = read(body, settings.sizes.body).await?;
+        (B::from(bytes.clone()), bytes)
+    } else {
+        (body, Bytes::new())
+    };
+    let digest = is_proved.then(|| body_digest(&bytes));
     let principal = verifier.admit_request(held, &parts, &credentials, digest)?;
+    if let Some(tools) = tools
+        && let called @ [_, ..] = tools.called_by(&bytes)
+    {
+        foresee(verifier, &principal, tools.action(), called)?;
+    }
     parts.extensions.insert(principal);
     Ok(Request::from_parts(parts, body))
 }
@@ -134,26 +150,14 @@ async fn hold(verifier: &Verifier, token: &str) -> Result<Arc<Held>, Rejection> 
     }
 }
 
-/// The body, with its digest where a proof must name it.
-async fn read<B>(
-    verifier: &Verifier,
-    held: &Held,
-    body: B,
-) -> Result<(B, Option<[u8; 32]>), Rejection>
+/// The whole body.
+async fn read<B>(body: B, most: usize) -> Result<Bytes, Rejection>
 where
-    B: Body<Data = Bytes> + From<Bytes> + Send,
+    B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if verifier.settings().proof != Proof::DpopBody || held.leaf.bound_to.is_none() {
-        return Ok((body, None));
-    }
-    let most = verifier.settings().sizes.body;
     match Limited::new(body, most).collect().await {
-        Ok(body) => {
-            let body = body.to_bytes();
-            let digest = body_digest(&body);
-            Ok((B::from(body), Some(digest)))
-        }
+        Ok(body) => Ok(body.to_bytes()),
         Err(error) => Err(unread(error.as_ref(), most)),
     }
 }

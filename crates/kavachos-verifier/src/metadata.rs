@@ -51,7 +51,7 @@ impl Metadata {
     pub(crate) fn new(
         issuer: &Issuer,
         audience: &Audience,
-        scopes: &[ResourcePattern],
+        first_scopes: &[ResourcePattern],
         proof: Proof,
     ) -> Self {
         let at = format!("{WELL_KNOWN}{}", path(audience));
@@ -62,8 +62,8 @@ impl Metadata {
             "dpop_signing_alg_values_supported": ["EdDSA", "ES256"],
             "dpop_bound_access_tokens_required": matches!(proof, Proof::Dpop | Proof::DpopBody),
         });
-        if let (false, Some(members)) = (scopes.is_empty(), document.as_object_mut()) {
-            let names: Vec<&str> = scopes.iter().map(ResourcePattern::as_str).collect();
+        if let (false, Some(members)) = (first_scopes.is_empty(), document.as_object_mut()) {
+            let names: Vec<&str> = first_scopes.iter().map(ResourcePattern::as_str).collect();
             members.insert("scopes_supported".to_owned(), json!(names));
         }
         Self(Arc::new(Document {

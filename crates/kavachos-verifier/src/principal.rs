@@ -4,16 +4,18 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use kavachos_core::action::Action;
 use kavachos_core::constraint::{Constraints, Cost};
 use kavachos_core::id::{AgentId, TokenId};
+use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::PermissionSet;
-use kavachos_core::resource::ResourcePattern;
+use kavachos_core::resource::{Resource, ResourcePattern};
 use kavachos_core::time::Timestamp;
-use kavachos_core::token::{Authority, Hop, Subject, Thumbprint};
+use kavachos_core::token::{Authority, Code, Hop, Subject, Thumbprint};
 use serde_json::Value;
 
-use crate::authorize::{Allowed, authorize};
-use crate::rejection::Rejection;
+use crate::authorize::{Allowed, authorize, foresee};
+use crate::rejection::{Cause, Rejection};
 use crate::tokens::Held;
 use crate::verifier::Verifier;
 
@@ -172,6 +174,22 @@ impl Principal {
     /// As there.
     pub async fn authorize_call(&self, call: &ToolCall<'_>) -> Result<Allowed, Rejection> {
         authorize(&self.verifier, self, call).await
+    }
+
+    /// Whether the token has a permission for this action on all of these resources, under whatever conditions: what a
+    /// call of several takes, before any of it is done. A refusal names all scopes that are needed in one challenge. It
+    /// calls nobody, and allows nothing: [`Principal::authorize`] does, for one after the other.
+    ///
+    /// # Errors
+    /// The token is not good any more, or there is one without a permission.
+    pub fn foresee(&self, action: &str, resources: &[&str]) -> Result<(), Rejection> {
+        let unknown = |error: Invalid| {
+            Rejection::new(Cause::Token(Code::InsufficientScope), error.to_string())
+        };
+        let action: Action = action.parse().map_err(unknown)?;
+        let resources = resources.iter().map(|name| name.parse().map_err(unknown));
+        let resources: Vec<Resource> = resources.collect::<Result<_, _>>()?;
+        foresee(&self.verifier, self, &action, &resources)
     }
 
     pub(crate) fn held(&self) -> &Arc<Held> {

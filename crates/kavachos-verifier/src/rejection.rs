@@ -13,6 +13,8 @@ use kavachos_core::decide;
 use kavachos_core::token::{Code, Failure};
 use serde_json::{Map, Value, json};
 
+use crate::challenge::Needed;
+
 /// Where a nonce is given out (RFC 9449, section 8.1).
 pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
@@ -74,7 +76,9 @@ struct Refused {
     nonce: Option<HeaderValue>,
     retry_after: Option<Duration>,
     decision: Option<decide::Code>,
+    scope: Option<String>,
     approval: Option<String>,
+    approval_page: Option<String>,
 }
 
 impl Rejection {
@@ -86,7 +90,9 @@ impl Rejection {
             nonce: None,
             retry_after: None,
             decision: None,
+            scope: None,
             approval: None,
+            approval_page: None,
         }))
     }
 
@@ -140,6 +146,17 @@ impl Rejection {
         self.0.approval.as_deref()
     }
 
+    /// The page where the human answers it, while nobody has.
+    pub fn approval_page(&self) -> Option<&str> {
+        self.0.approval_page.as_deref()
+    }
+
+    /// The scopes that a token for this call has, where it was refused for want of them: what this one has too, with one
+    /// blank between each.
+    pub fn scope(&self) -> Option<&str> {
+        self.0.scope.as_deref()
+    }
+
     /// The answer: an error in JSON, never stored, with all headers.
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
         let mut response = Response::new(B::from(Bytes::from(self.body().to_string())));
@@ -166,16 +183,23 @@ impl Rejection {
     }
 
     fn body(&self) -> Value {
-        let mut error = Map::new();
-        error.insert("code".to_owned(), self.code().into());
+        let mut error = self.members();
         error.insert("message".to_owned(), self.message().into());
-        if let Some(decision) = self.0.decision {
-            error.insert("detail".to_owned(), decision.as_str().into());
-        }
-        if let Some(approval) = &self.0.approval {
-            error.insert("approvalId".to_owned(), approval.as_str().into());
-        }
         json!({ "error": error })
+    }
+
+    /// All that is to be told, but the sentence.
+    pub(crate) fn members(&self) -> Map<String, Value> {
+        let members = [
+            ("code", Some(self.code())),
+            ("detail", self.0.decision.map(decide::Code::as_str)),
+            ("scope", self.scope()),
+            ("approvalId", self.approval()),
+            ("approvalPage", self.approval_page()),
+        ];
+        let told = members.into_iter();
+        told.filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
+            .collect()
     }
 
     pub(crate) fn challenged(mut self, challenge: Option<HeaderValue>) -> Self {
@@ -196,6 +220,19 @@ impl Rejection {
     pub(crate) fn decided(mut self, decision: decide::Code, approval: Option<String>) -> Self {
         self.0.decision = Some(decision);
         self.0.approval = approval;
+        self
+    }
+
+    pub(crate) fn answered_at(mut self, page: Option<String>) -> Self {
+        self.0.approval_page = page;
+        self
+    }
+
+    pub(crate) fn needing(mut self, needed: Option<Needed>) -> Self {
+        if let Some(needed) = needed {
+            self.0.scope = Some(needed.scope);
+            self.0.challenge = needed.challenge;
+        }
         self
     }
 }

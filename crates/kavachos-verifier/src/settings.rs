@@ -8,6 +8,7 @@ use kavachos_core::token::Issuer;
 use kavachos_core::tool_server::{Audience, Proof};
 
 use crate::hosts::Hosts;
+use crate::mcp::Tools;
 
 /// What a [`Builder`](crate::Builder) was told, checked.
 #[derive(Debug, Clone)]
@@ -20,6 +21,10 @@ pub(crate) struct Settings {
     pub(crate) lease: Lease,
     /// What it is about; without any the token alone decides.
     pub(crate) scopes: Vec<ResourcePattern>,
+    /// What a caller is told to begin with.
+    pub(crate) first_scopes: Vec<ResourcePattern>,
+    /// What is looked at before a tool is called, if anything is.
+    pub(crate) tools: Option<Tools>,
     pub(crate) asking: Asking,
     pub(crate) hosts: Option<Hosts>,
     /// What stands before the path of a request.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::id::ClientId;
+use super::keys::ClientKeys;
 use super::redirect::{RedirectKind, RedirectUri};
+use crate::invalid::Invalid;
 use crate::json;
 use crate::time::clip;
 use crate::unseen::{is_reordering, is_unseen};
@@ -179,6 +181,9 @@ pub struct ClientMetadata {
     /// Whether all its tokens are bound to a key (RFC 9449, section 5.2).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub dpop_bound_access_tokens: bool,
+    /// The keys with which it signs who it is, where that is how it shows it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub jwks: Option<ClientKeys>,
     /// Whether it asks for codes with requests that it pushed alone (RFC 9126, section 6).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub require_pushed_authorization_requests: bool,
@@ -208,11 +213,16 @@ impl ClientMetadata {
                 "is `none`, and a client that asks for itself shows who it is",
             ));
         }
+        let jwks = match method {
+            AuthMethod::PrivateKeyJwt => Some(read_keys(said)?),
+            _ => None,
+        };
         Ok(Self {
             client_name: read_name(said)?,
             redirect_uris,
             token_endpoint_auth_method: method,
             grant_types,
+            jwks,
             client_uri: text(said, "client_uri")?
                 .filter(|uri| uri.len() <= MAX_SHOWN_BYTES && uri.starts_with("https://"))
                 .and_then(|uri| uri.parse::<RedirectUri>().ok())
@@ -344,6 +354,29 @@ fn read_grants(said: &Map<String, Value>, source: Source) -> Result<Vec<GrantTyp
         ));
     }
     Ok(grants)
+}
+
+/// The keys of a client that signs who it is. Nobody fetches any.
+fn read_keys(said: &Map<String, Value>) -> Result<ClientKeys, BadMetadata> {
+    if said.get("jwks_uri").is_some_and(|uri| !uri.is_null()) {
+        return Err(wrong(
+            "jwks_uri",
+            "is not fetched here: write the keys down themselves, as `jwks`",
+        ));
+    }
+    let keys = said.get("jwks").filter(|set| !set.is_null());
+    let keys = keys.ok_or_else(|| {
+        wrong(
+            "jwks",
+            "is missing: a client with `private_key_jwt` writes its public keys down there",
+        )
+    })?;
+    let bad = |invalid: Invalid| wrong("jwks", invalid.message());
+    let keys = ClientKeys::from_jwks(keys).map_err(bad)?;
+    match text(said, "token_endpoint_auth_signing_alg")? {
+        None => Ok(keys),
+        Some(name) => keys.of_kind(name).map_err(bad),
+    }
 }
 
 fn read_redirects(said: &Map<String, Value>) -> Result<Vec<RedirectUri>, BadMetadata> {
@@ -551,6 +584,45 @@ mod tests {
         assert!(read(&own, Source::Operator).is_err());
         let own = json!({ "grant_types": ["client_credentials"] });
         assert_eq!(read(&own, Source::Operator).unwrap().redirect_uris, []);
+    }
+
+    #[test]
+    fn who_signs_who_they_are_writes_their_keys_down() {
+        use crate::token::{Algorithm, SigningKey};
+        let key = SigningKey::from_seed(Algorithm::Es256, &[7; 32]).unwrap();
+        let said = with("token_endpoint_auth_method", json!("private_key_jwt"));
+        let mut good = said.clone();
+        good["jwks"] = json!({ "keys": [key.public().to_jwk()] });
+        for source in [Source::Operator, Source::Itself, Source::Document] {
+            let client = read(&good, source).unwrap();
+            assert!(client.jwks.is_some());
+            let stored = serde_json::to_string(&client).unwrap();
+            assert_eq!(
+                serde_json::from_str::<ClientMetadata>(&stored).unwrap(),
+                client
+            );
+            assert!(read(&said, source).is_err());
+        }
+        good["token_endpoint_auth_signing_alg"] = json!("ES256");
+        assert!(by_itself(&good).is_ok());
+        for (member, value) in [
+            ("token_endpoint_auth_signing_alg", json!("RS256")),
+            ("jwks_uri", json!("https://app.example.com/jwks.json")),
+            ("jwks", json!({ "keys": [] })),
+            ("jwks", json!({ "keys": [{ "kty": "oct", "k": "AQAB" }] })),
+        ] {
+            let mut said = good.clone();
+            said[member] = value.clone();
+            let refused = by_itself(&said).unwrap_err();
+            assert_eq!(
+                refused.code(),
+                "invalid_client_metadata",
+                "{member} {value}"
+            );
+        }
+        // Others' keys are not looked at.
+        let other = by_itself(&with("jwks_uri", json!("https://app.example.com/jwks"))).unwrap();
+        assert_eq!(other.jwks, None);
     }
 
     /// Lesson C 87.

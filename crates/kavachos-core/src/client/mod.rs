@@ -1,13 +1,17 @@
 //! OAuth clients: programs that ask a human for access. What they say of themselves, where a browser is sent back to, the
 //! proof that whoever redeems a code is whoever asked for it, and what becomes of a refresh token that is shown.
 
+mod assertion;
 mod id;
+mod keys;
 mod metadata;
 mod pkce;
 mod redirect;
 mod rotation;
 
+pub use assertion::{Assertion, MAX_ASSERTION_LIFE, UnverifiedAssertion};
 pub use id::{ClientId, MAX_CLIENT_ID_BYTES};
+pub use keys::{ClientKeys, MAX_CLIENT_KEYS};
 pub use metadata::{
     AuthMethod, BadMetadata, ClientMetadata, GrantType, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS,
     Source,

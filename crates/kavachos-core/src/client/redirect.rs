@@ -5,6 +5,7 @@
 //! machine the port alone may differ (RFC 8252, section 7.3), since a program listens where there is room.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,10 +20,21 @@ pub const MAX_REDIRECT_BYTES: usize = 1_024;
 const MAX_SCHEME_BYTES: usize = 64;
 /// What stands for this machine. The name is one of them: tools register it, and browsers resolve it by themselves.
 const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
-/// Schemes by which a browser does something itself instead of handing the address to a program.
-const OF_BROWSERS: [&str; 26] = [
+/// Schemes by which a browser or the system does something itself instead of handing the address to a program that registered
+/// itself; so do all that begin with `ms-`.
+const OF_BROWSERS: [&str; 35] = [
     "about",
     "blob",
+    "facetime",
+    "feed",
+    "geo",
+    "itms",
+    "itms-apps",
+    "itms-services",
+    "search",
+    "search-ms",
+    "shell",
+    "ssh",
     "chrome",
     "chrome-extension",
     "content",
@@ -39,7 +51,6 @@ const OF_BROWSERS: [&str; 26] = [
     "livescript",
     "mailto",
     "moz-extension",
-    "ms-appinstaller",
     "resource",
     "sms",
     "tel",
@@ -54,7 +65,7 @@ const OF_BROWSERS: [&str; 26] = [
 pub enum RedirectKind {
     /// `https`, of a site.
     Site,
-    /// `http` on this machine: whatever program listens there.
+    /// On this machine: whatever program listens there.
     Loopback,
     /// A scheme of a program: whatever program claimed it.
     Private,
@@ -73,8 +84,8 @@ impl RedirectUri {
     /// Whose address it is.
     pub fn kind(&self) -> RedirectKind {
         match self.0.split_once("://") {
-            Some(("https", _)) => RedirectKind::Site,
-            Some(("http", _)) => RedirectKind::Loopback,
+            Some(("https", _)) if !is_this_machine(authority(&self.0)) => RedirectKind::Site,
+            Some(("http" | "https", _)) => RedirectKind::Loopback,
             _ => RedirectKind::Private,
         }
     }
@@ -131,6 +142,17 @@ impl RedirectUri {
 fn authority(text: &str) -> &str {
     let rest = text.split_once("://").map_or("", |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or_default()
+}
+
+/// Whether a host, with its port, is the machine whose browser goes there, in whatever way that is written.
+fn is_this_machine(authority: &str) -> bool {
+    let host = host_and_port(authority).map_or(authority, |(host, _)| host);
+    let address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = address.unwrap_or(host).parse::<IpAddr>();
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    THIS_MACHINE.contains(&host) || host.ends_with(".localhost") || address.is_ok_and(is_loopback)
 }
 
 /// Scheme and host, and what stands behind the port.
@@ -201,8 +223,8 @@ impl FromStr for RedirectUri {
         }
         match scheme {
             "https" | "http" => check_web(scheme, rest).map_err(wrong)?,
-            _ if OF_BROWSERS.contains(&scheme) => {
-                return Err(wrong("has a scheme that no browser hands on to a program"));
+            _ if OF_BROWSERS.contains(&scheme) || scheme.starts_with("ms-") => {
+                return Err(wrong("has a scheme that is no program's own"));
             }
             _ if rest.trim_matches('/').is_empty() => {
                 return Err(wrong("says nothing behind its scheme"));
@@ -387,6 +409,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn this_machine_is_no_site_however_it_is_written() {
+        for text in [
+            "https://localhost:8443/cb",
+            "https://127.9.9.9/cb",
+            "https://[::ffff:127.0.0.1]/cb",
+            "https://[0:0:0:0:0:0:0:1]/cb",
+            "https://app.localhost/cb",
+        ] {
+            assert_eq!(
+                read(text).expect(text).kind(),
+                RedirectKind::Loopback,
+                "{text}"
+            );
+        }
+    }
+
     /// Lessons A F22, C 6.
     #[test]
     fn what_a_browser_would_run_or_read_otherwise_is_none() {
@@ -402,6 +441,10 @@ mod tests {
             "file:///etc/passwd",
             "blob:https://app.example.com/x",
             "intent://x#Intent;end",
+            "ms-msdt:/id",
+            "ms-officecmd:x",
+            "search-ms:query=x",
+            "itms-services://?action=x",
             "http://app.example.com/cb",
             "http://127.0.0.1.evil.example/cb",
             "http://localhost.evil.example/cb",

@@ -47,7 +47,7 @@ impl SignatureKind {
     }
 
     /// The kind that a header or a key names.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "Ed25519" => Some(Self::EdDsa),
             other => Self::ALL.into_iter().find(|kind| kind.as_str() == other),
@@ -132,16 +132,26 @@ impl ProviderKey {
         }
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8], rsa: RsaCheck) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8], rsa: RsaCheck) -> bool {
         match self {
             Self::Curve(key) => key.verifies_of_others(message, signature),
             Self::Rsa(key) => signature.len() == key.modulus.len() && rsa(key, message, signature),
         }
     }
 
+    /// The key as it is written down (RFC 7517): what is needed to check signatures with it.
+    pub(crate) fn to_jwk(&self) -> Value {
+        match self {
+            Self::Curve(key) => key.to_jwk(),
+            Self::Rsa(key) => {
+                json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(&key.modulus), "e": EXPONENT })
+            }
+        }
+    }
+
     /// A key that is for signatures, public, and of a known kind; `None` for every other.
-    fn from_jwk(jwk: &Map<String, Value>) -> Option<Self> {
-        if SECRET_MEMBERS.iter().any(|name| jwk.contains_key(*name)) || !is_for_signatures(jwk) {
+    pub(crate) fn from_jwk(jwk: &Map<String, Value>) -> Option<Self> {
+        if is_private(jwk) || !is_for_signatures(jwk) {
             return None;
         }
         let key = match text(jwk, "kty")? {
@@ -156,6 +166,11 @@ impl ProviderKey {
         said.is_none_or(|said| said == Some(key.kind()))
             .then_some(key)
     }
+}
+
+/// Whether it is a private key, or a shared one.
+pub(crate) fn is_private(jwk: &Map<String, Value>) -> bool {
+    SECRET_MEMBERS.iter().any(|name| jwk.contains_key(*name))
 }
 
 /// What a key says of its use must not speak against checking signatures with it (RFC 7517, sections 4.2 and 4.3).

@@ -25,7 +25,9 @@ use std::time::Duration;
 
 pub use bearer::{Accepted, BearerRules, BearerToken, TokenKind};
 pub use claims::IdToken;
+pub(crate) use key::is_private;
 pub use key::{MAX_PROVIDER_KEYS, ProviderKey, ProviderKeySet, RsaCheck, RsaKey, SignatureKind};
+pub(crate) use read::{REFUSED, decode, object};
 pub use read::{UnverifiedIdToken, VerifiedClaims};
 
 /// What a provider's token must say to be believed.

@@ -16,7 +16,7 @@ const TYP: &str = "JWT";
 const ACCESS_TYP: [&str; 2] = ["at+jwt", "application/at+jwt"];
 /// Members of a header that change how a token is read, or bring along what it is to be checked with (RFC 7515,
 /// section 4.1; RFC 7516; RFC 7797). No identity token needs one, and whoever sends one is refused.
-const REFUSED: [&str; 9] = [
+pub(crate) const REFUSED: [&str; 9] = [
     "crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c", "epk",
 ];
 
@@ -157,11 +157,11 @@ pub struct VerifiedClaims {
     pub(super) digest: [u8; 32],
 }
 
-fn decode(segment: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn decode(segment: &str) -> Result<Vec<u8>, Failure> {
     (URL_SAFE_NO_PAD.decode(segment)).map_err(|_| not_base64url())
 }
 
-fn object(segment: &str, what: &str) -> Result<Map<String, Value>, Failure> {
+pub(crate) fn object(segment: &str, what: &str) -> Result<Map<String, Value>, Failure> {
     let read = json::parse(&decode(segment)?)
         .map_err(|error| Failure::malformed(format!("the {what} of the token: {error}")))?;
     match read {

@@ -1,46 +1,21 @@
-//! A human lets a client in: what it asked for, what they said yes to before, and the code with which it begins.
+//! What a client asks a human for, as the tool servers have it.
 
-use std::time::Duration;
-
-use kavachos_core::action::Actions;
-use kavachos_core::client::{Challenge, RedirectKind, RedirectUri, Source};
-use kavachos_core::constraint::Constraints;
-use kavachos_core::grant::TokenUses;
-use kavachos_core::id::{AgentId, ToolServerId, UserId};
+use kavachos_core::client::{Challenge, RedirectUri};
+use kavachos_core::id::ToolServerId;
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::{Entry, Outcome};
-use kavachos_core::permission::{Permission, PermissionSet};
-use kavachos_core::principal::{Owner, Status};
 use kavachos_core::resource::ResourcePattern;
-use kavachos_core::revocation::{HandleKind, Mark};
-use kavachos_core::secret::{Secret, SecretHash, SecretKind};
+use kavachos_core::revocation::Mark;
 use kavachos_core::token::Thumbprint;
 use kavachos_core::tool_server::{Audience, RegisteredScope, Verification};
-use kavachos_store::agent::{self, AgentRow};
-use kavachos_store::connection::{self, ConnectionRow, ConsentRow};
-use kavachos_store::refresh_line::{self, CodeRow, LineRow};
-use kavachos_store::user::UserRow;
-use kavachos_store::{Batch, handle, tool_server};
+use kavachos_store::tool_server;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::Client;
-use super::line::{LINE_LIFE, SHOWN};
-use crate::act::Act;
-use crate::actor::Actor;
-use crate::agents::AgentKind;
-use crate::compile;
-use crate::directory::Changed;
-use crate::engine::{Engine, Plan};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::grants::Ask;
-use crate::lifecycle::AgentChange;
-use crate::users::to_text;
+use crate::tokens::MAX_ASKED;
 
-/// How long a code may be redeemed.
-const CODE_LIFE: Duration = Duration::from_secs(60);
-/// How many lines of one connection are live at once; a further one ends the oldest.
-const MAX_LINES: usize = 10;
 /// The most tool servers that one request names.
 const MAX_TARGETS: usize = 10;
 
@@ -82,9 +57,67 @@ pub struct Access {
     pub proof_key: Option<Thumbprint>,
 }
 
+impl AccessScopes {
+    /// The names of the scopes, with blanks between them.
+    pub(super) fn scope(&self) -> String {
+        let names: Vec<&str> = self
+            .scopes
+            .iter()
+            .map(|scope| scope.name.as_str())
+            .collect();
+        names.join(" ")
+    }
+}
+
+impl Access {
+    /// Tells one from another by all that a human is shown of it.
+    pub fn digest(&self) -> [u8; 32] {
+        let fingerprint = self.client.fingerprint();
+        let mut digest = Sha256::new_with_prefix(b"kavachos access 1\n");
+        let mut add = |bytes: &[u8]| {
+            digest.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digest.update(bytes);
+        };
+        add(self.client.id.as_str().as_bytes());
+        add(&fingerprint);
+        add(self.redirect_uri.as_str().as_bytes());
+        for target in &self.targets {
+            add(target.server.to_string().as_bytes());
+            add(target.audience.as_str().as_bytes());
+            add(target.name.as_bytes());
+            for scope in &target.scopes {
+                add(scope.name.as_str().as_bytes());
+                add(scope.description.as_bytes());
+            }
+        }
+        digest.finalize().into()
+    }
+
+    /// What kills it: the tool servers.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.targets.iter().map(|target| target.mark)
+    }
+
+    /// What a line is for.
+    pub(super) fn line_targets(&self) -> Vec<LineTarget> {
+        let of = |target: &AccessScopes| LineTarget {
+            server: target.server,
+            audience: target.audience.clone(),
+            scopes: target
+                .scopes
+                .iter()
+                .map(|scope| scope.name.clone())
+                .collect(),
+        };
+        self.targets.iter().map(of).collect()
+    }
+}
+
 /// A tool server of a line, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LineTarget {
+    /// Another one may come to have the same audience: the human did not say yes to that.
+    pub(super) server: ToolServerId,
     pub(super) audience: Audience,
     pub(super) scopes: Vec<ResourcePattern>,
 }
@@ -141,6 +174,10 @@ impl Engine {
             scopes
                 .extend(meant.filter(|meant| scopes.iter().all(|known| known.name != meant.name)));
         }
+        if scopes.len() > MAX_ASKED {
+            let message = format!("a token carries at most {MAX_ASKED} scopes of a tool server");
+            return Err(Invalid::at("scope", message).into());
+        }
         Ok(AccessScopes {
             server: registered.id,
             audience: audience.clone(),
@@ -149,335 +186,21 @@ impl Engine {
             mark: registered.mark,
         })
     }
-
-    /// Whether the human said yes to all of this before, so that they need not be asked again. Clients that registered
-    /// themselves ask each time, and so does what any program on the human's machine could be.
-    ///
-    /// # Errors
-    /// Those of the store; the caller is no human.
-    pub async fn is_consented(&self, actor: &Actor, access: &Access) -> Result<bool> {
-        let user = actor.own_account()?;
-        let anybody = access.client.source == Source::Itself
-            || access.redirect_uri.kind() != RedirectKind::Site;
-        if anybody {
-            return Ok(false);
-        }
-        let Some(known) = self.connection(user, &access.client).await? else {
-            return Ok(false);
-        };
-        let consents = self
-            .store()
-            .list(connection::consents_of(known.agent))
-            .await?;
-        let fingerprint = access.client.fingerprint();
-        let holds = |target: &AccessScopes| {
-            let consent = consents
-                .iter()
-                .find(|consent| consent.server == target.server);
-            consent.is_some_and(|consent| {
-                let given: Vec<&str> = consent.scopes.split(' ').collect();
-                consent.fingerprint == fingerprint
-                    && (target.scopes.iter()).all(|scope| given.contains(&scope.name.as_str()))
-            })
-        };
-        Ok(access.targets.iter().all(holds))
-    }
-
-    async fn connection(&self, user: UserId, client: &Client) -> Result<Option<ConnectionRow>> {
-        let row = connection::between(user, client.id.to_string());
-        Ok(self.store().find(row).await?)
-    }
-
-    /// Lets a client in, in the name of the human who calls: a code that it redeems.
-    ///
-    /// # Errors
-    /// The caller is no human in a fresh session (unless they said yes to the same before), may not do what they would let
-    /// it do, or has as many agents as they may have.
-    pub async fn let_in(&self, actor: &Actor, access: &Access) -> Result<Secret> {
-        let (code, line) = (
-            self.secret(SecretKind::Code),
-            self.secret(SecretKind::Agent),
-        );
-        let act = Act::new("connection.consented");
-        self.change(actor, act, || {
-            self.plan_access(actor, access, (&code, &line))
-        })
-        .await?;
-        Ok(code)
-    }
-
-    async fn plan_access(
-        &self,
-        actor: &Actor,
-        access: &Access,
-        (code, line): (&Secret, &Secret),
-    ) -> Result<Plan<()>> {
-        let id = actor.own_account()?;
-        if !self.is_consented(actor, access).await? {
-            self.require_fresh(actor)?;
-        }
-        let user = self.user_row(id).await?;
-        let mut batch = Batch {
-            reads: actor.reads(),
-            ..Batch::default()
-        };
-        batch.reads.push(access.client.mark);
-        batch
-            .reads
-            .extend(access.targets.iter().map(|target| target.mark));
-        let row = match self.connection(id, &access.client).await? {
-            None => {
-                self.connected_anew(actor, (access, &user), &mut batch)
-                    .await?
-            }
-            Some(known) => {
-                self.connected_before(actor, (access, known.agent), &mut batch)
-                    .await?
-            }
-        };
-        self.add_consents(access, row.id, &mut batch)?;
-        self.add_line(access, (&row, &user), (code, line), &mut batch)
-            .await?;
-        batch
-            .entries
-            .push(self.consent_record(actor, access, (&row, &user))?);
-        Ok(Plan::commit(batch, ()))
-    }
-
-    /// An agent of the human's that the client will be.
-    async fn connected_anew(
-        &self,
-        actor: &Actor,
-        (access, user): (&Access, &UserRow),
-        batch: &mut Batch,
-    ) -> Result<AgentRow> {
-        let room = self.room_for_agent(user).await?;
-        let id: AgentId = self.id();
-        let ask = Ask {
-            giver: Owner::User(user.id),
-            to: (id, user.id),
-            permissions: permissions_of(access, None)?,
-            guards: None,
-            uses: TokenUses::default(),
-            max_depth: Some(0),
-            expires_at: None,
-            parent: None,
-            reason: None,
-        };
-        let planned = self.plan_root_grant(&compile::user(user)?, &ask)?;
-        self.within_quota(&planned.terms).await?;
-        let row = AgentRow {
-            id,
-            owner: Owner::User(user.id),
-            root: user.id,
-            name: access.client.metadata.client_name.clone(),
-            kind: AgentKind::Delegated.as_str().to_owned(),
-            status: Status::Active,
-            expires_at: None,
-            metadata: None,
-            root_grant: planned.id,
-            mark: self.mark(HandleKind::Agent),
-            kills: 0,
-            version: 0,
-            created_at: self.now(),
-            proof_key: None,
-            maker: actor.maker(),
-        };
-        batch.reads.extend(planned.reads.iter().copied());
-        batch.writes.extend(room);
-        batch.writes.push(agent::insert(row.clone()));
-        batch.writes.push(handle::born(row.mark));
-        batch.writes.extend(self.grant_writes(actor, &planned)?);
-        batch.writes.push(connection::insert(&ConnectionRow {
-            agent: id,
-            client: access.client.id.to_string(),
-            user: user.id,
-            created_at: self.now(),
-        }));
-        batch.entries.push(self.agent_record(
-            actor,
-            "agent.created",
-            (&row, user, &[]),
-            Some(&planned.terms),
-        )?);
-        batch.effects.push(Changed::User(user.id).into());
-        batch.effects.push(Changed::Agent(id).into());
-        Ok(row)
-    }
-
-    /// The agent that the client is, with what it did not have yet.
-    async fn connected_before(
-        &self,
-        actor: &Actor,
-        (access, agent): (&Access, AgentId),
-        batch: &mut Batch,
-    ) -> Result<AgentRow> {
-        let row = self.agent_row(agent).await?;
-        if row.status != Status::Active {
-            return Err(Error::WrongState(
-                "you stopped this application for a while; let it go on first, among your agents"
-                    .to_owned(),
-            ));
-        }
-        batch.reads.push(row.mark);
-        let stored = self.grant_row(row.root_grant).await?;
-        let held = compile::grant(&stored)?.terms().permissions;
-        let wanted = permissions_of(access, None)?;
-        if held.covers_all(&wanted).is_err() {
-            let change = AgentChange {
-                permissions: Some(permissions_of(access, Some(&held))?),
-                ..AgentChange::default()
-            };
-            let terms = self.change_root_grant(actor, &row, &change, batch).await?;
-            let user = self.user_row(row.root).await?;
-            batch.writes.push(agent::update(row.clone()));
-            batch.entries.push(self.agent_record(
-                actor,
-                "agent.updated",
-                (&row, &user, &[]),
-                Some(&terms),
-            )?);
-            batch.effects.push(Changed::Agent(agent).into());
-        }
-        Ok(row)
-    }
-
-    fn add_consents(&self, access: &Access, agent: AgentId, batch: &mut Batch) -> Result<()> {
-        for target in &access.targets {
-            let names: Vec<&str> = target
-                .scopes
-                .iter()
-                .map(|scope| scope.name.as_str())
-                .collect();
-            batch.writes.push(connection::consent(&ConsentRow {
-                agent,
-                server: target.server,
-                scopes: names.join(" "),
-                fingerprint: access.client.fingerprint(),
-                given_at: self.now(),
-            }));
-        }
-        Ok(())
-    }
-
-    /// A line that begins with a code. Its key is nobody's to show: it is drawn, hashed and forgotten.
-    async fn add_line(
-        &self,
-        access: &Access,
-        (row, user): (&AgentRow, &UserRow),
-        (code, line): (&Secret, &Secret),
-        batch: &mut Batch,
-    ) -> Result<()> {
-        let now = self.now();
-        self.end_oldest(row.id, batch).await?;
-        let mut key = self.new_key_row(row, user.kills, Some(LINE_LIFE), line)?;
-        SHOWN.clone_into(&mut key.shown);
-        batch.writes.push(agent::insert_key(key.clone()));
-        batch.writes.push(handle::born(key.mark));
-        batch.effects.push(Changed::Key(key.hash).into());
-        let targets: Vec<LineTarget> = access
-            .targets
-            .iter()
-            .map(|target| LineTarget {
-                audience: target.audience.clone(),
-                scopes: target
-                    .scopes
-                    .iter()
-                    .map(|scope| scope.name.clone())
-                    .collect(),
-            })
-            .collect();
-        batch.writes.push(refresh_line::insert(LineRow {
-            id: key.hash,
-            agent: row.id,
-            client: access.client.id.to_string(),
-            targets: to_text(&targets)?,
-            proof_key: access.proof_key.map(|print| print.0),
-            number: 0,
-            since: now,
-            repeats: 0,
-            idle_ends_at: key.expires_at,
-            created_at: now,
-        }));
-        batch.writes.push(refresh_line::insert_code(CodeRow {
-            hash: code.hash(),
-            line: key.hash,
-            redirect_uri: access.redirect_uri.to_string(),
-            challenge: *access.challenge.bytes(),
-            expires_at: now.plus(CODE_LIFE),
-            redeemed_at: None,
-        }));
-        Ok(())
-    }
-}
-
-impl Engine {
-    /// Makes room for one more line of an agent.
-    async fn end_oldest(&self, agent: AgentId, batch: &mut Batch) -> Result<()> {
-        let now = self.now();
-        let live = refresh_line::live_of(agent, now, MAX_LINES);
-        let live = self.store().list(live).await?;
-        let Some((oldest,)) = live.first().filter(|_| live.len() >= MAX_LINES) else {
-            return Ok(());
-        };
-        self.end_key(SecretHash::from_bytes(*oldest), batch).await
-    }
-
-    fn consent_record(
-        &self,
-        actor: &Actor,
-        access: &Access,
-        (row, user): (&AgentRow, &UserRow),
-    ) -> Result<Entry> {
-        let targets: Vec<_> = access
-            .targets
-            .iter()
-            .map(|target| {
-                let scopes = target.scopes.iter().map(|scope| scope.name.as_str());
-                json!({ "server": target.server, "scope": scopes.collect::<Vec<_>>().join(" ") })
-            })
-            .collect();
-        let details = json!({
-            "client": access.client.id, "redirectHost": access.redirect_uri.place(), "resources": targets,
-        });
-        let origin = actor.origin();
-        let mut record = origin.record(self.id(), "connection.consented", Outcome::Allowed, "done");
-        record.subject = Some(user.pseudonym);
-        record.agent = Some(row.id);
-        record.details = Some(&details);
-        record.personal.name = Some(&row.name);
-        self.seal(&record)
-    }
 }
 
 /// A registered scope, or a part of one: what a tool server asks for may be narrower than what it registered.
 fn meant_by(name: &str, registered: &[RegisteredScope]) -> Option<RegisteredScope> {
     let pattern: ResourcePattern = name.parse().ok()?;
+    // The narrowest says best what a human gives away: of two that cover it, the one within the other.
     let covering = registered
         .iter()
-        .find(|scope| scope.name.covers(&pattern))?;
+        .filter(|scope| scope.name.covers(&pattern))
+        .reduce(|best, next| match best.name.covers(&next.name) {
+            true => next,
+            false => best,
+        })?;
     Some(RegisteredScope {
         name: pattern,
         description: covering.description.clone(),
     })
-}
-
-/// All scopes of all tool servers, with every action; beside what is held already, where that is said.
-fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<PermissionSet> {
-    let wanted = access.targets.iter().flat_map(|target| &target.scopes);
-    let mut all: Vec<Permission> = held
-        .into_iter()
-        .flat_map(PermissionSet::iter)
-        .map(|permission| Permission::clone(permission))
-        .collect();
-    for scope in wanted {
-        let one = Permission::new(scope.name.clone(), Actions::any(), Constraints::default());
-        let alone = PermissionSet::new([one.clone()])?;
-        let is_held =
-            PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.covers_all(&alone).is_ok());
-        if !is_held {
-            all.push(one);
-        }
-    }
-    Ok(PermissionSet::new(all)?)
 }

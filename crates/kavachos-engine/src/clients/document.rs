@@ -1,30 +1,53 @@
 //! Clients that are known by the document at the address that is their id (draft-ietf-oauth-client-id-metadata-document).
 //!
-//! Promises: a document is fetched through the guarded fetcher alone, and for a human who is signed in; one fetch serves all who
-//! wait; one host is asked at most ten times a minute. What was read is kept for as long as its host says, between five minutes and a
-//! day, and what could not be read is not kept at all. A client that an operator denied stays denied, whatever its document says.
+//! Promises, of fetching:
+//! - A document is fetched through the guarded fetcher alone, for a human who is signed in, and one fetch serves all who wait.
+//! - One host is asked at most ten times a minute, whatever its port, and at most seven times for addresses that nobody here let
+//!   in. One human has five fetched a minute and sixty an hour, so that nobody keeps others from a host alone, and strangers'
+//!   addresses keep nobody from the clients that are in use. Who is over one of these limits takes nothing from the others.
+//! - Few are fetched at once, and two for one human, so that the fetcher goes on with its other work.
+//!
+//! Of what was read:
+//! - It counts if the answer is 200 itself (a redirect is none), has at most 5 KiB, and is a JSON object whose `client_id` is
+//!   the address; with a name, with redirect addresses, without any secret ([`ClientMetadata::of_document`]).
+//! - It is kept for as long as its host says, between five minutes and a day. What could not be read, because its host is
+//!   silent, slow or wrong, is not kept at all, and nobody is let in by what was read before: its time is over.
+//! - Why it could not be read is told to operators, in the log: whoever asked would learn what lies behind names and ports.
+//!
+//! Of what is stored: nothing, until a human says yes. The commit of their yes stores what the document says then, or
+//! changes what was stored (`keep_client`). That is what is known of the client where no human is by, at the token
+//! endpoint, its keys among it: a document that changes changes nothing there until some human says yes to what it is now, and
+//! everything from then on, for the lines of all humans. One that vanishes lets nobody new in and ends nobody. Whoever has the
+//! host speaks for the client, in this as in all; but nothing that a document says gives authority, and what a human is shown of
+//! it is asked about anew. What ends a client is its human, by its agent, or an operator.
+//!
+//! A client that an operator denied stays denied, whatever its document says, and whether they did before anybody used it or
+//! after: its address is not even asked.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod kept;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use kavachos_core::client::{ClientId, ClientMetadata};
+use kavachos_core::client::{ClientId, ClientMetadata, Source};
+use kavachos_core::id::UserId;
+use kavachos_core::invalid::Invalid;
 use kavachos_core::principal::Status;
 use kavachos_core::revocation::HandleKind;
-use kavachos_core::time::Timestamp;
 use kavachos_store::oauth_client::{self, ClientRow};
 use kavachos_store::{Batch, handle};
-use sha2::{Digest, Sha256};
 
+use self::kept::{Asked, Look};
 use super::{Client, DOCUMENT};
 use crate::act::Act;
 use crate::actor::Actor;
-use crate::bell::{Bell, Listener};
-use crate::engine::{Engine, Plan};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::fetch::{Fetch, FetchMethod, FetchUrl};
 use crate::plugin::Allowance;
 use crate::users::to_text;
+
+pub(crate) use self::kept::Documents;
 
 /// The longest document.
 const MAX_DOCUMENT_BYTES: usize = 5 * 1024;
@@ -32,226 +55,246 @@ const MAX_DOCUMENT_BYTES: usize = 5 * 1024;
 const SHORTEST: Duration = Duration::from_secs(5 * 60);
 /// For how long one is kept whose host says more.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How often one host is asked.
-const PER_HOST: Allowance = Allowance::new(10, Duration::from_secs(60));
-/// How many documents are kept.
-const MAX_KEPT: usize = 1_000;
+const OF_HOST: Allowance = Allowance::new(10, MINUTE);
+/// How often for what nobody here let in: the rest is for what somebody did.
+const OF_HOST_UNKNOWN: Allowance = Allowance::new(7, MINUTE);
+/// How many are fetched for one human: fewer than a host is asked for, so that it takes several to keep others from one.
+const OF_HUMAN: Allowance = Allowance::new(5, MINUTE);
+/// How many in the long run.
+const OF_HUMAN_LONG: Allowance = Allowance::new(60, HOUR);
 /// How often one who waited for a fetch looks again.
 const MAX_LOOKS: usize = 3;
 
-/// What is known of documents.
-#[derive(Debug, Default)]
-pub(crate) struct Documents {
-    /// INVARIANT: at most [`MAX_KEPT`].
-    known: Mutex<HashMap<ClientId, Known>>,
-    bell: Bell,
-}
+const LOOK: Act = Act::new("client.read");
+const UNREADABLE: &str = "what the application says of itself cannot be read: its `client_id` has to be a public address that \
+    answers 200 with a JSON document of at most 5 KiB, in which the same `client_id` stands; whoever runs this server finds the \
+    reason in its log";
+const DENIED: &str = "whoever runs this server does not let this application in";
 
-#[derive(Debug, Default)]
-struct Known {
-    /// What was read, and until when it is kept.
-    read: Option<(Arc<ClientMetadata>, Timestamp)>,
-    is_asked: bool,
-}
-
-enum Look<'a> {
-    Found(Arc<ClientMetadata>),
-    Wait(Listener<'a>),
-    Fetch(Asking<'a>),
-    Crowded,
+/// A document that is wanted.
+struct Wanted<'a> {
+    id: &'a ClientId,
+    url: FetchUrl,
+    /// Whether some human here let the client in.
+    is_known: bool,
 }
 
 /// A fetch that is under way: however it ends, those who wait look again.
-struct Asking<'a> {
-    documents: &'a Documents,
+struct Asking {
+    engine: Engine,
     id: ClientId,
+    asked: Arc<Asked>,
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Asking {
     fn drop(&mut self) {
-        self.documents.asked(&self.id);
+        self.engine.documents().asked(&self.id);
     }
 }
 
-impl Documents {
-    fn look(&self, id: &ClientId, now: Timestamp) -> Look<'_> {
-        let mut known = self.known();
-        if let Some(one) = known.get(id) {
-            if let Some((read, _)) = one.read.as_ref().filter(|(_, until)| now < *until) {
-                return Look::Found(Arc::clone(read));
+impl Asking {
+    async fn run(self, url: FetchUrl) {
+        let host = url.host().to_string();
+        let read = match self.engine.fetched_document(&self.id, url).await {
+            Ok((metadata, age)) => {
+                let metadata = Arc::new(metadata);
+                let until = self.engine.now().plus(age);
+                let documents = self.engine.documents();
+                documents.keep((&self.id, &host), &metadata, until);
+                Some(metadata)
             }
-            if one.is_asked {
-                return self
-                    .bell
-                    .listen(bell_of(id))
-                    .map_or(Look::Crowded, Look::Wait);
+            Err(reason) => {
+                note_unreadable(&self.id, &reason);
+                None
             }
-        }
-        if known.len() >= MAX_KEPT {
-            known.retain(|_, one| {
-                one.is_asked || one.read.as_ref().is_some_and(|(_, until)| now < *until)
-            });
-            if known.len() >= MAX_KEPT {
-                return Look::Crowded;
-            }
-        }
-        known.entry(id.clone()).or_default().is_asked = true;
-        Look::Fetch(Asking {
-            documents: self,
-            id: id.clone(),
-        })
-    }
-
-    fn keep(&self, id: &ClientId, read: &Arc<ClientMetadata>, until: Timestamp) {
-        if let Some(one) = self.known().get_mut(id) {
-            one.read = Some((Arc::clone(read), until));
-        }
-    }
-
-    fn asked(&self, id: &ClientId) {
-        let mut known = self.known();
-        if let Some(one) = known.get_mut(id) {
-            one.is_asked = false;
-            if one.read.is_none() {
-                known.remove(id);
-            }
-        }
-        drop(known);
-        self.bell.ring(bell_of(id));
-    }
-
-    /// Nothing under the lock can leave it half written, so a poisoned lock is as good as any.
-    fn known(&self) -> MutexGuard<'_, HashMap<ClientId, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        self.asked.get_or_init(|| read);
     }
 }
 
-/// Two clients that share a bell wake each other's waiters, who look again.
-fn bell_of(id: &ClientId) -> u128 {
-    let hash: [u8; 32] = Sha256::digest(id.as_str().as_bytes()).into();
-    hash.first_chunk()
-        .map_or(0, |bytes| u128::from_be_bytes(*bytes))
+fn note_unreadable(id: &ClientId, reason: &str) {
+    tracing::warn!(client = %id, reason, "the document of a client cannot be read");
+}
+
+/// All that whoever asked is told, whatever the reason.
+fn unreadable() -> Error {
+    Error::WrongState(UNREADABLE.to_owned())
 }
 
 impl Engine {
     /// The client with this id, which is looked up in its document if it is an address. The caller is a human who is signed in.
+    /// Nothing is stored of it before a human says yes to it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]-like refusals of a document that cannot be read now, and those of the store.
+    /// The document cannot be read now, or too many were; those of the store.
     pub async fn client_for(&self, actor: &Actor, id: &ClientId) -> Result<Option<Client>> {
         if !id.is_document() {
             return self.client(id).await;
         }
-        let known = self
-            .store()
-            .find(oauth_client::by_id(id.to_string()))
-            .await?;
-        if known
-            .as_ref()
-            .is_some_and(|row| row.status != Status::Active)
-        {
+        let human = actor.own_account()?;
+        let row = oauth_client::by_id(id.to_string());
+        let row = self.store().find(row).await?;
+        if (row.as_ref()).is_some_and(|row| row.status != Status::Active) {
+            self.refused(actor, LOOK, Error::Forbidden(DENIED.to_owned()))
+                .await?;
             return Ok(None);
         }
-        let metadata = self.client_document(id).await?;
-        self.change(actor, Act::new("client.read"), || {
-            self.plan_document(actor, id, &metadata)
-        })
-        .await
+        let url = match self.document_url(id) {
+            Ok(url) => url,
+            Err(reason) => {
+                let error = self.refused(actor, LOOK, unreadable()).await?;
+                note_unreadable(id, &reason);
+                return Err(error);
+            }
+        };
+        let is_known = row.is_some();
+        let wanted = Wanted { id, url, is_known };
+        let Some(metadata) = self.client_document(human, &wanted).await? else {
+            return Err(self.refused(actor, LOOK, unreadable()).await?);
+        };
+        Ok(Some(Client {
+            id: id.clone(),
+            source: Source::Document,
+            metadata: ClientMetadata::clone(&metadata),
+            agent: None,
+            secret: None,
+            mark: row.map_or_else(|| self.mark(HandleKind::Client), |row| row.mark),
+        }))
     }
 
-    async fn plan_document(
+    /// Has the commit of a human's yes depend on the client, and store what its document says if that is not stored yet.
+    ///
+    /// # Errors
+    /// An operator denied it meanwhile; those of the store.
+    pub(super) async fn keep_client(
         &self,
         actor: &Actor,
-        id: &ClientId,
-        metadata: &Arc<ClientMetadata>,
-    ) -> Result<Plan<Option<Client>>> {
-        let known = self
-            .store()
-            .find(oauth_client::by_id(id.to_string()))
-            .await?;
-        let text = to_text(metadata.as_ref())?;
-        let (row, is_new) = match known {
-            Some(row) if row.status != Status::Active => return Ok(Plan::Done(None)),
-            Some(row) if row.metadata == text => {
-                return Ok(Plan::Done(Some(Client::of(&row)?)));
+        client: &Client,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        if client.source != Source::Document {
+            batch.reads.push(client.mark);
+            return Ok(());
+        }
+        let text = to_text(&client.metadata)?;
+        let row = oauth_client::by_id(client.id.to_string());
+        let (kind, row) = match self.store().find(row).await? {
+            Some(row) if row.status != Status::Active => {
+                return Err(Error::Forbidden(DENIED.to_owned()));
             }
-            Some(row) => (
-                ClientRow {
+            Some(row) => {
+                batch.reads.push(row.mark);
+                if row.metadata == text {
+                    return Ok(());
+                }
+                let row = ClientRow {
                     metadata: text,
                     ..row
-                },
-                false,
-            ),
-            None => {
-                let row = ClientRow {
-                    id: id.to_string(),
-                    source: DOCUMENT.to_owned(),
-                    metadata: text,
-                    secret: None,
-                    manager: None,
-                    agent: None,
-                    status: Status::Active,
-                    mark: self.mark(HandleKind::Client),
-                    version: 0,
-                    created_at: self.now(),
                 };
-                (row, true)
+                batch.writes.push(oauth_client::update(row.clone()));
+                ("client.updated", row)
+            }
+            None => {
+                let row = self.row_of(client, text);
+                batch.writes.push(oauth_client::insert(row.clone()));
+                batch.writes.push(handle::born(row.mark));
+                ("client.created", row)
             }
         };
-        let kind = if is_new {
-            "client.created"
-        } else {
-            "client.updated"
-        };
-        let entry = self.client_record(actor, kind, (&row, metadata))?;
-        let client = Client::of(&row)?;
-        let writes = match is_new {
-            true => vec![oauth_client::insert(row.clone()), handle::born(row.mark)],
-            false => vec![oauth_client::update(row)],
-        };
-        let batch = Batch {
-            reads: actor.reads(),
-            writes,
-            entries: vec![entry],
-            ..Batch::default()
-        };
-        Ok(Plan::commit(batch, Some(client)))
+        let entry = self.client_record(actor, kind, (&row, &client.metadata))?;
+        batch.entries.push(entry);
+        Ok(())
     }
 
-    async fn client_document(&self, id: &ClientId) -> Result<Arc<ClientMetadata>> {
+    fn row_of(&self, client: &Client, metadata: String) -> ClientRow {
+        ClientRow {
+            id: client.id.to_string(),
+            source: DOCUMENT.to_owned(),
+            metadata,
+            secret: None,
+            manager: None,
+            agent: None,
+            status: Status::Active,
+            mark: client.mark,
+            version: 0,
+            created_at: self.now(),
+        }
+    }
+
+    /// Where a document is, if anything may be fetched from there.
+    fn document_url(&self, id: &ClientId) -> std::result::Result<FetchUrl, String> {
+        let url: FetchUrl = (id.as_str().parse()).map_err(|error: Invalid| error.to_string())?;
+        let permitted = self.fetcher().permits(&url);
+        permitted.map_err(|error| error.to_string())?;
+        Ok(url)
+    }
+
+    /// What the document says; `None` if it cannot be read.
+    async fn client_document(
+        &self,
+        human: UserId,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<Arc<ClientMetadata>>> {
         for _ in 0..MAX_LOOKS {
-            match self.documents().look(id, self.now()) {
-                Look::Found(read) => return Ok(read),
+            let (asked, rung) = match self.documents().look(wanted.id, self.now()) {
+                Look::Found(read) => return Ok(Some(read)),
                 Look::Crowded => return Err(Error::Busy),
-                Look::Wait(asked) => asked.await,
-                Look::Fetch(asking) => {
-                    let (read, age) = self.fetched_document(id).await?;
-                    let read = Arc::new(read);
-                    let until = self.now().plus(age);
-                    asking.documents.keep(id, &read, until);
-                    return Ok(read);
+                Look::Wait(asked, rung) => (asked, rung),
+                Look::Fetch(asked, rung) => {
+                    self.ask_host(human, wanted, &asked).await?;
+                    (asked, rung)
                 }
+            };
+            rung.await;
+            if let Some(read) = asked.get() {
+                return Ok(read.clone());
             }
         }
         Err(Error::Busy)
     }
 
-    /// What the document says now, and for how long that is kept.
-    async fn fetched_document(&self, id: &ClientId) -> Result<(ClientMetadata, Duration)> {
-        let unreadable = |why: String| {
-            Error::WrongState(format!(
-                "what the application says of itself at `{id}` cannot be read: {why}"
-            ))
+    /// Fetches aside, so that a caller who goes away takes nobody's document along.
+    async fn ask_host(
+        &self,
+        human: UserId,
+        wanted: &Wanted<'_>,
+        asked: &Arc<Asked>,
+    ) -> Result<()> {
+        let asking = Asking {
+            engine: self.clone(),
+            id: wanted.id.clone(),
+            asked: Arc::clone(asked),
         };
-        let url: FetchUrl = id
-            .as_str()
-            .parse()
-            .map_err(|error: kavachos_core::invalid::Invalid| unreadable(error.to_string()))?;
-        self.fetcher()
-            .permits(&url)
-            .map_err(|error| unreadable(error.to_string()))?;
-        let host = format!("document:{}", url.authority());
-        self.admit_one((&host, PER_HOST)).await?;
+        let seat = self.documents().seat(human)?;
+        let by = format!("document:by:{human}");
+        let host = format!("document:{}", wanted.url.host());
+        let unknown = format!("document:unknown:{}", wanted.url.host());
+        let mut limits = vec![
+            (by.as_str(), OF_HUMAN),
+            (by.as_str(), OF_HUMAN_LONG),
+            (host.as_str(), OF_HOST),
+        ];
+        if !wanted.is_known {
+            limits.push((unknown.as_str(), OF_HOST_UNKNOWN));
+        }
+        self.admit_each(&limits).await?;
+        let url = wanted.url.clone();
+        self.spawn(async move {
+            asking.run(url).await;
+            drop(seat);
+        });
+        Ok(())
+    }
+
+    /// What the document says now, and for how long that is kept; or why it says nothing, which is not for strangers.
+    async fn fetched_document(
+        &self,
+        id: &ClientId,
+        url: FetchUrl,
+    ) -> std::result::Result<(ClientMetadata, Duration), String> {
         let fetch = Fetch {
             url,
             method: FetchMethod::Get,
@@ -260,12 +303,12 @@ impl Engine {
             max_answer_bytes: MAX_DOCUMENT_BYTES,
         };
         let fetched = self.fetcher().fetch(fetch).await;
-        let fetched = fetched.map_err(|error| unreadable(error.to_string()))?;
+        let fetched = fetched.map_err(|error| error.to_string())?;
         if fetched.status != 200 {
-            return Err(unreadable(format!("its host answers {}", fetched.status)));
+            return Err(format!("its host answers {}", fetched.status));
         }
         let read = ClientMetadata::of_document(id, &fetched.body);
-        let read = read.map_err(|bad| unreadable(bad.message().to_owned()))?;
+        let read = read.map_err(|bad| bad.message().to_owned())?;
         let age = fetched.max_age.unwrap_or_default();
         Ok((read, age.clamp(SHORTEST, LONGEST)))
     }

@@ -3,29 +3,42 @@
 use std::time::Duration;
 
 use kavachos_core::client;
+use kavachos_core::id::AgentId;
 use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_core::token::Leaf;
-use kavachos_store::refresh_line::{self, LineRow};
-use kavachos_store::{Batch, agent};
+use kavachos_store::agent::{self, AgentRow};
+use kavachos_store::refresh_line::{self, CodeRow, LineRow};
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, handle};
 use serde_json::json;
 
 use super::Client;
+use super::access::Access;
+use super::access::LineTarget;
 use crate::act::Act;
 use crate::actor::Actor;
+use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
 use crate::error::Result;
 use crate::master::mac;
 use crate::signing_keys::KeyPurpose;
-use crate::users::raised;
+use crate::users::{raised, to_text};
 
 /// How long a line lives however much it is used.
 pub(super) const LINE_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How long it lives that is not used.
 pub(super) const LINE_IDLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// What is shown of the key of a line among an agent's keys.
-pub(super) const SHOWN: &str = "kv_rt_";
+pub(crate) const SHOWN: &str = "kv_rt_";
+
+/// How long a code may be redeemed.
+const CODE_LIFE: Duration = Duration::from_secs(60);
+/// How many lines of one connection are in use at once; a further one ends the oldest.
+const MAX_LINES: usize = 10;
+/// How many codes of one connection wait to be redeemed; a further one takes the place of the oldest.
+const MAX_WAITING: usize = 5;
 
 /// Why a line ends before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +49,8 @@ pub(super) enum Cause {
     TokenReused,
     /// The client says that it needs it no more.
     GivenBack,
+    /// Newer ones of the same connection took its place.
+    Replaced,
 }
 
 impl Cause {
@@ -44,8 +59,14 @@ impl Cause {
             Self::CodeReplayed => "code_replayed",
             Self::TokenReused => "token_reused",
             Self::GivenBack => "given_back",
+            Self::Replaced => "replaced",
         }
     }
+}
+
+/// Says what is wrong with a line that came in from elsewhere.
+pub(crate) fn check_line(row: &LineRow) -> Result<()> {
+    compile::stored::<Vec<LineTarget>>("targets", &row.targets).map(drop)
 }
 
 /// What of a line says what becomes of a token that is shown.
@@ -87,6 +108,79 @@ impl Engine {
         Ok(())
     }
 
+    /// A line that begins with a code. Its key is nobody's to show: it is drawn, hashed and forgotten.
+    pub(super) async fn add_line(
+        &self,
+        access: &Access,
+        (row, user): (&AgentRow, &UserRow),
+        (code, line): (&Secret, &Secret),
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let now = self.now();
+        self.drop_waiting(row.id, batch).await?;
+        let mut key = self.new_key_row(row, user.kills, Some(LINE_LIFE), line)?;
+        SHOWN.clone_into(&mut key.shown);
+        batch.writes.push(agent::insert_key(key.clone()));
+        batch.writes.push(handle::born(key.mark));
+        batch.effects.push(Changed::Key(key.hash).into());
+        batch.writes.push(refresh_line::insert(LineRow {
+            id: key.hash,
+            agent: row.id,
+            client: access.client.id.to_string(),
+            targets: to_text(&access.line_targets())?,
+            proof_key: access.proof_key.map(|print| print.0),
+            number: 0,
+            since: now,
+            repeats: 0,
+            idle_ends_at: key.expires_at,
+            created_at: now,
+        }));
+        batch.writes.push(refresh_line::insert_code(CodeRow {
+            hash: code.hash(),
+            line: key.hash,
+            redirect_uri: access.redirect_uri.to_string(),
+            challenge: *access.challenge.bytes(),
+            expires_at: now.plus(CODE_LIFE),
+            redeemed_at: None,
+        }));
+        Ok(())
+    }
+
+    /// Drops the oldest code of an agent that waits, if there is no room for one more. Nothing was made of it, so that nobody is
+    /// to be told.
+    async fn drop_waiting(&self, agent: AgentId, batch: &mut Batch) -> Result<()> {
+        let waiting = refresh_line::waiting_of(agent, MAX_WAITING);
+        let waiting = self.store().list(waiting).await?;
+        if let Some((oldest,)) = waiting.first().filter(|_| waiting.len() >= MAX_WAITING) {
+            let line = SecretHash::from_bytes(*oldest);
+            batch.writes.push(refresh_line::drop_code(line));
+            batch.writes.push(agent::end_key(line, self.now()));
+            batch.effects.push(Changed::Key(line).into());
+        }
+        Ok(())
+    }
+
+    /// Makes room for one more line of an agent that is used: any page can have codes made, so that what nobody redeemed ends no
+    /// line.
+    pub(super) async fn end_oldest(
+        &self,
+        actor: &Actor,
+        line: &LineRow,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let live = refresh_line::used_of(line.agent, self.now(), MAX_LINES);
+        let live = self.store().list(live).await?;
+        let Some(oldest) = live.first().filter(|_| live.len() >= MAX_LINES) else {
+            return Ok(());
+        };
+        self.end_key(oldest.id, batch).await?;
+        let kind = ("connection.line_ended", Cause::Replaced);
+        batch
+            .entries
+            .push(self.line_record(actor, oldest, kind).await?);
+        Ok(())
+    }
+
     /// Ends a line with every token that was made of it.
     pub(super) async fn end_line(&self, actor: &Actor, line: &LineRow, cause: Cause) -> Result<()> {
         let act = Act::on_agent("connection.line_ended", line.agent);
@@ -117,6 +211,10 @@ impl Engine {
         let Ok(leaf) = Leaf::open(token, &self.settings().issuer, &keys) else {
             return Ok(());
         };
+        // One that is over is no reason to kill those that are not.
+        if leaf.life.expires_at <= self.now() || leaf.authority.epoch != self.head().epoch {
+            return Ok(());
+        }
         let Some(key) = leaf.authority.chain.last().and_then(|hop| hop.key) else {
             return Ok(());
         };
@@ -171,7 +269,7 @@ impl Engine {
         let details = json!({ "client": line.client, "why": cause.as_str() });
         let origin = actor.origin();
         let outcome = match cause {
-            Cause::GivenBack => Outcome::Allowed,
+            Cause::GivenBack | Cause::Replaced => Outcome::Allowed,
             Cause::CodeReplayed | Cause::TokenReused => Outcome::Denied,
         };
         let mut record = origin.record(self.id(), kind, outcome, cause.as_str());

@@ -6,9 +6,15 @@
 //! was made. So there is one kind of authority here, and one way to stop it.
 
 mod access;
+mod assertion;
+mod consent;
+mod connections;
 mod document;
 mod introspect;
+mod itself;
 mod line;
+mod manage;
+mod nonce;
 mod register;
 mod tokens;
 
@@ -18,12 +24,19 @@ use kavachos_core::principal::Status;
 use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_store::oauth_client::{self, ClientRow};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 pub(crate) use document::Documents;
+pub(crate) use itself::SHOWN_OF_CLIENT;
+pub(crate) use line::{SHOWN, check_line};
 
 pub use access::{Access, AccessScopes, Wish};
-pub use register::{NewClient, RegisteredClient, Registration, SelfRegistered};
+pub use connections::{Connection, ConnectionConsent, ConnectionLine};
+pub use itself::OwnAsk;
+pub use manage::{ClientChange, ClientPlace, ClientsOf, RegisteredClient, operators_word};
+pub use nonce::ProofNonces;
+pub use register::{NewClient, Registration, SelfRegistered};
 pub use tokens::{CodeAsk, RefreshAsk, Tokens};
 
 use crate::compile;
@@ -46,7 +59,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn of(row: &ClientRow) -> Result<Self> {
+    pub(crate) fn of(row: &ClientRow) -> Result<Self> {
         let source = match row.source.as_str() {
             OPERATOR => Source::Operator,
             ITSELF => Source::Itself,
@@ -70,7 +83,7 @@ impl Client {
         })
     }
 
-    /// Tells what a human said yes to: another name, or another place to be sent back to, is asked about anew.
+    /// Tells what a human said yes to: another name, another place to be sent back to, or another key is asked about anew.
     fn fingerprint(&self) -> [u8; 32] {
         let mut uris: Vec<&str> = self
             .metadata
@@ -80,7 +93,10 @@ impl Client {
             .collect();
         uris.sort_unstable();
         let mut digest = Sha256::new_with_prefix(b"kavachos client 1\n");
-        for text in std::iter::once(self.metadata.client_name.as_str()).chain(uris) {
+        let keys = self.metadata.jwks.iter().map(|keys| json!(keys).to_string());
+        let keys: Vec<String> = keys.collect();
+        let said = std::iter::once(self.metadata.client_name.as_str()).chain(uris);
+        for text in said.chain(keys.iter().map(String::as_str)) {
             digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(text.as_bytes());
         }
@@ -91,6 +107,14 @@ impl Client {
 const OPERATOR: &str = "operator";
 const ITSELF: &str = "itself";
 const DOCUMENT: &str = "document";
+
+const fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Operator => OPERATOR,
+        Source::Itself => ITSELF,
+        Source::Document => DOCUMENT,
+    }
+}
 
 impl Engine {
     /// The client with this id, if it may still ask for anything.

@@ -3,28 +3,26 @@
 
 use std::time::Duration;
 
-use kavachos_core::client::{AuthMethod, ClientId, ClientMetadata};
-use kavachos_core::id::RegisteredClientId;
-use kavachos_core::ledger::{Entry, Outcome};
+use kavachos_core::client::{ClientId, ClientMetadata};
+use kavachos_core::id::{AgentId, RegisteredClientId};
 use kavachos_core::principal::Status;
 use kavachos_core::revocation::HandleKind;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::oauth_client::{self, ClientRow};
 use kavachos_store::{Batch, handle};
-use serde::Serialize;
-use serde_json::json;
 
-use super::{ITSELF, OPERATOR};
+use super::itself::check_agent;
+use super::{ITSELF, OPERATOR, RegisteredClient};
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
-use crate::flood::Stranger;
+use crate::flood::{Stranger, network, site};
 use crate::issued::Issued;
 use crate::plugin::{Allowance, Flood};
-use crate::users::{raised, to_text};
+use crate::users::to_text;
 
 /// Whether clients register themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,11 +36,19 @@ pub enum Registration {
     Off,
 }
 
-/// How often strangers may come to register: of one network, and all together, in an hour.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// How often strangers of one network, or of one site where that has many networks, register in an hour without being counted
+/// among all: however many others come, there is room for an honest one.
+const FIRST: Allowance = Allowance::new(1, HOUR);
+/// How often they may beside that: of one network, and all together.
 const FLOOD: Flood = Flood {
-    per_source: Allowance::new(20, Duration::from_secs(60 * 60)),
-    overall: Allowance::new(1_000, Duration::from_secs(60 * 60)),
+    per_source: Allowance::new(19, HOUR),
+    overall: Allowance::new(1_000, HOUR),
 };
+/// How long a client is known that nobody lets in.
+const UNUSED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many steps of forgetting them are made in an hour: 16,384 clients.
+const STEPS_AT_ONCE: usize = 256;
 
 /// A client that registered itself, with what only this answer shows.
 #[derive(Clone)]
@@ -55,8 +61,6 @@ pub struct SelfRegistered {
     pub created_at: Timestamp,
     /// Its secret, if it shows one.
     pub secret: Option<Secret>,
-    /// By which it changes what it says of itself.
-    pub manager: Option<Secret>,
 }
 
 /// A client to register.
@@ -64,50 +68,8 @@ pub struct SelfRegistered {
 pub struct NewClient {
     /// What it says of itself.
     pub metadata: ClientMetadata,
-}
-
-/// A client, as others see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct RegisteredClient {
-    /// By what it is known: its `client_id`.
-    pub id: String,
-    /// What it calls itself.
-    pub name: String,
-    /// Where browsers are sent back to.
-    pub redirect_uris: Vec<String>,
-    /// What it may ask for.
-    pub grant_types: Vec<&'static str>,
-    /// How it shows who it is.
-    pub auth_method: &'static str,
-    /// Who says what it is: `operator`, `itself` or `document`.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["operator", "itself", "document"])))]
-    pub source: &'static str,
-    /// Since when.
-    pub created_at: Timestamp,
-}
-
-impl RegisteredClient {
-    fn of(id: String, metadata: &ClientMetadata, source: &'static str, since: Timestamp) -> Self {
-        Self {
-            id,
-            name: metadata.client_name.clone(),
-            redirect_uris: metadata
-                .redirect_uris
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            grant_types: metadata
-                .grant_types
-                .iter()
-                .map(|grant| grant.as_str())
-                .collect(),
-            auth_method: metadata.token_endpoint_auth_method.as_str(),
-            source,
-            created_at: since,
-        }
-    }
+    /// The agent that it is when it asks for itself.
+    pub agent: Option<AgentId>,
 }
 
 impl Engine {
@@ -120,10 +82,14 @@ impl Engine {
         actor: &Actor,
         new: &NewClient,
     ) -> Result<Issued<RegisteredClient>> {
-        let secret = self.secret(SecretKind::Client);
+        check_agent(&new.metadata, new.agent)?;
+        let (secret, key) = (
+            self.secret(SecretKind::Client),
+            self.secret(SecretKind::Agent),
+        );
         let id: RegisteredClientId = self.id();
         self.change(actor, Act::new("client.created"), || {
-            self.plan_client(actor, new, (id, &secret))
+            self.plan_client(actor, new, (id, &secret, &key))
         })
         .await
     }
@@ -132,26 +98,28 @@ impl Engine {
         &self,
         actor: &Actor,
         new: &NewClient,
-        (id, secret): (RegisteredClientId, &Secret),
+        (id, secret, key): (RegisteredClientId, &Secret, &Secret),
     ) -> Result<Plan<Issued<RegisteredClient>>> {
         actor.require(Scope::ResourcesWrite)?;
         if let Some(done) = self.done_before(actor).await? {
             let row = self.store().find(oauth_client::by_id(done)).await?;
             let row = row.ok_or(Error::NotFound("client"))?;
-            let metadata: ClientMetadata = compile::stored("metadata", &row.metadata)?;
-            let view = RegisteredClient::of(row.id, &metadata, OPERATOR, row.created_at);
-            return Ok(Plan::Done(Issued::replay(view)));
+            return Ok(Plan::Done(Issued::replay(RegisteredClient::of(row)?)));
         }
-        let now = self.now();
         let has_secret = new.metadata.token_endpoint_auth_method.has_secret();
-        let row = self.client_row(id, OPERATOR, &new.metadata)?;
+        let row = self.new_client_row(id, OPERATOR, &new.metadata)?;
         let row = ClientRow {
             secret: has_secret.then(|| secret.hash()),
+            agent: new.agent,
             ..row
         };
         let mut batch = self.client_born(actor, &row, &new.metadata)?;
-        self.claim_once(actor, &mut batch, row.id);
-        let view = RegisteredClient::of(id.to_string(), &new.metadata, OPERATOR, now);
+        if let Some(agent) = new.agent {
+            self.add_itself(actor, (&row.id, agent), key, &mut batch)
+                .await?;
+        }
+        self.claim_once(actor, &mut batch, row.id.clone());
+        let view = RegisteredClient::of(row)?;
         let issued = match has_secret {
             true => Issued::new(view, secret.clone()),
             false => Issued::without_token(view),
@@ -159,7 +127,7 @@ impl Engine {
         Ok(Plan::commit(batch, issued))
     }
 
-    fn client_row(
+    fn new_client_row(
         &self,
         id: RegisteredClientId,
         source: &'static str,
@@ -193,7 +161,7 @@ impl Engine {
         })
     }
 
-    /// Has a client register itself, as one that strangers may be.
+    /// Has a client register itself, as one that strangers may be; with the credential by which it changes what it says.
     ///
     /// # Errors
     /// Nobody registers here, or not without an operator's key; too many did.
@@ -201,7 +169,7 @@ impl Engine {
         &self,
         call: &Actor,
         metadata: &ClientMetadata,
-    ) -> Result<SelfRegistered> {
+    ) -> Result<(SelfRegistered, Secret)> {
         match (self.settings().registration, &call.caller) {
             (Registration::Off, _) => return Err(Error::NotFound("endpoint")),
             (Registration::Open, _) => {}
@@ -212,12 +180,8 @@ impl Engine {
                 ));
             }
         }
-        let stranger = Stranger {
-            ip: call.ip,
-            user_agent: call.user_agent.as_deref(),
-            request: call.request,
-        };
-        self.admit_stranger(("register", FLOOD), stranger).await?;
+        self.admit_stranger(("register", FLOOD), Stranger::of(call))
+            .await?;
         let (secret, manager) = (
             self.secret(SecretKind::Client),
             self.secret(SecretKind::Registration),
@@ -227,20 +191,76 @@ impl Engine {
         let row = ClientRow {
             secret: has_secret.then(|| secret.hash()),
             manager: Some(manager.hash()),
-            ..self.client_row(id, ITSELF, metadata)?
+            ..self.new_client_row(id, ITSELF, metadata)?
         };
         self.change(call, Act::new("client.created"), || async {
-            let batch = self.client_born(call, &row, metadata)?;
+            let mut batch = self.client_born(call, &row, metadata)?;
+            self.make_room_for_client(&mut batch).await?;
             Ok(Plan::commit(batch, ()))
         })
         .await?;
-        Ok(SelfRegistered {
+        let made = SelfRegistered {
             id: id.into(),
             metadata: metadata.clone(),
             created_at: row.created_at,
             secret: has_secret.then_some(secret),
-            manager: Some(manager),
-        })
+        };
+        Ok((made, manager))
+    }
+
+    async fn admit_registration(&self, call: &Actor) -> Result<()> {
+        let place = call.ip.map(|ip| site(ip).unwrap_or_else(|| network(ip)));
+        let place = place.map_or("none".to_owned(), |ip| ip.to_string());
+        let first = format!("register-first:{place}");
+        match self.admit_one((&first, FIRST)).await {
+            Err(Error::TooManyCalls { .. }) => {
+                let stranger = Stranger {
+                    ip: call.ip,
+                    user_agent: call.user_agent.as_deref(),
+                    request: call.request,
+                };
+                self.admit_stranger(("register", FLOOD), stranger).await
+            }
+            admitted => admitted,
+        }
+    }
+
+    /// Where too many registered themselves lately, the oldest go that nobody let in.
+    async fn make_room_for_client(&self, batch: &mut Batch) -> Result<()> {
+        let since = self.now().minus(UNUSED_KEPT);
+        let known = self.store().find(oauth_client::count_since(since)).await?;
+        let known = known.map_or(0, |(count,)| count).saturating_add(1);
+        let over = known.saturating_sub(self.settings().new_clients);
+        if over == 0 {
+            return Ok(());
+        }
+        let mut oldest = self
+            .store()
+            .list(oauth_client::oldest_unused(since))
+            .await?;
+        oldest.truncate(usize::try_from(over).unwrap_or(usize::MAX));
+        if !oldest.is_empty() {
+            batch.writes.extend(oauth_client::forget(&oldest));
+        }
+        Ok(())
+    }
+
+    /// Removes clients that registered themselves, or whose document was read, and that nobody let in for a day. Nothing is
+    /// written on record, as nothing was made for them.
+    pub(crate) async fn forget_clients(&self) -> Result<()> {
+        let before = self.now().minus(UNUSED_KEPT);
+        for _ in 0..STEPS_AT_ONCE {
+            let unused = self.store().list(oauth_client::unused(before)).await?;
+            if unused.is_empty() {
+                break;
+            }
+            let batch = Batch {
+                writes: oauth_client::forget(&unused).into(),
+                ..Batch::default()
+            };
+            self.store().commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// The client that shows the credential by which it changes what it says of itself (RFC 7592).
@@ -254,7 +274,6 @@ impl Engine {
             metadata: compile::stored("metadata", &row.metadata)?,
             created_at: row.created_at,
             secret: None,
-            manager: None,
         })
     }
 
@@ -292,7 +311,6 @@ impl Engine {
                 metadata: metadata.clone(),
                 created_at: next.created_at,
                 secret: None,
-                manager: None,
             };
             let batch = Batch {
                 writes: vec![oauth_client::update(next)],
@@ -315,51 +333,9 @@ impl Engine {
     ) -> Result<()> {
         self.change(call, Act::new("client.revoked"), || async {
             let row = self.managed(id, manager).await?;
-            let metadata = compile::stored("metadata", &row.metadata)?;
-            let batch = self.client_ended(call, row, &metadata)?;
+            let batch = self.client_ended(call, "client.revoked", row)?;
             Ok(Plan::commit(batch, ()))
         })
         .await
-    }
-
-    fn client_ended(
-        &self,
-        actor: &Actor,
-        row: ClientRow,
-        metadata: &ClientMetadata,
-    ) -> Result<Batch> {
-        let entry = self.client_record(actor, "client.revoked", (&row, metadata))?;
-        let mark = row.mark;
-        let ended = ClientRow {
-            status: Status::Revoked,
-            secret: None,
-            manager: None,
-            ..row
-        };
-        Ok(Batch {
-            reads: actor.reads(),
-            kills: vec![raised(mark)],
-            writes: vec![oauth_client::update(ended)],
-            entries: vec![entry],
-            ..Batch::default()
-        })
-    }
-
-    pub(super) fn client_record(
-        &self,
-        actor: &Actor,
-        kind: &'static str,
-        (row, metadata): (&ClientRow, &ClientMetadata),
-    ) -> Result<Entry> {
-        let method: AuthMethod = metadata.token_endpoint_auth_method;
-        let details = json!({
-            "client": row.id, "source": row.source, "authentication": method.as_str(),
-            "redirectHosts": metadata.redirect_uris.iter().map(|uri| uri.place()).collect::<Vec<_>>(),
-        });
-        let origin = actor.origin();
-        let mut record = origin.record(self.id(), kind, Outcome::Allowed, "done");
-        record.details = Some(&details);
-        record.personal.name = Some(&metadata.client_name);
-        self.seal(&record)
     }
 }

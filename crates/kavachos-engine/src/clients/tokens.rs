@@ -19,6 +19,7 @@ use crate::actor::{Actor, Caller};
 use crate::compile;
 use crate::engine::{Change, Engine, Plan};
 use crate::error::{Error, Result};
+use crate::flood::Stranger;
 use crate::tokens::{Minted, TokenAsk, Wanted};
 
 const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
@@ -99,9 +100,12 @@ impl Engine {
             .store()
             .find(refresh_line::code(ask.code.hash()))
             .await?;
-        let code = code.ok_or_else(unknown)?;
-        let line = self.line_of(client, code.line).await?.ok_or_else(unknown)?;
-        let actor = self.as_line(call, line.id).await?;
+        let line = match &code {
+            Some(code) => self.store().find(refresh_line::by_id(code.line)).await?,
+            None => None,
+        };
+        let line = self.own_line(call, client, line).ok_or_else(unknown)?;
+        let actor = self.as_line(call, line.id).await?.ok_or_else(unknown)?;
         let act = Act::on_agent("token.issued", line.agent);
         let plan = || self.plan_redeemed(&actor, client, (ask, &line));
         match self.change(&actor, act, plan).await? {
@@ -124,18 +128,7 @@ impl Engine {
             .find(refresh_line::code(ask.code.hash()))
             .await?;
         let code = code.ok_or_else(|| Error::WrongState(NO_CODE.to_owned()))?;
-        if code.redeemed_at.is_some() {
-            return Ok(Plan::Done(Given::Copy(Cause::CodeReplayed)));
-        }
-        self.check_code(&code, ask)?;
-        let mut writes = vec![refresh_line::redeem(code.hash, self.now())];
-        if let (None, Some(proof)) = (line.proof_key, &ask.proof) {
-            writes.push(refresh_line::bind(line.id, proof.key.0));
-        }
-        let refresh = match client.metadata.may(GrantType::RefreshToken) {
-            true => Some(self.advance(line, &mut writes)?),
-            false => None,
-        };
+        // Whoever lacks what belongs to the code cannot have it killed.
         let turn = Turn {
             client,
             line,
@@ -144,18 +137,24 @@ impl Engine {
             proof: ask.proof.as_ref(),
             reason: "let in by the human",
         };
-        self.plan_given(actor, &turn, (writes, refresh)).await
-    }
-
-    fn check_code(&self, code: &CodeRow, ask: &CodeAsk) -> Result<()> {
-        let is_good =
-            code.expires_at > self.now() && code.redirect_uri == ask.redirect_uri.as_str();
-        if is_good && Challenge::from_bytes(code.challenge).is_met_by(&ask.verifier) {
-            return Ok(());
+        check_code(&code, ask)?;
+        turn.check_proof()?;
+        if code.redeemed_at.is_some() {
+            return Ok(Plan::Done(Given::Copy(Cause::CodeReplayed)));
         }
-        Err(Error::WrongState(
-            "the code is over, or `redirect_uri` or `code_verifier` is not the one that it was asked for with".to_owned(),
-        ))
+        if code.expires_at <= self.now() {
+            return Err(Error::WrongState(NO_CODE.to_owned()));
+        }
+        let mut batch = Batch::default();
+        self.end_oldest(actor, line, &mut batch).await?;
+        let mut writes = vec![refresh_line::redeem(code.hash, self.now())];
+        writes.extend(turn.bind());
+        let refresh = match client.metadata.may(GrantType::RefreshToken) {
+            true => Some(self.advance(line, &mut writes)?),
+            false => None,
+        };
+        batch.writes.append(&mut writes);
+        self.plan_given(actor, &turn, (batch, refresh)).await
     }
 
     /// The next tokens for a refresh token.
@@ -166,12 +165,10 @@ impl Engine {
     pub async fn refresh(&self, call: &Actor, client: &Client, ask: &RefreshAsk) -> Result<Tokens> {
         let unknown = || Error::WrongState(NO_TOKEN.to_owned());
         let shown = refresh_line::of_token(ask.token.hash());
-        let shown = self.store().find(shown).await?.ok_or_else(unknown)?;
-        let line = shown.line;
-        if line.client != client.id.as_str() {
-            return Err(unknown());
-        }
-        let actor = self.as_line(call, line.id).await?;
+        let shown = self.store().find(shown).await?;
+        let line = shown.map(|shown| shown.line);
+        let line = self.own_line(call, client, line).ok_or_else(unknown)?;
+        let actor = self.as_line(call, line.id).await?.ok_or_else(unknown)?;
         let act = Act::on_agent("token.issued", line.agent);
         let plan = || self.plan_refreshed(&actor, client, ask);
         match self.change(&actor, act, plan).await? {
@@ -197,16 +194,6 @@ impl Engine {
         if line.idle_ends_at <= now {
             return Err(unknown());
         }
-        let mut writes = Vec::new();
-        let refresh = match rotation_of(line).show(shown.number, now) {
-            Shown::Good => self.advance(line, &mut writes)?,
-            Shown::Again => {
-                writes.push(refresh_line::repeat(line.id, line.number, line.repeats));
-                self.refresh_token(line.id, line.number)?
-            }
-            Shown::Late => return Err(unknown()),
-            Shown::Reused => return Ok(Plan::Done(Given::Copy(Cause::TokenReused))),
-        };
         let turn = Turn {
             client,
             line,
@@ -215,7 +202,26 @@ impl Engine {
             proof: ask.proof.as_ref(),
             reason: "refreshed",
         };
-        self.plan_given(actor, &turn, (writes, Some(refresh))).await
+        // A copy of what is bound to a key kills nothing without that key.
+        turn.check_proof()?;
+        let mut writes = Vec::new();
+        let refresh = match rotation_of(line).show(shown.number, now) {
+            Shown::Good => {
+                writes.extend(turn.bind());
+                self.advance(line, &mut writes)?
+            }
+            Shown::Again => {
+                writes.push(refresh_line::repeat(line.id, line.number, line.repeats));
+                self.refresh_token(line.id, line.number)?
+            }
+            Shown::Late => return Err(unknown()),
+            Shown::Reused => return Ok(Plan::Done(Given::Copy(Cause::TokenReused))),
+        };
+        let batch = Batch {
+            writes,
+            ..Batch::default()
+        };
+        self.plan_given(actor, &turn, (batch, Some(refresh))).await
     }
 
     /// Has the next token take the place of the one that is good.
@@ -234,10 +240,16 @@ impl Engine {
         &self,
         actor: &Actor,
         turn: &Turn<'_>,
-        (mut writes, refresh): (Vec<Write>, Option<Secret>),
+        (mut first, refresh): (Batch, Option<Secret>),
     ) -> Result<Plan<Given>> {
-        turn.check_proof()?;
         let target = turn.target()?;
+        let registered = self.registered(&target.audience).await;
+        if !registered.is_ok_and(|registered| registered.id == target.server) {
+            return Err(Error::NotNarrower(Invalid::at(
+                "audience",
+                "the tool server that the human let you in to is gone; ask them anew",
+            )));
+        }
         let scopes = turn.scopes_of(&target)?;
         let names: Vec<&str> = scopes.iter().map(ResourcePattern::as_str).collect();
         let scope = names.join(" ");
@@ -257,8 +269,17 @@ impl Engine {
             Plan::Commit(change) => {
                 let Change { mut batch, value } = *change;
                 // Belong before all else: of many at once, one redeems.
-                writes.append(&mut batch.writes);
-                let batch = Batch { writes, ..batch };
+                first.writes.append(&mut batch.writes);
+                first.kills.append(&mut batch.kills);
+                first.entries.append(&mut batch.entries);
+                first.effects.append(&mut batch.effects);
+                let batch = Batch {
+                    writes: first.writes,
+                    kills: first.kills,
+                    entries: first.entries,
+                    effects: first.effects,
+                    ..batch
+                };
                 let tokens = Tokens {
                     access: value,
                     scope,
@@ -272,20 +293,48 @@ impl Engine {
         }
     }
 
-    /// The line with this id, if it is the client's.
-    async fn line_of(&self, client: &Client, id: SecretHash) -> Result<Option<LineRow>> {
-        let line = self.store().find(refresh_line::by_id(id)).await?;
-        Ok(line.filter(|line| line.client == client.id.as_str()))
+    /// A line, if it is the client's. Whoever shows what is another's, or nobody's, is noted.
+    fn own_line(&self, call: &Actor, client: &Client, line: Option<LineRow>) -> Option<LineRow> {
+        let own = |line: &LineRow| line.client == client.id.as_str();
+        if line.as_ref().is_some_and(own) {
+            return line;
+        }
+        self.note(
+            Stranger::of(call),
+            line.map(|line| line.agent),
+            "invalid_grant",
+        );
+        None
     }
 
-    /// The call, as the agent makes it by the key that a line is.
-    async fn as_line(&self, call: &Actor, line: SecretHash) -> Result<Actor> {
-        let key = self.agent_key(line).await?;
-        Ok(Actor {
-            caller: Caller::Agent(Arc::clone(&key)),
-            ..call.clone()
-        })
+    /// The call, as the agent makes it by the key that a line is; `None` where that is dead, which is noted.
+    pub(super) async fn as_line(&self, call: &Actor, line: SecretHash) -> Result<Option<Actor>> {
+        let actor = match self.agent_key(line).await {
+            Ok(key) => Actor {
+                caller: Caller::Agent(Arc::clone(&key)),
+                ..call.clone()
+            },
+            Err(Error::Unauthenticated(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match self.admit(&actor).await {
+            Ok(()) => Ok(Some(actor)),
+            Err(Error::Unauthenticated(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Whether whoever redeems a code asked for it.
+fn check_code(code: &CodeRow, ask: &CodeAsk) -> Result<()> {
+    let is_met = Challenge::from_bytes(code.challenge).is_met_by(&ask.verifier);
+    if code.redirect_uri == ask.redirect_uri.as_str() && is_met {
+        return Ok(());
+    }
+    Err(Error::WrongState(
+        "`redirect_uri` or `code_verifier` is not the one that the code was asked for with"
+            .to_owned(),
+    ))
 }
 
 impl Turn<'_> {
@@ -303,6 +352,12 @@ impl Turn<'_> {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// Has each further use prove the key that was proven now, where none was before (RFC 9449, section 5).
+    fn bind(&self) -> Option<Write> {
+        let proof = self.proof.filter(|_| self.line.proof_key.is_none())?;
+        Some(refresh_line::bind(self.line.id, proof.key.0))
     }
 
     fn target(&self) -> Result<LineTarget> {

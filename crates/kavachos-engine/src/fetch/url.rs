@@ -33,6 +33,16 @@ pub enum FetchHost {
     Address(IpAddr),
 }
 
+impl fmt::Display for FetchHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V4(address)) => write!(f, "{address}"),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
 /// An `https` URL, or an `http` one to this machine, without user, fragment and odd notations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchUrl {
@@ -73,15 +83,10 @@ impl FetchUrl {
 
     /// Host and port as the header `Host` has them.
     pub fn authority(&self) -> String {
-        let host = match &self.host {
-            FetchHost::Name(name) => name.clone(),
-            FetchHost::Address(IpAddr::V4(address)) => address.to_string(),
-            FetchHost::Address(IpAddr::V6(address)) => format!("[{address}]"),
-        };
         if self.port == default_port(self.scheme) {
-            host
+            self.host.to_string()
         } else {
-            format!("{host}:{}", self.port)
+            format!("{}:{}", self.host, self.port)
         }
     }
 }

@@ -136,8 +136,14 @@ impl Engine {
     }
 
     /// Counts one of so many that everyone may have together.
-    pub(crate) async fn admit_one(&self, (name, of): (&str, Allowance)) -> Result<()> {
-        self.admit_takes(vec![take(CORE, name, of)]).await
+    pub(crate) async fn admit_one(&self, one: (&str, Allowance)) -> Result<()> {
+        self.admit_each(&[one]).await
+    }
+
+    /// The same of each of these, or of none where one is used up.
+    pub(crate) async fn admit_each(&self, each: &[(&str, Allowance)]) -> Result<()> {
+        let takes = each.iter().map(|(name, of)| take(CORE, name, *of));
+        self.admit_takes(takes.collect()).await
     }
 
     /// Takes from each of these limits, in a commit of its own. Of whoever used one up nothing more is written until there is

@@ -21,7 +21,7 @@ use kavachos_core::revocation::{LogHead, Mark};
 use kavachos_core::time::Timestamp;
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::restoration::{self, FirstMentions};
-use kavachos_store::restore::{self, Among, CREDENTIALS, GRANTS, WEBHOOKS};
+use kavachos_store::restore::{self, Among, CREDENTIALS, GRANTS, LINES, WEBHOOKS};
 use kavachos_store::transfer::{self, Log};
 use kavachos_store::user::{self, UserRow};
 use kavachos_store::{Filled, Filling, signing_key};
@@ -374,6 +374,7 @@ impl<'a> Work<'a> {
 
     /// What is good once may have been used since the backup, log or no log.
     async fn end_what_may_be_used_up(&mut self) -> Result<()> {
+        self.end(LINES, Among::All).await?;
         let open = self.filling.list(restore::open_approvals(self.now)).await?;
         let open = open.iter().map(|(count,)| *count).sum();
         self.ended.insert("approvals", open);
@@ -388,7 +389,7 @@ impl<'a> Work<'a> {
             restore::empty_mail_queue(),
             restore::forget_not_me(),
             restore::forget_former_addresses(),
-            restore::end_lines(self.now),
+            restore::forget_consents(),
         ];
         let used_up = self.engine.plugins().tables_used_up();
         writes.extend(used_up.into_iter().map(transfer::clear_table));

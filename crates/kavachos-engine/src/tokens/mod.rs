@@ -17,6 +17,8 @@ mod session;
 mod shown;
 mod target;
 
+pub(crate) use target::MAX_ASKED;
+
 pub use promise::{Handed, Promise};
 pub use shown::ShownToken;
 

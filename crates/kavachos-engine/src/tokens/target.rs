@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 
 /// The most permissions of one token: more would not fit one, and each is merged along the whole chain.
-const MAX_ASKED: usize = 64;
+pub(crate) const MAX_ASKED: usize = 64;
 
 /// A tool server as it is registered.
 pub(crate) struct Registered {

@@ -8,7 +8,7 @@
 use kavachos_core::revocation::LogHead;
 use kavachos_core::time::Timestamp;
 use kavachos_store::transfer::{
-    APPROVALS, GRANTS, OPERATOR_KEYS, SESSIONS, State, TOOL_SERVERS, Table, WEBHOOKS,
+    APPROVALS, CLIENTS, GRANTS, OPERATOR_KEYS, SESSIONS, State, TOOL_SERVERS, Table, WEBHOOKS,
 };
 use serde_json::{Map, Value};
 
@@ -75,7 +75,7 @@ impl Rule {
 }
 
 const REVOKED: &[&str] = &["revoked"];
-static RULES: [Rule; 14] = [
+static RULES: [Rule; 17] = [
     rule("key.created", "key", OPERATOR_KEYS),
     // A key out of a configuration: it moves asleep even where it is awake again.
     rule("key.suspended", "key", OPERATOR_KEYS).ends("suspended", &["suspended", "revoked"]),
@@ -86,6 +86,13 @@ static RULES: [Rule; 14] = [
         .absent(Absence::OnceOver),
     rule("resource.created", "server", TOOL_SERVERS),
     rule("resource.revoked", "server", TOOL_SERVERS).ends("revoked", REVOKED),
+    // One that nobody uses is forgotten; one that is denied may be let in again.
+    rule("client.created", "client", CLIENTS).may_be_gone(),
+    // Also before anybody used it.
+    rule("client.denied", "client", CLIENTS).may_be_gone(),
+    rule("client.revoked", "client", CLIENTS)
+        .ends("revoked", REVOKED)
+        .may_be_gone(),
     rule("session.opened", "session", SESSIONS).may_be_gone(),
     rule("session.revoked", "session", SESSIONS)
         .ends("revoked", REVOKED)
@@ -106,23 +113,26 @@ static RULES: [Rule; 14] = [
 ];
 
 /// The tables of which records are compared one by one.
-pub(super) const COMPARED: [Table<'static>; 6] = [
+pub(super) const COMPARED: [Table<'static>; 7] = [
     OPERATOR_KEYS,
     GRANTS,
     TOOL_SERVERS,
+    CLIENTS,
     SESSIONS,
     APPROVALS,
     WEBHOOKS,
 ];
 
 /// The tables of which every row was made by an act on record, which names it.
-pub(super) const BORN_ON_RECORD: [Table<'static>; 4] =
-    [OPERATOR_KEYS, TOOL_SERVERS, SESSIONS, APPROVALS];
+pub(super) const BORN_ON_RECORD: [Table<'static>; 5] =
+    [OPERATOR_KEYS, TOOL_SERVERS, CLIENTS, SESSIONS, APPROVALS];
 
 /// Acts that each revoke something at least once; those that revoke more than that say how many.
-const REVOKING: [&str; 12] = [
+const REVOKING: [&str; 14] = [
     "agent.revoked",
     "agent.suspended",
+    "client.revoked",
+    "client.rotated",
     "delegation.revoked",
     "key.configured",
     "key.revoked",

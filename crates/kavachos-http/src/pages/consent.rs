@@ -5,7 +5,7 @@
 //! and who proved lately who they are.
 
 use axum::Router;
-use axum::extract::State as FromState;
+use axum::extract::{FromRequestParts, State as FromState};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
@@ -13,25 +13,26 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
-use kavachos_core::client::{RedirectKind, Source};
+use kavachos_core::client::{RedirectKind, RedirectUri, Source};
 use kavachos_core::invalid::Invalid;
 use kavachos_engine::Error;
 use kavachos_oauth::{
-    Authorization, Code, Fault, Prompt, Refusal, authorization, authorization_of_anybody,
+    Authorization, Code, Fault, Prompt, Refusal, SentBack, authorization, authorization_of_anybody,
 };
 
 use super::at::{At, Sent, Who};
-use super::browser::Browser;
+use super::browser::{Browser, with_return};
 use super::html;
-use super::view::{Consent, Frame, Offer};
+use super::view::{Consent, Door, Frame, Notice, Offer};
 use super::{Shown, csrf, see_other};
-use crate::cookie;
 use crate::error::Failure;
 use crate::params::Params;
 use crate::state::State;
 
 /// The longest query of a request: a browser that signs in first carries it along, encoded.
 const MAX_QUERY_BYTES: usize = 2_800;
+/// In a second.
+const MICROS: i64 = 1_000_000;
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
@@ -40,33 +41,33 @@ pub(super) fn routes() -> Router<State> {
 }
 
 /// What comes from a client: judged as far as nobody need be signed in, then put before a human.
-async fn begin(FromState(state): FromState<State>, parts: Parts) -> Shown {
-    let query = parts.uri.query().unwrap_or_default();
+async fn begin(FromState(state): FromState<State>, mut parts: Parts) -> Shown {
+    let query = parts.uri.query().unwrap_or_default().to_owned();
     if query.len() > MAX_QUERY_BYTES {
         let message = format!("what is asked is longer than {MAX_QUERY_BYTES} bytes");
         return Err(Refusal::new(Code::InvalidRequest, message).into());
     }
     let asked = match authorization_of_anybody(&state.engine, query.as_bytes()).await {
         Ok(asked) => asked,
-        Err(fault) => return of_fault(fault),
+        Err(Fault::Told(refusal)) => return Err(refusal.into()),
+        Err(Fault::Sent(back)) => return leave(&back.location),
     };
-    let is_signed_in = cookie::value(&parts.headers, cookie::SESSION).is_some();
-    let silent = asked.filter(|asked| asked.prompt == Prompt::Nothing && !is_signed_in);
+    let silent = asked.filter(|asked| asked.prompt == Prompt::Nothing);
     if let Some(asked) = silent {
-        return leave(&asked.refused(Code::LoginRequired, "nobody is signed in"));
+        let who = Browser::from_request_parts(&mut parts, &state).await;
+        if who.is_err() {
+            let why = "nobody is signed in";
+            return leave(&asked.refused(Code::LoginRequired, why).location);
+        }
     }
-    Ok(see_other(&path_of(&BASE64_URL_SAFE_NO_PAD.encode(query))))
+    let request = BASE64_URL_SAFE_NO_PAD.encode(query);
+    let since = state.engine.now().as_micros() / MICROS;
+    Ok(see_other(&path_of(&request, since)))
 }
 
-fn path_of(request: &str) -> String {
-    format!("/consent?request={request}")
-}
-
-fn of_fault(fault: Fault) -> Shown {
-    match fault {
-        Fault::Told(refusal) => Err(refusal.into()),
-        Fault::Sent(location) => leave(&location),
-    }
+/// Where the human is asked. `since` is when the client asked, in seconds: whoever is to sign in anew does so after that.
+fn path_of(request: &str, since: i64) -> String {
+    format!("/consent?request={request}&since={since}")
 }
 
 /// Sends a browser back to a client.
@@ -76,47 +77,99 @@ fn leave(location: &str) -> Shown {
     Ok((StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response())
 }
 
-/// What is asked, as the browser carries it.
-async fn read(at: &At<Browser>, request: &str) -> Result<Result<Authorization, Fault>, Failure> {
-    let wrong = || {
-        Invalid::at(
-            "request",
-            "cannot be read; go back to the application and begin again",
-        )
-    };
-    let query = BASE64_URL_SAFE_NO_PAD
-        .decode(request)
-        .map_err(|_| wrong())?;
-    if query.len() > MAX_QUERY_BYTES {
-        return Err(wrong().into());
+/// Sends a browser back with what went wrong. Where strangers registered the place, and this human never let them in, a page says
+/// so first (RFC 9700, section 4.11.2).
+async fn turn_back(at: &At<Browser>, back: &SentBack) -> Shown {
+    let is_vouched_for = back.client.source == Source::Operator;
+    if is_vouched_for || (at.engine().is_connected(&at.who.actor, &back.client)).await? {
+        return leave(&back.location);
     }
-    Ok(authorization(at.engine(), &at.who.actor, &query).await)
+    let page = Door {
+        frame: Frame::titled("This came to nothing"),
+        lead: format!(
+            "{} asked for something that it cannot have: {}.",
+            back.client.metadata.client_name, back.why
+        ),
+        links: vec![("It waits for an answer:", back.location.clone(), "tell it")],
+        ..Door::default()
+    };
+    at.door(StatusCode::BAD_REQUEST, page)
+}
+
+/// What is asked, as the browser carries it.
+struct Carried<'a> {
+    request: &'a str,
+    since: i64,
+}
+
+impl Carried<'_> {
+    fn path(&self) -> String {
+        path_of(self.request, self.since)
+    }
+
+    async fn read(&self, at: &At<Browser>) -> Result<Result<Authorization, Fault>, Failure> {
+        let wrong = || {
+            Invalid::at(
+                "request",
+                "cannot be read; go back to the application and begin again",
+            )
+        };
+        let query = BASE64_URL_SAFE_NO_PAD
+            .decode(self.request)
+            .map_err(|_| wrong())?;
+        if query.len() > MAX_QUERY_BYTES {
+            return Err(wrong().into());
+        }
+        Ok(authorization(at.engine(), &at.who.actor, &query).await)
+    }
+
+    /// Where the human goes first to prove who they are: lately, or since the client asked for that.
+    fn prove_first(&self, at: &At<Browser>, prompt: Prompt) -> Option<Response> {
+        let fresh = at.engine().settings().session_fresh;
+        let proved = at.who.session.fresh_until.minus(fresh).as_micros() / MICROS;
+        if prompt == Prompt::SignIn && proved < self.since {
+            return Some(see_other(&with_return("/re-authenticate", &self.path())));
+        }
+        at.prove_first(&self.path())
+    }
 }
 
 async fn ask(at: At<Browser>, mut params: Params) -> Shown {
     let request: String = params.take("request")?.unwrap_or_default();
-    let asked = match read(&at, &request).await? {
-        Ok(asked) => asked,
-        Err(fault) => return of_fault(fault),
+    let since: i64 = params.take("since")?.unwrap_or_default();
+    let carried = Carried {
+        request: &request,
+        since,
     };
-    let known = at
-        .engine()
-        .is_consented(&at.who.actor, &asked.access)
-        .await?;
-    match asked.prompt {
-        Prompt::AsNeeded | Prompt::Nothing if known => return granted(&at, &asked).await,
-        Prompt::Nothing => {
-            return leave(&asked.refused(Code::ConsentRequired, "the human has to say yes first"));
+    let asked = match carried.read(&at).await? {
+        Ok(asked) => asked,
+        Err(Fault::Told(refusal)) => return Err(refusal.into()),
+        Err(Fault::Sent(back)) => return turn_back(&at, &back).await,
+    };
+    if matches!(asked.prompt, Prompt::AsNeeded | Prompt::Nothing) {
+        let again = at.engine().let_in_again(&at.who.actor, &asked.access);
+        match again.await {
+            Ok(Some(code)) => return leave(&asked.granted(code.reveal())),
+            Ok(None) => {}
+            Err(error) => return failed(&at, &asked, error).await,
         }
-        Prompt::AsNeeded | Prompt::Consent | Prompt::SignIn => {}
     }
-    if let Some(first) = at.prove_first(&path_of(&request)) {
+    if asked.prompt == Prompt::Nothing {
+        let why = "the human has to say yes first";
+        return turn_back(&at, &asked.refused(Code::ConsentRequired, why)).await;
+    }
+    if let Some(first) = carried.prove_first(&at, asked.prompt) {
         return Ok(first);
     }
-    show(&at, &asked, request)
+    show(&at, &asked, &carried, None)
 }
 
-fn show(at: &At<Browser>, asked: &Authorization, request: String) -> Shown {
+fn show(
+    at: &At<Browser>,
+    asked: &Authorization,
+    carried: &Carried<'_>,
+    notice: Option<Notice>,
+) -> Shown {
     let access = &asked.access;
     let places = access.targets.iter().map(|target| Offer {
         name: target.name.clone(),
@@ -131,6 +184,7 @@ fn show(at: &At<Browser>, asked: &Authorization, request: String) -> Shown {
         frame: Frame {
             brand: at.state.assets().brand(),
             csrf: csrf::mark(at.who.secret()),
+            notice,
             ..Frame::titled("Let it in?")
         },
         client: access.client.metadata.client_name.clone(),
@@ -143,35 +197,67 @@ fn show(at: &At<Browser>, asked: &Authorization, request: String) -> Shown {
         },
         place: access.redirect_uri.place().to_owned(),
         local: access.redirect_uri.kind() != RedirectKind::Site,
-        request,
+        request: carried.request.to_owned(),
+        since: carried.since,
+        shown: shown(asked),
     };
-    html::leading_to(access.redirect_uri.origin(), &page)
+    html::leading_to(&leads_to(&access.redirect_uri), &page)
+}
+
+/// Tells what a human saw from anything else: that alone they say yes to.
+fn shown(asked: &Authorization) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(asked.access.digest())
+}
+
+/// Where the answer's form may lead. A browser holds a form to its policy through all redirects, and a client may send its human on
+/// from where it takes the code, so that sites are not told apart.
+fn leads_to(redirect_uri: &RedirectUri) -> String {
+    let origin = redirect_uri.origin();
+    match redirect_uri.kind() {
+        RedirectKind::Site => "https:".to_owned(),
+        // The grammar of policies has no addresses of IPv6.
+        RedirectKind::Loopback if origin.contains('[') => "http: https:".to_owned(),
+        RedirectKind::Loopback => format!("{origin} https:"),
+        RedirectKind::Private => origin.to_owned(),
+    }
 }
 
 async fn answer(Sent { at, form }: Sent<Browser>) -> Shown {
-    let request = form.text("request");
-    let asked = match read(&at, request).await? {
-        Ok(asked) => asked,
-        Err(fault) => return of_fault(fault),
+    let carried = Carried {
+        request: form.text("request"),
+        since: form.text("since").parse().unwrap_or_default(),
     };
+    let asked = match carried.read(&at).await? {
+        Ok(asked) => asked,
+        Err(Fault::Told(refusal)) => return Err(refusal.into()),
+        Err(Fault::Sent(back)) => return turn_back(&at, &back).await,
+    };
+    let (engine, human) = (at.engine(), &at.who.actor);
     match form.text("decision") {
         "allow" => {}
-        "deny" => return leave(&asked.denied()),
+        "deny" => {
+            engine.keep_out(human, &asked.access).await?;
+            return leave(&asked.denied().location);
+        }
         _ => return Err(Invalid::at("decision", "is `allow` or `deny`").into()),
     }
-    if let Some(first) = at.prove_first(&path_of(request)) {
+    if let Some(first) = carried.prove_first(&at, asked.prompt) {
         return Ok(first);
     }
-    granted(&at, &asked).await
+    if form.text("shown") != shown(&asked) {
+        let changed = "What is asked changed while you read it. Here is what it is now.";
+        return show(&at, &asked, &carried, Some(Notice::new("warn", changed)));
+    }
+    match engine.let_in(human, &asked.access).await {
+        Ok(code) => leave(&asked.granted(code.reveal())),
+        Err(error) => failed(&at, &asked, error).await,
+    }
 }
 
-/// Lets the client in, and sends the browser back with a code.
-async fn granted(at: &At<Browser>, asked: &Authorization) -> Result<Response, Failure> {
-    match at.engine().let_in(&at.who.actor, &asked.access).await {
-        Ok(code) => leave(&asked.granted(code.reveal())),
-        Err(error) => match asked.failed(&error) {
-            Some(location) => leave(&location),
-            None => Err(error.into()),
-        },
+/// Tells an error to the client where it is the client's to know, and else to the human.
+async fn failed(at: &At<Browser>, asked: &Authorization, error: Error) -> Shown {
+    match asked.failed(&error) {
+        Some(back) => turn_back(at, &back).await,
+        None => Err(error.into()),
     }
 }

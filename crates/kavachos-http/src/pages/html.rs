@@ -66,20 +66,14 @@ pub(super) fn answer(status: StatusCode, runs: Runs, page: &impl Template) -> Sh
     Ok((status, headers, text).into_response())
 }
 
-/// A page whose form sends the browser on to another origin, or to a program by its scheme.
-pub(super) fn leading_to(origin: &str, page: &impl Template) -> Shown {
-    // The grammar of policies has no addresses of IPv6; those in redirects are this machine's alone.
-    let origin = if origin.contains('[') {
-        "http:"
-    } else {
-        origin
-    };
+/// A page whose form sends the browser on to other origins, or to a program by its scheme.
+pub(super) fn leading_to(places: &str, page: &impl Template) -> Shown {
     let policy = PLAIN.replace(
         "form-action 'self'",
-        &format!("form-action 'self' {origin}"),
+        &format!("form-action 'self' {places}"),
     );
     let policy = HeaderValue::from_str(&policy)
-        .map_err(|_| Error::Internal("an origin is no header".to_owned()))?;
+        .map_err(|_| Error::Internal("a place is no header".to_owned()))?;
     let mut shown = self::page(Runs::Nothing, page)?;
     shown.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     Ok(shown)

@@ -66,9 +66,14 @@ fn client(app: &TestApp) -> Call {
 
 /// The mark of the first form on a page.
 pub(crate) fn mark(page: &Reply) -> String {
+    hidden(page, "csrf")
+}
+
+/// What the first form on a page sends along unseen under a name.
+pub(crate) fn hidden(page: &Reply, name: &str) -> String {
     let (_, behind) = page
         .text
-        .split_once("name=\"csrf\" value=\"")
-        .expect("a form has a mark");
+        .split_once(&format!("name=\"{name}\" value=\""))
+        .unwrap_or_else(|| panic!("a form has `{name}`: {page}"));
     behind.split('"').next().unwrap_or_default().to_owned()
 }

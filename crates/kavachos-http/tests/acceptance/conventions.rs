@@ -274,6 +274,7 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
             "sessions" => "session",
             "webhooks" => "webhook",
             "resources" => "resource",
+            "clients" => "client",
             _ => "key",
         };
         let (before, rest) = route.path.split_once('{').unwrap();

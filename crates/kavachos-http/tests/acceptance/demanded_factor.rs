@@ -415,6 +415,19 @@ async fn a_page_asks_for_the_factor_that_is_there_and_lets_everyone_leave() {
     ];
     let shown = browser.send(again, "/re-authenticate", &fields).await;
     assert_eq!(shown.expect(303).header("location"), "/account");
+    // From there a browser may go on to another site, to which the policy of this form says nothing.
+    let fields = [
+        ("code", &*code(&app, &secret, 2)),
+        ("with", "totp"),
+        ("return_to", "/consent?request=x"),
+    ];
+    let onward = browser.send(again, "/re-authenticate", &fields).await;
+    let onward = onward.expect(200);
+    assert_eq!(onward.header("refresh"), "0; url=/consent?request=x");
+    assert!(
+        onward.text.contains("href=\"/consent?request=x\""),
+        "{onward}"
+    );
     let opened = app.session(&user).await;
     let browser = Browser::of(&app, &opened.token);
     let left = browser

@@ -63,8 +63,12 @@ mod moving_records;
 #[cfg(test)]
 mod oauth_clients;
 #[cfg(test)]
+mod oauth_consent;
+#[cfg(test)]
 mod oauth_documents;
 mod oauth_registration;
+#[cfg(test)]
+mod oauth_rows;
 mod own_data;
 #[cfg(test)]
 mod own_sessions;

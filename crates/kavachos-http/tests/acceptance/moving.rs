@@ -103,7 +103,7 @@ pub(crate) async fn import(caller: &Call, file: &str) -> Reply {
 }
 
 /// The lines between the first and the last, those of the ledger only up to so many records.
-fn rows(file: &str, records: usize) -> Vec<&str> {
+pub(crate) fn rows(file: &str, records: usize) -> Vec<&str> {
     let lines: Vec<&str> = file.lines().collect();
     let is_record = |line: &&&str| line.starts_with("{\"kind\":\"record\"");
     let inner = &lines[1..lines.len() - 1];
@@ -112,7 +112,7 @@ fn rows(file: &str, records: usize) -> Vec<&str> {
     state.chain(ledger).copied().collect()
 }
 
-fn records(file: &str) -> usize {
+pub(crate) fn records(file: &str) -> usize {
     file.lines()
         .filter(|line| line.starts_with("{\"kind\":\"record\""))
         .count()

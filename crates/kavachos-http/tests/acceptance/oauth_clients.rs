@@ -7,16 +7,16 @@ use kavachos_test::{Reply, TestApp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::browser::{Browser, mark};
+use crate::browser::{Browser, hidden, mark};
 use crate::exchange::TOKEN;
 use crate::tokens::{TOOLS, issuer, judged, opened, register};
 
 const CLIENTS: &str = "/api/v1/clients";
 pub(crate) const AUTHORIZE: &str = "/oauth/authorize";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const REDIRECT: &str = "http://127.0.0.1:51004/cb";
+pub(crate) const REDIRECT: &str = "http://127.0.0.1:51004/cb";
 pub(crate) const SITE: &str = "https://app.example.com/cb";
-const SCOPE: &str = "tools:call:search";
+pub(crate) const SCOPE: &str = "tools:call:search";
 
 /// A server with one tool server, a client that can keep no secret, and a human who is signed in.
 pub(crate) struct World {
@@ -27,7 +27,11 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn world() -> World {
-    let app = crate::start().await;
+    world_of(crate::start().await).await
+}
+
+/// The same on a server of one's own.
+pub(crate) async fn world_of(app: TestApp) -> World {
     register(&app, json!({ "defaultScope": "tools:call:*" })).await;
     let new = json!({ "name": "Editor", "redirectUris": ["http://127.0.0.1/cb", SITE], "authMethod": "none" });
     let client = client(&app, new).await.id().to_owned();
@@ -41,7 +45,7 @@ pub(crate) async fn world() -> World {
     }
 }
 
-async fn client(app: &TestApp, new: Value) -> Reply {
+pub(crate) async fn client(app: &TestApp, new: Value) -> Reply {
     app.operator().post(CLIENTS, new).await.expect(201)
 }
 
@@ -98,13 +102,23 @@ impl World {
         self.decided(page.header("location"), "allow").await
     }
 
-    async fn decided(&self, page: &str, decision: &str) -> String {
+    pub(crate) async fn decided(&self, page: &str, decision: &str) -> String {
         let browser = self.browser();
         let shown = browser.open(page).await.expect(200);
-        let request = page.split_once("request=").unwrap().1;
-        let fields = [("request", request), ("decision", decision)];
-        let sent = browser.send_with(&mark(&shown), "/consent", &fields).await;
+        let sent = self.sent(&shown, decision).await;
         sent.expect(303).header("location").to_owned()
+    }
+
+    /// What comes of a form of a page that was shown.
+    pub(crate) async fn sent(&self, shown: &Reply, decision: &str) -> Reply {
+        let all = ["request", "since", "shown"].map(|name| (name, hidden(shown, name)));
+        let mut fields: Vec<(&str, &str)> = all
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        fields.push(("decision", decision));
+        let browser = self.browser();
+        browser.send_with(&mark(shown), "/consent", &fields).await
     }
 
     pub(crate) async fn code(&self) -> String {
@@ -138,7 +152,7 @@ impl World {
     }
 
     /// Tokens of a human who said yes.
-    async fn let_in(&self) -> Reply {
+    pub(crate) async fn let_in(&self) -> Reply {
         let code = self.code().await;
         self.redeem(&code, &[]).await.expect(200)
     }
@@ -169,7 +183,7 @@ async fn a_human_lets_a_client_in_and_it_calls_tools() {
     }
     let policy = page.header("content-security-policy");
     assert!(
-        policy.contains("form-action 'self' http://127.0.0.1:51004;"),
+        policy.contains("form-action 'self' http://127.0.0.1:51004 https:;"),
         "{policy}"
     );
     let location = world.decided(asks.header("location"), "allow").await;
@@ -456,9 +470,13 @@ async fn a_yes_is_a_fresh_humans_own_on_a_form_of_ours() {
     let world = world().await;
     let asks = world.asked(&[]).await.expect(303);
     let page = asks.header("location").to_owned();
-    let request = page.split_once("request=").unwrap().1.to_owned();
-    let fields = [("request", request.as_str()), ("decision", "allow")];
     let shown = world.browser().open(&page).await.expect(200);
+    let all = ["request", "shown"].map(|name| hidden(&shown, name));
+    let fields = [
+        ("request", all[0].as_str()),
+        ("shown", all[1].as_str()),
+        ("decision", "allow"),
+    ];
     for foreign in [
         world.browser().send_with("none", "/consent", &fields).await,
         world

@@ -50,9 +50,13 @@ pub(crate) struct World {
     pub(crate) session: TestSession,
     pub(crate) webhook: String,
     pub(crate) resource: String,
+    pub(crate) client: String,
     /// A signing key that signs nothing yet.
     pub(crate) kid: String,
 }
+
+/// A client that is known by its document, in a path.
+const DOCUMENT: &str = "https%3A%2F%2Fapp.example.com%2Fclient.json";
 
 impl World {
     pub(crate) async fn new(app: &TestApp) -> Self {
@@ -83,6 +87,10 @@ impl World {
             "scopes": [{ "name": "mcp:github:*", "description": "read repositories" }],
         });
         let server = operator.post("/api/v1/resources", server).await.expect(201);
+        let client = json!({ "name": "c", "redirectUris": ["https://app.example.com/cb"] });
+        let client = operator.post("/api/v1/clients", client).await.expect(201);
+        let deny = format!("/api/v1/clients/{DOCUMENT}/deny");
+        operator.post(&deny, json!({})).await.expect(200);
         let decision = app.decide(&agent.id, "read", "mcp:github:repos").await;
         let asked = app.decide(&agent.id, "run", "mcp:deploy:site").await;
         let approval = asked.text_at("/data/approvalId").to_owned();
@@ -104,6 +112,7 @@ impl World {
             key: key.id().to_owned(),
             webhook: webhook.id().to_owned(),
             resource: server.id().to_owned(),
+            client: client.id().to_owned(),
             audit: decision.text_at("/data/auditId").to_owned(),
             approval,
             digest: digest.text_at("/data/digest").to_owned(),
@@ -126,6 +135,8 @@ impl World {
             .replace("{session}", &self.session.id)
             .replace("{webhook}", &self.webhook)
             .replace("{resource}", &self.resource)
+            .replace("{client}", &self.client)
+            .replace("{document}", DOCUMENT)
             .replace("{kid}", &self.kid)
     }
 }
@@ -225,6 +236,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(keys());
     all.extend(questions());
     all.extend(tool_servers());
+    all.extend(clients());
     all.extend(signing_keys());
     all.extend(exports());
     all.extend(feed());
@@ -423,13 +435,31 @@ fn tool_servers() -> Vec<Route> {
         "scopes": [{ "name": "mcp:slack:*", "description": "send messages" }],
     });
     let (all, one) = ("/api/v1/resources", "/api/v1/resources/{resource}");
-    let client = json!({ "name": "c", "redirectUris": ["https://app.example.com/cb"] });
     vec![
-        keeps(Method::POST, "/api/v1/clients", client),
         keeps(Method::GET, all, Value::Null),
         keeps(Method::POST, all, new),
         keeps(Method::GET, one, Value::Null),
         keeps(Method::PATCH, one, json!({ "name": "n" })),
+        keeps(Method::DELETE, one, Value::Null),
+    ]
+}
+
+fn clients() -> Vec<Route> {
+    let keeps = asking("resources:write", AgentKey::Refused);
+    let new = json!({ "name": "c", "redirectUris": ["https://app.example.com/cb"] });
+    let (all, one) = ("/api/v1/clients", "/api/v1/clients/{client}");
+    let (deny, allow) = (
+        "/api/v1/clients/{document}/deny",
+        "/api/v1/clients/{document}/allow",
+    );
+    vec![
+        keeps(Method::GET, all, Value::Null),
+        keeps(Method::POST, all, new),
+        keeps(Method::GET, one, Value::Null),
+        keeps(Method::PATCH, one, json!({ "name": "n" })),
+        keeps(Method::POST, "/api/v1/clients/{client}/rotate", json!({})),
+        keeps(Method::POST, deny, json!({})),
+        keeps(Method::POST, allow, json!({})),
         keeps(Method::DELETE, one, Value::Null),
     ]
 }

@@ -461,7 +461,8 @@ async fn an_address_that_leads_inside_is_refused_with_the_member_named() {
     for method in [Method::POST, Method::PATCH] {
         let there = json!({ "url": "https://hooks.example.com/", "kinds": ["*"] });
         let there = app.operator().post(WEBHOOKS, there).await.expect(201);
-        for url in inside {
+        let all = HOSTS.iter().map(|host| format!("https://{host}/hook"));
+        for url in all.chain(inside.map(str::to_owned)) {
             let (path, body) = if method == Method::POST {
                 (WEBHOOKS.to_owned(), json!({ "url": url, "kinds": ["*"] }))
             } else {

@@ -89,6 +89,21 @@ mod moving_people;
 #[path = "../acceptance/moving_records.rs"]
 mod moving_records;
 #[cfg(test)]
+#[path = "../acceptance/oauth_clients.rs"]
+mod oauth_clients;
+#[cfg(test)]
+#[path = "../acceptance/oauth_consent.rs"]
+mod oauth_consent;
+#[cfg(test)]
+#[path = "../acceptance/oauth_documents.rs"]
+mod oauth_documents;
+#[cfg(test)]
+#[path = "../acceptance/oauth_registration.rs"]
+mod oauth_registration;
+#[cfg(test)]
+#[path = "../acceptance/oauth_rows.rs"]
+mod oauth_rows;
+#[cfg(test)]
 #[path = "../acceptance/own_data.rs"]
 mod own_data;
 #[cfg(test)]

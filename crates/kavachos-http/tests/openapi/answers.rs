@@ -74,6 +74,7 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("revokeDelegation", 409, "conflict", CONTENTION),
     ("revokeKey", 409, "conflict", CONTENTION),
     ("revokeResource", 409, "conflict", CONTENTION),
+    ("revokeClient", 409, "conflict", CONTENTION),
     ("revokeSession", 409, "conflict", CONTENTION),
     ("revokeSessions", 409, "conflict", CONTENTION),
     ("endOwnSession", 409, "conflict", CONTENTION),

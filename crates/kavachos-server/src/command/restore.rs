@@ -51,9 +51,9 @@ const MEMBERS: [&str; 15] = [
 const EXAMPLES: &str = "\
 Every token of before is refused afterwards: the epoch rises, and the keys that sign are new. With the exported log of \
 revocations, what was revoked since the backup is revoked in it too: a revoked human is banned, a revoked agent, delegation, \
-key or session is over for good. Without it all keys, sessions and tool servers are, humans of outside providers are banned, \
-and one new operator key is printed. Requests for approval that were not answered or used are over either way, and webhooks \
-are paused. Where humans may be missing who were banned, new ones of outside providers wait for `kavach user admit`.
+key, session or client is over for good. Without it all keys, sessions, tool servers and registered clients are, humans of \
+outside providers are banned, and one new operator key is printed. Requests for approval that were not answered or used are \
+over either way, webhooks are paused, and applications ask whoever let them in again. Where humans may be missing who were banned, new ones of outside providers wait for `kavach user admit`.
 
 The log is what `kavach revocations export` wrote; take it from the server or the database that is to be replaced, if it \
 can still be read, or from the last place where one was kept.
@@ -292,7 +292,7 @@ fn notes(restored: &Restored) -> Vec<&'static str> {
         );
         notes.push(
             "what was narrowed since is wide again too: delegations that were revoked, permissions and guards of grants, \
-             permissions of humans, proof keys of agents",
+             permissions of humans, proof keys of agents; and clients that are known by a document are let in again that were denied",
         );
     }
     notes.push(

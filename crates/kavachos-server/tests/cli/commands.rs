@@ -249,6 +249,54 @@ fn tool_servers_are_registered_changed_and_revoked() {
 }
 
 #[test]
+fn oauth_clients_are_registered_changed_denied_and_revoked() {
+    both_ways(|place| {
+        let made = place.done(
+            "client create --json --name Site --redirect-uri https://app.example.com/cb \
+             --grant-type authorization_code,refresh_token --dpop-bound true",
+        );
+        let (id, token) = (made.member("id"), made.member("token"));
+        assert!(token.starts_with("kv_client_"), "{made:?}");
+        let shown = place.done(format!("client show {id}")).out;
+        assert!(shown.contains("https://app.example.com/cb") && !shown.contains(&token));
+        let changed =
+            format!("client update {id} --json --name Kit --redirect-uri https://b.example/cb");
+        let changed = place.done(changed).json();
+        assert_eq!(changed["data"]["name"], "Kit");
+        let only = serde_json::json!(["https://b.example/cb"]);
+        assert_eq!(changed["data"]["redirectUris"], only);
+        assert_eq!(place.run(format!("client update {id}")).code, 2);
+        let rotated = place.done(format!("client rotate-secret {id} --json"));
+        assert!(rotated.member("token").starts_with("kv_client_"));
+        assert_ne!(rotated.member("token"), token);
+        let document = "https://app.example.com/oauth/client.json";
+        place.done(format!("client deny {document}"));
+        let denied = "client list --source document --status revoked";
+        assert!(place.done(denied).out.contains(document));
+        assert_eq!(
+            place
+                .done(format!("client allow {document} --json"))
+                .member("status"),
+            "active"
+        );
+        place.done(format!("client revoke {id}"));
+        assert!(
+            place
+                .done("client list --source operator")
+                .out
+                .contains("revoked")
+        );
+        for over in [
+            format!("client update {id} --name x"),
+            format!("client rotate-secret {id}"),
+            format!("client allow {id}"),
+        ] {
+            assert_eq!(place.run(over).code, 1);
+        }
+    });
+}
+
+#[test]
 fn a_name_that_several_agents_have_is_refused_with_their_ids() {
     both_ways(|place| {
         let first = create(place, "twin", ADA, "read wiki:*").member("id");

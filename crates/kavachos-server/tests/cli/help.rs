@@ -42,6 +42,8 @@ fn what_cannot_be_typed_is_refused_with_exit_code_2() {
         "resource create --audience https://a.example --name x",
         "resource create --audience https://a.example --name x --scope undescribed",
         "resource update resource_01h455vb4pex5vsknk084sn02q --critical maybe",
+        "client create --redirect-uri https://a.example/cb",
+        "client list --source nobody",
         "audit query --outcome maybe",
         "agent list --limit -1",
         "agent list --url http://localhost:1 --database x.db",

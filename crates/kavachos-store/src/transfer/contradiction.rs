@@ -8,8 +8,8 @@ use crate::row::{Cell, FromRow, Malformed, Query, Row, Select};
 
 use super::table::{Table, param};
 use super::{
-    AGENT_KEYS, AGENTS, GRANTS, HANDLES, OPERATOR_KEYS, RECORDS, REVOCATIONS, SESSIONS,
-    TOKEN_GRANTS, TOOL_SERVERS, USERS,
+    AGENT_KEYS, AGENTS, CLIENTS, CONNECTIONS, GRANTS, HANDLES, OPERATOR_KEYS, RECORDS,
+    REFRESH_LINES, REVOCATIONS, SESSIONS, TOKEN_GRANTS, TOOL_SERVERS, USERS,
 };
 
 /// The rows of a table whose handles are not in the live set.
@@ -94,7 +94,7 @@ macro_rules! revived {
 
 /// What must not be found in a database that was filled: in which table, the question, whose answer is the key of a row,
 /// and what it means if it has one.
-pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 28] = [
+pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 32] = [
     (
         REVOCATIONS,
         "SELECT r.rseq FROM revocation_log r LEFT JOIN handles h ON h.handle = r.handle \
@@ -120,6 +120,7 @@ pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 28] = [
     ),
     (TOOL_SERVERS, orphans!("tool_servers", "id"), NO_HANDLE),
     (OPERATOR_KEYS, orphans!("operator_keys", "id"), NO_HANDLE),
+    (CLIENTS, orphans!("oauth_clients", "id"), NO_HANDLE),
     (SESSIONS, orphans!("sessions", "id"), NO_HANDLE),
     (
         AGENTS,
@@ -228,6 +229,25 @@ pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 28] = [
     ),
     (AGENT_KEYS, revived!("agent_keys", "hash"), REVIVED),
     (SESSIONS, revived!("sessions", "id"), REVIVED),
+    (
+        CONNECTIONS,
+        "SELECT c.agent FROM connections c JOIN agents a ON a.id = c.agent \
+         WHERE a.owner_user IS NULL OR a.owner_user <> c.user_id LIMIT 1",
+        "its agent is another human's",
+    ),
+    (
+        CONNECTIONS,
+        "SELECT d.agent FROM (SELECT MAX(c.agent) AS agent FROM connections c JOIN agents a ON a.id = c.agent \
+         WHERE a.status <> 'revoked' GROUP BY c.user_id, c.client HAVING COUNT(*) > 1) d LIMIT 1",
+        "its client is another live agent of the same human",
+    ),
+    (
+        REFRESH_LINES,
+        // A client that asks for itself has one at an agent that no human let in.
+        "SELECT l.id FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id LEFT JOIN connections c ON c.agent = l.agent \
+         WHERE k.agent <> l.agent OR c.client <> l.client LIMIT 1",
+        "its key, or its client, is not that of its agent",
+    ),
     (
         USERS,
         // Those below a revoked agent may be counted still, whatever their own status.

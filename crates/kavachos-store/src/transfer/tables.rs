@@ -212,6 +212,101 @@ pub const TOOL_SERVERS: Table<'static> = table(
     ],
 );
 
+/// OAuth clients, with the hashes of their secrets.
+pub const CLIENTS: Table<'static> = table(
+    "client",
+    "oauth_clients",
+    FEW,
+    &[
+        text("id", "id"),
+        text("source", "source"),
+        text("metadata", "metadata"),
+        bytes("secret", "secret").or_null(),
+        bytes("manager", "manager").or_null(),
+        text("agent", "agent").or_null(),
+        text("status", "status"),
+        bytes("handle", "handle"),
+        number("version", "version"),
+        number("createdAt", "created_at"),
+    ],
+);
+
+/// Which agents are clients that a human let in.
+pub const CONNECTIONS: Table<'static> = table(
+    "connection",
+    "connections",
+    MANY,
+    &[
+        text("agent", "agent"),
+        text("client", "client"),
+        text("user", "user_id"),
+        number("createdAt", "created_at"),
+    ],
+);
+
+/// What humans said yes to.
+pub const CONSENTS: Table<'static> = Table {
+    key: 2,
+    ..table(
+        "consent",
+        "consents",
+        FEW,
+        &[
+            text("agent", "agent"),
+            text("server", "server"),
+            text("scopes", "scopes"),
+            bytes("fingerprint", "fingerprint"),
+            number("givenAt", "given_at"),
+        ],
+    )
+};
+
+/// Lines of refresh tokens.
+pub const REFRESH_LINES: Table<'static> = table(
+    "refreshLine",
+    "refresh_lines",
+    FEW,
+    &[
+        bytes("id", "id"),
+        text("agent", "agent"),
+        text("client", "client"),
+        text("targets", "targets"),
+        bytes("proofKey", "proof_key").or_null(),
+        number("number", "number"),
+        number("since", "since"),
+        number("repeats", "repeats"),
+        number("idleEndsAt", "idle_ends_at"),
+        number("createdAt", "created_at"),
+    ],
+);
+
+/// The tokens of these lines, as hashes.
+pub const REFRESH_TOKENS: Table<'static> = table(
+    "refreshToken",
+    "refresh_tokens",
+    MANY,
+    &[
+        bytes("hash", "hash"),
+        bytes("line", "line"),
+        number("number", "number"),
+    ],
+);
+
+/// The codes that lines began with, as hashes: one that is shown again there is a copy here, too.
+pub const AUTHORIZATION_CODES: Table<'static> = table(
+    "authorizationCode",
+    "authorization_codes",
+    MANY,
+    &[
+        bytes("hash", "hash"),
+        bytes("line", "line"),
+        text("redirectUri", "redirect_uri"),
+        bytes("challenge", "challenge"),
+        number("expiresAt", "expires_at"),
+        number("redeemedAt", "redeemed_at").or_null(),
+    ],
+);
+
 /// Operators' keys.
 pub const OPERATOR_KEYS: Table<'static> = table(
     "operatorKey",
@@ -353,7 +448,7 @@ pub const RECORDS: Table<'static> = table(
 
 /// All of the server's own, in the order in which they are written and read. The ledger is the last: the tables of plugins
 /// stand before it.
-pub const TABLES: [Table<'static>; 19] = [
+pub const TABLES: [Table<'static>; 25] = [
     HANDLES,
     REVOCATIONS,
     USERS,
@@ -366,6 +461,12 @@ pub const TABLES: [Table<'static>; 19] = [
     GRANTS,
     TOKEN_GRANTS,
     TOOL_SERVERS,
+    CLIENTS,
+    CONNECTIONS,
+    CONSENTS,
+    REFRESH_LINES,
+    REFRESH_TOKENS,
+    AUTHORIZATION_CODES,
     OPERATOR_KEYS,
     SESSIONS,
     APPROVALS,

@@ -8,7 +8,7 @@ use kavachos_core::token::Leaf;
 use serde_json::{Value, json};
 
 use super::issuer::{FakeIssuer, FixedClock, NOW, key, seconds};
-use super::scene::{Scene, bearer, builder, dpop, leaf, permitting, proof, token};
+use super::scene::{Answer, Scene, bearer, builder, dpop, leaf, permitting, proof, token};
 use crate::authorize::Allowed;
 use crate::builder::Builder;
 use crate::principal::{Principal, ToolCall};
@@ -175,11 +175,33 @@ async fn an_approval_and_a_limit_come_with_what_helps() {
     scene.issuer.state().decisions.extend([asked, limit]);
     let rejection = search(&scene, &limited()).await.unwrap_err();
     let response = rejection.to_response::<axum::body::Body>();
-    let answer = super::scene::Answer::of(response).await;
+    let answer = Answer::of(response).await;
     assert_eq!(answer.body["error"]["approvalId"], "appr_1");
     assert_eq!(answer.body["error"]["detail"], "approval_required");
     let rejection = search(&scene, &limited()).await.unwrap_err();
     assert_eq!(rejection.retry_after(), Some(Duration::from_secs(17)));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_human_is_told_the_page_where_they_answer() {
+    const ID: &str = "approval_01m7yw4nvqf69a541nr13qmn5z";
+    let page = format!("https://auth.example.com/account/approvals/{ID}");
+    for (code, id, told) in [
+        ("approval_required", ID, Some(page.as_str())),
+        ("approval_pending", ID, Some(page.as_str())),
+        // The twins: there is nothing left to answer, or nothing that is a request.
+        ("approval_denied", ID, None),
+        ("approval_required", "../../sign-out", None),
+    ] {
+        let scene = Scene::new().await;
+        let mut asked = decision(code);
+        asked.1["data"]["approvalId"] = id.into();
+        scene.issuer.state().decisions.push_back(asked);
+        let rejection = search(&scene, &limited()).await.unwrap_err();
+        assert_eq!(rejection.approval_page(), told, "{code} {id}");
+        let answer = Answer::of(rejection.to_response::<axum::body::Body>()).await;
+        assert_eq!(answer.body["error"]["approvalPage"].as_str(), told);
+    }
 }
 
 #[tokio::test]
@@ -245,8 +267,14 @@ async fn what_is_denied_here_is_not_asked() {
 
 /// A verifier that reports, without other tasks.
 async fn reporting() -> (FakeIssuer, Verifier) {
+    reporting_with(|builder| builder).await
+}
+
+pub(super) async fn reporting_with(
+    told: impl FnOnce(Builder) -> Builder,
+) -> (FakeIssuer, Verifier) {
     let (issuer, clock) = (FakeIssuer::new(), FixedClock::at(seconds(NOW)));
-    let core = Arc::new(builder(&issuer, &clock).prepare().await.unwrap());
+    let core = Arc::new(told(builder(&issuer, &clock)).prepare().await.unwrap());
     let reports = Reports::start(core.client.clone(), Arc::clone(&core.counters));
     (issuer, Verifier::new(core, Some(reports), Tasks::none()))
 }

@@ -165,6 +165,34 @@ async fn what_the_builder_is_told_is_checked() {
         .await
         .to_string();
     assert!(said.starts_with("`scopes`: "), "{said}");
+    for reserved in ["offline_access", "openid"] {
+        let said = error(&issuer, |builder| builder.scopes(["mcp:*", reserved])).await;
+        let said = said.to_string();
+        let expected = format!("`scopes`: [1]: `{reserved}` is a scope of the issuer's");
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    let said = error(&issuer, |builder| builder.first_scopes(["mcp:other:*"])).await;
+    let said = said.to_string();
+    assert!(
+        said.starts_with("`first_scopes`: `mcp:other:*` is none"),
+        "{said}"
+    );
+    for (tools, start) in [
+        (
+            &["mcp:search:web", "db:rows"][..],
+            "`tool`: [find]: `db:rows` is under none",
+        ),
+        (&["a b"], "`tool`: [find]: "),
+    ] {
+        let said = error(&issuer, |builder| builder.tool("find", tools.to_vec())).await;
+        assert!(said.to_string().starts_with(start), "{said}");
+    }
+    let twice = |builder: Builder| {
+        let once = builder.tool("find", ["mcp:search:web"]);
+        once.tool("find", ["mcp:mail:inbox"])
+    };
+    let said = error(&issuer, twice).await.to_string();
+    assert_eq!(said, "`tool`: `find` stands twice");
     let said = error(&issuer, |builder| builder.lease(std::time::Duration::ZERO))
         .await
         .to_string();

@@ -148,10 +148,8 @@ async fn a_token_that_is_over_is_named_in_the_challenge() {
     let answer = with_token(&scene.verifier, &token(&over), &Value::Null).await;
     assert_eq!((answer.status, answer.code()), (401, "expired"));
     let challenge = answer.header("www-authenticate");
-    assert!(
-        challenge
-            .starts_with("Bearer error=\"invalid_token\", error_description=\"the token is over")
-    );
+    assert!(challenge.starts_with("Bearer error=\"invalid_token\", resource_metadata="));
+    assert!(challenge.contains(", error_description=\"the token is over"));
     assert!(challenge.contains(METADATA));
 }
 
@@ -200,10 +198,12 @@ async fn what_the_token_does_not_permit_is_told_with_all_scopes_that_are_needed(
         challenge.starts_with("Bearer error=\"insufficient_scope\""),
         "{challenge}"
     );
+    let scope = "mcp:mail:* mcp:search:*";
     assert!(
-        challenge.ends_with("scope=\"mcp:mail:* mcp:search:*\""),
+        challenge.contains(&format!(", scope=\"{scope}\", error_description=")),
         "{challenge}"
     );
+    assert_eq!(answer.body["error"]["scope"], scope);
 }
 
 #[tokio::test]

@@ -11,4 +11,5 @@ mod network;
 mod proofs;
 mod rooted;
 mod scene;
+mod tools;
 mod vectors;

@@ -17,14 +17,6 @@ fn approval(refused: &Reply) -> String {
     id.to_owned()
 }
 
-async fn approve(world: &World, id: &str) {
-    let path = format!("/api/v1/approvals/{id}");
-    let asked = world.operator().get(&path).await.expect(200);
-    let digest = json!({ "digest": asked.text_at("/data/digest") });
-    let approve = format!("{path}/approve");
-    world.operator().post(&approve, digest).await.expect(200);
-}
-
 #[tokio::test]
 async fn a_call_that_a_human_must_approve_passes_once_after_they_have() {
     let world = World::start().await;
@@ -38,7 +30,7 @@ async fn a_call_that_a_human_must_approve_passes_once_after_they_have() {
     let again = tool.call(&token, "fetch").await;
     assert_eq!(approval(&again.refused(403, "approval_required")), id);
 
-    approve(&world, &id).await;
+    world.approve(&id).await;
     tool.call(&token, "fetch").await.expect(200);
     let used = tool.call(&token, "fetch").await;
     let used = used.refused(403, "approval_required");

@@ -11,7 +11,7 @@ use crate::world::{TOOLS, World};
 pub(crate) mod example;
 
 async fn start(world: &World) -> Server {
-    let verifier = world.verifier().build().await.unwrap();
+    let verifier = example::with_tools(world.verifier()).build().await.unwrap();
     Server::serving(example::app(&verifier)).await
 }
 
@@ -21,6 +21,26 @@ async fn say(caller: &Call, method: &str, params: Value) -> Reply {
     let caller = (caller.clone())
         .header("accept", "application/json, text/event-stream")
         .header("mcp-protocol-version", "2025-06-18");
+    caller.post("/mcp", message).await
+}
+
+/// A call in the revision of 2026-07-28, of a client that can this, and answers this to what it was asked before.
+async fn call_lately(caller: &Call, capabilities: Value, responses: Value) -> Reply {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": capabilities,
+    });
+    let mut params = json!({ "name": "search", "arguments": { "query": "tea" }, "_meta": meta });
+    if responses.is_object() {
+        params["inputResponses"] = responses;
+    }
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let caller = (caller.clone())
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "tools/call")
+        .header("mcp-name", "search");
     caller.post("/mcp", message).await
 }
 
@@ -63,13 +83,68 @@ async fn an_agent_lists_the_tools_calls_its_own_and_is_refused_the_other() {
         "{text}"
     );
 
+    let refused = call(&caller, "delete", json!({})).await;
+    let refused = refused.refused(403, "insufficient_scope");
+    let challenge = refused.header("www-authenticate");
+    assert!(challenge.contains("scope=\"tools:call:*\""), "{challenge}");
+}
+
+#[tokio::test]
+async fn where_the_layer_knows_no_tools_the_refusal_is_an_error_that_says_the_scope() {
+    let world = World::start().await;
+    let verifier = world.verifier().build().await.unwrap();
+    let server = Server::serving(example::app(&verifier)).await;
+    let caller = Client::new(server.address()).call(&world.token().await);
     let refused = call(&caller, "delete", json!({})).await.expect(200);
     assert_eq!(
         refused.at("/error/data/code"),
         "insufficient_scope",
         "{refused}"
     );
+    let message = refused.text_at("/error/message");
+    assert!(
+        message.ends_with("with the scope `tools:call:*`"),
+        "{message}"
+    );
     assert!(refused.at("/result").is_null());
+}
+
+#[tokio::test]
+async fn a_human_approves_at_the_page_that_the_client_opens_or_is_told() {
+    let world = World::start().await;
+    let server = start(&world).await;
+    let token = world
+        .token_of("search", json!({ "requireApproval": true }))
+        .await;
+    let caller = Client::new(server.address()).call(&token);
+    let opens = || json!({ "elicitation": { "url": {} } });
+
+    let asked = call_lately(&caller, opens(), Value::Null).await.expect(200);
+    assert_eq!(asked.at("/result/resultType"), "input_required", "{asked}");
+    let asked = asked.at("/result/inputRequests/approval");
+    assert_eq!(asked["method"], "elicitation/create");
+    let page = asked["params"]["url"].as_str().unwrap().to_owned();
+    let id = page.strip_prefix(&format!("{}/account/approvals/", world.issuer()));
+    let id = id.unwrap().to_owned();
+    // The twin: a client that opens no pages, and one whose human would not.
+    let declined = json!({ "approval": { "action": "decline" } });
+    for (can, said) in [(json!({}), Value::Null), (opens(), declined)] {
+        let told = call_lately(&caller, can, said).await;
+        assert!(told.at("/result").is_null());
+        let message = told.text_at("/error/message");
+        assert!(message.ends_with(&page), "{message}");
+        assert_eq!(told.at("/error/data/approvalId"), id.as_str());
+    }
+    let legacy = call(&caller, "search", json!({ "query": "tea" })).await;
+    assert_eq!(legacy.at("/error/data/approvalPage"), page.as_str());
+
+    // What the client says of it is no approval.
+    let accepted = || json!({ "approval": { "action": "accept" } });
+    let again = call_lately(&caller, opens(), accepted()).await.expect(200);
+    assert_eq!(again.at("/result/resultType"), "input_required");
+    world.approve(&id).await;
+    let found = call_lately(&caller, opens(), accepted()).await.expect(200);
+    assert!(found.at("/result/content/0/text").is_string(), "{found}");
 }
 
 #[tokio::test]

@@ -138,6 +138,7 @@ async fn call(session: &Session, tool: &'static str) -> Result<CallToolResult, S
 #[tokio::test]
 async fn the_client_of_rmcp_calls_what_its_chain_permits_and_what_it_did_is_on_record() {
     let world = World::start().await;
+    // Of no tools: so the handler refuses, in the protocol.
     let verifier = world.verifier().report().build().await.unwrap();
     let server = Server::serving(example::app(&verifier)).await;
     let session = connect(&server, Some(&world.token().await)).await.unwrap();
@@ -157,7 +158,8 @@ async fn the_client_of_rmcp_calls_what_its_chain_permits_and_what_it_did_is_on_r
     // The twin: the other tool, which the orchestrator may call and the researcher may not.
     match call(&session, "delete").await {
         Err(ServiceError::McpError(error)) => {
-            assert_eq!(error.data, Some(json!({ "code": "insufficient_scope" })));
+            let data = json!({ "code": "insufficient_scope", "scope": "tools:call:*" });
+            assert_eq!(error.data, Some(data));
         }
         other => panic!("{other:?}"),
     }

@@ -132,13 +132,19 @@ impl World {
 
     /// A token to fetch, of an agent of the human whose grant is under these constraints.
     pub(crate) async fn token_under(&self, constraints: Value) -> String {
-        let once = may_under(&["call"], "tools:call:fetch", constraints);
+        self.token_of("fetch", constraints).await
+    }
+
+    /// The same for another tool.
+    pub(crate) async fn token_of(&self, tool: &str, constraints: Value) -> String {
+        let tool = format!("tools:call:{tool}");
+        let once = may_under(&["call"], &tool, constraints);
         let new = json!({ "ownerId": self.user, "name": "fetcher", "type": "autonomous", "permissions": once });
         let made = self.operator().post("/api/v1/agents", new).await;
         let fetcher = TestAgent::of(&made.expect(201));
         let wanted = json!({
             "agent": fetcher.id, "audience": TOOLS, "reason": "fetch",
-            "permissions": may(&["call"], "tools:call:fetch"),
+            "permissions": may(&["call"], &tool),
         });
         let fetcher = self.call(&fetcher.key);
         let reply: Reply = fetcher.post("/api/v1/delegate", wanted).await;
@@ -150,6 +156,15 @@ impl World {
         let path = format!("/api/v1/audit?{filters}");
         let reply = self.operator().get(&path).await.expect(200);
         reply.rows().to_vec()
+    }
+
+    /// Approves a call, as an operator does.
+    pub(crate) async fn approve(&self, id: &str) {
+        let path = format!("/api/v1/approvals/{id}");
+        let asked = self.operator().get(&path).await.expect(200);
+        let digest = json!({ "digest": asked.text_at("/data/digest") });
+        let approve = format!("{path}/approve");
+        self.operator().post(&approve, digest).await.expect(200);
     }
 
     /// Takes an agent's authority away, for good.

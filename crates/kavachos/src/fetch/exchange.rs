@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
+    AGE, CACHE_CONTROL, CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
 };
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -96,7 +96,11 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
             .ok()
             .filter(|_| is_age)
     });
-    seconds.map(Duration::from_secs)
+    // It may have lain somewhere on its way (section 4.2.3).
+    let age = headers
+        .get(AGE)
+        .and_then(|age| age.to_str().ok()?.parse().ok());
+    seconds.map(|seconds: u64| Duration::from_secs(seconds.saturating_sub(age.unwrap_or_default())))
 }
 
 /// What went wrong, and whether it was what the other side said or that it said nothing.

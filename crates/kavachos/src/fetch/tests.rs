@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kavachos_engine::fetch::FetchMethod;
+use kavachos_test::inside;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -205,6 +206,63 @@ async fn one_bad_address_among_the_addresses_of_a_name_spoils_them_all() {
         assert!(!is_refused(&fetcher.fetch(ask(&url)).await), "{list:?}");
     }
     assert_eq!(canary.hits(), lists.len());
+}
+
+/// The whole corpus, of names that resolve to it; alone, and behind an address that is anybody's.
+#[tokio::test]
+async fn a_name_that_resolves_inside_is_not_fetched_from() {
+    let canary = Listener::saying(OK).await;
+    let url = format!("https://app.example.com:{}/c", canary.address.port());
+    for address in inside::ADDRESSES {
+        for list in [&[*address][..], &["8.8.8.8", *address]] {
+            let mut fetcher = guarded();
+            fetcher.resolver = Lying::with(&[list]);
+            assert!(is_refused(&fetcher.fetch(ask(&url)).await), "{list:?}");
+        }
+    }
+    assert_eq!(canary.hits(), 0);
+    // The twin: without the judgement, this machine is reached.
+    let mut fetcher = unguarded();
+    fetcher.resolver = Lying::with(&[&["127.0.0.1"]]);
+    assert!(!is_refused(&fetcher.fetch(ask(&url)).await));
+    assert_eq!(canary.hits(), 1);
+}
+
+/// The whole corpus, as it is written into addresses.
+#[test]
+fn no_notation_of_what_is_inside_is_an_address_to_fetch_from() {
+    let is_permitted = |text: &str| {
+        let url: Result<FetchUrl, _> = text.parse();
+        url.is_ok_and(|url| guarded().permits(&url).is_ok())
+    };
+    for host in inside::HOSTS {
+        assert!(!is_permitted(&format!("https://{host}/c")), "{host}");
+    }
+    for port in inside::PORTS {
+        assert!(
+            !is_permitted(&format!("https://app.example.com{port}/c")),
+            "{port}"
+        );
+    }
+    for open in ["app.example.com", "app.example.com:8443", "8.8.8.8"] {
+        assert!(is_permitted(&format!("https://{open}/c")), "{open}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_lay_on_its_way_is_as_old_as_it_says() {
+    for (said, seconds) in [
+        ("Cache-Control: max-age=3600", Some(3_600)),
+        ("Cache-Control: max-age=3600\r\nAge: 3000", Some(600)),
+        ("Cache-Control: max-age=60\r\nAge: 3000", Some(0)),
+        ("Cache-Control: no-store, max-age=3600", Some(0)),
+        ("Age: 3000", None),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\n{said}\r\nContent-Length: 2\r\n\r\nok");
+        let server = Listener::saying(head).await;
+        let answer = for_tests().fetch(ask(&server.url())).await.unwrap();
+        assert_eq!(answer.max_age, seconds.map(Duration::from_secs), "{said}");
+    }
 }
 
 #[tokio::test]

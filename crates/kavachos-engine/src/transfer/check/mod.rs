@@ -2,6 +2,7 @@
 //! that what is made here keeps to, and it says nothing that rows before it contradict.
 
 mod approval;
+mod client;
 mod grant;
 mod party;
 mod record;
@@ -37,6 +38,12 @@ pub(super) fn row(engine: &Engine, table: &Table, cells: &[Cell]) -> Result<(), 
         "grant" => grant::grant(&grant_row(table, cells)?),
         "tokenGrant" => read::<(GrantId, Timestamp)>(table, cells.to_vec()).map(drop),
         "toolServer" => service::tool_server(&typed(table, cells)?),
+        "client" => client::client(&typed(table, cells)?),
+        "connection" => client::connection(&read(table, cells.to_vec())?),
+        "consent" => client::consent(&read(table, cells.to_vec())?),
+        "refreshLine" => client::refresh_line(&read(table, cells.to_vec())?),
+        "refreshToken" => read::<([u8; 32], [u8; 32], u64)>(table, cells.to_vec()).map(drop),
+        "authorizationCode" => client::authorization_code(&read(table, cells.to_vec())?),
         "operatorKey" => service::operator_key(&typed(table, cells)?),
         "session" => party::session(&typed(table, cells)?),
         "approval" => approval::approval(table, cells),

@@ -1,7 +1,9 @@
 //! Where the answer of the API leads: on to the account, to another step, or to a mail.
 
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::header::REFRESH;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use kavachos_engine::Error;
 
 use crate::cookie;
 use crate::pages::api::Reply;
@@ -41,7 +43,7 @@ pub(in crate::pages) fn onward<W: Who>(at: &At<W>, form: &Form, reply: &Reply) -
         )
     };
     let page = match reply.text("next") {
-        "" => keep_step(see_other(form.back()), "", 0),
+        "" => keep_step(on(at, form.back())?, "", 0),
         "second_factor" => step("/sign-in/second-factor", "signIn"),
         "enter_code" => step("/sign-in/code", "challenge"),
         // Whoever runs the server wants another password of them.
@@ -50,6 +52,25 @@ pub(in crate::pages) fn onward<W: Who>(at: &At<W>, form: &Form, reply: &Reply) -
         _ => sent(at, form.text("email"))?,
     };
     Ok(reply.onto(page))
+}
+
+/// On to a path of ours. From where clients are let in, a browser may be sent to another site at once; it would hold that
+/// to the policy of the page whose form began it, so that a page stands between them, which needs no script.
+fn on<W: Who>(at: &At<W>, path: &str) -> Shown {
+    if !path.starts_with("/consent") {
+        return Ok(see_other(path));
+    }
+    let page = Door {
+        frame: Frame::titled("You are signed in"),
+        icon: Some(Icon::Check),
+        links: vec![("Nothing happens?", path.to_owned(), "Go on")],
+        ..Door::default()
+    };
+    let mut shown = at.door(StatusCode::OK, page)?;
+    let refresh = HeaderValue::from_str(&format!("0; url={path}"));
+    let refresh = refresh.map_err(|_| Error::Internal("a path is no header".to_owned()))?;
+    shown.headers_mut().insert(REFRESH, refresh);
+    Ok(shown)
 }
 
 /// The page that says that a mail is on its way, whether it is or not.

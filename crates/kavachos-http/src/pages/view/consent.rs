@@ -30,4 +30,8 @@ pub(crate) struct Consent {
     pub(crate) local: bool,
     /// What was asked, to be sent along.
     pub(crate) request: String,
+    /// When that was, in seconds since 1970.
+    pub(crate) since: i64,
+    /// Tells what the page shows from anything else.
+    pub(crate) shown: String,
 }

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use futures_util::stream::{Stream, unfold};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use kavachos_engine::{
-    Agent, Approval, AuditRecord, Delegation, Error, OwnData, OwnPart, Session, User,
+    Agent, Approval, AuditRecord, Connection, Delegation, Error, OwnData, OwnPart, Session, User,
 };
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -46,6 +46,8 @@ pub(crate) struct Everything {
     sessions: Vec<Session>,
     /// The agents, at every level.
     agents: Vec<Agent>,
+    /// The applications that the human let in.
+    connections: Vec<Connection>,
     /// What was given in the human's name.
     delegations: Vec<Delegation>,
     /// What the human was asked.

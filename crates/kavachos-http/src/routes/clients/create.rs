@@ -1,13 +1,12 @@
 //! `POST /api/v1/clients`: registers an OAuth client; only this answer shows its secret.
 
 use axum::extract::State as FromState;
-use kavachos_core::client::{BadMetadata, ClientMetadata, Source};
-use kavachos_core::invalid::Invalid;
+use kavachos_core::id::AgentId;
 use kavachos_engine::actor::Scope;
-use kavachos_engine::{NewClient, RegisteredClient};
+use kavachos_engine::{NewClient, RegisteredClient, operators_word};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::call::Call;
@@ -32,6 +31,13 @@ pub(crate) struct Ask {
     /// Whether all its tokens are bound to a key (RFC 9449).
     #[serde(default)]
     dpop_bound: bool,
+    /// The public keys with which it signs who it is, as a JSON Web Key Set, where `authMethod` is `private_key_jwt`.
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
+    jwks: Option<Value>,
+    /// The agent that it is when it asks for itself, with the grant `client_credentials`. It acts by a key of that agent which
+    /// nobody sees; to name one needs the scope `agents:write`.
+    #[schemars(with = "Option<String>")]
+    agent: Option<AgentId>,
 }
 
 pub(crate) fn operation() -> Operation {
@@ -58,31 +64,12 @@ pub(crate) async fn handle(
         "grant_types": ask.grant_types.unwrap_or_else(usual),
         "token_endpoint_auth_method": ask.auth_method,
         "dpop_bound_access_tokens": ask.dpop_bound,
+        "jwks": ask.jwks,
     });
     let said = said.as_object().cloned().unwrap_or_default();
-    let metadata = ClientMetadata::read(&said, Source::Operator).map_err(|bad| in_members(&bad))?;
-    issued(
-        &state
-            .engine
-            .register_client(&actor, &NewClient { metadata })
-            .await?,
-    )
-}
-
-/// What is wrong, with the members as they are named here.
-fn in_members(bad: &BadMetadata) -> Invalid {
-    let names = [
-        ("client_name", "name"),
-        ("redirect_uris", "redirectUris"),
-        ("grant_types", "grantTypes"),
-        ("token_endpoint_auth_method", "authMethod"),
-    ];
-    let found = names
-        .iter()
-        .find(|(name, _)| bad.message().contains(&format!("`{name}`")));
-    match (found, bad) {
-        (Some((name, field)), _) => Invalid::at(*field, bad.message().replace(name, field)),
-        (None, BadMetadata::RedirectUri(why)) => Invalid::at("redirectUris", why.clone()),
-        (None, BadMetadata::Metadata(why)) => Invalid::new(why.clone()),
-    }
+    let new = NewClient {
+        metadata: operators_word(&said)?,
+        agent: ask.agent,
+    };
+    issued(&state.engine.register_client(&actor, &new).await?)
 }

@@ -21,7 +21,7 @@ pub(crate) fn operation() -> Operation {
     };
     let refused = [
         Code::InvalidClient,
-        Code::InvalidGrant,
+        Code::InsufficientScope,
         Code::InvalidDpopProof,
     ];
     Operation::post("/oauth/introspect", ABOUT, handle)

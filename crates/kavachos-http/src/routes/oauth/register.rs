@@ -6,11 +6,12 @@ use http::StatusCode;
 use kavachos_core::client::{AuthMethod, GrantType, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS};
 use kavachos_oauth::{Code, Registered};
 use schemars::{Schema, json_schema};
+use serde_json::{Value, json};
 
 use super::{One, Said};
 use crate::error::Failure;
 use crate::operation::{About, Form, Operation};
-use crate::reply::{Answered, Bare, Made, NoContent, Reply, json};
+use crate::reply::{self, Answered, Bare, Made, NoContent, Reply};
 use crate::state::State;
 
 const ONE: &str = "/oauth/register/{client_id}";
@@ -30,6 +31,7 @@ pub(crate) fn operation() -> Operation {
             Code::InvalidRedirectUri,
             Code::InvalidClientMetadata,
             Code::InvalidToken,
+            Code::InsufficientScope,
         ])
 }
 
@@ -57,10 +59,10 @@ pub(crate) fn change() -> Operation {
     let about = about(
         "changeRegisteredClient",
         "Register something else in its place",
-        "RFC 7592: with the registration token as `Bearer`. What is not said is taken away. Humans who said yes to the client are asked anew.",
+        "RFC 7592: with the registration token as `Bearer`, and the client's own `client_id` in the body. What is not said is taken away. Humans who said yes to the client are asked anew.",
     );
     Operation::put(ONE, about, changed)
-        .reading_json(Form::known(said()))
+        .reading_json(Form::known(said_again()))
         .in_oauth(&[
             Code::InvalidRedirectUri,
             Code::InvalidClientMetadata,
@@ -102,12 +104,32 @@ fn said() -> Schema {
     })
 }
 
+/// The same of a client that is known already.
+fn said_again() -> Schema {
+    let mut said = said();
+    let own = [
+        (
+            "client_id",
+            json!({ "type": "string", "description": "Its own." }),
+        ),
+        (
+            "client_secret",
+            json!({ "type": "string", "description": "Its own, if it is said: a client does not choose one." }),
+        ),
+    ];
+    if let Some(properties) = said.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.extend(own.map(|(name, form)| (name.to_owned(), form)));
+    }
+    said.insert("required".to_owned(), json!(["client_id", "redirect_uris"]));
+    said
+}
+
 pub(crate) async fn handle(
     FromState(state): FromState<State>,
     Said { call, body }: Said,
 ) -> Reply<Made<Registered>> {
     let made = kavachos_oauth::register(&state.engine, &call, &body).await;
-    json(StatusCode::CREATED, &made.map_err(Failure::from)?)
+    reply::json(StatusCode::CREATED, &made.map_err(Failure::from)?)
 }
 
 pub(crate) async fn looked(
@@ -116,7 +138,7 @@ pub(crate) async fn looked(
     Said { call, .. }: Said,
 ) -> Reply<Bare<Registered>> {
     let known = kavachos_oauth::look(&state.engine, &call, &id).await;
-    json(StatusCode::OK, &known.map_err(Failure::from)?)
+    reply::json(StatusCode::OK, &known.map_err(Failure::from)?)
 }
 
 pub(crate) async fn changed(
@@ -125,7 +147,7 @@ pub(crate) async fn changed(
     Said { call, body }: Said,
 ) -> Reply<Bare<Registered>> {
     let changed = kavachos_oauth::change(&state.engine, &call, (&id, &body)).await;
-    json(StatusCode::OK, &changed.map_err(Failure::from)?)
+    reply::json(StatusCode::OK, &changed.map_err(Failure::from)?)
 }
 
 pub(crate) async fn removed(

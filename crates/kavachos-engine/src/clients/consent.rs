@@ -1,0 +1,423 @@
+//! A human lets a client in: what they said yes to before, and what becomes of a yes.
+
+use std::time::Duration;
+
+use kavachos_core::action::Actions;
+use kavachos_core::client::{RedirectKind, Source};
+use kavachos_core::constraint::Constraints;
+use kavachos_core::grant::TokenUses;
+use kavachos_core::hex;
+use kavachos_core::id::{AgentId, UserId};
+use kavachos_core::ledger::{Entry, Outcome};
+use kavachos_core::permission::{Permission, PermissionSet};
+use kavachos_core::principal::{Owner, Status};
+use kavachos_core::revocation::HandleKind;
+use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_store::agent::{self, AgentRow};
+use kavachos_store::connection::{self, ConnectionRow, ConsentRow};
+use kavachos_store::user::UserRow;
+use kavachos_store::{Batch, handle};
+use serde_json::json;
+
+use super::Client;
+use super::access::Access;
+use crate::act::Act;
+use crate::actor::Actor;
+use crate::agents::AgentKind;
+use crate::compile;
+use crate::directory::Changed;
+use crate::engine::{Engine, Plan};
+use crate::error::{Error, Result};
+use crate::grants::Ask;
+use crate::lifecycle::AgentChange;
+use crate::plugin::Allowance;
+use crate::users::raised;
+
+/// How often clients are let in by one human, also by what they said yes to before: any page can send a browser here.
+const OFTEN: Allowance = Allowance::new(60, Duration::from_secs(60 * 60));
+
+/// By whose word a client is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Yes {
+    /// The human's, just now.
+    Spoken,
+    /// What they said before. It gives nothing that the client does not have.
+    Remembered,
+}
+
+/// The agent that a client is already.
+struct Connected {
+    row: AgentRow,
+    /// What it may do; `None` where that is over for good.
+    held: Option<PermissionSet>,
+}
+
+/// An agent with its human.
+type Granted = (AgentRow, UserRow);
+
+impl Engine {
+    /// Whether the human said yes to all of this before, so that they need not be asked again: they have not narrowed it since.
+    async fn is_consented(&self, actor: &Actor, access: &Access) -> Result<bool> {
+        let user = actor.own_account()?;
+        if !access.is_remembered() {
+            return Ok(false);
+        }
+        let Some(Connected {
+            row,
+            held: Some(held),
+        }) = self.connected(user, &access.client).await?
+        else {
+            return Ok(false);
+        };
+        let holds_all = held.covers_all(&permissions_of(access, None)?).is_ok();
+        if row.status != Status::Active || !holds_all {
+            return Ok(false);
+        }
+        let consents = self.store().list(connection::consents_of(row.id)).await?;
+        let fingerprint = access.client.fingerprint();
+        Ok(access.targets.iter().all(|target| {
+            let consent = consents
+                .iter()
+                .find(|consent| consent.server == target.server);
+            consent.is_some_and(|consent| {
+                let given: Vec<&str> = consent.scopes.split(' ').collect();
+                consent.fingerprint == fingerprint
+                    && (target.scopes.iter()).all(|scope| given.contains(&scope.name.as_str()))
+            })
+        }))
+    }
+
+    /// Whether the client is an agent of the human who calls.
+    ///
+    /// # Errors
+    /// Those of the store; the caller is no human.
+    pub async fn is_connected(&self, actor: &Actor, client: &Client) -> Result<bool> {
+        let row = connection::between(actor.own_account()?, client.id.to_string());
+        Ok(self.store().find(row).await?.is_some())
+    }
+
+    async fn connected(&self, user: UserId, client: &Client) -> Result<Option<Connected>> {
+        let row = connection::between(user, client.id.to_string());
+        let Some(known) = self.store().find(row).await? else {
+            return Ok(None);
+        };
+        let row = self.agent_row(known.agent).await?;
+        let grant = self.grant_row(row.root_grant).await?;
+        let now = self.now();
+        let is_over = |end: Option<_>| end.is_some_and(|end| end <= now);
+        let lives = grant.status != Status::Revoked
+            && !is_over(grant.expires_at)
+            && !is_over(row.expires_at);
+        let held = match lives {
+            true => Some(compile::grant(&grant)?.terms().permissions),
+            false => None,
+        };
+        Ok(Some(Connected { row, held }))
+    }
+
+    /// Lets a client in, in the name of the human who calls and says yes: a code that it redeems.
+    ///
+    /// # Errors
+    /// The caller is no human in a fresh session, may not do what they would let it do, or has as many agents as they may have.
+    pub async fn let_in(&self, actor: &Actor, access: &Access) -> Result<Secret> {
+        let code = self.let_in_by(actor, access, Yes::Spoken).await?;
+        code.ok_or_else(|| Error::Internal("a yes came to nothing".to_owned()))
+    }
+
+    /// The same by what the human said yes to before, all of it, and have not narrowed since; `None` where they have to be asked.
+    /// Clients that registered themselves ask each time, and so does what any program on the human's machine could be.
+    ///
+    /// # Errors
+    /// Those of [`Engine::let_in`], but that the session need not be fresh.
+    pub async fn let_in_again(&self, actor: &Actor, access: &Access) -> Result<Option<Secret>> {
+        if !self.is_consented(actor, access).await? {
+            return Ok(None);
+        }
+        self.let_in_by(actor, access, Yes::Remembered).await
+    }
+
+    async fn let_in_by(&self, actor: &Actor, access: &Access, yes: Yes) -> Result<Option<Secret>> {
+        let allowance = format!("let_in:{}", actor.own_account()?);
+        self.admit_one((&allowance, OFTEN)).await?;
+        let (code, line) = (
+            self.secret(SecretKind::Code),
+            self.secret(SecretKind::Agent),
+        );
+        let act = Act::new("connection.consented");
+        let is_in = self
+            .change(actor, act, || {
+                self.plan_access(actor, (access, yes), (&code, &line))
+            })
+            .await?;
+        Ok(is_in.then_some(code))
+    }
+
+    async fn plan_access(
+        &self,
+        actor: &Actor,
+        (access, yes): (&Access, Yes),
+        (code, line): (&Secret, &Secret),
+    ) -> Result<Plan<bool>> {
+        let id = actor.own_account()?;
+        match yes {
+            Yes::Spoken => self.require_fresh(actor)?,
+            Yes::Remembered if self.is_consented(actor, access).await? => {}
+            Yes::Remembered => return Ok(Plan::Done(false)),
+        }
+        let user = self.user_row(id).await?;
+        let mut batch = Batch {
+            reads: actor.reads(),
+            ..Batch::default()
+        };
+        self.keep_client(actor, &access.client, &mut batch).await?;
+        batch.reads.extend(access.marks());
+        let connected = self.connected(id, &access.client).await?;
+        let (row, user) = match (connected, yes) {
+            (Some(Connected { row, .. }), Yes::Remembered) => {
+                batch.reads.push(row.mark);
+                (row, user)
+            }
+            (Some(known), Yes::Spoken) => {
+                self.connected_before(actor, (access, known, user), &mut batch)
+                    .await?
+            }
+            (None, _) => {
+                self.connected_anew(actor, (access, user), &mut batch)
+                    .await?
+            }
+        };
+        if yes == Yes::Spoken && access.is_remembered() {
+            self.add_consents(access, row.id, &mut batch);
+        }
+        self.add_line(access, (&row, &user), (code, line), &mut batch)
+            .await?;
+        batch
+            .entries
+            .push(self.consent_record(actor, (access, yes), (&row, &user))?);
+        Ok(Plan::commit(batch, true))
+    }
+
+    /// An agent of the human's that the client will be.
+    async fn connected_anew(
+        &self,
+        actor: &Actor,
+        (access, user): (&Access, UserRow),
+        batch: &mut Batch,
+    ) -> Result<Granted> {
+        let room = self.room_for_agent(&user).await?;
+        let id: AgentId = self.id();
+        let ask = Ask {
+            giver: Owner::User(user.id),
+            to: (id, user.id),
+            permissions: permissions_of(access, None)?,
+            guards: None,
+            uses: TokenUses::default(),
+            max_depth: Some(0),
+            expires_at: None,
+            parent: None,
+            reason: None,
+        };
+        let planned = self.plan_root_grant(&compile::user(&user)?, &ask)?;
+        self.within_quota(&planned.terms).await?;
+        let row = AgentRow {
+            id,
+            owner: Owner::User(user.id),
+            root: user.id,
+            name: access.client.metadata.client_name.clone(),
+            kind: AgentKind::Delegated.as_str().to_owned(),
+            status: Status::Active,
+            expires_at: None,
+            metadata: None,
+            root_grant: planned.id,
+            mark: self.mark(HandleKind::Agent),
+            kills: 0,
+            version: 0,
+            created_at: self.now(),
+            proof_key: None,
+            maker: actor.maker(),
+        };
+        batch.reads.extend(planned.reads.iter().copied());
+        batch.writes.extend(room);
+        batch.writes.push(agent::insert(row.clone()));
+        batch.writes.push(handle::born(row.mark));
+        batch.writes.extend(self.grant_writes(actor, &planned)?);
+        batch.writes.push(connection::insert(&ConnectionRow {
+            agent: id,
+            client: access.client.id.to_string(),
+            user: user.id,
+            created_at: self.now(),
+        }));
+        batch.entries.push(self.agent_record(
+            actor,
+            "agent.created",
+            (&row, &user, &[]),
+            Some(&planned.terms),
+        )?);
+        batch.effects.push(Changed::User(user.id).into());
+        batch.effects.push(Changed::Agent(id).into());
+        Ok((row, user))
+    }
+
+    /// The agent that the client is, with what it did not have yet; another one where what it may do is over for good.
+    async fn connected_before(
+        &self,
+        actor: &Actor,
+        (access, known, user): (&Access, Connected, UserRow),
+        batch: &mut Batch,
+    ) -> Result<Granted> {
+        let Connected { row, held } = known;
+        if row.status != Status::Active {
+            return Err(Error::WrongState(
+                "you stopped this application for a while; let it go on first, among your agents"
+                    .to_owned(),
+            ));
+        }
+        let Some(held) = held else {
+            self.end_connection(actor, (&row, &user), batch)?;
+            return self.connected_anew(actor, (access, user), batch).await;
+        };
+        batch.reads.push(row.mark);
+        if held.covers_all(&permissions_of(access, None)?).is_err() {
+            let change = AgentChange {
+                permissions: Some(permissions_of(access, Some(&held))?),
+                ..AgentChange::default()
+            };
+            let terms = self.change_root_grant(actor, &row, &change, batch).await?;
+            batch.writes.push(agent::update(row.clone()));
+            batch.entries.push(self.agent_record(
+                actor,
+                "agent.updated",
+                (&row, &user, &[]),
+                Some(&terms),
+            )?);
+            batch.effects.push(Changed::Agent(row.id).into());
+        }
+        Ok((row, user))
+    }
+
+    /// Revokes the agent that a client is, with all of its lines.
+    pub(super) fn end_connection(
+        &self,
+        actor: &Actor,
+        (row, user): (&AgentRow, &UserRow),
+        batch: &mut Batch,
+    ) -> Result<()> {
+        batch.kills.push(raised(row.mark));
+        // What is taken off the count looks at whether the agent is revoked.
+        batch.writes.push(agent::uncount(row.id, row.root));
+        batch.writes.push(agent::update(AgentRow {
+            status: Status::Revoked,
+            kills: row.kills.saturating_add(1),
+            ..row.clone()
+        }));
+        batch.effects.push(Changed::User(row.root).into());
+        batch.effects.push(Changed::Agent(row.id).into());
+        let entry = self.agent_record(actor, "agent.revoked", (row, user, &[]), None)?;
+        batch.entries.push(entry);
+        Ok(())
+    }
+
+    fn add_consents(&self, access: &Access, agent: AgentId, batch: &mut Batch) {
+        for target in &access.targets {
+            batch.writes.push(connection::consent(&ConsentRow {
+                agent,
+                server: target.server,
+                scopes: target.scope(),
+                fingerprint: access.client.fingerprint(),
+                given_at: self.now(),
+            }));
+        }
+    }
+
+    /// Notes that the human who calls said no.
+    ///
+    /// # Errors
+    /// Those of the store; the caller is no human.
+    pub async fn keep_out(&self, actor: &Actor, access: &Access) -> Result<()> {
+        let user = self.user_row(actor.own_account()?).await?;
+        self.change(actor, Act::new("connection.denied"), || async {
+            let details = record_details(access);
+            let origin = actor.origin();
+            let (kind, why) = ("connection.denied", "said_no");
+            let mut record = origin.record(self.id(), kind, Outcome::Denied, why);
+            record.subject = Some(user.pseudonym);
+            record.details = Some(&details);
+            record.personal.name = Some(&access.client.metadata.client_name);
+            let batch = Batch {
+                entries: vec![self.seal(&record)?],
+                ..Batch::default()
+            };
+            Ok(Plan::commit(batch, ()))
+        })
+        .await
+    }
+
+    fn consent_record(
+        &self,
+        actor: &Actor,
+        (access, yes): (&Access, Yes),
+        (row, user): (&AgentRow, &UserRow),
+    ) -> Result<Entry> {
+        let details = record_details(access);
+        let origin = actor.origin();
+        let why = match yes {
+            Yes::Spoken => "done",
+            Yes::Remembered => "remembered",
+        };
+        let mut record = origin.record(self.id(), "connection.consented", Outcome::Allowed, why);
+        record.subject = Some(user.pseudonym);
+        record.agent = Some(row.id);
+        record.details = Some(&details);
+        record.personal.name = Some(&row.name);
+        self.seal(&record)
+    }
+}
+
+/// What a record says of what was asked: a digest of it, which may be larger than a record, and how it begins.
+fn record_details(access: &Access) -> serde_json::Value {
+    const SHOWN_BYTES: usize = 512;
+    let mut room = SHOWN_BYTES;
+    let scopes = access.targets.iter().flat_map(|target| &target.scopes);
+    let first: Vec<&str> = scopes
+        .clone()
+        .map(|scope| scope.name.as_str())
+        .take_while(|name| {
+            let fits = name.len() <= room;
+            room = room.saturating_sub(name.len());
+            fits
+        })
+        .collect();
+    json!({
+        "client": access.client.id, "redirectHost": access.redirect_uri.place(),
+        "resources": access.targets.iter().map(|target| target.server).collect::<Vec<_>>(),
+        "scopes": scopes.count(), "firstScopes": first, "contentsDigest": hex::encode(&access.digest()),
+    })
+}
+
+impl Access {
+    /// Whether a yes is remembered: clients that registered themselves ask each time, and so does what any program on the
+    /// human's machine could be.
+    fn is_remembered(&self) -> bool {
+        self.client.source != Source::Itself && self.redirect_uri.kind() == RedirectKind::Site
+    }
+}
+
+/// All scopes of all tool servers, with every action; beside what is held already, where that is said.
+fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<PermissionSet> {
+    let wanted = access.targets.iter().flat_map(|target| &target.scopes);
+    let mut all: Vec<Permission> = held
+        .into_iter()
+        .flat_map(PermissionSet::iter)
+        .map(|permission| Permission::clone(permission))
+        .collect();
+    for scope in wanted {
+        let one = Permission::new(scope.name.clone(), Actions::any(), Constraints::default());
+        let alone = PermissionSet::new([one.clone()])?;
+        let is_held =
+            PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.covers_all(&alone).is_ok());
+        if !is_held {
+            all.push(one);
+        }
+    }
+    Ok(PermissionSet::new(all)?)
+}

@@ -1,0 +1,278 @@
+//! The documents that were read, and those that are being read.
+//!
+//! Promises: what is asked for stays, and what nobody asked for longest makes room; one host has no more than its part of the
+//! room, so that whoever has a host, or many, shuts out nobody else. A document that cannot be read leaves nothing behind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use kavachos_core::client::{ClientId, ClientMetadata};
+use kavachos_core::id::UserId;
+use kavachos_core::time::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::bell::{Bell, Listener};
+use crate::error::Result;
+use crate::seats::{Bounds, Holder, Seat, Seats};
+
+/// How many documents are kept.
+const MAX_KEPT: usize = 1_000;
+/// How many of one host.
+const MAX_OF_HOST: usize = 100;
+/// How many are fetched at once: few, so that the fetcher's other work goes on, also while all of them hang.
+const AT_ONCE: Bounds = Bounds { all: 8, each: 2 };
+
+/// What came of a fetch for those who waited for it: `None` of a document that cannot be read. Unset where nothing was fetched.
+pub(super) type Asked = OnceLock<Option<Arc<ClientMetadata>>>;
+
+/// What is known of documents.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    known: Mutex<Known>,
+    bell: Bell,
+    seats: Seats,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// INVARIANT: at most [`MAX_KEPT`], and at most [`MAX_OF_HOST`] of one host.
+    read: HashMap<ClientId, Read>,
+    asked: HashMap<ClientId, Arc<Asked>>,
+    looks: u64,
+}
+
+#[derive(Debug)]
+struct Read {
+    metadata: Arc<ClientMetadata>,
+    host: String,
+    until: Timestamp,
+    /// Which look found it last.
+    looked: u64,
+}
+
+pub(super) enum Look<'a> {
+    Found(Arc<ClientMetadata>),
+    /// Somebody fetches it.
+    Wait(Arc<Asked>, Listener<'a>),
+    /// Whoever looked fetches it.
+    Fetch(Arc<Asked>, Listener<'a>),
+    /// Too many wait.
+    Crowded,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            bell: Bell::default(),
+            seats: Seats::new(AT_ONCE),
+        }
+    }
+}
+
+impl Documents {
+    pub(super) fn look(&self, id: &ClientId, now: Timestamp) -> Look<'_> {
+        let mut known = self.known();
+        known.looks = known.looks.saturating_add(1);
+        let looked = known.looks;
+        let kept = known.read.get_mut(id);
+        if let Some(read) = kept.filter(|read| now < read.until) {
+            read.looked = looked;
+            return Look::Found(Arc::clone(&read.metadata));
+        }
+        let Some(rung) = self.bell.listen(bell_of(id)) else {
+            return Look::Crowded;
+        };
+        if let Some(asked) = known.asked.get(id) {
+            return Look::Wait(Arc::clone(asked), rung);
+        }
+        let asked = Arc::new(Asked::new());
+        known.asked.insert(id.clone(), Arc::clone(&asked));
+        Look::Fetch(asked, rung)
+    }
+
+    /// One of the places of those who fetch for this human.
+    ///
+    /// # Errors
+    /// They have all that one may have, or there is none.
+    pub(super) fn seat(&self, human: UserId) -> Result<Seat> {
+        self.seats.take(Holder::Known(human.to_string()))
+    }
+
+    /// Keeps what was read.
+    pub(super) fn keep(
+        &self,
+        (id, host): (&ClientId, &str),
+        metadata: &Arc<ClientMetadata>,
+        until: Timestamp,
+    ) {
+        let mut known = self.known();
+        known.read.remove(id);
+        known.make_room(host);
+        let looked = known.looks;
+        let read = Read {
+            metadata: Arc::clone(metadata),
+            host: host.to_owned(),
+            until,
+            looked,
+        };
+        known.read.insert(id.clone(), read);
+    }
+
+    /// Ends a fetch, whatever came of it, and wakes those who wait.
+    pub(super) fn asked(&self, id: &ClientId) {
+        self.known().asked.remove(id);
+        self.bell.ring(bell_of(id));
+    }
+
+    /// Nothing under the lock can leave it half written, so a poisoned lock is as good as any.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Room for one more document of this host.
+    fn make_room(&mut self, host: &str) {
+        let of_host = self.read.values().filter(|read| read.host == host).count();
+        let longest_ago = if of_host >= MAX_OF_HOST {
+            oldest(self.read.iter().filter(|(_, read)| read.host == host))
+        } else if self.read.len() >= MAX_KEPT {
+            oldest(self.read.iter())
+        } else {
+            None
+        };
+        if let Some(id) = longest_ago {
+            self.read.remove(&id);
+        }
+    }
+}
+
+/// The one that nobody asked for longest.
+fn oldest<'a>(all: impl Iterator<Item = (&'a ClientId, &'a Read)>) -> Option<ClientId> {
+    all.min_by_key(|(_, read)| read.looked)
+        .map(|(id, _)| id.clone())
+}
+
+/// Two clients that share a bell wake each other's waiters, who look again.
+fn bell_of(id: &ClientId) -> u128 {
+    let hash: [u8; 32] = Sha256::digest(id.as_str().as_bytes()).into();
+    hash.first_chunk()
+        .map_or(0, |bytes| u128::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::MIN.plus(Duration::from_secs(seconds))
+    }
+
+    fn id(host: usize, path: usize) -> ClientId {
+        format!("https://h{host}.example.com/{path}")
+            .parse()
+            .unwrap()
+    }
+
+    /// Reads the document at this address, as whoever fetches it does, until 60.
+    fn read(documents: &Documents, host: usize, path: usize) {
+        let id = id(host, path);
+        let said = json!({
+            "client_id": id, "client_name": "Editor", "redirect_uris": ["http://127.0.0.1/cb"],
+        });
+        let metadata = ClientMetadata::of_document(&id, said.to_string().as_bytes()).unwrap();
+        let Look::Fetch(..) = documents.look(&id, at(0)) else {
+            panic!("{id} is known");
+        };
+        let host = format!("h{host}.example.com");
+        documents.keep((&id, &host), &Arc::new(metadata), at(60));
+        documents.asked(&id);
+    }
+
+    fn is_kept(documents: &Documents, host: usize, path: usize) -> bool {
+        documents.known().read.contains_key(&id(host, path))
+    }
+
+    fn look(documents: &Documents, host: usize, path: usize, seconds: u64) -> &'static str {
+        match documents.look(&id(host, path), at(seconds)) {
+            Look::Found(_) => "found",
+            Look::Wait(..) => "wait",
+            Look::Fetch(..) => "fetch",
+            Look::Crowded => "crowded",
+        }
+    }
+
+    #[test]
+    fn one_fetches_for_all_until_the_document_is_old() {
+        let documents = Documents::default();
+        read(&documents, 0, 0);
+        assert_eq!(look(&documents, 0, 0, 59), "found");
+        assert_eq!(look(&documents, 0, 0, 60), "fetch");
+        assert_eq!(look(&documents, 0, 0, 60), "wait");
+        documents.asked(&id(0, 0));
+        assert_eq!(look(&documents, 0, 0, 60), "fetch");
+    }
+
+    /// Review of issue 6, M4.
+    #[test]
+    fn a_full_room_lets_everybody_in_and_keeps_what_is_asked_for() {
+        let documents = Documents::default();
+        read(&documents, 0, 0);
+        for host in 1..=2 * MAX_KEPT {
+            read(&documents, host, 0);
+            assert_eq!(look(&documents, 0, 0, 1), "found", "{host}");
+            assert!(is_kept(&documents, host, 0), "{host}");
+        }
+        assert_eq!(documents.known().read.len(), MAX_KEPT);
+        assert!(!is_kept(&documents, 1, 0));
+    }
+
+    #[test]
+    fn one_host_takes_its_own_room_alone() {
+        let documents = Documents::default();
+        for host in 0..10 {
+            read(&documents, host, 0);
+        }
+        for path in 1..=2 * MAX_KEPT {
+            read(&documents, 0, path);
+        }
+        assert_eq!(documents.known().read.len(), MAX_OF_HOST + 9);
+        assert!(is_kept(&documents, 0, 2 * MAX_KEPT));
+        assert!((1..10).all(|host| is_kept(&documents, host, 0)));
+    }
+
+    /// Nobody makes room by asking for what is not there.
+    #[test]
+    fn what_cannot_be_read_leaves_nothing_and_drives_nothing_out() {
+        let documents = Documents::default();
+        for host in 0..MAX_KEPT {
+            read(&documents, host, 0);
+        }
+        for path in 1..=MAX_KEPT {
+            assert_eq!(look(&documents, 0, path, 1), "fetch");
+            documents.asked(&id(0, path));
+        }
+        assert!((0..MAX_KEPT).all(|host| is_kept(&documents, host, 0)));
+        assert!(documents.known().asked.is_empty());
+    }
+
+    #[test]
+    fn few_are_fetched_at_once_and_fewer_for_one_human() {
+        let documents = Documents::default();
+        let human = |n: u8| UserId::new(at(0), [n; 10]);
+        let mut seats = Vec::new();
+        for n in 0..4 {
+            seats.push(documents.seat(human(n)).unwrap());
+            seats.push(documents.seat(human(n)).unwrap());
+            assert!(documents.seat(human(n)).is_err());
+        }
+        assert!(documents.seat(human(9)).is_err());
+        seats.pop();
+        assert!(documents.seat(human(9)).is_ok());
+    }
+}

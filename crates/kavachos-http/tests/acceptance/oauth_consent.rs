@@ -1,0 +1,470 @@
+//! What a human's yes is worth: nothing that they did not see, nothing that was taken away since, and nothing to strangers.
+
+use futures_util::future::join_all;
+use http::Method;
+use kavachos_engine::Registration;
+use kavachos_test::{Reply, may, may_under};
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+use crate::exchange::{TOKEN, proof};
+use crate::oauth_clients::{
+    AUTHORIZE, REDIRECT, SCOPE, SITE, World, brought, client, error, query, world,
+};
+use crate::tokens::{TOOLS, judged, register};
+
+const AT_SITE: (&str, &str) = ("redirect_uri", SITE);
+
+impl World {
+    /// Where a browser comes to when nobody is asked: the address with a code, or with why not.
+    async fn silent(&self, other: &[(&str, &str)]) -> String {
+        let all = [&[AT_SITE, ("prompt", "none")], other].concat();
+        let asks = self.asked(&all).await.expect(303);
+        let page = self.browser().open(asks.header("location")).await;
+        page.expect(303).header("location").to_owned()
+    }
+
+    /// The agent that the client is.
+    async fn agent(&self) -> Value {
+        let agents = self.app.operator().get("/api/v1/agents").await.expect(200);
+        agents.rows()[0].clone()
+    }
+
+    async fn agent_path(&self) -> String {
+        let agent = self.agent().await;
+        format!("/api/v1/agents/{}", agent["id"].as_str().unwrap())
+    }
+
+    async fn with_code_of(&self, location: &str) -> Reply {
+        let code = brought(location, "code").expect(location);
+        self.redeem(&code, &[AT_SITE]).await
+    }
+
+    async fn refresh_with(&self, token: &str, proof: &str) -> Reply {
+        let all = [
+            ("grant_type", "refresh_token"),
+            ("client_id", self.client.as_str()),
+            ("refresh_token", token),
+        ];
+        let call = self.app.anonymous().header("dpop", proof);
+        call.post_form(TOKEN, &all).await
+    }
+}
+
+fn outcome(location: &str) -> String {
+    let text = brought(location, "error").or_else(|| brought(location, "code"));
+    text.unwrap_or_default()
+}
+
+/// A remembered yes gives back nothing that was taken away, whoever took it.
+#[tokio::test]
+async fn what_was_taken_away_since_is_asked_about_anew() {
+    let all = ("scope", "tools:call:*");
+    for narrower in [
+        may(&["*"], SCOPE),
+        may(&["search"], "tools:call:*"),
+        may_under(&["*"], "tools:call:*", json!({ "maxCallsPerHour": 3 })),
+    ] {
+        let world = world().await;
+        world.allowed(&[AT_SITE, all]).await;
+        let code = world.silent(&[all]).await;
+        assert!(outcome(&code).starts_with("kv_code_"), "{code}");
+        let path = world.agent_path().await;
+        let change = json!({ "permissions": narrower });
+        world.app.operator().patch(&path, change).await.expect(200);
+        let left = world.app.operator().get(&path).await.expect(200);
+        let left = left.at("/data/permissions").clone();
+        assert_eq!(outcome(&world.silent(&[all]).await), "consent_required");
+        let asks = world.asked(&[AT_SITE, all]).await.expect(303);
+        let page = world.browser().open(asks.header("location")).await;
+        let shown = page.expect(200);
+        let still = world.app.operator().get(&path).await.expect(200);
+        assert_eq!(still.at("/data/permissions"), &left);
+        // Said anew, it is given anew.
+        let location = world.sent(&shown, "allow").await.expect(303);
+        let location = location.header("location").to_owned();
+        world.with_code_of(&location).await.expect(200);
+    }
+}
+
+/// Of a stop and a client that comes silently at the same time, the stop stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_stopped_is_not_made_anew_by_what_was_said_before() {
+    let world = world().await;
+    world.allowed(&[AT_SITE]).await;
+    let path = world.agent_path().await;
+    let stop = async {
+        let operator = world.app.operator();
+        operator.delete(&path).await.expect(200);
+    };
+    let silent = join_all((0..16).map(|_| world.silent(&[])));
+    let ((), silent) = tokio::join!(stop, silent);
+    for location in silent {
+        let came = outcome(&location);
+        assert!(
+            came == "consent_required" || came.starts_with("kv_code_"),
+            "{location}"
+        );
+    }
+    assert_eq!(outcome(&world.silent(&[]).await), "consent_required");
+    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
+    assert_eq!(agents.rows().len(), 1, "{agents}");
+    assert_eq!(agents.rows()[0]["status"], "revoked");
+}
+
+/// Whoever says yes says it to what they saw, whatever became of that meanwhile.
+#[tokio::test]
+async fn what_changed_since_it_was_shown_is_shown_anew() {
+    let world = world().await;
+    let asks = world.asked(&[("scope", "")]).await.expect(303);
+    let shown = world.browser().open(asks.header("location")).await;
+    let shown = shown.expect(200);
+    let servers = world.app.operator().get("/api/v1/resources").await;
+    let server = servers.expect(200).rows()[0]["id"].clone();
+    let path = format!("/api/v1/resources/{}", server.as_str().unwrap());
+    let more = json!({
+        "scopes": [{ "name": "tools:call:*", "description": "delete all that there is" }],
+    });
+    world.app.operator().patch(&path, more).await.expect(200);
+    let again = world.sent(&shown, "allow").await.expect(200);
+    for told in ["changed while you read", "delete all that there is"] {
+        assert!(again.text.contains(told), "{told}: {again}");
+    }
+    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
+    assert!(agents.rows().is_empty());
+    world.sent(&again, "allow").await.expect(303);
+}
+
+/// Any page can send a browser here for codes; they end no line that is used, and there is an end to them.
+#[tokio::test]
+async fn codes_that_nobody_redeems_end_nothing() {
+    let world = world().await;
+    let used = world
+        .with_code_of(&world.allowed(&[AT_SITE]).await)
+        .await
+        .expect(200);
+    let first = world.silent(&[]).await;
+    let mut last = String::new();
+    for _ in 0..11 {
+        last = world.silent(&[]).await;
+    }
+    error(&world.with_code_of(&first).await, 400, "invalid_grant");
+    world.with_code_of(&last).await.expect(200);
+    let used = world.refresh(used.text_at("/refresh_token")).await;
+    let used = used.expect(200);
+    assert!(
+        world
+            .app
+            .audit("kind=connection.line_ended")
+            .await
+            .is_empty()
+    );
+    // What is redeemed takes the place of the oldest, which is on record.
+    for _ in 0..9 {
+        let location = world.silent(&[]).await;
+        world.with_code_of(&location).await.expect(200);
+    }
+    error(
+        &world.refresh(used.text_at("/refresh_token")).await,
+        400,
+        "invalid_grant",
+    );
+    let ended = world.app.audit("kind=connection.line_ended").await;
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert_eq!(ended[0]["details"]["why"], "replaced");
+}
+
+#[tokio::test]
+async fn nobody_is_sent_here_without_end() {
+    let world = world().await;
+    world.allowed(&[AT_SITE]).await;
+    for _ in 0..59 {
+        let location = world.silent(&[]).await;
+        assert!(outcome(&location).starts_with("kv_code_"), "{location}");
+    }
+    let asks = world
+        .asked(&[AT_SITE, ("prompt", "none")])
+        .await
+        .expect(303);
+    let told = world.browser().open(asks.header("location")).await;
+    assert_eq!(told.status, 429, "{told}");
+    world.app.advance(3_600);
+    assert!(outcome(&world.silent(&[]).await).starts_with("kv_code_"));
+}
+
+/// Another tool server under the same address is none that the human let the client in to.
+#[tokio::test]
+async fn a_line_ends_with_its_tool_server() {
+    let world = world().await;
+    let tokens = world.let_in().await;
+    let code = world.code().await;
+    let servers = world.app.operator().get("/api/v1/resources").await;
+    let server = servers.expect(200).rows()[0]["id"].clone();
+    let path = format!("/api/v1/resources/{}", server.as_str().unwrap());
+    world.app.operator().delete(&path).await.expect(200);
+    assert!(
+        judged(&world.app, tokens.text_at("/access_token"))
+            .await
+            .is_err()
+    );
+    register(&world.app, json!({ "defaultScope": "tools:call:*" })).await;
+    let token = tokens.text_at("/refresh_token");
+    error(&world.refresh(token).await, 400, "invalid_target");
+    error(&world.redeem(&code, &[]).await, 400, "invalid_target");
+    world.let_in().await;
+}
+
+/// RFC 9700, section 4.11.2: what strangers registered sends nobody's browser anywhere before a human was here.
+#[tokio::test]
+async fn nobody_is_sent_on_by_what_a_stranger_registered() {
+    let setup = crate::setup().settings(|settings| settings.registration = Registration::Open);
+    let app = setup.start().await;
+    register(&app, json!({})).await;
+    let said = json!({ "redirect_uris": [SITE], "token_endpoint_auth_method": "none", "client_name": "Evil" });
+    let made = app.anonymous().post("/oauth/register", said).await;
+    let own = made.expect(201).text_at("/client_id").to_owned();
+    let known = json!({ "name": "Known", "redirectUris": [SITE], "authMethod": "none" });
+    let known = client(&app, known).await.id().to_owned();
+    let user = app.user().await;
+    let session = app.session(&user).await.token;
+    for wrong in [("response_type", ""), ("prompt", "none")] {
+        let path = |client: &str| format!("{AUTHORIZE}?{}", query(client, &[AT_SITE, wrong]));
+        let stranger = Browser::stranger(&app);
+        let sent = stranger.open(&path(&known)).await.expect(303);
+        assert!(sent.header("location").starts_with(SITE), "{sent}");
+        let sent = stranger.open(&path(&own)).await.expect(303);
+        let page = sent.header("location").to_owned();
+        assert!(page.starts_with("/consent?"), "{sent}");
+        let sent = stranger.open(&page).await.expect(303);
+        assert!(sent.header("location").starts_with("/sign-in?"), "{sent}");
+        // Who is signed in, and never let it in, is told first.
+        let told = Browser::of(&app, &session).open(&page).await;
+        assert_eq!(told.status, 400, "{told}");
+        assert!(told.header("location").is_empty(), "{told}");
+        for text in ["Evil", "https://app.example.com/cb?error="] {
+            assert!(told.text.contains(text), "{text}: {told}");
+        }
+    }
+}
+
+/// A human reads what the narrowest scope is called that covers what is asked.
+#[tokio::test]
+async fn a_scope_is_told_in_its_own_words() {
+    let world = world().await;
+    let servers = world.app.operator().get("/api/v1/resources").await;
+    let server = servers.expect(200).rows()[0]["id"].clone();
+    let path = format!("/api/v1/resources/{}", server.as_str().unwrap());
+    let scopes = json!({ "scopes": [
+        { "name": "tools:call:*", "description": "use your tools" },
+        { "name": "tools:call:delete:*", "description": "delete what there is" },
+    ] });
+    world.app.operator().patch(&path, scopes).await.expect(200);
+    for scope in ["tools:call:delete:*", "tools:call:delete:all"] {
+        let asks = world.asked(&[("scope", scope)]).await.expect(303);
+        let page = world.browser().open(asks.header("location")).await;
+        let page = page.expect(200).text;
+        assert!(page.contains("delete what there is"), "{scope}: {page}");
+        assert!(!page.contains("use your tools"), "{scope}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_and_remembered_is_on_record() {
+    let world = world().await;
+    let asks = world.asked(&[]).await.expect(303);
+    world.decided(asks.header("location"), "deny").await;
+    let denied = world.app.audit("kind=connection.denied").await;
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    assert_eq!(denied[0]["details"]["client"], world.client.as_str());
+    world.allowed(&[AT_SITE]).await;
+    world.silent(&[]).await;
+    let reasons: Vec<Value> = world
+        .app
+        .audit("kind=connection.consented")
+        .await
+        .iter()
+        .map(|record| record["reason"].clone())
+        .collect();
+    assert!(reasons.contains(&json!("remembered")), "{reasons:?}");
+    // Another client's token is its agent's to hear of, and so is one that is dead.
+    let tokens = world.let_in().await;
+    let agent = world.agent().await["id"].as_str().unwrap().to_owned();
+    let token = tokens.text_at("/refresh_token");
+    let other = json!({ "name": "Other", "redirectUris": [SITE], "authMethod": "none" });
+    let other = client(&world.app, other).await.id().to_owned();
+    let foreign = [
+        ("grant_type", "refresh_token"),
+        ("client_id", &other),
+        ("refresh_token", token),
+    ];
+    let foreign = world.app.anonymous().post_form(TOKEN, &foreign).await;
+    error(&foreign, 400, "invalid_grant");
+    let path = format!("/api/v1/agents/{agent}");
+    world.app.operator().delete(&path).await.expect(200);
+    error(&world.refresh(token).await, 400, "invalid_grant");
+    let filter = format!("agent={agent}&outcome=denied");
+    let noted = world.app.audit(&filter).await;
+    assert_eq!(noted.len(), 2, "{noted:?}");
+}
+
+/// RFC 9449, section 5: what was refreshed with a proof once goes on with that key alone.
+#[tokio::test]
+async fn a_refresh_with_a_proof_binds_the_line() {
+    let world = world().await;
+    let tokens = world.let_in().await;
+    let (first, _) = proof(&world.app, 7, "a");
+    let token = tokens.text_at("/refresh_token");
+    let bound = world.refresh_with(token, &first).await.expect(200);
+    assert_eq!(bound.at("/token_type"), "DPoP");
+    let token = bound.text_at("/refresh_token");
+    for wrong in [
+        world.refresh(token).await,
+        world
+            .refresh_with(token, &proof(&world.app, 8, "b").0)
+            .await,
+    ] {
+        assert_eq!(wrong.status, 400, "{wrong}");
+    }
+    let own = proof(&world.app, 7, "c").0;
+    world.refresh_with(token, &own).await.expect(200);
+}
+
+/// What any program on the machine could be is no site, and a yes to it none to the site.
+#[tokio::test]
+async fn a_yes_to_this_machine_is_none_to_a_site() {
+    let world = world().await;
+    world.allowed(&[("redirect_uri", REDIRECT)]).await;
+    assert_eq!(outcome(&world.silent(&[]).await), "consent_required");
+    world.allowed(&[AT_SITE]).await;
+    assert!(outcome(&world.silent(&[]).await).starts_with("kv_code_"));
+}
+
+/// `prompt=login` asks who they are also where they said so a minute ago.
+#[tokio::test]
+async fn who_is_to_sign_in_anew_does_so_after_they_are_asked() {
+    let world = world().await;
+    world.app.advance(60);
+    let asks = world.asked(&[("prompt", "login")]).await.expect(303);
+    let page = asks.header("location");
+    let again = world.browser().open(page).await.expect(303);
+    assert!(
+        again.header("location").starts_with("/re-authenticate"),
+        "{again}"
+    );
+    let session = world.app.session(&world.user).await.token;
+    Browser::of(&world.app, &session)
+        .open(page)
+        .await
+        .expect(200);
+    // Without it, a session that is fresh is enough.
+    let asks = world.asked(&[]).await.expect(303);
+    let page = world.browser().open(asks.header("location")).await;
+    page.expect(200);
+}
+
+/// Nobody ends what is another's by what is worth nothing.
+#[tokio::test]
+async fn what_is_worth_nothing_ends_nothing() {
+    let world = world().await;
+    let code = world.code().await;
+    let tokens = world.redeem(&code, &[]).await.expect(200);
+    let verifier = "a".repeat(43);
+    let copy = world.redeem(&code, &[("code_verifier", &verifier)]).await;
+    error(&copy, 400, "invalid_grant");
+    let old = tokens.text_at("/access_token").to_owned();
+    judged(&world.app, &old).await.unwrap();
+    world.app.advance(600);
+    let next = world.refresh(tokens.text_at("/refresh_token")).await;
+    let next = next.expect(200);
+    let fields = [("client_id", world.client.as_str()), ("token", &old)];
+    let given = world.app.anonymous();
+    given.post_form("/oauth/revoke", &fields).await.expect(200);
+    judged(&world.app, next.text_at("/access_token"))
+        .await
+        .unwrap();
+}
+
+/// A `state` that cannot be given back is told as such.
+#[tokio::test]
+async fn a_state_that_is_too_long_is_refused() {
+    let world = world().await;
+    let state = "x".repeat(1_025);
+    let sent = world.asked(&[("state", &state)]).await.expect(303);
+    let location = sent.header("location");
+    assert_eq!(outcome(location), "invalid_request");
+    assert!(brought(location, "state").is_none());
+    let fits = "x".repeat(1_024);
+    let location = world.allowed(&[("state", &fits)]).await;
+    assert_eq!(brought(&location, "state").unwrap(), fits);
+}
+
+/// Lessons C 13 and 78: whatever ends a human, an agent or a client ends codes and refresh tokens, and every token that was made.
+#[tokio::test]
+async fn codes_and_tokens_end_with_whom_they_are_for() {
+    let nothing = json!({});
+    for (method, path, body) in [
+        (Method::GET, "/api/v1/health", Value::Null),
+        (Method::POST, "/api/v1/users/{user}/ban", nothing.clone()),
+        (Method::DELETE, "/api/v1/users/{user}", Value::Null),
+        (
+            Method::POST,
+            "/api/v1/users/{user}/require-reset",
+            nothing.clone(),
+        ),
+        (
+            Method::POST,
+            "/api/v1/agents/{agent}/suspend",
+            nothing.clone(),
+        ),
+        (Method::POST, "/api/v1/agents/{agent}/rotate", nothing),
+        (Method::DELETE, "/api/v1/agents/{agent}", Value::Null),
+        (Method::DELETE, "/api/v1/clients/{client}", Value::Null),
+    ] {
+        let world = world().await;
+        let tokens = world.let_in().await;
+        let code = world.code().await;
+        let agent = world.agent().await["id"].as_str().unwrap().to_owned();
+        let path = path
+            .replace("{user}", &world.user)
+            .replace("{agent}", &agent)
+            .replace("{client}", &world.client);
+        let operator = world.app.operator();
+        let ended = match method {
+            Method::GET => operator.get(&path).await,
+            Method::DELETE => operator.delete(&path).await,
+            _ => operator.post(&path, body).await,
+        };
+        let access = judged(&world.app, tokens.text_at("/access_token")).await;
+        let refreshed = world.refresh(tokens.text_at("/refresh_token")).await;
+        let redeemed = world.redeem(&code, &[]).await;
+        if path.ends_with("/health") {
+            assert!(access.is_ok() && refreshed.status == 200 && redeemed.status == 200);
+            continue;
+        }
+        assert!((200..300).contains(&ended.status), "{path}: {ended}");
+        assert!(access.is_err(), "{path}");
+        for reply in [refreshed, redeemed] {
+            assert!([400, 401].contains(&reply.status), "{path}: {reply}");
+        }
+    }
+}
+
+/// Of many who redeem one code at once, one gets tokens, and those are over, since somebody has a copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_redeem_a_code_one_does() {
+    let world = world().await;
+    let code = world.code().await;
+    let all = join_all((0..16).map(|_| world.redeem(&code, &[]))).await;
+    let good: Vec<&Reply> = all.iter().filter(|reply| reply.status == 200).collect();
+    assert_eq!(good.len(), 1, "{all:?}");
+    assert!(
+        judged(&world.app, good[0].text_at("/access_token"))
+            .await
+            .is_err()
+    );
+    // Of many yeses at once, one makes an agent.
+    let other = self::world().await;
+    join_all((0..8).map(|_| other.code())).await;
+    let agents = other.app.operator().get("/api/v1/agents").await.expect(200);
+    assert_eq!(agents.rows().len(), 1, "{agents}");
+}

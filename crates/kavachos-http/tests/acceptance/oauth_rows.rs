@@ -1,0 +1,472 @@
+//! What is kept of OAuth clients, in all that treats every table: a tenant that moves, a backup that is restored, what a human
+//! takes out and takes along, what is over, and a server that had no clients before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::Method;
+use kavachos::engine::Rehearsal;
+use kavachos_engine::{Registration, Settings};
+use kavachos_test::kavachos;
+use kavachos_test::{Reply, Setup, TestApp, may};
+use serde_json::{Value, json};
+
+use crate::moving::{body, edited, export, import, records, refused, rows};
+use crate::oauth_clients::{SITE, World, brought, client, error, world, world_of};
+use crate::restore::{log_of, restore};
+use crate::tokens::judged;
+
+const REDIRECT: &str = "http://127.0.0.1:51004/cb";
+const REGISTER: &str = "/oauth/register";
+const DAY: u64 = 24 * 60 * 60;
+/// The rows of the authorization server.
+const KINDS: [&str; 6] = [
+    "client",
+    "connection",
+    "consent",
+    "refreshLine",
+    "refreshToken",
+    "authorizationCode",
+];
+
+fn open_to_clients(setup: Setup) -> Setup {
+    setup.settings(|settings| settings.registration = Registration::Open)
+}
+
+/// A client that registered itself, with its registration token.
+async fn registered(app: &TestApp) -> (String, String) {
+    let said = json!({ "client_name": "Self", "redirect_uris": ["http://127.0.0.1/cb"],
+        "token_endpoint_auth_method": "none" });
+    let made = app.anonymous().post(REGISTER, said).await.expect(201);
+    let id = made.text_at("/client_id").to_owned();
+    (id, made.text_at("/registration_access_token").to_owned())
+}
+
+/// Whether a client may still say something else of itself.
+async fn is_registered(app: &TestApp, (id, manager): &(String, String)) -> bool {
+    let call = app.call(manager);
+    let told = call.get(&format!("{REGISTER}/{id}")).await;
+    assert!([200, 401].contains(&told.status), "{told}");
+    told.status == 200
+}
+
+/// A client of a site, with its secret.
+async fn confidential(app: &TestApp) -> (String, String) {
+    let made = client(app, json!({ "name": "Site", "redirectUris": [SITE] })).await;
+    (made.id().to_owned(), made.text_at("/data/token").to_owned())
+}
+
+/// Whether a client is one with its secret: a code that is none is then its only fault.
+async fn is_client(app: &TestApp, (id, secret): &(String, String)) -> bool {
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("client_id", id),
+        ("client_secret", secret),
+        ("code", "x"),
+        ("redirect_uri", SITE),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ];
+    let told = app.anonymous().post_form("/oauth/token", &fields).await;
+    match told.text_at("/error") {
+        "invalid_client" => false,
+        "invalid_grant" => true,
+        _ => panic!("{told}"),
+    }
+}
+
+/// Whether the human is sent back to the site at once, with a code.
+async fn is_remembered(world: &World) -> bool {
+    let asks = world.asked(&[("redirect_uri", SITE)]).await.expect(303);
+    let page = world.browser().open(asks.header("location")).await;
+    page.status == 303 && page.header("location").starts_with(&format!("{SITE}?code="))
+}
+
+/// How many lines of each kind a file has.
+fn count(file: &str, kind: &str) -> usize {
+    let line = format!("{{\"kind\":\"{kind}\",");
+    file.lines().filter(|text| text.starts_with(&line)).count()
+}
+
+async fn kept(app: &TestApp) -> [usize; 6] {
+    let file = export(&app.operator()).await;
+    KINDS.map(|kind| count(&file, kind))
+}
+
+async fn agents(app: &TestApp, user: &str) -> Vec<Value> {
+    let agents = app.operator().get("/api/v1/agents").await.expect(200);
+    let own = |agent: &&Value| agent["userId"] == user;
+    agents.rows().iter().filter(own).cloned().collect()
+}
+
+/// A tenant in which clients of each kind were let in, or stand there.
+struct Source {
+    world: World,
+    /// Of a line that goes on.
+    refresh: String,
+    /// One that was redeemed, and what was made of it.
+    used: String,
+    made: String,
+    /// One that was not.
+    code: String,
+    site: (String, String),
+    own: (String, String),
+}
+
+async fn source() -> Source {
+    let app = open_to_clients(crate::setup().seeded(7)).start().await;
+    let world = world_of(app).await;
+    let tokens = world.let_in().await;
+    let first = tokens.text_at("/refresh_token").to_owned();
+    let next = world.refresh(&first).await.expect(200);
+    let used = world.code().await;
+    let made = world.redeem(&used, &[]).await.expect(200);
+    world.allowed(&[("redirect_uri", SITE)]).await;
+    let code = world.code().await;
+    Source {
+        refresh: next.text_at("/refresh_token").to_owned(),
+        made: made.text_at("/refresh_token").to_owned(),
+        used,
+        code,
+        site: confidential(&world.app).await,
+        own: registered(&world.app).await,
+        world,
+    }
+}
+
+impl Source {
+    /// The same client and human at another server.
+    fn at(&self, app: TestApp) -> World {
+        World {
+            app,
+            client: self.world.client.clone(),
+            user: self.world.user.clone(),
+            session: self.world.session.clone(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_was_let_in_goes_on_at_the_new_place() {
+    let source = source().await;
+    let file = export(&source.world.app.operator()).await;
+    for (home, seed) in [Setup::default().on_postgres(), crate::setup()]
+        .into_iter()
+        .zip(8..)
+    {
+        let next = open_to_clients(home.seeded(seed)).start().await;
+        let done = import(&next.operator(), &file).await.expect(200);
+        for kind in KINDS {
+            let came = done.at(&format!("/data/rows/{kind}"));
+            assert_eq!(came, &json!(count(&file, kind)), "{kind}: {done}");
+        }
+        let again = export(&next.call(source.world.app.operator_key())).await;
+        let size = records(&file);
+        assert_eq!(rows(&again, size), rows(&file, size));
+        let world = source.at(next);
+        world.refresh(&source.refresh).await.expect(200);
+        world.redeem(&source.code, &[]).await.expect(200);
+        // One that was redeemed where it comes from is a copy, and what was made of it ends.
+        error(
+            &world.redeem(&source.used, &[]).await,
+            400,
+            "invalid_grant",
+        );
+        let dead = world.refresh(&source.made).await;
+        assert!([400, 401].contains(&dead.status), "{dead}");
+        assert!(is_remembered(&world).await);
+        assert!(is_client(&world.app, &source.site).await);
+        assert!(is_registered(&world.app, &source.own).await);
+    }
+    // The twin: at the old place the line was there all the time.
+    source.world.refresh(&source.made).await.expect(200);
+}
+
+/// Refresh tokens are derived from the master key, and known by their hashes: with another key the next one is another.
+#[tokio::test]
+async fn a_refresh_token_goes_on_also_where_the_master_key_is_another() {
+    let source = source().await;
+    let file = export(&source.world.app.operator()).await;
+    let other = |builder: kavachos::Builder| {
+        use kavachos_core::secret::{Secret, SecretKind};
+        builder.master_key(Some(Secret::new(SecretKind::Master, [8; 32])))
+    };
+    let next = crate::setup().seeded(8).with(other).start().await;
+    import(&next.operator(), &file).await.expect(200);
+    let world = source.at(next);
+    let tokens = world.refresh(&source.refresh).await.expect(200);
+    let tokens = world.refresh(tokens.text_at("/refresh_token")).await;
+    tokens.expect(200);
+}
+
+#[tokio::test]
+async fn what_contradicts_itself_of_a_client_does_not_come_in() {
+    let source = source().await;
+    let app = &source.world.app;
+    let other = app.user().await;
+    let gone = registered(app).await;
+    let path = format!("{REGISTER}/{}", gone.0);
+    let removed = app.call(&gone.1).send(Method::DELETE, &path, None).await;
+    removed.expect(204);
+    let file = export(&app.operator()).await;
+    let next = crate::setup().seeded(8).start().await;
+    let (client, user) = (source.world.client.as_str(), source.world.user.as_str());
+    for (kind, from, to, why) in [
+        ("client", client, "https://app.example.com/c", "an address"),
+        ("client", client, "client_01h455vb4pex5vsknk084sn02q", "the records tell of"),
+        ("client", r#"\"Editor\""#, "\\\"Edi\u{200b}tor\\\"", "what they do not see"),
+        ("client", "\"operator\"", "\"others\"", "no source of clients"),
+        ("connection", user, &other, "another human's"),
+        ("consent", "tools:call", "tools::call", "`scopes`"),
+        ("refreshLine", client, &source.site.0, "not that of its agent"),
+        ("refreshLine", "\\\"audience\\\"", "\\\"odience\\\"", "targets"),
+        ("authorizationCode", "http://127.0.0.1", "javascript://x", "`redirectUri`"),
+        ("agentKey", "\"kv_rt_\"", "\"kv_xx_\"", "`shown`"),
+    ] {
+        let (edited, line) = edited(&file, kind, from, to);
+        refused(&next, &edited, line, why).await;
+    }
+    // A client that ended does not come back.
+    let mut lines = body(&file);
+    let row = lines
+        .iter()
+        .position(|line| line.starts_with("{\"kind\":\"client\"") && line.contains(&gone.0));
+    let row = row.expect("there is such a line");
+    lines[row] = lines[row].replace("\"status\":\"revoked\"", "\"status\":\"active\"");
+    let why = "the records say that it was revoked";
+    refused(&next, &crate::moving::sealed(&lines), row + 1, why).await;
+    // The twin.
+    import(&next.operator(), &file).await.expect(200);
+}
+
+/// A backup of the tenant, in which one client ended since.
+async fn behind(source: &Source) -> TestApp {
+    let backup = open_to_clients(crate::setup().seeded(9)).start().await;
+    let file = export(&source.world.app.operator()).await;
+    import(&backup.operator(), &file).await.expect(200);
+    let (id, manager) = &source.own;
+    let path = format!("{REGISTER}/{id}");
+    let call = source.world.app.call(manager);
+    call.send(Method::DELETE, &path, None).await.expect(204);
+    backup
+}
+
+#[tokio::test]
+async fn a_client_that_ended_since_the_backup_stays_ended_and_the_others_ask_anew() {
+    let source = source().await;
+    let backup = behind(&source).await;
+    let log = log_of(&source.world.app).await;
+    // The twin: before it is restored, everything lives in it.
+    assert!(is_registered(&backup, &source.own).await);
+    let world = source.at(backup);
+    assert!(is_remembered(&world).await);
+
+    let restored = restore(&world.app, Some(log), Rehearsal::No).await;
+    assert!(!restored.unknown_kills);
+    assert_eq!(restored.ended["clients"], 1, "{restored:?}");
+    assert!(restored.ended["refreshLines"] >= 2, "{restored:?}");
+    assert!(!is_registered(&world.app, &source.own).await);
+    assert!(is_client(&world.app, &source.site).await);
+    // A token that was replaced since would be good again.
+    let dead = world.refresh(&source.refresh).await;
+    assert!([400, 401].contains(&dead.status), "{dead}");
+    let dead = world.redeem(&source.code, &[]).await;
+    assert!([400, 401].contains(&dead.status), "{dead}");
+    assert!(!is_remembered(&world).await);
+    // Who is asked says yes, and it goes on as the same agent.
+    world.let_in().await;
+    let own = world.app.call(&world.session).get("/api/v1/agents").await;
+    assert_eq!(own.expect(200).rows().len(), 1);
+}
+
+#[tokio::test]
+async fn without_the_log_no_client_has_a_credential() {
+    let source = source().await;
+    let backup = behind(&source).await;
+    assert!(is_client(&backup, &source.site).await);
+    let restored = restore(&backup, None, Rehearsal::No).await;
+    assert_eq!(restored.ended["clients"], 3, "{restored:?}");
+    assert!(!is_client(&backup, &source.site).await);
+    assert!(!is_registered(&backup, &source.own).await);
+    let world = source.at(backup);
+    let dead = world.refresh(&source.refresh).await;
+    assert!([400, 401].contains(&dead.status), "{dead}");
+}
+
+#[tokio::test]
+async fn a_human_is_told_what_they_let_in_and_since_when_it_was_used() {
+    let world = world().await;
+    let tokens = world.let_in().await;
+    let used_at = kavachos_core::time::Timestamp::from_micros(
+        world.app.kavach().engine().now().as_micros(),
+    );
+    world.app.advance(60);
+    world.code().await;
+    let other = world.app.user().await;
+    let other = world.app.session(&other).await;
+    let told = async |session: &str| {
+        let call = world.app.call(session);
+        call.get("/api/auth/export").await.expect(200)
+    };
+    let whole = told(&world.session).await;
+    let all = whole.at("/data/connections").as_array().unwrap();
+    assert_eq!(all.len(), 1);
+    let one = &all[0];
+    assert_eq!(one["clientId"], world.client);
+    assert_eq!(one["name"], "Editor");
+    assert_eq!(one["consents"][0]["scopes"], json!(["tools:call:search"]));
+    let lines = one["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["usedAt"], Value::Null);
+    assert_eq!(lines[1]["usedAt"], json!(used_at));
+    for secret in [
+        tokens.text_at("/refresh_token"),
+        tokens.text_at("/access_token"),
+    ] {
+        assert!(!whole.text.contains(secret));
+    }
+    // The twin.
+    assert_eq!(
+        told(&other.token).await.at("/data/connections"),
+        &json!([])
+    );
+}
+
+#[tokio::test]
+async fn a_human_who_goes_takes_along_what_they_let_in() {
+    let world = world().await;
+    let tokens = world.let_in().await;
+    let code = world.code().await;
+    let bob = world.app.user().await;
+    let bob = World {
+        session: world.app.session(&bob).await.token,
+        user: bob,
+        client: world.client.clone(),
+        app: world.app,
+    };
+    let theirs = bob.let_in().await;
+    let access = tokens.text_at("/access_token");
+    judged(&bob.app, access).await.unwrap();
+    assert_eq!(kept(&bob.app).await, [1, 2, 2, 3, 2, 3]);
+    let call = bob.app.call(&world.session);
+    let gone = call.post("/api/auth/delete-account", json!({})).await;
+    gone.expect(200);
+    assert!(judged(&bob.app, access).await.is_err());
+    let dead = bob.refresh(tokens.text_at("/refresh_token")).await;
+    error(&dead, 400, "invalid_grant");
+    error(&bob.redeem(&code, &[]).await, 400, "invalid_grant");
+    // The twin: what is others' stays.
+    assert_eq!(kept(&bob.app).await, [1, 1, 1, 1, 1, 1]);
+    judged(&bob.app, theirs.text_at("/access_token"))
+        .await
+        .unwrap();
+    let next = bob.refresh(theirs.text_at("/refresh_token")).await;
+    next.expect(200);
+}
+
+/// A ban stops all of it, and what was made before stays dead.
+#[tokio::test]
+async fn whoever_is_banned_has_no_client_and_what_they_let_in_is_let_in_anew() {
+    let world = world().await;
+    let tokens = world.let_in().await;
+    let code = world.code().await;
+    let path = |what: &str| format!("/api/v1/users/{}/{what}", world.user);
+    let operator = world.app.operator();
+    operator.post(&path("ban"), json!({})).await.expect(200);
+    let access = tokens.text_at("/access_token");
+    let is_dead = async || {
+        assert!(judged(&world.app, access).await.is_err());
+        let refresh = world.refresh(tokens.text_at("/refresh_token")).await;
+        assert!(refresh.status >= 400, "{refresh}");
+        let redeemed = world.redeem(&code, &[]).await;
+        assert!(redeemed.status >= 400, "{redeemed}");
+    };
+    is_dead().await;
+    operator.post(&path("unban"), json!({})).await.expect(200);
+    is_dead().await;
+    let world = World {
+        session: world.app.session(&world.user).await.token,
+        ..world
+    };
+    world.let_in().await;
+    assert_eq!(agents(&world.app, &world.user).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_line_ends_after_thirty_days_without_use_and_after_ninety_in_any_case() {
+    let (idle, used) = (world().await, world().await);
+    let token = idle.let_in().await.text_at("/refresh_token").to_owned();
+    idle.app.advance(30 * DAY - 1);
+    let next = idle.refresh(&token).await.expect(200);
+    idle.app.advance(30 * DAY);
+    let late = idle.refresh(next.text_at("/refresh_token")).await;
+    error(&late, 400, "invalid_grant");
+
+    let mut token = used.let_in().await.text_at("/refresh_token").to_owned();
+    for _ in 0..3 {
+        used.app.advance(29 * DAY);
+        let next = used.refresh(&token).await.expect(200);
+        next.text_at("/refresh_token").clone_into(&mut token);
+    }
+    used.app.advance(3 * DAY - 1);
+    let next = used.refresh(&token).await.expect(200);
+    used.app.advance(1);
+    let late = used.refresh(next.text_at("/refresh_token")).await;
+    assert!([400, 401].contains(&late.status), "{late}");
+}
+
+async fn forget(app: &TestApp) {
+    app.kavach().engine().forget().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_over_for_long_is_forgotten_and_counts_among_nobodys_agents() {
+    let world = world().await;
+    let tokens = world.let_in().await;
+    world.refresh(tokens.text_at("/refresh_token")).await;
+    assert_eq!(kept(&world.app).await, [1, 1, 1, 1, 2, 1]);
+    // A code is known for a day after it is over.
+    world.app.advance(60 + DAY);
+    forget(&world.app).await;
+    assert_eq!(kept(&world.app).await, [1, 1, 1, 1, 2, 1]);
+    world.app.advance(1);
+    forget(&world.app).await;
+    assert_eq!(kept(&world.app).await, [1, 1, 1, 1, 2, 0]);
+    // Ninety days of the line, and thirty more.
+    world.app.advance(119 * DAY - 61);
+    forget(&world.app).await;
+    assert_eq!(kept(&world.app).await, [1, 1, 1, 1, 2, 0]);
+    assert_eq!(agents(&world.app, &world.user).await[0]["status"], "active");
+    world.app.advance(1);
+    // The twins: what is let in anew, what somebody stopped for a while, and what has a key of its own.
+    let twins = twins(&world).await;
+    forget(&world.app).await;
+    assert_eq!(agents(&world.app, &world.user).await[0]["status"], "revoked");
+    let path = format!("/api/v1/users/{}", world.user);
+    let _ = world.app.operator().get(&path).await.expect(200);
+    let ended = world.app.audit("kind=agent.revoked").await;
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert_eq!(ended[0]["actor"], "system");
+    for (user, status) in twins {
+        assert_eq!(agents(&world.app, &user).await[0]["status"], status);
+    }
+    // A second round finds nothing.
+    forget(&world.app).await;
+    assert_eq!(world.app.audit("kind=agent.revoked").await.len(), 1);
+}
+
+/// Humans who let the client in just now.
+async fn twins(world: &World) -> Vec<(String, &'static str)> {
+    let user = world.app.user().await;
+    let session = world.app.session(&user).await.token;
+    let asks = crate::oauth_clients::query(&world.client, &[]);
+    let browser = crate::browser::Browser::of(&world.app, &session);
+    let sent = browser.open(&format!("/oauth/authorize?{asks}")).await;
+    let page = sent.expect(303).header("location").to_owned();
+    let shown = browser.open(&page).await.expect(200);
+    let request = page.split_once("request=").unwrap().1;
+    let fields = [("request", request), ("decision", "allow")];
+    let mark = crate::browser::mark(&shown);
+    let sent = browser.send_with(&mark, "/consent", &fields).await;
+    assert!(brought(sent.expect(303).header("location"), "code").is_some());
+    vec![(user, "active")]
+}

@@ -1,0 +1,2 @@
+//! The client of `rmcp`.
+fn main() {}
