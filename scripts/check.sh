@@ -10,7 +10,7 @@ readonly LOG_LINES=400 # how much of a failed step's log is shown
 readonly ROOM_GB=25    # what a check from nothing writes: the builds, and for a while its databases
 
 # To add a step, write a function and name it here.
-readonly STEPS=(tools format lints tests api vectors passkeys browser fuzz docs benches edge dependencies advisories)
+readonly STEPS=(tools format lints tests api vectors passkeys clients browser fuzz docs benches edge dependencies advisories)
 
 tools() {
   cc --version || as_root sh -c 'apt-get update && apt-get install -y build-essential'
@@ -48,6 +48,10 @@ vectors() { scripts/vectors.sh; }
 
 # Passkeys of other people's making. Needs a network for the first time.
 passkeys() { scripts/passkeys.sh; }
+
+# OAuth clients of other people's making: the MCP conformance suite, its SDKs, openid-client. Needs npm, and a network for the
+# first time.
+clients() { scripts/clients.sh; }
 
 # The pages in a real Chromium, with a key that it makes up. Needs npm, and a network for the first time.
 browser() { scripts/browser.sh; }

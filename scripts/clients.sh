@@ -22,5 +22,7 @@ command -v npm >/dev/null || skip "there is no npm"
 find_node || install_node || skip "Node.js $NODE_VERSION cannot be installed with npm"
 install
 cargo build --locked -p kavachos-server
+# As `cargo test --workspace` builds them.
+cargo build --locked --workspace --examples
 target=$(cd ../.. && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 exec node all.mjs "$target/debug/kavach" "$@"

@@ -3,6 +3,7 @@ import './whole.mjs';
 import './door.mjs';
 import './factors.mjs';
 import './everybody.mjs';
+import './clients.mjs';
 import { launch, runAll, serve } from './harness.mjs';
 
 const server = await serve(process.argv[2]);

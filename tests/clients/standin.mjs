@@ -82,6 +82,15 @@ export class Human {
     throw new Error(`no end of it at ${url}`);
   }
 
+  // Opens a page and sends the form that goes to an address of this ending.
+  async press(url, ending) {
+    const page = await this.#send(url);
+    const form = forms(page.text, url).find(({ action }) => action.pathname.endsWith(ending));
+    if (!form) throw new Error(`no such form at ${url}: ${page.status} ${page.text.slice(0, 2_000)}`);
+    const sent = await this.#send(form.action, form.fields);
+    if (sent.status !== 303 && sent.status !== 200) throw new Error(`${form.action}: ${sent.status} ${sent.text}`);
+  }
+
   #answer(page, url, decision) {
     const all = forms(page.text, url);
     const said = all.find(({ fields }) => fields.get('decision') === decision);

@@ -6,19 +6,24 @@ export const SCOPES = [
 ];
 
 export class World {
-  constructor(server, human) {
-    Object.assign(this, { server, human, url: server.url });
+  constructor(server, human, examples) {
+    Object.assign(this, { server, human, examples, url: server.url });
   }
 
-  async operator(path, body) {
+  async operator(path, body, method = 'POST') {
     const answer = await fetch(`${this.url}${path}`, {
-      method: 'POST',
+      method,
       headers: { authorization: `Bearer ${this.server.operator()}`, 'content-type': 'application/json' },
       body: JSON.stringify(body),
     });
     const { data, error } = await answer.json();
     if (error) throw new Error(`${path}: ${error.message}`);
     return data;
+  }
+
+  async rows(path) {
+    const answer = await fetch(`${this.url}${path}`, { headers: { authorization: `Bearer ${this.server.operator()}` } });
+    return (await answer.json()).data;
   }
 
   // A tool server of this address, whose key is given back.

@@ -29,16 +29,20 @@ pub enum SecretKind {
     Device,
     /// What a browser brings back to an OAuth client: a token is given for it once.
     Code,
+    /// By which a device asks whether a human let it in: tokens are given for it once (RFC 8628).
+    DeviceCode,
     /// What an OAuth client shows for the next token.
     Refresh,
     /// An OAuth client's own secret.
     Client,
     /// By which an OAuth client that registered itself changes what it says of itself (RFC 7592).
     Registration,
+    /// The name of what an OAuth client pushed, which a human is asked for with it (RFC 9126).
+    Request,
 }
 
 impl SecretKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Agent,
         Self::Operator,
         Self::Session,
@@ -47,9 +51,11 @@ impl SecretKind {
         Self::SignIn,
         Self::Device,
         Self::Code,
+        Self::DeviceCode,
         Self::Refresh,
         Self::Client,
         Self::Registration,
+        Self::Request,
     ];
 
     /// The prefix, with its closing underscore.
@@ -63,9 +69,11 @@ impl SecretKind {
             Self::SignIn => "kv_signin_",
             Self::Device => "kv_device_",
             Self::Code => "kv_code_",
+            Self::DeviceCode => "kv_dc_",
             Self::Refresh => "kv_rt_",
             Self::Client => "kv_client_",
             Self::Registration => "kv_reg_",
+            Self::Request => "kv_req_",
         }
     }
 

@@ -178,9 +178,11 @@ impl Engine {
             | SecretKind::SignIn
             | SecretKind::Device
             | SecretKind::Code
+            | SecretKind::DeviceCode
             | SecretKind::Refresh
             | SecretKind::Client
-            | SecretKind::Registration => Ok(None),
+            | SecretKind::Registration
+            | SecretKind::Request => Ok(None),
         }
     }
 }

@@ -10,8 +10,8 @@ use kavachos_core::principal::Status;
 use kavachos_core::time::Timestamp;
 use kavachos_store::user::UserRow;
 use kavachos_store::{
-    Batch, Write, connection, former_address, given_identity, guess_run, known_device, not_me,
-    password, second_factor, session, sign_in, vouching,
+    Batch, Write, connection, device_request, former_address, given_identity, guess_run,
+    known_device, not_me, password, second_factor, session, sign_in, vouching,
 };
 use serde_json::json;
 
@@ -215,6 +215,7 @@ impl Engine {
             not_me::forget_of(human),
             former_address::forget_of(human),
             session::forget_places(human),
+            device_request::forget_of(human),
         ]);
         all.extend(connection::forget_of(human));
         Ok(all)

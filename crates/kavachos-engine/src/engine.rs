@@ -428,7 +428,7 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::Busy)
+        Err(Error::Contended)
     }
 
     /// Commits what was planned, and tells those who must know what it stopped.

@@ -43,6 +43,9 @@ pub enum Error {
     /// The thing is not in a state in which this can be done.
     #[error("{0}")]
     WrongState(String),
+    /// Others changed the same again and again. Nothing was done.
+    #[error("others change this at the same time; nothing was done, try again")]
+    Contended,
     /// A quota is used up.
     #[error("{message}")]
     LimitExceeded {
@@ -117,7 +120,7 @@ impl Error {
             Self::SecondFactorRequired(_) => "second_factor_required",
             Self::NotNarrower(_) => "not_narrower",
             Self::NotFound(_) => "not_found",
-            Self::WrongState(_) | Self::ProofMissing(_) => "conflict",
+            Self::WrongState(_) | Self::Contended | Self::ProofMissing(_) => "conflict",
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
             Self::ProviderUnavailable { .. } => "provider_unavailable",

@@ -9,6 +9,9 @@
 //! What tool servers report is recorded on their word, so it is bounded in the same way, and together with what they are
 //! refused: `reports_per_minute` records of one tool server, and those of all of them in a day take no more than a tenth
 //! of the free space. What is above is refused without a record of its own, and counted.
+//!
+//! What strangers do that is recorded as done, which is that clients register themselves, takes no more than a tenth of the
+//! free space in a day.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -82,6 +85,7 @@ pub(crate) struct Flood {
     agents: Mutex<Table<AgentId>>,
     humans: Mutex<Table<UserId>>,
     reporters: Mutex<Reporters>,
+    done: Mutex<Daily>,
 }
 
 /// How much is recorded one by one in a window.
@@ -104,9 +108,31 @@ struct Strangers {
 #[derive(Debug)]
 struct Reporters {
     servers: Table<ToolServerId>,
+    records: Daily,
+}
+
+/// What records of one sort have taken of the disk in this day.
+#[derive(Debug)]
+struct Daily {
     day: Timestamp,
-    /// What their records have taken of the disk in this day.
     share: Share,
+}
+
+impl Daily {
+    const fn new() -> Self {
+        Self {
+            day: Timestamp::MIN,
+            share: Share { bytes: 0 },
+        }
+    }
+
+    /// The share, which begins anew with a day.
+    fn share(&mut self, now: Timestamp) -> &mut Share {
+        if now.since(self.day) >= DAY {
+            (self.day, self.share) = (now, Share::default());
+        }
+        &mut self.share
+    }
 }
 
 /// What records of one sort have taken of the disk.
@@ -141,8 +167,7 @@ impl Flood {
         };
         let reporters = Reporters {
             servers: Table::new(),
-            day: Timestamp::MIN,
-            share: Share::default(),
+            records: Daily::new(),
         };
         Self {
             limits,
@@ -150,6 +175,7 @@ impl Flood {
             agents: Mutex::new(Table::new()),
             humans: Mutex::new(Table::new()),
             reporters: Mutex::new(reporters),
+            done: Mutex::new(Daily::new()),
         }
     }
 
@@ -187,7 +213,18 @@ impl Flood {
 
     /// Takes off what was recorded.
     fn reported(&self, records: u32) {
-        lock(&self.reporters).share.take(records);
+        lock(&self.reporters).records.share.take(records);
+    }
+
+    /// Whether there is room for the record of something that a stranger does; if so, it is taken.
+    fn done(&self, now: Timestamp, free_bytes: Option<u64>) -> bool {
+        let mut done = lock(&self.done);
+        let share = done.share(now);
+        let has_room = share.has_room(1, free_bytes);
+        if has_room {
+            share.take(1);
+        }
+        has_room
     }
 
     /// Whether so many decisions are taken that a tool server reports at once; else after how long it may come again.
@@ -198,15 +235,8 @@ impl Flood {
         free_bytes: Option<u64>,
     ) -> std::result::Result<(), Duration> {
         let mut reporters = lock(&self.reporters);
-        let Reporters {
-            servers,
-            day,
-            share,
-        } = &mut *reporters;
-        if now.since(*day) >= DAY {
-            (*day, *share) = (now, Share::default());
-        }
-        let has_room = share.has_room(decisions, free_bytes);
+        let Reporters { servers, records } = &mut *reporters;
+        let has_room = records.share(now).has_room(decisions, free_bytes);
         let limit = if has_room { self.limits.reports } else { 0 };
         let row = servers.row(Some(server), TOO_MANY, now);
         if row.count(decisions, now, limit) == Note::Counted {
@@ -390,6 +420,16 @@ impl Engine {
             .map_err(|retry_after| Error::TooManyCalls { retry_after })
     }
 
+    /// Refuses what a stranger would have recorded as done where there is too little space.
+    pub(crate) fn admit_done(&self) -> Result<()> {
+        match self.flood().done(self.now(), self.store().free_bytes()) {
+            true => Ok(()),
+            false => Err(Error::TooManyCalls {
+                retry_after: WINDOW,
+            }),
+        }
+    }
+
     /// Takes off the space of all tool servers what one of them had recorded.
     pub(crate) fn charge_reports(&self, records: usize) {
         let records = u32::try_from(records).unwrap_or(u32::MAX);
@@ -549,6 +589,16 @@ mod tests {
         assert_eq!(of("2001:db8:1:ffff::"), of("2001:db8:1::1"));
         assert_ne!(of("2001:db8:2::1"), of("2001:db8:1::1"));
         assert_eq!((of("192.0.2.1"), of("::ffff:192.0.2.1")), (None, None));
+    }
+
+    #[test]
+    fn what_strangers_do_takes_a_tenth_of_the_free_space_in_a_day() {
+        let flood = Flood::new(limits(600));
+        let free = 100 * RECORD_BYTES;
+        let taken = |now| (0..100).filter(|_| flood.done(now, Some(free))).count();
+        assert_eq!(taken(at(1)), 11);
+        assert_eq!(taken(at(86_400)), 0);
+        assert_eq!(taken(at(86_401)), 11);
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub(crate) enum Guessing {
     Secret(&'static str),
     /// One of a million codes, of the method with this name.
     Code(&'static str),
+    /// One of 25,600,000,000 codes that devices show: so many that all who guess need no budget together, which somebody
+    /// could use up for everybody.
+    DeviceCode,
 }
 
 impl Guess {
@@ -101,6 +104,12 @@ impl Guess {
         self.at.map(|(user, what)| guess_run::end(user, what))
     }
 
+    /// Gives this one guess back: whoever has right codes for nothing gets no more wrong ones for them.
+    pub(crate) fn give_one_back(&self) -> impl Iterator<Item = Write> {
+        let all = [self.bucket].into_iter().chain(self.shared.clone());
+        all.map(guess::give_one_back)
+    }
+
     /// Gives the whole budget of the account back, and of the one that others pay out of too this one guess. The guesses in
     /// a row end with it.
     pub(crate) fn give_back(&self) -> impl Iterator<Item = Write> {
@@ -125,6 +134,7 @@ impl Engine {
         let known = self.known_device(user, device).await?;
         let shared = match guessing {
             Guessing::Code(method) if known.is_none() => self.shared_budgets(method, ip),
+            Guessing::DeviceCode => self.budget_of_source("device", ip).into_iter().collect(),
             Guessing::Code(_) | Guessing::Secret(_) => Vec::new(),
         };
         let run = match guessing {
@@ -133,7 +143,7 @@ impl Engine {
                 authenticator,
                 browser: known.map_or_else(Vec::new, |known| known.as_bytes().to_vec()),
             }),
-            Guessing::Code(_) => None,
+            Guessing::Code(_) | Guessing::DeviceCode => None,
         };
         let mut guess = Guess {
             bucket: bucket(account, known),
@@ -178,18 +188,18 @@ impl Engine {
     /// What all codes of a method are paid out of, and the part that the network of this address may take of it; of IPv6 that
     /// of its whole site, which has 65,536 networks for nothing.
     fn shared_budgets(&self, method: &str, ip: Option<IpAddr>) -> Vec<([u8; 32], Budget)> {
-        let guesses = self.settings().wrong_codes;
-        let of = |guesses| Budget {
-            longest_pause: FIRST_PAUSE,
-            ..budget(guesses)
-        };
-        let source = ip.map(|ip| site(ip).unwrap_or_else(|| network(ip)));
-        let source = source.map(|source| {
-            let part = (guesses / PART_OF_SOURCE).max(1);
-            (codes_from(method, source), of(part))
-        });
-        let all = (all_codes(method), of(guesses));
+        let all = (
+            all_codes(method),
+            budget_of_codes(self.settings().wrong_codes),
+        );
+        let source = self.budget_of_source(method, ip);
         [all].into_iter().chain(source).collect()
+    }
+
+    fn budget_of_source(&self, method: &str, ip: Option<IpAddr>) -> Option<([u8; 32], Budget)> {
+        let source = ip.map(|ip| site(ip).unwrap_or_else(|| network(ip)))?;
+        let part = (self.settings().wrong_codes / PART_OF_SOURCE).max(1);
+        Some((codes_from(method, source), budget_of_codes(part)))
     }
 
     /// Adds one to the guesses in a row, and tells whether this one is looked at. The human is told once that no more are.
@@ -258,6 +268,14 @@ const fn budget(guesses: u64) -> Budget {
         window: WINDOW,
         first_pause: FIRST_PAUSE,
         longest_pause: LONGEST_PAUSE,
+    }
+}
+
+/// The same of codes, whose pauses do not grow.
+const fn budget_of_codes(guesses: u64) -> Budget {
+    Budget {
+        longest_pause: FIRST_PAUSE,
+        ..budget(guesses)
     }
 }
 

@@ -170,12 +170,12 @@ impl OwnData {
                 (OwnPart::Agents, items, next)
             }
             Next::Connections(after) => {
-                let all = engine.connections_of(human, (after, CONNECTIONS)).await?;
-                let items = all.iter().map(value).collect::<Result<_>>()?;
-                let next = match all.last().filter(|_| all.len() == CONNECTIONS) {
-                    Some(last) => Next::Connections(Some(last.agent_id)),
-                    None => Next::Delegations(None),
+                let of = PageOf {
+                    after,
+                    limit: CONNECTIONS,
                 };
+                let page = engine.own_connections(human, of).await?;
+                let (items, next) = taken(page, Next::Connections, Next::Delegations(None))?;
                 (OwnPart::Connections, items, next)
             }
             Next::Delegations(after) => {

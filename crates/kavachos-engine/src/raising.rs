@@ -40,7 +40,7 @@ const STEPS_PER_TURN: usize = 64;
 /// How many kills the upkeep takes up at a time.
 const KILLS_PER_TURN: usize = 64;
 /// How long any token lives: what is not raised ends by itself.
-const LONGEST_TOKEN: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64);
+pub(crate) const LONGEST_TOKEN: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64);
 
 /// Whose kill goes on in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

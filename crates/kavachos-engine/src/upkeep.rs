@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, Effect, Head, agent, approval, counter, former_address, guess, id_token, idempotency,
-    known_device, mail, not_me, promise, proof, refresh_line, session, session_handle, sign_in,
-    token_grant, webhook,
+    Batch, Effect, Head, agent, approval, counter, device_request, former_address, guess, id_token, idempotency,
+    known_device, mail, not_me, promise, proof, pushed_request, refresh_line, session,
+    session_handle, sign_in, token_grant, webhook,
 };
 
 use crate::authenticate::DEAD_KEYS_KNOWN;
@@ -156,6 +156,9 @@ impl Engine {
         let batch = Batch {
             writes: vec![
                 idempotency::forget(now.minus(IDEMPOTENCY_KEYS_KNOWN)),
+                pushed_request::forget(now),
+                // A device that polls on is told that it is over, not that nobody knows it.
+                device_request::forget(now.minus(PROOFS_KNOWN)),
                 refresh_line::end_unredeemed(now.minus(PROOFS_KNOWN)),
                 codes,
                 codes_of_lines,

@@ -328,9 +328,10 @@ fn status(error: &Error) -> StatusCode {
         | Error::ProofUsed
         | Error::ProofOfOther => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::WrongState(_) | Error::ProofMissing(_) | Error::IdempotencyMismatch => {
-            StatusCode::CONFLICT
-        }
+        Error::WrongState(_)
+        | Error::Contended
+        | Error::ProofMissing(_)
+        | Error::IdempotencyMismatch => StatusCode::CONFLICT,
         Error::LimitExceeded { .. } | Error::DepthExceeded(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::TooManyRequests { .. } | Error::TooManyCalls { .. } | Error::TooManyOpen { .. } => {
             StatusCode::TOO_MANY_REQUESTS

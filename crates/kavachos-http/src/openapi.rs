@@ -20,9 +20,13 @@ const ABOUT: &str = "An authorization server for AI agents: who they are, what t
     `method_not_allowed`.";
 
 /// The chapters, in the order in which one reads them.
-const TAGS: [(&str, &str); 16] = [
+const TAGS: [(&str, &str); 17] = [
     ("Decisions", "May this agent do this now, and why."),
     ("Agents", "Programs that act for humans, with a key each."),
+    (
+        "Connections",
+        "Applications that humans let in, each an agent of theirs.",
+    ),
     ("Delegations", "What one gives on to an agent, for a while."),
     ("Approvals", "What a human is asked before it is done."),
     ("Users", "Humans: where every authority comes from."),

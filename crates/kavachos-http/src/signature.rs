@@ -3,8 +3,10 @@
 
 use std::any::TypeId;
 
-use kavachos_core::id::{Id, Named};
+use kavachos_core::client::MAX_CLIENT_ID_BYTES;
+use kavachos_core::id::{Id, Named, ToolServerId};
 use kavachos_core::token::MAX_TOKEN_BYTES;
+use kavachos_engine::LineName;
 use schemars::{JsonSchema, json_schema};
 
 use axum::extract::{Request, State as FromState};
@@ -18,6 +20,8 @@ use crate::params::Params;
 use crate::possession::{NewKey, OwnKey, Possession};
 use crate::reply::{Answered, Kind};
 use crate::routes::PathId;
+use crate::routes::clients::PathClient;
+use crate::routes::connections::{PathLine, PathResource};
 use crate::routes::oauth::{Arrival, One, Said};
 use crate::state::State;
 
@@ -178,6 +182,42 @@ impl<K: Named> Tells for PathId<K> {
             name: "id",
             text: "Which one.",
             form: Form::of::<Id<K>>(),
+        });
+        let refusals = [Refusal::MalformedRequest, Refusal::NotFound];
+        description.refusals.extend(refusals);
+    }
+}
+
+impl Tells for PathLine {
+    fn tell(description: &mut Description) {
+        description.parameters.push(Parameter {
+            place: Place::Path,
+            name: "line",
+            text: "Which line of it.",
+            form: Form::of::<LineName>(),
+        });
+    }
+}
+
+impl Tells for PathResource {
+    fn tell(description: &mut Description) {
+        description.parameters.push(Parameter {
+            place: Place::Path,
+            name: "resource",
+            text: "Which tool server.",
+            form: Form::of::<ToolServerId>(),
+        });
+    }
+}
+
+impl Tells for PathClient {
+    fn tell(description: &mut Description) {
+        let form = json_schema!({ "type": "string", "maxLength": MAX_CLIENT_ID_BYTES });
+        description.parameters.push(Parameter {
+            place: Place::Path,
+            name: "id",
+            text: "Which one: its id, or the address of its document, percent-encoded.",
+            form: Form::known(form),
         });
         let refusals = [Refusal::MalformedRequest, Refusal::NotFound];
         description.refusals.extend(refusals);

@@ -4,12 +4,14 @@
 //! that is wrong before is told on a page of ours; all after goes back to the client, with its `state` and our `iss`.
 
 use kavachos_core::client::{Challenge, ClientId, GrantType, RedirectUri, Source};
+use kavachos_core::secret::SecretHash;
 use kavachos_core::token::Thumbprint;
 use kavachos_core::tool_server::Audience;
 use kavachos_engine::actor::Actor;
-use kavachos_engine::{Access, Client, Engine, Error, Wish};
+use kavachos_engine::{Access, Client, Engine, Error, Way, Wish};
 
 use crate::form::Form;
+use crate::pushed::name_of;
 use crate::refusal::{Code, Refusal};
 use crate::resource::resource;
 
@@ -61,7 +63,7 @@ pub struct SentBack {
     /// The client.
     pub client: Client,
     /// What went wrong.
-    pub why: String,
+    pub refusal: Refusal,
 }
 
 /// Where a browser is sent back to, and what goes along.
@@ -88,7 +90,7 @@ impl Back {
                 ("error_description", refusal.description()),
             ]),
             client: self.client.clone(),
-            why: refusal.description().to_owned(),
+            refusal: refusal.clone(),
         }
     }
 
@@ -98,6 +100,11 @@ impl Back {
 }
 
 impl Authorization {
+    /// Where the browser is sent back to.
+    pub const fn redirect_uri(&self) -> &RedirectUri {
+        &self.back.redirect_uri
+    }
+
     /// Where the browser goes with a code.
     pub fn granted(&self, code: &str) -> String {
         self.back.with(&[("code", code)])
@@ -130,10 +137,9 @@ pub async fn authorization(
     human: &Actor,
     query: &[u8],
 ) -> Result<Authorization, Fault> {
-    let mut form = Form::read(query).map_err(Fault::Told)?;
-    let id = client_id(&mut form).map_err(Fault::Told)?;
+    let (id, form, pushing) = read(engine, query).await.map_err(Fault::Told)?;
     let client = engine.client_for(human, &id).await;
-    judged(engine, client, form).await
+    judged(engine, client, (form, pushing)).await
 }
 
 /// The same while nobody is signed in; `None` of a client by whose word alone it is one: a human is there before a browser is
@@ -145,8 +151,11 @@ pub async fn authorization_of_anybody(
     engine: &Engine,
     query: &[u8],
 ) -> Result<Option<Authorization>, Fault> {
-    let mut form = Form::read(query).map_err(Fault::Told)?;
-    let id = client_id(&mut form).map_err(Fault::Told)?;
+    let (id, form, pushing) = read(engine, query).await.map_err(Fault::Told)?;
+    if let Pushing::Before(request) = pushing {
+        let begun = engine.begin_request(request).await;
+        begun.map_err(|error| Fault::Told(error.into()))?;
+    }
     if id.is_document() {
         return Ok(None);
     }
@@ -157,13 +166,42 @@ pub async fn authorization_of_anybody(
     {
         return Ok(None);
     }
-    judged(engine, client, form).await.map(Some)
+    judged(engine, client, (form, pushing)).await.map(Some)
 }
 
-async fn judged(
+/// Whether a request came by way of the client itself (RFC 9126).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushing {
+    /// It stands in the address.
+    No,
+    /// It is pushed with this call.
+    Now,
+    /// It was, under a name with this hash.
+    Before(SecretHash),
+}
+
+/// The client that asks, and what: as it stands in the address, or as it was pushed.
+async fn read(engine: &Engine, query: &[u8]) -> Result<(ClientId, Form, Pushing), Refusal> {
+    let mut form = Form::read(query)?;
+    let id = client_id(&mut form)?;
+    let Some(name) = form.peek("request_uri").and_then(name_of) else {
+        return Ok((id, form, Pushing::No));
+    };
+    let pushed = engine.pushed_request(&id, &name).await?;
+    let (hash, text) = pushed.ok_or_else(|| {
+        Refusal::new(
+            Code::InvalidRequest,
+            "what the application asked for is over, or was answered: go back to it and begin again",
+        )
+    })?;
+    Ok((id, Form::read(text.as_bytes())?, Pushing::Before(hash)))
+}
+
+/// Judges what a client asks.
+pub(crate) async fn judged(
     engine: &Engine,
     client: Result<Option<Client>, Error>,
-    mut form: Form,
+    (mut form, pushing): (Form, Pushing),
 ) -> Result<Authorization, Fault> {
     let client = client.map_err(|error| Fault::Told(error.into()))?;
     let client = client.ok_or_else(|| Fault::Told(no_client()))?;
@@ -180,28 +218,43 @@ async fn judged(
         let message = format!("`state` is longer than {MAX_STATE_BYTES} bytes");
         return Err(back.fault(Refusal::new(Code::InvalidRequest, message)));
     }
+    if pushing == Pushing::No && client.metadata.require_pushed_authorization_requests {
+        let why = "the application registered to push what it asks for (RFC 9126)";
+        return Err(back.fault(Refusal::new(Code::InvalidRequest, why)));
+    }
     let request = Request::read(&client, &mut form).map_err(|refusal| back.fault(refusal))?;
     let targets = engine.access_scopes(&request.wish).await;
-    let targets = targets.map_err(|error| match error {
-        Error::Invalid(invalid) if invalid.field() == "scope" => {
-            back.fault(Refusal::new(Code::InvalidScope, invalid.message()))
-        }
-        Error::Invalid(invalid) if invalid.field() == "resource" => {
-            back.fault(Refusal::new(Code::InvalidTarget, invalid.message()))
-        }
-        error => back.fault(error),
-    })?;
+    let targets = targets.map_err(|error| back.fault(unmet(error)))?;
     Ok(Authorization {
         access: Access {
             client,
-            redirect_uri: back.redirect_uri.clone(),
+            way: Way::Browser {
+                redirect_uri: back.redirect_uri.clone(),
+                challenge: request.challenge,
+            },
             targets,
-            challenge: request.challenge,
             proof_key: request.proof_key,
+            pushed: match pushing {
+                Pushing::Before(request) => Some(request),
+                Pushing::No | Pushing::Now => None,
+            },
         },
         prompt: request.prompt,
         back,
     })
+}
+
+/// Why a client cannot have what it asks for.
+pub(crate) fn unmet(error: Error) -> Refusal {
+    match error {
+        Error::Invalid(invalid) if invalid.field() == "scope" => {
+            Refusal::new(Code::InvalidScope, invalid.message())
+        }
+        Error::Invalid(invalid) if invalid.field() == "resource" => {
+            Refusal::new(Code::InvalidTarget, invalid.message())
+        }
+        error => error.into(),
+    }
 }
 
 fn client_id(form: &mut Form) -> Result<ClientId, Refusal> {
@@ -294,7 +347,7 @@ impl Request {
     }
 }
 
-fn audiences(form: &mut Form) -> Result<Vec<Audience>, Refusal> {
+pub(crate) fn audiences(form: &mut Form) -> Result<Vec<Audience>, Refusal> {
     let mut audiences = Vec::new();
     for text in form.take_all("resource") {
         let audience = resource(&text)?;
@@ -306,7 +359,7 @@ fn audiences(form: &mut Form) -> Result<Vec<Audience>, Refusal> {
 }
 
 /// The scopes that name resources; `None` for none.
-fn scopes(form: &mut Form) -> Result<Option<Vec<String>>, Refusal> {
+pub(crate) fn scopes(form: &mut Form) -> Result<Option<Vec<String>>, Refusal> {
     let Some(text) = form.take("scope") else {
         return Ok(None);
     };

@@ -4,7 +4,7 @@ use kavachos_core::client::{GrantType, RedirectUri};
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::tool_server::Audience;
 use kavachos_engine::actor::{Actor, Caller};
-use kavachos_engine::{CodeAsk, Engine, RefreshAsk};
+use kavachos_engine::{Brought, CodeAsk, Engine, RefreshAsk};
 
 use crate::answer::Answer;
 use crate::authentication::{client, require};
@@ -23,8 +23,10 @@ pub(crate) async fn redeem(
     require(&client, GrantType::AuthorizationCode)?;
     let ask = CodeAsk {
         code: credential((engine, call), form, ("code", SecretKind::Code))?,
-        redirect_uri: redirect_uri(form)?,
-        verifier: form.need("code_verifier")?,
+        brought: Some(Brought {
+            redirect_uri: redirect_uri(form)?,
+            verifier: form.need("code_verifier")?,
+        }),
         audience: audience(form)?,
         proof: call.proof.clone(),
     };
@@ -57,7 +59,7 @@ pub(crate) async fn refresh(
 }
 
 /// What is none is a guess, and on record.
-fn credential(
+pub(crate) fn credential(
     (engine, call): (&Engine, &Call),
     form: &mut Form,
     (name, kind): (&str, SecretKind),

@@ -314,9 +314,11 @@ mod tests {
             SecretKind::SignIn,
             SecretKind::Device,
             SecretKind::Code,
+            SecretKind::DeviceCode,
             SecretKind::Refresh,
             SecretKind::Client,
             SecretKind::Registration,
+            SecretKind::Request,
         ];
         for kind in kinds {
             let body = base().replace(&secret(SecretKind::Session), &secret(kind));

@@ -69,6 +69,18 @@ impl Form {
         })
     }
 
+    /// Adds a parameter.
+    pub(crate) fn put(&mut self, name: &str, value: String) {
+        self.left.push((name.to_owned(), value));
+    }
+
+    /// What is left, as a body.
+    pub(crate) fn to_text(&self) -> String {
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&self.left)
+            .finish()
+    }
+
     /// Takes every value of a parameter that may be repeated, in their order.
     pub(crate) fn take_all(&mut self, name: &str) -> Vec<String> {
         let (taken, left) = std::mem::take(&mut self.left)

@@ -11,11 +11,13 @@ mod authorize;
 mod client;
 mod client_credentials;
 mod code;
+mod device;
 mod exchange;
 mod form;
 mod introspection;
 mod metadata;
 mod nonce;
+mod pushed;
 mod refusal;
 mod registration;
 mod resource;
@@ -29,11 +31,13 @@ pub use authorize::{
     Authorization, Fault, Prompt, SentBack, authorization, authorization_of_anybody,
 };
 pub use client::Client;
+pub use device::{DeviceAnswer, device_authorization};
 pub use exchange::MAX_DETAILS_BYTES;
 pub use form::MAX_PARAMETERS;
 pub use introspection::{Introspection, introspect};
 pub use metadata::Metadata;
 pub use nonce::next_nonce;
+pub use pushed::{Pushed, push};
 pub use refusal::{Code, Refusal};
 pub use registration::{MAX_REGISTRATION_BYTES, Registered, change, look, register, remove};
 pub use revocation::revoke;

@@ -27,6 +27,12 @@ pub struct Metadata {
     authorization_endpoint: String,
     /// Where tokens are given.
     token_endpoint: String,
+    /// Where devices without a browser begin (RFC 8628).
+    device_authorization_endpoint: String,
+    /// Where clients push what they ask a human for (RFC 9126).
+    pushed_authorization_request_endpoint: String,
+    /// Whether they have to; each may register to.
+    require_pushed_authorization_requests: bool,
     /// Where they give tokens back (RFC 7009).
     revocation_endpoint: String,
     /// How they show there who they are.
@@ -79,6 +85,9 @@ impl Metadata {
             issuer: issuer.to_string(),
             authorization_endpoint: format!("{issuer}/oauth/authorize"),
             token_endpoint: format!("{issuer}/oauth/token"),
+            device_authorization_endpoint: format!("{issuer}/oauth/device_authorization"),
+            pushed_authorization_request_endpoint: format!("{issuer}/oauth/par"),
+            require_pushed_authorization_requests: false,
             revocation_endpoint: format!("{issuer}/oauth/revoke"),
             revocation_endpoint_auth_methods_supported: METHODS.to_vec(),
             revocation_endpoint_auth_signing_alg_values_supported: SIGNATURES.to_vec(),

@@ -53,6 +53,9 @@ codes! {
     UnsupportedGrantType = 400 "unsupported_grant_type", "`grant_type` is none of those that the metadata lists.";
     UnauthorizedClient = 400 "unauthorized_client", "The client did not register for this.";
     UnsupportedResponseType = 400 "unsupported_response_type", "The only `response_type` is `code`.";
+    AuthorizationPending = 400 "authorization_pending", "No human has answered yet: ask again (RFC 8628, section 3.5).";
+    SlowDown = 400 "slow_down", "The device asked too soon: it waits five seconds longer from now on.";
+    ExpiredToken = 400 "expired_token", "No human answered in time: begin again.";
     AccessDenied = 400 "access_denied", "The human said no.";
     LoginRequired = 400 "login_required", "The human would have to sign in, and `prompt` is `none`.";
     ConsentRequired = 400 "consent_required", "The human would have to say yes, and `prompt` is `none`.";
@@ -61,7 +64,6 @@ codes! {
     InvalidRedirectUri = 400 "invalid_redirect_uri", "No redirect address that may be one (RFC 7591).";
     InvalidClientMetadata = 400 "invalid_client_metadata", "Something else that a client says of itself (RFC 7591).";
     InvalidToken = 401 "invalid_token", "The token is missing, unknown or dead (RFC 6750).";
-    InsufficientScope = 403 "insufficient_scope", "The operator's key has not the scope that this takes (RFC 6750).";
     InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
     InsufficientScope = 403 "insufficient_scope", "The operator's key does not have the scope for this (RFC 6750).";
     TooSlow = 408 "invalid_request", "The request did not come to its end in time; nothing was done.";
@@ -179,6 +181,7 @@ fn code_of(error: &Error) -> Code {
             Code::TooOften
         }
         Error::Busy
+        | Error::Contended
         | Error::LedgerUnavailable(_)
         | Error::ProviderUnavailable { .. }
         | Error::OutcomeUnknown => Code::Unavailable,
@@ -234,6 +237,7 @@ mod tests {
             (Error::ProofOfOther, Code::InvalidDpopProof),
             (Error::ProofMissing("no"), Code::InvalidDpopProof),
             (Error::Busy, Code::Unavailable),
+            (Error::Contended, Code::Unavailable),
             (Error::Internal("secret".to_owned()), Code::ServerError),
         ] {
             assert_eq!(Refusal::from(error.clone()).code(), code, "{error:?}");

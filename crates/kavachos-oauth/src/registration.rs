@@ -62,6 +62,9 @@ pub struct Registered {
     /// Whether all its tokens are bound to a key.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dpop_bound_access_tokens: bool,
+    /// Whether it asks for codes with requests that it pushed alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    require_pushed_authorization_requests: bool,
 }
 
 impl Registered {
@@ -96,6 +99,7 @@ impl Registered {
             token_endpoint_auth_method: metadata.token_endpoint_auth_method.as_str(),
             jwks: metadata.jwks,
             dpop_bound_access_tokens: metadata.dpop_bound_access_tokens,
+            require_pushed_authorization_requests: metadata.require_pushed_authorization_requests,
         }
     }
 }

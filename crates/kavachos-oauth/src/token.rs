@@ -13,6 +13,7 @@ use crate::answer::Answer;
 use crate::client::{Client, Credential};
 use crate::client_credentials;
 use crate::code;
+use crate::device;
 use crate::exchange::{Exchange, Made};
 use crate::form::Form;
 use crate::nonce::require_nonce;
@@ -23,10 +24,11 @@ use crate::subject::{self, Subject};
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// All grants that are given here.
-pub const GRANTS: [&str; 4] = [
+pub const GRANTS: [&str; 5] = [
     GrantType::AuthorizationCode.as_str(),
     GrantType::RefreshToken.as_str(),
     GrantType::ClientCredentials.as_str(),
+    GrantType::DeviceCode.as_str(),
     TOKEN_EXCHANGE,
 ];
 
@@ -64,6 +66,7 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
         Some(GrantType::ClientCredentials) => {
             client_credentials::grant(engine, call, &mut form).await
         }
+        Some(GrantType::DeviceCode) => device::grant(engine, call, &mut form).await,
         _ => Err(Refusal::new(
             Code::UnsupportedGrantType,
             format!("`grant_type` is one of `{}`", GRANTS.join("`, `")),

@@ -421,6 +421,9 @@ fn people(reading: &mut Reading<'_>, settings: &mut Settings) {
     settings.registration = reading
         .choice("oauth.registration", &value::REGISTRATIONS)
         .unwrap_or_default();
+    settings.proof_nonces = reading
+        .choice("oauth.dpop_nonces", &value::PROOF_NONCES)
+        .unwrap_or_default();
 }
 
 /// A word about each variable that looks like a misspelt one of ours.

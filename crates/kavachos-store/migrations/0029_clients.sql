@@ -68,14 +68,51 @@ CREATE TABLE refresh_tokens (
 ) {keyed};
 CREATE INDEX refresh_tokens_by_line ON refresh_tokens (line);
 
--- Codes that browsers bring back, each for a line that begins with it.
+-- Codes that browsers bring back, or that devices poll with, each for a line that begins with it.
 CREATE TABLE authorization_codes (
   hash {bytes} NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
   line {bytes} NOT NULL REFERENCES refresh_lines (id),
-  redirect_uri {text} NOT NULL,
-  challenge {bytes} NOT NULL CHECK (length(challenge) = 32),
+  -- Where it was sent, and what its redeemer proves to know: nothing of a code that a device polls with.
+  redirect_uri {text},
+  challenge {bytes} CHECK (challenge IS NULL OR length(challenge) = 32),
   expires_at {int} NOT NULL,
   redeemed_at {int}
 ) {rows};
 CREATE INDEX authorization_codes_by_end ON authorization_codes (expires_at);
 CREATE INDEX authorization_codes_by_line ON authorization_codes (line);
+
+-- What clients ask for and sent here before a browser comes with it (RFC 9126), by the hash of the name that they were given.
+CREATE TABLE pushed_requests (
+  hash {bytes} NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+  client {text} NOT NULL,
+  -- The parameters, as a form.
+  request {text} NOT NULL,
+  expires_at {int} NOT NULL,
+  -- When a browser came with it.
+  begun_at {int}
+) {rows};
+CREATE INDEX pushed_requests_by_end ON pushed_requests (expires_at);
+
+-- What devices ask for that have no browser (RFC 8628), by the hash of the code that they poll with.
+CREATE TABLE device_requests (
+  hash {bytes} NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+  -- Of the code that a human types.
+  user_code {bytes} NOT NULL UNIQUE CHECK (length(user_code) = 32),
+  client {text} NOT NULL,
+  -- What is asked for: a JSON object.
+  wish {text} NOT NULL,
+  -- The thumbprint of the key that each poll proves.
+  proof_key {bytes} CHECK (proof_key IS NULL OR length(proof_key) = 32),
+  -- Where it was asked from.
+  ip {text},
+  user_agent {text},
+  created_at {int} NOT NULL,
+  expires_at {int} NOT NULL,
+  -- How many seconds lie between two polls, and when the last one was.
+  pause {int} NOT NULL,
+  polled_at {int},
+  -- Who typed the code first, and what they said: `allowed` or `denied`.
+  viewer {text},
+  answer {text}
+) {rows};
+CREATE INDEX device_requests_by_end ON device_requests (expires_at);

@@ -485,16 +485,6 @@ pub fn end_key(hash: SecretHash, now: Timestamp) -> Write {
         .bind(now)
 }
 
-/// Has a key live longer that is still active.
-pub fn extend_key(hash: SecretHash, expires_at: Timestamp) -> Write {
-    Write::exactly(
-        1,
-        "UPDATE agent_keys SET expires_at = ?2 WHERE hash = ?1 AND status = 'active'",
-    )
-    .bind(*hash.as_bytes())
-    .bind(expires_at)
-}
-
 /// Removes keys that have been dead since before a time; their handles stay in the live set.
 pub fn forget_keys(before: Timestamp) -> Write {
     Write::any("DELETE FROM agent_keys WHERE expires_at < ?1 OR ended_at < ?1").bind(before)

@@ -7,6 +7,7 @@ use kavachos_core::time::Timestamp;
 
 use crate::agent::StandingAgent;
 use crate::batch::Write;
+use crate::page::{self, Listed};
 use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// The most tool servers of one connection that are read at once.
@@ -112,17 +113,20 @@ pub fn of(user: UserId) -> Select<ConnectionRow> {
     .of()
 }
 
-/// What a human's clients are, those that were revoked among them, newest first: at most so many, after this one.
-pub fn all_of(user: UserId, after: Option<AgentId>, limit: usize) -> Select<ConnectionRow> {
-    Query::new(
-        limit,
-        "SELECT c.agent, c.client, c.user_id, c.created_at FROM connections c WHERE c.user_id = ?1 \
-         AND (CAST(?2 AS TEXT) IS NULL OR c.agent < ?2) ORDER BY c.agent DESC LIMIT ?3",
-    )
-    .bind(user)
-    .bind(after)
-    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
-    .of()
+/// A page of at most `limit` of what humans' clients are, those that were revoked among them, newest first, after this one: of
+/// one human, or of all.
+pub fn page(
+    user: Option<UserId>,
+    after: Option<AgentId>,
+    limit: usize,
+) -> Select<Listed<ConnectionRow>> {
+    let candidates = "SELECT c.agent, 0 FROM connections c WHERE (CAST(?2 AS TEXT) IS NULL OR c.user_id = ?2) \
+         AND (CAST(?3 AS TEXT) IS NULL OR c.agent < ?3)";
+    let columns = "SELECT c.agent AS id, c.client, c.user_id, c.created_at FROM connections c";
+    page::of(candidates, columns, limit)
+        .bind(user)
+        .bind(after)
+        .of()
 }
 
 /// A connection that has no key any more.
@@ -204,6 +208,23 @@ pub fn consent(row: &ConsentRow) -> Write {
     .bind(row.scopes.clone())
     .bind(row.fingerprint)
     .bind(row.given_at)
+}
+
+/// Makes sure that what is said yes to is still remembered, of one tool server.
+pub fn is_consented(agent: AgentId, server: ToolServerId) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE consents SET given_at = given_at WHERE agent = ?1 AND server = ?2",
+    )
+    .bind(agent)
+    .bind(server)
+}
+
+/// Forgets what a human said yes to, for one tool server.
+pub fn withdraw(agent: AgentId, server: ToolServerId) -> Write {
+    Write::exactly(1, "DELETE FROM consents WHERE agent = ?1 AND server = ?2")
+        .bind(agent)
+        .bind(server)
 }
 
 /// What a human said yes to for an agent.

@@ -251,40 +251,97 @@ pub fn waiting_of(agent: AgentId, limit: usize) -> Select<([u8; 32],)> {
     .of()
 }
 
-/// What is told of a line: since when it is, the number of its token and since when that is good, when it ends unless it is
-/// used, when it ends at the latest, and when it ended.
-pub type ToldLine = (
-    Timestamp,
-    u64,
-    Timestamp,
-    Timestamp,
-    Timestamp,
-    Option<Timestamp>,
-);
+/// What is told of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldLine {
+    /// The handle of its key: what it is called towards others.
+    pub handle: Handle,
+    /// For which tool servers with which scopes: a JSON array.
+    pub targets: String,
+    /// The thumbprint of the key that each use proves.
+    pub proof_key: Option<[u8; 32]>,
+    /// The number of the token that is good; 0 while there is none.
+    pub number: u64,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// Since when the token is good.
+    pub since: Timestamp,
+    /// When its code is worth nothing any more; `None` once that is forgotten.
+    pub code_expires_at: Option<Timestamp>,
+    /// When its code was redeemed.
+    pub redeemed_at: Option<Timestamp>,
+    /// When it ends unless it is used.
+    pub idle_ends_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The agent's `kills` when it began.
+    pub agent_kills: u64,
+    /// The human's `kills` when it began.
+    pub user_kills: u64,
+}
 
-/// An agent's lines, those that are over among them, newest first: at most so many.
+impl FromRow for ToldLine {
+    fn from_row(row: Row) -> Result<Self, Malformed> {
+        let (
+            handle,
+            targets,
+            proof_key,
+            number,
+            created_at,
+            since,
+            code_expires_at,
+            redeemed_at,
+            idle_ends_at,
+            expires_at,
+            ended_at,
+            agent_kills,
+            user_kills,
+        ) = row.decode()?;
+        Ok(Self {
+            handle,
+            targets,
+            proof_key,
+            number,
+            created_at,
+            since,
+            code_expires_at,
+            redeemed_at,
+            idle_ends_at,
+            expires_at,
+            ended_at,
+            agent_kills,
+            user_kills,
+        })
+    }
+}
+
+/// An agent's lines, those that ended last, and else newest first: at most so many.
 pub fn told_of(agent: AgentId, limit: usize) -> Select<ToldLine> {
     Query::new(
         limit,
-        "SELECT l.created_at, l.number, l.since, l.idle_ends_at, k.expires_at, k.ended_at FROM refresh_lines l \
-         JOIN agent_keys k ON k.hash = l.id WHERE l.agent = ?1 ORDER BY l.created_at DESC, l.id DESC LIMIT ?2",
+        "SELECT k.handle, l.targets, l.proof_key, l.number, l.created_at, l.since, c.expires_at, c.redeemed_at, \
+         l.idle_ends_at, k.expires_at, k.ended_at, k.agent_kills, k.user_kills FROM refresh_lines l \
+         JOIN agent_keys k ON k.hash = l.id LEFT JOIN authorization_codes c ON c.line = l.id WHERE l.agent = ?1 \
+         ORDER BY CASE k.status WHEN 'active' THEN 0 ELSE 1 END, l.created_at DESC, l.id DESC LIMIT ?2",
     )
     .bind(agent)
     .bind(u32::try_from(limit).unwrap_or(u32::MAX))
     .of()
 }
 
-/// A code that a browser brings back.
+/// A code that a browser brings back, or that a device polls with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeRow {
     /// Its hash.
     pub hash: SecretHash,
     /// The line that begins with it.
     pub line: SecretHash,
-    /// Where it was sent.
-    pub redirect_uri: String,
-    /// What its redeemer proves to know: a SHA-256.
-    pub challenge: [u8; 32],
+    /// Where a browser was sent with it.
+    pub redirect_uri: Option<String>,
+    /// What its redeemer proves to know, where a browser brings it: a SHA-256.
+    pub challenge: Option<[u8; 32]>,
     /// When it is worth nothing any more.
     pub expires_at: Timestamp,
     /// When it was redeemed.
@@ -296,8 +353,8 @@ impl FromRow for CodeRow {
         let (hash, line, redirect_uri, challenge, expires_at, redeemed_at): (
             [u8; 32],
             [u8; 32],
-            String,
-            [u8; 32],
+            Option<String>,
+            Option<[u8; 32]>,
             Timestamp,
             Option<Timestamp>,
         ) = row.decode()?;

@@ -278,6 +278,16 @@ pub fn forget_consents() -> Write {
     Write::any("DELETE FROM consents")
 }
 
+/// Forgets what devices asked for: it may have been answered since.
+pub fn forget_device_requests() -> Write {
+    Write::any("DELETE FROM device_requests")
+}
+
+/// Forgets what clients pushed: it may have been answered since.
+pub fn forget_pushed_requests() -> Write {
+    Write::any("DELETE FROM pushed_requests")
+}
+
 /// How many operator keys live at this time that may do everything.
 pub fn administrators(now: Timestamp) -> Select<(u64,)> {
     Query::new(

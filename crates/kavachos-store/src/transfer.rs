@@ -3,8 +3,9 @@
 //! Promises: [`TABLES`] and the tables of plugins are everything that a tenant is made of, in an order in which each row
 //! stands after those it refers to; the order within a table is that of its key, so two databases with the same rows give
 //! them in the same order. What is not in it, a tenant does without: `Idempotency-Key`s of the last day, which id_tokens and
-//! proofs were used, tokens that were promised and not made yet, sign-ins under way, mails that wait, browsers in which
-//! humans signed in, links that were mailed, and what plugins name as passing. Whether first mentions are held follows from the records
+//! proofs were used, tokens that were promised and not made yet, sign-ins under way, what clients pushed or devices ask for,
+//! mails that wait, browsers in which humans signed in, links that were mailed, and what plugins name as passing. Whether
+//! first mentions are held follows from the records
 //! ([`crate::restoration`]).
 
 mod contradiction;
@@ -32,6 +33,7 @@ pub fn occupants(of_plugins: &[Table]) -> Select<(String,)> {
         "SELECT 'users' WHERE EXISTS (SELECT 1 FROM users) \
          UNION ALL SELECT 'agents' WHERE EXISTS (SELECT 1 FROM agents) \
          UNION ALL SELECT 'tool servers' WHERE EXISTS (SELECT 1 FROM tool_servers) \
+         UNION ALL SELECT 'clients' WHERE EXISTS (SELECT 1 FROM oauth_clients) \
          UNION ALL SELECT 'webhooks' WHERE EXISTS (SELECT 1 FROM webhooks) \
          UNION ALL SELECT 'operator keys that were made with others' \
          WHERE (SELECT COUNT(*) FROM operator_keys k WHERE k.origin = 'created') > 1",
@@ -52,6 +54,8 @@ pub fn clear(passing: &[&str]) -> Vec<Write> {
         "mails",
         "guesses",
         "guess_runs",
+        "pushed_requests",
+        "device_requests",
         "restoration",
         "handles",
         "revocation_log",

@@ -268,13 +268,6 @@ impl ClientMetadata {
     pub fn redirect(&self, asked: &RedirectUri) -> Option<&RedirectUri> {
         self.redirect_uris.iter().find(|uri| uri.matches(asked))
     }
-
-    /// Whether every program on the human's machine could be it: it is sent nowhere but there.
-    pub fn is_local(&self) -> bool {
-        self.redirect_uris
-            .iter()
-            .all(|uri| uri.kind() != RedirectKind::Site)
-    }
 }
 
 fn wrong(member: &str, why: &str) -> BadMetadata {
@@ -443,7 +436,6 @@ mod tests {
         assert_eq!(client.client_name, "MCP Client");
         assert_eq!(client.token_endpoint_auth_method, AuthMethod::None);
         assert!(client.may(GrantType::AuthorizationCode) && client.may(GrantType::RefreshToken));
-        assert!(client.is_local());
         let stored = serde_json::to_string(&client).unwrap();
         assert_eq!(
             serde_json::from_str::<ClientMetadata>(&stored).unwrap(),
@@ -499,7 +491,6 @@ mod tests {
         ]);
         let client = by_itself(&with("redirect_uris", mixed)).unwrap();
         assert_eq!(client.redirect_uris.len(), 1);
-        assert!(!client.is_local());
         for none in [
             json!([]),
             Value::Null,

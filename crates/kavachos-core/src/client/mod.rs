@@ -8,6 +8,7 @@ mod metadata;
 mod pkce;
 mod redirect;
 mod rotation;
+mod user_code;
 
 pub use assertion::{Assertion, MAX_ASSERTION_LIFE, UnverifiedAssertion};
 pub use id::{ClientId, MAX_CLIENT_ID_BYTES};
@@ -19,3 +20,4 @@ pub use metadata::{
 pub use pkce::Challenge;
 pub use redirect::{MAX_REDIRECT_BYTES, RedirectKind, RedirectUri};
 pub use rotation::{AGAIN, AGAIN_WHEN_BOUND, LATE, Line, MOST_AGAIN, Shown};
+pub use user_code::UserCode;

@@ -5,6 +5,8 @@ use kavachos_core::id::ToolServerId;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::Mark;
+use kavachos_core::secret::SecretHash;
+use kavachos_core::time::Timestamp;
 use kavachos_core::token::Thumbprint;
 use kavachos_core::tool_server::{Audience, RegisteredScope, Verification};
 use kavachos_store::tool_server;
@@ -20,7 +22,7 @@ use crate::tokens::MAX_ASKED;
 const MAX_TARGETS: usize = 10;
 
 /// What a client asks a human for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Wish {
     /// The tool servers, each once.
     pub audiences: Vec<Audience>,
@@ -39,6 +41,7 @@ pub struct AccessScopes {
     pub name: String,
     /// Its scopes, as people read them.
     pub scopes: Vec<RegisteredScope>,
+    pub(super) is_critical: bool,
     mark: Mark,
 }
 
@@ -47,14 +50,43 @@ pub struct AccessScopes {
 pub struct Access {
     /// The client.
     pub client: Client,
-    /// Where the browser is sent back to.
-    pub redirect_uri: RedirectUri,
+    /// How the client comes by what is made for it.
+    pub way: Way,
     /// Of each tool server.
     pub targets: Vec<AccessScopes>,
-    /// What its redeemer proves to know.
-    pub challenge: Challenge,
     /// The key that its redeemer proves to hold (RFC 9449, section 10).
     pub proof_key: Option<Thumbprint>,
+    /// The request that was pushed for it, which is good for one code.
+    pub pushed: Option<SecretHash>,
+}
+
+/// How a client comes by what is made for it.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// A browser brings it a code.
+    Browser {
+        /// Where the browser is sent back to.
+        redirect_uri: RedirectUri,
+        /// What the code's redeemer proves to know.
+        challenge: Challenge,
+    },
+    /// It polls with a code, while a human types another one elsewhere (RFC 8628).
+    Device {
+        /// What is stored of the code that it polls with.
+        code: SecretHash,
+        /// Until when the human may answer.
+        expires_at: Timestamp,
+    },
+}
+
+impl Way {
+    /// Where a browser is sent back to, if there is one.
+    pub const fn redirect_uri(&self) -> Option<&RedirectUri> {
+        match self {
+            Self::Browser { redirect_uri, .. } => Some(redirect_uri),
+            Self::Device { .. } => None,
+        }
+    }
 }
 
 impl AccessScopes {
@@ -80,7 +112,10 @@ impl Access {
         };
         add(self.client.id.as_str().as_bytes());
         add(&fingerprint);
-        add(self.redirect_uri.as_str().as_bytes());
+        match &self.way {
+            Way::Browser { redirect_uri, .. } => add(redirect_uri.as_str().as_bytes()),
+            Way::Device { code, .. } => add(code.as_bytes()),
+        }
         for target in &self.targets {
             add(target.server.to_string().as_bytes());
             add(target.audience.as_str().as_bytes());
@@ -108,6 +143,7 @@ impl Access {
                 .iter()
                 .map(|scope| scope.name.clone())
                 .collect(),
+            by_device: matches!(self.way, Way::Device { .. }),
         };
         self.targets.iter().map(of).collect()
     }
@@ -120,6 +156,9 @@ pub(super) struct LineTarget {
     pub(super) server: ToolServerId,
     pub(super) audience: Audience,
     pub(super) scopes: Vec<ResourcePattern>,
+    /// Whether the human typed a code for it: such a line never reaches what is critical.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) by_device: bool,
 }
 
 impl Engine {
@@ -183,13 +222,14 @@ impl Engine {
             audience: audience.clone(),
             name: row.name,
             scopes,
+            is_critical: registered.policy.critical,
             mark: registered.mark,
         })
     }
 }
 
 /// A registered scope, or a part of one: what a tool server asks for may be narrower than what it registered.
-fn meant_by(name: &str, registered: &[RegisteredScope]) -> Option<RegisteredScope> {
+pub(super) fn meant_by(name: &str, registered: &[RegisteredScope]) -> Option<RegisteredScope> {
     let pattern: ResourcePattern = name.parse().ok()?;
     // The narrowest says best what a human gives away: of two that cover it, the one within the other.
     let covering = registered

@@ -41,8 +41,7 @@ impl Engine {
     /// Remembered where providers' tokens are: of many at once, one is taken.
     async fn use_assertion(&self, assertion: &Assertion) -> Result<()> {
         let used = || -> Error {
-            let message =
-                "was used before, or made before this server was restored: sign one for each request";
+            let message = "was used before, or made before this server was restored: sign one for each request";
             Invalid::at(FIELD, message).into()
         };
         let known = id_token::used(assertion.digest, assertion.made_at, self.now());

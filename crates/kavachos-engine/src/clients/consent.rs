@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kavachos_core::action::Actions;
-use kavachos_core::client::{RedirectKind, Source};
+use kavachos_core::client::{RedirectKind, RedirectUri, Source};
 use kavachos_core::constraint::Constraints;
 use kavachos_core::grant::TokenUses;
 use kavachos_core::hex;
@@ -12,15 +12,17 @@ use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::principal::{Owner, Status};
 use kavachos_core::revocation::HandleKind;
-use kavachos_core::secret::{Secret, SecretKind};
+use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::connection::{self, ConnectionRow, ConsentRow};
+use kavachos_store::pushed_request;
 use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, handle};
 use serde_json::json;
 
 use super::Client;
-use super::access::Access;
+use super::access::{Access, Way};
+use super::device::{ALLOWED, DENIED};
 use crate::act::Act;
 use crate::actor::Actor;
 use crate::agents::AgentKind;
@@ -120,8 +122,10 @@ impl Engine {
     /// # Errors
     /// The caller is no human in a fresh session, may not do what they would let it do, or has as many agents as they may have.
     pub async fn let_in(&self, actor: &Actor, access: &Access) -> Result<Secret> {
-        let code = self.let_in_by(actor, access, Yes::Spoken).await?;
-        code.ok_or_else(|| Error::Internal("a yes came to nothing".to_owned()))
+        let code = self.secret(SecretKind::Code);
+        self.let_in_by(actor, (access, Yes::Spoken), code.hash())
+            .await?;
+        Ok(code)
     }
 
     /// The same by what the human said yes to before, all of it, and have not narrowed since; `None` where they have to be asked.
@@ -133,30 +137,43 @@ impl Engine {
         if !self.is_consented(actor, access).await? {
             return Ok(None);
         }
-        self.let_in_by(actor, access, Yes::Remembered).await
+        let code = self.secret(SecretKind::Code);
+        let yes = (access, Yes::Remembered);
+        let is_in = self.let_in_by(actor, yes, code.hash()).await?;
+        Ok(is_in.then_some(code))
     }
 
-    async fn let_in_by(&self, actor: &Actor, access: &Access, yes: Yes) -> Result<Option<Secret>> {
+    /// Lets a device in whose code the human typed: it has what it redeems.
+    ///
+    /// # Errors
+    /// Those of [`Engine::let_in`]; somebody answered it, or it is over.
+    pub async fn let_device_in(&self, actor: &Actor, access: &Access) -> Result<()> {
+        let Way::Device { code, .. } = access.way else {
+            return Err(Error::Internal("a browser is no device".to_owned()));
+        };
+        let yes = (access, Yes::Spoken);
+        self.let_in_by(actor, yes, code).await.map(drop)
+    }
+
+    async fn let_in_by(
+        &self,
+        actor: &Actor,
+        yes: (&Access, Yes),
+        code: SecretHash,
+    ) -> Result<bool> {
         let allowance = format!("let_in:{}", actor.own_account()?);
         self.admit_one((&allowance, OFTEN)).await?;
-        let (code, line) = (
-            self.secret(SecretKind::Code),
-            self.secret(SecretKind::Agent),
-        );
+        let line = self.secret(SecretKind::Agent);
         let act = Act::new("connection.consented");
-        let is_in = self
-            .change(actor, act, || {
-                self.plan_access(actor, (access, yes), (&code, &line))
-            })
-            .await?;
-        Ok(is_in.then_some(code))
+        self.change(actor, act, || self.plan_access(actor, yes, (code, &line)))
+            .await
     }
 
     async fn plan_access(
         &self,
         actor: &Actor,
         (access, yes): (&Access, Yes),
-        (code, line): (&Secret, &Secret),
+        (code, line): (SecretHash, &Secret),
     ) -> Result<Plan<bool>> {
         let id = actor.own_account()?;
         match yes {
@@ -171,10 +188,17 @@ impl Engine {
         };
         self.keep_client(actor, &access.client, &mut batch).await?;
         batch.reads.extend(access.marks());
+        self.answer_device(id, (access, ALLOWED), &mut batch)
+            .await?;
+        self.take_pushed(access, &mut batch);
         let connected = self.connected(id, &access.client).await?;
         let (row, user) = match (connected, yes) {
             (Some(Connected { row, .. }), Yes::Remembered) => {
                 batch.reads.push(row.mark);
+                // What is withdrawn at the same time is asked about.
+                let servers = access.targets.iter().map(|target| target.server);
+                let still = servers.map(|server| connection::is_consented(row.id, server));
+                batch.writes.extend(still);
                 (row, user)
             }
             (Some(known), Yes::Spoken) => {
@@ -343,13 +367,24 @@ impl Engine {
             record.subject = Some(user.pseudonym);
             record.details = Some(&details);
             record.personal.name = Some(&access.client.metadata.client_name);
-            let batch = Batch {
+            let mut batch = Batch {
                 entries: vec![self.seal(&record)?],
                 ..Batch::default()
             };
+            self.answer_device(user.id, (access, DENIED), &mut batch)
+                .await?;
+            self.take_pushed(access, &mut batch);
             Ok(Plan::commit(batch, ()))
         })
         .await
+    }
+
+    /// What was pushed is answered once.
+    fn take_pushed(&self, access: &Access, batch: &mut Batch) {
+        let taken = access
+            .pushed
+            .map(|request| pushed_request::take(request, self.now()));
+        batch.writes.extend(taken);
     }
 
     fn consent_record(
@@ -388,7 +423,7 @@ fn record_details(access: &Access) -> serde_json::Value {
         })
         .collect();
     json!({
-        "client": access.client.id, "redirectHost": access.redirect_uri.place(),
+        "client": access.client.id, "redirectHost": access.way.redirect_uri().map(RedirectUri::place),
         "resources": access.targets.iter().map(|target| target.server).collect::<Vec<_>>(),
         "scopes": scopes.count(), "firstScopes": first, "contentsDigest": hex::encode(&access.digest()),
     })
@@ -398,7 +433,8 @@ impl Access {
     /// Whether a yes is remembered: clients that registered themselves ask each time, and so does what any program on the
     /// human's machine could be.
     fn is_remembered(&self) -> bool {
-        self.client.source != Source::Itself && self.redirect_uri.kind() == RedirectKind::Site
+        let is_site = |uri: &RedirectUri| uri.kind() == RedirectKind::Site;
+        self.client.source != Source::Itself && self.way.redirect_uri().is_some_and(is_site)
     }
 }
 

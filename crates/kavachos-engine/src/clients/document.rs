@@ -45,6 +45,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::fetch::{Fetch, FetchMethod, FetchUrl};
 use crate::plugin::Allowance;
+use crate::seats::Seat;
 use crate::users::to_text;
 
 pub(crate) use self::kept::Documents;
@@ -96,9 +97,11 @@ impl Drop for Asking {
 }
 
 impl Asking {
-    async fn run(self, url: FetchUrl) {
+    async fn run(self, url: FetchUrl, seat: Seat) {
         let host = url.host().to_string();
-        let read = match self.engine.fetched_document(&self.id, url).await {
+        let fetched = self.engine.fetched_document(&self.id, url).await;
+        drop(seat);
+        let read = match fetched {
             Ok((metadata, age)) => {
                 let metadata = Arc::new(metadata);
                 let until = self.engine.now().plus(age);
@@ -168,17 +171,13 @@ impl Engine {
     /// Has the commit of a human's yes depend on the client, and store what its document says if that is not stored yet.
     ///
     /// # Errors
-    /// An operator denied it meanwhile; those of the store.
+    /// It is let in no more, or forgotten; those of the store.
     pub(super) async fn keep_client(
         &self,
         actor: &Actor,
         client: &Client,
         batch: &mut Batch,
     ) -> Result<()> {
-        if client.source != Source::Document {
-            batch.reads.push(client.mark);
-            return Ok(());
-        }
         let text = to_text(&client.metadata)?;
         let row = oauth_client::by_id(client.id.to_string());
         let (kind, row) = match self.store().find(row).await? {
@@ -187,7 +186,7 @@ impl Engine {
             }
             Some(row) => {
                 batch.reads.push(row.mark);
-                if row.metadata == text {
+                if client.source != Source::Document || row.metadata == text {
                     return Ok(());
                 }
                 let row = ClientRow {
@@ -196,6 +195,9 @@ impl Engine {
                 };
                 batch.writes.push(oauth_client::update(row.clone()));
                 ("client.updated", row)
+            }
+            None if client.source != Source::Document => {
+                return Err(Error::Forbidden(DENIED.to_owned()));
             }
             None => {
                 let row = self.row_of(client, text);
@@ -238,6 +240,7 @@ impl Engine {
         human: UserId,
         wanted: &Wanted<'_>,
     ) -> Result<Option<Arc<ClientMetadata>>> {
+        let _place = self.documents().place(human)?;
         for _ in 0..MAX_LOOKS {
             let (asked, rung) = match self.documents().look(wanted.id, self.now()) {
                 Look::Found(read) => return Ok(Some(read)),
@@ -257,12 +260,7 @@ impl Engine {
     }
 
     /// Fetches aside, so that a caller who goes away takes nobody's document along.
-    async fn ask_host(
-        &self,
-        human: UserId,
-        wanted: &Wanted<'_>,
-        asked: &Arc<Asked>,
-    ) -> Result<()> {
+    async fn ask_host(&self, human: UserId, wanted: &Wanted<'_>, asked: &Arc<Asked>) -> Result<()> {
         let asking = Asking {
             engine: self.clone(),
             id: wanted.id.clone(),
@@ -282,10 +280,7 @@ impl Engine {
         }
         self.admit_each(&limits).await?;
         let url = wanted.url.clone();
-        self.spawn(async move {
-            asking.run(url).await;
-            drop(seat);
-        });
+        self.spawn(asking.run(url, seat));
         Ok(())
     }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 use kavachos_core::client::{ClientMetadata, GrantType};
 use kavachos_core::id::AgentId;
 use kavachos_core::invalid::Invalid;
+use kavachos_core::revocation::Mark;
 use kavachos_core::secret::Secret;
 use kavachos_core::token::Proof;
 use kavachos_core::tool_server::Audience;
+use kavachos_store::agent::AgentKeyRow;
 use kavachos_store::refresh_line::{self, LineRow};
 use kavachos_store::{Batch, agent, connection, handle};
 
@@ -75,7 +77,9 @@ impl Engine {
             )
         };
         if ask.proof.is_none() && client.metadata.dpop_bound_access_tokens {
-            return Err(Error::ProofMissing("the client's tokens are bound to a key"));
+            return Err(Error::ProofMissing(
+                "the client's tokens are bound to a key",
+            ));
         }
         let agent = client.agent.ok_or_else(no_agent)?;
         let line = refresh_line::of_itself(client.id.to_string(), agent, self.now());
@@ -120,8 +124,9 @@ impl Engine {
             ));
         }
         let keys = self.store().list(agent::active_keys(id)).await?;
-        let of_clients = keys.iter().filter(|key| key.shown == SHOWN_OF_CLIENT);
-        if of_clients.count() >= MAX_KEYS {
+        let ends = |mark: Mark| batch.kills.iter().any(|kill| kill.handle == mark.handle);
+        let of_clients = |key: &&AgentKeyRow| key.shown == SHOWN_OF_CLIENT && !ends(key.mark);
+        if keys.iter().filter(of_clients).count() >= MAX_KEYS {
             let message = format!("is as many clients already as one agent may be: {MAX_KEYS}");
             return Err(Invalid::at("agent", message).into());
         }

@@ -14,14 +14,13 @@ use kavachos_store::{Batch, handle};
 use serde_json::json;
 
 use super::Client;
-use super::access::Access;
-use super::access::LineTarget;
+use super::access::{Access, LineTarget, Way};
 use crate::act::Act;
 use crate::actor::Actor;
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::master::mac;
 use crate::signing_keys::KeyPurpose;
 use crate::users::{raised, to_text};
@@ -51,6 +50,8 @@ pub(super) enum Cause {
     GivenBack,
     /// Newer ones of the same connection took its place.
     Replaced,
+    /// The human, or who looks after them, wants it no more.
+    Stopped,
 }
 
 impl Cause {
@@ -60,6 +61,7 @@ impl Cause {
             Self::TokenReused => "token_reused",
             Self::GivenBack => "given_back",
             Self::Replaced => "replaced",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -85,7 +87,10 @@ impl Engine {
     /// # Errors
     /// There is no master key to derive it from.
     pub(super) fn refresh_token(&self, line: SecretHash, number: u64) -> Result<Secret> {
-        let master = self.needed_master_key()?;
+        // A defect of ours: the client keeps what it has.
+        let master = self
+            .needed_master_key()
+            .map_err(|error| Error::Internal(error.to_string()))?;
         let key = mac(
             master.reveal().as_bytes(),
             &[b"kavachos refresh line 1\n", line.as_bytes()],
@@ -108,12 +113,12 @@ impl Engine {
         Ok(())
     }
 
-    /// A line that begins with a code. Its key is nobody's to show: it is drawn, hashed and forgotten.
+    /// A line that begins with the code that has this hash. Its key is nobody's to show: it is drawn, hashed and forgotten.
     pub(super) async fn add_line(
         &self,
         access: &Access,
         (row, user): (&AgentRow, &UserRow),
-        (code, line): (&Secret, &Secret),
+        (code, line): (SecretHash, &Secret),
         batch: &mut Batch,
     ) -> Result<()> {
         let now = self.now();
@@ -135,14 +140,26 @@ impl Engine {
             idle_ends_at: key.expires_at,
             created_at: now,
         }));
-        batch.writes.push(refresh_line::insert_code(CodeRow {
-            hash: code.hash(),
+        let mut row = CodeRow {
+            hash: code,
             line: key.hash,
-            redirect_uri: access.redirect_uri.to_string(),
-            challenge: *access.challenge.bytes(),
+            redirect_uri: None,
+            challenge: None,
             expires_at: now.plus(CODE_LIFE),
             redeemed_at: None,
-        }));
+        };
+        match &access.way {
+            Way::Browser {
+                redirect_uri,
+                challenge,
+            } => {
+                row.redirect_uri = Some(redirect_uri.to_string());
+                row.challenge = Some(*challenge.bytes());
+            }
+            // The device polls once more, however late its human answers.
+            Way::Device { expires_at, .. } => row.expires_at = row.expires_at.max(*expires_at),
+        }
+        batch.writes.push(refresh_line::insert_code(row));
         Ok(())
     }
 
@@ -258,7 +275,7 @@ impl Engine {
         Ok(Plan::commit(batch, ()))
     }
 
-    async fn line_record(
+    pub(super) async fn line_record(
         &self,
         actor: &Actor,
         line: &LineRow,
@@ -269,7 +286,7 @@ impl Engine {
         let details = json!({ "client": line.client, "why": cause.as_str() });
         let origin = actor.origin();
         let outcome = match cause {
-            Cause::GivenBack | Cause::Replaced => Outcome::Allowed,
+            Cause::GivenBack | Cause::Replaced | Cause::Stopped => Outcome::Allowed,
             Cause::CodeReplayed | Cause::TokenReused => Outcome::Denied,
         };
         let mut record = origin.record(self.id(), kind, outcome, cause.as_str());

@@ -52,6 +52,8 @@ pub struct RegisteredClient {
     pub auth_method: &'static str,
     /// Whether all its tokens are bound to a key.
     pub dpop_bound: bool,
+    /// Whether it asks humans with requests that it pushed alone.
+    pub require_pushed_requests: bool,
     /// The agent that it is when it asks for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
@@ -78,6 +80,7 @@ impl RegisteredClient {
                 .collect(),
             auth_method: metadata.token_endpoint_auth_method.as_str(),
             dpop_bound: metadata.dpop_bound_access_tokens,
+            require_pushed_requests: metadata.require_pushed_authorization_requests,
             agent: row.agent,
             name: metadata.client_name,
             id: row.id,
@@ -99,6 +102,8 @@ pub struct ClientChange {
     pub grant_types: Option<Vec<String>>,
     /// Whether all its tokens are bound to a key.
     pub dpop_bound: Option<bool>,
+    /// Whether it asks humans with requests that it pushed alone.
+    pub require_pushed_requests: Option<bool>,
     /// The keys with which it signs who it is.
     pub jwks: Option<Value>,
     /// The agent that it is when it asks for itself, by a new key: what was made with the one before is dead.
@@ -124,6 +129,10 @@ impl ClientChange {
             (
                 "dpop_bound_access_tokens",
                 self.dpop_bound.map(|bound| json!(bound)),
+            ),
+            (
+                "require_pushed_authorization_requests",
+                self.require_pushed_requests.map(|pushed| json!(pushed)),
             ),
             ("jwks", self.jwks.clone()),
         ];
@@ -153,6 +162,7 @@ fn in_members(bad: &BadMetadata) -> Invalid {
         ("redirect_uris", "redirectUris"),
         ("grant_types", "grantTypes"),
         ("token_endpoint_auth_method", "authMethod"),
+        ("jwks", "jwks"),
     ];
     let found = names
         .iter()

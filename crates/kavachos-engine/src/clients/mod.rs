@@ -9,12 +9,15 @@ mod access;
 mod assertion;
 mod consent;
 mod connections;
+mod disconnect;
+mod device;
 mod document;
 mod introspect;
 mod itself;
 mod line;
 mod manage;
 mod nonce;
+mod pushed;
 mod register;
 mod tokens;
 
@@ -31,13 +34,17 @@ pub(crate) use document::Documents;
 pub(crate) use itself::SHOWN_OF_CLIENT;
 pub(crate) use line::{SHOWN, check_line};
 
-pub use access::{Access, AccessScopes, Wish};
-pub use connections::{Connection, ConnectionConsent, ConnectionLine};
+pub use access::{Access, AccessScopes, Way, Wish};
+pub use connections::{
+    Connection, ConnectionLine, ConnectionResource, ConnectionScope, LineName,
+};
+pub use device::{DEVICE_LIFE, DEVICE_PAUSE, DeviceAsk, DeviceCodes, DevicePoll, DeviceRequest, Polled};
 pub use itself::OwnAsk;
 pub use manage::{ClientChange, ClientPlace, ClientsOf, RegisteredClient, operators_word};
 pub use nonce::ProofNonces;
+pub use pushed::PUSHED_LIFE;
 pub use register::{NewClient, Registration, SelfRegistered};
-pub use tokens::{CodeAsk, RefreshAsk, Tokens};
+pub use tokens::{Brought, CodeAsk, RefreshAsk, Tokens};
 
 use crate::compile;
 use crate::engine::Engine;

@@ -180,8 +180,7 @@ impl Engine {
                 ));
             }
         }
-        self.admit_stranger(("register", FLOOD), Stranger::of(call))
-            .await?;
+        self.admit_registration(call).await?;
         let (secret, manager) = (
             self.secret(SecretKind::Client),
             self.secret(SecretKind::Registration),
@@ -214,15 +213,12 @@ impl Engine {
         let first = format!("register-first:{place}");
         match self.admit_one((&first, FIRST)).await {
             Err(Error::TooManyCalls { .. }) => {
-                let stranger = Stranger {
-                    ip: call.ip,
-                    user_agent: call.user_agent.as_deref(),
-                    request: call.request,
-                };
-                self.admit_stranger(("register", FLOOD), stranger).await
+                self.admit_stranger(("register", FLOOD), Stranger::of(call))
+                    .await?;
             }
-            admitted => admitted,
+            admitted => admitted?,
         }
+        self.admit_done()
     }
 
     /// Where too many registered themselves lately, the oldest go that nobody let in.

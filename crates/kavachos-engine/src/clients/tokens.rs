@@ -13,6 +13,7 @@ use kavachos_store::{Batch, Write};
 
 use super::Client;
 use super::access::LineTarget;
+use super::device::CRITICAL;
 use super::line::{Cause, LINE_IDLE, rotation_of};
 use crate::act::Act;
 use crate::actor::{Actor, Caller};
@@ -30,14 +31,21 @@ const NO_TOKEN: &str = "the refresh token is unknown, over, or was replaced: ask
 pub struct CodeAsk {
     /// The code.
     pub code: Secret,
-    /// Where it was sent.
-    pub redirect_uri: RedirectUri,
-    /// What the challenge was made of.
-    pub verifier: String,
+    /// What goes with a code that a browser brought. With one that a device polls with goes nothing.
+    pub brought: Option<Brought>,
     /// For which tool server; the only one unless said.
     pub audience: Option<Audience>,
     /// The proof of a key that came with the request.
     pub proof: Option<Proof>,
+}
+
+/// What goes with a code that a browser brought.
+#[derive(Clone)]
+pub struct Brought {
+    /// Where it was sent.
+    pub redirect_uri: RedirectUri,
+    /// What the challenge was made of.
+    pub verifier: String,
 }
 
 /// A client that shows a refresh token.
@@ -149,7 +157,8 @@ impl Engine {
         self.end_oldest(actor, line, &mut batch).await?;
         let mut writes = vec![refresh_line::redeem(code.hash, self.now())];
         writes.extend(turn.bind());
-        let refresh = match client.metadata.may(GrantType::RefreshToken) {
+        let may = client.metadata.may(GrantType::RefreshToken) && self.master_key().is_some();
+        let refresh = match may {
             true => Some(self.advance(line, &mut writes)?),
             false => None,
         };
@@ -244,11 +253,15 @@ impl Engine {
     ) -> Result<Plan<Given>> {
         let target = turn.target()?;
         let registered = self.registered(&target.audience).await;
-        if !registered.is_ok_and(|registered| registered.id == target.server) {
+        let registered = registered.ok();
+        let Some(registered) = registered.filter(|known| known.id == target.server) else {
             return Err(Error::NotNarrower(Invalid::at(
                 "audience",
                 "the tool server that the human let you in to is gone; ask them anew",
             )));
+        };
+        if target.by_device && registered.policy.critical {
+            return Err(Error::NotNarrower(Invalid::at("audience", CRITICAL)));
         }
         let scopes = turn.scopes_of(&target)?;
         let names: Vec<&str> = scopes.iter().map(ResourcePattern::as_str).collect();
@@ -327,8 +340,15 @@ impl Engine {
 
 /// Whether whoever redeems a code asked for it.
 fn check_code(code: &CodeRow, ask: &CodeAsk) -> Result<()> {
-    let is_met = Challenge::from_bytes(code.challenge).is_met_by(&ask.verifier);
-    if code.redirect_uri == ask.redirect_uri.as_str() && is_met {
+    let is_met = match (&ask.brought, &code.redirect_uri, code.challenge) {
+        (Some(brought), Some(redirect_uri), Some(challenge)) => {
+            redirect_uri == brought.redirect_uri.as_str()
+                && Challenge::from_bytes(challenge).is_met_by(&brought.verifier)
+        }
+        (None, None, None) => true,
+        _ => false,
+    };
+    if is_met {
         return Ok(());
     }
     Err(Error::WrongState(

@@ -408,9 +408,7 @@ impl Context {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::WrongState(
-            "others change this at the same time; nothing was done, try again".to_owned(),
-        ))
+        Err(Error::Contended)
     }
 
     /// Counts an attempt in the plugin's own tables before it is looked at, without a record: one write, which says how many

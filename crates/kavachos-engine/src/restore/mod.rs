@@ -390,6 +390,8 @@ impl<'a> Work<'a> {
             restore::forget_not_me(),
             restore::forget_former_addresses(),
             restore::forget_consents(),
+            restore::forget_pushed_requests(),
+            restore::forget_device_requests(),
         ];
         let used_up = self.engine.plugins().tables_used_up();
         writes.extend(used_up.into_iter().map(transfer::clear_table));

@@ -15,7 +15,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use kavachos_core::client::{RedirectKind, RedirectUri, Source};
 use kavachos_core::invalid::Invalid;
-use kavachos_engine::Error;
+use kavachos_engine::{Access, AccessScopes, Error};
 use kavachos_oauth::{
     Authorization, Code, Fault, Prompt, Refusal, SentBack, authorization, authorization_of_anybody,
 };
@@ -88,7 +88,8 @@ async fn turn_back(at: &At<Browser>, back: &SentBack) -> Shown {
         frame: Frame::titled("This came to nothing"),
         lead: format!(
             "{} asked for something that it cannot have: {}.",
-            back.client.metadata.client_name, back.why
+            back.client.metadata.client_name,
+            back.refusal.description()
         ),
         links: vec![("It waits for an answer:", back.location.clone(), "tell it")],
         ..Door::default()
@@ -171,15 +172,6 @@ fn show(
     notice: Option<Notice>,
 ) -> Shown {
     let access = &asked.access;
-    let places = access.targets.iter().map(|target| Offer {
-        name: target.name.clone(),
-        address: target.audience.to_string(),
-        scopes: target
-            .scopes
-            .iter()
-            .map(|scope| (scope.description.clone(), scope.name.to_string()))
-            .collect(),
-    });
     let page = Consent {
         frame: Frame {
             brand: at.state.assets().brand(),
@@ -189,19 +181,33 @@ fn show(
         },
         client: access.client.metadata.client_name.clone(),
         human: at.who.name(),
-        places: places.collect(),
+        places: offers(access),
         word: match (access.client.source, access.client.id.host()) {
             (Source::Operator, _) => "registered by whoever runs this server".to_owned(),
             (Source::Document, Some(host)) => format!("by the word of {host}"),
             _ => "registered by itself: nobody looked at it".to_owned(),
         },
-        place: access.redirect_uri.place().to_owned(),
-        local: access.redirect_uri.kind() != RedirectKind::Site,
+        place: asked.redirect_uri().place().to_owned(),
+        local: asked.redirect_uri().kind() != RedirectKind::Site,
         request: carried.request.to_owned(),
         since: carried.since,
         shown: shown(asked),
     };
-    html::leading_to(&leads_to(&access.redirect_uri), &page)
+    html::leading_to(&leads_to(asked.redirect_uri()), &page)
+}
+
+/// What a client gets of each tool server, as people read it.
+pub(super) fn offers(access: &Access) -> Vec<Offer> {
+    let offer = |target: &AccessScopes| Offer {
+        name: target.name.clone(),
+        address: target.audience.to_string(),
+        scopes: target
+            .scopes
+            .iter()
+            .map(|scope| (scope.description.clone(), scope.name.to_string()))
+            .collect(),
+    };
+    access.targets.iter().map(offer).collect()
 }
 
 /// Tells what a human saw from anything else: that alone they say yes to.

@@ -13,8 +13,10 @@ mod assets;
 mod at;
 mod brand;
 mod browser;
+mod connections;
 mod consent;
 mod csrf;
+mod device;
 mod door;
 pub(crate) mod escape;
 mod failure;
@@ -38,9 +40,10 @@ pub(crate) use failure::told;
 use crate::state::State;
 
 /// What the paths of pages begin with.
-const ROOTS: [&str; 19] = [
+const ROOTS: [&str; 21] = [
     "/account",
     "/consent",
+    "/device",
     "/oauth/authorize",
     "/sign-up",
     "/sign-in",
@@ -53,6 +56,7 @@ const ROOTS: [&str; 19] = [
     "/reset-password",
     "/re-authenticate",
     "/account/",
+    "/device/",
     "/sign-in/",
     "/sign-up/",
     "/verify-email/",
@@ -66,7 +70,9 @@ pub(crate) fn mount(router: Router<State>, api: Router) -> Router<State> {
         .merge(account::routes())
         .merge(agents::routes())
         .merge(approvals::routes())
+        .merge(connections::routes())
         .merge(consent::routes())
+        .merge(device::routes())
         .merge(door::routes())
         .merge(assets::routes())
         .layer(Extension(api::Api::new(api)));

@@ -287,10 +287,26 @@ pub(super) fn event(record: &AuditRecord, names: &Names, now: Timestamp) -> Even
     }
 }
 
+/// By whose word an application is what it says.
+pub(super) fn said_by(source: &str, host: Option<&str>) -> String {
+    match (source, host) {
+        ("operator", _) => "registered by whoever runs this server".to_owned(),
+        ("document", Some(host)) => format!("by the word of {host}"),
+        _ => "registered by itself: nobody looked at it".to_owned(),
+    }
+}
+
 /// Kinds of what people do with their own account.
 fn is_own(kind: &str) -> bool {
-    !["agent", "delegation", "approval", "token", "decision"]
-        .contains(&kind.split('.').next().unwrap_or_default())
+    ![
+        "agent",
+        "delegation",
+        "approval",
+        "token",
+        "decision",
+        "connection",
+    ]
+    .contains(&kind.split('.').next().unwrap_or_default())
 }
 
 fn decided(code: &str, allowed: bool) -> (Icon, &'static str, String) {
@@ -308,6 +324,17 @@ fn decided(code: &str, allowed: bool) -> (Icon, &'static str, String) {
 
 fn acted(kind: &str, allowed: bool) -> (Icon, &'static str, String) {
     let (icon, tone, words) = match kind {
+        // These are done, also where the record says that somebody was kept out.
+        "connection.denied" => {
+            return (Icon::Cross, "", "did not let an application in".to_owned());
+        }
+        "connection.line_ended" => {
+            let words = "ended one line of an application";
+            return (Icon::Stop, "warn", words.to_owned());
+        }
+        "connection.consented" => (Icon::Link, "accent", "let an application in"),
+        "connection.consent_withdrawn" => (Icon::Link, "", "will be asked again by an application"),
+        "connection.token_given_back" => (Icon::Key, "", "gave a token back"),
         "agent.created" => (Icon::Plus, "accent", "created an agent"),
         "agent.revoked" => (Icon::Stop, "bad", "stopped an agent"),
         "agent.suspended" => (Icon::Pause, "warn", "suspended an agent"),

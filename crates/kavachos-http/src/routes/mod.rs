@@ -6,7 +6,8 @@ mod audit;
 mod auth;
 mod authorize;
 mod authzen;
-mod clients;
+pub(crate) mod clients;
+pub(crate) mod connections;
 mod delegate;
 mod delegations;
 mod events;
@@ -27,6 +28,8 @@ mod signing_keys;
 mod tenant;
 mod users;
 mod webhooks;
+
+use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -135,6 +138,11 @@ fn managing() -> Vec<Operation> {
         agents::suspend::operation(),
         agents::resume::operation(),
         agents::permissions::operation(),
+        connections::list::operation(),
+        connections::show::operation(),
+        connections::revoke::operation(),
+        connections::revoke_line::operation(),
+        connections::withdraw::operation(),
         delegations::list::operation(),
         delegations::create::operation(),
         delegations::show::operation(),
@@ -217,6 +225,8 @@ fn tokens() -> Vec<Operation> {
         delegate::operation(),
         delegate::redeem::operation(),
         oauth::token::operation(),
+        oauth::par::operation(),
+        oauth::device::operation(),
         oauth::introspect::operation(),
         oauth::revoke::operation(),
         oauth::register::operation(),
@@ -255,16 +265,28 @@ impl<K: Named, S: Send + Sync> FromRequestParts<S> for PathId<K> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let wrong = |message: String| Failure::from(Invalid::at("id", message));
-        let params = RawPathParams::from_request_parts(parts, state).await;
-        let params =
-            params.map_err(|_| wrong("cannot be read: percent-encode it as UTF-8".to_owned()))?;
-        let text = params
-            .iter()
-            .find(|(name, _)| *name == "id")
-            .map_or("", |(_, value)| value);
-        text.parse()
-            .map(Self)
-            .map_err(|error: Invalid| wrong(error.to_string()))
+        part(parts, state, "id").await.map(Self)
     }
+}
+
+/// A part of a path, by its name; what cannot be read is refused with the reason.
+pub(crate) async fn part<T, S>(
+    parts: &mut Parts,
+    state: &S,
+    name: &'static str,
+) -> Result<T, Failure>
+where
+    T: FromStr<Err = Invalid>,
+    S: Send + Sync,
+{
+    let wrong = |message: String| Failure::from(Invalid::at(name, message));
+    let params = RawPathParams::from_request_parts(parts, state).await;
+    let params =
+        params.map_err(|_| wrong("cannot be read: percent-encode it as UTF-8".to_owned()))?;
+    let text = params
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, value)| value);
+    text.parse()
+        .map_err(|error: Invalid| wrong(error.to_string()))
 }

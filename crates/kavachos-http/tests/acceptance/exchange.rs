@@ -370,7 +370,7 @@ async fn no_kind_of_token_is_taken_for_another() {
 async fn a_request_that_is_not_as_the_standard_says_is_refused() {
     let (app, orchestrator, _, _) = world(json!({})).await;
     for (name, value, code) in [
-        ("grant_type", "client_credentials", "unsupported_grant_type"),
+        ("grant_type", "password", "unsupported_grant_type"),
         ("grant_type", "", "invalid_request"),
         ("subject_token", "", "invalid_request"),
         ("subject_token_type", "", "invalid_request"),

@@ -25,7 +25,7 @@ fn public(byte: u8) -> FeedRoot {
     root(byte).public().clone().try_into().unwrap()
 }
 
-fn rooted() -> Setup {
+pub(crate) fn rooted() -> Setup {
     crate::setup().settings(|settings| settings.feed_root = Some(public(9)))
 }
 
@@ -44,7 +44,7 @@ fn sign(app: &TestApp, asked: &FeedKeysRequest) -> String {
 }
 
 /// Asks, signs and installs; gives the document.
-async fn replace(app: &TestApp) -> String {
+pub(crate) async fn replace(app: &TestApp) -> String {
     let document = sign(app, &request(app).await);
     install(app, &document).await.expect(200);
     document

@@ -61,11 +61,21 @@ mod moving_people;
 #[cfg(test)]
 mod moving_records;
 #[cfg(test)]
+mod oauth_client_auth;
+#[cfg(test)]
+mod oauth_client_credentials;
+#[cfg(test)]
 mod oauth_clients;
 #[cfg(test)]
 mod oauth_consent;
 #[cfg(test)]
+mod oauth_pushed;
+#[cfg(test)]
 mod oauth_documents;
+#[cfg(test)]
+mod oauth_dpop;
+#[cfg(test)]
+mod oauth_manage;
 mod oauth_registration;
 #[cfg(test)]
 mod oauth_rows;

@@ -641,7 +641,7 @@ async fn a_client_gives_back_what_it_needs_no_more() {
 }
 
 /// A token of a client that was let in, with the keys of its tool server and of another one.
-async fn introspected() -> (World, Reply, [String; 2]) {
+pub(crate) async fn introspected() -> (World, Reply, [String; 2]) {
     let app = crate::start().await;
     let key = register(&app, json!({ "defaultScope": "tools:call:*" })).await;
     let other = json!({
@@ -665,7 +665,7 @@ async fn introspected() -> (World, Reply, [String; 2]) {
     (world, tokens, [key, other])
 }
 
-const INTROSPECT: &str = "/oauth/introspect";
+pub(crate) const INTROSPECT: &str = "/oauth/introspect";
 
 /// RFC 7662: whoever is not the audience learns nothing.
 #[tokio::test]
@@ -739,7 +739,7 @@ async fn whoever_asks_about_a_token_shows_who_they_are() {
     let weak = json!({ "name": "k", "scopes": ["users:read"] });
     let weak = world.app.key(weak).await;
     let weak = world.app.call(&weak).post_form(INTROSPECT, &fields).await;
-    error(&weak, 400, "invalid_grant");
+    error(&weak, 403, "insufficient_scope");
     let odd = world.app.call(&key).header("dpop", "x");
     error(
         &odd.post_form(INTROSPECT, &fields).await,

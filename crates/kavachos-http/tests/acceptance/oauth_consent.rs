@@ -11,7 +11,7 @@ use crate::exchange::{TOKEN, proof};
 use crate::oauth_clients::{
     AUTHORIZE, REDIRECT, SCOPE, SITE, World, brought, client, error, query, world,
 };
-use crate::tokens::{TOOLS, judged, register};
+use crate::tokens::{judged, register};
 
 const AT_SITE: (&str, &str) = ("redirect_uri", SITE);
 

@@ -5,7 +5,9 @@ use kavachos_engine::Registration;
 use kavachos_test::{Reply, TestApp};
 use serde_json::{Value, json};
 
-use crate::oauth_clients::error;
+use crate::exchange::TOKEN;
+use crate::oauth_clients::{SITE, World, error, world_of};
+use crate::tokens::TOOLS;
 
 const REGISTER: &str = "/oauth/register";
 
@@ -43,7 +45,12 @@ async fn a_client_registers_itself_where_that_is_let() {
         .key(json!({ "name": "k", "scopes": ["users:read"] }))
         .await;
     let weak = by_key.call(&weak).post(REGISTER, said()).await;
-    assert!(weak.status >= 400, "{weak}");
+    error(&weak, 403, "insufficient_scope");
+    // A credential of somebody else is a wrong one (RFC 6750, section 3.1).
+    let session = by_key.session(&by_key.user().await).await.token;
+    let human = by_key.call(&session).post(REGISTER, said()).await;
+    error(&human, 401, "invalid_token");
+    assert!(human.header("www-authenticate").starts_with("Bearer"));
     by_key.operator().post(REGISTER, said()).await.expect(201);
     let app = started(Registration::Open).await;
     let place = "/.well-known/oauth-authorization-server";
@@ -114,7 +121,10 @@ async fn what_was_registered_is_its_clients_alone() {
     let own = format!("{REGISTER}/{}", made.text_at("/client_id"));
     let token = made.text_at("/registration_access_token");
     let others = other.text_at("/registration_access_token");
-    let put = async |token: &str, said: Value| {
+    let put = async |token: &str, mut said: Value| {
+        if said.get("client_id").is_none() {
+            said["client_id"] = made.at("/client_id").clone();
+        }
         let call = app.call(token).header("content-type", "application/json");
         let body = Some(said.to_string().into_bytes());
         call.send(Method::PUT, &own, body).await
@@ -129,13 +139,15 @@ async fn what_was_registered_is_its_clients_alone() {
         error(&stranger, 401, "invalid_token");
     }
     let known = app.call(token).get(&own).await.expect(200);
-    assert_eq!(known.at("/client_name"), "MCP Client");
+    assert_eq!(known.body, made.body);
     let renamed = put(token, saying("client_name", &json!("Renamed")))
         .await
         .expect(200);
     assert_eq!(renamed.at("/client_name"), "Renamed");
-    let told = renamed.text.contains("registration_access_token");
-    assert!(!told, "{renamed}");
+    // Section 3: who manages it is told again by what and where.
+    for member in ["/registration_access_token", "/registration_client_uri"] {
+        assert_eq!(renamed.at(member), made.at(member), "{member}");
+    }
     for (member, value, code) in [
         ("redirect_uris", json!([]), "invalid_redirect_uri"),
         (
@@ -143,6 +155,14 @@ async fn what_was_registered_is_its_clients_alone() {
             json!("client_secret_basic"),
             "invalid_client_metadata",
         ),
+        // Section 2.2: its own registration, and no secret of its own choice.
+        ("client_id", json!(null), "invalid_client_metadata"),
+        (
+            "client_id",
+            other.at("/client_id").clone(),
+            "invalid_client_metadata",
+        ),
+        ("client_secret", json!("chosen"), "invalid_client_metadata"),
     ] {
         error(&put(token, saying(member, &value)).await, 400, code);
     }
@@ -161,6 +181,82 @@ async fn what_was_registered_is_its_clients_alone() {
     error(&app.call(token).get(&own).await, 401, "invalid_token");
 }
 
+/// RFC 7592, section 2.2: a secret that is said again must be the one that was given.
+#[tokio::test]
+async fn a_client_says_its_own_secret_again_or_none() {
+    let app = started(Registration::Open).await;
+    let mut said = saying("token_endpoint_auth_method", &json!("client_secret_post"));
+    let made = register(&app, said.clone()).await.expect(201);
+    let other = register(&app, said.clone()).await.expect(201);
+    let own = format!("{REGISTER}/{}", made.text_at("/client_id"));
+    let token = made.text_at("/registration_access_token");
+    said["client_id"] = made.at("/client_id").clone();
+    for (secret, status) in [
+        (Some(made.at("/client_secret")), 200),
+        (None, 200),
+        (Some(other.at("/client_secret")), 400),
+        (Some(&json!(7)), 400),
+    ] {
+        let mut said = said.clone();
+        if let Some(secret) = secret {
+            said["client_secret"] = secret.clone();
+        }
+        let call = app.call(token).header("content-type", "application/json");
+        let body = Some(said.to_string().into_bytes());
+        let put = call.send(Method::PUT, &own, body).await;
+        assert_eq!(put.status, status, "{put}");
+        assert!(!put.text.contains("\"client_secret\":"), "{put}");
+    }
+}
+
+/// What a client takes away of itself is taken away at once, also of what humans look at.
+#[tokio::test]
+async fn a_redirect_address_that_is_taken_away_is_used_no_more() {
+    let app = started(Registration::Open).await;
+    let world = world_of(app).await;
+    let both = json!(["http://127.0.0.1/cb", SITE]);
+    let said = saying("redirect_uris", &both);
+    let made = register(&world.app, said.clone()).await.expect(201);
+    let world = World {
+        client: made.text_at("/client_id").to_owned(),
+        ..world
+    };
+    let asks = world.asked(&[("redirect_uri", SITE)]).await.expect(303);
+    let shown = world.browser().open(asks.header("location")).await;
+    let shown = shown.expect(200);
+    let own = format!("{REGISTER}/{}", world.client);
+    let mut fewer = saying("redirect_uris", &json!(["http://127.0.0.1/cb"]));
+    fewer["client_id"] = json!(world.client);
+    let token = made.text_at("/registration_access_token");
+    let call = world.app.call(token);
+    let call = call.header("content-type", "application/json");
+    let body = Some(fewer.to_string().into_bytes());
+    call.send(Method::PUT, &own, body).await.expect(200);
+    let late = world.sent(&shown, "allow").await;
+    assert_eq!(late.status, 400, "{late}");
+    assert!(late.header("location").is_empty(), "{late}");
+    let again = world.browser().open(asks.header("location")).await;
+    assert_eq!(again.status, 400, "{again}");
+    // The twin: what it kept.
+    world.let_in().await;
+}
+
+/// Lesson C 96: nobody registers themselves more than strangers get.
+#[tokio::test]
+async fn a_stranger_asks_for_nothing_in_its_own_name() {
+    let app = started(Registration::Open).await;
+    let said = saying("token_endpoint_auth_method", &json!("client_secret_post"));
+    let made = register(&app, said).await.expect(201);
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", made.text_at("/client_id")),
+        ("client_secret", made.text_at("/client_secret")),
+        ("resource", TOOLS),
+    ];
+    let refused = app.anonymous().post_form(TOKEN, &fields).await;
+    error(&refused, 400, "unauthorized_client");
+}
+
 /// Lesson C 96: a flood of registrations is stopped.
 #[tokio::test]
 async fn nobody_registers_without_end() {
@@ -170,4 +266,103 @@ async fn nobody_registers_without_end() {
     }
     let flood = register(&app, said()).await;
     assert_eq!(flood.status, 429, "{flood}");
+    app.advance(3_600);
+    register(&app, said()).await.expect(201);
+}
+
+/// However many others come, a network that has not come yet is let in: what all have together, they have beside that.
+#[tokio::test]
+async fn a_flood_of_many_networks_shuts_out_no_other_one() {
+    let app = started(Registration::Open).await;
+    let from = async |network: u32| {
+        let address = format!("127.{}.{}.1", network / 256, network % 256);
+        let call = app.anonymous().from(&address);
+        call.post(REGISTER, said()).await.status
+    };
+    let mut taken = 0;
+    for network in 1..=54 {
+        for _ in 0..20 {
+            taken += u32::from(from(network).await == 201);
+        }
+    }
+    // A thousand together, and one of each beside them.
+    assert_eq!(taken, 1_054);
+    assert_eq!(from(60).await, 201);
+    assert_eq!(from(60).await, 429);
+}
+
+async fn known(app: &TestApp, made: &Reply) -> u16 {
+    let own = format!("{REGISTER}/{}", made.text_at("/client_id"));
+    let token = made.text_at("/registration_access_token");
+    app.call(token).get(&own).await.status
+}
+
+/// What nobody lets in is forgotten after a day; what somebody did stays, and so does what an operator registered or denied.
+#[tokio::test]
+async fn a_client_that_nobody_lets_in_is_forgotten_after_a_day() {
+    let app = started(Registration::Open).await;
+    let world = world_of(app).await;
+    let app = &world.app;
+    let document = "https%3A%2F%2Fapp.example.com%2Fclient.json";
+    let deny = format!("/api/v1/clients/{document}/deny");
+    app.operator().post(&deny, json!({})).await.expect(200);
+    let unused = register(app, said()).await.expect(201);
+    let ended = register(app, said()).await.expect(201);
+    let path = format!("/api/v1/clients/{}", ended.text_at("/client_id"));
+    app.operator().delete(&path).await.expect(200);
+    let used = register(app, said()).await.expect(201);
+    let operators = world.client.clone();
+    let world = World {
+        client: used.text_at("/client_id").to_owned(),
+        ..world
+    };
+    let app = &world.app;
+    world.let_in().await;
+    let forget = async || app.kavach().engine().forget().await.unwrap();
+    app.advance(24 * 60 * 60);
+    forget().await;
+    assert_eq!(known(app, &unused).await, 200);
+    app.advance(1);
+    forget().await;
+    assert_eq!(known(app, &unused).await, 401);
+    assert_eq!(known(app, &used).await, 200);
+    let listed = app.operator().get("/api/v1/clients").await.expect(200);
+    let listed: Vec<&str> = listed
+        .rows()
+        .iter()
+        .map(|row| row["id"].as_str().unwrap())
+        .collect();
+    let stay = [
+        used.text_at("/client_id"),
+        "https://app.example.com/client.json",
+        &operators,
+    ];
+    assert_eq!(listed, stay);
+}
+
+/// When too many come in a day, the oldest go that nobody let in.
+#[tokio::test]
+async fn of_too_many_clients_the_oldest_go_that_nobody_let_in() {
+    let setup = crate::setup().settings(|settings| {
+        settings.registration = Registration::Open;
+        settings.new_clients = 3;
+    });
+    let world = world_of(setup.start().await).await;
+    let used = register(&world.app, said()).await.expect(201);
+    let world = World {
+        client: used.text_at("/client_id").to_owned(),
+        ..world
+    };
+    world.let_in().await;
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        world.app.advance(1);
+        made.push(register(&world.app, said()).await.expect(201));
+    }
+    let mut all = Vec::new();
+    for one in &made {
+        all.push(known(&world.app, one).await);
+    }
+    assert_eq!(all, [401, 401, 200, 200]);
+    assert_eq!(known(&world.app, &used).await, 200);
 }

@@ -8,15 +8,17 @@ use http::Method;
 use kavachos::engine::Rehearsal;
 use kavachos_engine::{Registration, Settings};
 use kavachos_test::kavachos;
-use kavachos_test::{Reply, Setup, TestApp, may};
+use kavachos_test::{Setup, TestApp, may};
 use serde_json::{Value, json};
 
-use crate::moving::{body, edited, export, import, records, refused, rows};
-use crate::oauth_clients::{SITE, World, brought, client, error, world, world_of};
+use crate::browser::{Browser, mark};
+use crate::moving::{body, edited, export, import, records, refused, rows, sealed};
+use crate::oauth_clients::{
+    AUTHORIZE, SITE, World, brought, client, error, query, world, world_of,
+};
 use crate::restore::{log_of, restore};
-use crate::tokens::judged;
+use crate::tokens::{ask, judged, own, register};
 
-const REDIRECT: &str = "http://127.0.0.1:51004/cb";
 const REGISTER: &str = "/oauth/register";
 const DAY: u64 = 24 * 60 * 60;
 /// The rows of the authorization server.
@@ -64,7 +66,10 @@ async fn is_client(app: &TestApp, (id, secret): &(String, String)) -> bool {
         ("client_secret", secret),
         ("code", "x"),
         ("redirect_uri", SITE),
-        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        (
+            "code_verifier",
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        ),
     ];
     let told = app.anonymous().post_form("/oauth/token", &fields).await;
     match told.text_at("/error") {
@@ -78,7 +83,10 @@ async fn is_client(app: &TestApp, (id, secret): &(String, String)) -> bool {
 async fn is_remembered(world: &World) -> bool {
     let asks = world.asked(&[("redirect_uri", SITE)]).await.expect(303);
     let page = world.browser().open(asks.header("location")).await;
-    page.status == 303 && page.header("location").starts_with(&format!("{SITE}?code="))
+    page.status == 303
+        && page
+            .header("location")
+            .starts_with(&format!("{SITE}?code="))
 }
 
 /// How many lines of each kind a file has.
@@ -166,11 +174,7 @@ async fn who_was_let_in_goes_on_at_the_new_place() {
         world.refresh(&source.refresh).await.expect(200);
         world.redeem(&source.code, &[]).await.expect(200);
         // One that was redeemed where it comes from is a copy, and what was made of it ends.
-        error(
-            &world.redeem(&source.used, &[]).await,
-            400,
-            "invalid_grant",
-        );
+        error(&world.redeem(&source.used, &[]).await, 400, "invalid_grant");
         let dead = world.refresh(&source.made).await;
         assert!([400, 401].contains(&dead.status), "{dead}");
         assert!(is_remembered(&world).await);
@@ -212,14 +216,44 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
     let (client, user) = (source.world.client.as_str(), source.world.user.as_str());
     for (kind, from, to, why) in [
         ("client", client, "https://app.example.com/c", "an address"),
-        ("client", client, "client_01h455vb4pex5vsknk084sn02q", "the records tell of"),
-        ("client", r#"\"Editor\""#, "\\\"Edi\u{200b}tor\\\"", "what they do not see"),
-        ("client", "\"operator\"", "\"others\"", "no source of clients"),
+        (
+            "client",
+            client,
+            "client_01h455vb4pex5vsknk084sn02q",
+            "the records tell of",
+        ),
+        (
+            "client",
+            r#"\"Editor\""#,
+            "\\\"Edi\u{200b}tor\\\"",
+            "what they do not see",
+        ),
+        (
+            "client",
+            "\"operator\"",
+            "\"others\"",
+            "no source of clients",
+        ),
         ("connection", user, &other, "another human's"),
         ("consent", "tools:call", "tools::call", "`scopes`"),
-        ("refreshLine", client, &source.site.0, "not that of its agent"),
-        ("refreshLine", "\\\"audience\\\"", "\\\"odience\\\"", "targets"),
-        ("authorizationCode", "http://127.0.0.1", "javascript://x", "`redirectUri`"),
+        (
+            "refreshLine",
+            client,
+            &source.site.0,
+            "not that of its agent",
+        ),
+        (
+            "refreshLine",
+            "\\\"audience\\\"",
+            "\\\"odience\\\"",
+            "targets",
+        ),
+        (
+            "authorizationCode",
+            "http://127.0.0.1",
+            "javascript://x",
+            "`redirectUri`",
+        ),
         ("agentKey", "\"kv_rt_\"", "\"kv_xx_\"", "`shown`"),
     ] {
         let (edited, line) = edited(&file, kind, from, to);
@@ -233,7 +267,7 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
     let row = row.expect("there is such a line");
     lines[row] = lines[row].replace("\"status\":\"revoked\"", "\"status\":\"active\"");
     let why = "the records say that it was revoked";
-    refused(&next, &crate::moving::sealed(&lines), row + 1, why).await;
+    refused(&next, &sealed(&lines), row + 1, why).await;
     // The twin.
     import(&next.operator(), &file).await.expect(200);
 }
@@ -296,9 +330,7 @@ async fn without_the_log_no_client_has_a_credential() {
 async fn a_human_is_told_what_they_let_in_and_since_when_it_was_used() {
     let world = world().await;
     let tokens = world.let_in().await;
-    let used_at = kavachos_core::time::Timestamp::from_micros(
-        world.app.kavach().engine().now().as_micros(),
-    );
+    let used_at = world.app.kavach().engine().now();
     world.app.advance(60);
     world.code().await;
     let other = world.app.user().await;
@@ -325,10 +357,7 @@ async fn a_human_is_told_what_they_let_in_and_since_when_it_was_used() {
         assert!(!whole.text.contains(secret));
     }
     // The twin.
-    assert_eq!(
-        told(&other.token).await.at("/data/connections"),
-        &json!([])
-    );
+    assert_eq!(told(&other.token).await.at("/data/connections"), &json!([]));
 }
 
 #[tokio::test]
@@ -432,41 +461,151 @@ async fn what_is_over_for_long_is_forgotten_and_counts_among_nobodys_agents() {
     forget(&world.app).await;
     assert_eq!(kept(&world.app).await, [1, 1, 1, 1, 2, 0]);
     // Ninety days of the line, and thirty more.
-    world.app.advance(119 * DAY - 61);
+    let [stopped, keyed, late] = [
+        world.app.user().await,
+        world.app.user().await,
+        world.app.user().await,
+    ];
+    world.app.advance(118 * DAY - 61);
+    for user in [&stopped, &keyed] {
+        lets_in(&world, user).await;
+    }
+    world.app.advance(DAY);
     forget(&world.app).await;
-    assert_eq!(kept(&world.app).await, [1, 1, 1, 1, 2, 0]);
+    assert_eq!(kept(&world.app).await, [1, 3, 3, 3, 2, 2]);
     assert_eq!(agents(&world.app, &world.user).await[0]["status"], "active");
     world.app.advance(1);
-    // The twins: what is let in anew, what somebody stopped for a while, and what has a key of its own.
-    let twins = twins(&world).await;
+    lets_in(&world, &late).await;
     forget(&world.app).await;
-    assert_eq!(agents(&world.app, &world.user).await[0]["status"], "revoked");
-    let path = format!("/api/v1/users/{}", world.user);
-    let _ = world.app.operator().get(&path).await.expect(200);
+    let status = async |user: &str| agents(&world.app, user).await[0]["status"].clone();
+    assert_eq!(status(&world.user).await, "revoked");
     let ended = world.app.audit("kind=agent.revoked").await;
-    assert_eq!(ended.len(), 1, "{ended:?}");
-    assert_eq!(ended[0]["actor"], "system");
-    for (user, status) in twins {
-        assert_eq!(agents(&world.app, &user).await[0]["status"], status);
+    assert_eq!((ended.len(), &ended[0]["actor"]), (1, &json!("system")));
+    // The twins: what was let in anew, and later what somebody stopped for a while, or has a key of its own.
+    assert_eq!(status(&late).await, "active");
+    assert_eq!(kept(&world.app).await, [1, 3, 3, 3, 0, 3]);
+    let operator = world.app.operator();
+    world.app.advance(119 * DAY);
+    for (user, deed, code) in [(&stopped, "suspend", 200), (&keyed, "rotate", 201)] {
+        let agent = agents(&world.app, user).await[0]["id"].clone();
+        let path = format!("/api/v1/agents/{}/{deed}", agent.as_str().unwrap());
+        operator.post(&path, json!({})).await.expect(code);
     }
-    // A second round finds nothing.
+    world.app.advance(DAY + 1);
     forget(&world.app).await;
-    assert_eq!(world.app.audit("kind=agent.revoked").await.len(), 1);
+    for (user, expected) in [
+        (&stopped, "suspended"),
+        (&keyed, "active"),
+        (&late, "revoked"),
+    ] {
+        assert_eq!(status(user).await, expected);
+    }
+    // Nobody's count has what ended.
+    let file = export(&world.app.operator()).await;
+    for (user, agents) in [(&world.user, 0), (&late, 0), (&stopped, 1), (&keyed, 1)] {
+        let of =
+            |line: &&str| line.starts_with("{\"kind\":\"user\"") && line.contains(user.as_str());
+        let row: Value = serde_json::from_str(file.lines().find(of).unwrap()).unwrap();
+        assert_eq!(row["agents"], agents);
+    }
 }
 
-/// Humans who let the client in just now.
-async fn twins(world: &World) -> Vec<(String, &'static str)> {
-    let user = world.app.user().await;
-    let session = world.app.session(&user).await.token;
-    let asks = crate::oauth_clients::query(&world.client, &[]);
-    let browser = crate::browser::Browser::of(&world.app, &session);
-    let sent = browser.open(&format!("/oauth/authorize?{asks}")).await;
+/// A code that nobody redeems makes nothing, and its line ends before the code is forgotten.
+#[tokio::test]
+async fn a_code_that_nobody_redeems_ends_its_line() {
+    let world = world().await;
+    world.code().await;
+    let active = async || {
+        let file = export(&world.app.operator()).await;
+        let is_line = |line: &&str| line.starts_with("{\"kind\":\"agentKey\"");
+        let is_active = |line: &&str| line.contains("\"status\":\"active\"");
+        file.lines().filter(is_line).filter(is_active).count()
+    };
+    world.app.advance(60 + 600);
+    forget(&world.app).await;
+    assert_eq!(active().await, 1);
+    world.app.advance(1);
+    forget(&world.app).await;
+    assert_eq!(active().await, 0);
+    assert_eq!(kept(&world.app).await, [1, 1, 1, 1, 0, 1]);
+    // Thirty days later nothing of it is left, and nobody is held up by it.
+    world.app.advance(30 * DAY);
+    forget(&world.app).await;
+    assert_eq!(kept(&world.app).await, [1, 0, 0, 0, 0, 0]);
+}
+
+/// Another human lets the same client in.
+async fn lets_in(world: &World, user: &str) {
+    let session = world.app.session(user).await.token;
+    let browser = Browser::of(&world.app, &session);
+    let asks = query(&world.client, &[]);
+    let sent = browser.open(&format!("{AUTHORIZE}?{asks}")).await;
     let page = sent.expect(303).header("location").to_owned();
     let shown = browser.open(&page).await.expect(200);
     let request = page.split_once("request=").unwrap().1;
     let fields = [("request", request), ("decision", "allow")];
-    let mark = crate::browser::mark(&shown);
-    let sent = browser.send_with(&mark, "/consent", &fields).await;
+    let sent = browser.send_with(&mark(&shown), "/consent", &fields).await;
     assert!(brought(sent.expect(303).header("location"), "code").is_some());
-    vec![(user, "active")]
+}
+
+/// A server as it was before there were clients: the tables are not there, and nobody registers.
+const BEFORE: &str = "PRAGMA foreign_keys = OFF; DROP TABLE device_requests; DROP TABLE pushed_requests; \
+    DROP TABLE authorization_codes; DROP TABLE refresh_tokens; DROP TABLE refresh_lines; DROP TABLE consents; \
+    DROP TABLE connections; DROP TABLE oauth_clients; DELETE FROM migration WHERE owner = 'core' AND name = 'clients'";
+
+#[tokio::test]
+async fn switching_clients_on_later_migrates_nobody() {
+    let is_on = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&is_on);
+    let setup = crate::setup().in_a_file().with(move |builder| {
+        let mut settings = Settings::default();
+        if switch.load(Ordering::Relaxed) {
+            settings.registration = Registration::Open;
+        }
+        builder.settings(settings)
+    });
+    let mut app = setup.start().await;
+    register(&app, json!({ "defaultScope": "tools:call:*" })).await;
+    let user = app.user().await;
+    let session = app.session(&user).await.token;
+    let agent = app.agent(&user, may(&["*"], "tools:call:*")).await;
+    let said = json!({ "client_name": "MCP Client", "redirect_uris": ["http://127.0.0.1/cb"],
+        "token_endpoint_auth_method": "none" });
+    let off = app.anonymous().post(REGISTER, said.clone()).await;
+    assert_eq!(off.status, 400, "{off}");
+    let issued = ask(&app, &agent.key, own(&agent)).await;
+    let token = issued.expect(200).text_at("/data/token").to_owned();
+    judged(&app, &token).await.unwrap();
+    let whole = export(&app.operator()).await;
+    let before: Vec<&str> = rows(&whole, 0);
+
+    app.restart_after(|database| database.execute_batch(BEFORE).unwrap())
+        .await;
+    is_on.store(true, Ordering::Relaxed);
+    app.restart().await;
+
+    // No row of anybody changed.
+    let after = export(&app.operator()).await;
+    assert_eq!(rows(&after, 0), before);
+    // Keys, sessions and tokens go on.
+    judged(&app, &token).await.unwrap();
+    app.decide(&agent.id, "call", "tools:call:search")
+        .await
+        .decided("allowed");
+    let own = app.call(&session).get("/api/v1/agents").await.expect(200);
+    assert_eq!(own.rows().len(), 1);
+    // And a client registers itself, and is let in by the session of before.
+    let made = app.anonymous().post(REGISTER, said).await.expect(201);
+    let client = made.text_at("/client_id").to_owned();
+    let world = World {
+        app,
+        client,
+        user,
+        session,
+    };
+    let tokens = world.let_in().await;
+    judged(&world.app, tokens.text_at("/access_token"))
+        .await
+        .unwrap();
+    judged(&world.app, &token).await.unwrap();
 }

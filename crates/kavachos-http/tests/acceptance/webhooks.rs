@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use kavachos_core::time::Timestamp;
+use kavachos_test::inside::HOSTS;
 use kavachos_test::{Message, Receiver, TestApp, may};
 use serde_json::{Value, json};
 use tokio::time::timeout;

@@ -89,14 +89,29 @@ mod moving_people;
 #[path = "../acceptance/moving_records.rs"]
 mod moving_records;
 #[cfg(test)]
+#[path = "../acceptance/oauth_client_auth.rs"]
+mod oauth_client_auth;
+#[cfg(test)]
+#[path = "../acceptance/oauth_client_credentials.rs"]
+mod oauth_client_credentials;
+#[cfg(test)]
 #[path = "../acceptance/oauth_clients.rs"]
 mod oauth_clients;
 #[cfg(test)]
 #[path = "../acceptance/oauth_consent.rs"]
 mod oauth_consent;
 #[cfg(test)]
+#[path = "../acceptance/oauth_pushed.rs"]
+mod oauth_pushed;
+#[cfg(test)]
 #[path = "../acceptance/oauth_documents.rs"]
 mod oauth_documents;
+#[cfg(test)]
+#[path = "../acceptance/oauth_dpop.rs"]
+mod oauth_dpop;
+#[cfg(test)]
+#[path = "../acceptance/oauth_manage.rs"]
+mod oauth_manage;
 #[cfg(test)]
 #[path = "../acceptance/oauth_registration.rs"]
 mod oauth_registration;

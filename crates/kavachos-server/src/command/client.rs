@@ -5,19 +5,22 @@ use serde_json::Value;
 
 use super::{Outcome, REVOKED};
 use crate::answer::Answer;
-use crate::args::{Members, Page};
+use crate::args::{self, Members, Page};
 use crate::client::{Client, Query, path};
 use crate::failure::Failure;
+use crate::names;
 use crate::output::{Form, Output};
 
 const LIST: &str = "/api/v1/clients";
-const MEMBERS: [&str; 10] = [
+const MEMBERS: [&str; 12] = [
     "id",
     "name",
     "redirectUris",
     "grantTypes",
     "authMethod",
     "dpopBound",
+    "requirePushedRequests",
+    "agent",
     "source",
     "status",
     "createdAt",
@@ -64,7 +67,7 @@ pub(crate) struct Create {
     /// What humans are told that it is called
     #[arg(long)]
     name: String,
-    /// How it shows who it is: `client_secret_basic` (the default), `client_secret_post` or `none`
+    /// How it shows who it is: `client_secret_basic` (the default), `client_secret_post`, `private_key_jwt` or `none`
     #[arg(long, value_name = "METHOD")]
     auth_method: Option<String>,
     #[command(flatten)]
@@ -121,6 +124,15 @@ struct Said {
     /// Whether all its tokens are bound to a key
     #[arg(long, value_name = "true|false")]
     dpop_bound: Option<bool>,
+    /// Whether it asks humans with requests that it pushed alone
+    #[arg(long, value_name = "true|false")]
+    require_pushed_requests: Option<bool>,
+    /// Its public keys as a JSON Web Key Set, or `-` for one on standard input: of one that shows who it is with `private_key_jwt`
+    #[arg(long, value_name = "JSON", value_parser = args::json_value)]
+    jwks: Option<Value>,
+    /// The agent that it is when it asks for itself, with the grant `client_credentials`: its id or name
+    #[arg(long)]
+    agent: Option<String>,
 }
 
 impl OAuthClient {
@@ -167,7 +179,8 @@ impl Create {
         let body = Members::default()
             .with("name", Some(self.name))
             .with("authMethod", self.auth_method);
-        client.post(LIST, Some(&self.said.on(body).object())).await
+        let body = self.said.on(client, body).await?;
+        client.post(LIST, Some(&body.object())).await
     }
 }
 
@@ -190,18 +203,25 @@ impl List {
 impl Update {
     async fn send(self, client: &Client) -> Result<Answer, Failure> {
         let body = Members::default().with("name", self.name);
-        let body = self.said.on(body).change()?;
+        let body = self.said.on(client, body).await?.change()?;
         client.patch(&self.one.path(""), &body).await
     }
 }
 
 impl Said {
-    fn on(self, members: Members) -> Members {
+    async fn on(self, client: &Client, members: Members) -> Result<Members, Failure> {
         let some = |all: Vec<String>| (!all.is_empty()).then_some(all);
-        members
+        let agent = match &self.agent {
+            Some(agent) => Some(names::agent(client, agent).await?),
+            None => None,
+        };
+        Ok(members
             .with("redirectUris", some(self.redirect_uris))
             .with("grantTypes", some(self.grant_types))
             .with("dpopBound", self.dpop_bound)
+            .with("requirePushedRequests", self.require_pushed_requests)
+            .with("jwks", self.jwks)
+            .with("agent", agent))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kavachos_engine::{Doors, MAX_KEY_TTL, Registration, SecondFactor, Settings, SignUps};
+use kavachos_engine::{
+    Doors, MAX_KEY_TTL, ProofNonces, Registration, SecondFactor, Settings, SignUps,
+};
 use kavachos_http::{Brand, Options};
 
 use super::mail;
@@ -226,6 +228,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .of(Form::Choice(|| value::names(&value::REGISTRATIONS)))
     .or(|| value::name_of(&value::REGISTRATIONS, Registration::default())),
+    Setting::new(
+        "oauth.dpop_nonces",
+        "KAVACH_OAUTH_DPOP_NONCES",
+        "whether OAuth clients that prove a key repeat a nonce of this server (RFC 9449): `required`; `off` for clients that cannot",
+    )
+    .of(Form::Choice(|| value::names(&value::PROOF_NONCES)))
+    .or(|| value::name_of(&value::PROOF_NONCES, ProofNonces::default())),
     Setting::new(
         "sessions.idle_seconds",
         "KAVACH_SESSIONS_IDLE_SECONDS",

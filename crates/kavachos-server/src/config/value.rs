@@ -12,7 +12,7 @@ use kavachos::{FeedAccess, Loopback};
 use kavachos_auth::password::WhenUnreachable;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::FeedRoot;
-use kavachos_engine::{Registration, SecondFactor, SignUps};
+use kavachos_engine::{ProofNonces, Registration, SecondFactor, SignUps};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::database::Database;
@@ -247,6 +247,11 @@ pub(super) const SECOND_FACTORS: [(&str, SecondFactor); 3] = [
     ("offered", SecondFactor::Offered),
     ("admins", SecondFactor::Admins),
     ("everyone", SecondFactor::Everyone),
+];
+/// Whether OAuth clients repeat nonces in their proofs.
+pub(super) const PROOF_NONCES: [(&str, ProofNonces); 2] = [
+    ("required", ProofNonces::Required),
+    ("off", ProofNonces::Off),
 ];
 /// Whether OAuth clients register themselves.
 pub(super) const REGISTRATIONS: [(&str, Registration); 3] = [

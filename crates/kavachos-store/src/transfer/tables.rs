@@ -300,8 +300,8 @@ pub const AUTHORIZATION_CODES: Table<'static> = table(
     &[
         bytes("hash", "hash"),
         bytes("line", "line"),
-        text("redirectUri", "redirect_uri"),
-        bytes("challenge", "challenge"),
+        text("redirectUri", "redirect_uri").or_null(),
+        bytes("challenge", "challenge").or_null(),
         number("expiresAt", "expires_at"),
         number("redeemedAt", "redeemed_at").or_null(),
     ],

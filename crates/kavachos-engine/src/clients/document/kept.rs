@@ -21,6 +21,8 @@ const MAX_KEPT: usize = 1_000;
 const MAX_OF_HOST: usize = 100;
 /// How many are fetched at once: few, so that the fetcher's other work goes on, also while all of them hang.
 const AT_ONCE: Bounds = Bounds { all: 8, each: 2 };
+/// How many wait for one that is fetched.
+const WAITING: Bounds = Bounds { all: 512, each: 16 };
 
 /// What came of a fetch for those who waited for it: `None` of a document that cannot be read. Unset where nothing was fetched.
 pub(super) type Asked = OnceLock<Option<Arc<ClientMetadata>>>;
@@ -31,6 +33,7 @@ pub(crate) struct Documents {
     known: Mutex<Known>,
     bell: Bell,
     seats: Seats,
+    waiting: Seats,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +69,7 @@ impl Default for Documents {
             known: Mutex::default(),
             bell: Bell::default(),
             seats: Seats::new(AT_ONCE),
+            waiting: Seats::new(WAITING),
         }
     }
 }
@@ -97,6 +101,14 @@ impl Documents {
     /// They have all that one may have, or there is none.
     pub(super) fn seat(&self, human: UserId) -> Result<Seat> {
         self.seats.take(Holder::Known(human.to_string()))
+    }
+
+    /// One of the places of those who wait.
+    ///
+    /// # Errors
+    /// They have all that one may have, or there is none.
+    pub(super) fn place(&self, human: UserId) -> Result<Seat> {
+        self.waiting.take(Holder::Known(human.to_string()))
     }
 
     /// Keeps what was read.

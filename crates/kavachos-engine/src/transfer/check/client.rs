@@ -55,8 +55,15 @@ pub(super) fn refresh_line(row: &LineRow) -> Result<(), Wrong> {
 }
 
 pub(super) fn authorization_code(row: &CodeRow) -> Result<(), Wrong> {
-    let uri = row.redirect_uri.parse::<RedirectUri>();
-    uri.map(drop).map_err(of("redirectUri"))
+    match (&row.redirect_uri, row.challenge) {
+        (Some(uri), Some(_)) => uri
+            .parse::<RedirectUri>()
+            .map(drop)
+            .map_err(of("redirectUri")),
+        // One that a device polls with.
+        (None, None) => Ok(()),
+        _ => Err("a code has both `redirectUri` and `challenge`, or none".to_owned()),
+    }
 }
 
 fn client_id(text: &str) -> Result<(), Wrong> {

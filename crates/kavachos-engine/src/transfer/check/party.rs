@@ -84,7 +84,7 @@ pub(super) fn agent(table: &Table, cells: &[Cell]) -> Result<(), Wrong> {
 }
 
 pub(super) fn agent_key(row: &AgentKeyRow) -> Result<(), Wrong> {
-    if ![clients::SHOWN, clients::SHOWN_OF_CLIENT].contains(&row.shown.as_str()) {
+    if ![SHOWN, SHOWN_OF_CLIENT].contains(&row.shown.as_str()) {
         shown(&row.shown, SecretKind::Agent)?;
     }
     kind(row.mark, HandleKind::Key)

@@ -35,7 +35,7 @@ pub(super) async fn show(at: &At<Browser>, tree: &Tree, notice: Option<Notice>) 
 }
 
 /// Says that something is stopped, and from when on.
-pub(super) fn stopped(name: &str, revoked: &kavachos_engine::Revoked) -> Notice {
+pub(in crate::pages) fn stopped(name: &str, revoked: &kavachos_engine::Revoked) -> Notice {
     let when = words::clock(revoked.effective_by);
     let text = match revoked.state {
         kavachos_engine::Reach::Closed => {

@@ -9,6 +9,7 @@ mod tree;
 use axum::Router;
 use axum::routing::get;
 
+pub(super) use list::stopped;
 pub(super) use tree::names;
 
 use crate::state::State;

@@ -20,23 +20,28 @@ pub(super) async fn show(at: &At<Browser>, id: AgentId, notice: Option<Notice>) 
     let tree = Tree::read(at, None).await?.with(&agent);
     let mut shell = at.shell(Room::Agents, agent.name.clone()).await?;
     shell.frame.notice = notice;
+    let is_connection = at.engine().is_connection(id).await?;
     let page = view::Agent {
         shell,
         node: tree.agent(&agent, 0),
         above: tree.above(&agent, at.called(agent.user_id).await?),
-        facts: facts(&agent),
+        facts: facts(&agent, is_connection),
+        connection: is_connection.then(|| format!("/account/connections/{id}")),
         suspend: (agent.status == "active").then(|| format!("/account/agents/{id}/suspend")),
         activity: format!("/account/activity?agent={id}"),
     };
     html::page(Runs::Nothing, &page)
 }
 
-fn facts(agent: &Agent) -> Vec<(&'static str, String)> {
+fn facts(agent: &Agent, is_connection: bool) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Created", words::date(agent.created_at))];
-    let key = agent
-        .key_expires_at
-        .map_or("it has no live key".to_owned(), words::date);
-    facts.push(("Key works until", key));
+    // What an application holds is nobody's to show, and told with it.
+    if !is_connection {
+        let key = agent
+            .key_expires_at
+            .map_or("it has no live key".to_owned(), words::date);
+        facts.push(("Key works until", key));
+    }
     if let Some(at) = agent.expires_at {
         facts.push(("Ends", words::date(at)));
     }

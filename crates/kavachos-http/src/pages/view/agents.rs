@@ -45,6 +45,8 @@ pub(crate) struct Agent {
     pub(crate) above: Vec<(String, String)>,
     pub(crate) facts: Vec<(&'static str, String)>,
     pub(crate) suspend: Option<String>,
+    /// What is told of it as an application that was let in.
+    pub(crate) connection: Option<String>,
     pub(crate) activity: String,
 }
 

@@ -49,6 +49,7 @@ pub(crate) enum Room {
     #[default]
     Overview,
     Agents,
+    Connections,
     Approvals,
     Activity,
     Security,
@@ -85,7 +86,7 @@ impl Shell {
     pub(crate) const MOST_SHOWN: usize = 99;
 
     /// The way around.
-    pub(crate) fn tabs(&self) -> [Tab; 4] {
+    pub(crate) fn tabs(&self) -> [Tab; 5] {
         let tab = |room, href, name, icon| Tab {
             href,
             name,
@@ -99,6 +100,12 @@ impl Shell {
         };
         [
             tab(Room::Agents, "/account/agents", "Agents", Icon::Agent),
+            tab(
+                Room::Connections,
+                "/account/connections",
+                "Connections",
+                Icon::Link,
+            ),
             tab(
                 Room::Approvals,
                 "/account/approvals",

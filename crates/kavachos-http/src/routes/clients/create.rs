@@ -31,6 +31,9 @@ pub(crate) struct Ask {
     /// Whether all its tokens are bound to a key (RFC 9449).
     #[serde(default)]
     dpop_bound: bool,
+    /// Whether it pushes what it asks a human for (RFC 9126), and is refused in any other way.
+    #[serde(default)]
+    require_pushed_requests: bool,
     /// The public keys with which it signs who it is, as a JSON Web Key Set, where `authMethod` is `private_key_jwt`.
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     jwks: Option<Value>,
@@ -64,6 +67,7 @@ pub(crate) async fn handle(
         "grant_types": ask.grant_types.unwrap_or_else(usual),
         "token_endpoint_auth_method": ask.auth_method,
         "dpop_bound_access_tokens": ask.dpop_bound,
+        "require_pushed_authorization_requests": ask.require_pushed_requests,
         "jwks": ask.jwks,
     });
     let said = said.as_object().cloned().unwrap_or_default();

@@ -29,6 +29,8 @@ pub(crate) struct Ask {
     grant_types: Option<Vec<String>>,
     /// Whether all its tokens are bound to a key (RFC 9449).
     dpop_bound: Option<bool>,
+    /// Whether it asks humans with requests that it pushed alone (RFC 9126).
+    require_pushed_requests: Option<bool>,
     /// The public keys with which it signs who it is, instead of those that there were.
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     jwks: Option<Value>,
@@ -61,6 +63,7 @@ pub(crate) async fn handle(
         redirect_uris: ask.redirect_uris,
         grant_types: ask.grant_types,
         dpop_bound: ask.dpop_bound,
+        require_pushed_requests: ask.require_pushed_requests,
         jwks: ask.jwks,
         agent: ask.agent,
     };

@@ -1,6 +1,8 @@
 //! The endpoints of OAuth: how a request arrives at them. What is asked and answered is told in `kavachos-oauth`.
 
+pub(crate) mod device;
 pub(crate) mod introspect;
+pub(crate) mod par;
 pub(crate) mod register;
 pub(crate) mod revoke;
 pub(crate) mod token;

@@ -4,6 +4,7 @@ use axum::extract::State as FromState;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use kavachos_core::client::{AuthMethod, GrantType, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS};
+use kavachos_core::id_token::SignatureKind;
 use kavachos_oauth::{Code, Registered};
 use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
@@ -86,6 +87,7 @@ fn said() -> Schema {
         AuthMethod::None,
         AuthMethod::SecretBasic,
         AuthMethod::SecretPost,
+        AuthMethod::PrivateKeyJwt,
     ];
     let methods = methods.map(AuthMethod::as_str);
     json_schema!({
@@ -98,8 +100,11 @@ fn said() -> Schema {
             "grant_types": { "type": "array", "items": { "type": "string" }, "description": format!("Of these: `{}`.", grants.join("`, `")) },
             "response_types": { "type": "array", "items": { "type": "string" } },
             "token_endpoint_auth_method": { "type": "string", "enum": methods },
+            "jwks": { "type": "object", "description": "The public keys of a client that signs who it is (`private_key_jwt`); `jwks_uri` is not fetched." },
+            "token_endpoint_auth_signing_alg": { "type": "string", "enum": SignatureKind::ALL.map(SignatureKind::as_str) },
             "application_type": { "type": "string", "enum": ["native", "web"] },
             "dpop_bound_access_tokens": { "type": "boolean" },
+            "require_pushed_authorization_requests": { "type": "boolean" },
         },
     })
 }

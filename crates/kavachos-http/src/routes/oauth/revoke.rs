@@ -43,6 +43,8 @@ fn parameters() -> Schema {
             "token_type_hint": { "type": "string", "description": "Is not looked at." },
             "client_id": { "type": "string" },
             "client_secret": { "type": "string" },
+            "client_assertion": { "type": "string", "description": "What the client signed (RFC 7523)." },
+            "client_assertion_type": { "type": "string" },
         },
     })
 }

@@ -1,27 +1,32 @@
 //! `POST /oauth/token`: what somebody holds, exchanged for a token for one tool server (RFC 8693).
 
 use axum::extract::State as FromState;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use kavachos_core::tool_server::MAX_AUDIENCE_BYTES;
 use kavachos_oauth::{Answer, Code, MAX_DETAILS_BYTES, TOKEN_EXCHANGE, TokenType};
 use schemars::{Schema, json_schema};
 
 use super::Arrival;
-use crate::error::Failure;
+use crate::error::{DPOP_NONCE, Failure};
 use crate::operation::{About, Form, Operation};
 use crate::reply::{Bare, Reply, json};
 use crate::state::State;
 
 /// What is refused besides what every endpoint refuses.
-const REFUSED: [Code; 8] = [
+const REFUSED: [Code; 13] = [
     Code::InvalidGrant,
     Code::InvalidScope,
     Code::InvalidTarget,
     Code::InvalidAuthorizationDetails,
     Code::InvalidDpopProof,
+    Code::UseDpopNonce,
     Code::UnsupportedGrantType,
     Code::UnauthorizedClient,
     Code::InvalidClient,
+    Code::AuthorizationPending,
+    Code::SlowDown,
+    Code::AccessDenied,
+    Code::ExpiredToken,
 ];
 
 pub(crate) fn operation() -> Operation {
@@ -29,7 +34,7 @@ pub(crate) fn operation() -> Operation {
         id: "exchangeToken",
         tag: "Tokens",
         summary: "Exchange what you hold for a token",
-        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A tool server exchanges what it was shown for a token for the next one, with its own key as `Bearer`, where every grant of the chain names it in `exchangeBy`. A root is asked for several tool servers, with `audience` or `resource` repeated; it is bound to the key of the proof that came with the request, and shown here again with a proof of that key. A proof in the header `DPoP` (RFC 9449) binds it to a key. Parameters that are not told here are ignored.",
+        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A tool server exchanges what it was shown for a token for the next one, with its own key as `Bearer`, where every grant of the chain names it in `exchangeBy`. A root is asked for several tool servers, with `audience` or `resource` repeated; it is bound to the key of the proof that came with the request, and shown here again with a proof of that key. A proof in the header `DPoP` (RFC 9449) binds it to a key. A client that a human let in redeems its code here (`authorization_code`) and asks for the next tokens (`refresh_token`); one that an operator made an agent asks for itself (`client_credentials`), with `resource` and `scope` and nothing of an exchange; a device whose code a human typed shows its own (`urn:ietf:params:oauth:grant-type:device_code`, RFC 8628). Clients show who they are as they registered to: with their secret in the header or the body, or with `client_assertion` (`private_key_jwt`, RFC 7523: `aud` is the issuer, `jti` is used once, ten minutes at most); the proofs of their keys repeat the nonce of the header `DPoP-Nonce`. Parameters that are not told here are ignored.",
         callers: &[],
     };
     Operation::post("/oauth/token", ABOUT, handle)
@@ -42,7 +47,12 @@ pub(crate) async fn handle(
     Arrival { call, body }: Arrival,
 ) -> Reply<Bare<Answer>> {
     let answer = kavachos_oauth::token(&state.engine, &call, &body).await;
-    json(StatusCode::OK, &answer.map_err(Failure::from)?)
+    let mut reply = json(StatusCode::OK, &answer.map_err(Failure::from)?)?;
+    let nonce = kavachos_oauth::next_nonce(&state.engine, &call);
+    if let Some(Ok(nonce)) = nonce.as_deref().map(HeaderValue::from_str) {
+        reply.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    Ok(reply)
 }
 
 /// What the body may say.
@@ -60,7 +70,9 @@ fn parameters() -> Schema {
             "actor_token": { "type": "string", "description": "The key of the agent that will show the token; with a session or an id_token only." },
             "actor_token_type": { "type": "string", "const": TokenType::AgentKey.uri() },
             "proven": { "type": "string", "description": "Of a bound token that a tool server was shown: the thumbprint of the key of which it saw a proof." },
-            "client_id": { "type": "string", "description": "The client that presents an id_token." },
+            "client_id": { "type": "string", "description": "The client that calls, or presents an id_token." },
+            "client_assertion": { "type": "string", "description": "What the client signed (RFC 7523)." },
+            "client_assertion_type": { "type": "string" },
             "client_secret": { "type": "string", "description": "Its secret, where it is not in the header." },
             "audience": audience,
             "resource": audience,

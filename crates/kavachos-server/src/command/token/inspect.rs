@@ -89,6 +89,10 @@ const fn of(kind: SecretKind) -> (&'static str, &'static str) {
             "authorization_code",
             "what a browser brings back to a client, for one token, within a minute",
         ),
+        SecretKind::DeviceCode => (
+            "device_code",
+            "by which a device asks whether a human let it in, for minutes",
+        ),
         SecretKind::Refresh => (
             "refresh_token",
             "what a client shows for the next token: good once",
@@ -97,6 +101,10 @@ const fn of(kind: SecretKind) -> (&'static str, &'static str) {
         SecretKind::Registration => (
             "registration_token",
             "by which a client that registered itself changes what it says of itself",
+        ),
+        SecretKind::Request => (
+            "request_uri",
+            "the name of what a client pushed, which a human is asked for with it",
         ),
         SecretKind::Master => (
             "master_key",

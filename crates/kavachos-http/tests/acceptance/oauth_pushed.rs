@@ -1,0 +1,202 @@
+//! Requests that clients push (RFC 9126): a browser carries their name alone, and each comes to one code.
+
+use kavachos_test::Reply;
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::exchange::proof_at;
+use crate::oauth_clients::{AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world};
+use crate::tokens::judged;
+
+const PAR: &str = "/oauth/par";
+
+impl World {
+    async fn pushed(&self, other: &[(&str, &str)]) -> Reply {
+        let all = query(&self.client, other);
+        let all: Vec<(String, String)> = form_urlencoded::parse(all.as_bytes())
+            .into_owned()
+            .collect();
+        let all: Vec<(&str, &str)> = all
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        self.app.anonymous().post_form(PAR, &all).await
+    }
+
+    async fn pushed_name(&self) -> String {
+        let pushed = self.pushed(&[]).await.expect(201);
+        pushed.text_at("/request_uri").to_owned()
+    }
+
+    fn named(&self, name: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("client_id", &self.client);
+        query.append_pair("request_uri", name);
+        format!("{AUTHORIZE}?{}", query.finish())
+    }
+
+    async fn begun(&self, name: &str) -> String {
+        let asks = self.browser().open(&self.named(name)).await.expect(303);
+        asks.header("location").to_owned()
+    }
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_asked_and_answered_once() {
+    let world = world().await;
+    let pushed = world.pushed(&[]).await.expect(201);
+    assert_eq!(pushed.at("/expires_in"), &json!(90));
+    assert!(pushed.header("cache-control").contains("no-store"));
+    let name = pushed.text_at("/request_uri");
+    assert!(name.starts_with("urn:ietf:params:oauth:request_uri:kv_req_"));
+    let page = world.begun(name).await;
+    // A human who was asked in time may think.
+    world.app.advance(300);
+    let shown = world.browser().open(&page).await.expect(200);
+    assert!(shown.text.contains(SCOPE), "{shown}");
+    let location = world.sent(&shown, "allow").await.expect(303);
+    let location = location.header("location").to_owned();
+    assert_eq!(brought(&location, "state").unwrap(), "af0ifjsldkj");
+    let code = brought(&location, "code").expect(&location);
+    let tokens = world.redeem(&code, &[]).await.expect(200);
+    judged(&world.app, tokens.text_at("/access_token"))
+        .await
+        .unwrap();
+    // It was answered.
+    for again in [
+        world.sent(&shown, "allow").await,
+        world.browser().open(&world.named(name)).await,
+    ] {
+        assert_eq!(again.status, 400, "{again}");
+        assert!(again.header("location").is_empty(), "{again}");
+    }
+    let denied = world.pushed_name().await;
+    let page = world.begun(&denied).await;
+    let shown = world.browser().open(&page).await.expect(200);
+    world.sent(&shown, "deny").await.expect(303);
+    assert_eq!(world.sent(&shown, "allow").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_name_is_good_for_its_client_and_for_a_while() {
+    let world = world().await;
+    let name = world.pushed_name().await;
+    let other = json!({ "name": "Other", "redirectUris": [SITE], "authMethod": "none" });
+    let other = client(&world.app, other).await.id().to_owned();
+    let own = world.named(&name);
+    let browser = Browser::of(&world.app, &world.session);
+    for path in [
+        own.replace(&world.client, &other),
+        own.replace("kv_req_", "kv_code_"),
+        format!("{own}x"),
+        // What stands beside the name is not looked at.
+    ] {
+        let told = browser.open(&path).await;
+        assert_eq!(told.status, 400, "{path}: {told}");
+    }
+    let beside = format!("{own}&scope=tools%3Acall%3A*&redirect_uri=https%3A%2F%2Fevil.example");
+    let asks = browser.open(&beside).await.expect(303);
+    let page = browser.open(asks.header("location")).await.expect(200);
+    assert!(!page.text.contains("tools:call:*"), "{page}");
+    assert!(!page.text.contains("evil.example"), "{page}");
+    let late = world.pushed_name().await;
+    world.app.advance(90);
+    assert_eq!(browser.open(&world.named(&late)).await.status, 400);
+    // Who came in time has half an hour.
+    browser.open(asks.header("location")).await.expect(200);
+    world.app.advance(1_800);
+    let over = browser.open(asks.header("location")).await;
+    assert_eq!(over.status, 400, "{over}");
+}
+
+/// What would be told to a human later is told to the client at once.
+#[tokio::test]
+async fn what_is_wrong_is_told_when_it_is_pushed() {
+    let world = world().await;
+    for (wrong, status, code) in [
+        (("client_id", ""), 401, "invalid_client"),
+        (
+            ("client_id", "client_01h455vb4pex5vsknk084sn02q"),
+            401,
+            "invalid_client",
+        ),
+        (
+            ("redirect_uri", "https://evil.example/cb"),
+            400,
+            "invalid_request",
+        ),
+        (("redirect_uri", ""), 400, "invalid_request"),
+        (("scope", "mail:read"), 400, "invalid_scope"),
+        (
+            ("resource", "https://other.example.com/mcp"),
+            400,
+            "invalid_target",
+        ),
+        (("response_type", "token"), 400, "unsupported_response_type"),
+        (("code_challenge_method", "plain"), 400, "invalid_request"),
+        (
+            ("request_uri", "urn:ietf:params:oauth:request_uri:kv_req_x"),
+            400,
+            "invalid_request",
+        ),
+        (("request", "x"), 400, "request_not_supported"),
+    ] {
+        error(&world.pushed(&[wrong]).await, status, code);
+    }
+    let long = "x".repeat(1_025);
+    error(
+        &world.pushed(&[("state", &long)]).await,
+        400,
+        "invalid_request",
+    );
+}
+
+#[tokio::test]
+async fn who_registered_to_push_does() {
+    let world = world().await;
+    let new = json!({
+        "name": "Careful", "redirectUris": ["http://127.0.0.1/cb"], "authMethod": "none",
+        "requirePushedRequests": true,
+    });
+    let id = client(&world.app, new).await.id().to_owned();
+    let world = World {
+        client: id,
+        ..world
+    };
+    let plain = world.asked(&[]).await.expect(303);
+    let location = plain.header("location");
+    assert_eq!(brought(location, "error").unwrap(), "invalid_request");
+    let name = world.pushed_name().await;
+    let page = world.begun(&name).await;
+    let location = world.decided(&page, "allow").await;
+    assert!(brought(&location, "code").is_some(), "{location}");
+}
+
+/// RFC 9449, section 10.1: the proof that comes with it is the key of whoever redeems.
+#[tokio::test]
+async fn a_proof_binds_what_is_pushed() {
+    let world = world().await;
+    let push = async |proof: &str, other: &[(&str, &str)]| {
+        let all = query(&world.client, other);
+        let all: Vec<(String, String)> = form_urlencoded::parse(all.as_bytes())
+            .into_owned()
+            .collect();
+        let all: Vec<(&str, &str)> = all
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let call = world.app.anonymous().header("dpop", proof);
+        call.post_form(PAR, &all).await
+    };
+    let proof_for = |path: &str, seed: u8, id: &str| proof_at(&world.app, path, (seed, id)).0;
+    let first = proof_for(PAR, 7, "a");
+    let pushed = push(&first, &[]).await.expect(201);
+    error(&push(&first, &[]).await, 400, "invalid_dpop_proof");
+    let other = [("dpop_jkt", "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")];
+    let crossed = push(&proof_for(PAR, 7, "b"), &other).await;
+    error(&crossed, 400, "invalid_request");
+    let page = world.begun(pushed.text_at("/request_uri")).await;
+    let location = world.decided(&page, "allow").await;
+    let code = brought(&location, "code").unwrap();
+    assert_eq!(world.redeem(&code, &[]).await.status, 400);
+}

@@ -1,0 +1,144 @@
+// `rmcp`, the client of the Model Context Protocol for Rust, at the example of an MCP server: a human signs in, lets it in, is
+// asked for more, approves a call, and finds all of it in the record.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+import { test } from '../shared/runner.mjs';
+import { freePort } from '../shared/server.mjs';
+
+const REDIRECT = 'http://127.0.0.1:51997/callback';
+const SEARCH = 'tools:call:search';
+const DELETE = 'tools:call:delete';
+const STARTS_WITHIN_MS = 60_000;
+
+// A program of the examples, with its lines.
+function start(world, name, args, env) {
+  const child = spawn(join(world.examples, name), args, {
+    env: { ...process.env, NO_PROXY: 'localhost,127.0.0.1', ...env }, stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const program = { child, lines: createInterface({ input: child.stdout }), log: '' };
+  child.stderr.on('data', (text) => { program.log += text; });
+  program.ended = new Promise((done) => child.on('exit', done));
+  return program;
+}
+
+// The example of an MCP server, at an address of its own.
+async function mcpServer(world) {
+  const port = await freePort();
+  const url = `http://localhost:${port}/mcp`;
+  const key = await world.toolServer(url, {
+    kind: 'kavach', defaultScope: SEARCH,
+    scopes: [{ name: SEARCH, description: 'search your notes' }, { name: DELETE, description: 'delete your notes' }],
+  });
+  const program = start(world, 'mcp_server', [], { KAVACH_ISSUER: world.url, KAVACH_RESOURCE_KEY: key, PORT: `${port}` });
+  const timer = setTimeout(() => program.child.kill('SIGKILL'), STARTS_WITHIN_MS);
+  for await (const line of program.lines) {
+    if (line.startsWith('listening')) break;
+  }
+  clearTimeout(timer);
+  if (program.child.exitCode !== null) throw new Error(`the MCP server ended: ${program.log}`);
+  return {
+    url,
+    async end() {
+      program.child.kill('SIGTERM');
+      await program.ended;
+    },
+  };
+}
+
+// The client's document, at the address that is its id (loopback, as `kavach dev` allows it).
+async function document() {
+  const server = createServer((_, answer) => {
+    answer.writeHead(200, { 'content-type': 'application/json' });
+    answer.end(JSON.stringify({
+      client_id: id, client_name: 'rmcp by document', redirect_uris: [REDIRECT], token_endpoint_auth_method: 'none',
+      grant_types: ['authorization_code', 'refresh_token'],
+    }));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const id = `http://127.0.0.1:${server.address().port}/client.json`;
+  return { id, end: () => server.close() };
+}
+
+// Runs the client to its end, as the human in front of it. Gives what it said and which pages it opened.
+async function run(world, server, id) {
+  const program = start(world, 'rmcp_client', [server.url, REDIRECT, ...(id ? [id] : [])], {});
+  const said = [];
+  const opened = [];
+  let agent;
+  for await (const line of program.lines) {
+    let answer;
+    if (line.startsWith('open ')) {
+      const url = new URL(line.slice('open '.length));
+      opened.push(url);
+      if (url.pathname.startsWith('/account/approvals/')) {
+        await world.human.press(url, '/approve');
+        answer = 'done';
+      } else {
+        answer = await world.human.authorize(url);
+      }
+    } else if (line === 'narrow') {
+      agent = await narrow(world);
+      answer = 'done';
+    } else {
+      said.push(line);
+    }
+    if (answer) program.child.stdin.write(`${answer}\n`);
+  }
+  const code = await program.ended;
+  assert.equal(code, 0, `${said.join('\n')}\n${program.log}`);
+  return { said, opened, agent };
+}
+
+// From now on a human approves each deletion by the client that was let in last.
+async function narrow(world) {
+  const [agent] = await world.rows('/api/v1/agents?limit=1');
+  await world.operator(`/api/v1/agents/${agent.id}`, {
+    permissions: [
+      { resource: SEARCH, actions: ['*'] },
+      { resource: DELETE, actions: ['*'], constraints: { requireApproval: true } },
+    ],
+  }, 'PATCH');
+  return agent;
+}
+
+// The records of an agent, the oldest first, until there is one of this kind.
+async function records(world, agent, kind) {
+  for (;;) {
+    const rows = await world.rows(`/api/v1/audit?agent=${agent.id}&limit=100`);
+    if (rows.some((row) => row.kind === kind)) return rows.reverse();
+    await new Promise((done) => setTimeout(done, 200));
+  }
+}
+
+for (const [how, prepare] of [
+  ['registers', async () => ({ end() {} })],
+  ['is known by its document', document],
+]) {
+  test(`rmcp ${how}, is let in, refreshes, steps up and has a call approved, all on record`, async (world) => {
+    const server = await mcpServer(world);
+    const client = await prepare();
+    try {
+      const { said, opened, agent } = await run(world, server, client.id);
+      const [challenge, ...rest] = said;
+      assert.match(challenge, new RegExp(`^challenged Bearer resource_metadata="[^"]*/mcp", scope="${SEARCH}"$`));
+      assert.deepEqual(rest, [
+        'called search', 'refreshed', `wants ${DELETE} ${SEARCH}`, 'called delete', 'called delete with approval',
+      ]);
+      const [first, second, approval] = opened;
+      assert.equal(opened.length, 3);
+      assert.ok(first.searchParams.get('scope').split(' ').includes(SEARCH));
+      assert.ok(!first.searchParams.get('scope').includes(DELETE));
+      assert.ok(second.searchParams.get('scope').split(' ').includes(DELETE));
+      assert.equal(approval.origin, world.url);
+      const kinds = (await records(world, agent, 'decision.reported')).map(({ kind, outcome }) => `${kind} ${outcome}`);
+      console.log(kinds);
+    } finally {
+      client.end();
+      await server.end();
+    }
+  });
+}
