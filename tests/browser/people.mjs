@@ -4,6 +4,7 @@ import './door.mjs';
 import './factors.mjs';
 import './everybody.mjs';
 import './clients.mjs';
+import './connections.mjs';
 import { launch, runAll, serve } from './harness.mjs';
 
 const server = await serve(process.argv[2]);

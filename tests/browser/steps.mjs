@@ -4,7 +4,7 @@ import { createHmac } from 'node:crypto';
 import { Skipped } from './harness.mjs';
 
 export const PASSWORD = 'a lantern over wet slate';
-export const ACCOUNT_PAGES = ['/account', '/account/agents', '/account/agents/new', '/account/approvals', '/account/activity',
+export const ACCOUNT_PAGES = ['/account', '/account/agents', '/account/agents/new', '/account/connections', '/account/approvals', '/account/activity',
   '/account/sessions', '/account/security'];
 let people = 0;
 

@@ -90,3 +90,32 @@ test('openid-client registers itself', async (world) => {
     assert.ok(tokens.refresh_token);
   }
 });
+
+test('openid-client begins on a device without a browser', async (world) => {
+  const resource = `${world.url}/openid/device`;
+  await world.toolServer(resource);
+  const grantTypes = ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'];
+  const { id } = await world.client({ grantTypes, redirectUris: [] });
+  const config = await discovered(world, id);
+  const scope = SCOPES[0].name;
+  const begin = () => oidc.initiateDeviceAuthorization(config, { scope, resource });
+  const poll = (begun, options) => oidc.pollDeviceAuthorizationGrant(config, { ...begun, interval: 1 }, undefined, options);
+  const DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair('ES256'));
+  for (const options of [undefined, { DPoP }]) {
+    const begun = await begin();
+    await world.human.device(begun.verification_uri_complete, begun.user_code);
+    const tokens = await poll(begun, options);
+    assert.equal(tokens.token_type, options ? 'dpop' : 'bearer');
+    assert.equal(tokens.scope, scope);
+    const next = await oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, options);
+    assert.notEqual(next.refresh_token, tokens.refresh_token);
+    await assert.rejects(oidc.genericGrantRequest(
+      config, grantTypes[0], { device_code: begun.device_code }, options), { error: 'invalid_grant' });
+  }
+  const begun = await begin();
+  await world.human.device(begun.verification_uri, begun.user_code, 'deny');
+  await assert.rejects(poll(begun), { error: 'access_denied' });
+  const other = await world.client({ grantTypes, redirectUris: [] });
+  const elsewhere = await discovered(world, other.id);
+  await assert.rejects(oidc.pollDeviceAuthorizationGrant(elsewhere, { ...await begin(), interval: 1 }), { error: 'invalid_grant' });
+});

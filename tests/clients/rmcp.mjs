@@ -13,6 +13,8 @@ const REDIRECT = 'http://127.0.0.1:51997/callback';
 const SEARCH = 'tools:call:search';
 const DELETE = 'tools:call:delete';
 const STARTS_WITHIN_MS = 60_000;
+// `search` twice; `delete` when it was refused, and when it was not.
+const CALLS_DECIDED_THERE = 4;
 
 // A program of the examples, with its lines.
 function start(world, name, args, env) {
@@ -105,12 +107,24 @@ async function narrow(world) {
   return agent;
 }
 
-// The records of an agent, the oldest first, until there is one of this kind.
-async function records(world, agent, kind) {
+// What is on record of an agent, the oldest first; what the MCP server decides it tells a second later.
+async function records(world, agent) {
+  const until = Date.now() + STARTS_WITHIN_MS;
   for (;;) {
-    const rows = await world.rows(`/api/v1/audit?agent=${agent.id}&limit=100`);
-    if (rows.some((row) => row.kind === kind)) return rows.reverse();
+    const rows = await world.rows(`/api/v1/audit?agentId=${agent.id}&limit=100`);
+    const reported = rows.filter(({ kind }) => kind === 'decision.reported');
+    if (reported.length >= CALLS_DECIDED_THERE) return rows.reverse();
+    assert.ok(Date.now() < until, `only ${reported.length} reports`);
     await new Promise((done) => setTimeout(done, 200));
+  }
+}
+
+// Whether all of these stand in a list, in this order.
+function assertInOrder(list, wanted) {
+  let at = 0;
+  for (const one of wanted) {
+    at = list.indexOf(one, at) + 1;
+    assert.ok(at > 0, `no "${one}" at its place in ${JSON.stringify(list, null, 1)}`);
   }
 }
 
@@ -134,8 +148,19 @@ for (const [how, prepare] of [
       assert.ok(!first.searchParams.get('scope').includes(DELETE));
       assert.ok(second.searchParams.get('scope').split(' ').includes(DELETE));
       assert.equal(approval.origin, world.url);
-      const kinds = (await records(world, agent, 'decision.reported')).map(({ kind, outcome }) => `${kind} ${outcome}`);
-      console.log(kinds);
+      const rows = await records(world, agent);
+      const told = ({ kind, outcome, resource }) => [kind, outcome, ...(resource ? [resource] : [])].join(' ');
+      const isReport = ({ kind }) => kind === 'decision.reported';
+      assertInOrder(rows.filter((row) => !isReport(row)).map(told), [
+        'agent.created allowed', 'connection.consented allowed', 'token.issued allowed', 'token.issued allowed',
+        'connection.consented allowed', 'token.issued allowed', 'agent.updated allowed', 'token.issued allowed',
+        `decision denied ${DELETE}`, `approval.requested allowed ${DELETE}`, `approval.approved allowed ${DELETE}`,
+        `decision allowed ${DELETE}`,
+      ]);
+      assert.deepEqual(rows.filter(isReport).map(told), [
+        `decision.reported allowed ${SEARCH}`, `decision.reported allowed ${SEARCH}`,
+        `decision.reported denied ${DELETE}`, `decision.reported allowed ${DELETE}`,
+      ]);
     } finally {
       client.end();
       await server.end();

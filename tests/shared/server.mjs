@@ -1,5 +1,5 @@
 // A server of its own.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,9 +18,24 @@ export async function freePort() {
 // `kavach dev` on a database of its own.
 export async function serve(binary, more = {}) {
   const home = mkdtempSync(join(tmpdir(), 'kavach-test-'));
+  const server = await started(binary, 'dev', { home, database: join(home, 'kavach.db'), more });
+  return { ...server, operator: () => readFileSync(join(home, 'kavach.dev-key'), 'utf8').trim() };
+}
+
+// `kavach serve` on this database, or on a file of its own.
+export async function serveOn(binary, database, more = {}) {
+  const home = mkdtempSync(join(tmpdir(), 'kavach-test-'));
+  const place = database ?? join(home, 'kavach.db');
+  const made = execFileSync(binary, ['init', '--database', place], { cwd: home, encoding: 'utf8' });
+  const [key] = /kv_key_\w+/.exec(made);
+  const server = await started(binary, 'serve', { home, database: place, more });
+  return { ...server, operator: () => key };
+}
+
+async function started(binary, command, { home, database, more }) {
   const port = await freePort();
   const url = `http://localhost:${port}`;
-  const child = spawn(binary, ['dev', '--database', join(home, 'kavach.db'), '--listen', `127.0.0.1:${port}`], {
+  const child = spawn(binary, [command, '--database', database, '--listen', `127.0.0.1:${port}`], {
     cwd: home,
     env: { ...process.env, KAVACH_ISSUER: url, ...more },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -37,11 +52,25 @@ export async function serve(binary, more = {}) {
   return {
     url,
     log: () => log,
-    operator: () => readFileSync(join(home, 'kavach.dev-key'), 'utf8').trim(),
     async end() {
       child.kill('SIGTERM');
       await new Promise((done) => (child.exitCode === null ? child.on('exit', done) : done()));
       rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+// An empty database in a cluster of its own, where PostgreSQL is installed.
+export async function postgres(program) {
+  const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise((done) => { child.on('exit', done); });
+  const said = new Promise((done) => { child.stdout.once('data', (text) => done(`${text}`.trim())); });
+  const url = await Promise.race([said, ended.then(() => undefined)]);
+  return url && {
+    url,
+    async end() {
+      child.stdin.end();
+      await ended;
     },
   };
 }

@@ -43,6 +43,12 @@ pub enum Error {
     /// The thing is not in a state in which this can be done.
     #[error("{0}")]
     WrongState(String),
+    /// There is no master key, and this takes one.
+    #[error(
+        "this is signed with a secret derived from a master key, and there is none: set KAVACH_MASTER_KEY_FILE, or make one \
+         with `kavach init`"
+    )]
+    NoMasterKey,
     /// Others changed the same again and again. Nothing was done.
     #[error("others change this at the same time; nothing was done, try again")]
     Contended,
@@ -120,7 +126,9 @@ impl Error {
             Self::SecondFactorRequired(_) => "second_factor_required",
             Self::NotNarrower(_) => "not_narrower",
             Self::NotFound(_) => "not_found",
-            Self::WrongState(_) | Self::Contended | Self::ProofMissing(_) => "conflict",
+            Self::WrongState(_) | Self::NoMasterKey | Self::Contended | Self::ProofMissing(_) => {
+                "conflict"
+            }
             Self::LimitExceeded { code, .. } => code,
             Self::DepthExceeded(_) => "depth_exceeded",
             Self::ProviderUnavailable { .. } => "provider_unavailable",
@@ -145,6 +153,7 @@ impl Error {
                 | Self::NotNarrower(_)
                 | Self::NotFound(_)
                 | Self::WrongState(_)
+                | Self::NoMasterKey
                 | Self::ProofMissing(_)
                 | Self::ProofUsed
                 | Self::ProofOfOther

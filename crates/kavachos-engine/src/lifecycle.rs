@@ -371,6 +371,15 @@ impl Engine {
         Ok(self.turn_agent(actor, id, Turn::Revoke).await?.thing)
     }
 
+    /// What revokes an agent.
+    pub(crate) async fn plan_agent_revoked(
+        &self,
+        actor: &Actor,
+        id: AgentId,
+    ) -> Result<Plan<Issued<Revoked>>> {
+        self.plan_turn_agent(actor, id, Turn::Revoke).await
+    }
+
     async fn turn_agent(&self, actor: &Actor, id: AgentId, turn: Turn) -> Result<Issued<Revoked>> {
         let act = Act::on_agent(turn.kind(), id);
         self.stop(actor, act, || self.plan_turn_agent(actor, id, turn))

@@ -32,13 +32,7 @@ pub(crate) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 impl Engine {
     /// The master key, which this needs.
     pub(crate) fn needed_master_key(&self) -> Result<&Secret> {
-        self.master_key().ok_or_else(|| {
-            Error::WrongState(
-                "this is signed with a secret derived from a master key, and there is none: set KAVACH_MASTER_KEY_FILE, \
-                 or make one with `kavach init`"
-                    .to_owned(),
-            )
-        })
+        self.master_key().ok_or(Error::NoMasterKey)
     }
 }
 

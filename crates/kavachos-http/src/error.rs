@@ -329,6 +329,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::ProofOfOther => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::WrongState(_)
+        | Error::NoMasterKey
         | Error::Contended
         | Error::ProofMissing(_)
         | Error::IdempotencyMismatch => StatusCode::CONFLICT,

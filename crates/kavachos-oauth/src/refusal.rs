@@ -238,6 +238,7 @@ mod tests {
             (Error::ProofMissing("no"), Code::InvalidDpopProof),
             (Error::Busy, Code::Unavailable),
             (Error::Contended, Code::Unavailable),
+            (Error::NoMasterKey, Code::ServerError),
             (Error::Internal("secret".to_owned()), Code::ServerError),
         ] {
             assert_eq!(Refusal::from(error.clone()).code(), code, "{error:?}");

@@ -21,7 +21,7 @@ const HELP_WIDTH: usize = 100;
 
 /// What the help says about all commands; each paragraph is one line, which clap wraps.
 const AFTER_HELP: &str = "\
-A command about agents, approvals, delegations, users, sessions, keys, tokens, webhooks, resources, clients, revocations, the audit trail or a whole tenant goes to a server \
+A command about agents, approvals, delegations, users, sessions, keys, tokens, webhooks, resources, clients, connections, revocations, the audit trail or a whole tenant goes to a server \
 (--url, or KAVACH_URL, else http://localhost:3000), or with --database straight to a database that no server holds.
 
 The credential is never typed: it is read from KAVACH_KEY or from the file that KAVACH_KEY_FILE names. When neither is \
@@ -163,6 +163,9 @@ enum ApiCommand {
     /// Register, read, change, revoke and deny OAuth clients
     #[command(subcommand)]
     Client(command::client::OAuthClient),
+    /// See and end what humans let OAuth clients be
+    #[command(subcommand)]
+    Connection(command::connection::Connection),
     /// Read the record of everything that was decided and done
     #[command(subcommand)]
     Audit(command::audit::Audit),
@@ -404,6 +407,7 @@ async fn answer(
         ApiCommand::Webhook(command) => command.run(client, output).await,
         ApiCommand::Resource(command) => command.run(client, output).await,
         ApiCommand::Client(command) => command.run(client, output).await,
+        ApiCommand::Connection(command) => command.run(client, output).await,
         ApiCommand::Audit(command) => command.run(client, output).await,
         ApiCommand::Revocations(command) => command.run(client, output).await,
         ApiCommand::Export(command) => command.run(client, output).await,

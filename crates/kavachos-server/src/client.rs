@@ -200,7 +200,12 @@ impl Client {
 
 /// A path with an id in it; whatever the id holds, it stays one segment.
 pub(crate) fn path(list: &str, id: &str) -> String {
-    let mut out = format!("/api/v1/{list}/");
+    format!("/api/v1/{list}/{}", segment(id))
+}
+
+/// What somebody typed, as one segment of a path.
+pub(crate) fn segment(id: &str) -> String {
+    let mut out = String::new();
     for byte in id.bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
             out.push(char::from(byte));

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod authorize;
 pub(crate) mod backup;
 pub(crate) mod client;
+pub(crate) mod connection;
 pub(crate) mod config;
 pub(crate) mod delegate;
 pub(crate) mod destination;

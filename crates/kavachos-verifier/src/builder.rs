@@ -142,9 +142,9 @@ impl Builder {
     /// handler asks for them. Say it for each tool.
     ///
     /// Then the layer reads a request that calls a tool before the handler does, and refuses it with 403 and a challenge
-    /// where the token has no permission for one of them, which is when a client asks its human for more; within the
-    /// handler there is only an error of the protocol, which no client takes for that. It is a look ahead: whether the call is allowed, the
-    /// handler asks [`Principal::authorize`](crate::Principal::authorize). Bodies longer than [`Self::body_limit`] are refused.
+    /// where the token has no permission for one of them: for this a client asks its human for more, and for no error
+    /// that the handler could answer. It is a look ahead: whether the call is allowed, the handler asks
+    /// [`Principal::authorize`](crate::Principal::authorize). Bodies longer than [`Self::body_limit`] are refused.
     pub fn tool<S: Into<String>>(
         mut self,
         name: impl Into<String>,

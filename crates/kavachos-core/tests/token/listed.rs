@@ -1,4 +1,4 @@
-//! `docs/security-tests.md`, `docs/asvs.md` and `docs/sign-in-standards.md`: what they name exists.
+//! `docs/security-tests.md`, `docs/asvs.md`, `docs/sign-in-standards.md` and `docs/oauth-standards.md`: what they name exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -54,7 +54,7 @@ fn every_test_that_the_page_names_exists() {
 }
 
 /// The short forms of paths in the tables of the standards.
-const SHORT: [(&str, &str); 7] = [
+const SHORT: [(&str, &str); 10] = [
     ("acceptance/", "crates/kavachos-http/tests/acceptance/"),
     ("auth/", "crates/kavachos-auth/src/"),
     ("core/", "crates/kavachos-core/src/"),
@@ -62,6 +62,9 @@ const SHORT: [(&str, &str); 7] = [
     ("http/", "crates/kavachos-http/src/"),
     ("cli/", "crates/kavachos-server/tests/cli/"),
     ("browser/", "tests/browser/"),
+    ("oauth/", "crates/kavachos-oauth/src/"),
+    ("verifier/", "crates/kavachos-verifier/src/"),
+    ("clients/", "tests/clients/"),
 ];
 /// How many requirements of levels 1 and 2 a section of ASVS 5.0 has. They come first in each.
 const REQUIREMENTS: [(&str, usize); 13] = [
@@ -101,23 +104,32 @@ fn cells(row: &str) -> Vec<&str> {
     inner.map(|cell| cell.trim_matches(['|', ' '])).collect()
 }
 
+/// Whatever stands under a short form of its path is there.
+fn assert_named_tests_exist(page: &str) {
+    let tests = named(page)
+        .into_iter()
+        .filter(|(path, _)| path.contains('/'));
+    let tests: Vec<_> = tests.map(|(path, name)| (whole(path), name)).collect();
+    let missing = tests.iter().filter(|(path, name)| !exists(&(path, name)));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&(String, &str)>::new());
+    assert!(tests.len() > 40, "the page was not read");
+}
+
+/// Whoever says that something holds names a test, or says that there is none.
+fn assert_says_how_it_is(row: &[&str]) {
+    let state = row[row.len() - 3];
+    assert!(STATES.contains(&state), "{row:?}");
+    let says = !row[row.len() - 1].is_empty() || ["n/a", "later"].contains(&state);
+    assert!(says, "{row:?}");
+}
+
 #[test]
 fn the_tables_name_every_requirement_and_tests_that_exist() {
     let pages = ["docs/asvs.md", "docs/sign-in-standards.md"].map(|path| read(path).unwrap());
     for page in &pages {
-        let tests = named(page)
-            .into_iter()
-            .filter(|(path, _)| path.contains('/'));
-        let tests: Vec<_> = tests.map(|(path, name)| (whole(path), name)).collect();
-        let missing = tests.iter().filter(|(path, name)| !exists(&(path, name)));
-        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&(String, &str)>::new());
-        assert!(tests.len() > 40, "the page was not read");
+        assert_named_tests_exist(page);
         for row in rows(page) {
-            let state = row[row.len() - 3];
-            assert!(STATES.contains(&state), "{row:?}");
-            // Whoever says that something holds names a test, or says that there is none.
-            let says = !row[row.len() - 1].is_empty() || ["n/a", "later"].contains(&state);
-            assert!(says, "{row:?}");
+            assert_says_how_it_is(&row);
         }
     }
     let asvs: Vec<_> = rows(&pages[0])
@@ -128,4 +140,57 @@ fn the_tables_name_every_requirement_and_tests_that_exist() {
         .iter()
         .flat_map(|(section, count)| (1..=*count).map(move |number| format!("{section}.{number}")));
     assert_eq!(asvs, all.collect::<Vec<_>>());
+}
+
+/// The sections of the fourth chapter of RFC 9700 and of the third of RFC 8725, of which each has a row.
+const OF_RFC_9700: std::ops::RangeInclusive<u8> = 1..=17;
+const OF_RFC_8725: std::ops::RangeInclusive<u8> = 1..=12;
+/// The rows of the lists that the issue of the authorization server names.
+const LESSONS: [&str; 27] = [
+    "C 4", "C 6", "C 7", "C 9", "C 10", "C 13", "C 43", "C 50", "C 52", "C 53", "C 55", "C 56",
+    "C 58", "C 60", "C 76", "C 78", "C 85", "C 92", "C 93", "C 94", "C 95", "A F19", "A F20",
+    "A F21", "A F22", "A F23", "C 96",
+];
+
+#[test]
+fn every_rule_for_oauth_has_a_state_and_tests_that_exist() {
+    let page = read("docs/oauth-standards.md").unwrap();
+    assert_named_tests_exist(&page);
+    let tables: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(cells)
+        .filter(|row| !["section", "row"].contains(&row[0]))
+        .collect();
+    let (attacks, rules): (Vec<_>, Vec<_>) = tables.iter().partition(|row| row.len() == 4);
+    for row in &rules {
+        assert!([5, 9].contains(&row.len()), "{row:?}");
+        assert_says_how_it_is(row);
+    }
+    for row in &attacks {
+        assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+    }
+    let (_, chapters) = page.split_once("## RFC 9700").unwrap();
+    let (of_9700, chapters) = chapters.split_once("## RFC 8725").unwrap();
+    let (of_8725, _) = chapters.split_once("## The Model").unwrap();
+    let has = |chapter: &str, section: String| {
+        let mut lines = chapter.lines().filter_map(|line| line.strip_prefix("| "));
+        let is_it = |named: &str| named == section || named.starts_with(&format!("{section}."));
+        lines.any(|line| {
+            line.split(" | ")
+                .next()
+                .is_some_and(|cell| cell.split(", ").any(is_it))
+        })
+    };
+    for section in OF_RFC_9700 {
+        assert!(has(of_9700, format!("4.{section}")), "{section}");
+    }
+    for section in OF_RFC_8725 {
+        assert!(has(of_8725, format!("3.{section}")), "{section}");
+    }
+    for lesson in LESSONS {
+        assert!(attacks.iter().any(|row| row[0] == lesson), "{lesson}");
+    }
+    // The twin: what has no row is missed.
+    assert!(!has(of_9700, "4.18".to_owned()));
 }

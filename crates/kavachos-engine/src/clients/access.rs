@@ -167,6 +167,8 @@ impl Engine {
     /// # Errors
     /// A tool server is unknown (`resource`), or none of the scopes is one of theirs (`scope`).
     pub async fn access_scopes(&self, wish: &Wish) -> Result<Vec<AccessScopes>> {
+        // No token would come of it.
+        self.needed_master_key()?;
         if wish.audiences.is_empty() {
             return Err(Invalid::at("resource", "name the tool server that it is for").into());
         }

@@ -71,7 +71,7 @@ impl Engine {
         else {
             return Ok(false);
         };
-        let holds_all = held.covers_all(&permissions_of(access, None)?).is_ok();
+        let holds_all = held.includes(&permissions_of(access, None)?);
         if row.status != Status::Active || !holds_all {
             return Ok(false);
         }
@@ -301,7 +301,7 @@ impl Engine {
             return self.connected_anew(actor, (access, user), batch).await;
         };
         batch.reads.push(row.mark);
-        if held.covers_all(&permissions_of(access, None)?).is_err() {
+        if !held.includes(&permissions_of(access, None)?) {
             let change = AgentChange {
                 permissions: Some(permissions_of(access, Some(&held))?),
                 ..AgentChange::default()
@@ -449,8 +449,7 @@ fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<Permi
     for scope in wanted {
         let one = Permission::new(scope.name.clone(), Actions::any(), Constraints::default());
         let alone = PermissionSet::new([one.clone()])?;
-        let is_held =
-            PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.covers_all(&alone).is_ok());
+        let is_held = PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.includes(&alone));
         if !is_held {
             all.push(one);
         }

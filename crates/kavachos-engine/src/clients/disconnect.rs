@@ -24,8 +24,11 @@ impl Engine {
     /// # Errors
     /// The agent is no application that somebody let in, or not the caller's to stop.
     pub async fn revoke_connection(&self, actor: &Actor, id: AgentId) -> Result<Revoked> {
-        self.stoppable_connection(actor, id).await?;
-        self.revoke_agent(actor, id).await
+        let ended = self.stop(actor, Act::on_agent("agent.revoked", id), || async {
+            self.stoppable_connection(actor, id).await?;
+            self.plan_agent_revoked(actor, id).await
+        });
+        Ok(ended.await?.thing)
     }
 
     /// Ends a line of an application with every token that was made of it; the others go on. Ending it twice is no error.

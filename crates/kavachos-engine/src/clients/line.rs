@@ -20,7 +20,7 @@ use crate::actor::Actor;
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::master::mac;
 use crate::signing_keys::KeyPurpose;
 use crate::users::{raised, to_text};
@@ -87,10 +87,7 @@ impl Engine {
     /// # Errors
     /// There is no master key to derive it from.
     pub(super) fn refresh_token(&self, line: SecretHash, number: u64) -> Result<Secret> {
-        // A defect of ours: the client keeps what it has.
-        let master = self
-            .needed_master_key()
-            .map_err(|error| Error::Internal(error.to_string()))?;
+        let master = self.needed_master_key()?;
         let key = mac(
             master.reveal().as_bytes(),
             &[b"kavachos refresh line 1\n", line.as_bytes()],

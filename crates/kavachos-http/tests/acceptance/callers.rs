@@ -167,6 +167,7 @@ async fn to_another_humans_session_nothing_of_it_exists() {
         &world.delegation,
         &world.approval,
         &world.session.id,
+        &world.connection,
     ];
     for route in routes() {
         let reply = route.call(&stranger, &world).await;

@@ -346,6 +346,7 @@ async fn pages_lead_to_the_one_where_a_factor_is_set_up() {
         "/account",
         "/account/agents",
         &own,
+        "/account/connections",
         "/account/approvals",
         "/account/activity",
         "/account/sessions",
@@ -416,8 +417,11 @@ async fn a_page_asks_for_the_factor_that_is_there_and_lets_everyone_leave() {
     let shown = browser.send(again, "/re-authenticate", &fields).await;
     assert_eq!(shown.expect(303).header("location"), "/account");
     // From there a browser may go on to another site, to which the policy of this form says nothing.
+    app.advance(60);
+    let opened = app.session(&user).await;
+    let browser = Browser::of(&app, &opened.token);
     let fields = [
-        ("code", &*code(&app, &secret, 2)),
+        ("code", &*code(&app, &secret, 1)),
         ("with", "totp"),
         ("return_to", "/consent?request=x"),
     ];

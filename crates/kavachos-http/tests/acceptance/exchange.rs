@@ -519,11 +519,22 @@ async fn the_metadata_tells_where_tokens_are_exchanged_and_how() {
     assert_eq!(metadata.text_at("/token_endpoint"), endpoint);
     assert_eq!(
         metadata.at("/grant_types_supported"),
-        &json!(["authorization_code", "refresh_token", GRANT])
+        &json!([
+            "authorization_code",
+            "refresh_token",
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:device_code",
+            GRANT
+        ])
     );
     assert_eq!(
         metadata.at("/token_endpoint_auth_methods_supported"),
-        &json!(["none", "client_secret_basic", "client_secret_post"])
+        &json!([
+            "none",
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt"
+        ])
     );
     assert_eq!(metadata.at("/response_types_supported"), &json!(["code"]));
     assert_eq!(

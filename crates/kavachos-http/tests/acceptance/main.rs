@@ -67,7 +67,11 @@ mod oauth_client_credentials;
 #[cfg(test)]
 mod oauth_clients;
 #[cfg(test)]
+mod oauth_connections;
+#[cfg(test)]
 mod oauth_consent;
+#[cfg(test)]
+mod oauth_device;
 #[cfg(test)]
 mod oauth_pushed;
 #[cfg(test)]
@@ -79,6 +83,8 @@ mod oauth_manage;
 mod oauth_registration;
 #[cfg(test)]
 mod oauth_rows;
+#[cfg(test)]
+mod oauth_standards;
 mod own_data;
 #[cfg(test)]
 mod own_sessions;

@@ -144,6 +144,13 @@ pub(crate) fn at(lines: &[String], beginning: &str) -> usize {
         .expect("there is such a line")
 }
 
+/// The first line that holds both.
+fn at_both(lines: &[String], beginning: &str, from: &str) -> usize {
+    let both = |line: &String| line.contains(beginning) && line.contains(from);
+    let found = lines.iter().position(both);
+    found.unwrap_or_else(|| panic!("no line has `{beginning}` and `{from}`"))
+}
+
 /// Fails unless the file was refused with this line named, and nothing of it stayed.
 pub(crate) async fn refused(app: &TestApp, file: &str, line: usize, why: &str) {
     let before = app.head();
@@ -471,7 +478,7 @@ async fn an_edited_file_is_refused_by_its_digest_or_by_what_it_says() {
             .replace("{revoked}", &format!("\"id\":\"{}\"", source.revoked.id))
             .replace("{child}", &format!("\"receiver\":\"{}\"", source.child.id));
         let mut edited = lines.clone();
-        let index = at(&edited, &beginning);
+        let index = at_both(&edited, &beginning, from);
         let line = &mut edited[index];
         *line = line.replacen(from, to, 1);
         assert_ne!(edited[index], lines[index], "{beginning}");
@@ -484,10 +491,8 @@ async fn an_edited_file_is_refused_by_its_digest_or_by_what_it_says() {
 /// The file with this in the line of a kind, as somebody seals it who edits it with care; and the number of that line.
 pub(crate) fn edited(file: &str, kind: &str, from: &str, to: &str) -> (String, usize) {
     let mut lines = body(file);
-    let index = at(&lines, &format!("{{\"kind\":\"{kind}\""));
-    let line = lines[index].replacen(from, to, 1);
-    assert_ne!(line, lines[index], "{from}");
-    lines[index] = line;
+    let index = at_both(&lines, &format!("{{\"kind\":\"{kind}\""), from);
+    lines[index] = lines[index].replacen(from, to, 1);
     (sealed(&lines), index + 1)
 }
 

@@ -86,7 +86,7 @@ async fn a_client_asks_for_itself_as_the_agent_that_it_is() {
     let agent = leaf.authority.agent().unwrap().to_string();
     assert_eq!(agent, world.agent.id);
     let record = world.app.audit("kind=token.issued").await.remove(0);
-    assert_eq!(record["agentId"], json!(world.agent.id), "{record}");
+    assert_eq!(record["agent"], json!(world.agent.id), "{record}");
     let born = world.app.audit("kind=client.created").await.remove(0);
     assert_eq!(born["details"]["agent"], json!(world.agent.id), "{born}");
     // What the tool server gives by default, where nothing is said.
@@ -162,26 +162,34 @@ async fn what_a_client_gets_is_within_what_the_agent_and_the_tool_server_have() 
 
 #[tokio::test]
 async fn the_end_of_the_agent_of_its_key_or_of_the_client_ends_it() {
-    // The agent is stopped, for a while and for good; its human is banned.
-    for (path, goes_on) in [("suspend", true), ("", false)] {
-        let world = itself().await;
-        let token = world.token().await;
-        let agent = format!("/api/v1/agents/{}", world.agent.id);
-        match path {
-            "" => world.app.operator().delete(&agent).await.expect(200),
-            path => {
-                let path = format!("{agent}/{path}");
-                let told = world.app.operator().post(&path, json!({})).await;
-                told.expect(200)
-            }
-        };
-        assert!(judged(&world.app, &token).await.is_err(), "{path}");
-        error(&world.ask(&[]).await, 400, "unauthorized_client");
-        let path = format!("{agent}/resume");
-        let resumed = world.app.operator().post(&path, json!({})).await;
-        assert_eq!(resumed.status == 200, goes_on, "{resumed}");
-        assert_eq!(world.ask(&[]).await.status == 200, goes_on);
-    }
+    // The agent is stopped for a while, which ends its keys, and then for good.
+    let world = itself().await;
+    let renewed = json!({ "agent": world.agent.id });
+    let token = world.token().await;
+    let agent = format!("/api/v1/agents/{}", world.agent.id);
+    let turn = async |to: &str| {
+        let path = format!("{agent}/{to}");
+        let told = world.app.operator().post(&path, json!({})).await;
+        told.expect(200)
+    };
+    turn("suspend").await;
+    assert!(judged(&world.app, &token).await.is_err());
+    error(&world.ask(&[]).await, 400, "unauthorized_client");
+    let early = world.app.operator();
+    let early = early.patch(&world.path(), renewed.clone()).await;
+    early.refused(409, "conflict");
+    turn("resume").await;
+    error(&world.ask(&[]).await, 400, "unauthorized_client");
+    let healed = world.app.operator();
+    healed.patch(&world.path(), renewed).await.expect(200);
+    let token = world.token().await;
+    world.app.operator().delete(&agent).await.expect(200);
+    assert!(judged(&world.app, &token).await.is_err());
+    error(&world.ask(&[]).await, 400, "unauthorized_client");
+}
+
+#[tokio::test]
+async fn other_keys_of_the_agent_or_the_end_of_the_client_end_it() {
     // Its keys are replaced: the client's is one of them, and an operator gives it another.
     let world = itself().await;
     let token = world.token().await;
@@ -191,8 +199,9 @@ async fn the_end_of_the_agent_of_its_key_or_of_the_client_ends_it() {
     assert!(judged(&world.app, &token).await.is_err());
     error(&world.ask(&[]).await, 400, "unauthorized_client");
     let again = json!({ "agent": world.agent.id });
-    let healed = world.app.operator().patch(&world.path(), again.clone());
-    healed.await.expect(200);
+    let operator = world.app.operator();
+    let healed = operator.patch(&world.path(), again.clone()).await;
+    healed.expect(200);
     let token = world.token().await;
     // Again: what was made with the key before is dead.
     let again = world.app.operator().patch(&world.path(), again).await;
@@ -219,8 +228,9 @@ async fn a_client_gives_its_token_back_and_asks_for_the_next() {
         ("client_secret", &world.secret),
         ("token", &token),
     ];
-    let given = world.app.anonymous().post_form("/oauth/revoke", &fields);
-    given.await.expect(200);
+    let call = world.app.anonymous();
+    let given = call.post_form("/oauth/revoke", &fields).await;
+    given.expect(200);
     assert!(judged(&world.app, &token).await.is_err());
     let next = world.token().await;
     judged(&world.app, &next).await.unwrap();
@@ -270,10 +280,9 @@ async fn nobody_asks_for_themselves_who_was_not_made_an_agent() {
         .iter()
         .find(|agent| agent["name"] == "Editor")
         .unwrap();
-    let told = app
-        .operator()
-        .post(CLIENTS, with("agent", let_in["id"].clone()));
-    assert_eq!(told.await.status, 409);
+    let theirs = with("agent", let_in["id"].clone());
+    let told = app.operator().post(CLIENTS, theirs).await;
+    assert_eq!(told.status, 409, "{told}");
     // At the token endpoint: one that shows nothing, and one that did not register for it.
     let fields = [
         GRANT,

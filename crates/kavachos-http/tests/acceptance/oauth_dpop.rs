@@ -247,8 +247,9 @@ async fn what_is_bound_is_given_back() {
     };
     assert_eq!(active().await, true);
     let give = [("client_id", world.client.as_str()), ("token", access)];
-    let given = world.app.anonymous().post_form("/oauth/revoke", &give);
-    given.await.expect(200);
+    let call = world.app.anonymous();
+    let given = call.post_form("/oauth/revoke", &give).await;
+    given.expect(200);
     assert_eq!(active().await, false);
     let refresh = tokens.text_at("/refresh_token");
     let fields = refreshing(&world, refresh);

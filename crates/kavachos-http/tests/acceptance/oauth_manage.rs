@@ -5,8 +5,11 @@ use kavachos_engine::Registration;
 use kavachos_test::Reply;
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::exchange::TOKEN;
-use crate::oauth_clients::{REDIRECT, SITE, World, brought, client, error, world, world_of};
+use crate::oauth_clients::{
+    AUTHORIZE, REDIRECT, SITE, World, brought, client, error, query, world, world_of,
+};
 use crate::tokens::judged;
 
 const CLIENTS: &str = "/api/v1/clients";
@@ -335,7 +338,8 @@ async fn only_what_is_known_by_a_document_is_denied_and_let_in_again() {
 async fn a_client_of_many_long_hosts_can_be_ended() {
     let setup = crate::setup().settings(|settings| settings.registration = Registration::Open);
     let app = setup.start().await;
-    let host = |n: usize| format!("https://{}.{n}.example/cb", ["a".repeat(60); 3].join("."));
+    let label = "a".repeat(60);
+    let host = |n: usize| format!("https://{label}.{label}.{label}.{n}.example/cb");
     let uris: Vec<String> = (0..20).map(host).collect();
     let said = json!({ "client_name": "n".repeat(100), "redirect_uris": uris });
     let made = app.anonymous().post(REGISTER, said).await.expect(201);
@@ -397,11 +401,8 @@ async fn a_client_uses_the_grants_that_it_registered_for_alone() {
     // The twin.
     ask(&job, &job_secret, &for_itself).await.expect(200);
     // No browser is sent on for a client that has no codes.
-    let asks = app.anonymous().get(&format!(
-        "/oauth/authorize?{}",
-        crate::oauth_clients::query(&job, &[])
-    ));
-    let asks = asks.await;
+    let asks = format!("{AUTHORIZE}?{}", query(&job, &[]));
+    let asks = Browser::stranger(app).open(&asks).await;
     assert_eq!(asks.status, 400, "{asks}");
     // Without refresh tokens, a code is all.
     let world = World {

@@ -4,9 +4,8 @@ use kavachos_test::Reply;
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::exchange::proof_at;
 use crate::oauth_clients::{AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world};
-use crate::tokens::judged;
+use crate::tokens::{judged, proof_at};
 
 const PAR: &str = "/oauth/par";
 

@@ -35,9 +35,10 @@ impl Ada {
     }
 }
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "/account",
     "/account/agents",
+    "/account/connections",
     "/account/approvals",
     "/account/activity",
     "/account/sessions",

@@ -45,7 +45,8 @@ fn expected(route: &Route, role: &str) -> (u16, &'static str) {
         "POST /api/v1/agents/{agent}/suspend",
     ]
     .contains(&route.name().as_str())
-        || route.name() == "DELETE /api/v1/delegations/{delegation}";
+        || route.name() == "DELETE /api/v1/delegations/{delegation}"
+        || route.name().starts_with("DELETE /api/v1/connections/");
     let reaches = match role {
         "owner" => true,
         "admin" => ADMINS.contains(&route.scope) || route.scope == "audit:read" || stops,

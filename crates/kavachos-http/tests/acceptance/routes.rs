@@ -6,6 +6,10 @@ use http::Method;
 use kavachos_test::{Reply, TestAgent, TestApp, TestSession, may, may_under};
 use serde_json::{Value, json};
 
+use crate::browser::{Browser, hidden, mark};
+use crate::oauth_clients::{AUTHORIZE, SITE, query};
+use crate::tokens::TOOLS;
+
 /// What an agent key gets at a route.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AgentKey {
@@ -51,6 +55,9 @@ pub(crate) struct World {
     pub(crate) webhook: String,
     pub(crate) resource: String,
     pub(crate) client: String,
+    /// The agent that the client is for the user, and its line.
+    pub(crate) connection: String,
+    pub(crate) line: String,
     /// A signing key that signs nothing yet.
     pub(crate) kid: String,
 }
@@ -97,6 +104,7 @@ impl World {
         let path = format!("/api/v1/approvals/{approval}");
         let digest = operator.get(&path).await.expect(200);
         let session = app.session(&user).await;
+        let (connection, line) = connected(app, client.id(), &session.token).await;
         let keys = operator.get("/api/v1/signing-keys").await.expect(200);
         let keys = keys.at("/data").as_array().cloned().unwrap_or_default();
         let next = keys.iter().find(|key| key["state"] == "next");
@@ -113,6 +121,8 @@ impl World {
             webhook: webhook.id().to_owned(),
             resource: server.id().to_owned(),
             client: client.id().to_owned(),
+            connection,
+            line,
             audit: decision.text_at("/data/auditId").to_owned(),
             approval,
             digest: digest.text_at("/data/digest").to_owned(),
@@ -136,9 +146,32 @@ impl World {
             .replace("{webhook}", &self.webhook)
             .replace("{resource}", &self.resource)
             .replace("{client}", &self.client)
+            .replace("{connection}", &self.connection)
+            .replace("{line}", &self.line)
             .replace("{document}", DOCUMENT)
             .replace("{kid}", &self.kid)
     }
+}
+
+/// Lets the client in, on the pages, by the human of this session.
+async fn connected(app: &TestApp, client: &str, session: &str) -> (String, String) {
+    let browser = Browser::of(app, session);
+    let asked = [
+        ("redirect_uri", SITE),
+        ("scope", "mcp:github:*"),
+        ("resource", TOOLS),
+    ];
+    let path = format!("{AUTHORIZE}?{}", query(client, &asked));
+    let page = browser.open(&path).await.expect(303);
+    let page = browser.open(page.header("location")).await.expect(200);
+    let said = ["request", "since", "shown"].map(|name| (name, hidden(&page, name)));
+    let mut fields: Vec<(&str, &str)> = said.iter().map(|(name, text)| (*name, &**text)).collect();
+    fields.push(("decision", "allow"));
+    let sent = browser.send_with(&mark(&page), "/consent", &fields).await;
+    sent.expect(303);
+    let all = app.operator().get("/api/v1/connections").await.expect(200);
+    let agent = all.text_at("/data/0/agentId").to_owned();
+    (agent, all.text_at("/data/0/lines/0/id").to_owned())
 }
 
 impl Route {
@@ -214,9 +247,11 @@ impl Route {
 
     /// The path as the router writes it.
     fn pattern(&self) -> String {
+        // Of several things in a path, those behind the first are named.
+        let mut first = true;
         let segment = |segment: &str| match segment.starts_with('{') {
-            true => "{id}".to_owned(),
-            false => segment.to_owned(),
+            true if std::mem::take(&mut first) => "{id}".to_owned(),
+            _ => segment.to_owned(),
         };
         let path = self.path.split('?').next().unwrap_or_default();
         let segments: Vec<_> = path.split('/').map(segment).collect();
@@ -227,6 +262,7 @@ impl Route {
 /// All routes but the open ones.
 pub(crate) fn routes() -> Vec<Route> {
     let mut all = agents();
+    all.extend(connections());
     all.extend(delegations());
     all.extend(approvals());
     all.extend(ledger());
@@ -282,6 +318,21 @@ fn agents() -> Vec<Route> {
             Value::Null,
         )
         .for_humans(),
+    ]
+}
+
+fn connections() -> Vec<Route> {
+    let reads = asking("agents:read", AgentKey::Refused);
+    let writes = asking("agents:write", AgentKey::Refused);
+    let one = "/api/v1/connections/{connection}";
+    let line = "/api/v1/connections/{connection}/lines/{line}";
+    let consent = "/api/v1/connections/{connection}/consents/{resource}";
+    vec![
+        reads(Method::GET, "/api/v1/connections", Value::Null).for_humans(),
+        reads(Method::GET, one, Value::Null).for_humans(),
+        writes(Method::DELETE, line, Value::Null).for_humans(),
+        writes(Method::DELETE, consent, Value::Null).for_humans(),
+        writes(Method::DELETE, one, Value::Null).for_humans(),
     ]
 }
 
@@ -537,7 +588,11 @@ const OF_ONESELF: [&str; 6] = [
 /// The routes whose callers are known by what they show in the body; see `exchange`.
 const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 3] = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
 /// The routes of clients that register themselves; see `oauth_clients`.
-const OF_CLIENTS: [&str; 2] = ["/oauth/register", "/oauth/register/{client_id}"];
+const OF_CLIENTS: [&str; 3] = [
+    "/oauth/register",
+    "/oauth/register/{client_id}",
+    "/oauth/device_authorization",
+];
 /// The routes of whoever has the link of a mail; see `signing_in::not_me` and `signing_in::taking_back`.
 const OF_WHOEVER_HAS_THE_LINK: [&str; 2] = ["/api/auth/not-me", "/api/auth/restore-email"];
 /// The routes that only a tool server with its own key may call; see `reports`.

@@ -98,8 +98,14 @@ mod oauth_client_credentials;
 #[path = "../acceptance/oauth_clients.rs"]
 mod oauth_clients;
 #[cfg(test)]
+#[path = "../acceptance/oauth_connections.rs"]
+mod oauth_connections;
+#[cfg(test)]
 #[path = "../acceptance/oauth_consent.rs"]
 mod oauth_consent;
+#[cfg(test)]
+#[path = "../acceptance/oauth_device.rs"]
+mod oauth_device;
 #[cfg(test)]
 #[path = "../acceptance/oauth_pushed.rs"]
 mod oauth_pushed;
@@ -118,6 +124,9 @@ mod oauth_registration;
 #[cfg(test)]
 #[path = "../acceptance/oauth_rows.rs"]
 mod oauth_rows;
+#[cfg(test)]
+#[path = "../acceptance/oauth_standards.rs"]
+mod oauth_standards;
 #[cfg(test)]
 #[path = "../acceptance/own_data.rs"]
 mod own_data;

@@ -47,7 +47,8 @@ const ELSEWHERE: [(&str, &str); 9] = [
 ];
 
 /// Operations in the words of OAuth whose defects and outages no case provokes: they are told in one place for all.
-const IN_OAUTH: [&str; 7] = [
+const IN_OAUTH: [&str; 8] = [
+    "authorizeDevice",
     "exchangeToken",
     "introspectToken",
     "revokeToken",
@@ -75,6 +76,9 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("revokeKey", 409, "conflict", CONTENTION),
     ("revokeResource", 409, "conflict", CONTENTION),
     ("revokeClient", 409, "conflict", CONTENTION),
+    ("revokeConnection", 409, "conflict", CONTENTION),
+    ("revokeConnectionLine", 409, "conflict", CONTENTION),
+    ("withdrawConsent", 409, "conflict", CONTENTION),
     ("revokeSession", 409, "conflict", CONTENTION),
     ("revokeSessions", 409, "conflict", CONTENTION),
     ("endOwnSession", 409, "conflict", CONTENTION),

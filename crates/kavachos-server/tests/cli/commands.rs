@@ -556,6 +556,26 @@ fn a_session_is_opened_shown_once_and_ended() {
 }
 
 #[test]
+fn what_nobody_let_in_is_no_connection() {
+    both_ways(|place| {
+        place.done("user create --name Ada --external demo:ada");
+        place.done("agent create --owner demo:ada --name deploy --allow 'read mcp:x'");
+        let listed = place.done("connection list --json --user demo:ada").json();
+        assert_eq!(listed["data"], serde_json::json!([]));
+        let line = "0".repeat(32);
+        for command in [
+            "connection show deploy".to_owned(),
+            "connection end deploy".to_owned(),
+            format!("connection end deploy --line {line}"),
+        ] {
+            let told = place.run(format!("{command} --json"));
+            assert_eq!(told.code, 1, "{told:?}");
+            assert_eq!(told.json()["error"]["code"], "not_found");
+        }
+    });
+}
+
+#[test]
 fn a_human_decides_with_the_token_of_a_session_as_the_credential() {
     let mut way = over_http();
     let place = &mut way.place;

@@ -316,6 +316,21 @@ async fn a_proof_names_the_url_that_the_caller_used() {
     }
 }
 
+/// RFC 9700, section 4.9.3: whoever logs a caller, a refusal or the verifier logs no token.
+#[tokio::test]
+async fn what_is_logged_of_a_caller_has_no_token_in_it() {
+    let scene = Scene::new().await;
+    let token = token(&leaf());
+    let verify = |text: &str| scene.verifier.verify(&super::scene::bearer(text));
+    let principal = verify(&token).unwrap();
+    let refused = verify(&format!("{token}A")).unwrap_err();
+    let logged = format!("{principal:?} {refused:?} {:?}", scene.verifier);
+    for part in token.split('.') {
+        assert!(!logged.contains(part), "{logged}");
+    }
+    assert!(logged.contains("token_id"), "the twin: by what it is known");
+}
+
 #[tokio::test]
 async fn a_handler_that_runs_for_long_notices_the_kill() {
     let scene = Scene::new().await;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::error::Refusal;
 use crate::operation::{About, Caller, Operation};
 use crate::reply::{Reply, WithToken, issued};
 use crate::state::State;
@@ -52,6 +53,7 @@ pub(crate) fn operation() -> Operation {
         callers: &[Caller::Operator(Scope::ResourcesWrite)],
     };
     Operation::post("/api/v1/clients", ABOUT, handle)
+        .refusing(&[Refusal::NotFound, Refusal::Conflict])
 }
 
 pub(crate) async fn handle(

@@ -114,6 +114,7 @@ async fn signing_out_is_on_every_page_of_an_account() {
         "/account",
         "/account/agents",
         "/account/agents/new",
+        "/account/connections",
         "/account/approvals",
         "/account/activity",
         "/account/sessions",
