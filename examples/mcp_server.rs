@@ -15,8 +15,8 @@
 //!
 //! ```sh
 //! kavach agent list                                               # the client is an agent of yours
-//! kavach agent update AGENT --allow 'call tools:call:search' \
-//!   --permission '{"resource": "tools:call:delete", "actions": ["call"], "constraints": {"requireApproval": true}}'
+//! kavach agent update AGENT --allow '* tools:call:search' \
+//!   --permission '{"resource": "tools:call:delete", "actions": ["*"], "constraints": {"requireApproval": true}}'
 //! kavach audit query                                              # all of it
 //! ```
 

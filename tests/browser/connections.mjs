@@ -17,6 +17,8 @@ async function letIn(page, server, id) {
   const left = page.waitForRequest((request) => request.url().startsWith(`${SITE}?code=`));
   await page.getByRole('button', { name: 'Allow' }).click();
   const code = new URL((await left).url()).searchParams.get('code');
+  // Nobody answers there, and only then can it go elsewhere.
+  await page.waitForURL(/^chrome-error:/);
   const body = new URLSearchParams({
     grant_type: 'authorization_code', client_id: id, code, redirect_uri: SITE, code_verifier: verifier,
   });

@@ -109,11 +109,7 @@ export class Human {
   #answer(page, url, decision) {
     const all = forms(page.text, url);
     const said = all.find(({ fields }) => fields.get('decision') === decision);
-    if (said) return this.#send(said.action, said.fields);
-    const asked = all.find(({ fields }) => fields.has('password'));
-    if (!asked) throw new Error(`nothing to answer at ${url}: ${page.text.slice(0, 2_000)}`);
-    if (asked.fields.has('email')) asked.fields.set('email', this.email);
-    asked.fields.set('password', PASSWORD);
-    return this.#send(asked.action, asked.fields);
+    if (!said) throw new Error(`nothing to answer at ${url}: ${page.text.slice(0, 2_000)}`);
+    return this.#send(said.action, said.fields);
   }
 }

@@ -11,6 +11,7 @@ use crate::authentication::client;
 use crate::authorize::{Fault, Pushing, judged};
 use crate::code::nobody;
 use crate::form::Form;
+use crate::nonce::require_nonce;
 use crate::refusal::{Code, Refusal};
 use crate::token::Call;
 
@@ -35,6 +36,7 @@ pub struct Pushed {
 /// The client is not known by what it shows, or what it asks cannot be put before a human.
 pub async fn push(engine: &Engine, call: &Call, body: &[u8]) -> Result<Pushed, Refusal> {
     let mut form = Form::read(body)?;
+    require_nonce(engine, call)?;
     let client = client(engine, call, &mut form).await?;
     let invalid = |message: &str| Refusal::new(Code::InvalidRequest, message);
     if form.peek("request_uri").is_some() {

@@ -350,14 +350,16 @@ pub struct CodeRow {
 
 impl FromRow for CodeRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
-        let (hash, line, redirect_uri, challenge, expires_at, redeemed_at): (
+        type Cells = (
             [u8; 32],
             [u8; 32],
             Option<String>,
             Option<[u8; 32]>,
             Timestamp,
             Option<Timestamp>,
-        ) = row.decode()?;
+        );
+        let cells: Cells = row.decode()?;
+        let (hash, line, redirect_uri, challenge, expires_at, redeemed_at) = cells;
         Ok(Self {
             hash: SecretHash::from_bytes(hash),
             line: SecretHash::from_bytes(line),

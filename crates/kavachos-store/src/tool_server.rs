@@ -147,6 +147,15 @@ pub fn by_audience(audience: String) -> Select<ToolServerRow> {
     .of()
 }
 
+/// The audiences of tool servers that are not revoked: two at most, to see whether there is one alone.
+pub fn first_two() -> Select<(String,)> {
+    Query::new(
+        2,
+        "SELECT r.audience FROM tool_servers r WHERE r.status <> 'revoked' LIMIT 2",
+    )
+    .of()
+}
+
 /// A page of at most `limit` tool servers, newest first, older than `before`.
 pub fn page(before: Option<ToolServerId>, limit: usize) -> Select<Listed<ToolServerRow>> {
     let candidates = "SELECT r.id, OCTET_LENGTH(r.scopes) FROM tool_servers r \

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Client;
+use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::tokens::MAX_ASKED;
@@ -169,15 +170,20 @@ impl Engine {
     pub async fn access_scopes(&self, wish: &Wish) -> Result<Vec<AccessScopes>> {
         // No token would come of it.
         self.needed_master_key()?;
-        if wish.audiences.is_empty() {
-            return Err(Invalid::at("resource", "name the tool server that it is for").into());
-        }
         if wish.audiences.len() > MAX_TARGETS {
             let message = format!("names more than {MAX_TARGETS} tool servers");
             return Err(Invalid::at("resource", message).into());
         }
+        let only;
+        let audiences = match wish.audiences.as_slice() {
+            [] => {
+                only = [self.only_audience().await?];
+                &only
+            }
+            named => named,
+        };
         let mut targets = Vec::new();
-        for audience in &wish.audiences {
+        for audience in audiences {
             targets.push(self.access_to(audience, wish.scopes.as_deref()).await?);
         }
         targets.retain(|target: &AccessScopes| !target.scopes.is_empty());
@@ -188,6 +194,15 @@ impl Engine {
             )
             .into()),
             false => Ok(targets),
+        }
+    }
+
+    /// The tool server that is meant where there is one alone: clients of older revisions of MCP name none.
+    async fn only_audience(&self) -> Result<Audience> {
+        let all = self.store().list(tool_server::first_two()).await?;
+        match <[(String,); 1]>::try_from(all) {
+            Ok([(only,)]) => compile::audience(&only),
+            Err(_) => Err(Invalid::at("resource", "name the tool server that it is for").into()),
         }
     }
 

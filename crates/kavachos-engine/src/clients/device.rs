@@ -122,8 +122,12 @@ impl Engine {
     ) -> Result<DeviceCodes> {
         self.admit_stranger(("device", FLOOD), Stranger::of(call))
             .await?;
-        self.device_targets(&ask.wish).await?;
-        let wish = to_text(&ask.wish)?;
+        let targets = self.device_targets(&ask.wish).await?;
+        // Another tool server may come to be the only one, which was not meant.
+        let wish = to_text(&Wish {
+            audiences: targets.into_iter().map(|target| target.audience).collect(),
+            scopes: ask.wish.scopes.clone(),
+        })?;
         self.change(call, Act::new("device.asked"), || async {
             self.refuse_used(ask.proof.as_ref()).await?;
             let codes = DeviceCodes {

@@ -266,7 +266,7 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
         .filter(|route| route.path.contains('{'))
     {
         let kind = match route.path.split('/').nth(3).unwrap() {
-            "agents" => "agent",
+            "agents" | "connections" => "agent",
             "approvals" => "approval",
             "delegations" => "grant",
             "audit" | "explain" => "audit",
@@ -279,7 +279,7 @@ async fn ids_of_another_kind_or_form_are_400_and_unknown_ones_404() {
         };
         let (before, rest) = route.path.split_once('{').unwrap();
         let (_, after) = rest.split_once('}').unwrap();
-        let with = |id: &str| format!("{before}{id}{after}");
+        let with = |id: &str| world.fill(&format!("{before}{id}{after}"));
         let body = route
             .body
             .as_ref()

@@ -73,13 +73,14 @@ mod oauth_consent;
 #[cfg(test)]
 mod oauth_device;
 #[cfg(test)]
-mod oauth_pushed;
-#[cfg(test)]
 mod oauth_documents;
 #[cfg(test)]
 mod oauth_dpop;
 #[cfg(test)]
 mod oauth_manage;
+#[cfg(test)]
+mod oauth_pushed;
+#[cfg(test)]
 mod oauth_registration;
 #[cfg(test)]
 mod oauth_rows;

@@ -423,6 +423,28 @@ async fn a_browser_is_sent_to_no_address_that_was_not_registered() {
     assert_eq!(world.browser().open(&path).await.status, 400);
 }
 
+/// Clients of older revisions of MCP name no tool server: where there is one alone it is that one, else nobody guesses.
+#[tokio::test]
+async fn a_tool_server_that_is_alone_need_not_be_named() {
+    let world = world().await;
+    let location = world.allowed(&[("resource", "")]).await;
+    let code = brought(&location, "code").expect(&location);
+    let tokens = world.redeem(&code, &[]).await.expect(200);
+    judged(&world.app, tokens.text_at("/access_token"))
+        .await
+        .unwrap();
+    let second =
+        json!({ "audience": "https://second.example.com/mcp", "name": "second", "scopes": [] });
+    let operator = world.app.operator();
+    let second = operator.post("/api/v1/resources", second).await.expect(201);
+    let sent = world.asked(&[("resource", "")]).await.expect(303);
+    let location = sent.header("location");
+    assert_eq!(brought(location, "error").unwrap(), "invalid_target");
+    let path = format!("/api/v1/resources/{}", second.id());
+    world.app.operator().delete(&path).await.expect(200);
+    world.allowed(&[("resource", "")]).await;
+}
+
 /// Lesson C 7: what is wrong besides goes back to the client, with its state and our name.
 #[tokio::test]
 async fn what_is_wrong_besides_is_told_to_the_client() {
@@ -438,7 +460,6 @@ async fn what_is_wrong_besides_is_told_to_the_client() {
         (("code_challenge_method", ""), "invalid_request"),
         (("code_challenge_method", "plain"), "invalid_request"),
         (("scope", "mail:read"), "invalid_scope"),
-        (("resource", ""), "invalid_target"),
         (
             ("resource", "https://other.example.com/mcp"),
             "invalid_target",

@@ -270,7 +270,6 @@ async fn a_device_asks_for_what_there_is() {
     let world = living_room().await;
     let far = "https://other.example.com/mcp";
     for (wrong, code) in [
-        (("resource", ""), "invalid_target"),
         (("resource", far), "invalid_target"),
         (("resource", "x"), "invalid_target"),
         (("scope", "mail:read"), "invalid_scope"),

@@ -17,11 +17,16 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(Algorithm::Es256, &[seed; 32]).unwrap()
 }
 
-/// A proof that nobody used.
+/// A proof at the token endpoint that nobody used.
 fn proof(app: &TestApp, seed: u8, nonce: Option<&str>) -> String {
+    proof_for(app, TOKEN, (seed, nonce))
+}
+
+/// A proof at this path that nobody used.
+pub(crate) fn proof_for(app: &TestApp, path: &str, (seed, nonce): (u8, Option<&str>)) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let name = format!("proof {}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let uri = format!("{}{TOKEN}", issuer(app));
+    let uri = format!("{}{path}", issuer(app));
     let request = ProofRequest {
         method: "POST",
         uri: &uri,

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::browser::Browser;
 use crate::oauth_clients::{AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world};
-use crate::tokens::{judged, proof_at};
+use crate::oauth_dpop::proof_for;
+use crate::tokens::judged;
 
 const PAR: &str = "/oauth/par";
 
@@ -187,12 +188,15 @@ async fn a_proof_binds_what_is_pushed() {
         let call = world.app.anonymous().header("dpop", proof);
         call.post_form(PAR, &all).await
     };
-    let proof_for = |path: &str, seed: u8, id: &str| proof_at(&world.app, path, (seed, id)).0;
-    let first = proof_for(PAR, 7, "a");
+    let bare = push(&proof_for(&world.app, PAR, (7, None)), &[]).await;
+    error(&bare, 400, "use_dpop_nonce");
+    let nonce = bare.header("dpop-nonce");
+    let proof = || proof_for(&world.app, PAR, (7, Some(nonce)));
+    let first = proof();
     let pushed = push(&first, &[]).await.expect(201);
     error(&push(&first, &[]).await, 400, "invalid_dpop_proof");
     let other = [("dpop_jkt", "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")];
-    let crossed = push(&proof_for(PAR, 7, "b"), &other).await;
+    let crossed = push(&proof(), &other).await;
     error(&crossed, 400, "invalid_request");
     let page = world.begun(pushed.text_at("/request_uri")).await;
     let location = world.decided(&page, "allow").await;

@@ -588,7 +588,8 @@ const OF_ONESELF: [&str; 6] = [
 /// The routes whose callers are known by what they show in the body; see `exchange`.
 const OF_WHOEVER_SHOWS_A_TOKEN: [&str; 3] = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
 /// The routes of clients that register themselves; see `oauth_clients`.
-const OF_CLIENTS: [&str; 3] = [
+const OF_CLIENTS: [&str; 4] = [
+    "/oauth/par",
     "/oauth/register",
     "/oauth/register/{client_id}",
     "/oauth/device_authorization",

@@ -107,9 +107,6 @@ mod oauth_consent;
 #[path = "../acceptance/oauth_device.rs"]
 mod oauth_device;
 #[cfg(test)]
-#[path = "../acceptance/oauth_pushed.rs"]
-mod oauth_pushed;
-#[cfg(test)]
 #[path = "../acceptance/oauth_documents.rs"]
 mod oauth_documents;
 #[cfg(test)]
@@ -118,6 +115,9 @@ mod oauth_dpop;
 #[cfg(test)]
 #[path = "../acceptance/oauth_manage.rs"]
 mod oauth_manage;
+#[cfg(test)]
+#[path = "../acceptance/oauth_pushed.rs"]
+mod oauth_pushed;
 #[cfg(test)]
 #[path = "../acceptance/oauth_registration.rs"]
 mod oauth_registration;

@@ -57,7 +57,11 @@ fn place(
         name: to.name.clone(),
         address: to.audience.clone(),
         scopes: scopes
-            .map(|scope| (scope.description.clone(), scope.name.clone(), scope.held))
+            .map(|scope| {
+                // Of what ended altogether nothing is had, which is said once.
+                let held = scope.held || gone;
+                (scope.description.clone(), scope.name.clone(), held)
+            })
             .collect(),
         since: words::time(to.since, now),
         used: to.used_at.map(|used| words::time(used, now)),

@@ -29,6 +29,7 @@ pub(crate) fn operation() -> Operation {
             Code::UnsupportedResponseType,
             Code::RequestNotSupported,
             Code::InvalidDpopProof,
+            Code::UseDpopNonce,
         ])
 }
 

@@ -3,16 +3,21 @@
 use futures_util::future::join_all;
 use kavachos_auth::email_password::Verification;
 use kavachos_auth::passkey::Passkey;
-use kavachos_test::{Client, TestSession, may};
+use kavachos_test::{Client, Reply, TestSession, may};
 use serde_json::{Value, json};
 
 use super::scene::{ADA, Browser, OTHER, PASSWORD, Scene, token_of};
 use crate::authenticator::How;
-use crate::browser::mark;
+use crate::browser::{hidden, mark};
+use crate::exchange::TOKEN;
+use crate::oauth_clients::{AUTHORIZE, REDIRECT, brought, client, query};
 use crate::passkey;
+use crate::tokens::{judged, register};
 
 pub(super) const NOT_ME: &str = "/api/auth/not-me";
 const SESSION: &str = "/api/auth/session";
+/// What the challenge of a request was made of.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const AGENTS: &str = "/api/v1/agents";
 
 /// An agent that whoever has this session makes for its human.
@@ -435,4 +440,68 @@ async fn the_page_asks_before_anything_is_done() {
     dead.refused(401, "unauthenticated");
     let again = call.post_form("/not-me", &fields).await;
     assert_eq!(again.status, 401, "{again}");
+}
+
+/// Tokens of a client that whoever has this session lets in.
+async fn let_in(scene: &Scene, session: &str, client: &str) -> Reply {
+    let browser = crate::browser::Browser::of(&scene.app, session);
+    let path = format!("{AUTHORIZE}?{}", query(client, &[]));
+    let asks = browser.open(&path).await.expect(303);
+    let page = browser.open(asks.header("location")).await.expect(200);
+    let [request, since, shown] = ["request", "since", "shown"].map(|name| hidden(&page, name));
+    let fields = [
+        ("request", request.as_str()),
+        ("since", &since),
+        ("shown", &shown),
+        ("decision", "allow"),
+    ];
+    let sent = browser.send_with(&mark(&page), "/consent", &fields).await;
+    let code = brought(sent.expect(303).header("location"), "code").unwrap();
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("client_id", client),
+        ("code", &code),
+        ("redirect_uri", REDIRECT),
+        ("code_verifier", VERIFIER),
+    ];
+    let tokens = scene.app.anonymous().post_form(TOKEN, &fields).await;
+    tokens.expect(200)
+}
+
+/// RFC 9700, section 4.14.2: an application that an intruder let in is out with them.
+#[tokio::test]
+async fn what_an_intruder_let_in_ends_with_not_me_and_with_a_reset() {
+    for way in ["nothing", "not me", "a reset"] {
+        let scene = Scene::start().await;
+        register(&scene.app, json!({})).await;
+        let new = json!({ "name": "Editor", "redirectUris": ["http://127.0.0.1/cb"], "authMethod": "none" });
+        let client = client(&scene.app, new).await.id().to_owned();
+        scene.ada().await;
+        let theirs = intruder(&scene).await;
+        let link = token_in(&scene.next_notice().await);
+        let tokens = let_in(&scene, &theirs, &client).await;
+        let is_good = way == "nothing";
+        match way {
+            "not me" => drop(
+                scene
+                    .post(NOT_ME, json!({ "token": link }))
+                    .await
+                    .expect(200),
+            ),
+            "a reset" => reset(&scene).await,
+            _ => {}
+        }
+        let access = tokens.text_at("/access_token");
+        assert_eq!(judged(&scene.app, access).await.is_ok(), is_good, "{way}");
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", &client),
+            ("refresh_token", tokens.text_at("/refresh_token")),
+        ];
+        let next = scene.app.anonymous().post_form(TOKEN, &fields).await;
+        assert_eq!(next.status == 200, is_good, "{way}: {next}");
+        let agents = scene.app.operator().get(AGENTS).await.expect(200);
+        let fate = if is_good { "active" } else { "revoked" };
+        assert_eq!(agents.rows()[0]["status"], fate, "{way}");
+    }
 }
