@@ -596,9 +596,9 @@ mod tests {
         let flood = Flood::new(limits(600));
         let free = 100 * RECORD_BYTES;
         let taken = |now| (0..100).filter(|_| flood.done(now, Some(free))).count();
-        assert_eq!(taken(at(1)), 11);
-        assert_eq!(taken(at(86_400)), 0);
-        assert_eq!(taken(at(86_401)), 11);
+        assert_eq!(taken(at(100_000)), 11);
+        assert_eq!(taken(at(186_399)), 0);
+        assert_eq!(taken(at(186_400)), 11);
     }
 
     #[test]

@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Some(cluster) = Cluster::start() else {
         return Err("there are no binaries of PostgreSQL here".into());
     };
-    writeln!(io::stdout(), "{}", cluster.url(&cluster.database()))?;
+    writeln!(io::stdout(), "{}", cluster.database())?;
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }

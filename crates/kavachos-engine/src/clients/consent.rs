@@ -71,7 +71,7 @@ impl Engine {
         else {
             return Ok(false);
         };
-        let holds_all = held.includes(&permissions_of(access, None)?);
+        let holds_all = held.covers_all(&permissions_of(access, None)?).is_ok();
         if row.status != Status::Active || !holds_all {
             return Ok(false);
         }
@@ -301,7 +301,7 @@ impl Engine {
             return self.connected_anew(actor, (access, user), batch).await;
         };
         batch.reads.push(row.mark);
-        if !held.includes(&permissions_of(access, None)?) {
+        if held.covers_all(&permissions_of(access, None)?).is_err() {
             let change = AgentChange {
                 permissions: Some(permissions_of(access, Some(&held))?),
                 ..AgentChange::default()
@@ -438,7 +438,8 @@ impl Access {
     }
 }
 
-/// All scopes of all tool servers, with every action; beside what is held already, where that is said.
+/// All scopes of all tool servers, with every action; beside what is held already, where that is said. What is held under a
+/// condition stays under it: no yes lifts what somebody put on the agent.
 fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<PermissionSet> {
     let wanted = access.targets.iter().flat_map(|target| &target.scopes);
     let mut all: Vec<Permission> = held
@@ -449,7 +450,8 @@ fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<Permi
     for scope in wanted {
         let one = Permission::new(scope.name.clone(), Actions::any(), Constraints::default());
         let alone = PermissionSet::new([one.clone()])?;
-        let is_held = PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.includes(&alone));
+        let is_held =
+            PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.covers_all(&alone).is_ok());
         if !is_held {
             all.push(one);
         }
