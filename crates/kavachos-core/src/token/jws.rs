@@ -187,18 +187,29 @@ impl Unverified<'_> {
             .ok_or_else(|| Failure::malformed("the header has no key: `jwk` is missing"))?;
         let key = PublicKey::from_jwk(jwk)
             .map_err(|error| Failure::malformed(error.message().to_owned()))?;
-        self.check(&key)?;
+        // Others sign it, by libraries that know no low `s`; a proof that was used is remembered by its key and its `jti`.
+        self.check_by(&key, |key, message, signature| {
+            key.verifies_of_others(message, signature)
+        })?;
         Ok((key, self.claims()?))
     }
 
     fn check(&self, key: &PublicKey) -> Result<(), Failure> {
+        self.check_by(key, PublicKey::verifies)
+    }
+
+    fn check_by(
+        &self,
+        key: &PublicKey,
+        verifies: impl Fn(&PublicKey, &[u8], &[u8; SIGNATURE_BYTES]) -> bool,
+    ) -> Result<(), Failure> {
         if key.algorithm() != self.algorithm {
             return Err(Failure::new(
                 Code::AlgNotAllowed,
                 "the `alg` of the header is not the one of the key that it names",
             ));
         }
-        if key.verifies(self.message.as_bytes(), &self.signature) {
+        if verifies(key, self.message.as_bytes(), &self.signature) {
             Ok(())
         } else {
             Err(Failure::new(

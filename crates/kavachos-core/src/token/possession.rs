@@ -202,6 +202,8 @@ fn normal_path(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
     use super::*;
@@ -250,6 +252,24 @@ mod tests {
             assert_eq!(proof.key, key(algorithm).thumbprint());
             assert_eq!((proof.id.as_str(), proof.issued_at), ("one", now()));
         }
+    }
+
+    /// Browsers and Node.js sign with either `s`; what is remembered of a proof is the same for both.
+    #[test]
+    fn a_proof_may_have_the_other_s() {
+        let low = Proof::sign(&request(), "one", None, now(), &key(Algorithm::Es256));
+        let (message, signature) = low.rsplit_once('.').unwrap();
+        let bytes: [u8; 64] = crate::base64url::decode_array(signature).unwrap();
+        let low_s = p256::ecdsa::Signature::from_slice(&bytes).unwrap();
+        let (r, s) = low_s.split_scalars();
+        let other = p256::ecdsa::Signature::from_scalars(r.to_bytes(), (-s).to_bytes()).unwrap();
+        let other = URL_SAFE_NO_PAD.encode(other.to_bytes());
+        assert_ne!(signature, other);
+        let of = |text: &str| {
+            let proof = Proof::open(text, &request(), now()).unwrap();
+            (proof.key, proof.id)
+        };
+        assert_eq!(of(&format!("{message}.{other}")), of(&low));
     }
 
     #[test]
