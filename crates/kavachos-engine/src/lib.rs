@@ -91,7 +91,11 @@ pub use banning::Ban;
 pub use batch::MAX_QUESTIONS;
 pub use checkpoint::{Checkpoint, CheckpointKeeper, Setback};
 pub use clients::{
-    Access, AccessScopes, Brought, Client, ClientChange, ClientPlace, ClientsOf, CodeAsk, Connection, ConnectionLine, ConnectionResource, ConnectionScope, LineName, NewClient, DEVICE_LIFE, DEVICE_PAUSE, DeviceAsk, DeviceCodes, DevicePoll, DeviceRequest, OwnAsk, PUSHED_LIFE, Polled, ProofNonces, RefreshAsk, RegisteredClient, Registration, SelfRegistered, Tokens, Way, Wish, operators_word,
+    Access, AccessScopes, Brought, Client, ClientChange, ClientPlace, ClientsOf, CodeAsk,
+    Connection, ConnectionLine, ConnectionResource, ConnectionScope, DEVICE_LIFE, DEVICE_PAUSE,
+    DeviceAsk, DeviceCodes, DevicePoll, DeviceRequest, LineName, NewClient, OwnAsk, PUSHED_LIFE,
+    Polled, ProofNonces, RefreshAsk, RegisteredClient, Registration, SelfRegistered, Tokens, Way,
+    Wish, operators_word,
 };
 pub use directory::Directory;
 pub use doors::{Door, Doors, SignUps};

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use kavachos_store::{
-    Batch, Effect, Head, agent, approval, counter, device_request, former_address, guess, id_token, idempotency,
-    known_device, mail, not_me, promise, proof, pushed_request, refresh_line, session,
+    Batch, Effect, Head, agent, approval, counter, device_request, former_address, guess, id_token,
+    idempotency, known_device, mail, not_me, promise, proof, pushed_request, refresh_line, session,
     session_handle, sign_in, token_grant, webhook,
 };
 

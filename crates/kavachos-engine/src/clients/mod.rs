@@ -7,10 +7,10 @@
 
 mod access;
 mod assertion;
-mod consent;
 mod connections;
-mod disconnect;
+mod consent;
 mod device;
+mod disconnect;
 mod document;
 mod introspect;
 mod itself;
@@ -35,10 +35,10 @@ pub(crate) use itself::SHOWN_OF_CLIENT;
 pub(crate) use line::{SHOWN, check_line};
 
 pub use access::{Access, AccessScopes, Way, Wish};
-pub use connections::{
-    Connection, ConnectionLine, ConnectionResource, ConnectionScope, LineName,
+pub use connections::{Connection, ConnectionLine, ConnectionResource, ConnectionScope, LineName};
+pub use device::{
+    DEVICE_LIFE, DEVICE_PAUSE, DeviceAsk, DeviceCodes, DevicePoll, DeviceRequest, Polled,
 };
-pub use device::{DEVICE_LIFE, DEVICE_PAUSE, DeviceAsk, DeviceCodes, DevicePoll, DeviceRequest, Polled};
 pub use itself::OwnAsk;
 pub use manage::{ClientChange, ClientPlace, ClientsOf, RegisteredClient, operators_word};
 pub use nonce::ProofNonces;
@@ -100,7 +100,11 @@ impl Client {
             .collect();
         uris.sort_unstable();
         let mut digest = Sha256::new_with_prefix(b"kavachos client 1\n");
-        let keys = self.metadata.jwks.iter().map(|keys| json!(keys).to_string());
+        let keys = self
+            .metadata
+            .jwks
+            .iter()
+            .map(|keys| json!(keys).to_string());
         let keys: Vec<String> = keys.collect();
         let said = std::iter::once(self.metadata.client_name.as_str()).chain(uris);
         for text in said.chain(keys.iter().map(String::as_str)) {

@@ -50,7 +50,7 @@ const MAX_ID_BYTES: usize = 32;
 /// The longest kind of a record.
 const MAX_KIND_BYTES: usize = 64;
 /// Ids under which the server's own routes, records or tables would stand, or might one day.
-const RESERVED: [&str; 46] = [
+const RESERVED: [&str; 51] = [
     "agent",
     "agents",
     "approval",
@@ -59,10 +59,15 @@ const RESERVED: [&str; 46] = [
     "auth",
     "authorize",
     "batch",
+    "client",
+    "clients",
+    "connection",
+    "connections",
     "core",
     "decision",
     "delegation",
     "delegations",
+    "device",
     "docs",
     "events",
     "explain",
