@@ -13,14 +13,15 @@ const discovered = (world, id, how = oidc.None(), more = {}) =>
   oidc.discovery(new URL(world.url), id, undefined, how, { ...OPTIONS, ...more });
 
 // A human lets a client in.
-async function letIn(world, config, resource, DPoP) {
+async function letIn(world, config, resource, { DPoP, pushes } = {}) {
   const verifier = oidc.randomPKCECodeVerifier();
   const state = oidc.randomState();
-  const url = oidc.buildAuthorizationUrl(config, {
+  const build = pushes ? oidc.buildAuthorizationUrlWithPAR : oidc.buildAuthorizationUrl;
+  const url = await build(config, {
     redirect_uri: REDIRECT, scope: SCOPES[0].name, resource, state,
     code_challenge: await oidc.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
     ...(DPoP && { dpop_jkt: await DPoP.calculateThumbprint() }),
-  });
+  }, pushes && { DPoP });
   const back = await world.human.authorize(url);
   const checks = { pkceCodeVerifier: verifier, expectedState: state };
   return { back, checks, tokens: await oidc.authorizationCodeGrant(config, back, checks, undefined, { DPoP }) };
@@ -58,7 +59,7 @@ test('openid-client binds all of it to its key', async (world) => {
   const { id } = await world.client({ redirectUris: [REDIRECT], dpopBound: true });
   const config = await discovered(world, id, oidc.None(), { algorithm: 'oauth2' });
   const DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair('ES256'));
-  const { tokens } = await letIn(world, config, resource, DPoP);
+  const { tokens } = await letIn(world, config, resource, { DPoP });
   assert.equal(tokens.token_type, 'dpop');
   const other = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair('Ed25519'));
   await assert.rejects(oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP: other }));
@@ -116,4 +117,37 @@ test('openid-client begins on a device without a browser', async (world) => {
   const other = await world.client({ grantTypes, redirectUris: [] });
   const elsewhere = await discovered(world, other.id);
   await assert.rejects(oidc.pollDeviceAuthorizationGrant(elsewhere, { ...await begin(), interval: 1 }), { error: 'invalid_grant' });
+});
+
+test('openid-client signs who it is, pushes what it asks for, and asks for itself', async (world) => {
+  const resource = `${world.url}/openid/pushed`;
+  await world.toolServer(resource);
+  const owner = await world.operator('/api/v1/users', { name: 'Bot' });
+  const agent = await world.operator('/api/v1/agents', {
+    ownerId: owner.id, name: 'bot', type: 'autonomous', permissions: [{ resource: 'tools:call:*', actions: ['*'] }],
+  });
+  for (const [alg, algorithm] of [
+    ['ES256', { name: 'ECDSA', namedCurve: 'P-256' }],
+    ['Ed25519', { name: 'Ed25519' }],
+    ['RS256', { name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]), hash: 'SHA-256' }],
+  ]) {
+    const pair = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+    const jwk = { ...await crypto.subtle.exportKey('jwk', pair.publicKey), alg, use: 'sig', kid: 'k1' };
+    const { id } = await world.client({
+      redirectUris: [REDIRECT], authMethod: 'private_key_jwt', jwks: { keys: [jwk] }, requirePushedRequests: true, agent: agent.id,
+      grantTypes: ['authorization_code', 'refresh_token', 'client_credentials'],
+    });
+    const how = oidc.PrivateKeyJwt({ key: pair.privateKey, kid: 'k1' });
+    const config = await discovered(world, id, how);
+    const DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair('ES256'));
+    const { tokens } = await letIn(world, config, resource, { DPoP, pushes: true });
+    assert.equal(tokens.token_type, 'dpop');
+    const next = await oidc.refreshTokenGrant(config, tokens.refresh_token, { resource }, { DPoP });
+    assert.equal(next.token_type, 'dpop');
+    const own = await oidc.clientCredentialsGrant(config, { resource, scope: SCOPES[0].name });
+    assert.equal(own.refresh_token, undefined);
+    const wrong = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+    const other = await discovered(world, id, oidc.PrivateKeyJwt({ key: wrong.privateKey, kid: 'k1' }));
+    await assert.rejects(oidc.clientCredentialsGrant(other, { resource, scope: SCOPES[0].name }), { status: 401 });
+  }
 });

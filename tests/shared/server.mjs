@@ -51,6 +51,7 @@ async function started(binary, command, { home, database, more }) {
   }
   return {
     url,
+    pid: child.pid,
     log: () => log,
     async end() {
       child.kill('SIGTERM');
