@@ -160,6 +160,7 @@ impl Engine {
                 // A device that polls on is told that it is over, not that nobody knows it.
                 device_request::forget(now.minus(PROOFS_KNOWN)),
                 refresh_line::end_unredeemed(now.minus(PROOFS_KNOWN)),
+                refresh_line::end_idle(now),
                 codes,
                 codes_of_lines,
                 tokens,

@@ -3,11 +3,12 @@
 //!
 //! Promises: what would be told to a human or a browser later is told to the client now.
 
+use kavachos_core::client::GrantType;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_engine::{Engine, PUSHED_LIFE};
 use serde::Serialize;
 
-use crate::authentication::client;
+use crate::authentication::{client, require};
 use crate::authorize::{Fault, Pushing, judged};
 use crate::code::nobody;
 use crate::form::Form;
@@ -38,6 +39,7 @@ pub async fn push(engine: &Engine, call: &Call, body: &[u8]) -> Result<Pushed, R
     let mut form = Form::read(body)?;
     require_nonce(engine, call)?;
     let client = client(engine, call, &mut form).await?;
+    require(&client, GrantType::AuthorizationCode)?;
     let invalid = |message: &str| Refusal::new(Code::InvalidRequest, message);
     if form.peek("request_uri").is_some() {
         return Err(invalid("`request_uri` is what this answers with"));

@@ -497,10 +497,25 @@ pub fn key_by_hash(hash: SecretHash) -> Select<AgentKeyRow> {
         .of()
 }
 
+/// Gives a key another handle: what was made under the one before ends, and the key goes on.
+pub fn renew_handle(hash: SecretHash, (old, new): (Handle, Handle)) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE agent_keys SET handle = ?3 WHERE hash = ?1 AND handle = ?2 AND status = 'active'",
+    )
+    .bind(*hash.as_bytes())
+    .bind(old)
+    .bind(new)
+}
+
+/// The most keys of one agent at a time: its own, ten that clients act by, and lines of a client: ten that are used, five that wait,
+/// and as many again that are over and that upkeep did not come to yet.
+const MAX_ACTIVE_KEYS: usize = 64;
+
 /// The keys of an agent that nobody has revoked, newest first. Rotation keeps it at one.
 pub fn active_keys(agent: AgentId) -> Select<AgentKeyRow> {
     Query::new(
-        16,
+        MAX_ACTIVE_KEYS,
         format!(
             "{KEY_COLUMNS} WHERE k.agent = ?1 AND k.status = 'active' ORDER BY k.created_at DESC"
         ),

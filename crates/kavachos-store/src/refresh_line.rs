@@ -114,6 +114,16 @@ pub fn bind(id: SecretHash, print: [u8; 32]) -> Write {
     .bind(print)
 }
 
+/// Has a line end at this time, whose client gets no refresh tokens.
+pub fn end_by(id: SecretHash, ends_at: Timestamp) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE refresh_lines SET idle_ends_at = ?2 WHERE id = ?1",
+    )
+    .bind(*id.as_bytes())
+    .bind(ends_at)
+}
+
 /// Notes that the token with this number was given once more.
 pub fn repeat(id: SecretHash, number: u64, repeats: u8) -> Write {
     Write::exactly(
@@ -421,6 +431,15 @@ pub fn end_unredeemed(before: Timestamp) -> Write {
            SELECT c.line FROM authorization_codes c WHERE c.redeemed_at IS NULL AND c.expires_at < ?1)",
     )
     .bind(before)
+}
+
+/// Ends lines that nobody used for too long: what was made of them is over since.
+pub fn end_idle(now: Timestamp) -> Write {
+    Write::any(
+        "UPDATE agent_keys SET status = 'revoked', ended_at = ?1 WHERE status = 'active' AND hash IN (\
+           SELECT l.id FROM refresh_lines l WHERE l.idle_ends_at <= ?1)",
+    )
+    .bind(now)
 }
 
 /// Removes codes that were over before the first time, and lines whose keys were over before the second one. Belongs before

@@ -134,6 +134,7 @@ impl Contract {
             .as_object()
             .is_some_and(|all| !all.is_empty());
         if !has_content && reply.text.is_empty() {
+            self.note(operation, reply);
             return Ok(());
         }
         let Some(content) = response["content"].get(sent) else {

@@ -17,7 +17,7 @@ use super::Client;
 use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::tokens::MAX_ASKED;
+use crate::tokens::{MAX_ASKED, Registered};
 
 /// The most tool servers that one request names.
 const MAX_TARGETS: usize = 10;
@@ -206,12 +206,22 @@ impl Engine {
         }
     }
 
+    async fn registered_or_twin(&self, audience: &Audience) -> Result<(Audience, Registered)> {
+        match (self.registered(audience).await, twin(audience)) {
+            (Err(Error::NotFound(_)), Some(twin)) => {
+                let registered = self.registered(&twin).await?;
+                Ok((twin, registered))
+            }
+            (registered, _) => Ok((audience.clone(), registered?)),
+        }
+    }
+
     async fn access_to(
         &self,
         audience: &Audience,
         asked: Option<&[String]>,
     ) -> Result<AccessScopes> {
-        let registered = self.registered(audience).await?;
+        let (audience, registered) = self.registered_or_twin(audience).await?;
         let row = self.store().find(tool_server::by_id(registered.id)).await?;
         let row = row.ok_or(Error::NotFound("tool server"))?;
         let default = registered.policy.default_scope.unwrap_or_default();
@@ -236,7 +246,7 @@ impl Engine {
         }
         Ok(AccessScopes {
             server: registered.id,
-            audience: audience.clone(),
+            audience,
             name: row.name,
             scopes,
             is_critical: registered.policy.critical,
@@ -260,4 +270,16 @@ pub(super) fn meant_by(name: &str, registered: &[RegisteredScope]) -> Option<Reg
         name: pattern,
         description: covering.description.clone(),
     })
+}
+
+/// The same root of a host with the slash or without it, which some clients add (RFC 3986, section 6.2.3).
+pub(super) fn twin(audience: &Audience) -> Option<Audience> {
+    let text = audience.as_str();
+    let (_, place) = text.split_once("://")?;
+    let twin = match place.split_once('/') {
+        None => format!("{text}/"),
+        Some((_, "")) => text.strip_suffix('/')?.to_owned(),
+        Some(_) => return None,
+    };
+    twin.parse().ok()
 }

@@ -1,6 +1,8 @@
 //! A client that signs who it is (RFC 7523, section 3), each time anew.
 
-use kavachos_core::client::{Assertion, ClientId, UnverifiedAssertion};
+use std::time::Duration;
+
+use kavachos_core::client::{Assertion, ClientId, Source, UnverifiedAssertion};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::token::Failure;
 use kavachos_store::{Batch, CommitError, id_token};
@@ -8,7 +10,10 @@ use kavachos_store::{Batch, CommitError, id_token};
 use super::Client;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::plugin::Allowance;
 
+/// How often a client shows who it is in a minute that no operator registered.
+const OF_ANYBODY: Allowance = Allowance::new(120, Duration::from_secs(60));
 /// The parameter that is wrong.
 const FIELD: &str = "client_assertion";
 
@@ -34,6 +39,11 @@ impl Engine {
         let assertion = read
             .check(known, &self.settings().issuer, self.now())
             .map_err(|failure| wrong(&failure))?;
+        // Each is a write; of clients that anybody may be there is an end to them.
+        if client.source != Source::Operator {
+            let own = format!("assertion:{id}");
+            self.admit_one((&own, OF_ANYBODY)).await?;
+        }
         self.use_assertion(&assertion).await?;
         Ok(client)
     }

@@ -11,7 +11,7 @@ use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::principal::{Owner, Status};
-use kavachos_core::revocation::HandleKind;
+use kavachos_core::revocation::{HandleKind, Mark};
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::connection::{self, ConnectionRow, ConsentRow};
@@ -35,8 +35,10 @@ use crate::lifecycle::AgentChange;
 use crate::plugin::Allowance;
 use crate::users::raised;
 
-/// How often clients are let in by one human, also by what they said yes to before: any page can send a browser here.
-const OFTEN: Allowance = Allowance::new(60, Duration::from_secs(60 * 60));
+/// How often one human lets clients in, in an hour.
+const SPOKEN: Allowance = Allowance::new(60, Duration::from_secs(60 * 60));
+/// How often one client comes in by what one human said before, in an hour.
+const REMEMBERED: Allowance = Allowance::new(60, Duration::from_secs(60 * 60));
 
 /// By whose word a client is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,8 @@ struct Connected {
     row: AgentRow,
     /// What it may do; `None` where that is over for good.
     held: Option<PermissionSet>,
+    /// The grant of that.
+    grant: Mark,
 }
 
 /// An agent with its human.
@@ -59,20 +63,17 @@ type Granted = (AgentRow, UserRow);
 
 impl Engine {
     /// Whether the human said yes to all of this before, so that they need not be asked again: they have not narrowed it since.
-    async fn is_consented(&self, actor: &Actor, access: &Access) -> Result<bool> {
-        let user = actor.own_account()?;
-        if !access.is_remembered() {
-            return Ok(false);
-        }
-        let Some(Connected {
+    async fn is_consented(&self, known: &Connected, access: &Access) -> Result<bool> {
+        let Connected {
             row,
             held: Some(held),
-        }) = self.connected(user, &access.client).await?
+            ..
+        } = known
         else {
             return Ok(false);
         };
         let holds_all = held.covers_all(&permissions_of(access, None)?).is_ok();
-        if row.status != Status::Active || !holds_all {
+        if !access.is_remembered() || row.status != Status::Active || !holds_all {
             return Ok(false);
         }
         let consents = self.store().list(connection::consents_of(row.id)).await?;
@@ -114,7 +115,11 @@ impl Engine {
             true => Some(compile::grant(&grant)?.terms().permissions),
             false => None,
         };
-        Ok(Some(Connected { row, held }))
+        Ok(Some(Connected {
+            row,
+            held,
+            grant: grant.mark,
+        }))
     }
 
     /// Lets a client in, in the name of the human who calls and says yes: a code that it redeems.
@@ -134,7 +139,12 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::let_in`], but that the session need not be fresh.
     pub async fn let_in_again(&self, actor: &Actor, access: &Access) -> Result<Option<Secret>> {
-        if !self.is_consented(actor, access).await? {
+        let user = actor.own_account()?;
+        let known = match self.connected(user, &access.client).await? {
+            Some(known) => self.is_consented(&known, access).await?,
+            None => false,
+        };
+        if !known {
             return Ok(None);
         }
         let code = self.secret(SecretKind::Code);
@@ -161,8 +171,15 @@ impl Engine {
         yes: (&Access, Yes),
         code: SecretHash,
     ) -> Result<bool> {
-        let allowance = format!("let_in:{}", actor.own_account()?);
-        self.admit_one((&allowance, OFTEN)).await?;
+        let user = actor.own_account()?;
+        // Any page may send a browser here without a word of the human's: that leaves them room for a word.
+        match yes {
+            (_, Yes::Spoken) => self.admit_one((&format!("let_in:{user}"), SPOKEN)).await?,
+            (access, Yes::Remembered) => {
+                let own = format!("let_in_again:{user}:{}", access.client.id);
+                self.admit_one((&own, REMEMBERED)).await?;
+            }
+        }
         let line = self.secret(SecretKind::Agent);
         let act = Act::new("connection.consented");
         self.change(actor, act, || self.plan_access(actor, yes, (code, &line)))
@@ -176,10 +193,12 @@ impl Engine {
         (code, line): (SecretHash, &Secret),
     ) -> Result<Plan<bool>> {
         let id = actor.own_account()?;
-        match yes {
-            Yes::Spoken => self.require_fresh(actor)?,
-            Yes::Remembered if self.is_consented(actor, access).await? => {}
-            Yes::Remembered => return Ok(Plan::Done(false)),
+        // Read once: what a yes of before is judged by is what it is given.
+        let connected = self.connected(id, &access.client).await?;
+        match (&connected, yes) {
+            (_, Yes::Spoken) => self.require_fresh(actor)?,
+            (Some(known), Yes::Remembered) if self.is_consented(known, access).await? => {}
+            (_, Yes::Remembered) => return Ok(Plan::Done(false)),
         }
         let user = self.user_row(id).await?;
         let mut batch = Batch {
@@ -191,10 +210,9 @@ impl Engine {
         self.answer_device(id, (access, ALLOWED), &mut batch)
             .await?;
         self.take_pushed(access, &mut batch);
-        let connected = self.connected(id, &access.client).await?;
         let (row, user) = match (connected, yes) {
-            (Some(Connected { row, .. }), Yes::Remembered) => {
-                batch.reads.push(row.mark);
+            (Some(Connected { row, grant, .. }), Yes::Remembered) => {
+                batch.reads.extend([row.mark, grant]);
                 // What is withdrawn at the same time is asked about.
                 let servers = access.targets.iter().map(|target| target.server);
                 let still = servers.map(|server| connection::is_consented(row.id, server));
@@ -289,7 +307,7 @@ impl Engine {
         (access, known, user): (&Access, Connected, UserRow),
         batch: &mut Batch,
     ) -> Result<Granted> {
-        let Connected { row, held } = known;
+        let Connected { row, held, .. } = known;
         if row.status != Status::Active {
             return Err(Error::WrongState(
                 "you stopped this application for a while; let it go on first, among your agents"
@@ -450,6 +468,12 @@ fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<Permi
     for scope in wanted {
         let one = Permission::new(scope.name.clone(), Actions::any(), Constraints::default());
         let alone = PermissionSet::new([one.clone()])?;
+        if all.iter().any(|held| is_held_under_conditions(held, &one)) {
+            return Err(Error::WrongState(format!(
+                "somebody put conditions on a part of `{}` for this application: change that among your agents first",
+                scope.name.as_str()
+            )));
+        }
         let is_held =
             PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.covers_all(&alone).is_ok());
         if !is_held {
@@ -457,4 +481,12 @@ fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<Permi
         }
     }
     Ok(PermissionSet::new(all)?)
+}
+
+/// Whether a permission is a part of another one that is not held, under conditions that would be gone with that.
+fn is_held_under_conditions(held: &Permission, wanted: &Permission) -> bool {
+    let is_free = held.constraints().is_none_or(Constraints::is_empty);
+    !is_free
+        && wanted.resource().covers(held.resource())
+        && !held.resource().covers(wanted.resource())
 }

@@ -120,8 +120,7 @@ impl Engine {
         client: &Client,
         ask: &DeviceAsk,
     ) -> Result<DeviceCodes> {
-        self.admit_stranger(("device", FLOOD), Stranger::of(call))
-            .await?;
+        self.admit_client(call, client, ("device", FLOOD)).await?;
         let targets = self.device_targets(&ask.wish).await?;
         // Another tool server may come to be the only one, which was not meant.
         let wish = to_text(&Wish {

@@ -84,7 +84,7 @@ impl Engine {
         let agent = client.agent.ok_or_else(no_agent)?;
         let line = refresh_line::of_itself(client.id.to_string(), agent, self.now());
         let line = self.store().find(line).await?.ok_or_else(no_agent)?;
-        let actor = self.as_line(call, line.id).await?.ok_or_else(no_agent)?;
+        let actor = self.as_line(call, &line).await?.ok_or_else(no_agent)?;
         let ask = TokenAsk {
             audience: ask.audience,
             wanted: ask.wanted,

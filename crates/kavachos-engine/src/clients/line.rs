@@ -5,6 +5,7 @@ use std::time::Duration;
 use kavachos_core::client;
 use kavachos_core::id::AgentId;
 use kavachos_core::ledger::{Entry, Outcome};
+use kavachos_core::revocation::HandleKind;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_core::token::Leaf;
 use kavachos_store::agent::{self, AgentRow};
@@ -245,8 +246,12 @@ impl Engine {
                 return Ok(Plan::Done(()));
             };
             let kind = "connection.token_given_back";
+            // What ends is what was made under the handle; a key that goes on has one that nobody raised.
+            let next = self.mark(HandleKind::Key);
+            let handles = (known.mark.handle, next.handle);
             let batch = Batch {
                 kills: vec![raised(known.mark)],
+                writes: vec![handle::born(next), agent::renew_handle(line.id, handles)],
                 entries: vec![
                     self.line_record(call, &line, (kind, Cause::GivenBack))
                         .await?,

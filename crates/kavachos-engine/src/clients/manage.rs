@@ -111,6 +111,11 @@ pub struct ClientChange {
 }
 
 impl ClientChange {
+    /// Whether it changes who may be the client, or what the client may be.
+    const fn touches_credentials(&self) -> bool {
+        self.jwks.is_some() || self.grant_types.is_some() || self.dpop_bound.is_some()
+    }
+
     /// What the client says of itself with these changes: no more than whoever said it may.
     fn on(&self, known: &ClientMetadata, source: Source) -> Result<ClientMetadata> {
         let said = serde_json::to_value(known)
@@ -305,14 +310,18 @@ impl Engine {
             ));
         }
         let metadata = change.on(&client.metadata, client.source)?;
+        if change.touches_credentials() {
+            self.require_rule_over_itself(actor, &row).await?;
+        }
         let agent = match metadata.may(GrantType::ClientCredentials) {
             true => change.agent.or(row.agent),
             false => change.agent,
         };
         check_agent(&metadata, agent)?;
+        let was = row.agent;
         let next = ClientRow {
             metadata: to_text(&metadata)?,
-            agent: change.agent.or(row.agent),
+            agent,
             ..row
         };
         let mut batch = Batch {
@@ -321,12 +330,24 @@ impl Engine {
             writes: vec![oauth_client::update(next.clone())],
             ..Batch::default()
         };
+        if change.agent.is_some() || agent.is_none() {
+            self.end_itself((&next.id, was), &mut batch).await?;
+        }
         if let Some(agent) = change.agent {
-            self.end_itself((&next.id, row.agent), &mut batch).await?;
             self.add_itself(actor, (&next.id, agent), key, &mut batch)
                 .await?;
         }
         Ok(Plan::commit(batch, RegisteredClient::of(next)?))
+    }
+
+    /// Whoever says by what a client shows who it is could be the agent that it is when it asks for itself: so they may make keys of
+    /// agents, and reach this one.
+    async fn require_rule_over_itself(&self, actor: &Actor, row: &ClientRow) -> Result<()> {
+        let Some(agent) = row.agent else {
+            return Ok(());
+        };
+        actor.require(Scope::AgentsWrite)?;
+        self.within_reach(actor, agent).await
     }
 
     /// Gives a client a new secret. The old one is dead at once, with the tokens that were made; lines go on with the new one.
@@ -356,6 +377,7 @@ impl Engine {
         if self.done_before(actor).await?.is_some() {
             return Ok(Plan::Done(Issued::replay(RegisteredClient::of(row)?)));
         }
+        self.require_rule_over_itself(actor, &row).await?;
         let method = client.metadata.token_endpoint_auth_method;
         if !method.has_secret() {
             return Err(Error::WrongState(format!(

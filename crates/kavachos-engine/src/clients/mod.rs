@@ -21,7 +21,9 @@ mod pushed;
 mod register;
 mod tokens;
 
-use kavachos_core::client::{ClientId, ClientMetadata, Source};
+use std::time::Duration;
+
+use kavachos_core::client::{AuthMethod, ClientId, ClientMetadata, Source};
 use kavachos_core::id::AgentId;
 use kavachos_core::principal::Status;
 use kavachos_core::revocation::Mark;
@@ -46,9 +48,12 @@ pub use pushed::PUSHED_LIFE;
 pub use register::{NewClient, Registration, SelfRegistered};
 pub use tokens::{Brought, CodeAsk, RefreshAsk, Tokens};
 
+use crate::actor::Actor;
 use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::flood::Stranger;
+use crate::plugin::{Allowance, Flood};
 
 /// A client, compiled.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +120,8 @@ impl Client {
     }
 }
 
+/// How often a client that shows who it is asks for something, in a minute.
+const OF_ONE_CLIENT: Allowance = Allowance::new(600, Duration::from_secs(60));
 const OPERATOR: &str = "operator";
 const ITSELF: &str = "itself";
 const DOCUMENT: &str = "document";
@@ -151,6 +158,25 @@ impl Engine {
         match (client, shown) {
             (Some(client), Some(shown)) if client.secret == Some(shown.hash()) => Ok(client),
             _ => Err(UNKNOWN),
+        }
+    }
+
+    /// Counts a call of a client: one that an operator registered and that shows who it is by itself, so that strangers use up nothing
+    /// of its.
+    async fn admit_client(
+        &self,
+        call: &Actor,
+        client: &Client,
+        (what, flood): (&'static str, Flood),
+    ) -> Result<()> {
+        let is_known = client.source == Source::Operator
+            && client.metadata.token_endpoint_auth_method != AuthMethod::None;
+        match is_known {
+            true => {
+                let own = format!("{what}:{}", client.id);
+                self.admit_one((&own, OF_ONE_CLIENT)).await
+            }
+            false => self.admit_stranger((what, flood), Stranger::of(call)).await,
         }
     }
 }

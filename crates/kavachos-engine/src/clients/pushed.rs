@@ -15,7 +15,6 @@ use crate::act::Act;
 use crate::actor::Actor;
 use crate::engine::{Engine, Plan};
 use crate::error::Result;
-use crate::flood::Stranger;
 use crate::plugin::{Allowance, Flood};
 
 /// How long the browser may take to come.
@@ -39,8 +38,7 @@ impl Engine {
         client: &Client,
         (request, proof): (&str, Option<&Proof>),
     ) -> Result<Secret> {
-        self.admit_stranger(("push", FLOOD), Stranger::of(call))
-            .await?;
+        self.admit_client(call, client, ("push", FLOOD)).await?;
         let name = self.secret(SecretKind::Request);
         self.change(call, Act::new("authorization.pushed"), || async {
             self.refuse_used(proof).await?;

@@ -45,6 +45,8 @@ const FLOOD: Flood = Flood {
     per_source: Allowance::new(19, HOUR),
     overall: Allowance::new(1_000, HOUR),
 };
+/// How often one client changes what it says of itself in an hour.
+const CHANGES: Allowance = Allowance::new(10, HOUR);
 /// How long a client is known that nobody lets in.
 const UNUSED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many steps of forgetting them are made in an hour: 16,384 clients.
@@ -273,6 +275,16 @@ impl Engine {
         })
     }
 
+    /// Each change is on record for ever, so there is an end to them.
+    async fn admit_change(&self, call: &Actor, (id, manager): (&ClientId, &Secret)) -> Result<()> {
+        self.managed(id, manager).await?;
+        let own = format!("register-change:{id}");
+        self.admit_one((&own, CHANGES)).await?;
+        self.admit_stranger(("register-change", FLOOD), Stranger::of(call))
+            .await?;
+        self.admit_done()
+    }
+
     async fn managed(&self, id: &ClientId, manager: &Secret) -> Result<ClientRow> {
         let row = self
             .store()
@@ -295,19 +307,23 @@ impl Engine {
         (id, manager): (&ClientId, &Secret),
         metadata: &ClientMetadata,
     ) -> Result<SelfRegistered> {
+        self.admit_change(call, (id, manager)).await?;
         self.change(call, Act::new("client.updated"), || async {
             let row = self.managed(id, manager).await?;
-            let next = ClientRow {
-                metadata: to_text(metadata)?,
-                ..row
-            };
-            let entry = self.client_record(call, "client.updated", (&next, metadata))?;
             let view = SelfRegistered {
                 id: id.clone(),
                 metadata: metadata.clone(),
-                created_at: next.created_at,
+                created_at: row.created_at,
                 secret: None,
             };
+            let next = ClientRow {
+                metadata: to_text(metadata)?,
+                ..row.clone()
+            };
+            if next == row {
+                return Ok(Plan::Done(view));
+            }
+            let entry = self.client_record(call, "client.updated", (&next, metadata))?;
             let batch = Batch {
                 writes: vec![oauth_client::update(next)],
                 entries: vec![entry],
@@ -327,6 +343,7 @@ impl Engine {
         call: &Actor,
         (id, manager): (&ClientId, &Secret),
     ) -> Result<()> {
+        self.admit_change(call, (id, manager)).await?;
         self.change(call, Act::new("client.revoked"), || async {
             let row = self.managed(id, manager).await?;
             let batch = self.client_ended(call, "client.revoked", row)?;

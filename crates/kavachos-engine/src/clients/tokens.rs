@@ -1,18 +1,19 @@
 //! Tokens for codes, and the next ones for those before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kavachos_core::client::{Challenge, GrantType, RedirectUri, Shown};
+use kavachos_core::client::{AuthMethod, Challenge, GrantType, RedirectUri, Shown};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::resource::ResourcePattern;
-use kavachos_core::secret::{Secret, SecretHash};
+use kavachos_core::secret::Secret;
 use kavachos_core::token::{Proof, Thumbprint};
 use kavachos_core::tool_server::Audience;
 use kavachos_store::refresh_line::{self, CodeRow, LineRow};
 use kavachos_store::{Batch, Write};
 
 use super::Client;
-use super::access::LineTarget;
+use super::access::{LineTarget, twin};
 use super::device::CRITICAL;
 use super::line::{Cause, LINE_IDLE, rotation_of};
 use crate::act::Act;
@@ -23,6 +24,8 @@ use crate::error::{Error, Result};
 use crate::flood::Stranger;
 use crate::tokens::{Minted, TokenAsk, Wanted};
 
+/// No token lives longer.
+const LONGEST_TOKEN: Duration = Duration::from_secs(10 * 60);
 const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
 const NO_TOKEN: &str = "the refresh token is unknown, over, or was replaced: ask the human again";
 
@@ -113,7 +116,7 @@ impl Engine {
             None => None,
         };
         let line = self.own_line(call, client, line).ok_or_else(unknown)?;
-        let actor = self.as_line(call, line.id).await?.ok_or_else(unknown)?;
+        let actor = self.as_line(call, &line).await?.ok_or_else(unknown)?;
         let act = Act::on_agent("token.issued", line.agent);
         let plan = || self.plan_redeemed(&actor, client, (ask, &line));
         match self.change(&actor, act, plan).await? {
@@ -159,7 +162,12 @@ impl Engine {
         writes.extend(turn.bind());
         let refresh = match client.metadata.may(GrantType::RefreshToken) {
             true => Some(self.advance(line, &mut writes)?),
-            false => None,
+            // Nothing comes after the token.
+            false => {
+                let over = self.now().plus(LONGEST_TOKEN);
+                writes.push(refresh_line::end_by(line.id, over));
+                None
+            }
         };
         batch.writes.append(&mut writes);
         self.plan_given(actor, &turn, (batch, refresh)).await
@@ -176,7 +184,7 @@ impl Engine {
         let shown = self.store().find(shown).await?;
         let line = shown.map(|shown| shown.line);
         let line = self.own_line(call, client, line).ok_or_else(unknown)?;
-        let actor = self.as_line(call, line.id).await?.ok_or_else(unknown)?;
+        let actor = self.as_line(call, &line).await?.ok_or_else(unknown)?;
         let act = Act::on_agent("token.issued", line.agent);
         let plan = || self.plan_refreshed(&actor, client, ask);
         match self.change(&actor, act, plan).await? {
@@ -251,8 +259,11 @@ impl Engine {
         (mut first, refresh): (Batch, Option<Secret>),
     ) -> Result<Plan<Given>> {
         let target = turn.target()?;
-        let registered = self.registered(&target.audience).await;
-        let registered = registered.ok();
+        let registered = match self.registered(&target.audience).await {
+            Ok(registered) => Some(registered),
+            Err(Error::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
         let Some(registered) = registered.filter(|known| known.id == target.server) else {
             return Err(Error::NotNarrower(Invalid::at(
                 "audience",
@@ -320,13 +331,16 @@ impl Engine {
     }
 
     /// The call, as the agent makes it by the key that a line is; `None` where that is dead, which is noted.
-    pub(super) async fn as_line(&self, call: &Actor, line: SecretHash) -> Result<Option<Actor>> {
-        let actor = match self.agent_key(line).await {
+    pub(super) async fn as_line(&self, call: &Actor, line: &LineRow) -> Result<Option<Actor>> {
+        let actor = match self.agent_key(line.id).await {
             Ok(key) => Actor {
                 caller: Caller::Agent(Arc::clone(&key)),
                 ..call.clone()
             },
-            Err(Error::Unauthenticated(_)) => return Ok(None),
+            Err(error @ Error::Unauthenticated(_)) => {
+                self.note(Stranger::of(call), Some(line.agent), error.code());
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         match self.admit(&actor).await {
@@ -361,8 +375,7 @@ impl Turn<'_> {
     fn check_proof(&self) -> Result<()> {
         let shown = self.proof.map(|proof| proof.key);
         match self.line.proof_key.map(Thumbprint) {
-            Some(bound) if shown.is_none() => {
-                let _ = bound;
+            Some(_) if shown.is_none() => {
                 Err(Error::ProofMissing("what was asked for is bound to a key"))
             }
             Some(bound) if shown != Some(bound) => Err(Error::ProofOfOther),
@@ -373,9 +386,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Has each further use prove the key that was proven now, where none was before (RFC 9449, section 5).
+    /// Has each further use prove the key that was proven now, where none was before. A client that shows who it is may come with
+    /// another key (RFC 9449, section 5).
     fn bind(&self) -> Option<Write> {
-        let proof = self.proof.filter(|_| self.line.proof_key.is_none())?;
+        let is_public = self.client.metadata.token_endpoint_auth_method == AuthMethod::None;
+        let proof = self
+            .proof
+            .filter(|_| is_public && self.line.proof_key.is_none())?;
         Some(refresh_line::bind(self.line.id, proof.key.0))
     }
 
@@ -385,7 +402,10 @@ impl Turn<'_> {
         match self.audience {
             Some(audience) => targets
                 .into_iter()
-                .find(|target| target.audience == *audience)
+                .find(|target| {
+                    target.audience == *audience
+                        || twin(&target.audience).as_ref() == Some(audience)
+                })
                 .ok_or_else(|| none("the human did not let you in there")),
             None => match <[LineTarget; 1]>::try_from(targets) {
                 Ok([only]) => Ok(only),

@@ -17,7 +17,7 @@ mod session;
 mod shown;
 mod target;
 
-pub(crate) use target::MAX_ASKED;
+pub(crate) use target::{MAX_ASKED, Registered};
 
 pub use promise::{Handed, Promise};
 pub use shown::ShownToken;

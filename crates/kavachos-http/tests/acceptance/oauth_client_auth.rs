@@ -485,3 +485,24 @@ async fn without_a_master_key_nobody_is_let_in() {
     let code = brought(sent.header("location"), "error");
     assert_eq!(code.unwrap(), "server_error");
 }
+
+/// Each assertion is remembered, which is a write: of clients that anybody may be there is an end to them.
+#[tokio::test]
+async fn strangers_sign_who_they_are_so_often_and_no_more() {
+    let setup = crate::setup().settings(|settings| settings.registration = Registration::Open);
+    let app = setup.start().await;
+    let signer = ProviderSigner::P256;
+    let said = json!({
+        "redirect_uris": [SITE], "token_endpoint_auth_method": "private_key_jwt", "jwks": keys(&[signer]), "client_name": "x",
+    });
+    let made = app.anonymous().post("/oauth/register", said).await;
+    let own = made.expect(201).text_at("/client_id").to_owned();
+    for count in 0..121 {
+        let text = assertion(&app, signer, (&own, &format!("a{count}")));
+        let status = shows(&app, &text).await.status;
+        assert_eq!(status, if count < 120 { 200 } else { 429 }, "{count}");
+    }
+    let known = signing(&app, &[signer]).await;
+    let text = assertion(&app, signer, (&known, "one"));
+    shows(&app, &text).await.expect(200);
+}

@@ -303,6 +303,40 @@ async fn nobody_asks_for_themselves_who_was_not_made_an_agent() {
     error(&other, 400, "unauthorized_client");
 }
 
+/// Whoever says by what such a client shows who it is could be its agent.
+#[tokio::test]
+async fn nobody_becomes_an_agent_by_way_of_its_client() {
+    let world = world().await;
+    let app = &world.app;
+    let agent = app.agent(&world.user, may(&["*"], "tools:call:*")).await;
+    let made = client(app, new(&agent)).await;
+    let plain = json!({ "name": "Site", "redirectUris": ["https://app.example.com/cb"] });
+    let plain = client(app, plain).await;
+    let weak = json!({ "name": "k", "scopes": ["resources:write"] });
+    let low = json!({ "name": "k", "scopes": ["resources:write", "agents:write"], "ceiling": may(&["*"], "mail:*") });
+    for key in [app.key(weak).await, app.key(low).await] {
+        let own = format!("{CLIENTS}/{}", made.id());
+        let rotate = format!("{own}/rotate");
+        let rotated = app.call(&key).post(&rotate, json!({})).await;
+        assert_eq!(rotated.status, 403, "{rotated}");
+        for change in [
+            json!({ "dpopBound": false }),
+            json!({ "grantTypes": ["client_credentials"] }),
+            json!({ "jwks": { "keys": [] } }),
+        ] {
+            let told = app.call(&key).patch(&own, change.clone()).await;
+            assert!([400, 403].contains(&told.status), "{change}: {told}");
+        }
+        // What says nothing of that, and what is no agent, is theirs to change.
+        let named = app.call(&key).patch(&own, json!({ "name": "n" })).await;
+        named.expect(200);
+        let other = format!("{CLIENTS}/{}/rotate", plain.id());
+        app.call(&key).post(&other, json!({})).await.expect(201);
+    }
+    let own = format!("{CLIENTS}/{}/rotate", made.id());
+    app.operator().post(&own, json!({})).await.expect(201);
+}
+
 /// What replaces an agent's keys reads them all, so that there is a bound on them.
 #[tokio::test]
 async fn one_agent_is_ten_clients_at_most() {

@@ -433,8 +433,7 @@ async fn a_tool_server_that_is_alone_need_not_be_named() {
     judged(&world.app, tokens.text_at("/access_token"))
         .await
         .unwrap();
-    let second =
-        json!({ "audience": "https://second.example.com/mcp", "name": "second", "scopes": [] });
+    let second = json!({ "audience": "https://second.example.com/mcp", "name": "second", "scopes": [{ "name": "second:*", "description": "second" }] });
     let operator = world.app.operator();
     let second = operator.post("/api/v1/resources", second).await.expect(201);
     let sent = world.asked(&[("resource", "")]).await.expect(303);

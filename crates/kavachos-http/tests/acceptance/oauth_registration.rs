@@ -368,3 +368,29 @@ async fn of_too_many_clients_the_oldest_go_that_nobody_let_in() {
     assert_eq!(all, [401, 401, 200, 200]);
     assert_eq!(known(&world.app, &used).await, 200);
 }
+
+/// Each change is on record for ever, so there is an end to them, and none to what changes nothing.
+#[tokio::test]
+async fn nobody_changes_what_they_registered_without_end() {
+    let app = started(Registration::Open).await;
+    let made = register(&app, said()).await.expect(201);
+    let own = format!("{REGISTER}/{}", made.text_at("/client_id"));
+    let token = made.text_at("/registration_access_token");
+    let mut told = Vec::new();
+    for count in 0..12 {
+        let mut said = saying("client_name", &json!(format!("n{}", count / 2)));
+        said["client_id"] = made.at("/client_id").clone();
+        let call = app.call(token).header("content-type", "application/json");
+        let body = Some(said.to_string().into_bytes());
+        told.push(call.send(Method::PUT, &own, body).await.status);
+    }
+    assert_eq!(told, [&[200; 10][..], &[429; 2]].concat());
+    assert_eq!(app.audit("kind=client.updated").await.len(), 5);
+    error(
+        &app.call(token).delete(&own).await,
+        429,
+        "temporarily_unavailable",
+    );
+    app.advance(3_660);
+    app.call(token).delete(&own).await.expect(204);
+}

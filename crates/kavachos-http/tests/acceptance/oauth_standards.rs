@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 use kavachos_engine::Registration;
-use kavachos_test::{Client, Reply, TestApp};
+use kavachos_test::{Call, Client, Reply, TestApp};
 use serde_json::{Value, json};
 
 use crate::exchange::TOKEN;
@@ -576,4 +576,45 @@ fn is_of_a_machine(name: &str) -> bool {
         });
     }
     words.split(' ').any(|word| WORDS.contains(&word))
+}
+
+/// What endpoints refuse besides, each in the words of its standard.
+#[tokio::test]
+async fn what_is_said_twice_or_to_nobody_is_refused() {
+    let world = world().await;
+    let app = &world.app;
+    let own = world.client.as_str();
+    let post =
+        async |call: Call, path: &str, fields: &[(&str, &str)]| call.post_form(path, fields).await;
+    let twice = [("client_id", own), ("client_id", own)];
+    error(
+        &post(app.anonymous(), DEVICE, &twice).await,
+        400,
+        "invalid_request",
+    );
+    let proof = app.anonymous().header("dpop", "x");
+    let given = [("client_id", own), ("token", "x")];
+    error(
+        &post(proof, REVOKE, &given).await,
+        400,
+        "invalid_dpop_proof",
+    );
+    let device = json!({ "name": "TV", "authMethod": "none", "grantTypes": [DEVICE_CODE] });
+    let device = client(app, device).await.id().to_owned();
+    let asks = [("client_id", device.as_str())];
+    error(
+        &post(app.anonymous(), PAR, &asks).await,
+        400,
+        "unauthorized_client",
+    );
+    let odd = app.anonymous();
+    let odd = odd.get("/.well-known/openid-configuration?x=y").await;
+    odd.refused(400, "malformed_request");
+    let once = |name: &str| {
+        let new = json!({ "name": name, "redirectUris": [SITE] });
+        let call = app.operator().header("idempotency-key", "k1");
+        async move { call.post("/api/v1/clients", new).await }
+    };
+    once("one").await.expect(201);
+    once("two").await.refused(409, "idempotency_mismatch");
 }

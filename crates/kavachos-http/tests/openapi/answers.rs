@@ -47,8 +47,9 @@ const ELSEWHERE: [(&str, &str); 9] = [
 ];
 
 /// Operations in the words of OAuth whose defects and outages no case provokes: they are told in one place for all.
-const IN_OAUTH: [&str; 8] = [
+const IN_OAUTH: [&str; 9] = [
     "authorizeDevice",
+    "pushAuthorizationRequest",
     "exchangeToken",
     "introspectToken",
     "revokeToken",

@@ -12,7 +12,7 @@ use crate::support::world::{Agent, Setup, World, ask, reading};
 use kavachos_test::blocking::Answer;
 
 /// How large the small database may grow.
-const SMALL: u64 = 1 << 20;
+const SMALL: u64 = 5 << 18;
 /// More decisions than fit into it.
 const MORE_THAN_FIT: usize = 4_000;
 
