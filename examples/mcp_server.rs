@@ -9,9 +9,10 @@
 //! KAVACH_RESOURCE_KEY=$(cat notes.key) cargo run -p kavachos-verifier --example mcp_server
 //! ```
 //!
-//! Point an MCP client that signs in at `http://localhost:8080/mcp`: it finds the issuer by the metadata of this server, you
-//! make an account, let it in, and it calls `search`. It is refused `delete`, with the scope that this takes, and a client that
-//! steps up asks you for it. Then have each deletion approved by you: the next one ends with the page where you do.
+//! Point an MCP client that signs in at `http://localhost:8080/mcp` (`docs/book/mcp-clients.md` tells each step): it finds the
+//! issuer by the metadata of this server, you make an account, let it in, and it calls `search`. It is refused `delete`, with
+//! the scope that this takes, and a client that steps up asks you for it. Then have each deletion approved by you: the next one
+//! ends with the page where you do.
 //!
 //! ```sh
 //! kavach agent list                                               # the client is an agent of yours

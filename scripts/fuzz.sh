@@ -10,7 +10,7 @@ case ${1:-short} in
   [1-9]*) readonly SECONDS_EACH=$1 ;;
   *) echo "say \`short\`, \`long\` or a number of seconds" >&2; exit 2 ;;
 esac
-if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head feed_keys poll snapshot pushed json id_token assertion passkey typed cookies form); fi
+if [ $# -gt 1 ]; then targets=("${@:2}"); else targets=(leaf root proof jwks jwk head feed_keys poll snapshot pushed json id_token assertion passkey typed cookies form oauth_form client client_assertion redirect); fi
 readonly LONGEST_INPUT=8192 SLOWEST_INPUT=10 MEBIBYTES=2048
 
 # What guides libFuzzer. With a target named, build scripts and macros are built without it.
@@ -105,7 +105,7 @@ for vector in json.load(open("crates/kavachos-auth/src/passkey/webauthn/vectors.
     keep("passkey", f"{name}-json", json.dumps({"rawId": "AQID", "type": "public-key", "response": response}).encode())
 typed = ["ada@example.com", "Ada.Lovelace+tag@XN--bcher-kva.example", "Ada <ada@example.com>", "ada@[127.0.0.1]", "ada.k",
          "\uff21\uff24\uff21", "adm1n", "a.b_c-d", "\u212aelvin", "\ufdfa", "\u00c5ngstr\u00f6m", "A\u030angstro\u0308m",
-         "a\u00a0b\u3000c", "254676", "254676 ", "2546760", "0123-4567-89ab", "O123 4567 89AB", "\u1e9b\u0323", "\u0130da"]
+         "a\u00a0b\u3000c", "WDJB-MJHT", "wdjb mjht", "254676", "254676 ", "2546760", "0123-4567-89ab", "O123 4567 89AB", "\u1e9b\u0323", "\u0130da"]
 for number, one in enumerate(typed):
     keep("typed", number, one.encode())
 sent = ["__Host-kavach_session=kv_sess_x", "a=1; __Host-kavach_session=kv_sess_x; b", "__Host-a=1; __Host-b=2=3; __Host-c",
@@ -117,6 +117,40 @@ forms = ["email=ada%40example.com&password=a+b%20c", "a=1&a=2", "a&b=&=c", "%ff=
          "/account/activity?since=2026-11-21", "//evil.example", "/\\evil.example", "&".join(f"f{n}" for n in range(129))]
 for number, one in enumerate(forms):
     keep("form", number, one.encode())
+
+# Of what strangers send to the authorization server, what real clients send, and some a change away.
+asked = ["grant_type=authorization_code&code=kv_code_a&redirect_uri=http%3A%2F%2F127.0.0.1%3A8080%2Fcb&code_verifier=" + "a" * 43,
+         "resource=a&resource=b&audience=c&audience=d", "client_id=a&client_id=", "scope=a&scope=a", "state=%C3%A9+%2B&x=%",
+         "&".join(f"p{n}=1" for n in range(65)), "Basic Y2xpZW50X2E6YSUyQmI=", "Bearer kv_op_a",
+         "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"]
+for number, one in enumerate(asked):
+    keep("oauth_form", number, one.encode())
+itself = {"client_name": "MCP Client", "redirect_uris": ["http://127.0.0.1:8080/cb", "https://app.example.com/cb", "cursor://a/cb"],
+          "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"], "scope": "a b",
+          "token_endpoint_auth_method": "none", "application_type": "native", "client_uri": "https://app.example.com/"}
+key = {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+signing = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key, key | {"kid": "b", "use": "sig"}]},
+           "token_endpoint_auth_signing_alg": "EdDSA", "dpop_bound_access_tokens": True,
+           "require_pushed_authorization_requests": True}
+more = [{}, signing, {"client_id": "https://app.example.com/client.json"}, {"redirect_uris": ["javascript:alert(1)"]},
+        {"redirect_uris": ["https://app.example.com/cb"], "application_type": "web"}, {"client_name": " a\u202eb "},
+        {"grant_types": ["client_credentials", "urn:ietf:params:oauth:grant-type:device_code"],
+         "token_endpoint_auth_method": "client_secret_post"}, {"jwks": {"keys": [key | {"d": "AQAB"}]}} | {"client_secret": "a"}]
+for number, one in enumerate(more):
+    keep("client", number, json.dumps(itself | one).encode())
+signed = {"iss": "client_01h455vb4pex5vsknk084sn02q", "sub": "client_01h455vb4pex5vsknk084sn02q", "jti": "a",
+          "aud": "https://auth.example.com", "iat": 1795255190, "nbf": 1795255190, "exp": 1795255260}
+for number, one in enumerate(({}, {"aud": ["https://auth.example.com"]}, {"exp": 1795256200}, {"iat": None})):
+    keep("client_assertion", number, b"c" + json.dumps(signed | one).encode())
+keep("client_assertion", "mutated", b"m" + bytes([0, 1, 1, 0, 200, 32]))
+keep("client_assertion", "whole", b"m")
+places = ["https://app.example.com/cb", "https://app.example.com:443/cb?a=b", "http://127.0.0.1/cb\nhttp://127.0.0.1:51004/cb",
+          "http://localhost:1/cb\nhttp://localhost:2/cb", "http://[::1]:1/cb\nhttp://[0:0::1]/cb", "com.example.app:/cb",
+          "cursor://anysphere.cursor-mcp/oauth/callback", "https://127.1/cb", "https://0x7f.1/c", "javascript://a/%0aalert(1)",
+          "https://a@app.example.com/cb#", "https://app.example.com/a/%2e%2E/cb", "https://xn--bcher-kva.example/cb?",
+          "client_01h455vb4pex5vsknk084sn02q", "https://app.example.com/client.json\na b&c=d#"]
+for number, one in enumerate(places):
+    keep("redirect", number, one.encode())
 PYTHON
 
 failed=0

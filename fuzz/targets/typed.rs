@@ -1,7 +1,8 @@
-//! What people type: an e-mail address, a name, a password, the code of an app, a backup code.
+//! What people type: an e-mail address, a name, a password, the code of an app, a backup code, the code that a device shows.
 #![no_main]
 
 use kavachos_auth::fuzzing::{password, totp, username};
+use kavachos_core::client::UserCode;
 use kavachos_core::time::Timestamp;
 use kavachos_engine::email_address;
 use kavachos_engine::mail::{EmailAddress, Mailbox};
@@ -81,11 +82,27 @@ fn check_codes(text: &str) {
     }
 }
 
+/// The code of a device is eight of twenty letters, however it is typed, and is stored as what is shown.
+fn check_user_code(text: &str) {
+    let Ok(code) = UserCode::parse(text) else {
+        return;
+    };
+    let shown = code.reveal();
+    assert!(shown.len() == 9 && text.len() <= 64);
+    assert_eq!(shown.replace('-', "").as_bytes(), code.as_bytes());
+    assert!(code.as_bytes().iter().all(u8::is_ascii_uppercase));
+    let letters = text.chars().filter(char::is_ascii_alphabetic);
+    let typed: String = letters.map(|c| c.to_ascii_uppercase()).collect();
+    assert_eq!(typed.as_bytes(), code.as_bytes());
+    assert!(UserCode::parse(&shown).is_ok_and(|again| again == code));
+}
+
 fuzz_target!(|input: &[u8]| {
     if let Ok(text) = str::from_utf8(input) {
         check_address(text);
         check_name(text);
         check_password(text);
         check_codes(text);
+        check_user_code(text);
     }
 });

@@ -3,8 +3,9 @@ import { dirname, join } from 'node:path';
 
 import { runAll } from '../shared/runner.mjs';
 import { postgres, serveOn } from '../shared/server.mjs';
+import { mailbox } from './mail.mjs';
 import { Human } from './standin.mjs';
-import { World } from './world.mjs';
+import { AUTHORITY, World } from './world.mjs';
 import './conformance.mjs';
 import './openid.mjs';
 import './rmcp.mjs';
@@ -12,18 +13,20 @@ import './sdk.mjs';
 
 const [binary, part = ''] = process.argv.slice(2);
 const examples = join(dirname(binary), 'examples');
-// Clients register themselves, and their documents are on this machine.
-const OPEN = { KAVACH_OAUTH_REGISTRATION: 'open', KAVACH_FETCH_LOOPBACK: 'allow' };
+// Clients register themselves, and their documents are on this machine, with certificates of an authority of our own.
+const OPEN = { KAVACH_OAUTH_REGISTRATION: 'open', KAVACH_FETCH_LOOPBACK: 'allow', KAVACH_FETCH_CA_FILE: AUTHORITY };
 
 async function drive(database) {
-  const server = await serveOn(binary, database, OPEN);
+  const mail = await mailbox();
+  const server = await serveOn(binary, database, { ...OPEN, ...mail.settings });
   try {
-    const human = new Human(server.url);
+    const human = new Human(server.url, mail);
     const world = new World(server, human, examples);
-    await human.admit(world);
+    await human.signUp();
     return await runAll(world, part);
   } finally {
     await server.end();
+    mail.end();
   }
 }
 

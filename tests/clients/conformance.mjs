@@ -28,6 +28,7 @@ async function run(world, resource) {
     if (/^https?:\/\/\S+[?&]response_type=code&/.test(line)) asked = line;
     // It prints the address before it listens.
     if (asked && line.startsWith('Callback server started')) {
+      world.human.leave();
       const back = await world.human.authorize(asked);
       await fetch(back);
       asked = undefined;

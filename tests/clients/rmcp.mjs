@@ -2,16 +2,19 @@
 // asked for more, approves a call, and finds all of it in the record.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { test } from '../shared/runner.mjs';
 import { freePort } from '../shared/server.mjs';
+import { document } from './world.mjs';
 
-const REDIRECT = 'http://127.0.0.1:51997/callback';
+// On which port it listens, it says when it comes.
+const REDIRECT = 'http://127.0.0.1/callback';
 const SEARCH = 'tools:call:search';
 const DELETE = 'tools:call:delete';
+// What the client does, a word each.
+const WORDS = ['search', 'refresh', 'search', 'delete', 'pause', 'delete'];
 const STARTS_WITHIN_MS = 60_000;
 // `search` twice; `delete` when it was refused, and when it was not.
 const CALLS_DECIDED_THERE = 4;
@@ -51,23 +54,15 @@ async function mcpServer(world) {
   };
 }
 
-// The client's document, at the address that is its id (loopback, as `kavach dev` allows it).
-async function document() {
-  const server = createServer((_, answer) => {
-    answer.writeHead(200, { 'content-type': 'application/json' });
-    answer.end(JSON.stringify({
-      client_id: id, client_name: 'rmcp by document', redirect_uris: [REDIRECT], token_endpoint_auth_method: 'none',
-      grant_types: ['authorization_code', 'refresh_token'],
-    }));
-  });
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const id = `http://127.0.0.1:${server.address().port}/client.json`;
-  return { id, end: () => server.close() };
-}
+const METADATA = {
+  client_name: 'rmcp by document', redirect_uris: [REDIRECT], token_endpoint_auth_method: 'none',
+  grant_types: ['authorization_code', 'refresh_token'],
+};
 
 // Runs the client to its end, as the human in front of it. Gives what it said and which pages it opened.
 async function run(world, server, id) {
-  const program = start(world, 'rmcp_client', [server.url, REDIRECT, ...(id ? [id] : [])], {});
+  world.human.leave();
+  const program = start(world, 'rmcp_client', [server.url, ...WORDS], id ? { CLIENT_ID: id } : {});
   const said = [];
   const opened = [];
   let agent;
@@ -80,9 +75,9 @@ async function run(world, server, id) {
         await world.human.press(url, '/approve');
         answer = 'done';
       } else {
-        answer = await world.human.authorize(url);
+        await fetch(await world.human.authorize(url));
       }
-    } else if (line === 'narrow') {
+    } else if (line === 'pause') {
       agent = await narrow(world);
       answer = 'done';
     } else {
@@ -130,7 +125,7 @@ function assertInOrder(list, wanted) {
 
 for (const [how, prepare] of [
   ['registers', async () => ({ end() {} })],
-  ['is known by its document', document],
+  ['is known by its document', () => document(METADATA)],
 ]) {
   test(`rmcp ${how}, is let in, refreshes, steps up and has a call approved, all on record`, async (world) => {
     const server = await mcpServer(world);
@@ -139,8 +134,10 @@ for (const [how, prepare] of [
       const { said, opened, agent } = await run(world, server, client.id);
       const [challenge, ...rest] = said;
       assert.match(challenge, new RegExp(`^challenged Bearer resource_metadata="[^"]*/mcp", scope="${SEARCH}"$`));
-      assert.deepEqual(rest, [
-        'called search', 'refreshed', `wants ${DELETE} ${SEARCH}`, 'called delete', 'called delete with approval',
+      const found = 'search: agent found no note of user about tea';
+      const deleted = 'delete: there are no notes any more';
+      assert.deepEqual(rest.map((line) => line.replaceAll(/(agent|user)_\w+/g, '$1')), [
+        found, 'refreshed', found, `delete is refused: it takes the scope ${DELETE} ${SEARCH}`, deleted, deleted,
       ]);
       const [first, second, approval] = opened;
       assert.equal(opened.length, 3);

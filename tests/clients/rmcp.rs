@@ -1,19 +1,24 @@
-//! The client of `rmcp`, as a program: `rmcp_client SERVER REDIRECT [CLIENT]`. It signs in at an MCP server, calls its tools,
-//! and steps up where it is refused. A page that a human must open is written as a line, `open URL`; what comes of it is read as
-//! one: the address that the browser was sent to, or `done`. `rmcp.mjs` is at the other end.
+//! The client of `rmcp`, as a program: `rmcp_client SERVER WORD...`. It signs in at an MCP server and takes one word after the
+//! other: it calls the tool of that name, and steps up where it is refused for want of a scope; `refresh` refreshes its tokens,
+//! and `pause` waits for a line. A page that its human must open it says as a line, `open URL`; signed in, the browser comes back
+//! to a port of its own. `CLIENT_ID` in the environment says who it is: without, it registers.
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "it is a program of its own, with its own words"
+    reason = "it is a program of its own, with its own settings and words"
 )]
 
 use std::error::Error;
 use std::io;
 
+use axum::Router;
+use axum::http::Uri;
+use axum::routing::get;
 use reqwest::Client as Http;
 use rmcp::model::{
-    CallToolRequestParams, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult,
-    ElicitationAction, ElicitationCapability, Implementation, JsonObject, ProtocolVersion,
-    UrlElicitationCapability,
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ElicitRequestParams,
+    ElicitResult, ElicitationAction, ElicitationCapability, Implementation, JsonObject,
+    ProtocolVersion, UrlElicitationCapability,
 };
 use rmcp::service::{ClientLifecycleMode, RequestContext, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -22,6 +27,8 @@ use rmcp::transport::streamable_http_client::{
     InsufficientScopeError, StreamableHttpClientTransportConfig,
 };
 use rmcp::{ClientHandler, ErrorData, RoleClient, ServiceError, serve_client_with_lifecycle};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{Receiver, channel};
 
 type Failure = Box<dyn Error + Send + Sync>;
 type Session = RunningService<RoleClient, Human>;
@@ -46,37 +53,71 @@ impl ClientHandler for Human {
         let ElicitRequestParams::UrlElicitationParams { url, .. } = request else {
             return Ok(ElicitResult::new(ElicitationAction::Decline));
         };
-        match open(&url).await {
-            Ok(_) => Ok(ElicitResult::new(ElicitationAction::Accept)),
+        match ask(&format!("open {url}")).await {
+            Ok(()) => Ok(ElicitResult::new(ElicitationAction::Accept)),
             Err(error) => Err(ErrorData::internal_error(error.to_string(), None)),
         }
     }
 }
 
+/// The browser of the human: where it comes back to, and with what.
+struct Browser {
+    redirect: String,
+    came: Receiver<Uri>,
+}
+
+impl Browser {
+    async fn new() -> Result<Self, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let redirect = format!("http://{}/callback", listener.local_addr()?);
+        let (comes, came) = channel(1);
+        let back = async move |uri| match comes.send(uri).await {
+            Ok(()) => "You can close this page.",
+            Err(_) => "Nobody waits for this any more.",
+        };
+        let app = Router::new().route("/callback", get(back));
+        tokio::spawn(async { axum::serve(listener, app).await });
+        Ok(Self { redirect, came })
+    }
+
+    /// The address that it is sent back to, in the end.
+    async fn open(&mut self, url: &str) -> Result<String, Failure> {
+        println!("open {url}");
+        let came = self.came.recv().await.ok_or("nobody comes back")?;
+        let query = came.query().unwrap_or_default();
+        Ok(format!("{}?{query}", self.redirect))
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
-    let server = arguments.next().ok_or("which server?")?;
-    let redirect = arguments.next().ok_or("which redirect address?")?;
-    let client = sign_in(&server, &redirect, arguments.next()).await?;
+    let mut words = std::env::args().skip(1);
+    let server = words.next().ok_or("which server?")?;
+    let mut browser = Browser::new().await?;
+    let client = sign_in(&server, &mut browser, std::env::var("CLIENT_ID").ok()).await?;
     let transport = StreamableHttpClientTransport::with_client(client.clone(), at(&server));
     let session = serve_client_with_lifecycle(Human, transport, lately()).await?;
-    call(&session, "search").await?;
-    println!("called search");
-    client.auth_manager.lock().await.refresh_token().await?;
-    call(&session, "search").await?;
-    println!("refreshed");
-    let refused = call(&session, "delete").await;
-    let scope = refused.err().as_ref().and_then(wanted);
-    let scope = scope.ok_or("`delete` was not refused for want of a scope")?;
-    println!("wants {scope}");
-    step_up(&client, &scope).await?;
-    call(&session, "delete").await?;
-    println!("called delete");
-    // From here on a human approves each deletion.
-    ask("narrow").await?;
-    call(&session, "delete").await?;
-    println!("called delete with approval");
+    for word in words {
+        match word.as_str() {
+            "pause" => ask("pause").await?,
+            "refresh" => {
+                client.auth_manager.lock().await.refresh_token().await?;
+                println!("refreshed");
+            }
+            tool => {
+                let answer = match call(&session, tool).await {
+                    Err(error) => {
+                        let scope = wanted(&error).ok_or(error)?;
+                        println!("{tool} is refused: it takes the scope {scope}");
+                        step_up(&client, &mut browser, &scope).await?;
+                        call(&session, tool).await?
+                    }
+                    Ok(answer) => answer,
+                };
+                println!("{tool}: {}", text(&answer));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -96,7 +137,7 @@ fn lately() -> ClientLifecycleMode {
 /// registers itself.
 async fn sign_in(
     server: &str,
-    redirect: &str,
+    browser: &mut Browser,
     known: Option<String>,
 ) -> Result<AuthClient<Http>, Failure> {
     let http = Http::builder().no_proxy().build()?;
@@ -107,7 +148,7 @@ async fn sign_in(
     };
     let challenge = challenge.ok_or("no challenge")?;
     println!("challenged {challenge}");
-    let mut request = AuthorizationRequest::new(redirect)
+    let mut request = AuthorizationRequest::new(&browser.redirect)
         .with_client_name("rmcp")
         .with_challenge(challenge)
         .with_initial_scope_selection();
@@ -116,17 +157,21 @@ async fn sign_in(
     }
     let mut state = OAuthState::new(server, None).await?;
     state.start_authorization(request).await?;
-    let back = open(&state.get_authorization_url().await?).await?;
+    let back = browser.open(&state.get_authorization_url().await?).await?;
     state.handle_callback_url(&back).await?;
     let manager = state.into_authorization_manager().ok_or("not let in")?;
     Ok(AuthClient::new(http, manager))
 }
 
 /// Asks the human for this scope too, and goes on with the new tokens.
-async fn step_up(client: &AuthClient<Http>, scope: &str) -> Result<(), Failure> {
+async fn step_up(
+    client: &AuthClient<Http>,
+    browser: &mut Browser,
+    scope: &str,
+) -> Result<(), Failure> {
     let manager = client.auth_manager.lock().await;
     let url = manager.request_scope_upgrade(scope).await?;
-    let back = AuthorizationCallback::from_redirect_url(&open(&url).await?)?;
+    let back = AuthorizationCallback::from_redirect_url(&browser.open(&url).await?)?;
     let (code, state, issuer) = (&back.code, &back.csrf_token, back.issuer.as_deref());
     manager
         .exchange_code_for_token_with_issuer(code, state, issuer)
@@ -134,11 +179,20 @@ async fn step_up(client: &AuthClient<Http>, scope: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn call(session: &Session, tool: &'static str) -> Result<(), ServiceError> {
+async fn call(session: &Session, tool: &str) -> Result<CallToolResult, ServiceError> {
     let mut arguments = JsonObject::new();
     arguments.insert("query".to_owned(), "tea".into());
-    let call = CallToolRequestParams::new(tool).with_arguments(arguments);
-    session.call_tool(call).await.map(drop)
+    let call = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+    session.call_tool(call).await
+}
+
+/// What a tool answers in words.
+fn text(answer: &CallToolResult) -> String {
+    let texts = answer
+        .content
+        .iter()
+        .filter_map(|content| content.as_text());
+    texts.map(|content| content.text.as_str()).collect()
 }
 
 /// The scope that a call was refused for.
@@ -156,20 +210,12 @@ fn wanted(error: &ServiceError) -> Option<String> {
     None
 }
 
-async fn open(url: &str) -> Result<String, Failure> {
-    ask(&format!("open {url}")).await
-}
-
 /// A line out, and one in.
-async fn ask(what: &str) -> Result<String, Failure> {
+async fn ask(what: &str) -> Result<(), Failure> {
     println!("{what}");
-    let read = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|_| line)
-    });
-    let line = read.await??;
-    match line.trim() {
-        "" => Err("nobody answers".into()),
-        answer => Ok(answer.to_owned()),
+    let read = tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new()));
+    match read.await?? {
+        0 => Err("nobody answers".into()),
+        _ => Ok(()),
     }
 }

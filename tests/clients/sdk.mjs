@@ -1,5 +1,5 @@
 // The client SDKs of the Model Context Protocol for TypeScript, both lines: they find the authorization server by the metadata
-// of a tool server, register, and go on with refresh tokens.
+// of a tool server, register or are known by their document, and go on with refresh tokens.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 
@@ -7,9 +7,13 @@ import { auth as auth2 } from '@modelcontextprotocol/client';
 import { auth as auth1 } from '@modelcontextprotocol/sdk/client/auth.js';
 
 import { test } from '../shared/runner.mjs';
-import { SCOPES } from './world.mjs';
+import { SCOPES, document } from './world.mjs';
 
 const REDIRECT = 'http://127.0.0.1:51998/callback';
+const METADATA = {
+  client_name: 'SDK', redirect_uris: [REDIRECT], grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'], token_endpoint_auth_method: 'none',
+};
 
 // A tool server that has nothing but its metadata (RFC 9728).
 async function toolServer(world) {
@@ -26,16 +30,11 @@ async function toolServer(world) {
   return { url, end: () => server.close() };
 }
 
-// What a program keeps.
+// What a program keeps. Without the address of its document it registers.
 class Kept {
-  constructor(world) { this.world = world; }
+  constructor(world, clientMetadataUrl) { Object.assign(this, { world, clientMetadataUrl }); }
   get redirectUrl() { return REDIRECT; }
-  get clientMetadata() {
-    return {
-      client_name: 'SDK', redirect_uris: [REDIRECT], grant_types: ['authorization_code', 'refresh_token'],
-      response_types: ['code'], token_endpoint_auth_method: 'none',
-    };
-  }
+  get clientMetadata() { return METADATA; }
   state() { this.said = crypto.randomUUID(); return this.said; }
   clientInformation() { return this.client; }
   saveClientInformation(client) { this.client = client; }
@@ -49,24 +48,33 @@ class Kept {
   invalidateCredentials() {}
 }
 
-for (const [line, auth, redeem] of [
-  ['1.x', auth1, (back) => ({ authorizationCode: back.searchParams.get('code') })],
-  ['2.x', auth2, (back) => ({ authorizationCode: back.searchParams.get('code'), iss: back.searchParams.get('iss') })],
-]) {
-  test(`the TypeScript SDK ${line} registers, is let in and refreshes`, async (world) => {
-    const server = await toolServer(world);
-    try {
-      const kept = new Kept(world);
-      assert.equal(await auth(kept, { serverUrl: server.url }), 'REDIRECT');
-      assert.equal(kept.back.searchParams.get('state'), kept.said);
-      assert.equal(await auth(kept, { serverUrl: server.url, ...redeem(kept.back) }), 'AUTHORIZED');
-      const first = kept.kept;
-      assert.ok(first.access_token && first.refresh_token);
-      assert.equal(await auth(kept, { serverUrl: server.url }), 'AUTHORIZED');
-      assert.notEqual(kept.kept.access_token, first.access_token);
-      assert.notEqual(kept.kept.refresh_token, first.refresh_token);
-    } finally {
-      server.end();
-    }
-  });
-}
+const code = (back) => ({ authorizationCode: back.searchParams.get('code') });
+const codeAndIssuer = (back) => ({ ...code(back), iss: back.searchParams.get('iss') });
+const unknown = async () => ({ end() {} });
+const documented = () => document(METADATA);
+
+const letIn = (auth, redeem, prepare) => async (world) => {
+  world.human.leave();
+  const server = await toolServer(world);
+  const client = await prepare();
+  try {
+    const kept = new Kept(world, client.id);
+    assert.equal(await auth(kept, { serverUrl: server.url }), 'REDIRECT');
+    assert.equal(kept.back.searchParams.get('state'), kept.said);
+    assert.equal(await auth(kept, { serverUrl: server.url, ...redeem(kept.back) }), 'AUTHORIZED');
+    if (client.id) assert.equal(kept.client.client_id, client.id);
+    const first = kept.kept;
+    assert.ok(first.access_token && first.refresh_token);
+    assert.equal(await auth(kept, { serverUrl: server.url }), 'AUTHORIZED');
+    assert.notEqual(kept.kept.access_token, first.access_token);
+    assert.notEqual(kept.kept.refresh_token, first.refresh_token);
+  } finally {
+    client.end();
+    server.end();
+  }
+};
+
+test('the TypeScript SDK 1.x registers, is let in and refreshes', letIn(auth1, code, unknown));
+test('the TypeScript SDK 2.x registers, is let in and refreshes', letIn(auth2, codeAndIssuer, unknown));
+test('the TypeScript SDK 1.x is known by its document, is let in and refreshes', letIn(auth1, code, documented));
+test('the TypeScript SDK 2.x is known by its document, is let in and refreshes', letIn(auth2, codeAndIssuer, documented));

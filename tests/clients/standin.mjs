@@ -3,6 +3,7 @@
 import { request } from 'node:http';
 
 const MOST_STEPS = 20;
+const PASSWORD = 'rowan berries in the fog';
 
 const plain = (text) => text.replaceAll('&quot;', '"').replaceAll('&#x27;', "'").replaceAll('&#39;', "'")
   .replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&');
@@ -26,8 +27,8 @@ function forms(page, url) {
 }
 
 export class Human {
-  constructor(server) {
-    this.server = server;
+  constructor(server, mailbox) {
+    Object.assign(this, { server, mailbox });
     this.email = `human-${Math.random().toString(36).slice(2)}@example.com`;
     this.cookies = new Map();
   }
@@ -58,11 +59,18 @@ export class Human {
     return { status: onward ? 303 : answer.reply.statusCode, text: answer.text, location: onward && new URL(onward, url) };
   }
 
-  // Is let in by whoever runs the server: a server without mail makes no accounts.
-  async admit(world) {
-    const { id } = await world.operator('/api/v1/users', { name: 'Ada', email: this.email });
-    const { token } = await world.operator(`/api/v1/users/${id}/sessions`, {});
-    this.cookies.set('__Host-kavach_session', token);
+  // Makes an account on the page for that, and opens the link that is mailed.
+  async signUp() {
+    const url = new URL('/sign-up', this.server);
+    await this.#fill(await this.#send(url), url, '/sign-up');
+    const link = new URL(await this.mailbox.link(this.email));
+    await this.press(link, link.pathname);
+    this.leave();
+  }
+
+  // Goes to another browser, where it must sign in.
+  leave() {
+    this.cookies.clear();
   }
 
   // Goes where a client sends the browser, and answers all that is asked, until the browser is sent back to the client.
@@ -106,7 +114,18 @@ export class Human {
     if (sent.status !== 303 && sent.status !== 200) throw new Error(`${form.action}: ${sent.status} ${sent.text}`);
   }
 
+  // Types who this is into the form that goes to this address, and sends it.
+  #fill(page, url, address) {
+    const form = forms(page.text, url).find(({ action }) => action.pathname === address);
+    if (!form) throw new Error(`no such form at ${url}: ${page.status} ${page.text.slice(0, 2_000)}`);
+    for (const [name, value] of [['name', 'Ada'], ['email', this.email], ['password', PASSWORD]]) {
+      if (form.fields.has(name)) form.fields.set(name, value);
+    }
+    return this.#send(form.action, form.fields);
+  }
+
   #answer(page, url, decision) {
+    if (url.pathname === '/sign-in') return this.#fill(page, url, '/sign-in');
     const all = forms(page.text, url);
     const said = all.find(({ fields }) => fields.get('decision') === decision);
     if (!said) throw new Error(`nothing to answer at ${url}: ${page.text.slice(0, 2_000)}`);

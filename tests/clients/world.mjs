@@ -1,4 +1,12 @@
-// What every client meets: a tool server that is registered, an OAuth client, and a human.
+// What every client meets: a tool server that is registered, an OAuth client and its document, and a human.
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { fileURLToPath } from 'node:url';
+
+const file = (name) => fileURLToPath(new URL(`tls/${name}`, import.meta.url));
+
+// Who signed the certificate of `localhost` that lies beside it, and can sign for no other name; its key is gone.
+export const AUTHORITY = file('authority.pem');
 
 export const SCOPES = [
   { name: 'tools:call:search', description: 'search' },
@@ -37,4 +45,16 @@ export class World {
   client(more = {}) {
     return this.operator('/api/v1/clients', { name: 'Test client', redirectUris: ['http://127.0.0.1/callback'], authMethod: 'none', ...more });
   }
+}
+
+// A client's document, at the address that is its id.
+export async function document(metadata) {
+  const tls = { key: readFileSync(file('localhost.key')), cert: readFileSync(file('localhost.pem')) };
+  const server = createServer(tls, (_, answer) => {
+    answer.writeHead(200, { 'content-type': 'application/json' });
+    answer.end(JSON.stringify({ client_id: id, ...metadata }));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const id = `https://localhost:${server.address().port}/client.json`;
+  return { id, end: () => server.close() };
 }

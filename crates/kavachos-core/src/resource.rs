@@ -109,6 +109,18 @@ impl ResourcePattern {
         self.fits(&child.text, child.segment_count())
     }
 
+    /// Whether some resource is in both sets.
+    pub fn meets(&self, other: &Self) -> bool {
+        // The fewest segments of a resource in both, if there is one.
+        let segments = self.segment_count().max(other.segment_count());
+        let fixed = self.shape.fixed.min(other.shape.fixed);
+        self.shape.admits(segments)
+            && other.shape.admits(segments)
+            && (self.segments().zip(other.segments()))
+                .take(fixed.into())
+                .all(|(ours, theirs)| ours == theirs || ours == STAR || theirs == STAR)
+    }
+
     /// The segments in order, `*` among them.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.text.split(SEPARATOR)

@@ -17,6 +17,7 @@ use crate::agents::{NewAgent, NewOwner};
 use crate::directory::Lookup;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::flood::Stranger;
 use crate::grants::NewDelegation;
 use crate::hooks::Stopped;
 
@@ -219,8 +220,13 @@ impl Act {
 }
 
 impl Engine {
-    /// Records that a known caller was refused; the caller gets the refusal back, or why it could not be recorded.
+    /// Records that a caller was refused; the caller gets the refusal back, or why it could not be recorded. What strangers are
+    /// refused is bounded for all of them together.
     pub(crate) async fn refused(&self, actor: &Actor, act: Act, error: Error) -> Result<Error> {
+        if matches!(actor.caller, Caller::Stranger) {
+            self.note(Stranger::of(actor), act.agent, error.code());
+            return Ok(error);
+        }
         if let Some(agent) = actor.acting() {
             self.admit_denial(agent)?;
         }

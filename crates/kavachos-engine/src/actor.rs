@@ -446,13 +446,15 @@ pub enum Caller {
     Provided(Arc<Provided>),
     /// An agent, with a root and a proof of its key.
     Root(Arc<RootHolder>),
+    /// Whoever calls while nobody knows who it is: may do nothing. What anybody may do asks for no caller.
+    Stranger,
 }
 
 impl Caller {
     /// The handle and generation of the credential.
     pub(crate) fn mark(&self) -> Option<Mark> {
         match self {
-            Self::Local | Self::Provided(_) | Self::Root(_) => None,
+            Self::Local | Self::Provided(_) | Self::Root(_) | Self::Stranger => None,
             Self::Operator(key) => Some(key.mark),
             Self::Agent(key) => Some(key.mark),
             Self::Person(person) => person.mark(),
@@ -467,9 +469,11 @@ impl Caller {
             Self::Root(holder) => holder.root.authority.all_marks().collect(),
             Self::Person(person) => person.reads().collect(),
             Self::Provided(provided) => provided.reads().collect(),
-            Self::Local | Self::Operator(_) | Self::Agent(_) | Self::ToolServer(_) => {
-                self.mark().into_iter().collect()
-            }
+            Self::Local
+            | Self::Operator(_)
+            | Self::Agent(_)
+            | Self::ToolServer(_)
+            | Self::Stranger => self.mark().into_iter().collect(),
         }
     }
 }
@@ -490,7 +494,8 @@ impl Caller {
             | Self::Operator(_)
             | Self::Agent(_)
             | Self::ToolServer(_)
-            | Self::Root(_) => Vec::new(),
+            | Self::Root(_)
+            | Self::Stranger => Vec::new(),
         }
     }
 }
@@ -566,6 +571,10 @@ impl Actor {
                 "a root is exchanged for tokens only; this needs an operator key with the scope `{}`",
                 scope.name()
             ))),
+            Caller::Stranger => Err(Error::Forbidden(format!(
+                "whoever shows no credential cannot do this; it needs an operator key with the scope `{}`",
+                scope.name()
+            ))),
         }
     }
 
@@ -614,7 +623,7 @@ impl Actor {
             Caller::ToolServer(key) => (Some(&key.covered), None),
             Caller::Provided(provided) => (None, Some(provided)),
             Caller::Person(person) => (person.vouched().map(|vouched| vouched.ceiling()), None),
-            Caller::Local | Caller::Agent(_) | Caller::Root(_) => (None, None),
+            Caller::Local | Caller::Agent(_) | Caller::Root(_) | Caller::Stranger => (None, None),
         };
         let provided = provided
             .into_iter()
@@ -666,7 +675,7 @@ impl Actor {
         self.caller.reads()
     }
 
-    /// The caller's name where people read it: an id, or `system`.
+    /// The caller's name where people read it: an id, `system` or `stranger`.
     pub(crate) fn public_name(&self) -> String {
         match &self.caller {
             Caller::Local => "system".to_owned(),
@@ -679,6 +688,7 @@ impl Actor {
             Caller::ToolServer(key) => key.id.to_string(),
             Caller::Provided(provided) => provided.user().id.to_string(),
             Caller::Root(holder) => holder.agent.to_string(),
+            Caller::Stranger => "stranger".to_owned(),
         }
     }
 
@@ -698,6 +708,7 @@ impl Actor {
             Caller::ToolServer(key) => ledger::Actor::ToolServer(key.id),
             Caller::Provided(provided) => ledger::Actor::Person(provided.user().pseudonym),
             Caller::Root(holder) => ledger::Actor::Agent(holder.agent),
+            Caller::Stranger => ledger::Actor::Stranger,
         }
     }
 }
@@ -738,5 +749,24 @@ impl Origin<'_> {
         record.personal.ip = self.ip.as_deref();
         record.personal.user_agent = self.user_agent;
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_may_do_nothing_that_a_scope_is_for() {
+        let local = Actor::local(RequestId::from_bits(1));
+        let stranger = Actor {
+            caller: Caller::Stranger,
+            ..local.clone()
+        };
+        for (scope, name, _) in Scope::ALL {
+            assert!(stranger.require(scope).is_err(), "{name}");
+            assert!(local.require(scope).is_ok(), "{name}");
+        }
+        assert_eq!(stranger.name(), ledger::Actor::Stranger);
     }
 }

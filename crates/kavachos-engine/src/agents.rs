@@ -481,7 +481,8 @@ impl Engine {
             | Caller::Operator(_)
             | Caller::ToolServer(_)
             | Caller::Provided(_)
-            | Caller::Root(_) => {
+            | Caller::Root(_)
+            | Caller::Stranger => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

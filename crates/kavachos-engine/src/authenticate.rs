@@ -51,6 +51,7 @@ impl Engine {
     pub(crate) async fn renewed(&self, caller: &Caller) -> Result<Caller> {
         match caller {
             Caller::Local => Ok(Caller::Local),
+            Caller::Stranger => Ok(Caller::Stranger),
             Caller::Operator(key) => self.caller_of(SecretKind::Operator, key.hash).await,
             Caller::Agent(key) => self.caller_of(SecretKind::Agent, key.hash).await,
             Caller::Person(person) => match &person.by {

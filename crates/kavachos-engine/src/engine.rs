@@ -475,7 +475,8 @@ impl Engine {
             | Caller::Person(_)
             | Caller::ToolServer(_)
             | Caller::Provided(_)
-            | Caller::Root(_) => Error::WrongState(
+            | Caller::Root(_)
+            | Caller::Stranger => Error::WrongState(
                 "your key or account was changed meanwhile; nothing was done, try again".to_owned(),
             ),
         })

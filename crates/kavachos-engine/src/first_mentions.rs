@@ -1,8 +1,10 @@
-//! Humans on first mention, after a restoration: not made until an operator says so.
+//! Humans on first mention, and clients that are known by their documents, after a restoration: not let in until an operator
+//! says so.
 //!
 //! A provider's word makes a human whom nobody has heard of. Where a backup was put back that may be somebody who came
 //! after it and was banned, deleted, or allowed less. So first mentions wait, unless it is known that nothing was lost;
-//! whoever is to come in before is created by hand.
+//! whoever is to come in before is created by hand. A client whose document anybody's browser names may have been denied since:
+//! no log tells of one that nobody had used.
 
 use kavachos_core::ledger::Outcome;
 use kavachos_core::permission::PermissionSet;
@@ -19,7 +21,7 @@ use crate::issued::Issued;
 /// What is remembered of a call that lifted a hold.
 const HELD: &str = "held";
 
-/// Humans on first mention are made again.
+/// Humans on first mention are made again, and clients let in by their documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +31,8 @@ pub struct Admitted {
 }
 
 impl Engine {
-    /// Has humans on first mention made again, who waited since a backup was put back that may not know of them.
+    /// Has humans on first mention made again, who waited since a backup was put back that may not know of them; and clients let in
+    /// that are known by their documents.
     ///
     /// # Errors
     /// `forbidden` without the scope `users:write`, or with a ceiling; those of the store. That nobody had to wait is
@@ -62,6 +65,11 @@ impl Engine {
         self.claim_once(actor, &mut batch, told.to_owned());
         let admitted = Issued::without_token(Admitted { were_held });
         Ok(Plan::commit(batch, admitted))
+    }
+
+    /// Whether clients that are known by their documents wait.
+    pub(crate) async fn documents_wait(&self) -> Result<bool> {
+        Ok(self.store().find(restoration::hold()).await?.is_some())
     }
 
     /// Refuses to make a human on first mention while those wait.

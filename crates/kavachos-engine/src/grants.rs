@@ -188,7 +188,8 @@ impl Ask {
             | Caller::Person(_)
             | Caller::ToolServer(_)
             | Caller::Provided(_)
-            | Caller::Root(_) => Reach::SameHuman,
+            | Caller::Root(_)
+            | Caller::Stranger => Reach::SameHuman,
         };
         NewGrant {
             to: self.to.0,
@@ -582,7 +583,8 @@ impl Engine {
             | Caller::Operator(_)
             | Caller::ToolServer(_)
             | Caller::Provided(_)
-            | Caller::Root(_) => {
+            | Caller::Root(_)
+            | Caller::Stranger => {
                 actor.require(Scope::AgentsRead)?;
                 filter
             }

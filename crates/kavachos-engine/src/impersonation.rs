@@ -61,9 +61,11 @@ impl Impersonator {
             Caller::Local => Some(Self::Program),
             Caller::Operator(key) => Some(Self::Key(key.id)),
             Caller::Person(person) => Some(Self::Human(person.user.id)),
-            Caller::Agent(_) | Caller::ToolServer(_) | Caller::Provided(_) | Caller::Root(_) => {
-                None
-            }
+            Caller::Agent(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_)
+            | Caller::Stranger => None,
         }
     }
 

@@ -43,7 +43,8 @@ impl Actor {
             | Caller::Operator(_)
             | Caller::Agent(_)
             | Caller::ToolServer(_)
-            | Caller::Root(_) => None,
+            | Caller::Root(_)
+            | Caller::Stranger => None,
         }
     }
 }

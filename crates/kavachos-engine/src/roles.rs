@@ -142,9 +142,11 @@ impl Actor {
             Caller::Local => true,
             Caller::Operator(key) => key.scopes.covers(&scopes(role)) && !self.is_bounded(),
             Caller::Person(person) => person.role() == Role::Owner,
-            Caller::Agent(_) | Caller::ToolServer(_) | Caller::Provided(_) | Caller::Root(_) => {
-                false
-            }
+            Caller::Agent(_)
+            | Caller::ToolServer(_)
+            | Caller::Provided(_)
+            | Caller::Root(_)
+            | Caller::Stranger => false,
         };
         if trusted {
             return Ok(());

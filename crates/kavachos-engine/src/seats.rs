@@ -74,6 +74,7 @@ impl Holder {
     pub(crate) fn of(actor: &Actor) -> Self {
         match actor.caller {
             Caller::Local => Self::Local,
+            Caller::Stranger => Self::from(actor.ip),
             _ => Self::Known(actor.public_name()),
         }
     }

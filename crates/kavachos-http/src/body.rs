@@ -125,6 +125,7 @@ impl Idempotency {
             Caller::Provided(provided) => provided.user().id.to_string(),
             // No route takes one but the token endpoint, which does nothing twice.
             Caller::Root(holder) => holder.agent.to_string(),
+            Caller::Stranger => "stranger".to_owned(),
         };
         let slot = format!("{caller}\n{}\n{}", self.route, self.key);
         let once = Some(Once {

@@ -67,18 +67,23 @@ async fn known(engine: &Engine, call: &Call, form: &mut Form) -> Result<Client, 
     }
 }
 
-/// Refuses a client that did not register for a grant.
+/// Refuses a client that did not register for a grant, which is on record.
 ///
 /// # Errors
 /// [`Code::UnauthorizedClient`].
-pub(crate) fn require(client: &Client, grant: GrantType) -> Result<(), Refusal> {
-    match client.metadata.may(grant) {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            Code::UnauthorizedClient,
-            format!("the client did not register for `{}`", grant.as_str()),
-        )),
+pub(crate) fn require(
+    (engine, call): (&Engine, &Call),
+    client: &Client,
+    grant: GrantType,
+) -> Result<(), Refusal> {
+    if client.metadata.may(grant) {
+        return Ok(());
     }
+    engine.note_stranger(call.stranger(), "unauthorized_client");
+    Err(Refusal::new(
+        Code::UnauthorizedClient,
+        format!("the client did not register for `{}`", grant.as_str()),
+    ))
 }
 
 fn unknown() -> Refusal {

@@ -17,8 +17,9 @@ use crate::resource::resource;
 
 /// The longest `state`, in bytes.
 const MAX_STATE_BYTES: usize = 1_024;
-/// The most scopes of one request.
+/// The most scopes of one request, and the longest list of them.
 const MAX_SCOPES: usize = 100;
+const MAX_SCOPE_BYTES: usize = 8 * 1024;
 /// A scope of the protocol, which is let be: whether there are refresh tokens is a matter of the client's grants.
 const OFFLINE: &str = "offline_access";
 
@@ -137,9 +138,9 @@ pub async fn authorization(
     human: &Actor,
     query: &[u8],
 ) -> Result<Authorization, Fault> {
-    let (id, form, pushing) = read(engine, query).await.map_err(Fault::Told)?;
+    let (id, mut form, pushing) = read(engine, query).await.map_err(Fault::Told)?;
     let client = engine.client_for(human, &id).await;
-    judged(engine, client, (form, pushing)).await
+    judged(engine, client, (&mut form, pushing)).await
 }
 
 /// The same while nobody is signed in; `None` of a client by whose word alone it is one: a human is there before a browser is
@@ -151,7 +152,7 @@ pub async fn authorization_of_anybody(
     engine: &Engine,
     query: &[u8],
 ) -> Result<Option<Authorization>, Fault> {
-    let (id, form, pushing) = read(engine, query).await.map_err(Fault::Told)?;
+    let (id, mut form, pushing) = read(engine, query).await.map_err(Fault::Told)?;
     if let Pushing::Before(request) = pushing {
         let begun = engine.begin_request(request).await;
         begun.map_err(|error| Fault::Told(error.into()))?;
@@ -166,7 +167,8 @@ pub async fn authorization_of_anybody(
     {
         return Ok(None);
     }
-    judged(engine, client, (form, pushing)).await.map(Some)
+    let judged = judged(engine, client, (&mut form, pushing)).await;
+    judged.map(Some)
 }
 
 /// Whether a request came by way of the client itself (RFC 9126).
@@ -197,15 +199,15 @@ async fn read(engine: &Engine, query: &[u8]) -> Result<(ClientId, Form, Pushing)
     Ok((id, Form::read(text.as_bytes())?, Pushing::Before(hash)))
 }
 
-/// Judges what a client asks.
+/// Judges what a client asks, and takes all of that from the form.
 pub(crate) async fn judged(
     engine: &Engine,
     client: Result<Option<Client>, Error>,
-    (mut form, pushing): (Form, Pushing),
+    (form, pushing): (&mut Form, Pushing),
 ) -> Result<Authorization, Fault> {
     let client = client.map_err(|error| Fault::Told(error.into()))?;
     let client = client.ok_or_else(|| Fault::Told(no_client()))?;
-    let redirect_uri = redirect_uri(&client, &mut form).map_err(Fault::Told)?;
+    let redirect_uri = redirect_uri(&client, form).map_err(Fault::Told)?;
     let state = form.take("state");
     let is_long = |state: &String| state.len() > MAX_STATE_BYTES;
     let back = Back {
@@ -222,7 +224,7 @@ pub(crate) async fn judged(
         let why = "the application registered to push what it asks for (RFC 9126)";
         return Err(back.fault(Refusal::new(Code::InvalidRequest, why)));
     }
-    let request = Request::read(&client, &mut form).map_err(|refusal| back.fault(refusal))?;
+    let request = Request::read(&client, form).map_err(|refusal| back.fault(refusal))?;
     let targets = engine.access_scopes(&request.wish).await;
     let targets = targets.map_err(|error| back.fault(unmet(error)))?;
     Ok(Authorization {
@@ -363,6 +365,10 @@ pub(crate) fn scopes(form: &mut Form) -> Result<Option<Vec<String>>, Refusal> {
     let Some(text) = form.take("scope") else {
         return Ok(None);
     };
+    if text.len() > MAX_SCOPE_BYTES {
+        let message = format!("`scope` is longer than {MAX_SCOPE_BYTES} bytes");
+        return Err(Refusal::new(Code::InvalidScope, message));
+    }
     let names: Vec<String> = text
         .split(' ')
         .filter(|name| !name.is_empty() && *name != OFFLINE)

@@ -6,7 +6,7 @@
 use kavachos_core::client::GrantType;
 use kavachos_core::invalid::Invalid;
 use kavachos_core::resource::ResourcePattern;
-use kavachos_engine::{Engine, Error, OwnAsk, Wanted};
+use kavachos_engine::{Engine, OwnAsk, Wanted};
 
 use crate::answer::Answer;
 use crate::authentication::{client, require};
@@ -22,7 +22,7 @@ pub(crate) async fn grant(
     form: &mut Form,
 ) -> Result<Answer, Refusal> {
     let client = client(engine, call, form).await?;
-    require(&client, GrantType::ClientCredentials)?;
+    require((engine, call), &client, GrantType::ClientCredentials)?;
     let audience = audience(form)?.ok_or_else(|| {
         Refusal::new(
             Code::InvalidTarget,
@@ -40,8 +40,8 @@ pub(crate) async fn grant(
         },
         proof: call.proof.clone(),
     };
-    let minted = engine.token_for_itself(&nobody(call), &client, ask).await;
-    let minted = minted.map_err(refused)?;
+    // Where the agent is stopped, that is no reason for the client to forget who it is: `invalid_grant`, as of a refresh token.
+    let minted = engine.token_for_itself(&nobody(call), &client, ask).await?;
     Ok(Answer::of_client(minted, asked, engine.now()))
 }
 
@@ -53,14 +53,4 @@ fn scopes(form: &mut Form) -> Result<Vec<ResourcePattern>, Refusal> {
         .filter(|name| !name.is_empty() && *name != "offline_access");
     let scopes: Result<Vec<ResourcePattern>, Invalid> = names.map(str::parse).collect();
     scopes.map_err(|error| Refusal::new(Code::InvalidScope, error.message()))
-}
-
-/// There is no grant that could be wrong: the client may not, for the agent that it is may not.
-fn refused(error: Error) -> Refusal {
-    match error {
-        Error::Unauthenticated(_) | Error::Forbidden(_) | Error::WrongState(_) => {
-            Refusal::new(Code::UnauthorizedClient, error.to_string())
-        }
-        error => error.into(),
-    }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn redeem(
     form: &mut Form,
 ) -> Result<Answer, Refusal> {
     let client = client(engine, call, form).await?;
-    require(&client, GrantType::AuthorizationCode)?;
+    require((engine, call), &client, GrantType::AuthorizationCode)?;
     let ask = CodeAsk {
         code: credential((engine, call), form, ("code", SecretKind::Code))?,
         brought: Some(Brought {
@@ -41,7 +41,7 @@ pub(crate) async fn refresh(
     form: &mut Form,
 ) -> Result<Answer, Refusal> {
     let client = client(engine, call, form).await?;
-    require(&client, GrantType::RefreshToken)?;
+    require((engine, call), &client, GrantType::RefreshToken)?;
     let scopes = form.take("scope").map(|text| {
         let names = text
             .split(' ')
@@ -77,9 +77,10 @@ pub(crate) fn credential(
     })
 }
 
-fn redirect_uri(form: &mut Form) -> Result<RedirectUri, Refusal> {
-    let text = form.need("redirect_uri")?;
-    text.parse().map_err(|_| {
+/// Clients of OAuth 2.1 alone do not say where the code was sent; what is said must be so (OAuth 2.1, section 10.2).
+fn redirect_uri(form: &mut Form) -> Result<Option<RedirectUri>, Refusal> {
+    let said = form.take("redirect_uri").map(|text| text.parse());
+    said.transpose().map_err(|_| {
         Refusal::new(
             Code::InvalidGrant,
             "`redirect_uri` is not the one that the code was asked for with",
@@ -105,5 +106,5 @@ pub(crate) fn audience(form: &mut Form) -> Result<Option<Audience>, Refusal> {
 
 /// The call, before anybody is known by it.
 pub(crate) fn nobody(call: &Call) -> Actor {
-    call.actor(Caller::Local)
+    call.actor(Caller::Stranger)
 }

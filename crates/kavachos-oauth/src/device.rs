@@ -47,7 +47,7 @@ pub async fn device_authorization(
     let mut form = Form::read(body)?;
     require_nonce(engine, call)?;
     let client = client(engine, call, &mut form).await?;
-    require(&client, GrantType::DeviceCode)?;
+    require((engine, call), &client, GrantType::DeviceCode)?;
     let ask = DeviceAsk {
         wish: Wish {
             audiences: audiences(&mut form)?,
@@ -76,7 +76,7 @@ pub(crate) async fn grant(
     form: &mut Form,
 ) -> Result<Answer, Refusal> {
     let client = client(engine, call, form).await?;
-    require(&client, GrantType::DeviceCode)?;
+    require((engine, call), &client, GrantType::DeviceCode)?;
     let ask = DevicePoll {
         code: credential(
             (engine, call),

@@ -8,6 +8,7 @@ pub const MAX_PARAMETERS: usize = 64;
 const REPEATABLE: [&str; 2] = ["audience", "resource"];
 
 /// The parameters of a request, taken out one by one. It has no `Debug`: some of them are credentials.
+#[derive(Clone)]
 pub(crate) struct Form {
     left: Vec<(String, String)>,
 }
@@ -74,10 +75,11 @@ impl Form {
         self.left.push((name.to_owned(), value));
     }
 
-    /// What is left, as a body.
-    pub(crate) fn to_text(&self) -> String {
+    /// What was taken since it was this, as a body.
+    pub(crate) fn taken(&self, left: &Self) -> String {
+        let taken = self.left.iter().filter(|pair| !left.left.contains(pair));
         form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(&self.left)
+            .extend_pairs(taken)
             .finish()
     }
 
@@ -152,6 +154,16 @@ mod tests {
         let mut form = Form::read(b"resource=a&x=1&resource=b").ok().unwrap();
         assert_eq!(form.take_all("resource"), ["a", "b"]);
         assert_eq!(form.take("x").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn what_was_taken_is_told_from_what_nobody_asked_for() {
+        let whole = Form::read(b"resource=a&x=1&resource=b&y=2").ok().unwrap();
+        let mut left = whole.clone();
+        assert_eq!(whole.taken(&left), "");
+        left.take("y");
+        left.take_all("resource");
+        assert_eq!(whole.taken(&left), "resource=a&resource=b&y=2");
     }
 
     #[test]

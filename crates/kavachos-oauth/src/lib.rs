@@ -14,6 +14,9 @@ mod code;
 mod device;
 mod exchange;
 mod form;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod introspection;
 mod metadata;
 mod nonce;

@@ -39,7 +39,7 @@ pub async fn push(engine: &Engine, call: &Call, body: &[u8]) -> Result<Pushed, R
     let mut form = Form::read(body)?;
     require_nonce(engine, call)?;
     let client = client(engine, call, &mut form).await?;
-    require(&client, GrantType::AuthorizationCode)?;
+    require((engine, call), &client, GrantType::AuthorizationCode)?;
     let invalid = |message: &str| Refusal::new(Code::InvalidRequest, message);
     if form.peek("request_uri").is_some() {
         return Err(invalid("`request_uri` is what this answers with"));
@@ -54,16 +54,19 @@ pub async fn push(engine: &Engine, call: &Call, body: &[u8]) -> Result<Pushed, R
             None => form.put("dpop_jkt", key),
         }
     }
-    let request = form.to_text();
-    if request.len() > MAX_REQUEST_BYTES {
-        let message = format!("what is asked is longer than {MAX_REQUEST_BYTES} bytes");
-        return Err(invalid(&message));
-    }
-    let asked = judged(engine, Ok(Some(client.clone())), (form, Pushing::Now)).await;
+    let whole = form.clone();
+    let what = (&mut form, Pushing::Now);
+    let asked = judged(engine, Ok(Some(client.clone())), what).await;
     asked.map_err(|fault| match fault {
         Fault::Told(refusal) => refusal,
         Fault::Sent(back) => back.refusal,
     })?;
+    // What is not known here means nothing, and is not kept.
+    let request = whole.taken(&form);
+    if request.len() > MAX_REQUEST_BYTES {
+        let message = format!("what is asked is longer than {MAX_REQUEST_BYTES} bytes");
+        return Err(invalid(&message));
+    }
     let what = (request.as_str(), call.proof.as_ref());
     let name = engine.push_request(&nobody(call), &client, what).await?;
     Ok(Pushed {

@@ -7,12 +7,13 @@
 use kavachos_core::client::{BadMetadata, ClientId, ClientKeys, ClientMetadata, Source};
 use kavachos_core::json;
 use kavachos_core::secret::{Secret, SecretKind};
-use kavachos_engine::actor::{Actor, Caller};
+use kavachos_engine::actor::Actor;
 use kavachos_engine::{Engine, Error, Registration, SelfRegistered};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::client::Client;
+use crate::code::nobody;
 use crate::refusal::{Code, Refusal};
 use crate::subject;
 use crate::token::Call;
@@ -116,14 +117,14 @@ pub async fn register(engine: &Engine, call: &Call, body: &[u8]) -> Result<Regis
                 "clients do not register themselves here",
             ));
         }
-        Registration::Open => call.actor(Caller::Local),
+        Registration::Open => nobody(call),
         Registration::Token => operator(engine, call).await?,
     };
     let metadata = read(&object(body)?)?;
     let made = engine.register_itself(&caller, &metadata).await;
     let (made, manager) = made.map_err(|error| match error {
         Error::Forbidden(why) => Refusal::new(Code::InsufficientScope, why),
-        error => of_manager(error),
+        error => unmanaged(engine, call, error),
     })?;
     Ok(Registered::of(engine, made, &manager))
 }
@@ -133,9 +134,10 @@ pub async fn register(engine: &Engine, call: &Call, body: &[u8]) -> Result<Regis
 /// # Errors
 /// [`Code::InvalidToken`] where it does not show that it is the client.
 pub async fn look(engine: &Engine, call: &Call, id: &str) -> Result<Registered, Refusal> {
-    let (id, manager) = manager(call, id)?;
+    let (id, manager) = manager(engine, call, id)?;
     let known = engine.self_registered(&id, &manager).await;
-    Ok(Registered::of(engine, known.map_err(of_manager)?, &manager))
+    let known = known.map_err(|error| unmanaged(engine, call, error))?;
+    Ok(Registered::of(engine, known, &manager))
 }
 
 /// Puts something else in the place of what a client registered.
@@ -147,11 +149,9 @@ pub async fn change(
     call: &Call,
     (id, body): (&str, &[u8]),
 ) -> Result<Registered, Refusal> {
-    let (id, manager) = manager(call, id)?;
-    let known = engine
-        .self_registered(&id, &manager)
-        .await
-        .map_err(of_manager)?;
+    let (id, manager) = manager(engine, call, id)?;
+    let known = engine.self_registered(&id, &manager).await;
+    let known = known.map_err(|error| unmanaged(engine, call, error))?;
     let said = object(body)?;
     require_own(engine, &id, &said).await?;
     let metadata = read(&said)?;
@@ -161,15 +161,11 @@ pub async fn change(
             "`token_endpoint_auth_method` stays what it was: register another client",
         ));
     }
-    let actor = call.actor(Caller::Local);
     let changed = engine
-        .change_itself(&actor, (&id, &manager), &metadata)
+        .change_itself(&nobody(call), (&id, &manager), &metadata)
         .await;
-    Ok(Registered::of(
-        engine,
-        changed.map_err(of_manager)?,
-        &manager,
-    ))
+    let changed = changed.map_err(|error| unmanaged(engine, call, error))?;
+    Ok(Registered::of(engine, changed, &manager))
 }
 
 /// Ends a client.
@@ -177,10 +173,9 @@ pub async fn change(
 /// # Errors
 /// Those of [`look`].
 pub async fn remove(engine: &Engine, call: &Call, id: &str) -> Result<(), Refusal> {
-    let (id, manager) = manager(call, id)?;
-    let actor = call.actor(Caller::Local);
-    let removed = engine.remove_itself(&actor, (&id, &manager)).await;
-    removed.map_err(of_manager)
+    let (id, manager) = manager(engine, call, id)?;
+    let removed = engine.remove_itself(&nobody(call), (&id, &manager)).await;
+    removed.map_err(|error| unmanaged(engine, call, error))
 }
 
 fn wrong(message: &str) -> Refusal {
@@ -250,22 +245,22 @@ async fn operator(engine: &Engine, call: &Call) -> Result<Actor, Refusal> {
         })
 }
 
-fn manager(call: &Call, id: &str) -> Result<(ClientId, Secret), Refusal> {
-    let none = || {
-        Refusal::new(
-            Code::InvalidToken,
-            "show the registration token of this client as `Bearer`",
-        )
-    };
+fn manager(engine: &Engine, call: &Call, id: &str) -> Result<(ClientId, Secret), Refusal> {
+    const NONE: &str = "show the registration token of this client as `Bearer`";
+    let none = || unmanaged(engine, call, Error::Unauthenticated(NONE));
     let id: ClientId = id.parse().map_err(|_| none())?;
     let manager = bearer(call).and_then(|text| Secret::parse(text).ok());
     let manager = manager.filter(|secret| secret.kind() == SecretKind::Registration);
     Ok((id, manager.ok_or_else(none)?))
 }
 
-fn of_manager(error: Error) -> Refusal {
+/// Why a client is neither registered nor managed; a credential that is none for that is on record.
+fn unmanaged(engine: &Engine, call: &Call, error: Error) -> Refusal {
     match error {
-        Error::Unauthenticated(message) => Refusal::new(Code::InvalidToken, message),
+        Error::Unauthenticated(message) => {
+            engine.note_stranger(call.stranger(), "unauthenticated");
+            Refusal::new(Code::InvalidToken, message)
+        }
         error => error.into(),
     }
 }

@@ -122,6 +122,8 @@ pub(crate) struct Server {
     pub(crate) checkpoint: Option<PathBuf>,
     /// Whether webhooks may go to this machine.
     pub(crate) loopback: Loopback,
+    /// A file of certificates of authorities that are trusted besides the public ones where something is fetched.
+    pub(crate) fetch_ca_file: Option<PathBuf>,
     /// How mail is sent.
     pub(crate) mail: Mail,
     /// Proxies whose word on the client's address counts.
@@ -221,6 +223,9 @@ impl Config {
             loopback: reading
                 .choice("fetch.loopback", &value::LOOPBACKS)
                 .unwrap_or_default(),
+            fetch_ca_file: reading
+                .value("fetch.ca_file", value::text)
+                .map(PathBuf::from),
             mail: mail::read(&mut reading),
             trusted_proxies: reading
                 .value("trusted_proxies", value::networks)

@@ -13,6 +13,7 @@ use crate::mail;
 use crate::master_key;
 use crate::methods::migrations;
 use crate::private_file;
+use crate::transport::http;
 
 /// Whether a database that is not there is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,10 @@ async fn build(
 ) -> Result<Kavach, Failure> {
     find(&config.database, missing)?;
     let builder = builder(config, master_key::of(config)?);
+    let builder = match &config.fetch_ca_file {
+        Some(path) => builder.fetching_with_authorities(http::authorities(path)?),
+        None => builder,
+    };
     let builder = match mail::mailer(config)? {
         Some(mailer) => builder.mail(mailer),
         None => builder,

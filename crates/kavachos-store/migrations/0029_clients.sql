@@ -85,13 +85,16 @@ CREATE INDEX authorization_codes_by_line ON authorization_codes (line);
 CREATE TABLE pushed_requests (
   hash {bytes} NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
   client {text} NOT NULL,
-  -- The parameters, as a form.
+  -- The network that it came from.
+  source {text} NOT NULL,
+  -- The parameters that are known, as a form.
   request {text} NOT NULL,
   expires_at {int} NOT NULL,
   -- When a browser came with it.
   begun_at {int}
 ) {rows};
 CREATE INDEX pushed_requests_by_end ON pushed_requests (expires_at);
+CREATE INDEX pushed_requests_by_client ON pushed_requests (client, expires_at);
 
 -- What devices ask for that have no browser (RFC 8628), by the hash of the code that they poll with.
 CREATE TABLE device_requests (
@@ -99,6 +102,8 @@ CREATE TABLE device_requests (
   -- Of the code that a human types.
   user_code {bytes} NOT NULL UNIQUE CHECK (length(user_code) = 32),
   client {text} NOT NULL,
+  -- The network that it came from.
+  source {text} NOT NULL,
   -- What is asked for: a JSON object.
   wish {text} NOT NULL,
   -- The thumbprint of the key that each poll proves.
@@ -116,3 +121,4 @@ CREATE TABLE device_requests (
   answer {text}
 ) {rows};
 CREATE INDEX device_requests_by_end ON device_requests (expires_at);
+CREATE INDEX device_requests_by_client ON device_requests (client, expires_at);

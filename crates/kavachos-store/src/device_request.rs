@@ -10,7 +10,7 @@ use crate::row::{FromRow, Malformed, Query, Row, Select};
 /// How many seconds a device that polls too soon waits longer from then on (RFC 8628, section 3.5).
 const SLOWER: u32 = 5;
 /// How many it waits at most.
-const SLOWEST: u32 = 30;
+pub const SLOWEST: u32 = 30;
 
 /// A request that waits for its human.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct DeviceRow {
     pub user_code: SecretHash,
     /// The client.
     pub client: String,
+    /// The network that it came from.
+    pub source: String,
     /// What it asks for: a JSON object.
     pub wish: String,
     /// The thumbprint of the key that each poll proves.
@@ -35,14 +37,16 @@ pub struct DeviceRow {
     pub expires_at: Timestamp,
     /// How many seconds lie between two polls.
     pub pause: u32,
+    /// When it was last polled in time.
+    pub polled_at: Option<Timestamp>,
     /// Who typed the code first.
     pub viewer: Option<UserId>,
     /// What they said.
     pub answer: Option<String>,
 }
 
-const COLUMNS: &str = "d.hash, d.user_code, d.client, d.wish, d.proof_key, d.ip, d.user_agent, d.created_at, d.expires_at, \
-    d.pause, d.viewer, d.answer";
+const COLUMNS: &str = "d.hash, d.user_code, d.client, d.source, d.wish, d.proof_key, d.ip, d.user_agent, d.created_at, \
+    d.expires_at, d.pause, d.polled_at, d.viewer, d.answer";
 
 impl FromRow for DeviceRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
@@ -51,22 +55,25 @@ impl FromRow for DeviceRow {
             [u8; 32],
             String,
             String,
+            String,
             Option<[u8; 32]>,
             Option<String>,
             Option<String>,
             Timestamp,
             Timestamp,
             u32,
+            Option<Timestamp>,
             Option<UserId>,
             Option<String>,
         );
         let cells: Cells = row.decode()?;
-        let (hash, user_code, client, wish, proof_key, ip, user_agent, created_at, ..) = cells;
-        let (.., expires_at, pause, viewer, answer) = cells;
+        let (hash, user_code, client, source, wish, proof_key, ip, user_agent, ..) = cells;
+        let (.., created_at, expires_at, pause, polled_at, viewer, answer) = cells;
         Ok(Self {
             hash: SecretHash::from_bytes(hash),
             user_code: SecretHash::from_bytes(user_code),
             client,
+            source,
             wish,
             proof_key,
             ip,
@@ -74,6 +81,7 @@ impl FromRow for DeviceRow {
             created_at,
             expires_at,
             pause,
+            polled_at,
             viewer,
             answer,
         })
@@ -84,12 +92,13 @@ impl FromRow for DeviceRow {
 pub fn insert(row: DeviceRow) -> Write {
     Write::exactly(
         1,
-        "INSERT INTO device_requests (hash, user_code, client, wish, proof_key, ip, user_agent, created_at, expires_at, pause) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (user_code) DO NOTHING",
+        "INSERT INTO device_requests (hash, user_code, client, source, wish, proof_key, ip, user_agent, created_at, expires_at, \
+         pause) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (user_code) DO NOTHING",
     )
     .bind(*row.hash.as_bytes())
     .bind(*row.user_code.as_bytes())
     .bind(row.client)
+    .bind(row.source)
     .bind(row.wish)
     .bind(row.proof_key)
     .bind(row.ip)
@@ -148,26 +157,49 @@ pub fn answer(hash: SecretHash, (human, answer): (UserId, &'static str), now: Ti
     .bind(now)
 }
 
-/// Notes that the device polls, with the key that it proves from now on; a conflict where it comes too soon.
-pub fn poll(hash: SecretHash, key: Option<[u8; 32]>, now: Timestamp) -> Write {
-    Write::exactly(
+/// How many requests of a client wait whose code nobody typed.
+pub fn waiting_of(client: String, now: Timestamp) -> Select<(u64,)> {
+    Query::new(
         1,
-        "UPDATE device_requests SET polled_at = ?3, proof_key = COALESCE(proof_key, ?2) \
-         WHERE hash = ?1 AND (polled_at IS NULL OR polled_at + pause * 1000000 <= ?3)",
+        "SELECT COUNT(*) FROM device_requests d WHERE d.client = ?1 AND d.expires_at > ?2 AND d.viewer IS NULL",
     )
-    .bind(*hash.as_bytes())
-    .bind(key)
+    .bind(client)
+    .bind(now)
+    .of()
+}
+
+/// Makes room for one more: the oldest goes whose code nobody typed, of the network that most of them came from.
+pub fn make_room(client: String, now: Timestamp) -> Write {
+    Write::any(
+        "DELETE FROM device_requests WHERE hash = (SELECT w.hash FROM (\
+           SELECT d.hash, d.created_at, COUNT(*) OVER (PARTITION BY d.source) AS many FROM device_requests d \
+           WHERE d.client = ?1 AND d.expires_at > ?2 AND d.viewer IS NULL) w \
+         ORDER BY w.many DESC, w.created_at, w.hash LIMIT 1)",
+    )
+    .bind(client)
     .bind(now)
 }
 
+/// Notes that the device polls, with the key that it proves from now on; a conflict where another poll came before.
+pub fn poll(row: &DeviceRow, key: Option<[u8; 32]>, now: Timestamp) -> Write {
+    Write::exactly(
+        1,
+        "UPDATE device_requests SET polled_at = ?3, proof_key = COALESCE(proof_key, ?2) \
+         WHERE hash = ?1 AND COALESCE(polled_at, 0) = ?4",
+    )
+    .bind(*row.hash.as_bytes())
+    .bind(key)
+    .bind(now)
+    .bind(row.polled_at.unwrap_or(Timestamp::from_micros(0)))
+}
+
 /// Has a device wait longer that came too soon.
-pub fn slow_down(hash: SecretHash, now: Timestamp) -> Write {
+pub fn slow_down(hash: SecretHash) -> Write {
     Write::any(format!(
-        "UPDATE device_requests SET polled_at = ?2, \
-         pause = CASE WHEN pause + {SLOWER} > {SLOWEST} THEN {SLOWEST} ELSE pause + {SLOWER} END WHERE hash = ?1"
+        "UPDATE device_requests SET pause = CASE WHEN pause + {SLOWER} > {SLOWEST} THEN {SLOWEST} ELSE pause + {SLOWER} END \
+         WHERE hash = ?1"
     ))
     .bind(*hash.as_bytes())
-    .bind(now)
 }
 
 /// Removes requests that were over before this time.

@@ -193,6 +193,16 @@ pub fn unused(before: Timestamp) -> Select<UnusedClient> {
     .of()
 }
 
+/// The client with this id, if nobody let it in.
+pub fn unused_one(id: String) -> Select<UnusedClient> {
+    Query::new(
+        1,
+        format!("SELECT id, handle FROM oauth_clients WHERE id = ?1 AND {UNUSED}"),
+    )
+    .bind(id)
+    .of()
+}
+
 /// How many registered themselves since this time.
 pub fn count_since(since: Timestamp) -> Select<(u64,)> {
     Query::new(
@@ -239,28 +249,57 @@ pub fn forget(unused: &[UnusedClient]) -> [Write; 2] {
     ]
 }
 
+/// Removes one client, with its handle as [`forget`] does; somebody who let it in meanwhile is a conflict.
+pub fn remove(unused: &UnusedClient) -> [Write; 2] {
+    let [_, handle] = forget(std::slice::from_ref(unused));
+    let client = Write::exactly(
+        1,
+        format!("DELETE FROM oauth_clients WHERE id = ?1 AND {UNUSED}"),
+    );
+    [client.bind(unused.id.clone()), handle]
+}
+
 /// Ends every code and every line of a client, and takes back what humans said yes to, so that none of it lives again with
 /// the client.
 pub fn end_all(client: &str, now: Timestamp) -> [Write; 4] {
-    const LINES: &str = "SELECT l.id FROM refresh_lines l WHERE l.client = ?1";
+    ended(client, |id| format!("{id} = ?1"), now)
+}
+
+/// Ends every code and every line of a client. What humans said yes to stays.
+pub fn end_lines(client: &str, now: Timestamp) -> [Write; 3] {
+    let [codes, keys, lines, _] = end_all(client, now);
+    [codes, keys, lines]
+}
+
+/// The same as [`end_all`] of all clients whose id begins so.
+pub fn end_all_below(prefix: &str, now: Timestamp) -> [Write; 4] {
+    let begins = |id: &str| format!("substr({id}, 1, length(CAST(?1 AS TEXT))) = ?1");
+    ended(prefix, begins, now)
+}
+
+fn ended(client: &str, is_one: impl Fn(&str) -> String, now: Timestamp) -> [Write; 4] {
+    let lines = format!(
+        "SELECT l.id FROM refresh_lines l WHERE {}",
+        is_one("l.client")
+    );
     let of_client = |sql: String| Write::any(sql).bind(client.to_owned());
     [
         of_client(format!(
-            "UPDATE authorization_codes SET expires_at = ?2 WHERE expires_at > ?2 AND line IN ({LINES})"
+            "UPDATE authorization_codes SET expires_at = ?2 WHERE expires_at > ?2 AND line IN ({lines})"
         ))
         .bind(now),
         of_client(format!(
-            "UPDATE agent_keys SET status = 'revoked', ended_at = ?2 WHERE status = 'active' AND hash IN ({LINES})"
+            "UPDATE agent_keys SET status = 'revoked', ended_at = ?2 WHERE status = 'active' AND hash IN ({lines})"
         ))
         .bind(now),
-        of_client(
-            "UPDATE refresh_lines SET idle_ends_at = ?2 WHERE client = ?1 AND idle_ends_at > ?2"
-                .to_owned(),
-        )
+        of_client(format!(
+            "UPDATE refresh_lines SET idle_ends_at = ?2 WHERE {} AND idle_ends_at > ?2",
+            is_one("client")
+        ))
         .bind(now),
-        of_client(
-            "DELETE FROM consents WHERE agent IN (SELECT o.agent FROM connections o WHERE o.client = ?1)"
-                .to_owned(),
-        ),
+        of_client(format!(
+            "DELETE FROM consents WHERE agent IN (SELECT o.agent FROM connections o WHERE {})",
+            is_one("o.client")
+        )),
     ]
 }

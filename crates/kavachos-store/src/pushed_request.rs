@@ -13,7 +13,9 @@ pub struct PushedRow {
     pub hash: SecretHash,
     /// Whose it is.
     pub client: String,
-    /// The parameters, as a form.
+    /// The network that it came from.
+    pub source: String,
+    /// The parameters that are known, as a form.
     pub request: String,
     /// When it is over.
     pub expires_at: Timestamp,
@@ -21,11 +23,12 @@ pub struct PushedRow {
 
 impl FromRow for PushedRow {
     fn from_row(row: Row) -> Result<Self, Malformed> {
-        let (hash, client, request, expires_at): ([u8; 32], String, String, Timestamp) =
-            row.decode()?;
+        type Cells = ([u8; 32], String, String, String, Timestamp);
+        let (hash, client, source, request, expires_at): Cells = row.decode()?;
         Ok(Self {
             hash: SecretHash::from_bytes(hash),
             client,
+            source,
             request,
             expires_at,
         })
@@ -36,10 +39,11 @@ impl FromRow for PushedRow {
 pub fn insert(row: PushedRow) -> Write {
     Write::exactly(
         1,
-        "INSERT INTO pushed_requests (hash, client, request, expires_at) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO pushed_requests (hash, client, source, request, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
     .bind(*row.hash.as_bytes())
     .bind(row.client)
+    .bind(row.source)
     .bind(row.request)
     .bind(row.expires_at)
 }
@@ -48,11 +52,36 @@ pub fn insert(row: PushedRow) -> Write {
 pub fn live(hash: SecretHash, now: Timestamp) -> Select<PushedRow> {
     Query::new(
         1,
-        "SELECT p.hash, p.client, p.request, p.expires_at FROM pushed_requests p WHERE p.hash = ?1 AND p.expires_at > ?2",
+        "SELECT p.hash, p.client, p.source, p.request, p.expires_at FROM pushed_requests p \
+         WHERE p.hash = ?1 AND p.expires_at > ?2",
     )
     .bind(*hash.as_bytes())
     .bind(now)
     .of()
+}
+
+/// How many requests of a client wait.
+pub fn waiting_of(client: String, now: Timestamp) -> Select<(u64,)> {
+    Query::new(
+        1,
+        "SELECT COUNT(*) FROM pushed_requests p WHERE p.client = ?1 AND p.expires_at > ?2",
+    )
+    .bind(client)
+    .bind(now)
+    .of()
+}
+
+/// Makes room for one more: one goes of the network that most of them came from, and of those the oldest that no browser came with
+/// yet.
+pub fn make_room(client: String, now: Timestamp) -> Write {
+    Write::any(
+        "DELETE FROM pushed_requests WHERE hash = (SELECT w.hash FROM (\
+           SELECT p.hash, p.begun_at, p.expires_at, COUNT(*) OVER (PARTITION BY p.source) AS many FROM pushed_requests p \
+           WHERE p.client = ?1 AND p.expires_at > ?2) w \
+         ORDER BY w.many DESC, CASE WHEN w.begun_at IS NULL THEN 0 ELSE 1 END, w.expires_at, w.hash LIMIT 1)",
+    )
+    .bind(client)
+    .bind(now)
 }
 
 /// Gives a request more time whose browser came in time, once.

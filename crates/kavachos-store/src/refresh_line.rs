@@ -206,6 +206,17 @@ pub fn by_key(handle: Handle) -> Select<LineRow> {
     .of()
 }
 
+/// An agent's line whose id begins so.
+pub fn of_agent(agent: AgentId, begins: [u8; 16]) -> Select<LineRow> {
+    Query::new(
+        1,
+        format!("SELECT {COLUMNS} FROM refresh_lines l WHERE l.agent = ?1 AND substr(l.id, 1, 16) = ?2 LIMIT 1"),
+    )
+    .bind(agent)
+    .bind(begins)
+    .of()
+}
+
 /// The line by which a client is this agent, if it is live.
 pub fn of_itself(client: String, agent: AgentId, now: Timestamp) -> Select<LineRow> {
     Query::new(
@@ -264,8 +275,8 @@ pub fn waiting_of(agent: AgentId, limit: usize) -> Select<([u8; 32],)> {
 /// What is told of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldLine {
-    /// The handle of its key: what it is called towards others.
-    pub handle: Handle,
+    /// Its id: the hash of its key.
+    pub id: SecretHash,
     /// For which tool servers with which scopes: a JSON array.
     pub targets: String,
     /// The thumbprint of the key that each use proves.
@@ -295,7 +306,7 @@ pub struct ToldLine {
 impl FromRow for ToldLine {
     fn from_row(row: Row) -> Result<Self, Malformed> {
         let (
-            handle,
+            id,
             targets,
             proof_key,
             number,
@@ -310,7 +321,7 @@ impl FromRow for ToldLine {
             user_kills,
         ) = row.decode()?;
         Ok(Self {
-            handle,
+            id: SecretHash::from_bytes(id),
             targets,
             proof_key,
             number,
@@ -331,7 +342,7 @@ impl FromRow for ToldLine {
 pub fn told_of(agent: AgentId, limit: usize) -> Select<ToldLine> {
     Query::new(
         limit,
-        "SELECT k.handle, l.targets, l.proof_key, l.number, l.created_at, l.since, c.expires_at, c.redeemed_at, \
+        "SELECT l.id, l.targets, l.proof_key, l.number, l.created_at, l.since, c.expires_at, c.redeemed_at, \
          l.idle_ends_at, k.expires_at, k.ended_at, k.agent_kills, k.user_kills FROM refresh_lines l \
          JOIN agent_keys k ON k.hash = l.id LEFT JOIN authorization_codes c ON c.line = l.id WHERE l.agent = ?1 \
          ORDER BY CASE k.status WHEN 'active' THEN 0 ELSE 1 END, l.created_at DESC, l.id DESC LIMIT ?2",

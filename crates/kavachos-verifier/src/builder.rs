@@ -11,6 +11,7 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::{FeedRoot, Issuer};
 use kavachos_core::tool_server::{Audience, Proof, RESERVED_SCOPES};
 
+use crate::bodies::Bodies;
 use crate::challenge::Challenger;
 use crate::contact::{discover, fetch_keys, first_answer, require_time, secure};
 use crate::error::BuildError;
@@ -312,6 +313,7 @@ impl Builder {
             keys,
             feed,
             nonces,
+            bodies: Bodies::new(),
             challenger,
             metadata,
         })

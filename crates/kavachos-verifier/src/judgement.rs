@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kavachos_core::revocation::Reading;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Code, Failure, Leaf, Presented, Proof, Thumbprint, Verification};
+use kavachos_core::tool_server::Proof as Policy;
 
+use crate::bodies::Bodies;
 use crate::challenge::Challenger;
 use crate::feed::Feed;
 use crate::issuer::IssuerClient;
@@ -29,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) tokens: Tokens,
     pub(crate) replays: Mutex<Replays>,
     pub(crate) nonces: Option<Nonces>,
+    /// Room for bodies that are read here.
+    pub(crate) bodies: Bodies,
     pub(crate) challenger: Challenger,
     pub(crate) metadata: Metadata,
     pub(crate) counters: Arc<Counters>,
@@ -85,6 +89,21 @@ impl Core {
     /// Whether a leaf is good now: time, audience, lease, revocation.
     pub(crate) fn stands(&self, leaf: &Leaf) -> Result<Timestamp, Failure> {
         self.at_present(|verification, now| verification.stands(leaf, now).map(|()| now))
+    }
+
+    /// Whether a token was shown as it must be, but for what only the body tells. Uses nothing up.
+    pub(crate) fn foresee(&self, held: &Held, shown: &Presented<'_>) -> Result<(), Failure> {
+        self.at_present(|verification, now| {
+            let proof = match verification.proof {
+                Policy::DpopBody => Policy::Dpop,
+                policy => policy,
+            };
+            let without_body = Verification {
+                proof,
+                ..*verification
+            };
+            without_body.admit(&held.leaf, shown, now).map(drop)
+        })
     }
 
     /// Accepts a token that was held a while ago, perhaps before a long body came: what has changed since counts.

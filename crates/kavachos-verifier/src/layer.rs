@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -12,6 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use kavachos_core::token::{Code, body_digest};
 use kavachos_core::tool_server::Proof;
+use tokio::time::timeout;
 use tower::{Layer, Service};
 
 use crate::authorize::foresee;
@@ -19,6 +21,9 @@ use crate::credentials::DPOP;
 use crate::rejection::{Cause, DPOP_NONCE, Rejection};
 use crate::tokens::Held;
 use crate::verifier::Verifier;
+
+/// How long a body that is read here may take to come.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Puts a [`Verifier`] before a service. It answers requests for the tool server's metadata by itself.
 #[derive(Debug, Clone)]
@@ -119,6 +124,7 @@ where
     let tools = settings.tools.as_ref();
     let tools = tools.filter(|tools| tools.may_be_called_by(&parts));
     let (body, bytes) = if is_proved || tools.is_some() {
+        let _room = verifier.room_for_body(&held, &parts, &credentials).await?;
         let bytes = read(body, settings.sizes.body).await?;
         (B::from(bytes.clone()), bytes)
     } else {
@@ -150,15 +156,22 @@ async fn hold(verifier: &Verifier, token: &str) -> Result<Arc<Held>, Rejection> 
     }
 }
 
-/// The whole body.
+/// The whole body, if it comes in time.
 async fn read<B>(body: B, most: usize) -> Result<Bytes, Rejection>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, most).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) => Err(unread(error.as_ref(), most)),
+    match timeout(BODY_WITHIN, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(unread(error.as_ref(), most)),
+        Err(_) => {
+            let message = format!(
+                "the body did not come within {} seconds",
+                BODY_WITHIN.as_secs()
+            );
+            Err(Rejection::new(Cause::MalformedRequest, message))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod authorize;
+mod bodies;
 mod builder;
 mod challenge;
 mod contact;

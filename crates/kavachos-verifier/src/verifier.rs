@@ -12,6 +12,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Code, Presented, ProofRequest};
 
 use crate::authorize::Allowed;
+use crate::bodies::{self, Room};
 use crate::builder::Builder;
 use crate::challenge::Challenger;
 use crate::credentials::Credentials;
@@ -220,23 +221,35 @@ impl Verifier {
         credentials: &Credentials<'_>,
         body: Option<[u8; 32]>,
     ) -> Result<Principal, Rejection> {
-        // A bearer's request is not looked at, so its URL need not be put together.
-        let uri = match credentials.proof {
+        let uri = self.uri(request, credentials);
+        self.admit(held, &presented(request, credentials, &uri, body))
+    }
+
+    /// Refuses, before its body is read, a request that no body makes good. Waits for room for the body, and gives it.
+    pub(crate) async fn room_for_body(
+        &self,
+        held: &Held,
+        request: &Parts,
+        credentials: &Credentials<'_>,
+    ) -> Result<Room<'_>, Rejection> {
+        let core = &self.0.core;
+        let uri = self.uri(request, credentials);
+        let foreseen = core.foresee(held, &presented(request, credentials, &uri, None));
+        foreseen.map_err(|failure| self.refuse_token(&failure.into()))?;
+        let room = core.bodies.room(&held.leaf.authority.subject).await;
+        room.ok_or_else(|| {
+            let message = "too many requests are being read: call again";
+            let rejection = Rejection::new(Cause::Token(Code::RateLimited), message);
+            rejection.retried_after(bodies::WITHIN)
+        })
+    }
+
+    /// A bearer's request is not looked at, so its URL need not be put together.
+    fn uri(&self, request: &Parts, credentials: &Credentials<'_>) -> String {
+        match credentials.proof {
             Some(_) => format!("{}{}", self.settings().base, request.uri.path()),
             None => String::new(),
-        };
-        let shown = Presented {
-            token: credentials.token,
-            scheme: credentials.scheme,
-            proof: credentials.proof,
-            request: ProofRequest {
-                method: request.method.as_str(),
-                uri: &uri,
-                token: None,
-                body,
-            },
-        };
-        self.admit(held, &shown)
+        }
     }
 
     /// Whether a token that was accepted still stands; gives the time at which it does.
@@ -277,5 +290,25 @@ impl fmt::Debug for Verifier {
             .field("issuer", &self.settings().issuer)
             .field("audience", &self.settings().audience)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the head of a request shows, and this of its body.
+fn presented<'a>(
+    request: &'a Parts,
+    credentials: &Credentials<'a>,
+    uri: &'a str,
+    body: Option<[u8; 32]>,
+) -> Presented<'a> {
+    Presented {
+        token: credentials.token,
+        scheme: credentials.scheme,
+        proof: credentials.proof,
+        request: ProofRequest {
+            method: request.method.as_str(),
+            uri,
+            token: None,
+            body,
+        },
     }
 }

@@ -21,6 +21,7 @@ use kavachos_store::migration::{Migration, Pending};
 use kavachos_store::postgres::{self, PostgresStore};
 use kavachos_store::sqlite::{OpenError, Options, SqliteStore};
 use kavachos_store::{Clock, Host, Rng, Store};
+use rustls::pki_types::CertificateDer;
 
 use crate::checkpoint_file::CheckpointFile;
 use crate::fetch::GuardedFetcher;
@@ -126,6 +127,7 @@ pub struct Builder {
     settings: Settings,
     http: kavachos_http::Options,
     loopback: Loopback,
+    authorities: Vec<CertificateDer<'static>>,
     master_key: Option<Secret>,
     couriers: Couriers,
     #[cfg(feature = "mail")]
@@ -194,6 +196,7 @@ impl Default for Builder {
             settings: Settings::default(),
             http: kavachos_http::Options::default(),
             loopback: Loopback::Refused,
+            authorities: Vec::new(),
             master_key: None,
             couriers: Couriers::Sent,
             #[cfg(feature = "mail")]
@@ -278,6 +281,13 @@ impl Builder {
     /// also without TLS. By default they may not: it is for development and tests.
     pub fn fetching_from_loopback(mut self, loopback: Loopback) -> Self {
         self.loopback = loopback;
+        self
+    }
+
+    /// Authorities that are trusted for TLS besides the public ones, where something is fetched. To which addresses that may
+    /// go, they do not change.
+    pub fn fetching_with_authorities(mut self, authorities: Vec<CertificateDer<'static>>) -> Self {
+        self.authorities = authorities;
         self
     }
 
@@ -410,7 +420,7 @@ impl Builder {
         let mut settings = self.settings;
         settings.issuer = (self.http.public_url.parse()).map_err(BuildError::PublicUrl)?;
         (settings.providers.check(&settings.issuer)).map_err(BuildError::Providers)?;
-        let fetcher = GuardedFetcher::new(self.loopback)
+        let fetcher = GuardedFetcher::trusting(self.loopback, self.authorities)
             .map_err(|error| BuildError::Tls(error.to_string()))?;
         let fetcher: Arc<dyn Fetcher> = Arc::new(fetcher);
         #[cfg(feature = "mail")]

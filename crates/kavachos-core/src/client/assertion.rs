@@ -165,9 +165,9 @@ impl<'t> UnverifiedAssertion<'t> {
             );
             return Err(Failure::new(Code::Expired, message));
         }
-        // As early as it can have been used.
+        // As early as it can have been used, also if the client's clock is ahead.
         let made = made.unwrap_or_else(|| ends.minus(MAX_ASSERTION_LIFE));
-        Ok((made, ends))
+        Ok((made.minus(CLOCK_SKEW), ends))
     }
 
     fn text(&self, name: &str) -> Result<&str, Failure> {
@@ -204,7 +204,7 @@ impl<'t> UnverifiedAssertion<'t> {
 pub struct Assertion {
     /// By what its use is remembered: the client, and the name that it gave.
     pub digest: [u8; 32],
-    /// When it was made, or as early as it may have been. Whole seconds.
+    /// When it was made, or as early as it may have been, by a clock that may be ahead of ours. Whole seconds.
     pub made_at: Timestamp,
     /// When it ends. Whole seconds.
     pub expires_at: Timestamp,
@@ -303,10 +303,12 @@ mod tests {
         let taken = check(&signed(&header(), &bare, &es), 0).unwrap();
         assert_eq!(
             taken.made_at,
-            taken.expires_at.minus(MAX_ASSERTION_LIFE),
+            taken.expires_at.minus(MAX_ASSERTION_LIFE + CLOCK_SKEW),
             "as early as can be"
         );
         let one = check(&signed(&header(), &claims(), &es), 0).unwrap();
+        let now = Timestamp::from_micros(NOW * 1_000_000);
+        assert_eq!(one.made_at, now.minus(CLOCK_SKEW));
         let later = check(
             &signed(&header(), &with(&claims(), "exp", json!(NOW + 61)), &es),
             0,

@@ -3,6 +3,7 @@
 //! Promises: one is never read as the other, since no id that is made here is an address; an address has one spelling.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -35,6 +36,18 @@ impl ClientId {
     pub fn host(&self) -> Option<&str> {
         let (_, rest) = self.0.split_once("://")?;
         rest.split('/').next()
+    }
+
+    /// The id that stands for all documents of its host, whatever the port: an operator may deny that. `None` of a client that
+    /// was registered.
+    pub fn all_of_host(&self) -> Option<Self> {
+        let (scheme, _) = self.0.split_once("://")?;
+        let authority = self.host()?;
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
+        Some(Self(format!("{scheme}://{host}/*").into()))
     }
 }
 
@@ -72,8 +85,24 @@ fn is_address(text: &str) -> bool {
     };
     text.len() <= MAX_CLIENT_ID_BYTES
         && uri.kind() != RedirectKind::Private
+        && has_one_spelling(text)
         && !path.is_empty()
-        && !path.contains('?')
+        && !text.contains('?')
+}
+
+/// Whether its host is written as it is by all: whoever keeps one out keeps out all of its spellings.
+fn has_one_spelling(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let default_port = if scheme == "https" { ":443" } else { ":80" };
+    let address = authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split(']').next());
+    let is_plain =
+        |address: &str| (address.parse::<Ipv6Addr>()).is_ok_and(|read| read.to_string() == address);
+    !authority.ends_with(default_port) && address.is_none_or(is_plain)
 }
 
 impl fmt::Display for ClientId {
@@ -108,11 +137,37 @@ mod tests {
             .unwrap();
         assert!(document.is_document());
         assert_eq!(document.host(), Some("app.example.com:8443"));
-        assert!(
-            "http://127.0.0.1:8080/client.json"
-                .parse::<ClientId>()
-                .is_ok()
-        );
+        for text in [
+            "http://127.0.0.1:8080/client.json",
+            "https://127.0.0.1:80/client.json",
+            "https://app.example.com:4430/client.json",
+            "https://[2606:4700::1111]:8443/client.json",
+        ] {
+            assert!(text.parse::<ClientId>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_documents_of_a_host_have_one_name() {
+        for (one, all) in [
+            ("https://app.example.com/c", "https://app.example.com/*"),
+            (
+                "https://app.example.com:8443/a/b",
+                "https://app.example.com/*",
+            ),
+            ("https://[2606:4700::1111]/c", "https://[2606:4700::1111]/*"),
+            (
+                "https://[2606:4700::1111]:8443/c",
+                "https://[2606:4700::1111]/*",
+            ),
+            ("https://app.example.com/*", "https://app.example.com/*"),
+        ] {
+            let one: ClientId = one.parse().unwrap();
+            let all: ClientId = all.parse().unwrap();
+            assert_eq!(one.all_of_host(), Some(all));
+        }
+        let ours: ClientId = "client_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+        assert_eq!(ours.all_of_host(), None);
     }
 
     #[test]
@@ -125,7 +180,13 @@ mod tests {
             "agent_01h455vb4pex5vsknk084sn02q",
             "https://app.example.com",
             "https://app.example.com/",
+            "https://app.example.com:443/c",
+            "http://127.0.0.1:80/c",
+            "https://[2606:4700:0::1111]/c",
+            "https://[::1]:443/c",
+            "https://app.example.com./c",
             "https://app.example.com/c?x=y",
+            "https://app.example.com?/c",
             "https://app.example.com/c#x",
             "https://app.example.com/a/../c",
             "https://app.example.com/%2e%2e/c",

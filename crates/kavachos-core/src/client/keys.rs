@@ -71,6 +71,11 @@ impl ClientKeys {
         }
     }
 
+    /// Whether every key of another set is in this one.
+    pub(super) fn holds(&self, others: &Self) -> bool {
+        others.0.iter().all(|key| self.0.contains(key))
+    }
+
     /// Those with which something was signed in this way: the one with the name that is said, where one is.
     pub(super) fn fitting(
         &self,

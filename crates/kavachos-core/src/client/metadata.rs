@@ -256,12 +256,42 @@ impl ClientMetadata {
                 return Err(wrong(secret, "stands in a document that everybody reads"));
             }
         }
-        Self::read(said, Source::Document)
+        let read = Self::read(said, Source::Document)?;
+        if read.require_pushed_authorization_requests {
+            let member = "require_pushed_authorization_requests";
+            return Err(wrong(
+                member,
+                "is for clients that are registered: of a document nothing is known before a human came",
+            ));
+        }
+        Ok(read)
     }
 
     /// Whether it may ask for this.
     pub fn may(&self, grant: GrantType) -> bool {
         self.grant_types.contains(&grant)
+    }
+
+    /// Whether something is taken away of what it said before (a key, an address, a grant), or more is demanded of it: what was
+    /// made by the word of before would not be made now.
+    pub fn narrows(&self, before: &Self) -> bool {
+        let keeps_keys = match (&before.jwks, &self.jwks) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(before), Some(now)) => now.holds(before),
+        };
+        !keeps_keys
+            || self.leaves_address(before)
+            || !before.grant_types.iter().all(|grant| self.may(*grant))
+            || (self.dpop_bound_access_tokens && !before.dpop_bound_access_tokens)
+            || (self.require_pushed_authorization_requests
+                && !before.require_pushed_authorization_requests)
+    }
+
+    /// Whether a redirect address is taken away of those from before.
+    pub fn leaves_address(&self, before: &Self) -> bool {
+        let is_kept = |uri| self.redirect_uris.contains(uri);
+        !before.redirect_uris.iter().all(is_kept)
     }
 
     /// The registered redirect address that an address which is asked for is.
@@ -445,6 +475,27 @@ mod tests {
     }
 
     #[test]
+    fn a_page_for_people_is_shown_that_is_one() {
+        let shown = |uri: &str| {
+            by_itself(&with("client_uri", json!(uri)))
+                .unwrap()
+                .client_uri
+        };
+        let page = "https://app.example.com/about?x=y";
+        assert_eq!(shown(page).as_deref(), Some(page));
+        let long = format!("https://app.example.com/{}", "a".repeat(MAX_SHOWN_BYTES));
+        for other in [
+            "http://127.0.0.1/",
+            "javascript:alert(1)",
+            "com.example:/x",
+            "https://a@b.example/",
+            &long,
+        ] {
+            assert_eq!(shown(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn what_is_not_said_is_what_the_standard_says() {
         let client = by_itself(&with("client_name", Value::Null)).unwrap();
         assert_eq!(client.token_endpoint_auth_method, AuthMethod::SecretBasic);
@@ -614,6 +665,45 @@ mod tests {
         // Others' keys are not looked at.
         let other = by_itself(&with("jwks_uri", json!("https://app.example.com/jwks"))).unwrap();
         assert_eq!(other.jwks, None);
+    }
+
+    #[test]
+    fn what_is_taken_away_or_demanded_narrows_and_nothing_else_does() {
+        use crate::token::{Algorithm, SigningKey};
+        let key = |seed| SigningKey::from_seed(Algorithm::Es256, &[seed; 32]).unwrap();
+        let keys = |seeds: &[u8]| {
+            let keys = seeds.iter().map(|seed| key(*seed).public().to_jwk());
+            json!({ "keys": keys.collect::<Vec<_>>() })
+        };
+        let site = "https://app.example.com/cb";
+        let said = json!({
+            "redirect_uris": ["http://127.0.0.1/cb", site], "jwks": keys(&[1, 2]),
+            "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "private_key_jwt",
+        });
+        let before = by_itself(&said).unwrap();
+        let narrows = |member: &str, value: Value| {
+            let mut now = said.clone();
+            now[member] = value;
+            by_itself(&now).unwrap().narrows(&before)
+        };
+        assert!(narrows("jwks", keys(&[1])));
+        assert!(narrows("jwks", keys(&[1, 3])));
+        assert!(narrows("redirect_uris", json!([site])));
+        assert!(narrows("grant_types", json!(["authorization_code"])));
+        assert!(narrows("dpop_bound_access_tokens", json!(true)));
+        assert!(narrows(
+            "require_pushed_authorization_requests",
+            json!(true)
+        ));
+        // The twins.
+        assert!(!before.narrows(&before));
+        assert!(!narrows("client_name", json!("x")));
+        assert!(!narrows("jwks", keys(&[3, 2, 1])));
+        let more = json!([site, "https://b.example/cb", "http://127.0.0.1/cb"]);
+        assert!(!narrows("redirect_uris", more));
+        let mut stricter = said.clone();
+        stricter["dpop_bound_access_tokens"] = json!(true);
+        assert!(!before.narrows(&by_itself(&stricter).unwrap()));
     }
 
     /// Lesson C 87.

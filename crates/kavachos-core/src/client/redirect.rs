@@ -5,7 +5,7 @@
 //! machine the port alone may differ (RFC 8252, section 7.3), since a program listens where there is room.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -151,8 +151,12 @@ fn is_this_machine(authority: &str) -> bool {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let address = address.unwrap_or(host).parse::<IpAddr>();
-    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
-    THIS_MACHINE.contains(&host) || host.ends_with(".localhost") || address.is_ok_and(is_loopback)
+    // Whoever connects to the unspecified address is led to this machine, too.
+    let is_here = |address: IpAddr| {
+        let address = address.to_canonical();
+        address.is_loopback() || address.is_unspecified()
+    };
+    THIS_MACHINE.contains(&host) || host.ends_with(".localhost") || address.is_ok_and(is_here)
 }
 
 /// Scheme and host, and what stands behind the port.
@@ -296,13 +300,20 @@ fn is_port(text: &str) -> bool {
         && text.parse::<u16>().is_ok()
 }
 
-/// A name in lower case without a dot at its end, or an address of IPv6 in brackets.
+/// A name in lower case without a dot at its end, an address of IPv4 with its four numbers, or one of IPv6 in brackets.
 fn is_host(host: &str) -> bool {
     if let Some(address) = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
     {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    // `127.1` and `0x7f.1` are 127.0.0.1 to a browser (WHATWG URL, section 3.5), and names to whoever resolves them.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if last.bytes().all(|byte| byte.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(is_hex)
+    {
+        return host.parse::<Ipv4Addr>().is_ok();
     }
     let is_label = |label: &str| {
         let in_label =
@@ -417,6 +428,8 @@ mod tests {
             "https://[::ffff:127.0.0.1]/cb",
             "https://[0:0:0:0:0:0:0:1]/cb",
             "https://app.localhost/cb",
+            "https://0.0.0.0/cb",
+            "https://[::]/cb",
         ] {
             assert_eq!(
                 read(text).expect(text).kind(),
@@ -477,6 +490,12 @@ mod tests {
             "https://[::1/cb",
             "https://[x]/cb",
             "https://*.example.com/cb",
+            "https://127.1/cb",
+            "https://2130706433/cb",
+            "https://0x7f.1/cb",
+            "https://127.0.0.01/cb",
+            "https://app.example.0x/cb",
+            "https://app.example.1/cb",
             "com.example.app:",
             "com.example.app://",
             "com.example.app://x@y",

@@ -152,7 +152,7 @@ pub struct Personal<'a> {
     pub email: Option<&'a str>,
     /// The caller's address.
     pub ip: Option<&'a str>,
-    /// Metadata that a user attached.
+    /// Metadata that a user attached, or what a device said of itself that somebody let in.
     pub metadata: Option<&'a Value>,
     /// A name that a user gave to someone or something.
     pub name: Option<&'a str>,

@@ -274,6 +274,23 @@ fn covers_is_exactly_inclusion_reflexive_and_transitive() {
 }
 
 #[test]
+fn patterns_meet_where_a_resource_is_in_both() {
+    let Universe {
+        patterns,
+        languages,
+    } = universe();
+    for (one, ours) in patterns.iter().zip(&languages) {
+        for (other, theirs) in patterns.iter().zip(&languages) {
+            let both = ours
+                .iter()
+                .zip(theirs)
+                .any(|(ours, theirs)| *ours && *theirs);
+            assert_eq!(one.meets(other), both, "{one} {other}");
+        }
+    }
+}
+
+#[test]
 fn no_child_is_covered_only_by_several_parents_together() {
     // It is enough to try, for each child, all parents that do not cover it: if they leave a word, so does any subset.
     let Universe {

@@ -258,17 +258,20 @@ impl Engine {
 /// A registered scope, or a part of one: what a tool server asks for may be narrower than what it registered.
 pub(super) fn meant_by(name: &str, registered: &[RegisteredScope]) -> Option<RegisteredScope> {
     let pattern: ResourcePattern = name.parse().ok()?;
-    // The narrowest says best what a human gives away: of two that cover it, the one within the other.
-    let covering = registered
-        .iter()
-        .filter(|scope| scope.name.covers(&pattern))
-        .reduce(|best, next| match best.name.covers(&next.name) {
-            true => next,
-            false => best,
-        })?;
+    let covering = || (registered.iter()).filter(|scope| scope.name.covers(&pattern));
+    // The narrowest say best what a human gives away: those within which none of the others is.
+    let is_narrowest = |scope: &&RegisteredScope| {
+        !covering().any(|other| other.name != scope.name && scope.name.covers(&other.name))
+    };
+    let narrowest = covering().filter(is_narrowest);
+    let words: Vec<&str> = narrowest.map(|scope| scope.description.as_str()).collect();
+    if words.is_empty() {
+        return None;
+    }
+    let description = words.join("; ");
     Some(RegisteredScope {
         name: pattern,
-        description: covering.description.clone(),
+        description,
     })
 }
 
@@ -282,4 +285,23 @@ pub(super) fn twin(audience: &Audience) -> Option<Audience> {
         Some(_) => return None,
     };
     twin.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_of_a_host_has_a_twin_and_nothing_else_has() {
+        let of = |text: &str| {
+            let twin = twin(&text.parse().unwrap());
+            twin.map(|twin| twin.to_string())
+        };
+        let (bare, slash) = ("https://a.example", "https://a.example/");
+        assert_eq!(of(bare).as_deref(), Some(slash));
+        assert_eq!(of(slash).as_deref(), Some(bare));
+        for path in ["https://a.example/mcp", "https://a.example/mcp/"] {
+            assert_eq!(of(path), None, "{path}");
+        }
+    }
 }

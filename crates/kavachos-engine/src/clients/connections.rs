@@ -1,8 +1,8 @@
 //! What humans let clients be, told to them and to operators; and the end of what nobody uses any more.
 //!
-//! Promises: what is told names a line by the handle of its key, which no client shows and which nothing is looked up by that
-//! gives access. A connection all of whose keys, lines among them, have been over for so long that they are forgotten, ends by
-//! itself, with a record: it does not count among the human's agents for ever. What the human said yes to goes with it.
+//! Promises: what is told names a line by the hash of its key, which nobody has, for as long as there is the line. A connection all
+//! of whose keys, lines among them, have been over for so long that they are forgotten, ends by itself, with a record: it does not
+//! count among the human's agents for ever. What the human said yes to goes with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +17,7 @@ use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::principal::{Liveness, Status, liveness};
 use kavachos_core::resource::ResourcePattern;
-use kavachos_core::revocation::{Handle, HandleKind};
+use kavachos_core::secret::SecretHash;
 use kavachos_core::time::Timestamp;
 use kavachos_core::tool_server::RegisteredScopes;
 use kavachos_store::agent::{self, AgentRow};
@@ -139,13 +139,21 @@ pub struct ConnectionLine {
     pub resources: Vec<ToolServerId>,
 }
 
-/// What a line is called: the handle of its key, in hexadecimal digits. Nothing can be asked for with it.
+/// What a line is called: the beginning of the hash of its key, which nobody has, in hexadecimal digits. Nothing can be asked for with
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineName(pub(super) Handle);
+pub struct LineName(pub(super) [u8; 16]);
+
+impl LineName {
+    fn of(line: SecretHash) -> Self {
+        let begins = line.as_bytes().first_chunk().copied();
+        Self(begins.unwrap_or_default())
+    }
+}
 
 impl fmt::Display for LineName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(&self.0.bytes))
+        formatter.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -156,10 +164,7 @@ impl FromStr for LineName {
         let bytes = hex::decode_exact(text).ok_or_else(|| {
             Invalid::new("is 32 hexadecimal digits, as the connection tells them")
         })?;
-        Ok(Self(Handle {
-            kind: HandleKind::Key,
-            bytes,
-        }))
+        Ok(Self(bytes))
     }
 }
 
@@ -216,7 +221,7 @@ impl Above {
             || told.agent_kills != self.agent.kills
             || told.user_kills != self.user_kills;
         ConnectionLine {
-            id: LineName(told.handle),
+            id: LineName::of(told.id),
             status: match (is_over || is_dead, waits) {
                 (true, _) => "ended",
                 (false, true) => "waiting",

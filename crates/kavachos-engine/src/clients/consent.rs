@@ -11,21 +11,20 @@ use kavachos_core::id::{AgentId, UserId};
 use kavachos_core::ledger::{Entry, Outcome};
 use kavachos_core::permission::{Permission, PermissionSet};
 use kavachos_core::principal::{Owner, Status};
-use kavachos_core::revocation::{HandleKind, Mark};
+use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_store::agent::{self, AgentRow};
 use kavachos_store::connection::{self, ConnectionRow, ConsentRow};
 use kavachos_store::pushed_request;
 use kavachos_store::user::UserRow;
 use kavachos_store::{Batch, handle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Client;
 use super::access::{Access, Way};
 use super::device::{ALLOWED, DENIED};
 use crate::act::Act;
 use crate::actor::Actor;
-use crate::agents::AgentKind;
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -35,7 +34,7 @@ use crate::lifecycle::AgentChange;
 use crate::plugin::Allowance;
 use crate::users::raised;
 
-/// How often one human lets clients in, in an hour.
+/// How often one human lets clients in, in an hour, and how often they say no.
 const SPOKEN: Allowance = Allowance::new(60, Duration::from_secs(60 * 60));
 /// How often one client comes in by what one human said before, in an hour.
 const REMEMBERED: Allowance = Allowance::new(60, Duration::from_secs(60 * 60));
@@ -207,7 +206,8 @@ impl Engine {
         };
         self.keep_client(actor, &access.client, &mut batch).await?;
         batch.reads.extend(access.marks());
-        self.answer_device(id, (access, ALLOWED), &mut batch)
+        let device = self
+            .answer_device(id, (access, ALLOWED), &mut batch)
             .await?;
         self.take_pushed(access, &mut batch);
         let (row, user) = match (connected, yes) {
@@ -235,7 +235,7 @@ impl Engine {
             .await?;
         batch
             .entries
-            .push(self.consent_record(actor, (access, yes), (&row, &user))?);
+            .push(self.consent_record(actor, (access, yes, device), (&row, &user))?);
         Ok(Plan::commit(batch, true))
     }
 
@@ -261,22 +261,10 @@ impl Engine {
         };
         let planned = self.plan_root_grant(&compile::user(&user)?, &ask)?;
         self.within_quota(&planned.terms).await?;
+        let above = (Owner::User(user.id), user.id);
         let row = AgentRow {
-            id,
-            owner: Owner::User(user.id),
-            root: user.id,
-            name: access.client.metadata.client_name.clone(),
-            kind: AgentKind::Delegated.as_str().to_owned(),
-            status: Status::Active,
-            expires_at: None,
-            metadata: None,
-            root_grant: planned.id,
-            mark: self.mark(HandleKind::Agent),
-            kills: 0,
-            version: 0,
-            created_at: self.now(),
-            proof_key: None,
             maker: actor.maker(),
+            ..self.delegate_row(above, &access.client.metadata.client_name, &planned)
         };
         batch.reads.extend(planned.reads.iter().copied());
         batch.writes.extend(room);
@@ -316,6 +304,9 @@ impl Engine {
         }
         let Some(held) = held else {
             self.end_connection(actor, (&row, &user), batch)?;
+            // The new one takes the place of this one.
+            let agents = user.agents.saturating_sub(1);
+            let user = UserRow { agents, ..user };
             return self.connected_anew(actor, (access, user), batch).await;
         };
         batch.reads.push(row.mark);
@@ -374,10 +365,17 @@ impl Engine {
     /// Notes that the human who calls said no.
     ///
     /// # Errors
-    /// Those of the store; the caller is no human.
+    /// Those of the store; the caller is no human; they say so too often.
     pub async fn keep_out(&self, actor: &Actor, access: &Access) -> Result<()> {
         let user = self.user_row(actor.own_account()?).await?;
+        let own = format!("kept_out:{}", user.id);
+        self.admit_one((&own, SPOKEN)).await?;
         self.change(actor, Act::new("connection.denied"), || async {
+            let mut batch = Batch::default();
+            let device = self
+                .answer_device(user.id, (access, DENIED), &mut batch)
+                .await?;
+            self.take_pushed(access, &mut batch);
             let details = record_details(access);
             let origin = actor.origin();
             let (kind, why) = ("connection.denied", "said_no");
@@ -385,13 +383,8 @@ impl Engine {
             record.subject = Some(user.pseudonym);
             record.details = Some(&details);
             record.personal.name = Some(&access.client.metadata.client_name);
-            let mut batch = Batch {
-                entries: vec![self.seal(&record)?],
-                ..Batch::default()
-            };
-            self.answer_device(user.id, (access, DENIED), &mut batch)
-                .await?;
-            self.take_pushed(access, &mut batch);
+            record.personal.metadata = device.as_ref();
+            batch.entries.push(self.seal(&record)?);
             Ok(Plan::commit(batch, ()))
         })
         .await
@@ -408,7 +401,7 @@ impl Engine {
     fn consent_record(
         &self,
         actor: &Actor,
-        (access, yes): (&Access, Yes),
+        (access, yes, device): (&Access, Yes, Option<Value>),
         (row, user): (&AgentRow, &UserRow),
     ) -> Result<Entry> {
         let details = record_details(access);
@@ -422,12 +415,13 @@ impl Engine {
         record.agent = Some(row.id);
         record.details = Some(&details);
         record.personal.name = Some(&row.name);
+        record.personal.metadata = device.as_ref();
         self.seal(&record)
     }
 }
 
 /// What a record says of what was asked: a digest of it, which may be larger than a record, and how it begins.
-fn record_details(access: &Access) -> serde_json::Value {
+fn record_details(access: &Access) -> Value {
     const SHOWN_BYTES: usize = 512;
     let mut room = SHOWN_BYTES;
     let scopes = access.targets.iter().flat_map(|target| &target.scopes);
@@ -457,7 +451,7 @@ impl Access {
 }
 
 /// All scopes of all tool servers, with every action; beside what is held already, where that is said. What is held under a
-/// condition stays under it: no yes lifts what somebody put on the agent.
+/// condition stays under it, also in part: no yes lifts what somebody put on the agent.
 fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<PermissionSet> {
     let wanted = access.targets.iter().flat_map(|target| &target.scopes);
     let mut all: Vec<Permission> = held
@@ -468,25 +462,21 @@ fn permissions_of(access: &Access, held: Option<&PermissionSet>) -> Result<Permi
     for scope in wanted {
         let one = Permission::new(scope.name.clone(), Actions::any(), Constraints::default());
         let alone = PermissionSet::new([one.clone()])?;
-        if all.iter().any(|held| is_held_under_conditions(held, &one)) {
+        if PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.covers_all(&alone).is_ok()) {
+            continue;
+        }
+        let lifted = all.iter().find(|known| {
+            let is_free = known.constraints().is_none_or(Constraints::is_empty);
+            !is_free && known.resource().meets(one.resource())
+        });
+        if let Some(lifted) = lifted {
             return Err(Error::WrongState(format!(
-                "somebody put conditions on a part of `{}` for this application: change that among your agents first",
+                "somebody put conditions on `{}` for this application, and `{}` would lift them: change that among your agents first",
+                lifted.resource().as_str(),
                 scope.name.as_str()
             )));
         }
-        let is_held =
-            PermissionSet::new(all.iter().cloned()).is_ok_and(|all| all.covers_all(&alone).is_ok());
-        if !is_held {
-            all.push(one);
-        }
+        all.push(one);
     }
     Ok(PermissionSet::new(all)?)
-}
-
-/// Whether a permission is a part of another one that is not held, under conditions that would be gone with that.
-fn is_held_under_conditions(held: &Permission, wanted: &Permission) -> bool {
-    let is_free = held.constraints().is_none_or(Constraints::is_empty);
-    !is_free
-        && wanted.resource().covers(held.resource())
-        && !held.resource().covers(wanted.resource())
 }

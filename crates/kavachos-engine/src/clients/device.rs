@@ -3,24 +3,26 @@
 //! Promises: only clients that an operator lets do so begin, and never for what is critical. A code that is typed belongs to the
 //! human who typed it first, in a session that is fresh, and nobody else is told that there is such a code; guesses are counted.
 //! The yes makes the same of it as of any client: an agent, and a line that begins with a code, which here is the one that the
-//! device polls with. That is good once, for the same client and the same key.
+//! device polls with. That is good once, for the same client and the same key; where the answer was lost, the same is given again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kavachos_core::client::{GrantType, UserCode};
 use kavachos_core::id::UserId;
 use kavachos_core::invalid::Invalid;
-use kavachos_core::ledger::MAX_USER_AGENT_BYTES;
+use kavachos_core::ledger::{Entry, MAX_USER_AGENT_BYTES, Outcome};
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Proof, Thumbprint};
 use kavachos_core::tool_server::Audience;
 use kavachos_store::device_request::{self, DeviceRow};
 use kavachos_store::{Batch, CommitError};
+use serde_json::{Value, json};
 
-use super::Client;
 use super::access::{Access, AccessScopes, Way, Wish};
 use super::tokens::{CodeAsk, Tokens};
+use super::{Client, MAX_WAITING, source_of};
 use crate::act::Act;
 use crate::actor::Actor;
 use crate::compile;
@@ -50,6 +52,8 @@ const FLOOD: Flood = Flood {
 /// What a human is told of a code that is wrong, over, or another's.
 const OVER: &str = "this code is unknown or over: look at what the device shows now";
 const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
+/// How much sooner than it was told a device may come: clocks and networks are not exact.
+const JITTER: Duration = Duration::from_millis(500);
 const PURPOSE: &[u8] = b"kavachos user code 1\n";
 
 /// What a device asks for.
@@ -123,42 +127,57 @@ impl Engine {
         self.admit_client(call, client, ("device", FLOOD)).await?;
         let targets = self.device_targets(&ask.wish).await?;
         // Another tool server may come to be the only one, which was not meant.
-        let wish = to_text(&Wish {
-            audiences: targets.into_iter().map(|target| target.audience).collect(),
-            scopes: ask.wish.scopes.clone(),
-        })?;
+        let wish = to_text(&as_meant(&ask.wish, targets))?;
         self.change(call, Act::new("device.asked"), || async {
             self.refuse_used(ask.proof.as_ref()).await?;
             let codes = DeviceCodes {
                 device: self.secret(SecretKind::DeviceCode),
                 user: UserCode::new(self.random()),
             };
-            let agent = call.user_agent.as_deref().map(|agent| {
-                let end = agent.floor_char_boundary(MAX_USER_AGENT_BYTES);
-                agent.get(..end).unwrap_or_default().to_owned()
-            });
-            let row = DeviceRow {
-                hash: codes.device.hash(),
-                user_code: self.kept_of(&codes.user),
-                client: client.id.to_string(),
-                wish: wish.clone(),
-                proof_key: ask.proof.as_ref().map(|proof| proof.key.0),
-                ip: call.ip.map(|ip| ip.to_canonical().to_string()),
-                user_agent: agent,
-                created_at: self.now(),
-                expires_at: self.now().plus(DEVICE_LIFE),
-                pause: u32::try_from(DEVICE_PAUSE.as_secs()).unwrap_or(u32::MAX),
-                viewer: None,
-                answer: None,
-            };
-            let mut batch = Batch {
-                writes: vec![device_request::insert(row)],
-                ..Batch::default()
-            };
+            let key = ask.proof.as_ref().map(|proof| proof.key);
+            let row = self.new_device_row(call, (client, wish.clone(), key), &codes);
+            let mut batch = Batch::default();
+            let id = client.id.to_string();
+            let waiting = device_request::waiting_of(id.clone(), self.now());
+            if !client.is_nobody_else()
+                && (self.store().find(waiting).await?)
+                    .is_some_and(|(waiting,)| waiting >= MAX_WAITING)
+            {
+                batch.writes.push(device_request::make_room(id, self.now()));
+            }
+            batch.writes.push(device_request::insert(row));
             self.use_proof(ask.proof.as_ref(), &mut batch);
             Ok(Plan::commit(batch, codes))
         })
         .await
+    }
+
+    fn new_device_row(
+        &self,
+        call: &Actor,
+        (client, wish, key): (&Client, String, Option<Thumbprint>),
+        codes: &DeviceCodes,
+    ) -> DeviceRow {
+        let agent = call.user_agent.as_deref().map(|agent| {
+            let end = agent.floor_char_boundary(MAX_USER_AGENT_BYTES);
+            agent.get(..end).unwrap_or_default().to_owned()
+        });
+        DeviceRow {
+            hash: codes.device.hash(),
+            user_code: self.kept_of(&codes.user),
+            client: client.id.to_string(),
+            source: source_of(call),
+            wish,
+            proof_key: key.map(|key| key.0),
+            ip: call.ip.map(|ip| ip.to_canonical().to_string()),
+            user_agent: agent,
+            created_at: self.now(),
+            expires_at: self.now().plus(DEVICE_LIFE),
+            pause: u32::try_from(DEVICE_PAUSE.as_secs()).unwrap_or(u32::MAX),
+            polled_at: None,
+            viewer: None,
+            answer: None,
+        }
     }
 
     /// What a device asks for, as it is now.
@@ -217,26 +236,33 @@ impl Engine {
         Ok(Polled::Tokens(Box::new(tokens)))
     }
 
-    /// Notes that a device polls, and whether it waited for as long as it was told to.
+    /// Notes that a device polls, and whether it waited for as long as it was told to. Whoever does not wait has it told without end,
+    /// and writes nothing for it.
     async fn is_in_time(&self, row: &DeviceRow, proof: Option<&Proof>) -> Result<bool> {
         let now = self.now();
-        let poll = device_request::poll(row.hash, proof.map(|proof| proof.key.0), now);
         let one = |write| Batch {
             writes: vec![write],
             ..Batch::default()
         };
-        match self.store().commit(one(poll)).await {
-            Ok(_) => Ok(true),
-            Err(CommitError::Conflict { .. }) => {
-                let slower = device_request::slow_down(row.hash, now);
-                self.store().commit(one(slower)).await?;
-                Ok(false)
+        let pause = Duration::from_secs(row.pause.into()).saturating_sub(JITTER);
+        if row.polled_at.is_none_or(|last| now.since(last) >= pause) {
+            let poll = device_request::poll(row, proof.map(|proof| proof.key.0), now);
+            match self.store().commit(one(poll)).await {
+                Ok(_) => return Ok(true),
+                // Another poll came at the same time.
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
+        if row.pause < device_request::SLOWEST {
+            let slower = device_request::slow_down(row.hash);
+            self.store().commit(one(slower)).await?;
+        }
+        Ok(false)
     }
 
-    /// Gives a device to the human who typed its code, if they are the first; what they are shown it under.
+    /// Gives a device to the human who typed its code, if they are the first; what they are shown it under. This is on record with
+    /// what the device said: what nobody types gives nobody anything, and strangers may begin as often as they like.
     ///
     /// # Errors
     /// [`Error::WrongState`] for a code that is none, over, or another's; [`Error::TooManyCalls`] for too many of these; the
@@ -260,11 +286,26 @@ impl Engine {
                 writes: vec![device_request::view(row.hash, human, self.now())],
                 ..Batch::default()
             };
+            if row.viewer.is_none() {
+                batch.entries.push(self.typed_record(actor, &row).await?);
+            }
             batch.writes.extend(guess.give_one_back());
             Ok(Plan::commit(batch, ()))
         })
         .await?;
         Ok(name)
+    }
+
+    async fn typed_record(&self, actor: &Actor, row: &DeviceRow) -> Result<Entry> {
+        let user = self.user_row(actor.own_account()?).await?;
+        let details = json!({ "client": row.client });
+        let said = said_by(row);
+        let origin = actor.origin();
+        let mut record = origin.record(self.id(), "device.code_typed", Outcome::Allowed, "done");
+        record.subject = Some(user.pseudonym);
+        record.details = Some(&details);
+        record.personal.metadata = Some(&said);
+        self.seal(&record)
     }
 
     async fn waiting_device(&self, human: UserId, name: SecretHash) -> Result<DeviceRow> {
@@ -314,27 +355,42 @@ impl Engine {
         })
     }
 
-    /// Notes what the human says of a device, if it is one that asks: once.
+    /// Notes what the human says of a device, if it is one that asks: once. What it said of itself, for the record.
     pub(super) async fn answer_device(
         &self,
         human: UserId,
         (access, answer): (&Access, &'static str),
         batch: &mut Batch,
-    ) -> Result<()> {
+    ) -> Result<Option<Value>> {
         let Way::Device { code, .. } = access.way else {
-            return Ok(());
+            return Ok(None);
         };
         let row = self.store().find(device_request::by_hash(code)).await?;
         let waits = |row: &DeviceRow| {
             row.viewer == Some(human) && row.answer.is_none() && row.expires_at > self.now()
         };
-        if !row.as_ref().is_some_and(waits) {
-            return Err(Error::WrongState(OVER.to_owned()));
-        }
+        let row = row.filter(waits);
+        let row = row.ok_or_else(|| Error::WrongState(OVER.to_owned()))?;
         let answer = device_request::answer(code, (human, answer), self.now());
         batch.writes.push(answer);
-        Ok(())
+        Ok(Some(said_by(&row)))
     }
+}
+
+/// What is kept of what a device asks for: what there is, and no text that it made up.
+fn as_meant(wish: &Wish, targets: Vec<AccessScopes>) -> Wish {
+    let names = targets.iter().flat_map(|target| &target.scopes);
+    let names: BTreeSet<String> = names.map(|scope| scope.name.to_string()).collect();
+    Wish {
+        // What a tool server gives by default is that of when the human answers.
+        scopes: wish.scopes.as_ref().map(|_| names.into_iter().collect()),
+        audiences: targets.into_iter().map(|target| target.audience).collect(),
+    }
+}
+
+/// Where a device asked from, as its human is told.
+fn said_by(row: &DeviceRow) -> Value {
+    json!({ "device": { "ip": row.ip, "userAgent": row.user_agent, "askedAt": row.created_at } })
 }
 
 /// A device that proved a key proves it each time.

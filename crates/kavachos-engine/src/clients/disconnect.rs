@@ -39,8 +39,8 @@ impl Engine {
         let kind = "connection.line_ended";
         self.stop(actor, Act::on_agent(kind, id), || async {
             self.stoppable_connection(actor, id).await?;
-            let known = self.store().find(refresh_line::by_key(line.0)).await?;
-            let known = known.filter(|known| known.agent == id);
+            let known = refresh_line::of_agent(id, line.0);
+            let known = self.store().find(known).await?;
             let known = known.ok_or(Error::NotFound("line"))?;
             let mut batch = Batch {
                 reads: actor.reads(),

@@ -5,7 +5,8 @@
 //! - One host is asked at most ten times a minute, whatever its port, and at most seven times for addresses that nobody here let
 //!   in. One human has five fetched a minute and sixty an hour, so that nobody keeps others from a host alone, and strangers'
 //!   addresses keep nobody from the clients that are in use. Who is over one of these limits takes nothing from the others.
-//! - Few are fetched at once, and two for one human, so that the fetcher goes on with its other work.
+//! - Few are fetched at once, and two for one human, so that the fetcher goes on with its other work; each for five seconds at
+//!   most. Clients that somebody here let in have their own places among them.
 //!
 //! Of what was read:
 //! - It counts if the answer is 200 itself (a redirect is none), has at most 5 KiB, and is a JSON object whose `client_id` is
@@ -19,10 +20,11 @@
 //! endpoint, its keys among it: a document that changes changes nothing there until some human says yes to what it is now, and
 //! everything from then on, for the lines of all humans. One that vanishes lets nobody new in and ends nobody. Whoever has the
 //! host speaks for the client, in this as in all; but nothing that a document says gives authority, and what a human is shown of
-//! it is asked about anew. What ends a client is its human, by its agent, or an operator.
+//! it is asked about anew. What was read before somebody said yes to something else replaces nothing (another process may have
+//! read it long ago): it is read anew. What ends a client is its human, by its agent, or an operator.
 //!
 //! A client that an operator denied stays denied, whatever its document says, and whether they did before anybody used it or
-//! after: its address is not even asked.
+//! after: its address is not even asked. So do all of a host (`https://app.example.com/*`, of every port). Where a backup was put back that may not know of that, all of them wait for an operator.
 
 mod kept;
 
@@ -37,13 +39,14 @@ use kavachos_core::revocation::HandleKind;
 use kavachos_store::oauth_client::{self, ClientRow};
 use kavachos_store::{Batch, handle};
 
-use self::kept::{Asked, Look};
+use self::kept::{Asked, Look, Reading};
 use super::{Client, DOCUMENT};
 use crate::act::Act;
 use crate::actor::Actor;
+use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::fetch::{Fetch, FetchMethod, FetchUrl};
+use crate::fetch::{Fetch, FetchError, FetchMethod, FetchUrl};
 use crate::plugin::Allowance;
 use crate::seats::Seat;
 use crate::users::to_text;
@@ -52,6 +55,8 @@ pub(crate) use self::kept::Documents;
 
 /// The longest document.
 const MAX_DOCUMENT_BYTES: usize = 5 * 1024;
+/// How long its host may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// For how long a document is kept whose host says less, or nothing.
 const SHORTEST: Duration = Duration::from_secs(5 * 60);
 /// For how long one is kept whose host says more.
@@ -74,19 +79,33 @@ const UNREADABLE: &str = "what the application says of itself cannot be read: it
     answers 200 with a JSON document of at most 5 KiB, in which the same `client_id` stands; whoever runs this server finds the \
     reason in its log";
 const DENIED: &str = "whoever runs this server does not let this application in";
+const OUTDATED: &str =
+    "what the application says of itself changed meanwhile: go back to it and begin anew";
+const HELD: &str = "a backup was put back that may not know of applications that were denied since: whoever runs this server denies \
+    those anew, and then lets all others in with `kavach user admit`";
 
 /// A document that is wanted.
 struct Wanted<'a> {
     id: &'a ClientId,
     url: FetchUrl,
-    /// Whether some human here let the client in.
-    is_known: bool,
+    /// What is stored of it, if some human here let it in.
+    stored: Option<Client>,
+}
+
+impl Wanted<'_> {
+    /// Whether what was read may replace what is stored: it says the same, or was read when that was stored already.
+    fn stands(&self, reading: &Reading) -> bool {
+        self.stored.as_ref().is_none_or(|stored| {
+            reading.version == stored.version || reading.metadata == stored.metadata
+        })
+    }
 }
 
 /// A fetch that is under way: however it ends, those who wait look again.
 struct Asking {
     engine: Engine,
     id: ClientId,
+    version: Option<u64>,
     asked: Arc<Asked>,
 }
 
@@ -103,11 +122,12 @@ impl Asking {
         drop(seat);
         let read = match fetched {
             Ok((metadata, age)) => {
-                let metadata = Arc::new(metadata);
+                let version = self.version;
+                let reading = Arc::new(Reading { metadata, version });
                 let until = self.engine.now().plus(age);
                 let documents = self.engine.documents();
-                documents.keep((&self.id, &host), &metadata, until);
-                Some(metadata)
+                documents.keep((&self.id, &host), &reading, until);
+                Some(reading)
             }
             Err(reason) => {
                 note_unreadable(&self.id, &reason);
@@ -140,10 +160,15 @@ impl Engine {
         let human = actor.own_account()?;
         let row = oauth_client::by_id(id.to_string());
         let row = self.store().find(row).await?;
-        if (row.as_ref()).is_some_and(|row| row.status != Status::Active) {
+        let is_denied = (row.as_ref()).is_some_and(|row| row.status != Status::Active);
+        if is_denied || self.host_is_denied(id).await? {
             self.refused(actor, LOOK, Error::Forbidden(DENIED.to_owned()))
                 .await?;
             return Ok(None);
+        }
+        if self.documents_wait().await? {
+            let error = Error::WrongState(HELD.to_owned());
+            return Err(self.refused(actor, LOOK, error).await?);
         }
         let url = match self.document_url(id) {
             Ok(url) => url,
@@ -153,25 +178,26 @@ impl Engine {
                 return Err(error);
             }
         };
-        let is_known = row.is_some();
-        let wanted = Wanted { id, url, is_known };
-        let Some(metadata) = self.client_document(human, &wanted).await? else {
+        let stored = row.as_ref().map(Client::of).transpose()?;
+        let wanted = Wanted { id, url, stored };
+        let Some(reading) = self.client_document(human, &wanted).await? else {
             return Err(self.refused(actor, LOOK, unreadable()).await?);
         };
         Ok(Some(Client {
             id: id.clone(),
             source: Source::Document,
-            metadata: ClientMetadata::clone(&metadata),
+            metadata: reading.metadata.clone(),
             agent: None,
             secret: None,
             mark: row.map_or_else(|| self.mark(HandleKind::Client), |row| row.mark),
+            version: reading.version,
         }))
     }
 
     /// Has the commit of a human's yes depend on the client, and store what its document says if that is not stored yet.
     ///
     /// # Errors
-    /// It is let in no more, or forgotten; those of the store.
+    /// It is let in no more, or forgotten; it was read before what is stored; those of the store.
     pub(super) async fn keep_client(
         &self,
         actor: &Actor,
@@ -189,11 +215,16 @@ impl Engine {
                 if client.source != Source::Document || row.metadata == text {
                     return Ok(());
                 }
+                if client.version != Some(row.version) {
+                    return Err(Error::WrongState(OUTDATED.to_owned()));
+                }
+                let before = compile::stored("metadata", &row.metadata)?;
                 let row = ClientRow {
                     metadata: text,
                     ..row
                 };
                 batch.writes.push(oauth_client::update(row.clone()));
+                self.end_what_narrows((&row, &before, &client.metadata), batch);
                 ("client.updated", row)
             }
             None if client.source != Source::Document => {
@@ -239,18 +270,19 @@ impl Engine {
         &self,
         human: UserId,
         wanted: &Wanted<'_>,
-    ) -> Result<Option<Arc<ClientMetadata>>> {
+    ) -> Result<Option<Arc<Reading>>> {
         let _place = self.documents().place(human)?;
         for _ in 0..MAX_LOOKS {
-            let (asked, rung) = match self.documents().look(wanted.id, self.now()) {
-                Look::Found(read) => return Ok(Some(read)),
-                Look::Crowded => return Err(Error::Busy),
-                Look::Wait(asked, rung) => (asked, rung),
-                Look::Fetch(asked, rung) => {
-                    self.ask_host(human, wanted, &asked).await?;
-                    (asked, rung)
-                }
-            };
+            let (asked, rung) =
+                match (self.documents()).look(wanted.id, |read| wanted.stands(read), self.now()) {
+                    Look::Found(read) => return Ok(Some(read)),
+                    Look::Crowded => return Err(Error::Busy),
+                    Look::Wait(asked, rung) => (asked, rung),
+                    Look::Fetch(asked, rung) => {
+                        self.ask_host(human, wanted, &asked).await?;
+                        (asked, rung)
+                    }
+                };
             rung.await;
             if let Some(read) = asked.get() {
                 return Ok(read.clone());
@@ -264,9 +296,11 @@ impl Engine {
         let asking = Asking {
             engine: self.clone(),
             id: wanted.id.clone(),
+            version: wanted.stored.as_ref().and_then(|stored| stored.version),
             asked: Arc::clone(asked),
         };
-        let seat = self.documents().seat(human)?;
+        let is_known = wanted.stored.is_some();
+        let seat = self.documents().seat(human, is_known)?;
         let by = format!("document:by:{human}");
         let host = format!("document:{}", wanted.url.host());
         let unknown = format!("document:unknown:{}", wanted.url.host());
@@ -275,7 +309,7 @@ impl Engine {
             (by.as_str(), OF_HUMAN_LONG),
             (host.as_str(), OF_HOST),
         ];
-        if !wanted.is_known {
+        if !is_known {
             limits.push((unknown.as_str(), OF_HOST_UNKNOWN));
         }
         self.admit_each(&limits).await?;
@@ -297,7 +331,8 @@ impl Engine {
             body: Vec::new(),
             max_answer_bytes: MAX_DOCUMENT_BYTES,
         };
-        let fetched = self.fetcher().fetch(fetch).await;
+        let fetched = self.within(PATIENCE, self.fetcher().fetch(fetch)).await;
+        let fetched = fetched.unwrap_or(Err(FetchError::TimedOut));
         let fetched = fetched.map_err(|error| error.to_string())?;
         if fetched.status != 200 {
             return Err(format!("its host answers {}", fetched.status));

@@ -18,6 +18,7 @@ use kavachos_store::refresh_line::{self, LineRow};
 use kavachos_store::{Batch, agent, connection, handle};
 
 use super::Client;
+use super::tokens::MAX_RENEWALS;
 use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::agents::{MAX_KEY_TTL, live_agent};
@@ -50,7 +51,7 @@ pub struct OwnAsk {
 ///
 /// # Errors
 /// The agent is missing, or is of no use.
-pub(super) fn check_agent(metadata: &ClientMetadata, agent: Option<AgentId>) -> Result<()> {
+pub(crate) fn check_agent(metadata: &ClientMetadata, agent: Option<AgentId>) -> Result<()> {
     let message = match (metadata.may(GrantType::ClientCredentials), agent) {
         (true, None) => "is missing: name the agent that the client is when it asks for itself",
         (false, Some(_)) => "is for clients that may ask for `client_credentials`",
@@ -76,15 +77,12 @@ impl Engine {
                     .to_owned(),
             )
         };
-        if ask.proof.is_none() && client.metadata.dpop_bound_access_tokens {
-            return Err(Error::ProofMissing(
-                "the client's tokens are bound to a key",
-            ));
-        }
         let agent = client.agent.ok_or_else(no_agent)?;
-        let line = refresh_line::of_itself(client.id.to_string(), agent, self.now());
-        let line = self.store().find(line).await?.ok_or_else(no_agent)?;
-        let actor = self.as_line(call, &line).await?.ok_or_else(no_agent)?;
+        let act = Act::on_agent("token.issued", agent);
+        if ask.proof.is_none() && client.metadata.dpop_bound_access_tokens {
+            let error = Error::ProofMissing("the client's tokens are bound to a key");
+            return Err(self.refused(call, act, error).await?);
+        }
         let ask = TokenAsk {
             audience: ask.audience,
             wanted: ask.wanted,
@@ -94,9 +92,20 @@ impl Engine {
             agent_key: None,
             proof: ask.proof,
         };
-        let act = Act::on_agent("token.issued", agent);
-        let plan = || self.plan_token_with(&actor, &ask, Some(client.mark));
-        self.change(&actor, act, plan).await
+        for _ in 0..MAX_RENEWALS {
+            let line = refresh_line::of_itself(client.id.to_string(), agent, self.now());
+            let Some(line) = self.store().find(line).await? else {
+                return Err(self.refused(call, act, no_agent()).await?);
+            };
+            let actor = self.as_line(call, &line).await?.ok_or_else(no_agent)?;
+            let plan = || self.plan_token_with(&actor, &ask, Some(client.mark));
+            match self.change(&actor, act, plan).await {
+                // The key is dead by now, or goes on under another handle, since a token was given back.
+                Err(Error::Unauthenticated(_)) => {}
+                minted => return minted,
+            }
+        }
+        Err(Error::Contended)
     }
 
     /// Has a client be an agent from now on, by a key that is drawn, hashed and forgotten. Belongs behind the client's own row.

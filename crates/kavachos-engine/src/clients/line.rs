@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kavachos_core::client;
 use kavachos_core::id::AgentId;
-use kavachos_core::ledger::{Entry, Outcome};
+use kavachos_core::ledger::{self, Entry, Outcome};
 use kavachos_core::revocation::HandleKind;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
 use kavachos_core::token::Leaf;
@@ -49,6 +49,8 @@ pub(super) enum Cause {
     TokenReused,
     /// The client says that it needs it no more.
     GivenBack,
+    /// The same, in the name of a client that shows nothing of its own: whoever was shown the token could do so.
+    Shown,
     /// Newer ones of the same connection took its place.
     Replaced,
     /// The human, or who looks after them, wants it no more.
@@ -60,7 +62,7 @@ impl Cause {
         match self {
             Self::CodeReplayed => "code_replayed",
             Self::TokenReused => "token_reused",
-            Self::GivenBack => "given_back",
+            Self::GivenBack | Self::Shown => "given_back",
             Self::Replaced => "replaced",
             Self::Stopped => "stopped",
         }
@@ -246,16 +248,17 @@ impl Engine {
                 return Ok(Plan::Done(()));
             };
             let kind = "connection.token_given_back";
+            let cause = match client.metadata.token_endpoint_auth_method {
+                client::AuthMethod::None => Cause::Shown,
+                _ => Cause::GivenBack,
+            };
             // What ends is what was made under the handle; a key that goes on has one that nobody raised.
             let next = self.mark(HandleKind::Key);
             let handles = (known.mark.handle, next.handle);
             let batch = Batch {
                 kills: vec![raised(known.mark)],
                 writes: vec![handle::born(next), agent::renew_handle(line.id, handles)],
-                entries: vec![
-                    self.line_record(call, &line, (kind, Cause::GivenBack))
-                        .await?,
-                ],
+                entries: vec![self.line_record(call, &line, (kind, cause)).await?],
                 effects: vec![Changed::Key(line.id).into()],
                 ..Batch::default()
             };
@@ -288,10 +291,14 @@ impl Engine {
         let details = json!({ "client": line.client, "why": cause.as_str() });
         let origin = actor.origin();
         let outcome = match cause {
-            Cause::GivenBack | Cause::Replaced | Cause::Stopped => Outcome::Allowed,
+            Cause::GivenBack | Cause::Shown | Cause::Replaced | Cause::Stopped => Outcome::Allowed,
             Cause::CodeReplayed | Cause::TokenReused => Outcome::Denied,
         };
         let mut record = origin.record(self.id(), kind, outcome, cause.as_str());
+        if cause == Cause::GivenBack {
+            // Its client alone has it. Whoever shows a copy may be anybody.
+            record.actor = ledger::Actor::Agent(agent.id);
+        }
         record.subject = Some(user.pseudonym);
         record.agent = Some(agent.id);
         record.details = Some(&details);

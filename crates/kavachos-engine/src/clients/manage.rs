@@ -278,8 +278,9 @@ impl Engine {
         Ok((row, client))
     }
 
-    /// Changes what a client says of itself. Humans who said yes to it are asked anew, and tokens that were made go on until
-    /// they end.
+    /// Changes what a client says of itself. Humans who said yes to it are asked anew. Where something is taken away (a key, an
+    /// address, a grant) or more is demanded, tokens that were made are dead, and lines go on by what it says now, but for those of a
+    /// client without a credential that loses an address; otherwise they go on until they end.
     ///
     /// # Errors
     /// It is revoked, says what it is in a document, or would say what it may not.
@@ -330,6 +331,7 @@ impl Engine {
             writes: vec![oauth_client::update(next.clone())],
             ..Batch::default()
         };
+        self.end_what_narrows((&next, &client.metadata, &metadata), &mut batch);
         if change.agent.is_some() || agent.is_none() {
             self.end_itself((&next.id, was), &mut batch).await?;
         }
@@ -338,6 +340,24 @@ impl Engine {
                 .await?;
         }
         Ok(Plan::commit(batch, RegisteredClient::of(next)?))
+    }
+
+    /// Kills the tokens of a client that says less of itself from now on. Where an address went, whoever listens there may hold a
+    /// refresh token or a code, and needs no credential to use it for a client that keeps none.
+    pub(super) fn end_what_narrows(
+        &self,
+        (row, before, now): (&ClientRow, &ClientMetadata, &ClientMetadata),
+        batch: &mut Batch,
+    ) {
+        if !now.narrows(before) {
+            return;
+        }
+        batch.kills.push(raised(row.mark));
+        if now.token_endpoint_auth_method == AuthMethod::None && now.leaves_address(before) {
+            batch
+                .writes
+                .extend(oauth_client::end_lines(&row.id, self.now()));
+        }
     }
 
     /// Whoever says by what a client shows who it is could be the agent that it is when it asks for itself: so they may make keys of
@@ -438,6 +458,13 @@ impl Engine {
         id: &ClientId,
     ) -> Result<Plan<Issued<Revoked>>> {
         actor.require(Scope::ResourcesWrite)?;
+        if let Some(all) = id.all_of_host()
+            && id.as_str().ends_with("/*")
+            && *id != all
+        {
+            let message = format!("all of a host is `{all}`, whatever the port");
+            return Err(Invalid::at("client", message).into());
+        }
         let known = self.client_row(id).await;
         let done = Revoked::at(self.now());
         if self.done_before(actor).await?.is_some() {
@@ -464,15 +491,12 @@ impl Engine {
 
     /// Nothing is known of what it says: nothing is fetched for it.
     fn client_denied_unseen(&self, actor: &Actor, id: &ClientId) -> Result<Batch> {
-        let said = json!({
-            "client_name": id.host(), "redirect_uris": [],
-            "token_endpoint_auth_method": AuthMethod::None, "grant_types": [GrantType::AuthorizationCode],
-        });
-        let metadata = compile::stored("metadata", &said.to_string())?;
+        let said = said_by_nobody(id);
+        let metadata = compile::stored("metadata", &said)?;
         let row = ClientRow {
             id: id.to_string(),
             source: DOCUMENT.to_owned(),
-            metadata: said.to_string(),
+            metadata: said,
             secret: None,
             manager: None,
             agent: None,
@@ -523,6 +547,14 @@ impl Engine {
                 let entry = self.client_record(actor, kind, (&next, &metadata))?;
                 batch.entries.push(entry);
                 batch.writes.push(oauth_client::update(next.clone()));
+                // Those of a host that was denied were as dead as they are now.
+                if let Some(host) = next.id.strip_suffix("/*") {
+                    let below =
+                        |end| oauth_client::end_all_below(&format!("{host}{end}"), self.now());
+                    batch
+                        .writes
+                        .extend([below('/'), below(':')].into_iter().flatten());
+                }
             }
             self.claim_once(actor, &mut batch, next.id.clone());
             let view = RegisteredClient::of(next)?;
@@ -581,6 +613,15 @@ impl Engine {
 }
 
 const DENIED: &str = "client.denied";
+
+/// What stands in the row of a client whose document nobody read.
+pub(crate) fn said_by_nobody(id: &ClientId) -> String {
+    let said = json!({
+        "client_name": id.host(), "redirect_uris": [],
+        "token_endpoint_auth_method": AuthMethod::None, "grant_types": [GrantType::AuthorizationCode],
+    });
+    said.to_string()
+}
 
 #[cfg(test)]
 mod tests {

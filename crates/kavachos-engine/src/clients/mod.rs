@@ -33,8 +33,9 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 pub(crate) use document::Documents;
-pub(crate) use itself::SHOWN_OF_CLIENT;
+pub(crate) use itself::{SHOWN_OF_CLIENT, check_agent};
 pub(crate) use line::{SHOWN, check_line};
+pub(crate) use manage::said_by_nobody;
 
 pub use access::{Access, AccessScopes, Way, Wish};
 pub use connections::{Connection, ConnectionLine, ConnectionResource, ConnectionScope, LineName};
@@ -52,7 +53,7 @@ use crate::actor::Actor;
 use crate::compile;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::flood::Stranger;
+use crate::flood::{Stranger, network, site};
 use crate::plugin::{Allowance, Flood};
 
 /// A client, compiled.
@@ -68,9 +69,17 @@ pub struct Client {
     pub agent: Option<AgentId>,
     secret: Option<SecretHash>,
     mark: Mark,
+    /// The version of what is stored that this is, or was read after; `None` if nothing was stored.
+    version: Option<u64>,
 }
 
 impl Client {
+    /// Whether an operator registered it and it shows who it is: nobody else asks in its name.
+    fn is_nobody_else(&self) -> bool {
+        self.source == Source::Operator
+            && self.metadata.token_endpoint_auth_method != AuthMethod::None
+    }
+
     pub(crate) fn of(row: &ClientRow) -> Result<Self> {
         let source = match row.source.as_str() {
             OPERATOR => Source::Operator,
@@ -92,6 +101,7 @@ impl Client {
             agent: row.agent,
             secret: row.secret,
             mark: row.mark,
+            version: Some(row.version),
         })
     }
 
@@ -122,6 +132,9 @@ impl Client {
 
 /// How often a client that shows who it is asks for something, in a minute.
 const OF_ONE_CLIENT: Allowance = Allowance::new(600, Duration::from_secs(60));
+/// How many requests of one client wait, of devices and of those that are pushed. A further one takes the place of one that came from
+/// where most of them come from: anybody may ask in the name of a client that keeps no secret. Of the others the allowance is the bound.
+const MAX_WAITING: u64 = 1_000;
 const OPERATOR: &str = "operator";
 const ITSELF: &str = "itself";
 const DOCUMENT: &str = "document";
@@ -134,6 +147,12 @@ const fn source_name(source: Source) -> &'static str {
     }
 }
 
+/// Where a call came from, by which those are told apart who ask in one client's name: a site of IPv6 has as many networks as it likes.
+fn source_of(call: &Actor) -> String {
+    let source = call.ip.map(|ip| site(ip).unwrap_or_else(|| network(ip)));
+    source.map_or_else(|| "none".to_owned(), |source| source.to_string())
+}
+
 impl Engine {
     /// The client with this id, if it may still ask for anything.
     ///
@@ -143,7 +162,22 @@ impl Engine {
         let row = oauth_client::by_id(id.to_string());
         let row = self.store().find(row).await?;
         let row = row.filter(|row| row.status == Status::Active);
+        if row.is_some() && self.host_is_denied(id).await? {
+            return Ok(None);
+        }
         row.as_ref().map(Client::of).transpose()
+    }
+
+    /// Whether an operator denied all documents of a client's host.
+    async fn host_is_denied(&self, id: &ClientId) -> Result<bool> {
+        let Some(all) = id.all_of_host() else {
+            return Ok(false);
+        };
+        let row = self
+            .store()
+            .find(oauth_client::by_id(all.to_string()))
+            .await?;
+        Ok(row.is_some_and(|row| row.status != Status::Active))
     }
 
     /// The client with this id and secret.
@@ -169,9 +203,7 @@ impl Engine {
         client: &Client,
         (what, flood): (&'static str, Flood),
     ) -> Result<()> {
-        let is_known = client.source == Source::Operator
-            && client.metadata.token_endpoint_auth_method != AuthMethod::None;
-        match is_known {
+        match client.is_nobody_else() {
             true => {
                 let own = format!("{what}:{}", client.id);
                 self.admit_one((&own, OF_ONE_CLIENT)).await

@@ -10,7 +10,7 @@ use kavachos_core::token::Proof;
 use kavachos_store::Batch;
 use kavachos_store::pushed_request::{self, PushedRow};
 
-use super::Client;
+use super::{Client, MAX_WAITING, source_of};
 use crate::act::Act;
 use crate::actor::Actor;
 use crate::engine::{Engine, Plan};
@@ -42,15 +42,23 @@ impl Engine {
         let name = self.secret(SecretKind::Request);
         self.change(call, Act::new("authorization.pushed"), || async {
             self.refuse_used(proof).await?;
-            let mut batch = Batch {
-                writes: vec![pushed_request::insert(PushedRow {
-                    hash: name.hash(),
-                    client: client.id.to_string(),
-                    request: request.to_owned(),
-                    expires_at: self.now().plus(PUSHED_LIFE),
-                })],
-                ..Batch::default()
-            };
+            let mut batch = Batch::default();
+            let id = client.id.to_string();
+            let waiting = pushed_request::waiting_of(id.clone(), self.now());
+            if !client.is_nobody_else()
+                && (self.store().find(waiting).await?)
+                    .is_some_and(|(waiting,)| waiting >= MAX_WAITING)
+            {
+                let room = pushed_request::make_room(id.clone(), self.now());
+                batch.writes.push(room);
+            }
+            batch.writes.push(pushed_request::insert(PushedRow {
+                hash: name.hash(),
+                client: id,
+                source: source_of(call),
+                request: request.to_owned(),
+                expires_at: self.now().plus(PUSHED_LIFE),
+            }));
             self.use_proof(proof, &mut batch);
             Ok(Plan::commit(batch, ()))
         })

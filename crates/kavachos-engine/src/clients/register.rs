@@ -297,7 +297,8 @@ impl Engine {
         ))
     }
 
-    /// Changes what a client says of itself. Whoever said yes to it is asked anew.
+    /// Changes what a client says of itself, with what follows from that ([`Engine::change_client`]). For a client that nobody
+    /// let in nothing was made, so that nothing is killed.
     ///
     /// # Errors
     /// Those of [`Engine::self_registered`].
@@ -324,17 +325,23 @@ impl Engine {
                 return Ok(Plan::Done(view));
             }
             let entry = self.client_record(call, "client.updated", (&next, metadata))?;
-            let batch = Batch {
-                writes: vec![oauth_client::update(next)],
+            let before: ClientMetadata = compile::stored("metadata", &row.metadata)?;
+            let mut batch = Batch {
+                writes: vec![oauth_client::update(next.clone())],
                 entries: vec![entry],
                 ..Batch::default()
             };
+            let unused = oauth_client::unused_one(id.to_string());
+            if self.store().find(unused).await?.is_none() {
+                self.end_what_narrows((&next, &before, metadata), &mut batch);
+            }
             Ok(Plan::commit(batch, view))
         })
         .await
     }
 
-    /// Ends a client that registered itself, with every token that was made for it.
+    /// Ends a client that registered itself, with every token that was made for it. One that nobody let in is removed, and leaves
+    /// no revocation.
     ///
     /// # Errors
     /// Those of [`Engine::self_registered`].
@@ -346,7 +353,19 @@ impl Engine {
         self.admit_change(call, (id, manager)).await?;
         self.change(call, Act::new("client.revoked"), || async {
             let row = self.managed(id, manager).await?;
-            let batch = self.client_ended(call, "client.revoked", row)?;
+            let unused = oauth_client::unused_one(id.to_string());
+            let batch = match self.store().find(unused).await? {
+                None => self.client_ended(call, "client.revoked", row)?,
+                Some(unused) => {
+                    let metadata = compile::stored("metadata", &row.metadata)?;
+                    let about = (&row, &metadata);
+                    Batch {
+                        writes: oauth_client::remove(&unused).into(),
+                        entries: vec![self.client_record(call, "client.removed", about)?],
+                        ..Batch::default()
+                    }
+                }
+            };
             Ok(Plan::commit(batch, ()))
         })
         .await

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavachos_core::client::{AuthMethod, Challenge, GrantType, RedirectUri, Shown};
+use kavachos_core::client::{
+    self, AuthMethod, Challenge, ClientMetadata, GrantType, RedirectUri, Shown,
+};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::secret::Secret;
+use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Proof, Thumbprint};
-use kavachos_core::tool_server::Audience;
+use kavachos_core::tool_server::{Audience, TTL_SECONDS};
 use kavachos_store::refresh_line::{self, CodeRow, LineRow};
 use kavachos_store::{Batch, Write};
 
@@ -24,10 +27,10 @@ use crate::error::{Error, Result};
 use crate::flood::Stranger;
 use crate::tokens::{Minted, TokenAsk, Wanted};
 
-/// No token lives longer.
-const LONGEST_TOKEN: Duration = Duration::from_secs(10 * 60);
 const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
 const NO_TOKEN: &str = "the refresh token is unknown, over, or was replaced: ask the human again";
+/// How often tokens are made anew whose line got another handle meanwhile.
+pub(super) const MAX_RENEWALS: usize = 8;
 
 /// A client that redeems a code.
 #[derive(Clone)]
@@ -45,8 +48,8 @@ pub struct CodeAsk {
 /// What goes with a code that a browser brought.
 #[derive(Clone)]
 pub struct Brought {
-    /// Where it was sent.
-    pub redirect_uri: RedirectUri,
+    /// Where it was sent, if the client says so: clients of OAuth 2.1 alone do not.
+    pub redirect_uri: Option<RedirectUri>,
     /// What the challenge was made of.
     pub verifier: String,
 }
@@ -83,6 +86,23 @@ enum Given {
     Copy(Cause),
 }
 
+/// What a client shows of a line.
+#[derive(Clone, Copy)]
+enum Shows<'a> {
+    Code(&'a CodeAsk),
+    Refresh(&'a RefreshAsk),
+}
+
+impl Shows<'_> {
+    /// What is said of one that is worth nothing.
+    const fn unknown(self) -> &'static str {
+        match self {
+            Self::Code(_) => NO_CODE,
+            Self::Refresh(_) => NO_TOKEN,
+        }
+    }
+}
+
 /// What one answer is made of.
 struct Turn<'a> {
     client: &'a Client,
@@ -99,7 +119,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::WrongState`] where it is none that is good for this client, and those of [`Engine::token`]. A code that is
-    /// shown a second time ends what was made of it.
+    /// shown a second time ends what was made of it, unless it is a device's, whose answer may have been lost.
     pub async fn redeem_code(
         &self,
         call: &Actor,
@@ -116,61 +136,84 @@ impl Engine {
             None => None,
         };
         let line = self.own_line(call, client, line).ok_or_else(unknown)?;
-        let actor = self.as_line(call, &line).await?.ok_or_else(unknown)?;
-        let act = Act::on_agent("token.issued", line.agent);
-        let plan = || self.plan_redeemed(&actor, client, (ask, &line));
-        match self.change(&actor, act, plan).await? {
-            Given::Tokens(tokens) => Ok(*tokens),
-            Given::Copy(cause) => {
-                self.end_line(call, &line, cause).await?;
-                Err(unknown())
-            }
-        }
+        self.given(call, client, (&line, Shows::Code(ask))).await
     }
 
     async fn plan_redeemed(
         &self,
         actor: &Actor,
         client: &Client,
-        (ask, line): (&CodeAsk, &LineRow),
+        ask: &CodeAsk,
     ) -> Result<Plan<Given>> {
-        let code = self
-            .store()
-            .find(refresh_line::code(ask.code.hash()))
-            .await?;
-        let code = code.ok_or_else(|| Error::WrongState(NO_CODE.to_owned()))?;
+        let unknown = || Error::WrongState(NO_CODE.to_owned());
+        let code = refresh_line::code(ask.code.hash());
+        let code = self.store().find(code).await?.ok_or_else(unknown)?;
+        let line = refresh_line::by_id(code.line);
+        let line = self.store().find(line).await?.ok_or_else(unknown)?;
         // Whoever lacks what belongs to the code cannot have it killed.
         let turn = Turn {
             client,
-            line,
+            line: &line,
             audience: ask.audience.as_ref(),
             scopes: None,
             proof: ask.proof.as_ref(),
             reason: "let in by the human",
         };
-        check_code(&code, ask)?;
+        check_code(&code, ask, &client.metadata)?;
         turn.check_proof()?;
-        if code.redeemed_at.is_some() {
-            return Ok(Plan::Done(Given::Copy(Cause::CodeReplayed)));
+        if let Some(redeemed_at) = code.redeemed_at {
+            return match code.challenge {
+                Some(_) => Ok(Plan::Done(Given::Copy(Cause::CodeReplayed))),
+                None => self.plan_polled_again(actor, &turn, redeemed_at).await,
+            };
         }
         if code.expires_at <= self.now() {
-            return Err(Error::WrongState(NO_CODE.to_owned()));
+            return Err(unknown());
         }
         let mut batch = Batch::default();
-        self.end_oldest(actor, line, &mut batch).await?;
+        self.end_oldest(actor, &line, &mut batch).await?;
         let mut writes = vec![refresh_line::redeem(code.hash, self.now())];
         writes.extend(turn.bind());
         let refresh = match client.metadata.may(GrantType::RefreshToken) {
-            true => Some(self.advance(line, &mut writes)?),
+            true => Some(self.advance(&line, &mut writes)?),
             // Nothing comes after the token.
             false => {
-                let over = self.now().plus(LONGEST_TOKEN);
-                writes.push(refresh_line::end_by(line.id, over));
+                let longest = Duration::from_secs((*TTL_SECONDS.end()).into());
+                writes.push(refresh_line::end_by(line.id, self.now().plus(longest)));
                 None
             }
         };
         batch.writes.append(&mut writes);
         self.plan_given(actor, &turn, (batch, refresh)).await
+    }
+
+    /// Tokens for a device that polls on with what it redeemed: its answer may have been lost (RFC 8628, section 3.5). Its code is as
+    /// the token before the first one.
+    async fn plan_polled_again(
+        &self,
+        actor: &Actor,
+        turn: &Turn<'_>,
+        redeemed_at: Timestamp,
+    ) -> Result<Plan<Given>> {
+        let line = turn.line;
+        let rotation = client::Line {
+            number: line.number.max(1),
+            since: redeemed_at,
+            ..rotation_of(line)
+        };
+        let refresh = match (rotation.show(0, self.now()), line.number) {
+            (Shown::Again, 0) => None,
+            (Shown::Again, number) => Some(self.refresh_token(line.id, number)?),
+            (Shown::Late, _) => return Err(Error::WrongState(NO_CODE.to_owned())),
+            (Shown::Good | Shown::Reused, _) => {
+                return Ok(Plan::Done(Given::Copy(Cause::CodeReplayed)));
+            }
+        };
+        let batch = Batch {
+            writes: vec![refresh_line::repeat(line.id, line.number, line.repeats)],
+            ..Batch::default()
+        };
+        self.plan_given(actor, turn, (batch, refresh)).await
     }
 
     /// The next tokens for a refresh token.
@@ -184,15 +227,44 @@ impl Engine {
         let shown = self.store().find(shown).await?;
         let line = shown.map(|shown| shown.line);
         let line = self.own_line(call, client, line).ok_or_else(unknown)?;
-        let actor = self.as_line(call, &line).await?.ok_or_else(unknown)?;
-        let act = Act::on_agent("token.issued", line.agent);
-        let plan = || self.plan_refreshed(&actor, client, ask);
-        match self.change(&actor, act, plan).await? {
-            Given::Tokens(tokens) => Ok(*tokens),
-            Given::Copy(cause) => {
-                self.end_line(call, &line, cause).await?;
-                Err(unknown())
+        self.given(call, client, (&line, Shows::Refresh(ask))).await
+    }
+
+    /// What comes of what a client shows of a line.
+    async fn given(
+        &self,
+        call: &Actor,
+        client: &Client,
+        (line, shows): (&LineRow, Shows<'_>),
+    ) -> Result<Tokens> {
+        let unknown = || Error::WrongState(shows.unknown().to_owned());
+        for _ in 0..MAX_RENEWALS {
+            let actor = self.as_line(call, line).await?.ok_or_else(unknown)?;
+            let act = Act::on_agent("token.issued", line.agent);
+            let plan = || self.plan_shown(&actor, client, shows);
+            match self.change(&actor, act, plan).await {
+                Ok(Given::Tokens(tokens)) => return Ok(*tokens),
+                Ok(Given::Copy(cause)) => {
+                    self.end_line(call, line, cause).await?;
+                    return Err(unknown());
+                }
+                // The key of the line is dead by now, or goes on under another handle, since a token was given back.
+                Err(Error::Unauthenticated(_)) => {}
+                Err(error) => return Err(error),
             }
+        }
+        Err(Error::Contended)
+    }
+
+    async fn plan_shown(
+        &self,
+        actor: &Actor,
+        client: &Client,
+        shows: Shows<'_>,
+    ) -> Result<Plan<Given>> {
+        match shows {
+            Shows::Code(ask) => self.plan_redeemed(actor, client, ask).await,
+            Shows::Refresh(ask) => self.plan_refreshed(actor, client, ask).await,
         }
     }
 
@@ -291,6 +363,8 @@ impl Engine {
         {
             Plan::Commit(change) => {
                 let Change { mut batch, value } = *change;
+                // It was judged by this reading of the tool server, and is made by another one.
+                batch.reads.push(registered.mark);
                 // Belong before all else: of many at once, one redeems.
                 first.writes.append(&mut batch.writes);
                 first.kills.append(&mut batch.kills);
@@ -352,10 +426,15 @@ impl Engine {
 }
 
 /// Whether whoever redeems a code asked for it.
-fn check_code(code: &CodeRow, ask: &CodeAsk) -> Result<()> {
+fn check_code(code: &CodeRow, ask: &CodeAsk, client: &ClientMetadata) -> Result<()> {
     let is_met = match (&ask.brought, &code.redirect_uri, code.challenge) {
         (Some(brought), Some(redirect_uri), Some(challenge)) => {
-            redirect_uri == brought.redirect_uri.as_str()
+            // Without it, the verifier alone says who asked (OAuth 2.1, section 10.2).
+            let said = brought.redirect_uri.as_ref();
+            // Where it was sent may be the client's no longer.
+            let is_registered = |sent: RedirectUri| client.redirect(&sent).is_some();
+            said.is_none_or(|said| redirect_uri == said.as_str())
+                && redirect_uri.parse().is_ok_and(is_registered)
                 && Challenge::from_bytes(challenge).is_met_by(&brought.verifier)
         }
         (None, None, None) => true,

@@ -194,6 +194,7 @@ impl Route {
             (CallerType::Session, Caller::Person(person)) if person.session().is_some() => Ok(()),
             (CallerType::SessionOrOperator(scope), _) => actor.require(scope),
             (CallerType::Session, _) => needs("a human's session"),
+            (CallerType::Known, Caller::Stranger) => needs("a credential"),
             (CallerType::Agent, Caller::Agent(_)) | (CallerType::Known, _) => Ok(()),
             (CallerType::Agent, _) => needs("an agent's key"),
             (CallerType::Open(_) | CallerType::Door(_), _) => Ok(()),

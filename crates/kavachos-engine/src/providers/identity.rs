@@ -49,7 +49,8 @@ impl Presenter {
             | Caller::Person(_)
             | Caller::ToolServer(_)
             | Caller::Provided(_)
-            | Caller::Root(_) => None,
+            | Caller::Root(_)
+            | Caller::Stranger => None,
         }
     }
 

@@ -196,7 +196,7 @@ impl Engine {
         self.within_quota(&planned.terms).await?;
         let row = found.unwrap_or_else(|| AgentRow {
             maker: actor.maker(),
-            ..self.delegate_row(giver, root, &planned)
+            ..self.delegate_row((giver, root), DELEGATE, &planned)
         });
         let mut batch = Batch {
             reads: actor.reads(),
@@ -251,12 +251,18 @@ impl Engine {
         }
     }
 
-    fn delegate_row(&self, owner: Owner, root: UserId, planned: &Planned) -> AgentRow {
+    /// An agent that comes to be with its grant.
+    pub(crate) fn delegate_row(
+        &self,
+        (owner, root): (Owner, UserId),
+        name: &str,
+        planned: &Planned,
+    ) -> AgentRow {
         AgentRow {
             id: planned.terms.to,
             owner,
             root,
-            name: DELEGATE.to_owned(),
+            name: name.to_owned(),
             kind: AgentKind::Delegated.as_str().to_owned(),
             status: Status::Active,
             expires_at: None,
@@ -393,7 +399,11 @@ impl Held {
                 self.others.extend(provided.presented_with());
                 Some(provided.ends_at())
             }
-            Caller::Local | Caller::Operator(_) | Caller::ToolServer(_) | Caller::Root(_) => None,
+            Caller::Local
+            | Caller::Operator(_)
+            | Caller::ToolServer(_)
+            | Caller::Root(_)
+            | Caller::Stranger => None,
         };
         self.ends = [self.ends, end].into_iter().flatten().min();
     }

@@ -32,7 +32,7 @@ use kavachos_core::permission::PermissionSet;
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::Mark;
 use kavachos_core::time::Timestamp;
-use kavachos_core::token::{Proof, Thumbprint};
+use kavachos_core::token::{CLOCK_SKEW, Proof, Thumbprint};
 use kavachos_core::tool_server::Audience;
 use kavachos_store::Batch;
 
@@ -203,7 +203,8 @@ impl Engine {
             .store()
             .find(kavachos_store::proof::used(
                 name_of(proof),
-                proof.issued_at,
+                // By a clock that may be ahead of ours.
+                proof.issued_at.minus(CLOCK_SKEW),
                 self.now(),
             ))
             .await?

@@ -75,7 +75,7 @@ impl Rule {
 }
 
 const REVOKED: &[&str] = &["revoked"];
-static RULES: [Rule; 17] = [
+static RULES: [Rule; 18] = [
     rule("key.created", "key", OPERATOR_KEYS),
     // A key out of a configuration: it moves asleep even where it is awake again.
     rule("key.suspended", "key", OPERATOR_KEYS).ends("suspended", &["suspended", "revoked"]),
@@ -92,6 +92,10 @@ static RULES: [Rule; 17] = [
     rule("client.denied", "client", CLIENTS).may_be_gone(),
     rule("client.revoked", "client", CLIENTS)
         .ends("revoked", REVOKED)
+        .may_be_gone(),
+    // By itself, before anybody let it in.
+    rule("client.removed", "client", CLIENTS)
+        .ends("removed", &[])
         .may_be_gone(),
     rule("session.opened", "session", SESSIONS).may_be_gone(),
     rule("session.revoked", "session", SESSIONS)

@@ -1,7 +1,7 @@
 //! `/oauth/authorize`, where clients send browsers, and `/consent`, where a human says yes or no to what a client asks for.
 //!
 //! Promises: what is asked is read and judged at every step anew, so that nothing which a browser carries along is believed;
-//! nothing is noted of it before a human is signed in. A yes comes from a form of ours, in the session of the human who saw it,
+//! nothing is noted of it before a human is signed in, but that the browser came with what a client pushed. A yes comes from a form of ours, in the session of the human who saw it,
 //! and who proved lately who they are.
 
 use axum::Router;

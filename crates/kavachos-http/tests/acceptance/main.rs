@@ -61,6 +61,8 @@ mod moving_people;
 #[cfg(test)]
 mod moving_records;
 #[cfg(test)]
+mod oauth_bounds;
+#[cfg(test)]
 mod oauth_client_auth;
 #[cfg(test)]
 mod oauth_client_credentials;
@@ -73,9 +75,13 @@ mod oauth_consent;
 #[cfg(test)]
 mod oauth_device;
 #[cfg(test)]
+mod oauth_device_polls;
+#[cfg(test)]
 mod oauth_documents;
 #[cfg(test)]
 mod oauth_dpop;
+#[cfg(test)]
+mod oauth_introspection;
 #[cfg(test)]
 mod oauth_manage;
 #[cfg(test)]

@@ -11,13 +11,12 @@ use sha2::Sha256;
 
 use crate::exchange::TOKEN;
 use crate::feed_root;
-use crate::oauth_clients::{
-    INTROSPECT, REDIRECT, SITE, World, brought, client, error, introspected, world, world_of,
-};
+use crate::oauth_clients::{REDIRECT, SITE, World, brought, client, error, world, world_of};
+use crate::oauth_introspection::{INTROSPECT, introspected};
 use crate::tokens::{TOOLS, issuer, judged, now};
 
 const REVOKE: &str = "/oauth/revoke";
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const CLIENTS: &str = "/api/v1/clients";
 
 fn seconds(app: &TestApp) -> i64 {
@@ -55,7 +54,7 @@ pub(crate) async fn signed(
 }
 
 /// Whether an assertion shows who the client is: what it gives back is nothing, which is told to nobody.
-async fn shows(app: &TestApp, text: &str) -> Reply {
+pub(crate) async fn shows(app: &TestApp, text: &str) -> Reply {
     signed(app, REVOKE, (text, &[("token", "x")])).await
 }
 
@@ -65,7 +64,7 @@ pub(crate) fn keys(signers: &[ProviderSigner]) -> Value {
 }
 
 /// A client with these keys.
-async fn signing(app: &TestApp, signers: &[ProviderSigner]) -> String {
+pub(crate) async fn signing(app: &TestApp, signers: &[ProviderSigner]) -> String {
     let new = json!({
         "name": "Site", "redirectUris": [SITE, "http://127.0.0.1/cb"], "authMethod": "private_key_jwt", "jwks": keys(signers),
     });
@@ -391,6 +390,17 @@ async fn whoever_is_no_client_is_on_record() {
     error(&world.redeem("x", &[]).await, 400, "invalid_grant");
     error(&world.refresh("x").await, 400, "invalid_grant");
     assert_eq!(count("invalid_grant").await, before + 2);
+    let fields = [("client_id", world.client.as_str())];
+    let anonymous = app.anonymous();
+    let device = anonymous.post_form("/oauth/device_authorization", &fields);
+    error(&device.await, 400, "unauthorized_client");
+    assert_eq!(count("unauthorized_client").await, 1);
+    let weak = json!({ "name": "k", "scopes": ["users:read"] });
+    let weak = app.call(&app.key(weak).await);
+    let told = weak.post_form(INTROSPECT, &[("token", "x")]).await;
+    error(&told, 403, "insufficient_scope");
+    let records = app.audit("kind=token.introspected&outcome=denied").await;
+    assert_eq!(records.len(), 1);
 }
 
 /// A refresh token is its client's alone; whoever else shows it does no harm with that.

@@ -160,6 +160,7 @@ async fn what_a_client_gets_is_within_what_the_agent_and_the_tool_server_have() 
     assert_eq!(told.at("/scope"), SEARCH);
 }
 
+/// `unauthorized_client` would have clients forget who they are, for what may be over in an hour.
 #[tokio::test]
 async fn the_end_of_the_agent_of_its_key_or_of_the_client_ends_it() {
     // The agent is stopped for a while, which ends its keys, and then for good.
@@ -174,18 +175,29 @@ async fn the_end_of_the_agent_of_its_key_or_of_the_client_ends_it() {
     };
     turn("suspend").await;
     assert!(judged(&world.app, &token).await.is_err());
-    error(&world.ask(&[]).await, 400, "unauthorized_client");
+    error(&world.ask(&[]).await, 400, "invalid_grant");
     let early = world.app.operator();
     let early = early.patch(&world.path(), renewed.clone()).await;
     early.refused(409, "conflict");
     turn("resume").await;
-    error(&world.ask(&[]).await, 400, "unauthorized_client");
+    error(&world.ask(&[]).await, 400, "invalid_grant");
     let healed = world.app.operator();
     healed.patch(&world.path(), renewed).await.expect(200);
     let token = world.token().await;
     world.app.operator().delete(&agent).await.expect(200);
     assert!(judged(&world.app, &token).await.is_err());
-    error(&world.ask(&[]).await, 400, "unauthorized_client");
+    error(&world.ask(&[]).await, 400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_client_asks_for_nothing_while_the_human_of_its_agent_is_banned() {
+    let world = itself().await;
+    let token = world.token().await;
+    let path = format!("/api/v1/users/{}/ban", world.user);
+    let banned = world.app.operator().post(&path, json!({})).await;
+    banned.expect(200);
+    assert!(judged(&world.app, &token).await.is_err());
+    error(&world.ask(&[]).await, 400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -197,7 +209,7 @@ async fn other_keys_of_the_agent_or_the_end_of_the_client_end_it() {
     let rotated = world.app.operator().post(&path, json!({})).await;
     rotated.expect(201);
     assert!(judged(&world.app, &token).await.is_err());
-    error(&world.ask(&[]).await, 400, "unauthorized_client");
+    error(&world.ask(&[]).await, 400, "invalid_grant");
     let again = json!({ "agent": world.agent.id });
     let operator = world.app.operator();
     let healed = operator.patch(&world.path(), again.clone()).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::exchange::TOKEN;
 use crate::oauth_clients::{
-    AUTHORIZE, REDIRECT, SCOPE, SITE, World, brought, client, error, query, world,
+    AUTHORIZE, REDIRECT, SCOPE, SITE, World, brought, client, error, query, world, world_of,
 };
 use crate::oauth_dpop::proven;
 use crate::tokens::{judged, opened, register};
@@ -278,9 +278,19 @@ async fn a_scope_is_told_in_its_own_words() {
     let scopes = json!({ "scopes": [
         { "name": "tools:call:*", "description": "use your tools" },
         { "name": "tools:call:delete:*", "description": "delete what there is" },
+        { "name": "tools:call:*:all", "description": "touch everything" },
     ] });
     world.app.operator().patch(&path, scopes).await.expect(200);
-    for scope in ["tools:call:delete:*", "tools:call:delete:all"] {
+    let asks = world.asked(&[("scope", "tools:call:delete:all")]).await;
+    let asks = asks.expect(303);
+    let page = world.browser().open(asks.header("location")).await;
+    let page = page.expect(200).text;
+    // Of two of which neither is within the other, both say something.
+    assert!(
+        page.contains("delete what there is; touch everything"),
+        "{page}"
+    );
+    for scope in ["tools:call:delete:*", "tools:call:delete:some"] {
         let asks = world.asked(&[("scope", scope)]).await.expect(303);
         let page = world.browser().open(asks.header("location")).await;
         let page = page.expect(200).text;
@@ -510,6 +520,92 @@ async fn a_wider_yes_lifts_no_condition_on_a_part() {
     // What lies beside it is theirs to give.
     let beside = ("scope", "tools:call:search");
     world.allowed(&[AT_SITE, beside]).await;
+}
+
+/// Nor does one to what overlaps with it, or to other actions than it has.
+#[tokio::test]
+async fn an_overlapping_yes_lifts_no_condition() {
+    let approval = json!({ "requireApproval": true });
+    for (actions, held, wanted, other) in [
+        (
+            "*",
+            "tools:call:delete:*",
+            "tools:call:*:all",
+            "tools:call:read:all",
+        ),
+        (
+            "*",
+            "tools:call:*:all",
+            "tools:call:delete:*",
+            "tools:call:delete:it:all",
+        ),
+        ("search", "tools:call:*", "tools:call:delete:*", ""),
+    ] {
+        let world = world().await;
+        world.allowed(&[AT_SITE, ("scope", held)]).await;
+        let path = world.agent_path().await;
+        let under = may_under(&[actions], held, approval.clone());
+        let change = json!({ "permissions": under });
+        world.app.operator().patch(&path, change).await.expect(200);
+        let asks = world.asked(&[AT_SITE, ("scope", wanted)]).await;
+        let asks = asks.expect(303);
+        let shown = world.browser().open(asks.header("location")).await;
+        let told = world.sent(&shown.expect(200), "allow").await;
+        assert_eq!(told.status, 409, "{wanted}: {told}");
+        let after = world.app.operator().get(&path).await.expect(200);
+        let permissions = after.at("/data/permissions").as_array().unwrap();
+        assert_eq!(permissions.len(), 1, "{after}");
+        // What has no part in it is theirs to give.
+        if !other.is_empty() {
+            world.allowed(&[AT_SITE, ("scope", other)]).await;
+        }
+    }
+}
+
+/// A client whose agent is over is let in anew also by whoever has room for no further agent.
+#[tokio::test]
+async fn an_agent_that_is_over_gives_way_to_the_next() {
+    let setup = crate::setup().settings(|settings| settings.agents_per_owner = 1);
+    let mut world = world_of(setup.start().await).await;
+    world.let_in().await;
+    let path = world.agent_path().await;
+    let ends = json!({ "expiresAt": "2026-11-21T10:05:00Z" });
+    world.app.operator().patch(&path, ends).await.expect(200);
+    world.app.advance(301);
+    world.session = world.app.session(&world.user).await.token;
+    let tokens = world.let_in().await;
+    judged(&world.app, tokens.text_at("/access_token"))
+        .await
+        .unwrap();
+    let before = world.app.operator().get(&path).await.expect(200);
+    assert_eq!(before.at("/data/status"), "revoked");
+    // The twin: another client is a further agent.
+    let new = json!({ "name": "Other", "redirectUris": [SITE], "authMethod": "none" });
+    let other = client(&world.app, new).await.id().to_owned();
+    let world = World {
+        client: other,
+        ..world
+    };
+    let asks = world.asked(&[AT_SITE]).await.expect(303);
+    let shown = world.browser().open(asks.header("location")).await;
+    let told = world.sent(&shown.expect(200), "allow").await;
+    assert!(told.status >= 400, "{told}");
+}
+
+/// Each no is on record, so that there is an end to them.
+#[tokio::test]
+async fn nobody_says_no_without_end() {
+    let world = world().await;
+    let asks = world.asked(&[]).await.expect(303);
+    let shown = world.browser().open(asks.header("location")).await;
+    let shown = shown.expect(200);
+    for _ in 0..60 {
+        world.sent(&shown, "deny").await.expect(303);
+    }
+    let more = world.sent(&shown, "deny").await;
+    assert_eq!(more.status, 429, "{more}");
+    // A yes is another matter.
+    world.sent(&shown, "allow").await.expect(303);
 }
 
 /// Lines that nobody uses end, so that what an agent holds can be read and replaced however often its client came.

@@ -1,32 +1,32 @@
-//! Devices without a browser (RFC 8628): a human types the code, and the device polls.
-//! Lessons C 10 (whose code it is), 71 (forms) and 95 (guesses, polling, copies, and what the page says).
+//! Devices without a browser (RFC 8628): a human types the code of one, and says what becomes of it.
+//! Lessons C 10 (whose code it is), 71 (forms) and 95 (guesses, and what the page says).
 
 use futures_util::future::join_all;
-use kavachos_engine::{ProofNonces, Registration};
+use kavachos_engine::Registration;
 use kavachos_test::Reply;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, hidden, mark};
 use crate::exchange::TOKEN;
 use crate::oauth_clients::{SCOPE, World, client, error, world, world_of};
-use crate::tokens::{TOOLS, judged, proof_at};
+use crate::tokens::{TOOLS, judged};
 
-const BEGIN: &str = "/oauth/device_authorization";
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+pub(crate) const BEGIN: &str = "/oauth/device_authorization";
+pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const OVER: &str = "unknown or over";
-const MINUTE: u64 = 60;
+pub(crate) const MINUTE: u64 = 60;
 
 /// A world whose client is a device.
-async fn living_room() -> World {
+pub(crate) async fn living_room() -> World {
     living_room_of(world().await).await
 }
 
-async fn living_room_of(world: World) -> World {
+pub(crate) async fn living_room_of(world: World) -> World {
     let client = device(&world, json!({})).await;
     World { client, ..world }
 }
 
-async fn device(world: &World, more: Value) -> String {
+pub(crate) async fn device(world: &World, more: Value) -> String {
     let mut new = json!({ "name": "Television", "grantTypes": [GRANT, "refresh_token"], "authMethod": "none" });
     for (name, value) in more.as_object().unwrap() {
         new[name] = value.clone();
@@ -35,17 +35,17 @@ async fn device(world: &World, more: Value) -> String {
 }
 
 /// What a device is told.
-struct Codes {
-    device: String,
-    user: String,
+pub(crate) struct Codes {
+    pub(crate) device: String,
+    pub(crate) user: String,
 }
 
 impl World {
-    async fn begin(&self, other: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn begin(&self, other: &[(&str, &str)]) -> Reply {
         self.begin_proving(other, None).await
     }
 
-    async fn begin_proving(&self, other: &[(&str, &str)], proof: Option<&str>) -> Reply {
+    pub(crate) async fn begin_proving(&self, other: &[(&str, &str)], proof: Option<&str>) -> Reply {
         let mut all = vec![
             ("client_id", self.client.as_str()),
             ("scope", SCOPE),
@@ -63,15 +63,15 @@ impl World {
         }
     }
 
-    async fn codes(&self) -> Codes {
+    pub(crate) async fn codes(&self) -> Codes {
         Codes::of(&self.begin(&[]).await.expect(200))
     }
 
-    async fn poll(&self, code: &str) -> Reply {
+    pub(crate) async fn poll(&self, code: &str) -> Reply {
         self.poll_as((&self.client, code), None).await
     }
 
-    async fn poll_as(&self, (client, code): (&str, &str), proof: Option<&str>) -> Reply {
+    pub(crate) async fn poll_as(&self, (client, code): (&str, &str), proof: Option<&str>) -> Reply {
         let all = [
             ("grant_type", GRANT),
             ("client_id", client),
@@ -90,17 +90,17 @@ impl World {
     }
 
     /// The page on which this human is asked.
-    async fn page(&self, code: &str) -> Reply {
+    pub(crate) async fn page(&self, code: &str) -> Reply {
         let sent = self.typed(code).await.expect(303);
         self.browser().open(sent.header("location")).await
     }
 
-    async fn answered(&self, page: &Reply, decision: &str) -> Reply {
+    pub(crate) async fn answered(&self, page: &Reply, decision: &str) -> Reply {
         answered(&self.browser(), page, decision).await
     }
 
     /// This human types a code, and says something.
-    async fn says(&self, code: &str, decision: &str) {
+    pub(crate) async fn says(&self, code: &str, decision: &str) {
         let page = self.page(code).await.expect(200);
         let sent = self.answered(&page, decision).await.expect(303);
         assert!(sent.header("location").starts_with("/device?done="));
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Has the tool server be something else.
-    async fn tools_are(&self, policy: Value) {
+    pub(crate) async fn tools_are(&self, policy: Value) {
         let operator = self.app.operator();
         let servers = operator.get("/api/v1/resources").await.expect(200);
         let path = format!(
@@ -126,7 +126,7 @@ impl World {
 }
 
 impl Codes {
-    fn of(reply: &Reply) -> Self {
+    pub(crate) fn of(reply: &Reply) -> Self {
         Self {
             device: reply.text_at("/device_code").to_owned(),
             user: reply.text_at("/user_code").to_owned(),
@@ -134,7 +134,7 @@ impl Codes {
     }
 }
 
-async fn typed(browser: &Browser, code: &str) -> Reply {
+pub(crate) async fn typed(browser: &Browser, code: &str) -> Reply {
     browser
         .send("/device", "/device", &[("user_code", code)])
         .await
@@ -379,139 +379,6 @@ async fn a_code_is_the_first_humans_who_types_it() {
     );
 }
 
-/// Lesson C 10: another client, and another key, get nothing for it, and it stays good for whom it is.
-#[tokio::test]
-async fn a_device_code_is_its_clients_and_its_keys() {
-    let setup = crate::setup().settings(|settings| settings.proof_nonces = ProofNonces::Off);
-    let world = living_room_of(world_of(setup.start().await).await).await;
-    let other = device(&world, json!({})).await;
-    let codes = world.codes().await;
-    let wrong = world.poll_as((&other, &codes.device), None).await;
-    error(&wrong, 400, "invalid_grant");
-    world.says(&codes.user, "allow").await;
-    let wrong = world.poll_as((&other, &codes.device), None).await;
-    error(&wrong, 400, "invalid_grant");
-    world.poll(&codes.device).await.expect(200);
-    // The key that is proved when it begins, or with the first poll that proves one.
-    for at_once in [true, false] {
-        let name = |what: &str| format!("{what} {at_once}");
-        let at = |path, seed, id: &str| proof_at(&world.app, path, (seed, &name(id))).0;
-        let begins = at_once.then(|| at(BEGIN, 7, "begins"));
-        let begun = world
-            .begin_proving(&[], begins.as_deref())
-            .await
-            .expect(200);
-        let codes = Codes::of(&begun);
-        let show = (world.client.as_str(), codes.device.as_str());
-        if !at_once {
-            let bare = world.poll_as(show, None).await;
-            error(&bare, 400, "authorization_pending");
-            world.app.advance(5);
-        }
-        let bound = at(TOKEN, 7, "bound");
-        let bound = world.poll_as(show, Some(&bound)).await;
-        error(&bound, 400, "authorization_pending");
-        world.says(&codes.user, "allow").await;
-        world.app.advance(5);
-        error(&world.poll_as(show, None).await, 400, "invalid_dpop_proof");
-        let foreign = at(TOKEN, 8, "foreign");
-        let foreign = world.poll_as(show, Some(&foreign)).await;
-        error(&foreign, 400, "invalid_grant");
-        let own = at(TOKEN, 7, "own");
-        let own = world.poll_as(show, Some(&own)).await.expect(200);
-        assert_eq!(own.at("/token_type"), "DPoP");
-        let bare = world.refresh(own.text_at("/refresh_token")).await;
-        error(&bare, 400, "invalid_dpop_proof");
-    }
-    // A proof is good once, and repeats a nonce unless it is said that it need not.
-    let nonces = living_room().await;
-    let early = proof_at(&nonces.app, BEGIN, (7, "early")).0;
-    let early = nonces.begin_proving(&[], Some(&early)).await;
-    error(&early, 400, "use_dpop_nonce");
-    assert!(!early.header("dpop-nonce").is_empty());
-    let used = proof_at(&world.app, BEGIN, (7, "used")).0;
-    world.begin_proving(&[], Some(&used)).await.expect(200);
-    let again = world.begin_proving(&[], Some(&used)).await;
-    error(&again, 400, "invalid_dpop_proof");
-    // A client whose tokens are bound polls with a key.
-    let bound = device(&world, json!({ "dpopBound": true })).await;
-    let world = World {
-        client: bound,
-        ..world
-    };
-    let codes = world.codes().await;
-    error(&world.poll(&codes.device).await, 400, "invalid_dpop_proof");
-}
-
-/// Lesson C 95 and RFC 8628, section 3.5: who polls too soon waits longer each time, also after a restart.
-#[tokio::test]
-async fn a_device_that_polls_too_soon_is_slowed_down() {
-    let world = living_room().await;
-    let codes = world.codes().await;
-    let told = async |code: &str| error(&world.poll(&codes.device).await, 400, code);
-    told("authorization_pending").await;
-    world.app.advance(5);
-    told("authorization_pending").await;
-    world.app.advance(4);
-    told("slow_down").await;
-    world.app.advance(9);
-    told("slow_down").await;
-    world.app.advance(14);
-    told("slow_down").await;
-    world.app.advance(20);
-    told("authorization_pending").await;
-    // Not even what is given is given sooner, and then it is.
-    world.says(&codes.user, "allow").await;
-    told("slow_down").await;
-    world.app.advance(25);
-    world.poll(&codes.device).await.expect(200);
-}
-
-#[tokio::test]
-async fn a_no_and_no_answer_are_told_to_the_device() {
-    let world = living_room().await;
-    let codes = world.codes().await;
-    let page = world.page(&codes.user).await.expect(200);
-    world.answered(&page, "deny").await.expect(303);
-    error(&world.poll(&codes.device).await, 400, "access_denied");
-    let late = world.answered(&page, "allow").await;
-    assert_eq!(late.status, 409, "{late}");
-    error(&world.poll(&codes.device).await, 400, "access_denied");
-    let denied = world
-        .app
-        .audit("kind=connection.denied&outcome=denied")
-        .await;
-    assert_eq!(denied.len(), 1, "{denied:?}");
-    assert_eq!(denied[0]["details"]["client"], world.client.as_str());
-    let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
-    assert!(agents.rows().is_empty(), "{agents}");
-    // Nobody says anything; a session that is fresh by then finds nothing either.
-    let codes = world.codes().await;
-    let page = world.page(&codes.user).await.expect(200);
-    world.app.advance(10 * MINUTE);
-    error(&world.poll(&codes.device).await, 400, "expired_token");
-    let session = world.app.session(&world.user).await.token;
-    let anew = Browser::of(&world.app, &session);
-    assert_eq!(typed(&anew, &codes.user).await.status, 409);
-    let request = hidden(&page, "request");
-    let path = format!("/device/consent?request={request}");
-    assert_eq!(anew.open(&path).await.status, 409);
-    // It is forgotten soon after.
-    world.app.advance(11 * MINUTE);
-    world.app.kavach().engine().forget().await.unwrap();
-    error(&world.poll(&codes.device).await, 400, "invalid_grant");
-    // A yes in the last second is not too late for the next poll.
-    let world = World { session, ..world };
-    world.app.advance(1);
-    let session = world.app.session(&world.user).await.token;
-    let world = World { session, ..world };
-    let codes = world.codes().await;
-    world.app.advance(10 * MINUTE - 1);
-    world.says(&codes.user, "allow").await;
-    world.app.advance(30);
-    world.poll(&codes.device).await.expect(200);
-}
-
 /// Lesson C 95: a code that somebody sent is typed by whoever reads what the page says, or by nobody.
 #[tokio::test]
 async fn a_code_is_typed_by_a_fresh_human_who_is_warned() {
@@ -636,30 +503,6 @@ async fn a_device_is_let_in_on_a_form_of_ours() {
     world.answered(&page, "deny").await.expect(303);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_polls_at_once_one_gets_tokens() {
-    let world = living_room().await;
-    let codes = world.codes().await;
-    world.says(&codes.user, "allow").await;
-    let all = join_all((0..16).map(|_| world.poll(&codes.device))).await;
-    let good: Vec<&Reply> = all.iter().filter(|reply| reply.status == 200).collect();
-    assert_eq!(good.len(), 1, "{all:?}");
-    for reply in all.iter().filter(|reply| reply.status != 200) {
-        error(reply, 400, "slow_down");
-    }
-    // They were one device's, so that nobody was harmed.
-    judged(&world.app, good[0].text_at("/access_token"))
-        .await
-        .unwrap();
-    // Of many answers at once, one counts.
-    let codes = world.codes().await;
-    let page = world.page(&codes.user).await.expect(200);
-    let decisions = ["allow", "deny"].into_iter().cycle().take(8);
-    let all = join_all(decisions.map(|decision| world.answered(&page, decision))).await;
-    let counted = all.iter().filter(|reply| reply.status == 303).count();
-    assert_eq!(counted, 1, "{all:?}");
-}
-
 /// Lesson C 95: guesses are counted, of a human and of a network, and whoever has right ones gets no more wrong ones for them.
 #[tokio::test]
 async fn codes_are_not_guessed() {
@@ -700,37 +543,35 @@ async fn codes_are_not_guessed() {
     assert_eq!(refused.len(), 20, "{refused:?}");
 }
 
+/// Who let a device in, and who looked at it, is on record with what it said of itself, which goes with the human.
 #[tokio::test]
-async fn strangers_begin_on_so_many_devices() {
+async fn where_a_device_asked_from_is_on_record() {
     let world = living_room().await;
-    for _ in 0..30 {
-        world.begin(&[]).await.expect(200);
-    }
-    error(&world.begin(&[]).await, 429, "temporarily_unavailable");
-    world.app.advance(2 * MINUTE);
-    world.begin(&[]).await.expect(200);
-}
-
-/// A code that a browser brings and one that a device polls with are not taken for each other.
-#[tokio::test]
-async fn no_code_is_good_in_anothers_place() {
-    let world = world().await;
-    let both = json!({ "name": "Both", "grantTypes": [GRANT, "authorization_code"], "authMethod": "none",
-        "redirectUris": ["http://127.0.0.1/cb"] });
-    let both = client(&world.app, both).await.id().to_owned();
-    let world = World {
-        client: both,
-        ..world
+    let begin = async || {
+        let fields = [("client_id", world.client.as_str()), ("resource", TOOLS)];
+        let call = world.app.anonymous().from("127.9.8.7");
+        let call = call.header("user-agent", "Phisher/1.0");
+        Codes::of(&call.post_form(BEGIN, &fields).await.expect(200))
     };
-    let codes = world.codes().await;
-    world.says(&codes.user, "allow").await;
-    error(
-        &world.redeem(&codes.device, &[]).await,
-        400,
-        "invalid_grant",
-    );
-    let code = world.code().await;
-    error(&world.poll(&code).await, 400, "invalid_grant");
-    world.redeem(&code, &[]).await.expect(200);
-    world.poll(&codes.device).await.expect(200);
+    let allowed = begin().await;
+    // Looked at twice, on record once.
+    world.page(&allowed.user).await.expect(200);
+    world.says(&allowed.user, "allow").await;
+    let denied = begin().await;
+    world.says(&denied.user, "deny").await;
+    for (kind, count) in [
+        ("device.code_typed", 2),
+        ("connection.consented", 1),
+        ("connection.denied", 1),
+    ] {
+        let records = world.app.audit(&format!("kind={kind}")).await;
+        assert_eq!(records.len(), count, "{kind}: {records:?}");
+        for record in records {
+            let device = &record["metadata"]["device"];
+            assert_eq!(device["ip"], "127.9.8.7", "{record}");
+            assert_eq!(device["userAgent"], "Phisher/1.0", "{record}");
+            assert!(device["askedAt"].is_string(), "{record}");
+            assert_eq!(record["details"]["client"], world.client.as_str());
+        }
+    }
 }

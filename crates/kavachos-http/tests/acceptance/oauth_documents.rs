@@ -242,6 +242,8 @@ async fn a_document_that_cannot_be_believed_lets_nobody_in() {
         with("token_endpoint_auth_method", json!("client_secret_basic")),
         with("token_endpoint_auth_method", json!("client_secret_post")),
         with("token_endpoint_auth_method", json!("client_secret_jwt")),
+        // Nobody can push before a human let the client in.
+        with("require_pushed_authorization_requests", json!(true)),
         // With no keys beside it.
         with("token_endpoint_auth_method", json!("private_key_jwt")),
     ]);
@@ -482,6 +484,88 @@ async fn slow_hosts_hold_up_nobody_else() {
     shown.expect(200);
 }
 
+/// Many strangers who have what hangs fetched keep nobody from a client that is in use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_hangs_at_strangers_addresses_holds_up_no_client_in_use() {
+    let quick = Host::start().await;
+    let world = studio(&quick).await;
+    world.let_in().await;
+    world.app.advance(300);
+    let (app, mut slow, mut hung) = (&world.app, Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let host = Host::start().await;
+        host.answer.lock().unwrap().after = Duration::from_secs(2);
+        host.answers(StatusCode::NOT_FOUND, Vec::new());
+        slow.push(host);
+    }
+    for (name, host) in ["127.0.0.1", "localhost"].into_iter().zip(&slow) {
+        for _ in 0..2 {
+            let session = another(app).await;
+            for _ in 0..2 {
+                let n = hung.len();
+                let client = format!("http://{name}:{}/slow-{n}", host.address.port());
+                hung.push((session.clone(), client));
+            }
+        }
+    }
+    let hanging = join_all(
+        hung.iter()
+            .map(|(session, client)| page_for(app, session, client)),
+    );
+    let asked = || slow.iter().map(Host::asked).sum::<usize>();
+    let others = async {
+        while asked() < 8 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let session = another(app).await;
+        // What nobody let in finds no place now; what somebody did has its own.
+        let stranger = page_for(app, &session, &quick.at("stranger")).await;
+        (stranger.status, page(&world, &[]).await)
+    };
+    let (hanging, (stranger, shown)) = join(hanging, others).await;
+    assert!(hanging.iter().all(|told| told.status == 400));
+    assert_eq!(stranger, 503);
+    shown.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_host_has_five_seconds() {
+    let host = Host::start().await;
+    let world = studio(&host).await;
+    host.answer.lock().unwrap().after = Duration::from_secs(10);
+    let told = tokio::time::timeout(Duration::from_secs(8), page(&world, &[])).await;
+    told.unwrap().expect(400);
+}
+
+/// What was read before something else of the client was stored replaces nothing: another process may have read it long ago.
+#[tokio::test]
+async fn what_was_read_before_the_client_changed_here_is_read_anew() {
+    let host = Host::start().await;
+    let world = studio(&host).await;
+    world.let_in().await;
+    let mut renamed = host.document();
+    renamed["client_name"] = json!("Atelier");
+    host.says(&renamed);
+    world.app.advance(300);
+    page(&world, &[]).await.expect(200);
+    let before = host.asked();
+    page(&world, &[]).await.expect(200);
+    assert_eq!(host.asked(), before, "it is kept");
+    let id: String = form_urlencoded::byte_serialize(host.id().as_bytes()).collect();
+    for what in ["deny", "allow"] {
+        let path = format!("/api/v1/clients/{id}/{what}");
+        let said = world.app.operator().post(&path, json!({})).await;
+        said.expect(200);
+    }
+    renamed["client_name"] = json!("Workshop");
+    host.says(&renamed);
+    let shown = page(&world, &[]).await.expect(200);
+    assert!(shown.text.contains("Workshop"), "{shown}");
+    assert_eq!(host.asked(), before + 1);
+    page(&world, &[]).await.expect(200);
+    assert_eq!(host.asked(), before + 1, "once");
+}
+
 /// An operator's no stands above a document: before anybody used it, after, and whatever it says then.
 #[tokio::test]
 async fn a_client_that_was_denied_stays_denied() {
@@ -527,6 +611,44 @@ async fn a_client_that_was_denied_stays_denied() {
     let session = world.app.session(&world.user).await.token;
     let shown = page_for(&world.app, &session, &host.id()).await.expect(200);
     assert!(shown.text.contains("Atelier"), "{shown}");
+}
+
+/// Whoever has a host writes as many documents as they like, and listens at other ports.
+#[tokio::test]
+async fn a_host_that_was_denied_lets_no_client_in() {
+    let (host, port) = (Host::start().await, Host::start().await);
+    let world = studio(&host).await;
+    let says = async |what: &str| {
+        let path = format!("/api/v1/clients/http%3A%2F%2F127.0.0.1%2F*/{what}");
+        world.app.operator().post(&path, json!({})).await
+    };
+    let tokens = world.let_in().await;
+    let tokens = world.refresh(tokens.text_at("/refresh_token")).await;
+    let tokens = tokens.expect(200);
+    says("deny").await.expect(200);
+    let before = (host.asked(), port.asked());
+    for client in [host.id(), host.at("other.json"), port.id()] {
+        let told = page_for(&world.app, &world.session, &client).await;
+        assert!((400..500).contains(&told.status), "{client}: {told}");
+    }
+    assert_eq!((host.asked(), port.asked()), before, "nothing is asked");
+    let refused = world.refresh(tokens.text_at("/refresh_token")).await;
+    error(&refused, 401, "invalid_client");
+    // The twins: another host, and the same once it is let in again.
+    let elsewhere = format!("http://localhost:{}/client.json", port.address.port());
+    let mut said = port.document();
+    said["client_id"] = json!(elsewhere);
+    port.says(&said);
+    let shown = page_for(&world.app, &world.session, &elsewhere).await;
+    shown.expect(200);
+    says("allow").await.expect(200);
+    page(&world, &[]).await.expect(200);
+    let dead = world.refresh(tokens.text_at("/refresh_token")).await;
+    error(&dead, 400, "invalid_grant");
+    let with_port = "/api/v1/clients/http%3A%2F%2F127.0.0.1%3A1%2F*/deny";
+    let refused = world.app.operator().post(with_port, json!({})).await;
+    let refused = refused.refused(400, "malformed_request");
+    assert!(refused.text.contains("http://127.0.0.1/*"), "{refused}");
 }
 
 /// Lesson C 85: nobody has the server ask what is not open to the internet, by whatever name. The ports are those of something

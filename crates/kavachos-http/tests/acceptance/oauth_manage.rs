@@ -2,15 +2,16 @@
 
 use base64::Engine as _;
 use kavachos_engine::Registration;
-use kavachos_test::Reply;
+use kavachos_test::{Reply, TestApp, may};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::exchange::TOKEN;
+use crate::moving::export;
 use crate::oauth_clients::{
     AUTHORIZE, REDIRECT, SITE, World, brought, client, error, query, world, world_of,
 };
-use crate::tokens::judged;
+use crate::tokens::{TOOLS, judged};
 
 const CLIENTS: &str = "/api/v1/clients";
 const REGISTER: &str = "/oauth/register";
@@ -46,36 +47,42 @@ async fn refresh(world: &World, secret: &str, token: &str) -> Reply {
     call.post_form(TOKEN, &fields).await
 }
 
-#[tokio::test]
-async fn clients_are_listed_newest_first_in_pages() {
+const DOCUMENT: &str = "https://app.example.com/client.json";
+
+/// A server with clients of every kind, newest first: two of operators, one that is denied, one that registered itself, and one
+/// more of the same moment.
+async fn of_every_kind() -> (TestApp, Vec<String>) {
     let setup = crate::setup().settings(|settings| settings.registration = Registration::Open);
     let app = setup.start().await;
-    let document = "https://app.example.com/client.json";
-    let deny = format!("{}/deny", path(document));
+    let deny = format!("{}/deny", path(DOCUMENT));
     let mut made = Vec::new();
     for name in ["a", "b"] {
         made.push(client(&app, site(name)).await.id().to_owned());
         app.advance(1);
     }
     app.operator().post(&deny, json!({})).await.expect(200);
-    made.push(document.to_owned());
+    made.push(DOCUMENT.to_owned());
     app.advance(1);
     let said = json!({ "redirect_uris": [SITE] });
     let itself = app.anonymous().post(REGISTER, said).await.expect(201);
     made.push(itself.text_at("/client_id").to_owned());
     // Of the same moment.
     made.push(client(&app, site("c")).await.id().to_owned());
-    let ids = |reply: &Reply| -> Vec<String> {
-        let rows = reply.rows().iter();
-        rows.map(|row| row["id"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    let list = async |query: &str| app.operator().get(&format!("{CLIENTS}{query}")).await;
     made.reverse();
-    let mut all = made.clone();
-    let mut first = all.get(..2).unwrap().to_vec();
-    first.sort_by(|one, other| other.cmp(one));
-    all.splice(..2, first);
+    made[..2].sort_by(|one, other| other.cmp(one));
+    (app, made)
+}
+
+fn ids(reply: &Reply) -> Vec<String> {
+    let rows = reply.rows().iter();
+    rows.map(|row| row["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn clients_are_listed_newest_first_in_pages() {
+    let (app, all) = of_every_kind().await;
+    let list = async |query: &str| app.operator().get(&format!("{CLIENTS}{query}")).await;
     assert_eq!(ids(&list("").await.expect(200)), all);
     let mut paged = Vec::new();
     let mut query = "?limit=2".to_owned();
@@ -88,6 +95,17 @@ async fn clients_are_listed_newest_first_in_pages() {
         }
     }
     assert_eq!(paged, all);
+    let others = format!("{}&status=active", query.trim_end_matches('='));
+    for wrong in ["?cursor=1.2.3", &others] {
+        let refused = list(wrong).await.refused(400, "malformed_request");
+        assert_eq!(refused.field(), "cursor", "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn clients_are_listed_by_who_says_what_they_are_and_how_they_stand() {
+    let (app, all) = of_every_kind().await;
+    let list = async |query: &str| app.operator().get(&format!("{CLIENTS}{query}")).await;
     for (filter, count) in [
         ("?source=operator", 3),
         ("?source=itself", 1),
@@ -105,19 +123,14 @@ async fn clients_are_listed_newest_first_in_pages() {
     for (wrong, field) in [
         ("?source=nobody", "source"),
         ("?status=suspended", "status"),
-        ("?cursor=1.2.3", "cursor"),
-        (
-            &format!("{}&status=active", query.trim_end_matches('=')),
-            "cursor",
-        ),
     ] {
         let refused = list(wrong).await.refused(400, "malformed_request");
         assert_eq!(refused.field(), field, "{wrong}");
     }
-    let shown = app.operator().get(&path(document)).await.expect(200);
+    let shown = app.operator().get(&path(DOCUMENT)).await.expect(200);
     assert_eq!(shown.at("/data/source"), "document");
     assert_eq!(shown.at("/data/status"), "revoked");
-    let one = app.operator().get(&path(&made[0])).await.expect(200);
+    let one = app.operator().get(&path(&all[0])).await.expect(200);
     assert!(!one.text.contains("kv_client_"), "{one}");
 }
 
@@ -180,6 +193,50 @@ async fn a_client_is_changed_and_says_no_more_than_whoever_said_it_may() {
     patch(&document, name()).await.refused(409, "conflict");
     app.operator().delete(&own).await.expect(200);
     patch(&own, name()).await.refused(409, "conflict");
+}
+
+/// Who takes the grant away takes the agent along, and whoever gives it again names one.
+#[tokio::test]
+async fn a_client_that_asks_for_itself_no_longer_is_no_agent() {
+    let world = world().await;
+    let app = &world.app;
+    let agent = app.agent(&world.user, may(&["*"], "tools:call:*")).await;
+    let new = json!({
+        "name": "Job", "redirectUris": [SITE], "agent": agent.id,
+        "grantTypes": ["authorization_code", "client_credentials"],
+    });
+    let made = client(app, new).await;
+    let own = path(made.id());
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", made.id()),
+        ("client_secret", made.text_at("/data/token")),
+        ("resource", TOOLS),
+    ];
+    let ask = async || app.anonymous().post_form(TOKEN, &fields).await;
+    let tokens = ask().await.expect(200);
+    let token = tokens.text_at("/access_token");
+    judged(app, token).await.unwrap();
+    let keys = async || {
+        let file = export(&app.operator()).await;
+        let of_client = |line: &&str| line.contains("\"kv_client_\"");
+        let is_active = |line: &&str| line.contains("\"status\":\"active\"");
+        file.lines().filter(of_client).filter(is_active).count()
+    };
+    assert_eq!(keys().await, 1);
+    let grants = |grants: &[&str]| json!({ "grantTypes": grants });
+    let fewer = grants(&["authorization_code"]);
+    let fewer = app.operator().patch(&own, fewer).await.expect(200);
+    assert!(fewer.at("/data").get("agent").is_none(), "{fewer}");
+    assert!(judged(app, token).await.is_err());
+    assert_eq!(keys().await, 0);
+    let both = ["authorization_code", "client_credentials"];
+    let again = app.operator().patch(&own, grants(&both)).await;
+    assert_eq!(again.refused(400, "malformed_request").field(), "agent");
+    let mut named = grants(&both);
+    named["agent"] = json!(agent.id);
+    app.operator().patch(&own, named).await.expect(200);
+    ask().await.expect(200);
 }
 
 /// A secret that was lost is worth nothing, nor what was made with it.
@@ -305,6 +362,47 @@ async fn a_client_that_is_let_in_again_begins_anew() {
     }
 }
 
+/// Whoever listens where a client once was has nothing of what was sent there.
+#[tokio::test]
+async fn what_was_sent_to_an_address_that_went_is_worth_nothing() {
+    let as_site = [("redirect_uri", SITE)];
+    for (redirects, is_over) in [
+        (json!(["http://127.0.0.1/cb"]), true),
+        (
+            json!(["http://127.0.0.1/cb", SITE, "https://b.example.com/cb"]),
+            false,
+        ),
+    ] {
+        let world = world().await;
+        let said = json!({
+            "name": "Studio", "redirectUris": ["http://127.0.0.1/cb", SITE], "authMethod": "none",
+            "grantTypes": ["authorization_code", "refresh_token"],
+        });
+        let made = world.app.operator().post(CLIENTS, said).await;
+        let client = made.expect(201).text_at("/data/id").to_owned();
+        let world = World { client, ..world };
+        let code = brought(&world.allowed(&as_site).await, "code").unwrap();
+        let tokens = world.redeem(&code, &as_site).await.expect(200);
+        let unredeemed = brought(&world.allowed_again(&as_site).await, "code").unwrap();
+        let change = json!({ "redirectUris": redirects });
+        let changed = world
+            .app
+            .operator()
+            .patch(&path(&world.client), change)
+            .await;
+        changed.expect(200);
+        for reply in [
+            world.redeem(&unredeemed, &as_site).await,
+            world.refresh(tokens.text_at("/refresh_token")).await,
+        ] {
+            match is_over {
+                true => error(&reply, 400, "invalid_grant"),
+                false => drop(reply.expect(200)),
+            }
+        }
+    }
+}
+
 impl World {
     /// Where the browser is sent that need not be asked again.
     async fn allowed_again(&self, other: &[(&str, &str)]) -> String {
@@ -360,7 +458,7 @@ async fn a_client_of_many_long_hosts_can_be_ended() {
 async fn a_client_uses_the_grants_that_it_registered_for_alone() {
     let world = world().await;
     let app = &world.app;
-    let agent = app.agent(&world.user, kavachos_test::may(&["*"], "tools:call:*"));
+    let agent = app.agent(&world.user, may(&["*"], "tools:call:*"));
     let own = json!({
         "name": "Job", "grantTypes": ["client_credentials"], "agent": agent.await.id,
     });
@@ -385,10 +483,7 @@ async fn a_client_uses_the_grants_that_it_registered_for_alone() {
         ("code_verifier", &code),
     ];
     let by_token = [("grant_type", "refresh_token"), ("refresh_token", &token)];
-    let for_itself = [
-        ("grant_type", "client_credentials"),
-        ("resource", crate::tokens::TOOLS),
-    ];
+    let for_itself = [("grant_type", "client_credentials"), ("resource", TOOLS)];
     for (id, secret, fields) in [
         (&job, &job_secret, &by_code[..]),
         (&job, &job_secret, &by_token),

@@ -1,6 +1,6 @@
 //! Requests that clients push (RFC 9126): a browser carries their name alone, and each comes to one code.
 
-use kavachos_test::Reply;
+use kavachos_test::{Call, Reply};
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -12,6 +12,10 @@ const PAR: &str = "/oauth/par";
 
 impl World {
     async fn pushed(&self, other: &[(&str, &str)]) -> Reply {
+        self.pushed_by(self.app.anonymous(), other).await
+    }
+
+    async fn pushed_by(&self, call: Call, other: &[(&str, &str)]) -> Reply {
         let all = query(&self.client, other);
         let all: Vec<(String, String)> = form_urlencoded::parse(all.as_bytes())
             .into_owned()
@@ -20,7 +24,7 @@ impl World {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        self.app.anonymous().post_form(PAR, &all).await
+        call.post_form(PAR, &all).await
     }
 
     async fn pushed_name(&self) -> String {
@@ -149,6 +153,39 @@ async fn what_is_wrong_is_told_when_it_is_pushed() {
         400,
         "invalid_request",
     );
+    let long = format!("{SCOPE} {}", "x".repeat(8 * 1_024));
+    let refused = world.pushed(&[("scope", &long)]).await;
+    error(&refused, 400, "invalid_scope");
+    let long = "consent ".repeat(2 * 1_024);
+    let refused = world.pushed(&[("prompt", &long)]).await;
+    error(&refused, 400, "invalid_request");
+    // What nobody knows means nothing, however long it is, and is not kept.
+    world.pushed(&[("other", &long)]).await.expect(201);
+}
+
+/// Anybody may push in the name of a client that keeps no secret: where there is no room, they give way of whom there are most.
+#[tokio::test]
+async fn a_flood_in_a_clients_name_ends_no_others_request() {
+    let world = world().await;
+    let honest = world.pushed_name().await;
+    world.app.advance(1);
+    let mut flood = Vec::new();
+    for network in 1..=17 {
+        let address = format!("127.1.{network}.1");
+        for _ in 0..60 {
+            let call = world.app.anonymous().from(&address);
+            let pushed = world.pushed_by(call, &[]).await.expect(201);
+            flood.push(pushed.text_at("/request_uri").to_owned());
+        }
+    }
+    let browser = world.browser();
+    let mut gone = 0;
+    for name in &flood {
+        let told = browser.open(&world.named(name)).await;
+        gone += usize::from(told.status == 400);
+    }
+    assert_eq!(gone, 1 + flood.len() - 1_000);
+    browser.open(&world.named(&honest)).await.expect(303);
 }
 
 #[tokio::test]
@@ -177,16 +214,8 @@ async fn who_registered_to_push_does() {
 async fn a_proof_binds_what_is_pushed() {
     let world = world().await;
     let push = async |proof: &str, other: &[(&str, &str)]| {
-        let all = query(&world.client, other);
-        let all: Vec<(String, String)> = form_urlencoded::parse(all.as_bytes())
-            .into_owned()
-            .collect();
-        let all: Vec<(&str, &str)> = all
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
         let call = world.app.anonymous().header("dpop", proof);
-        call.post_form(PAR, &all).await
+        world.pushed_by(call, other).await
     };
     let bare = push(&proof_for(&world.app, PAR, (7, None)), &[]).await;
     error(&bare, 400, "use_dpop_nonce");
@@ -202,4 +231,32 @@ async fn a_proof_binds_what_is_pushed() {
     let location = world.decided(&page, "allow").await;
     let code = brought(&location, "code").unwrap();
     assert_eq!(world.redeem(&code, &[]).await.status, 400);
+    // A nonce that is over soon is replaced with the answer.
+    world.app.advance(120);
+    let told = push(&proof(), &[]).await.expect(201);
+    let next = told.header("dpop-nonce");
+    assert!(!next.is_empty() && next != nonce, "{told}");
+}
+
+/// Strangers' refusals fill no disk, also where what they show is read before.
+#[tokio::test]
+async fn a_proof_that_is_pushed_again_and_again_leaves_few_records() {
+    let world = world().await;
+    let bare = world.app.anonymous();
+    let bare = bare.header("dpop", &proof_for(&world.app, PAR, (1, None)));
+    let told = world.pushed_by(bare, &[]).await;
+    let nonce = told.header("dpop-nonce");
+    let proof = proof_for(&world.app, PAR, (1, Some(nonce)));
+    let push = || world.pushed_by(world.app.anonymous().header("dpop", &proof), &[]);
+    push().await.expect(201);
+    for _ in 0..30 {
+        assert_eq!(push().await.status, 400);
+    }
+    // A refusal does not wait for its record; what is done after it does.
+    world.app.user().await;
+    let records = world.app.audit("kind=refusal").await;
+    assert_eq!(records.len(), 10);
+    assert!(records.iter().all(|record| record["actor"] == "stranger"));
+    let pushed = world.app.audit("kind=authorization.pushed").await;
+    assert!(pushed.is_empty(), "{pushed:?}");
 }

@@ -2,11 +2,12 @@
 
 use http::Method;
 use kavachos_engine::Registration;
-use kavachos_test::{Reply, TestApp};
+use kavachos_test::{ProviderSigner, Reply, TestApp};
 use serde_json::{Value, json};
 
 use crate::exchange::TOKEN;
-use crate::oauth_clients::{SITE, World, error, world_of};
+use crate::oauth_client_auth::keys;
+use crate::oauth_clients::{AUTHORIZE, SITE, World, error, query, world_of};
 use crate::tokens::TOOLS;
 
 const REGISTER: &str = "/oauth/register";
@@ -393,4 +394,146 @@ async fn nobody_changes_what_they_registered_without_end() {
     );
     app.advance(3_660);
     app.call(token).delete(&own).await.expect(204);
+}
+
+/// Strangers act in their own name, and not in that of the server.
+#[tokio::test]
+async fn what_strangers_do_is_on_record_as_theirs() {
+    let world = world_of(started(Registration::Open).await).await;
+    let app = &world.app;
+    let made = register(app, said()).await.expect(201);
+    let own = format!("{REGISTER}/{}", made.text_at("/client_id"));
+    let mut other = saying("client_name", &json!("Renamed"));
+    other["client_id"] = made.at("/client_id").clone();
+    let call = app.call(made.text_at("/registration_access_token"));
+    let put = call.clone().header("content-type", "application/json");
+    let body = Some(other.to_string().into_bytes());
+    put.send(Method::PUT, &own, body).await.expect(200);
+    call.delete(&own).await.expect(204);
+    // A copy of a code, and one of a refresh token.
+    let code = world.code().await;
+    let tokens = world.redeem(&code, &[]).await.expect(200);
+    error(&world.redeem(&code, &[]).await, 400, "invalid_grant");
+    let dead = world.refresh(tokens.text_at("/refresh_token")).await;
+    assert!(dead.status >= 400, "{dead}");
+    let first = world.let_in().await;
+    let next = world.refresh(first.text_at("/refresh_token")).await;
+    let next = next.expect(200);
+    world
+        .refresh(next.text_at("/refresh_token"))
+        .await
+        .expect(200);
+    world.app.advance(31);
+    let copy = world.refresh(first.text_at("/refresh_token")).await;
+    error(&copy, 400, "invalid_grant");
+    let kinds = ["created", "updated", "removed"].map(|what| format!("client.{what}"));
+    for kind in kinds
+        .iter()
+        .map(String::as_str)
+        .chain(["connection.line_ended"])
+    {
+        let records = app.audit(&format!("kind={kind}")).await;
+        let of = |actor: &str| {
+            records
+                .iter()
+                .filter(|record| record["actor"] == actor)
+                .count()
+        };
+        assert!(of("stranger") > 0, "{kind}");
+        assert_eq!(of("system"), 0, "{kind}");
+    }
+    // What only its client has is given back by that, and it is an agent. An access token its tool servers have, too.
+    let given = world.let_in().await;
+    for token in ["/access_token", "/refresh_token"] {
+        let fields = [
+            ("client_id", world.client.as_str()),
+            ("token", given.text_at(token)),
+        ];
+        let anonymous = app.anonymous();
+        anonymous
+            .post_form("/oauth/revoke", &fields)
+            .await
+            .expect(200);
+    }
+    let last = async |kind: &str| app.audit(&format!("kind={kind}")).await.swap_remove(0);
+    let line = last("connection.line_ended").await;
+    assert_eq!(line["actor"], line["agent"], "{line}");
+    let access = last("connection.token_given_back").await;
+    assert_eq!(access["actor"], "stranger", "{access}");
+}
+
+/// Contract 9: guesses at registration tokens are on record, and fill no disk.
+#[tokio::test]
+async fn wrong_registration_tokens_are_on_record_as_far_as_there_is_room() {
+    let app = started(Registration::Open).await;
+    let made = register(&app, said()).await.expect(201);
+    let other = register(&app, said()).await.expect(201);
+    let own = format!("{REGISTER}/{}", made.text_at("/client_id"));
+    let others = other.text_at("/registration_access_token");
+    let count = async || {
+        // A refusal does not wait for its record; what is done after it does.
+        app.user().await;
+        let records = app.audit("kind=refusal&code=unauthenticated").await;
+        assert!(records.iter().all(|record| record["actor"] == "stranger"));
+        records.len()
+    };
+    error(&app.anonymous().get(&own).await, 401, "invalid_token");
+    assert_eq!(count().await, 1);
+    error(&app.call(others).get(&own).await, 401, "invalid_token");
+    assert_eq!(count().await, 2);
+    error(&app.call(others).delete(&own).await, 401, "invalid_token");
+    assert_eq!(count().await, 3);
+    for _ in 0..30 {
+        app.call(others).get(&own).await;
+    }
+    assert_eq!(count().await, 10);
+    // The twin: its own.
+    let token = made.text_at("/registration_access_token");
+    app.call(token).get(&own).await.expect(200);
+    assert_eq!(count().await, 10);
+}
+
+/// For a client that nobody let in nothing was made, so that nothing is to be revoked: revocations are kept for ever.
+#[tokio::test]
+async fn whoever_was_never_let_in_goes_without_a_revocation() {
+    let world = world_of(started(Registration::Open).await).await;
+    let app = &world.app;
+    let revocations = || app.head().revocation.rseq;
+    let signer = |old: bool| match old {
+        true => ProviderSigner::P256,
+        false => ProviderSigner::Ed25519,
+    };
+    let mut said = saying("token_endpoint_auth_method", &json!("private_key_jwt"));
+    for let_in in [false, true] {
+        said["jwks"] = keys(&[signer(true)]);
+        let made = register(app, said.clone()).await.expect(201);
+        let id = made.text_at("/client_id").to_owned();
+        if let_in {
+            let asks = app_asks(&world, &id).await;
+            world.decided(&asks, "allow").await;
+        }
+        let own = format!("{REGISTER}/{id}");
+        let call = app.call(made.text_at("/registration_access_token"));
+        let before = revocations();
+        // Other keys, and the end.
+        let mut other = said.clone();
+        other["client_id"] = json!(id);
+        other["jwks"] = keys(&[signer(false)]);
+        let put = call.clone().header("content-type", "application/json");
+        let body = Some(other.to_string().into_bytes());
+        put.send(Method::PUT, &own, body).await.expect(200);
+        call.delete(&own).await.expect(204);
+        let expected = if let_in { 2 } else { 0 };
+        assert_eq!(revocations() - before, expected);
+        error(&call.get(&own).await, 401, "invalid_token");
+        let known = app.operator().get(&format!("/api/v1/clients/{id}")).await;
+        assert_eq!(known.status, if let_in { 200 } else { 404 }, "{known}");
+    }
+}
+
+/// The page where a human is asked about this client.
+async fn app_asks(world: &World, client: &str) -> String {
+    let path = format!("{AUTHORIZE}?{}", query(client, &[]));
+    let asks = world.browser().open(&path).await.expect(303);
+    asks.header("location").to_owned()
 }

@@ -4,18 +4,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Method;
 use kavachos::engine::Rehearsal;
 use kavachos_engine::{Registration, Settings};
 use kavachos_test::kavachos;
-use kavachos_test::{Setup, TestApp, may};
+use kavachos_test::{ProviderSigner, Setup, TestApp, may};
 use serde_json::{Value, json};
 
 use crate::moving::{at, body, edited, export, import, records, refused, rows, sealed};
+use crate::oauth_client_auth::{TYPE, assertion, keys, shows, signing};
 use crate::oauth_clients::{SITE, World, client, error, world, world_of};
-use crate::restore::{log_of, restore};
+use crate::oauth_documents::Host;
+use crate::restore::{log_of, restore, restore_knowing};
 use crate::tokens::{ask, judged, own, register};
 
+const CLIENTS: &str = "/api/v1/clients";
 const REGISTER: &str = "/oauth/register";
 const DAY: u64 = 24 * 60 * 60;
 /// The rows of the authorization server.
@@ -182,6 +184,43 @@ async fn who_was_let_in_goes_on_at_the_new_place() {
     source.world.refresh(&source.made).await.expect(200);
 }
 
+/// What a client gave back is dead at the new place, too, and its line goes on there.
+#[tokio::test]
+async fn a_line_of_which_a_token_was_given_back_moves() {
+    let source = source().await;
+    let refreshed = source.world.refresh(&source.refresh).await.expect(200);
+    let fields = [
+        ("client_id", source.world.client.as_str()),
+        ("token", refreshed.text_at("/access_token")),
+    ];
+    let names = async || {
+        let human = source.world.app.call(&source.world.session);
+        let told = human.get("/api/v1/connections").await.expect(200);
+        let lines = told.rows()[0]["lines"].as_array().unwrap().clone();
+        lines
+            .iter()
+            .map(|line| line["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    let before = names().await;
+    let given = source.world.app.anonymous();
+    given.post_form("/oauth/revoke", &fields).await.expect(200);
+    assert_eq!(names().await, before, "a line is called as it was");
+    let file = export(&source.world.app.operator()).await;
+    let next = open_to_clients(crate::setup().seeded(8)).start().await;
+    import(&next.operator(), &file).await.expect(200);
+    let world = source.at(next);
+    let access = refreshed.text_at("/access_token");
+    let dead = json!({ "active": false });
+    // The operators' keys moved, too.
+    let operator = world.app.call(source.world.app.operator_key());
+    let fields = [("token", access)];
+    let told = operator.post_form("/oauth/introspect", &fields).await;
+    assert_eq!(told.expect(200).body, dead);
+    let goes_on = world.refresh(refreshed.text_at("/refresh_token")).await;
+    goes_on.expect(200);
+}
+
 /// Refresh tokens are derived from the master key, and known by their hashes: with another key the next one is another.
 #[tokio::test]
 async fn a_refresh_token_goes_on_also_where_the_master_key_is_another() {
@@ -204,10 +243,6 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
     let source = source().await;
     let app = &source.world.app;
     let other = app.user().await;
-    let gone = registered(app).await;
-    let path = format!("{REGISTER}/{}", gone.0);
-    let removed = app.call(&gone.1).send(Method::DELETE, &path, None).await;
-    removed.expect(204);
     let file = export(&app.operator()).await;
     let next = crate::setup().seeded(8).start().await;
     let (client, user) = (source.world.client.as_str(), source.world.user.as_str());
@@ -217,13 +252,20 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
             "client",
             r#"\"Editor\""#,
             "\\\"Edi\u{200b}tor\\\"",
-            "what they do not see",
+            "that nobody sees",
         ),
         (
             "client",
             "\"operator\"",
             "\"others\"",
             "no source of clients",
+        ),
+        ("client", "\"itself\"", "\"operator\"", "registration token"),
+        (
+            "client",
+            "[\\\"authorization_code\\\"]",
+            "[\\\"client_credentials\\\"]",
+            "`grant_types`",
         ),
         ("connection", user, &other, "another human's"),
         ("consent", "tools:call", "tools:**call", "`scopes`"),
@@ -262,6 +304,25 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
     }
     let first = at(&lines, "{\"kind\":\"client\"") + 1;
     refused(&next, &sealed(&lines), first, "the records tell of").await;
+    // The twin.
+    import(&next.operator(), &file).await.expect(200);
+}
+
+#[tokio::test]
+async fn neither_what_ended_nor_a_line_of_nobody_comes_in() {
+    let source = source().await;
+    let app = &source.world.app;
+    let gone = registered(app).await;
+    let path = format!("{CLIENTS}/{}", gone.0);
+    app.operator().delete(&path).await.expect(200);
+    let file = export(&app.operator()).await;
+    let next = crate::setup().seeded(8).start().await;
+    // A line is of what a human let in, or of a client that is its agent.
+    let mut lines = body(&file);
+    lines.retain(|line| !line.starts_with("{\"kind\":\"connection\""));
+    let told = import(&next.operator(), &sealed(&lines)).await;
+    assert_eq!(told.status, 400, "{told}");
+    assert!(told.text.contains("not that of its agent"), "{told}");
     // A client that ended does not come back.
     let mut lines = body(&file);
     let row = lines
@@ -277,13 +338,17 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
 
 /// A backup of the tenant, in which one client ended since.
 async fn behind(source: &Source) -> TestApp {
+    let app = &source.world.app;
+    let backup = backup_of(app).await;
+    let path = format!("{CLIENTS}/{}", source.own.0);
+    app.operator().delete(&path).await.expect(200);
+    backup
+}
+
+async fn backup_of(app: &TestApp) -> TestApp {
     let backup = open_to_clients(crate::setup().seeded(9)).start().await;
-    let file = export(&source.world.app.operator()).await;
+    let file = export(&app.operator()).await;
     import(&backup.operator(), &file).await.expect(200);
-    let (id, manager) = &source.own;
-    let path = format!("{REGISTER}/{id}");
-    let call = source.world.app.call(manager);
-    call.send(Method::DELETE, &path, None).await.expect(204);
     backup
 }
 
@@ -313,6 +378,120 @@ async fn a_client_that_ended_since_the_backup_stays_ended_and_the_others_ask_ane
     world.let_in().await;
     let own = world.app.call(&world.session).get("/api/v1/agents").await;
     assert_eq!(own.expect(200).rows().len(), 1);
+}
+
+/// What is taken away from a client is taken away as a secret is: what was made dies, and a backup does not bring it back.
+#[tokio::test]
+async fn what_was_taken_away_from_a_client_since_the_backup_does_not_come_back() {
+    let (old, new) = (ProviderSigner::P256, ProviderSigner::Ed25519);
+    for (change, is_over) in [
+        (json!({ "jwks": keys(&[new]) }), true),
+        (json!({ "redirectUris": [SITE] }), true),
+        (json!({ "dpopBound": true }), true),
+        // The twins: nothing is taken away.
+        (json!({ "jwks": keys(&[new, old]) }), false),
+        (json!({ "name": "Other" }), false),
+    ] {
+        let world = world_of(open_to_clients(crate::setup().seeded(7)).start().await).await;
+        let client = signing(&world.app, &[old]).await;
+        let world = World { client, ..world };
+        let code = world.code().await;
+        let shown = assertion(&world.app, old, (&world.client, "1"));
+        let fields = [
+            ("client_assertion_type", TYPE),
+            ("client_assertion", shown.as_str()),
+            ("client_id", ""),
+        ];
+        let tokens = world.redeem(&code, &fields).await.expect(200);
+        let access = tokens.text_at("/access_token");
+        let backup = backup_of(&world.app).await;
+        let path = format!("{CLIENTS}/{}", world.client);
+        let changed = world.app.operator().patch(&path, change.clone()).await;
+        changed.expect(200);
+        let lives = judged(&world.app, access).await.is_ok();
+        assert_eq!(lives, !is_over, "{change}");
+        let log = log_of(&world.app).await;
+        let restored = restore(&backup, Some(log), Rehearsal::No).await;
+        assert_eq!(restored.ended["clients"], u64::from(is_over), "{change}");
+        backup.advance(31);
+        let shown = assertion(&backup, old, (&world.client, "2"));
+        let status = shows(&backup, &shown).await.status;
+        assert_eq!(status, if is_over { 401 } else { 200 }, "{change}");
+    }
+}
+
+/// No log tells that a client was denied which nobody had used: while that may have been, none that is known by a document is let
+/// in.
+#[tokio::test]
+async fn a_client_that_was_denied_since_the_backup_waits_for_an_operator() {
+    let host = Host::start().await;
+    let as_site = [("redirect_uri", SITE)];
+    let page = async |world: &World| {
+        let asks = world.asked(&as_site).await.expect(303);
+        world.browser().open(asks.header("location")).await
+    };
+    for is_lost in [true, false] {
+        let world = World {
+            client: host.id(),
+            ..world_of(open_to_clients(crate::setup().seeded(7)).start().await).await
+        };
+        let backup = backup_of(&world.app).await;
+        let id: String = form_urlencoded::byte_serialize(host.id().as_bytes()).collect();
+        if is_lost {
+            let deny = format!("{CLIENTS}/{id}/deny");
+            let denied = world.app.operator().post(&deny, json!({})).await;
+            denied.expect(200);
+            // The backup has records of its own.
+            for _ in 0..3 {
+                world.app.user().await;
+            }
+        }
+        let log = log_of(&world.app).await;
+        let known = world.app.kavach().engine().checkpoint().await.unwrap();
+        let key = world.app.operator_key().to_owned();
+        let restored = restore_knowing(&backup, Some(log), Some(known)).await;
+        assert_eq!(restored.humans_held, is_lost);
+        let world = World {
+            app: backup,
+            ..world
+        };
+        let shown = page(&world).await;
+        assert_eq!(shown.text.contains("Studio"), !is_lost, "{shown}");
+        if is_lost {
+            assert!(shown.text.contains("kavach user admit"), "{shown}");
+            let operator = world.app.call(&key);
+            let admitted = operator.post("/api/v1/users/admit", json!({})).await;
+            admitted.expect(200);
+            assert!(page(&world).await.expect(200).text.contains("Studio"));
+        }
+        world.let_in().await;
+    }
+}
+
+/// A client that an operator denied does not come in as one that is let in.
+#[tokio::test]
+async fn a_denied_client_moves_as_one_that_is_denied() {
+    let app = crate::setup().seeded(7).start().await;
+    let clients = ["a", "b"].map(|name| format!("https://app.example.com/{name}.json"));
+    for (client, deeds) in clients.iter().zip([&["deny"][..], &["deny", "allow"]]) {
+        let id: String = form_urlencoded::byte_serialize(client.as_bytes()).collect();
+        for deed in deeds {
+            let path = format!("{CLIENTS}/{id}/{deed}");
+            app.operator().post(&path, json!({})).await.expect(200);
+        }
+    }
+    let file = export(&app.operator()).await;
+    let next = crate::setup().seeded(8).start().await;
+    let row = format!("\"id\":\"{}\"", clients[0]);
+    let mut lines = body(&file);
+    let index = lines
+        .iter()
+        .position(|line| line.starts_with("{\"kind\":\"client\"") && line.contains(&row));
+    let index = index.expect("there is such a line");
+    lines[index] = lines[index].replace("\"status\":\"revoked\"", "\"status\":\"active\"");
+    refused(&next, &sealed(&lines), index + 1, "that it was denied").await;
+    // The twins: as it is, and one that was let in again.
+    import(&next.operator(), &file).await.expect(200);
 }
 
 #[tokio::test]

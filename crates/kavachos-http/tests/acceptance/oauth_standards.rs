@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use crate::exchange::TOKEN;
 use crate::mail::Log;
 use crate::oauth_clients::{
-    AUTHORIZE, INTROSPECT, SCOPE, SITE, World, brought, client, error, query, world, world_of,
+    AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world, world_of,
 };
+use crate::oauth_introspection::INTROSPECT;
 use crate::tokens::{TOOLS, issuer, judged, judged_at};
 
 const OTHER: &str = "https://other.example.com/mcp";

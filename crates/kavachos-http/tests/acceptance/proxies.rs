@@ -18,6 +18,8 @@ use crate::forward_auth::World;
 /// How often, and how long each time, nginx is waited for.
 const POLLS: usize = 500;
 const POLL: Duration = Duration::from_millis(20);
+/// How often a proxy is started.
+const TRIES: usize = 5;
 
 /// A running proxy; ends with the value.
 struct Proxy {
@@ -55,31 +57,33 @@ impl Proxy {
         })
     }
 
-    fn start(config: &str, command: impl FnOnce(&Path, &Path) -> Command) -> Option<Self> {
-        let directory = TempDir::new().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let file = directory.path().join("configuration");
-        std::fs::write(
-            &file,
-            config.replace("127.0.0.1:8000", &address.to_string()),
-        )
-        .unwrap();
-        let mut command = command(&file, directory.path());
-        let child = command.stderr(Stdio::null()).spawn().ok()?;
-        let proxy = Self {
-            child,
-            address,
-            _directory: directory,
-        };
-        for _ in 0..POLLS {
-            if TcpStream::connect(address).is_ok() {
-                return Some(proxy);
+    fn start(config: &str, command: impl Fn(&Path, &Path) -> Command) -> Option<Self> {
+        // A port that was free a moment ago may be another test's by now.
+        for _ in 0..TRIES {
+            let directory = TempDir::new().unwrap();
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = free.local_addr().unwrap();
+            drop(free);
+            let file = directory.path().join("configuration");
+            let config = config.replace("127.0.0.1:8000", &address.to_string());
+            std::fs::write(&file, config).unwrap();
+            let mut command = command(&file, directory.path());
+            let mut proxy = Self {
+                child: command.stderr(Stdio::null()).spawn().ok()?,
+                address,
+                _directory: directory,
+            };
+            for _ in 0..POLLS {
+                std::thread::sleep(POLL);
+                if proxy.child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                if TcpStream::connect(address).is_ok() {
+                    return Some(proxy);
+                }
             }
-            std::thread::sleep(POLL);
         }
-        panic!("the proxy does not listen: {command:?}");
+        panic!("the proxy does not listen");
     }
 }
 

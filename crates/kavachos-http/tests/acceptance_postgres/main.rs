@@ -89,6 +89,9 @@ mod moving_people;
 #[path = "../acceptance/moving_records.rs"]
 mod moving_records;
 #[cfg(test)]
+#[path = "../acceptance/oauth_bounds.rs"]
+mod oauth_bounds;
+#[cfg(test)]
 #[path = "../acceptance/oauth_client_auth.rs"]
 mod oauth_client_auth;
 #[cfg(test)]
@@ -107,11 +110,17 @@ mod oauth_consent;
 #[path = "../acceptance/oauth_device.rs"]
 mod oauth_device;
 #[cfg(test)]
+#[path = "../acceptance/oauth_device_polls.rs"]
+mod oauth_device_polls;
+#[cfg(test)]
 #[path = "../acceptance/oauth_documents.rs"]
 mod oauth_documents;
 #[cfg(test)]
 #[path = "../acceptance/oauth_dpop.rs"]
 mod oauth_dpop;
+#[cfg(test)]
+#[path = "../acceptance/oauth_introspection.rs"]
+mod oauth_introspection;
 #[cfg(test)]
 #[path = "../acceptance/oauth_manage.rs"]
 mod oauth_manage;

@@ -33,7 +33,8 @@ const EXAMPLES: &str = "\
 Examples:
   kavach client create --name Editor --redirect-uri http://127.0.0.1/callback --auth-method none
   kavach client list --source itself
-  kavach client deny https://app.example.com/oauth/client.json";
+  kavach client deny https://app.example.com/oauth/client.json
+  kavach client deny 'https://app.example.com/*'";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -44,15 +45,15 @@ pub(crate) enum OAuthClient {
     List(List),
     /// Show one client
     Show(One),
-    /// Change a client; humans who said yes to it are asked anew
+    /// Change a client; humans who said yes to it are asked anew, and where something is taken away, tokens that were made are dead
     Update(Update),
     /// Give a client a new secret, which is printed once; the old one is dead at once
     RotateSecret(One),
     /// Revoke a client, with every token and code that was made for it
     Revoke(One),
-    /// Deny a client that is known by its document, also one that nobody used yet
+    /// Deny a client that is known by its document, also one that nobody used yet; `https://HOST/*` is all of a host
     Deny(One),
-    /// Let a client in again that was denied
+    /// Let a client, or the clients of a host, in again that was denied
     Allow(One),
 }
 

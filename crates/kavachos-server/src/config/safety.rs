@@ -18,7 +18,7 @@ struct Rule {
     broken: fn(&Server) -> Option<String>,
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         about: &["issuer"],
         broken: clear_text,
@@ -30,6 +30,10 @@ const RULES: [Rule; 5] = [
     Rule {
         about: &["fetch.loopback", "listen"],
         broken: lent,
+    },
+    Rule {
+        about: &["fetch.ca_file", "issuer"],
+        broken: believed,
     },
     Rule {
         about: &["trusted_proxies"],
@@ -82,6 +86,16 @@ fn lent(server: &Server) -> Option<String> {
     })
 }
 
+fn believed(server: &Server) -> Option<String> {
+    let is_public = server.fetch_ca_file.is_some() && !is_loopback(&server.issuer);
+    is_public.then(|| {
+        format!(
+            "these authorities could speak for all that this server fetches, providers of humans too: leave it out but for              development, where `issuer` is this machine and not `{}`",
+            server.issuer
+        )
+    })
+}
+
 fn gullible(server: &Server) -> Option<String> {
     let trusted = &server.trusted_proxies;
     let all = trusted.iter().any(|network| network.prefix_len() == 0);
@@ -116,6 +130,13 @@ mod tests {
             (
                 &[("KAVACH_ISSUER", "http://kavach.example.com")][..],
                 &[("KAVACH_ISSUER", "https://kavach.example.com")][..],
+            ),
+            (
+                &[
+                    ("KAVACH_FETCH_CA_FILE", "authorities.pem"),
+                    ("KAVACH_ISSUER", "https://kavach.example.com"),
+                ],
+                &[("KAVACH_FETCH_CA_FILE", "authorities.pem")],
             ),
             (
                 &[("KAVACH_LISTEN", "0.0.0.0:3000")],

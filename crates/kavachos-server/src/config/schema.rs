@@ -362,6 +362,7 @@ mod tests {
                 "database",
                 "ca_file",
                 "checkpoint.path",
+                "fetch.ca_file",
                 "mail.templates",
                 "mail.smtp_user",
                 "mail.smtp_password",

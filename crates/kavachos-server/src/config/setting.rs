@@ -179,6 +179,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     .of(Form::Choice(|| value::names(&value::LOOPBACKS)))
     .or(|| value::name_of(&value::LOOPBACKS, kavachos::Loopback::default())),
     Setting::new(
+        "fetch.ca_file",
+        "KAVACH_FETCH_CA_FILE",
+        "authorities that are trusted for TLS where a server fetches something, besides the public ones",
+    )
+    .like("authorities.pem"),
+    Setting::new(
         "feed.open",
         "KAVACH_FEED_OPEN",
         "`yes` lets everyone follow what is revoked, without a key, as `dev` does; else `no`",

@@ -208,30 +208,37 @@ fn told(error: &dyn std::error::Error) -> String {
     }
 }
 
+/// The authorities whose certificates are in a file, as PEM; there is one at least.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let wrong = |reason: String| Failure::File {
+        action: "use the authorities in",
+        path: path.to_owned(),
+        reason,
+    };
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+    let mut authorities = Vec::new();
+    for certificate in certificates.take(MAX_AUTHORITIES) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        RootCertStore::empty()
+            .add(certificate.clone())
+            .map_err(|error| wrong(error.to_string()))?;
+        authorities.push(certificate);
+    }
+    if authorities.is_empty() {
+        let reason = "it holds no certificate: write them there as PEM, from `-----BEGIN CERTIFICATE-----` on";
+        return Err(wrong(reason.to_owned()));
+    }
+    Ok(authorities)
+}
+
 /// TLS that trusts the public authorities, and those of a file.
 fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, Failure> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
     if let Some(path) = ca_file {
-        let wrong = |reason: String| Failure::File {
-            action: "use the authorities in",
-            path: path.to_owned(),
-            reason,
-        };
-        let certificates =
-            CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-        let mut count = 0;
-        for certificate in certificates.take(MAX_AUTHORITIES) {
-            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| wrong(error.to_string()))?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(wrong("it holds no certificate".to_owned()));
-        }
+        roots.add_parsable_certificates(authorities(path)?);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

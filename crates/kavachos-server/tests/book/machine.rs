@@ -13,8 +13,8 @@ use crate::page::Page;
 /// The ports that the pages use, as a reader does; those that need PostgreSQL, one more.
 const PORTS: [u16; 5] = [3000, 8000, 8001, 8080, 8081];
 const POSTGRES_PORT: u16 = 5432;
-/// The example that a page runs. `cargo test --workspace` builds it; for one package alone: `cargo build --examples`.
-const EXAMPLE: &str = "mcp_server";
+/// The examples that pages run. `cargo test --workspace` builds them; for one package alone: `cargo build --examples`.
+const EXAMPLES: [&str; 2] = ["mcp_server", "rmcp_client"];
 /// How long to wait before looking again at a port, and how often.
 const POLL: Duration = Duration::from_millis(20);
 const POLLS: u32 = 250;
@@ -46,9 +46,11 @@ while True:
 /// What `cargo` is to a page that runs an example: the program that was built with the tests, and nothing else.
 const CARGO: &str = r#"#!/bin/sh
 case "$*" in
-"run --release -p kavachos-verifier --example mcp_server") exec "$EXAMPLES/mcp_server" ;;
-*) echo "the book runs the example mcp_server and nothing else: $*" >&2; exit 1 ;;
-esac"#;
+"run --release -p kavachos-verifier --example mcp_server"|"run --release -p kavachos-verifier --example rmcp_client -- "*) ;;
+*) echo "the book runs the examples mcp_server and rmcp_client and nothing else: $*" >&2; exit 1 ;;
+esac
+example=$6; shift 6; [ $# = 0 ] || shift
+exec "$EXAMPLES/$example" "$@""#;
 /// Whether node runs TypeScript as it is.
 const NODE: &str = "const [a, b] = process.versions.node.split('.'); process.exit(a > 22 || (a == 22 && b >= 18) ? 0 : 1)";
 
@@ -135,7 +137,7 @@ impl Machine {
             surroundings.before.push(carrier(&cluster));
             surroundings._cluster = Some(Box::new(cluster));
         }
-        if page.needs.iter().any(|name| name == EXAMPLE) {
+        if page.needs.iter().any(|name| is_example(name)) {
             surroundings.before.push(cargo());
         }
         Ready::With(surroundings)
@@ -159,7 +161,7 @@ fn has(name: &str) -> bool {
         "node" => succeeds(&["node", "-e", NODE]),
         // Looked for by the cluster.
         "postgres" => has("python3") && has("psql"),
-        EXAMPLE => examples().join(EXAMPLE).is_file(),
+        example if is_example(example) => examples().join(example).is_file(),
         other => succeeds(&["sh", "-c", "command -v \"$1\"", "sh", other]),
     }
 }
@@ -184,6 +186,10 @@ fn carrier(cluster: &Cluster) -> String {
     format!(
         "python3 -c '{CARRIER}' {socket} >../carrier 2>&1 </dev/null & until grep -q ready ../carrier; do sleep 0.02; done"
     )
+}
+
+fn is_example(name: &str) -> bool {
+    EXAMPLES.contains(&name)
 }
 
 /// Where cargo puts the examples of the build that this test is of.

@@ -190,6 +190,33 @@ fn this_machine_is_called_only_where_that_is_configured() {
     place.done(&create);
 }
 
+/// A server that trusts less than it is told to would refuse what it should fetch: it says so at once.
+#[test]
+fn authorities_that_cannot_be_read_keep_a_server_from_starting() {
+    let (mut place, _) = place();
+    let path = place.path("authorities.pem");
+    place.set("KAVACH_FETCH_CA_FILE", path.display());
+    let refused = |why: &str| {
+        let ran = place.run("serve --listen 127.0.0.1:0");
+        assert_ne!(ran.code, 0, "{ran:?}");
+        for told in ["authorities.pem", why] {
+            assert!(ran.err.contains(told), "{told}: {ran:?}");
+        }
+    };
+    refused("No such file");
+    std::fs::write(&path, "no certificate").unwrap();
+    refused("it holds no certificate");
+    std::fs::write(
+        &path,
+        "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    refused("invalid peer certificate");
+    let own = include_bytes!("../../../kavachos/src/fetch/testdata/root.pem");
+    std::fs::write(&path, own).unwrap();
+    place.start("serve").killed();
+}
+
 #[test]
 fn init_and_dev_make_a_private_master_key_and_nothing_replaces_it() {
     let (mut place, _) = place();

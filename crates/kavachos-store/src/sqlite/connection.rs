@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::checkpoint::Progress;
@@ -86,7 +87,7 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
         let connection = Connection::open_with_flags(name, flags)?;
         connection.busy_timeout(self.busy_timeout)?;
-        connection.set_prepared_statement_cache_capacity(PREPARED);
+        keep_prepared(&connection)?;
         connection.pragma_update(None, "query_only", "ON")?;
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         Ok(connection)
@@ -111,7 +112,7 @@ impl Database {
             )?,
         };
         connection.busy_timeout(self.busy_timeout)?;
-        connection.set_prepared_statement_cache_capacity(PREPARED);
+        keep_prepared(&connection)?;
         // Read before anything is written, so that a file which is no database is told apart and left alone.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         if self.path.is_some() {
@@ -146,6 +147,14 @@ fn unchanging(path: &str) -> String {
         .replace('?', "%3f")
         .replace('#', "%23");
     format!("file:{path}?immutable=1")
+}
+
+/// Has statements stay prepared. SQLite plans one anew for each value that is bound to it, unless told that its plan comes of its text.
+fn keep_prepared(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
 }
 
 fn sync_fully(connection: &Connection) -> rusqlite::Result<()> {
@@ -198,11 +207,29 @@ fn expect(setting: &'static str, holds: bool, value: &str) -> Result<(), OpenErr
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
 
     fn database(directory: &tempfile::TempDir) -> Database {
         let path = directory.path().join("kavach.db");
         Database::new(Some(path), Duration::ZERO, None)
+    }
+
+    #[test]
+    fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(&directory);
+        let writer = database.writer().unwrap();
+        for connection in [&writer, &database.reader().unwrap()] {
+            let sql = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
+            for name in ["a", "b", "c"] {
+                let mut statement = connection.prepare_cached(sql).unwrap();
+                let count: i64 = statement.query_row([name], |row| row.get(0)).unwrap();
+                assert_eq!(count, 0);
+                assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+            }
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ macro_rules! revived {
 
 /// What must not be found in a database that was filled: in which table, the question, whose answer is the key of a row,
 /// and what it means if it has one.
-pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 32] = [
+pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 33] = [
     (
         REVOCATIONS,
         "SELECT r.rseq FROM revocation_log r LEFT JOIN handles h ON h.handle = r.handle \
@@ -243,10 +243,19 @@ pub const CONTRADICTIONS: [(Table<'static>, &str, &str); 32] = [
     ),
     (
         REFRESH_LINES,
-        // A client that asks for itself has one at an agent that no human let in.
-        "SELECT l.id FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id LEFT JOIN connections c ON c.agent = l.agent \
-         WHERE k.agent <> l.agent OR c.client <> l.client LIMIT 1",
+        // A client that asks for itself has one at the agent that it is, which no human let in, and is let in nowhere by it.
+        "SELECT l.id FROM refresh_lines l JOIN agent_keys k ON k.hash = l.id JOIN oauth_clients o ON o.id = l.client \
+         LEFT JOIN connections c ON c.agent = l.agent WHERE k.agent <> l.agent OR c.client <> l.client \
+         OR (c.agent IS NULL AND (l.targets <> '[]' OR (k.status = 'active' AND COALESCE(o.agent, '') <> l.agent))) LIMIT 1",
         "its key, or its client, is not that of its agent",
+    ),
+    (
+        CLIENTS,
+        // A quote that somebody wrote stands behind a backslash in a record, so only a member of its own reads so.
+        "SELECT o.id FROM oauth_clients o WHERE o.source = 'document' AND o.status = 'active' AND (SELECT r.kind FROM ledger r \
+         WHERE r.kind IN ('client.denied', 'client.allowed') AND r.kind <> 'decision' AND r.outcome = 'allowed' \
+         AND REPLACE(r.body, '\"client\":\"' || o.id || '\"', '') <> r.body ORDER BY r.seq DESC LIMIT 1) = 'client.denied' LIMIT 1",
+        "the records say that it was denied, and it is not",
     ),
     (
         USERS,

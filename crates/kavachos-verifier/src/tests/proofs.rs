@@ -278,6 +278,45 @@ async fn what_changes_while_a_slow_body_comes_counts() {
     }
 }
 
+/// A request whose body never comes.
+fn without_end(token: &str, proof: &str) -> http::Request<axum::body::Body> {
+    let authorization = format!("DPoP {token}");
+    let request = call(&[("authorization", &authorization), ("dpop", proof)], "");
+    let body = stream::pending::<Result<&str, std::io::Error>>();
+    request.map(|_| axum::body::Body::from_stream(body))
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_body_is_waited_for_where_the_proof_is_wrong_and_for_none_without_end() {
+    let scene = Scene::with(|builder| builder.proof(Proof::DpopBody)).await;
+    let token = bound();
+    let digest = Some(body_digest(BODY.as_bytes()));
+    let begun = tokio::time::Instant::now();
+    for wrong in ["none", &proof(&other_than(&token), "one", None, digest)] {
+        let answer = send(&scene.verifier, without_end(&token, wrong)).await;
+        assert_eq!((answer.status, answer.code()), (401, "proof_invalid"));
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nothing was waited for");
+    let good = proof(&token, "two", None, digest);
+    let answer = send(&scene.verifier, without_end(&token, &good)).await;
+    assert_eq!((answer.status, answer.code()), (400, "malformed_request"));
+    // It was not used up, and there is room again.
+    assert_eq!(post(&scene.verifier, &token, &good, BODY).await.status, 200);
+    let human = leaf().authority.subject;
+    let mut rooms = Vec::new();
+    while let Some(room) = scene.core.bodies.room(&human).await {
+        rooms.push(room);
+    }
+    let last = proof(&token, "three", None, digest);
+    let answer = post(&scene.verifier, &token, &last, BODY).await;
+    assert_eq!((answer.status, answer.code()), (429, "rate_limited"));
+}
+
+/// A token that a proof is not for.
+fn other_than(token: &str) -> String {
+    format!("{token}x")
+}
+
 /// The twin of the key that is gone: every other check lets the token pass that was read before the body came.
 #[tokio::test]
 async fn nothing_but_the_set_of_keys_tells_that_a_key_is_gone() {

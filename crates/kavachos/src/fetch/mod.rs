@@ -17,7 +17,7 @@ use kavachos_engine::fetch::{
     Fetch, FetchError, FetchHost, FetchScheme, FetchUrl, Fetched, Fetcher, Loopback, permitted,
 };
 use kavachos_store::BoxFuture;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -76,9 +76,23 @@ impl GuardedFetcher {
     /// # Errors
     /// TLS cannot be used.
     pub fn new(loopback: Loopback) -> Result<Self, rustls::Error> {
-        let roots = RootCertStore {
+        Self::trusting(loopback, Vec::new())
+    }
+
+    /// One that trusts these authorities besides the public ones. That opens no address to it that was not open before.
+    ///
+    /// # Errors
+    /// TLS cannot be used, or one of these is no certificate of an authority.
+    pub fn trusting(
+        loopback: Loopback,
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         };
+        for authority in authorities {
+            roots.add(authority)?;
+        }
         Ok(Self {
             loopback,
             limits: Limits::DEFAULT,

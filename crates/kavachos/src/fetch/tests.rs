@@ -467,15 +467,17 @@ async fn with_tls() -> (SocketAddr, JoinOnDrop) {
     (address, JoinOnDrop(task))
 }
 
+/// One that trusts who signed that certificate.
+fn of_authority(loopback: Loopback) -> GuardedFetcher {
+    let root = CertificateDer::from_pem_slice(include_bytes!("testdata/root.pem")).unwrap();
+    GuardedFetcher::trusting(loopback, vec![root]).unwrap()
+}
+
 #[tokio::test]
 async fn tls_checks_the_name_although_the_connection_goes_to_an_address() {
     let (address, _server) = with_tls().await;
     let trusting = || {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(include_bytes!("testdata/root.pem")).unwrap();
-        roots.add(root).unwrap();
-        let mut fetcher = for_tests();
-        fetcher.tls = connector(roots).unwrap();
+        let mut fetcher = of_authority(Loopback::Allowed);
         fetcher.resolver = Lying::with(&[&["127.0.0.1"]]);
         fetcher
     };
@@ -494,4 +496,20 @@ async fn tls_checks_the_name_although_the_connection_goes_to_an_address() {
         matches!(unknown, Err(FetchError::Unreachable(_))),
         "{unknown:?}"
     );
+}
+
+#[tokio::test]
+async fn an_authority_that_is_trusted_opens_no_address() {
+    let (address, _server) = with_tls().await;
+    let mut fetcher = of_authority(Loopback::Refused);
+    fetcher.resolver = Lying::with(&[&["127.0.0.1"]]);
+    let url = format!("https://hooks.example.com:{}/", address.port());
+    let inside = fetcher.fetch(ask(&url)).await;
+    assert!(is_refused(&inside), "{inside:?}");
+    // The twin: what refuses it is the judgement of its address.
+    fetcher.judge = |_, _| Ok(());
+    let reached = fetcher.fetch(ask(&url)).await;
+    assert_eq!(reached.map(|answer| answer.status), Ok(200));
+    let none = vec![CertificateDer::from(b"none".to_vec())];
+    assert!(GuardedFetcher::trusting(Loopback::Refused, none).is_err());
 }

@@ -2,6 +2,7 @@
 //!
 //! Promises: what is asked for stays, and what nobody asked for longest makes room; one host has no more than its part of the
 //! room, so that whoever has a host, or many, shuts out nobody else. A document that cannot be read leaves nothing behind.
+//! Clients that somebody let in have seats of their own: what hangs at strangers' addresses takes none of theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,19 +20,30 @@ use crate::seats::{Bounds, Holder, Seat, Seats};
 const MAX_KEPT: usize = 1_000;
 /// How many of one host.
 const MAX_OF_HOST: usize = 100;
-/// How many are fetched at once: few, so that the fetcher's other work goes on, also while all of them hang.
-const AT_ONCE: Bounds = Bounds { all: 8, each: 2 };
+/// How many are fetched at once that somebody let in, and how many others: few, so that the fetcher's other work goes on, also
+/// while all of them hang.
+const KNOWN: Bounds = Bounds { all: 8, each: 2 };
+const UNKNOWN: Bounds = Bounds { all: 8, each: 2 };
 /// How many wait for one that is fetched.
 const WAITING: Bounds = Bounds { all: 512, each: 16 };
 
 /// What came of a fetch for those who waited for it: `None` of a document that cannot be read. Unset where nothing was fetched.
-pub(super) type Asked = OnceLock<Option<Arc<ClientMetadata>>>;
+pub(super) type Asked = OnceLock<Option<Arc<Reading>>>;
+
+/// What a document said.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) metadata: ClientMetadata,
+    /// The version of what was stored of the client before it was asked for; `None` if nothing was.
+    pub(super) version: Option<u64>,
+}
 
 /// What is known of documents.
 #[derive(Debug)]
 pub(crate) struct Documents {
     known: Mutex<Known>,
     bell: Bell,
+    seats_of_known: Seats,
     seats: Seats,
     waiting: Seats,
 }
@@ -46,7 +58,7 @@ struct Known {
 
 #[derive(Debug)]
 struct Read {
-    metadata: Arc<ClientMetadata>,
+    reading: Arc<Reading>,
     host: String,
     until: Timestamp,
     /// Which look found it last.
@@ -54,7 +66,7 @@ struct Read {
 }
 
 pub(super) enum Look<'a> {
-    Found(Arc<ClientMetadata>),
+    Found(Arc<Reading>),
     /// Somebody fetches it.
     Wait(Arc<Asked>, Listener<'a>),
     /// Whoever looked fetches it.
@@ -68,21 +80,28 @@ impl Default for Documents {
         Self {
             known: Mutex::default(),
             bell: Bell::default(),
-            seats: Seats::new(AT_ONCE),
+            seats_of_known: Seats::new(KNOWN),
+            seats: Seats::new(UNKNOWN),
             waiting: Seats::new(WAITING),
         }
     }
 }
 
 impl Documents {
-    pub(super) fn look(&self, id: &ClientId, now: Timestamp) -> Look<'_> {
+    /// Looks for what was read; what does not stand any more is read anew.
+    pub(super) fn look(
+        &self,
+        id: &ClientId,
+        stands: impl Fn(&Reading) -> bool,
+        now: Timestamp,
+    ) -> Look<'_> {
         let mut known = self.known();
         known.looks = known.looks.saturating_add(1);
         let looked = known.looks;
         let kept = known.read.get_mut(id);
-        if let Some(read) = kept.filter(|read| now < read.until) {
+        if let Some(read) = kept.filter(|read| now < read.until && stands(&read.reading)) {
             read.looked = looked;
-            return Look::Found(Arc::clone(&read.metadata));
+            return Look::Found(Arc::clone(&read.reading));
         }
         let Some(rung) = self.bell.listen(bell_of(id)) else {
             return Look::Crowded;
@@ -99,8 +118,12 @@ impl Documents {
     ///
     /// # Errors
     /// They have all that one may have, or there is none.
-    pub(super) fn seat(&self, human: UserId) -> Result<Seat> {
-        self.seats.take(Holder::Known(human.to_string()))
+    pub(super) fn seat(&self, human: UserId, is_known: bool) -> Result<Seat> {
+        let seats = match is_known {
+            true => &self.seats_of_known,
+            false => &self.seats,
+        };
+        seats.take(Holder::Known(human.to_string()))
     }
 
     /// One of the places of those who wait.
@@ -115,7 +138,7 @@ impl Documents {
     pub(super) fn keep(
         &self,
         (id, host): (&ClientId, &str),
-        metadata: &Arc<ClientMetadata>,
+        reading: &Arc<Reading>,
         until: Timestamp,
     ) {
         let mut known = self.known();
@@ -123,7 +146,7 @@ impl Documents {
         known.make_room(host);
         let looked = known.looks;
         let read = Read {
-            metadata: Arc::clone(metadata),
+            reading: Arc::clone(reading),
             host: host.to_owned(),
             until,
             looked,
@@ -198,11 +221,15 @@ mod tests {
             "client_id": id, "client_name": "Editor", "redirect_uris": ["http://127.0.0.1/cb"],
         });
         let metadata = ClientMetadata::of_document(&id, said.to_string().as_bytes()).unwrap();
-        let Look::Fetch(..) = documents.look(&id, at(0)) else {
+        let Look::Fetch(..) = documents.look(&id, |_| true, at(0)) else {
             panic!("{id} is known");
         };
         let host = format!("h{host}.example.com");
-        documents.keep((&id, &host), &Arc::new(metadata), at(60));
+        let reading = Reading {
+            metadata,
+            version: None,
+        };
+        documents.keep((&id, &host), &Arc::new(reading), at(60));
         documents.asked(&id);
     }
 
@@ -211,7 +238,7 @@ mod tests {
     }
 
     fn look(documents: &Documents, host: usize, path: usize, seconds: u64) -> &'static str {
-        match documents.look(&id(host, path), at(seconds)) {
+        match documents.look(&id(host, path), |_| true, at(seconds)) {
             Look::Found(_) => "found",
             Look::Wait(..) => "wait",
             Look::Fetch(..) => "fetch",
@@ -279,12 +306,17 @@ mod tests {
         let human = |n: u8| UserId::new(at(0), [n; 10]);
         let mut seats = Vec::new();
         for n in 0..4 {
-            seats.push(documents.seat(human(n)).unwrap());
-            seats.push(documents.seat(human(n)).unwrap());
-            assert!(documents.seat(human(n)).is_err());
+            seats.push(documents.seat(human(n), false).unwrap());
+            seats.push(documents.seat(human(n), false).unwrap());
+            assert!(documents.seat(human(n), false).is_err());
         }
-        assert!(documents.seat(human(9)).is_err());
+        assert!(documents.seat(human(9), false).is_err());
+        // What somebody let in has seats of its own.
+        let known = documents.seat(human(0), true).unwrap();
+        assert!(documents.seat(human(9), true).is_ok());
+        drop(known);
+        assert!(documents.seat(human(9), false).is_err());
         seats.pop();
-        assert!(documents.seat(human(9)).is_ok());
+        assert!(documents.seat(human(9), false).is_ok());
     }
 }

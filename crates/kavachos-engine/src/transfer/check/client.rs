@@ -1,16 +1,16 @@
 //! OAuth clients, and what humans let them be.
 
-use kavachos_core::client::{ClientId, MAX_CLIENT_NAME_BYTES, MAX_REDIRECTS, RedirectUri, Source};
+use kavachos_core::client::{ClientId, ClientMetadata, RedirectUri, Source};
 use kavachos_core::resource::ResourcePattern;
 use kavachos_core::revocation::HandleKind;
-use kavachos_core::unseen::is_unseen;
 use kavachos_store::connection::{ConnectionRow, ConsentRow};
 use kavachos_store::oauth_client::ClientRow;
 use kavachos_store::refresh_line::{CodeRow, LineRow};
+use serde_json::{Map, Value};
 
-use super::party::name;
 use super::{kind, of, told};
-use crate::clients::{Client, check_line};
+use crate::clients::{Client, check_agent, check_line, said_by_nobody};
+use crate::compile;
 use crate::transfer::line::Wrong;
 
 pub(super) fn client(row: &ClientRow) -> Result<(), Wrong> {
@@ -21,21 +21,33 @@ pub(super) fn client(row: &ClientRow) -> Result<(), Wrong> {
             "a client whose id is an address, and no other, is what its document says".to_owned(),
         );
     }
-    if is_document && (row.secret.is_some() || row.manager.is_some()) {
-        return Err("a client that is known by a document has no secret here".to_owned());
+    let has_secret = client.metadata.token_endpoint_auth_method.has_secret();
+    if row.secret.is_some() && !has_secret {
+        return Err("a client that does not show one has a secret".to_owned());
     }
-    let said = &client.metadata;
-    name("client_name", &said.client_name)?;
-    if said.client_name.len() > MAX_CLIENT_NAME_BYTES || said.client_name.contains(is_unseen) {
-        return Err(
-            "`client_name`: is longer than what people read, or holds what they do not see"
-                .to_owned(),
-        );
+    if row.manager.is_some() && client.source != Source::Itself {
+        return Err("a client that did not register itself has a registration token".to_owned());
     }
-    if said.redirect_uris.len() > MAX_REDIRECTS {
-        return Err(format!("`redirect_uris`: are more than {MAX_REDIRECTS}"));
+    // Nothing was read of one that was denied before anybody used it.
+    if !is_document || row.metadata != said_by_nobody(&client.id) {
+        check_said(row, &client)?;
     }
+    check_agent(&client.metadata, client.agent).map_err(told)?;
     kind(row.mark, HandleKind::Client)
+}
+
+/// Whoever says what it is could say it here, too.
+fn check_said(row: &ClientRow, client: &Client) -> Result<(), Wrong> {
+    let said: Map<String, Value> = compile::stored("metadata", &row.metadata).map_err(told)?;
+    let read =
+        ClientMetadata::read(&said, client.source).map_err(|bad| bad.message().to_owned())?;
+    // A document that demands it is not believed.
+    let is_demanded =
+        client.source == Source::Document && read.require_pushed_authorization_requests;
+    match read == client.metadata && !is_demanded {
+        true => Ok(()),
+        false => Err("it says of itself what none of its kind may say".to_owned()),
+    }
 }
 
 pub(super) fn connection(row: &ConnectionRow) -> Result<(), Wrong> {

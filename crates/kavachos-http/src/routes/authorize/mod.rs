@@ -198,7 +198,8 @@ pub(crate) fn plain(ask: Ask, mut actor: Actor) -> Result<(Question, Actor), Inv
         | Caller::Local
         | Caller::Person(_)
         | Caller::Provided(_)
-        | Caller::Root(_) => {
+        | Caller::Root(_)
+        | Caller::Stranger => {
             let Object(context) = ask.context.unwrap_or(Object(Context {
                 ip: None,
                 user_agent: None,

@@ -45,7 +45,7 @@ pub(crate) fn operation() -> Operation {
         id: "updateClient",
         tag: "OAuth clients",
         summary: "Change an OAuth client",
-        text: "Humans who said yes to it are asked anew; tokens that were made go on until they end. How it shows who it is stays, and one that is known by its document is changed there.",
+        text: "Humans who said yes to it are asked anew. Where something is taken away (a key, an address, a grant) or more is demanded, tokens that were made are dead at once, as by a new secret, and refresh tokens go on by what the client says now, but for those of a client that shows nothing of its own where an address is gone; otherwise tokens go on until they end. A backup of before such a change, restored with the log of revocations, has the client revoked. How it shows who it is stays, and one that is known by its document is changed there.",
         callers: &[Caller::Operator(Scope::ResourcesWrite)],
     };
     Operation::patch("/api/v1/clients/{id}", ABOUT, handle).refusing(&[Refusal::Conflict])

@@ -205,8 +205,11 @@ fn is_caller(actor: &Actor, parent: Owner) -> bool {
     match &actor.caller {
         Who::Agent(key) => parent == Owner::Agent(key.agent),
         Who::Person(person) => parent == Owner::User(person.user.id),
-        Who::Local | Who::Operator(_) | Who::ToolServer(_) | Who::Provided(_) | Who::Root(_) => {
-            false
-        }
+        Who::Local
+        | Who::Operator(_)
+        | Who::ToolServer(_)
+        | Who::Provided(_)
+        | Who::Root(_)
+        | Who::Stranger => false,
     }
 }

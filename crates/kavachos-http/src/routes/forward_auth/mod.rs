@@ -120,7 +120,7 @@ pub(crate) async fn handle(FromState(state): FromState<State>, request: Request)
 async fn proxy(parts: &Parts, state: &State) -> Result<Actor, Failure> {
     let peer = state.peer(&parts.extensions);
     let mut proxy = Actor {
-        caller: Caller::Local,
+        caller: Caller::Stranger,
         request: request_id(parts, &state.engine),
         ip: peer,
         user_agent: parts

@@ -1,12 +1,12 @@
 //! `POST /oauth/device_authorization`: a device without a browser begins (RFC 8628).
 
 use axum::extract::State as FromState;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use kavachos_oauth::{Code, DeviceAnswer};
 use schemars::{Schema, json_schema};
 
-use super::Arrival;
-use crate::error::{DPOP_NONCE, Failure};
+use super::{Arrival, next_nonce};
+use crate::error::Failure;
 use crate::operation::{About, Form, Operation};
 use crate::reply::{Bare, Reply, json};
 use crate::state::State;
@@ -37,10 +37,7 @@ pub(crate) async fn handle(
 ) -> Reply<Bare<DeviceAnswer>> {
     let begun = kavachos_oauth::device_authorization(&state.engine, &call, &body).await;
     let mut reply = json(StatusCode::OK, &begun.map_err(Failure::from)?)?;
-    let nonce = kavachos_oauth::next_nonce(&state.engine, &call);
-    if let Some(Ok(nonce)) = nonce.as_deref().map(HeaderValue::from_str) {
-        reply.headers_mut().insert(DPOP_NONCE, nonce);
-    }
+    reply.headers_mut().extend(next_nonce(&state, &call));
     Ok(reply)
 }
 

@@ -9,15 +9,15 @@ pub(crate) mod token;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use kavachos_core::invalid::Invalid;
 use kavachos_oauth::{Call, Client};
 
 use crate::body::{is_json, read};
 use crate::call::{client_ip, request_id};
-use crate::error::Failure;
+use crate::error::{DPOP_NONCE, Failure};
 use crate::operation::FORM;
 use crate::params::Params;
 use crate::possession::Possession;
@@ -67,12 +67,18 @@ impl<S: Send + Sync> FromRequestParts<S> for One {
     }
 }
 
+/// The nonce that the next proof repeats of whoever sends one now (RFC 9449, section 8.2).
+fn next_nonce(state: &State, call: &Call) -> Option<(HeaderName, HeaderValue)> {
+    let nonce = kavachos_oauth::next_nonce(&state.engine, call)?;
+    Some((DPOP_NONCE, HeaderValue::from_str(&nonce).ok()?))
+}
+
 async fn said(request: Request, state: &State) -> Result<Said, Failure> {
     let (mut parts, body) = request.into_parts();
     Params::from_request_parts(&mut parts, &()).await?.end()?;
     let call = without_proof(&parts, state)?;
     let body = read(body).await?;
-    let json = |value: &http::HeaderValue| is_json(value.as_bytes());
+    let json = |value: &HeaderValue| is_json(value.as_bytes());
     if !body.is_empty() && !parts.headers.get(CONTENT_TYPE).is_some_and(json) {
         return Err(Invalid::at("Content-Type", "send the body as `application/json`").into());
     }

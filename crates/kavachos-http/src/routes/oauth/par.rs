@@ -5,7 +5,7 @@ use http::StatusCode;
 use kavachos_oauth::{Code, Pushed};
 use schemars::{Schema, json_schema};
 
-use super::Arrival;
+use super::{Arrival, next_nonce};
 use crate::error::Failure;
 use crate::operation::{About, Form, Operation};
 use crate::reply::{self, Made, Reply};
@@ -38,7 +38,9 @@ pub(crate) async fn handle(
     Arrival { call, body }: Arrival,
 ) -> Reply<Made<Pushed>> {
     let pushed = kavachos_oauth::push(&state.engine, &call, &body).await;
-    reply::json(StatusCode::CREATED, &pushed.map_err(Failure::from)?)
+    let mut reply = reply::json(StatusCode::CREATED, &pushed.map_err(Failure::from)?)?;
+    reply.headers_mut().extend(next_nonce(&state, &call));
+    Ok(reply)
 }
 
 fn parameters() -> Schema {

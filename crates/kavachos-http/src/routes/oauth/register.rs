@@ -60,7 +60,7 @@ pub(crate) fn change() -> Operation {
     let about = about(
         "changeRegisteredClient",
         "Register something else in its place",
-        "RFC 7592: with the registration token as `Bearer`, and the client's own `client_id` in the body. What is not said is taken away. Humans who said yes to the client are asked anew.",
+        "RFC 7592: with the registration token as `Bearer`, and the client's own `client_id` in the body. What is not said is taken away. Humans who said yes to the client are asked anew; where something is taken away (a key, an address, a grant) or more is demanded, tokens that were made are dead at once.",
     );
     Operation::put(ONE, about, changed)
         .reading_json(Form::known(said_again()))

@@ -1,13 +1,13 @@
 //! `POST /oauth/token`: what somebody holds, exchanged for a token for one tool server (RFC 8693).
 
 use axum::extract::State as FromState;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use kavachos_core::tool_server::MAX_AUDIENCE_BYTES;
 use kavachos_oauth::{Answer, Code, MAX_DETAILS_BYTES, TOKEN_EXCHANGE, TokenType};
 use schemars::{Schema, json_schema};
 
-use super::Arrival;
-use crate::error::{DPOP_NONCE, Failure};
+use super::{Arrival, next_nonce};
+use crate::error::Failure;
 use crate::operation::{About, Form, Operation};
 use crate::reply::{Bare, Reply, json};
 use crate::state::State;
@@ -48,10 +48,7 @@ pub(crate) async fn handle(
 ) -> Reply<Bare<Answer>> {
     let answer = kavachos_oauth::token(&state.engine, &call, &body).await;
     let mut reply = json(StatusCode::OK, &answer.map_err(Failure::from)?)?;
-    let nonce = kavachos_oauth::next_nonce(&state.engine, &call);
-    if let Some(Ok(nonce)) = nonce.as_deref().map(HeaderValue::from_str) {
-        reply.headers_mut().insert(DPOP_NONCE, nonce);
-    }
+    reply.headers_mut().extend(next_nonce(&state, &call));
     Ok(reply)
 }
 
