@@ -57,6 +57,8 @@ const provider = new Provider(url, {
   rotateRefreshToken: true,
   ttl: { AccessToken: 300, ClientCredentials: 300, RefreshToken: 86_400, Grant: 86_400 },
 });
+// Longer than ours works between two of its rounds.
+server.keepAliveTimeout = 600_000;
 server.on('request', provider.callback());
 const client = await provider.Client.find('app');
 const tokens = [];

@@ -67,23 +67,20 @@ async function run(world, server, id) {
   const opened = [];
   let agent;
   for await (const line of program.lines) {
-    let answer;
     if (line.startsWith('open ')) {
       const url = new URL(line.slice('open '.length));
       opened.push(url);
       if (url.pathname.startsWith('/account/approvals/')) {
         await world.human.press(url, '/approve');
-        answer = 'done';
       } else {
         await fetch(await world.human.authorize(url));
       }
     } else if (line === 'pause') {
       agent = await narrow(world);
-      answer = 'done';
+      program.child.stdin.write('done\n');
     } else {
       said.push(line);
     }
-    if (answer) program.child.stdin.write(`${answer}\n`);
   }
   const code = await program.ended;
   assert.equal(code, 0, `${said.join('\n')}\n${program.log}`);

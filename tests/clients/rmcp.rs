@@ -53,10 +53,9 @@ impl ClientHandler for Human {
         let ElicitRequestParams::UrlElicitationParams { url, .. } = request else {
             return Ok(ElicitResult::new(ElicitationAction::Decline));
         };
-        match ask(&format!("open {url}")).await {
-            Ok(()) => Ok(ElicitResult::new(ElicitationAction::Accept)),
-            Err(error) => Err(ErrorData::internal_error(error.to_string(), None)),
-        }
+        // The call that is made again waits at the server until they have answered there.
+        println!("open {url}");
+        Ok(ElicitResult::new(ElicitationAction::Accept))
     }
 }
 
@@ -99,7 +98,7 @@ async fn main() -> Result<(), Failure> {
     let session = serve_client_with_lifecycle(Human, transport, lately()).await?;
     for word in words {
         match word.as_str() {
-            "pause" => ask("pause").await?,
+            "pause" => pause().await?,
             "refresh" => {
                 client.auth_manager.lock().await.refresh_token().await?;
                 println!("refreshed");
@@ -211,8 +210,8 @@ fn wanted(error: &ServiceError) -> Option<String> {
 }
 
 /// A line out, and one in.
-async fn ask(what: &str) -> Result<(), Failure> {
-    println!("{what}");
+async fn pause() -> Result<(), Failure> {
+    println!("pause");
     let read = tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new()));
     match read.await?? {
         0 => Err("nobody answers".into()),

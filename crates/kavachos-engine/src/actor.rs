@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kavachos_core::action::Action;
-use kavachos_core::id::{AgentId, AuditId, KeyId, RequestId, SessionId, UserId};
+use kavachos_core::id::{AgentId, AuditId, KeyId, RequestId, SessionId, ToolServerId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::ledger::{self, Outcome, Record};
 use kavachos_core::permission::PermissionSet;
@@ -590,6 +590,14 @@ impl Actor {
     pub(crate) fn agent(&self) -> Option<AgentId> {
         match &self.caller {
             Caller::Agent(key) => Some(key.agent),
+            _ => None,
+        }
+    }
+
+    /// The tool server that calls, if one does.
+    pub(crate) fn tool_server(&self) -> Option<ToolServerId> {
+        match &self.caller {
+            Caller::ToolServer(key) => Some(key.id),
             _ => None,
         }
     }

@@ -23,6 +23,7 @@ use serde::Serialize;
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Credential, Scope};
 use crate::agents::relied_on;
+use crate::bell::Listener;
 use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
@@ -30,15 +31,18 @@ use crate::error::{Error, Result};
 use crate::grants::path_marks;
 use crate::issued::Issued;
 use crate::page::{Page, PageOf};
-use crate::seats::{Bounds, Holder};
+use crate::seats::{Bounds, Holder, Seat};
 
 /// The longest that one call waits for an answer.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
-/// How many calls may wait for answers at a time; those of one human a quarter of them.
+/// How many calls may wait for answers at a time; those of one human a quarter of them, and of those of one tool server.
 pub(crate) const WAITING: Bounds = Bounds {
     all: 1_000,
     each: 64,
 };
+
+/// What is not found.
+const WHAT: &str = "request for approval";
 
 /// A request for a human's approval of one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,6 +79,18 @@ pub struct Approval {
     pub expires_at: Timestamp,
     /// When it was asked.
     pub created_at: Timestamp,
+}
+
+/// How far a request has come that a tool server's question made: all that the tool server is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AskedApproval {
+    /// The id.
+    pub id: ApprovalId,
+    /// As in [`Approval`].
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["pending", "approved", "denied", "used", "expired", "revoked"])))]
+    pub status: &'static str,
 }
 
 /// An answer to a request.
@@ -143,14 +159,49 @@ impl Engine {
         // Listening begins before the look: an answer between the two is heard.
         let listener = self.directory().answers().listen(id.bits());
         let row = self.visible_approval(actor, id).await?;
+        match self.wait_for_answer(actor, (&row, listener), wait).await? {
+            Some(actor) => self.approval(&actor, id).await,
+            None => self.approval_view(row),
+        }
+    }
+
+    /// [`Self::answered_approval`] for a tool server, of the requests that its own questions made.
+    ///
+    /// # Errors
+    /// The caller is no tool server, or the request is of nobody's question or of another's; also when the caller was
+    /// stopped while it waited.
+    pub async fn asked_approval(
+        &self,
+        actor: &Actor,
+        id: ApprovalId,
+        wait: Duration,
+    ) -> Result<AskedApproval> {
+        let listener = self.directory().answers().listen(id.bits());
+        let mut row = self.own_question(actor, id).await?;
+        if let Some(actor) = self.wait_for_answer(actor, (&row, listener), wait).await? {
+            row = self.own_question(&actor, id).await?;
+        }
+        Ok(AskedApproval {
+            id,
+            status: status(&row, self.now()),
+        })
+    }
+
+    /// Waits until a request is answered or over, or for this time, if there is anything to wait for. Gives the caller as
+    /// it is then.
+    async fn wait_for_answer(
+        &self,
+        actor: &Actor,
+        (row, listener): (&ApprovalRow, Option<Listener<'_>>),
+        wait: Duration,
+    ) -> Result<Option<Actor>> {
         let left = row.expires_at.since(self.now());
         let wait = wait.min(MAX_WAIT).min(left);
         let Some(listener) = listener.filter(|_| row.stage == Stage::Pending && !wait.is_zero())
         else {
-            return self.approval_view(row);
+            return Ok(None);
         };
-        let human = self.human_above(actor).await?;
-        let _seat = self.waiting().take_below(Holder::of(actor), human)?;
+        let _seat = self.seat_of(actor, row).await?;
         let (mut answered, mut late) = (pin!(listener), pin!(self.sleep(wait)));
         poll_fn(|context| {
             if answered.as_mut().poll(context).is_ready() || late.as_mut().poll(context).is_ready()
@@ -161,23 +212,26 @@ impl Engine {
         })
         .await;
         let caller = self.renewed(&actor.caller).await?;
-        let actor = Actor {
+        Ok(Some(Actor {
             caller,
             ..actor.clone()
-        };
-        self.approval(&actor, id).await
+        }))
     }
 
-    /// The human for whom the caller acts.
-    async fn human_above(&self, actor: &Actor) -> Result<Option<UserId>> {
-        match &actor.caller {
-            Caller::Person(person) => Ok(Some(person.user.id)),
+    /// A place to wait for the answer to this request: one of those below the human for whom the caller acts.
+    async fn seat_of(&self, actor: &Actor, row: &ApprovalRow) -> Result<Seat> {
+        let holder = Holder::of(actor);
+        let human = match &actor.caller {
+            Caller::Person(person) => Some(person.user.id),
             Caller::Agent(key) => {
                 let facts = self.facts(key.agent).await?;
-                Ok(facts.agent.map(|agent| agent.root))
+                facts.agent.map(|agent| agent.root)
             }
-            _ => Ok(None),
-        }
+            // It asks for the agents of many humans.
+            Caller::ToolServer(_) => return self.waiting().take_through(holder, row.subject),
+            _ => None,
+        };
+        self.waiting().take_below(holder, human)
     }
 
     /// Says yes to exactly the call with this digest. It is then allowed once.
@@ -337,9 +391,15 @@ impl Engine {
         self.seal(&record)
     }
 
+    /// A request that a question of this tool server made; to others it is as if it did not exist.
+    async fn own_question(&self, actor: &Actor, id: ApprovalId) -> Result<ApprovalRow> {
+        let row = self.store().find(approval::by_id(id)).await?;
+        let row = row.filter(|row| row.server.is_some() && row.server == actor.tool_server());
+        row.ok_or(Error::NotFound(WHAT))
+    }
+
     /// A request that the caller may see; to others it is as if it did not exist.
     async fn visible_approval(&self, actor: &Actor, id: ApprovalId) -> Result<ApprovalRow> {
-        const WHAT: &str = "request for approval";
         let row = self.store().find(approval::by_id(id)).await?;
         if let Some(person) = actor.person() {
             let row = row.ok_or(Error::NotFound(WHAT))?;

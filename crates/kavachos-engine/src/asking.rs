@@ -13,6 +13,7 @@ use kavachos_core::time::Timestamp;
 use kavachos_store::approval::{self, ApprovalRow, Stage};
 use kavachos_store::{Batch, Write};
 
+use crate::actor::Actor;
 use crate::authorize::MAX_FULL;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -74,14 +75,20 @@ impl Asking {
         }
     }
 
-    /// Adds what becomes of the request to the batch of the decision. An allow relies on whoever approved.
-    pub(crate) fn add_to(&self, batch: &mut Batch, limit: u64, now: Timestamp) {
+    /// Adds what becomes of the request to the batch of this caller's decision. An allow relies on whoever approved.
+    pub(crate) fn add_to(&self, batch: &mut Batch, actor: &Actor, limit: u64, now: Timestamp) {
         let write: Option<Write> = match self {
             Self::Uses(row) => {
                 batch.reads.extend(row.approver);
                 Some(approval::consume(row.id, now))
             }
-            Self::Asks(row) => Some(approval::ask(ApprovalRow::clone(row), limit)),
+            Self::Asks(row) => {
+                let row = ApprovalRow {
+                    server: actor.tool_server(),
+                    ..ApprovalRow::clone(row)
+                };
+                Some(approval::ask(row, limit))
+            }
             Self::Nothing | Self::Asked(_) | Self::Cannot(_) => None,
         };
         batch.writes.extend(write);
@@ -224,6 +231,7 @@ impl Engine {
             decided_at: None,
             expires_at: now.plus(life(decision)?),
             created_at: now,
+            server: None,
         })))
     }
 }

@@ -114,7 +114,7 @@ impl Engine {
             let entry = self.decision_record(id, &asked, (&facts, &judged), started)?;
             let mut batch = batch(&asked, &judged, entry);
             let limit = self.settings().approvals_per_agent;
-            judged.asking.add_to(&mut batch, limit, now);
+            judged.asking.add_to(&mut batch, asked.actor, limit, now);
             if let Asking::Asks(row) = &judged.asking {
                 // A record of its own, so that whoever is to answer can be told of nothing else.
                 let asks = self.approval_record(asked.actor, "approval.requested", row);

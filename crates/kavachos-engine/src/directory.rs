@@ -1,4 +1,5 @@
-//! The directory: principals, grants and keys compiled for decisions, so that a warm decision reads no database.
+//! The directory: principals, grants and keys compiled for decisions, so that a warm decision reads no database; clients and tool
+//! servers for tokens.
 //!
 //! INVARIANT (no stale allow): the writer tells the directory what a batch changed after the commit and before it
 //! answers, so no decision that begins after an acknowledged kill meets the old picture. One that began before carries
@@ -12,18 +13,24 @@ use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kavachos_core::client::ClientId;
 use kavachos_core::grant::Grant;
 use kavachos_core::id::{AgentId, ApprovalId, GrantId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::permission::{Permission, PermissionId, PermissionSet};
 use kavachos_core::principal::{Agent, User};
 use kavachos_core::secret::SecretHash;
+use kavachos_core::tool_server::Audience;
 use kavachos_store::{Effect, Observer};
 use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
 
 use crate::actor::{AgentKey, OperatorKey, Session};
 use crate::bell::Bell;
+use crate::clients::Client;
 use crate::known::{Kept, KnownAgent};
+use crate::proof_keys::ProofKey;
+use crate::tokens::Registered;
 use crate::tool_servers::ToolServerKey;
 use crate::weight::{self, ENTRY_BYTES, PERMISSION_BYTES, Scales, Weighed};
 
@@ -37,6 +44,9 @@ const SHARED_PERMISSIONS: usize = 1 << 16;
 const EVERYTHING: u8 = 6;
 /// The kind of the effect of every kill.
 const KILLS: u8 = 7;
+
+/// The kind of the effect on what is known by a name.
+const NAMED: u8 = 8;
 
 /// What the bell of kills rings for: any of them.
 pub(crate) const ALL_KILLS: u128 = 0;
@@ -52,6 +62,8 @@ pub(crate) enum Changed {
     Grant(GrantId),
     /// A key, of an agent, an operator or a tool server, or a session.
     Key(SecretHash),
+    /// A client or the tool server of an audience: see [`Changed::client`] and [`Changed::audience`].
+    Named(u128),
     /// A request for approval was answered. It is not kept here; those who wait for it hear of it.
     Approval(ApprovalId),
     /// Something was killed. What of the things here changed with it is named besides; those who follow the log hear
@@ -66,6 +78,16 @@ impl Changed {
     pub(crate) fn grant(id: GrantId, receiver: AgentId) -> [Effect; 2] {
         [Self::Grant(id).into(), Self::Agent(receiver).into()]
     }
+
+    /// An OAuth client, by its id.
+    pub(crate) fn client(id: &str) -> Self {
+        Self::Named(name_bits("client", id))
+    }
+
+    /// The tool server of an audience.
+    pub(crate) fn audience(audience: &str) -> Self {
+        Self::Named(name_bits("audience", audience))
+    }
 }
 
 impl From<Changed> for Effect {
@@ -76,6 +98,7 @@ impl From<Changed> for Effect {
             Changed::Grant(id) => (3, id.bits()),
             Changed::Key(hash) => (4, key_bits(hash)),
             Changed::Approval(id) => (5, id.bits()),
+            Changed::Named(bits) => (NAMED, bits),
             Changed::Kills => (KILLS, ALL_KILLS),
             Changed::Everything => (EVERYTHING, 0),
         };
@@ -127,6 +150,8 @@ pub struct Directory {
     /// Those from which others were derived; the rest stand with their agents.
     grants: Entries<GrantId, Arc<Grant>>,
     keys: Entries<u128, (SecretHash, KnownKey)>,
+    clients: Entries<u128, Arc<Client>>,
+    tool_servers: Entries<u128, (Audience, Arc<Registered>)>,
     permissions: Entries<PermissionId, Arc<Permission>>,
     changes: Mutex<Changes>,
     /// Rings when a request for approval was answered.
@@ -153,6 +178,8 @@ impl Directory {
             agents: empty(entries),
             grants: empty(entries),
             keys: empty(entries),
+            clients: empty(entries),
+            tool_servers: empty(entries),
             permissions: empty(SHARED_PERMISSIONS),
             changes: Mutex::default(),
             answers: Bell::default(),
@@ -227,6 +254,47 @@ impl Directory {
         (found == hash).then_some(key)
     }
 
+    /// A client, with the bytes of what it says of itself.
+    pub(crate) fn keep_client(&self, load: Load, (client, bytes): (Arc<Client>, usize)) {
+        let key = name_bits("client", client.id.as_str());
+        let changed = Changed::client(client.id.as_str());
+        let known = entry(client, bytes);
+        self.keep(load, changed, || {
+            self.clients.insert(key, known);
+        });
+    }
+
+    pub(crate) fn client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        let known = self.clients.get(&name_bits("client", id.as_str()))?.thing;
+        (known.id == *id).then_some(known)
+    }
+
+    pub(crate) fn keep_tool_server(
+        &self,
+        load: Load,
+        (audience, server): (&Audience, &Arc<Registered>),
+    ) {
+        let bytes = weight::of_set(server.scopes.covered());
+        let known = entry((audience.clone(), Arc::clone(server)), bytes);
+        let key = name_bits("audience", audience.as_str());
+        self.keep(load, Changed::audience(audience.as_str()), || {
+            self.tool_servers.insert(key, known);
+        });
+    }
+
+    pub(crate) fn tool_server(&self, audience: &Audience) -> Option<Arc<Registered>> {
+        let known = self
+            .tool_servers
+            .get(&name_bits("audience", audience.as_str()))?;
+        let (found, server) = known.thing;
+        (found == *audience).then_some(server)
+    }
+
+    /// The key that an agent proves to hold, if the agent is in memory.
+    pub(crate) fn proof_key(&self, id: AgentId) -> Option<Option<ProofKey>> {
+        Some(self.agents.get(&id)?.thing.proof_key())
+    }
+
     /// The writer waits while this inserts, so what is inserted was weighed before.
     fn keep(&self, load: Load, changed: Changed, insert: impl FnOnce()) {
         let changes = self.changes();
@@ -240,6 +308,8 @@ impl Directory {
         self.agents.clear();
         self.grants.clear();
         self.keys.clear();
+        self.clients.clear();
+        self.tool_servers.clear();
         self.kills.ring(ALL_KILLS);
     }
 
@@ -250,6 +320,10 @@ impl Directory {
             3 => drop(self.grants.remove(&GrantId::from_bits(effect.key))),
             5 => self.answers.ring(effect.key),
             KILLS => self.kills.ring(effect.key),
+            NAMED => {
+                self.clients.remove(&effect.key);
+                self.tool_servers.remove(&effect.key);
+            }
             _ => drop(self.keys.remove(&effect.key)),
         }
     }
@@ -327,6 +401,14 @@ fn empty<K: Eq + Hash, T: Clone>(entries: usize) -> Entries<K, T> {
 
 fn entry<T>(thing: T, bytes: usize) -> Weighed<T> {
     Weighed::new(thing, bytes, ENTRY_BYTES)
+}
+
+/// A name of one kind, short. Whoever can choose names may find two that are the same in short: the whole name is compared after.
+fn name_bits(kind: &str, name: &str) -> u128 {
+    let digest = Sha256::new_with_prefix(kind)
+        .chain_update([0])
+        .chain_update(name);
+    key_bits(SecretHash::from_bytes(digest.finalize().into()))
 }
 
 /// The first half of a hash finds the key; the whole hash is compared after.

@@ -144,6 +144,7 @@ impl Engine {
         let flood = Flood::new(Limits {
             denials: parts.settings.denials_per_minute,
             reports: parts.settings.reports_per_minute,
+            refreshes: parts.settings.refreshes_per_minute,
         });
         let mut own_nonces = [0; 32];
         parts.rng.fill(&mut own_nonces);

@@ -15,6 +15,7 @@ use crate::directory::{Directory, Load, Lookup};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::known::{KnownAgent, Received};
+use crate::proof_keys::compiled;
 
 /// No chain of owners or grants is longer: a grant has at most seven hops below its root.
 const MAX_LEVELS: usize = 16;
@@ -74,7 +75,9 @@ impl Directory {
 
 /// Puts the facts together; `None` when a part is not there.
 fn assemble(from: &impl Lookup, id: AgentId, reserved: Reserved) -> Option<Facts> {
-    let KnownAgent { agent, received } = from.known(id)?;
+    let KnownAgent {
+        agent, received, ..
+    } = from.known(id)?;
     let user = from.user(agent.root)?;
     let owners = owners(from, &agent)?;
     let paths = match received? {
@@ -229,13 +232,13 @@ impl Loaded {
         let received =
             (received.iter()).filter_map(|id| grants.get(id).map(|grant| Grant::clone(grant)));
         let received: Received = received.collect();
-        let known = |row: &AgentRow| KnownAgent {
-            agent: compile::agent(row),
-            received: (row.id == id).then(|| received.clone()),
+        let known = |row: &AgentRow| -> Result<(AgentId, KnownAgent)> {
+            let received = (row.id == id).then(|| received.clone());
+            Ok((row.id, known_agent(row, received)?))
         };
         let loaded = Self {
             users,
-            agents: agents.iter().map(|row| (row.id, known(row))).collect(),
+            agents: agents.iter().map(known).collect::<Result<_>>()?,
             grants,
         };
         loaded.keep(engine.directory(), load);
@@ -254,6 +257,14 @@ impl Loaded {
             .values()
             .for_each(|agent| directory.keep_agent(load, agent));
     }
+}
+
+fn known_agent(row: &AgentRow, received: Option<Received>) -> Result<KnownAgent> {
+    Ok(KnownAgent {
+        agent: compile::agent(row),
+        proof_key: row.proof_key.as_ref().map(compiled).transpose()?,
+        received,
+    })
 }
 
 impl Lookup for Loaded {

@@ -11,7 +11,8 @@
 //! of the free space. What is above is refused without a record of its own, and counted.
 //!
 //! What strangers do that is recorded as done, which is that clients register themselves, takes no more than a tenth of the
-//! free space in a day.
+//! free space in a day. An application that a human let in has as many refreshes recorded in a window as it may make; what is above
+//! is refused, which uses up nothing of it, and counted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -45,7 +46,7 @@ const RECORD_BYTES: u64 = 2_048;
 const FREE_SPACE_SHARE: u64 = 10;
 /// Over which time the records of reports are measured: tool servers go on for as long as the server does.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// What tool servers are told that report too much.
+/// What those are told who report, or refresh, too much.
 const TOO_MANY: &str = "too_many_requests";
 
 /// What becomes of one refusal.
@@ -95,6 +96,8 @@ pub(crate) struct Limits {
     pub(crate) denials: u32,
     /// Of one tool server.
     pub(crate) reports: u32,
+    /// Of one application that a human let in.
+    pub(crate) refreshes: u32,
 }
 
 #[derive(Debug)]
@@ -203,6 +206,16 @@ impl Flood {
         let mut agents = lock(&self.agents);
         let row = agents.row(Some(agent), "denied", now);
         row.count(1, now, self.limits.denials)
+    }
+
+    /// Whether an agent may refresh now; else after how long.
+    fn refresh(&self, agent: AgentId, now: Timestamp) -> std::result::Result<(), Duration> {
+        let mut agents = lock(&self.agents);
+        let row = agents.row(Some(agent), TOO_MANY, now);
+        match row.count(1, now, self.limits.refreshes) {
+            Note::Single => Ok(()),
+            Note::Counted => Err(WINDOW.saturating_sub(now.since(row.since))),
+        }
     }
 
     fn human(&self, human: UserId, now: Timestamp) -> Note {
@@ -410,6 +423,12 @@ impl Engine {
         }
     }
 
+    /// Refuses a refresh of an application that made too many in this minute.
+    pub(crate) fn admit_refresh(&self, agent: AgentId) -> Result<()> {
+        let admitted = self.flood().refresh(agent, self.now());
+        admitted.map_err(|retry_after| Error::TooManyCalls { retry_after })
+    }
+
     /// Refuses what a tool server would have recorded (decisions that it reports, refusals of its own calls) where it was
     /// too much lately, or where there is too little space; that it was refused is counted then.
     pub(crate) fn admit_reports(&self, server: ToolServerId, decisions: usize) -> Result<()> {
@@ -530,6 +549,7 @@ mod tests {
         Limits {
             denials,
             reports: 600,
+            refreshes: 600,
         }
     }
 
@@ -637,6 +657,19 @@ mod tests {
     }
 
     #[test]
+    fn refreshes_are_counted_apart_and_for_each_agent() {
+        let flood = Flood::new(limits(1));
+        let agent = AgentId::from_bits(1);
+        let made = (0..700).filter(|_| flood.refresh(agent, at(1)).is_ok());
+        assert_eq!(made.count(), 600);
+        assert_eq!(flood.refresh(agent, at(31)), Err(Duration::from_secs(30)));
+        // The twins: another agent, what is denied to this one, and the next window.
+        assert_eq!(flood.refresh(AgentId::from_bits(2), at(31)), Ok(()));
+        assert_eq!(flood.agent(agent, at(31)), Note::Single);
+        assert_eq!(flood.refresh(agent, at(61)), Ok(()));
+    }
+
+    #[test]
     fn strangers_take_a_tenth_of_the_free_space_and_no_more() {
         let flood = Flood::new(limits(600));
         let free = Some(100 * RECORD_BYTES);
@@ -690,11 +723,10 @@ mod tests {
 
     #[test]
     fn what_is_reported_at_once_is_taken_once_in_a_window_however_low_the_limit_is() {
-        let limits = Limits {
-            denials: 0,
+        let flood = Flood::new(Limits {
             reports: 1,
-        };
-        let flood = Flood::new(limits);
+            ..limits(0)
+        });
         let report = |now| flood.reports((SERVER, 100), now, None).is_ok();
         assert_eq!([at(0), at(1), at(60)].map(report), [true, false, true]);
     }

@@ -15,11 +15,15 @@ use kavachos_core::principal::{Agent, Owner, Status};
 use kavachos_core::revocation::{Handle, HandleKind, Mark};
 use kavachos_core::time::Timestamp;
 
+use crate::proof_keys::ProofKey;
+
 /// An agent, and the grants that it holds if they were loaded too.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct KnownAgent {
     /// The agent.
     pub(crate) agent: Agent,
+    /// The key that it proves to hold.
+    pub(crate) proof_key: Option<ProofKey>,
     /// What it holds: every live grant, and some that ended.
     pub(crate) received: Option<Received>,
 }
@@ -44,7 +48,7 @@ impl FromIterator<Grant> for Received {
 /// The form in which the directory keeps an agent under its id.
 #[derive(Debug, Clone)]
 pub(crate) enum Kept {
-    /// An agent that belongs to its human and holds exactly one grant, from that human directly.
+    /// An agent that belongs to its human, proves no key and holds exactly one grant, from that human directly.
     Usual(Usual),
     /// Any other.
     Other(Arc<KnownAgent>),
@@ -119,6 +123,14 @@ impl Kept {
             Self::Other(known) => known.agent.clone(),
         }
     }
+
+    /// The key that the agent proves to hold.
+    pub(crate) fn proof_key(&self) -> Option<ProofKey> {
+        match self {
+            Self::Usual(_) => None,
+            Self::Other(known) => known.proof_key,
+        }
+    }
 }
 
 impl From<&KnownAgent> for Kept {
@@ -130,7 +142,7 @@ impl From<&KnownAgent> for Kept {
 impl Usual {
     /// The short form of an agent, if that says all of it.
     fn of(known: &KnownAgent) -> Option<Self> {
-        let Some(Received::One(grant)) = &known.received else {
+        let (Some(Received::One(grant)), None) = (&known.received, known.proof_key) else {
             return None;
         };
         let agent = &known.agent;
@@ -153,6 +165,7 @@ impl Usual {
     fn known(self, id: AgentId) -> KnownAgent {
         KnownAgent {
             agent: self.agent(id),
+            proof_key: None,
             received: Some(Received::One(self.grant(id))),
         }
     }
@@ -192,6 +205,8 @@ impl Usual {
 
 #[cfg(test)]
 mod tests {
+    use kavachos_core::token::Thumbprint;
+
     use super::*;
 
     const ID: AgentId = AgentId::from_bits(7);
@@ -240,6 +255,7 @@ mod tests {
     fn kept(agent: Agent, grants: impl IntoIterator<Item = Grant>) -> Kept {
         let known = KnownAgent {
             agent,
+            proof_key: None,
             received: Some(grants.into_iter().collect()),
         };
         let kept = Kept::from(&known);
@@ -291,9 +307,21 @@ mod tests {
         }
         let unread = KnownAgent {
             agent: agent(),
+            proof_key: None,
             received: None,
         };
         assert_eq!(Kept::from(&unread).known(ID), unread);
+        let proving = KnownAgent {
+            proof_key: Some(ProofKey {
+                print: Thumbprint([3; 32]),
+                mark: mark(HandleKind::Key),
+            }),
+            received: Some([grant()].into_iter().collect()),
+            ..unread
+        };
+        let kept = Kept::from(&proving);
+        assert_eq!(kept.proof_key(), proving.proof_key);
+        assert_eq!(kept.known(ID), proving);
     }
 
     #[test]

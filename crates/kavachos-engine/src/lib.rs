@@ -82,7 +82,7 @@ pub mod page;
 pub mod plugin;
 
 pub use agents::{Agent, AgentKind, MAX_KEY_TTL, NewAgent, NewOwner};
-pub use approvals::{Approval, MAX_WAIT};
+pub use approvals::{Approval, AskedApproval, MAX_WAIT};
 pub use audit::{AuditFilter, AuditRecord};
 pub use audit_export::{AuditExport, AuditFormat};
 pub use authority::{Authority, AuthorityHop, PathKey};

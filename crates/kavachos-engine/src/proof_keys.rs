@@ -55,6 +55,9 @@ impl Proofs {
 impl Engine {
     /// The key that this agent proves to hold, if it has one.
     pub(crate) async fn proof_key_of(&self, agent: AgentId) -> Result<Option<ProofKey>> {
+        if let Some(known) = self.directory().proof_key(agent) {
+            return Ok(known);
+        }
         let row = self.agent_row(agent).await?;
         row.proof_key.as_ref().map(compiled).transpose()
     }

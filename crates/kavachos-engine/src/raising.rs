@@ -1,6 +1,6 @@
 //! Kills that go on in steps: of a human, whose root grants and sessions are raised after the human, of a session, whose
-//! handles for tool servers of others are, and of what a human made. Those servers know no handle of the human or the
-//! session itself; who acts in another's name, and what somebody approved, hangs on the session in which they did.
+//! handles for tool servers of others are, of what a human made, and of all clients of a host. Those servers know no handle of
+//! the human or the session itself; who acts in another's name, and what somebody approved, hangs on the session in which they did.
 //!
 //! Promises: who is killed is dead first, by a commit of their own that nothing they do can hold up; from then on nothing
 //! is given in their name that would have to be raised. The rest follows in steps of bounded size, and the answer says
@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use kavachos_core::client::ClientId;
 use kavachos_core::id::{SessionId, UserId};
 use kavachos_core::ledger::{Actor as Name, Entry, Outcome, Record};
 use kavachos_core::revocation::Mark;
@@ -16,6 +17,7 @@ use kavachos_core::tool_server::TTL_SECONDS;
 use kavachos_store::begun_kill::{self, BegunKill};
 use kavachos_store::grant::{self, GivenGrant};
 use kavachos_store::maker::{Ending, Extent};
+use kavachos_store::oauth_client::{self, StandingClient};
 use kavachos_store::session::{self, DeadSession};
 use kavachos_store::session_handle::{self, SessionHandle};
 use kavachos_store::{Batch, CommitError, Effect, Write, user};
@@ -43,7 +45,7 @@ const KILLS_PER_TURN: usize = 64;
 pub(crate) const LONGEST_TOKEN: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64);
 
 /// Whose kill goes on in steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Dying {
     /// A human: banned, deleted or narrowed.
     Human(UserId),
@@ -51,6 +53,8 @@ pub(crate) enum Dying {
     Session(SessionId),
     /// What a human made; who is begun with the time until which they did in place of a generation.
     Made(UserId, Extent),
+    /// All clients of a host, which was denied.
+    Host(ClientId),
 }
 
 /// Whether all steps are made.
@@ -106,29 +110,49 @@ impl From<SessionHandle> for Hanging {
     }
 }
 
+impl From<StandingClient> for Hanging {
+    fn from((id, handle, generation): StandingClient) -> Self {
+        Self {
+            mark: Mark { handle, generation },
+            effects: vec![Changed::client(&id).into()],
+            place: id,
+        }
+    }
+}
+
 impl Dying {
     /// Begins the steps. Belongs into the batch that raises them to this generation.
-    pub(crate) fn begin(self, killed: Mark) -> Write {
+    pub(crate) fn begin(&self, killed: Mark) -> Write {
         begun_kill::begin(self.id(), killed.generation)
     }
 
     /// Under what it is stored that it is begun.
-    pub(crate) fn id(self) -> String {
+    pub(crate) fn id(&self) -> String {
         match self {
             Self::Human(id) => id.to_string(),
             Self::Session(id) => id.to_string(),
-            Self::Made(id, extent) => format!("{}:{id}", word(extent)),
+            Self::Made(id, extent) => format!("{}:{id}", word(*extent)),
+            Self::Host(all) => all.to_string(),
         }
     }
 
     fn of(begun: &BegunKill) -> Option<Self> {
-        if let Some((known, id)) = begun.id.split_once(':') {
-            let all = [Extent::Made, Extent::Given];
-            let extent = all.into_iter().find(|extent| word(*extent) == known)?;
+        let made = [Extent::Made, Extent::Given]
+            .into_iter()
+            .find_map(|extent| {
+                let (known, id) = begun.id.split_once(':')?;
+                (known == word(extent)).then_some((id, extent))
+            });
+        if let Some((id, extent)) = made {
             return id.parse().ok().map(|id| Self::Made(id, extent));
         }
         let human = begun.id.parse().map(Self::Human);
-        human.or_else(|_| begun.id.parse().map(Self::Session)).ok()
+        let session = || begun.id.parse().map(Self::Session);
+        let host = || begun.id.parse().map(Self::Host);
+        human
+            .ok()
+            .or_else(|| session().ok())
+            .or_else(|| host().ok())
     }
 }
 
@@ -164,7 +188,7 @@ impl Engine {
 
     /// Makes the steps that an answer waits for, and says how far everything has reached.
     pub(crate) async fn carried_through(&self, whose: Dying) -> Revoked {
-        let steps = self.raise_in_steps(whose, STEPS_BEFORE_ANSWER).await;
+        let steps = self.raise_in_steps(&whose, STEPS_BEFORE_ANSWER).await;
         let steps = steps.unwrap_or_else(|error| {
             tracing::warn!(%error, "a kill is not carried through yet; the upkeep goes on with it");
             Steps::Some
@@ -187,12 +211,12 @@ impl Engine {
     pub async fn finish_kills(&self) -> Result<()> {
         let begun = self.store().list(begun_kill::all(KILLS_PER_TURN)).await?;
         for whose in begun.iter().filter_map(Dying::of) {
-            self.raise_in_steps(whose, STEPS_PER_TURN).await?;
+            self.raise_in_steps(&whose, STEPS_PER_TURN).await?;
         }
         Ok(())
     }
 
-    async fn raise_in_steps(&self, whose: Dying, steps: usize) -> Result<Steps> {
+    async fn raise_in_steps(&self, whose: &Dying, steps: usize) -> Result<Steps> {
         let mut size = STEP;
         for _ in 0..steps {
             let begun = self.store().find(begun_kill::of(whose.id())).await?;
@@ -209,8 +233,8 @@ impl Engine {
         Ok(left.map_or(Steps::All, |_| Steps::Some))
     }
 
-    async fn raise_step(&self, whose: Dying, begun: &BegunKill, size: usize) -> Result<Step> {
-        let batch = match whose {
+    async fn raise_step(&self, whose: &Dying, begun: &BegunKill, size: usize) -> Result<Step> {
+        let batch = match *whose {
             Dying::Made(human, extent) => {
                 let until = i64::try_from(begun.generation).unwrap_or(i64::MAX);
                 let ending = Ending {
@@ -220,7 +244,9 @@ impl Engine {
                 };
                 self.ending_step(ending, begun, size).await?
             }
-            Dying::Human(_) | Dying::Session(_) => self.raising_step(whose, begun, size).await?,
+            Dying::Human(_) | Dying::Session(_) | Dying::Host(_) => {
+                self.raising_step(whose, begun, size).await?
+            }
         };
         match self.store().commit(batch).await {
             Ok(_) => {
@@ -246,7 +272,7 @@ impl Engine {
         Ok(batch)
     }
 
-    async fn raising_step(&self, whose: Dying, begun: &BegunKill, size: usize) -> Result<Batch> {
+    async fn raising_step(&self, whose: &Dying, begun: &BegunKill, size: usize) -> Result<Batch> {
         let hanging = self.hanging(whose, &begun.reached, size).await?;
         let last = hanging.last().filter(|_| hanging.len() == size);
         let mut batch = Batch {
@@ -257,7 +283,7 @@ impl Engine {
             kills: hanging.iter().map(|one| raised(one.mark)).collect(),
             ..Batch::default()
         };
-        if let Dying::Human(id) = whose {
+        if let Dying::Human(id) = *whose {
             // Shown as what they are: a handle that was raised is no live session's.
             batch.writes.push(session::end_dead(id));
         }
@@ -272,9 +298,9 @@ impl Engine {
     }
 
     /// What hangs on who is killed, after this place.
-    async fn hanging(&self, whose: Dying, reached: &str, limit: usize) -> Result<Vec<Hanging>> {
+    async fn hanging(&self, whose: &Dying, reached: &str, limit: usize) -> Result<Vec<Hanging>> {
         let reached = reached.to_owned();
-        Ok(match whose {
+        Ok(match *whose {
             Dying::Human(id) => {
                 let given = grant::given_after(id, reached.clone(), self.now(), limit);
                 let given = self.store().list(given).await?;
@@ -291,12 +317,18 @@ impl Engine {
                 let handles = self.store().list(handles).await?;
                 handles.into_iter().map(Hanging::from).collect()
             }
+            Dying::Host(ref all) => {
+                let host = all.as_str().trim_end_matches("/*");
+                let standing = oauth_client::of_host_after(host, reached, limit);
+                let standing = self.store().list(standing).await?;
+                standing.into_iter().map(Hanging::from).collect()
+            }
             Dying::Made(..) => Vec::new(),
         })
     }
 
-    async fn step_record(&self, whose: Dying, count: usize) -> Result<Entry> {
-        let (kind, human, details) = match whose {
+    async fn step_record(&self, whose: &Dying, count: usize) -> Result<Entry> {
+        let (kind, human, details) = match *whose {
             Dying::Human(id) | Dying::Made(id, _) => (
                 "user.grants_raised",
                 Some(id),
@@ -310,6 +342,11 @@ impl Engine {
                     json!({ "revocations": count, "session": id }),
                 )
             }
+            Dying::Host(ref all) => (
+                "client.handles_raised",
+                None,
+                json!({ "revocations": count, "client": all }),
+            ),
         };
         let human = match human {
             Some(id) => self.store().find(user::by_id(id)).await?,

@@ -7,6 +7,7 @@
 //! batch is recorded once, however often it is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use kavachos_core::action::Action;
@@ -55,6 +56,8 @@ pub struct Report {
     pub time: Timestamp,
     /// Whether the sender proved to hold the key of the token.
     pub proven: bool,
+    /// How many of its kind it stands for.
+    pub count: NonZeroU32,
 }
 
 /// What became of a batch of reports.
@@ -272,7 +275,14 @@ impl Engine {
         } else {
             Outcome::Denied
         };
-        let details = json!({ "token": report.token, "at": report.time, "proven": report.proven });
+        let mut details =
+            json!({ "token": report.token, "at": report.time, "proven": report.proven });
+        if let Some(details) = details
+            .as_object_mut()
+            .filter(|_| report.count > NonZeroU32::MIN)
+        {
+            details.insert("count".to_owned(), json!(report.count));
+        }
         // Where the call came from nobody says; where the report came from is not about the human.
         self.seal(&Record {
             subject: known.subject,

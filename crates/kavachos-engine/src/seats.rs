@@ -1,11 +1,10 @@
 //! Places of those who take much at once or stay for long: exports, streams, calls that wait.
 //!
 //! Promises: there are so many in all, and one caller has no more than its own part of them, however many connections it
-//! makes: whoever takes all that it gets leaves room for others. So does one human, however many agents they have. A place
-//! is free again when its holder is dropped.
+//! makes: whoever takes all that it gets leaves room for others. So does one human, however many agents they have, also of
+//! the part of a caller that calls for many humans. A place is free again when its holder is dropped.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::flood::network;
 
 /// When whoever has all of its places may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// Which part of all places those below one human may have.
+/// Which part of all places those below one human may have, and of those of one caller.
 const HUMAN_SHARE: usize = 4;
 
 /// Places of one kind.
@@ -42,16 +41,35 @@ impl Bounds {
     fn of_human(self) -> usize {
         self.each.max(self.all / HUMAN_SHARE)
     }
+
+    /// How many of these there may be.
+    fn of(self, part: &Part) -> usize {
+        match part {
+            Part::Of(Holder::Local) => usize::MAX,
+            Part::Of(_) => self.each,
+            Part::Below(_) => self.of_human(),
+            Part::Through(..) => (self.each / HUMAN_SHARE).max(1),
+        }
+    }
+}
+
+/// What a place counts for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Part {
+    /// Whoever has it.
+    Of(Holder),
+    /// The human above them.
+    Below(UserId),
+    /// One human, of those for whom somebody has places.
+    Through(Holder, UserId),
 }
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// INVARIANT: the sum of `by`, and at most [`Bounds::all`].
+    /// INVARIANT: the sum of those [of holders](Part::Of), and at most [`Bounds::all`].
     all: usize,
-    /// INVARIANT: none is 0.
-    by: HashMap<Holder, usize>,
-    /// Of those with a human above them. INVARIANT: none is 0.
-    below: HashMap<UserId, usize>,
+    /// INVARIANT: none is 0, nor more than [`Bounds::of`] it.
+    by: HashMap<Part, usize>,
 }
 
 /// Who takes places.
@@ -84,8 +102,7 @@ impl Holder {
 #[derive(Debug)]
 pub(crate) struct Seat {
     taken: Arc<Mutex<Taken>>,
-    holder: Holder,
-    human: Option<UserId>,
+    parts: Vec<Part>,
 }
 
 impl Seats {
@@ -101,7 +118,7 @@ impl Seats {
     /// # Errors
     /// [`Error::TooManyOpen`] when this caller has all that one may have, [`Error::Busy`] when there is none at all.
     pub(crate) fn take(&self, holder: Holder) -> Result<Seat> {
-        self.take_below(holder, None)
+        self.take_parts(vec![Part::Of(holder)])
     }
 
     /// The same for whoever acts for this human.
@@ -109,12 +126,24 @@ impl Seats {
     /// # Errors
     /// Those of [`Seats::take`]; [`Error::TooManyOpen`] also when those who act for the human have all that they may have.
     pub(crate) fn take_below(&self, holder: Holder, human: Option<UserId>) -> Result<Seat> {
+        let human = human.map(Part::Below);
+        self.take_parts([Part::Of(holder)].into_iter().chain(human).collect())
+    }
+
+    /// The same for whoever calls for many humans, this time for this one.
+    ///
+    /// # Errors
+    /// Those of [`Seats::take_below`]; [`Error::TooManyOpen`] also when the human has their part of the caller's places.
+    pub(crate) fn take_through(&self, holder: Holder, human: UserId) -> Result<Seat> {
+        let through = Part::Through(holder.clone(), human);
+        self.take_parts(vec![Part::Of(holder), Part::Below(human), through])
+    }
+
+    fn take_parts(&self, parts: Vec<Part>) -> Result<Seat> {
         let mut taken = locked(&self.taken);
-        let own = taken.by.get(&holder).copied().unwrap_or_default();
-        let together = human.and_then(|human| taken.below.get(&human).copied());
-        let full = (own >= self.bounds.each && holder != Holder::Local)
-            || together.is_some_and(|together| together >= self.bounds.of_human());
-        if full {
+        let count = |part: &Part| taken.by.get(part).copied().unwrap_or_default();
+        let is_full = |part: &Part| count(part) >= self.bounds.of(part);
+        if parts.iter().any(is_full) {
             return Err(Error::TooManyOpen {
                 retry_after: RETRY_AFTER,
             });
@@ -123,15 +152,13 @@ impl Seats {
             return Err(Error::Busy);
         }
         taken.all = taken.all.saturating_add(1);
-        taken.by.insert(holder.clone(), own.saturating_add(1));
-        if let Some(human) = human {
-            let together = taken.below.entry(human).or_default();
-            *together = together.saturating_add(1);
+        for part in &parts {
+            let count = taken.by.entry(part.clone()).or_default();
+            *count = count.saturating_add(1);
         }
         Ok(Seat {
             taken: Arc::clone(&self.taken),
-            holder,
-            human,
+            parts,
         })
     }
 }
@@ -140,21 +167,16 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = locked(&self.taken);
         taken.all = taken.all.saturating_sub(1);
-        give_back(&mut taken.by, &self.holder);
-        if let Some(human) = &self.human {
-            give_back(&mut taken.below, human);
+        for part in &self.parts {
+            let Some(count) = taken.by.get_mut(part) else {
+                continue;
+            };
+            *count = count.saturating_sub(1);
+            // Nobody is remembered who has none.
+            if *count == 0 {
+                taken.by.remove(part);
+            }
         }
-    }
-}
-
-/// One less of these; nobody is remembered who has none.
-fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    let Some(count) = counts.get_mut(key) else {
-        return;
-    };
-    *count = count.saturating_sub(1);
-    if *count == 0 {
-        counts.remove(key);
     }
 }
 
@@ -209,11 +231,31 @@ mod tests {
         let _others = [take(5, Some(other)).unwrap(), take(6, None).unwrap()];
         drop(held);
         assert_eq!(take(4, Some(human)).map(drop), Ok(()));
-        assert_eq!(locked(&seats.taken).below.len(), 1, "nobody is remembered");
+        assert_eq!(locked(&seats.taken).by.len(), 3, "nobody is remembered");
         // One caller has its own part, however few there are.
         let few = Seats::new(Bounds { all: 4, each: 2 });
         let _two = [(); 2].map(|()| few.take_below(known("a"), Some(human)).unwrap());
         assert!(few.take_below(known("b"), Some(human)).is_err());
+    }
+
+    #[test]
+    fn one_human_has_a_part_of_what_a_caller_for_many_humans_has() {
+        let seats = Seats::new(Bounds { all: 32, each: 8 });
+        let take =
+            |holder: &str, human| seats.take_through(known(holder), UserId::from_bits(human));
+        let held = [(); 2].map(|()| take("a", 1).unwrap());
+        let more = take("a", 1).map(drop);
+        assert!(matches!(more, Err(Error::TooManyOpen { .. })), "{more:?}");
+        // The twins: another human of the same caller, the same one of another caller, until their own part is full.
+        let mut others: Vec<Seat> = (2..5).map(|human| take("a", human).unwrap()).collect();
+        others.extend(["b", "c", "d"].map(|holder| take(holder, 1).unwrap()));
+        others.extend(["b", "c", "d"].map(|holder| take(holder, 1).unwrap()));
+        let more = take("e", 1).map(drop);
+        assert!(matches!(more, Err(Error::TooManyOpen { .. })), "{more:?}");
+        others.extend((2..5).map(|human| take("a", human).unwrap()));
+        assert!(take("a", 6).is_err(), "a caller has its own part");
+        drop(held);
+        assert!(take("a", 1).is_ok());
     }
 
     #[test]

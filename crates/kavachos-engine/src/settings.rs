@@ -71,6 +71,8 @@ pub struct Settings {
     pub denials_per_minute: u32,
     /// Decisions that one tool server may report in a minute, or one batch of them if that is more.
     pub reports_per_minute: u32,
+    /// Refreshes of one application that a human let in, in a minute.
+    pub refreshes_per_minute: u32,
     /// How long all hooks together may take over one call before it is denied.
     pub hook_time_limit: Duration,
     /// How many users, agents, grants and keys each the directory keeps compiled in memory; one of more than 4 KiB
@@ -108,6 +110,7 @@ impl Default for Settings {
             signing_key_life: Duration::from_secs(30 * 24 * 60 * 60),
             denials_per_minute: 600,
             reports_per_minute: 600,
+            refreshes_per_minute: 600,
             hook_time_limit: Duration::from_millis(100),
             directory_entries: 100_000,
         }

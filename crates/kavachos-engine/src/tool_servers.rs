@@ -12,7 +12,7 @@ use kavachos_core::tool_server::{
     Verification,
 };
 use kavachos_store::tool_server::{self, ToolServerRow};
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, Effect, handle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -152,6 +152,11 @@ impl ToolServer {
     }
 }
 
+fn changes_of(row: &ToolServerRow) -> Vec<Effect> {
+    let audience = Changed::audience(&row.audience);
+    vec![Changed::Key(row.hash).into(), audience.into()]
+}
+
 impl Engine {
     /// Registers a tool server and makes its key.
     ///
@@ -211,7 +216,7 @@ impl Engine {
             reads: actor.reads(),
             writes: vec![tool_server::insert(row.clone()), handle::born(row.mark)],
             entries: vec![self.tool_server_record(actor, "resource.created", &row)?],
-            effects: vec![Changed::Key(row.hash).into()],
+            effects: changes_of(&row),
             ..Batch::default()
         };
         self.claim_once(actor, &mut batch, row.id.to_string());
@@ -322,7 +327,7 @@ impl Engine {
             reads: actor.reads(),
             kills: vec![raised(next.mark)],
             entries: vec![self.tool_server_record(actor, kind, &next)?],
-            effects: vec![Changed::Key(next.hash).into()],
+            effects: changes_of(&next),
             writes: vec![tool_server::update(next)],
             ..Batch::default()
         })

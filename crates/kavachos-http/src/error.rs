@@ -281,6 +281,10 @@ impl Failure {
                 if refusal.code() == Code::InvalidToken {
                     ask_for_a_bearer(headers);
                 }
+                if refusal.code() == Code::InsufficientScope {
+                    let challenge = "Bearer realm=\"kavach\", error=\"insufficient_scope\"";
+                    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+                }
                 if refusal.code() == Code::InvalidClient {
                     ask_for_a_bearer(headers);
                     // A client's id and secret (RFC 6749, section 5.2).

@@ -6,22 +6,17 @@
 use kavachos_core::client::{Challenge, ClientId, GrantType, RedirectUri, Source};
 use kavachos_core::secret::SecretHash;
 use kavachos_core::token::Thumbprint;
-use kavachos_core::tool_server::Audience;
 use kavachos_engine::actor::Actor;
 use kavachos_engine::{Access, Client, Engine, Error, Way, Wish};
 
 use crate::form::Form;
 use crate::pushed::name_of;
 use crate::refusal::{Code, Refusal};
-use crate::resource::resource;
+use crate::resource::audiences;
+use crate::scope::scopes;
 
 /// The longest `state`, in bytes.
 const MAX_STATE_BYTES: usize = 1_024;
-/// The most scopes of one request, and the longest list of them.
-const MAX_SCOPES: usize = 100;
-const MAX_SCOPE_BYTES: usize = 8 * 1024;
-/// A scope of the protocol, which is let be: whether there are refresh tokens is a matter of the client's grants.
-const OFFLINE: &str = "offline_access";
 
 /// A request that can be put before a human.
 #[derive(Debug, Clone)]
@@ -161,10 +156,7 @@ pub async fn authorization_of_anybody(
         return Ok(None);
     }
     let client = engine.client(&id).await;
-    let is_vouched_for = |client: &Client| client.source == Source::Operator;
-    if let Ok(Some(client)) = &client
-        && !is_vouched_for(client)
-    {
+    if matches!(&client, Ok(Some(client)) if client.source != Source::Operator) {
         return Ok(None);
     }
     let judged = judged(engine, client, (&mut form, pushing)).await;
@@ -224,7 +216,7 @@ pub(crate) async fn judged(
         let why = "the application registered to push what it asks for (RFC 9126)";
         return Err(back.fault(Refusal::new(Code::InvalidRequest, why)));
     }
-    let request = Request::read(&client, form).map_err(|refusal| back.fault(refusal))?;
+    let request = Request::read(form).map_err(|refusal| back.fault(refusal))?;
     let targets = engine.access_scopes(&request.wish).await;
     let targets = targets.map_err(|error| back.fault(unmet(error)))?;
     Ok(Authorization {
@@ -263,9 +255,10 @@ fn client_id(form: &mut Form) -> Result<ClientId, Refusal> {
     form.need("client_id")?.parse().map_err(|_| no_client())
 }
 
+/// It is told on a page, where a 401 would have the browser ask for a password.
 fn no_client() -> Refusal {
     Refusal::new(
-        Code::InvalidClient,
+        Code::InvalidRequest,
         "no client with this `client_id` is let in here: the application has to register anew",
     )
 }
@@ -277,6 +270,13 @@ fn redirect_uri(client: &Client, form: &mut Form) -> Result<RedirectUri, Refusal
             "`redirect_uri` is none of those that the application registered",
         )
     };
+    // It has no redirect addresses, either.
+    if !client.metadata.may(GrantType::AuthorizationCode) {
+        return Err(Refusal::new(
+            Code::UnauthorizedClient,
+            "the application did not register for `authorization_code`",
+        ));
+    }
     let asked: RedirectUri = form.need("redirect_uri")?.parse().map_err(|_| wrong())?;
     client.metadata.redirect(&asked).ok_or_else(wrong)?;
     Ok(asked)
@@ -291,14 +291,8 @@ struct Request {
 }
 
 impl Request {
-    fn read(client: &Client, form: &mut Form) -> Result<Self, Refusal> {
+    fn read(form: &mut Form) -> Result<Self, Refusal> {
         let invalid = |message: &str| Refusal::new(Code::InvalidRequest, message);
-        if !client.metadata.may(GrantType::AuthorizationCode) {
-            return Err(Refusal::new(
-                Code::UnauthorizedClient,
-                "the application did not register for `authorization_code`",
-            ));
-        }
         if form.take("request").is_some() {
             return Err(Refusal::new(
                 Code::RequestNotSupported,
@@ -347,38 +341,6 @@ impl Request {
             prompt: prompt(form)?,
         })
     }
-}
-
-pub(crate) fn audiences(form: &mut Form) -> Result<Vec<Audience>, Refusal> {
-    let mut audiences = Vec::new();
-    for text in form.take_all("resource") {
-        let audience = resource(&text)?;
-        if !audiences.contains(&audience) {
-            audiences.push(audience);
-        }
-    }
-    Ok(audiences)
-}
-
-/// The scopes that name resources; `None` for none.
-pub(crate) fn scopes(form: &mut Form) -> Result<Option<Vec<String>>, Refusal> {
-    let Some(text) = form.take("scope") else {
-        return Ok(None);
-    };
-    if text.len() > MAX_SCOPE_BYTES {
-        let message = format!("`scope` is longer than {MAX_SCOPE_BYTES} bytes");
-        return Err(Refusal::new(Code::InvalidScope, message));
-    }
-    let names: Vec<String> = text
-        .split(' ')
-        .filter(|name| !name.is_empty() && *name != OFFLINE)
-        .map(str::to_owned)
-        .collect();
-    if names.len() > MAX_SCOPES {
-        let message = format!("a request names at most {MAX_SCOPES} scopes");
-        return Err(Refusal::new(Code::InvalidScope, message));
-    }
-    Ok(Some(names).filter(|names| !names.is_empty()))
 }
 
 fn prompt(form: &mut Form) -> Result<Prompt, Refusal> {

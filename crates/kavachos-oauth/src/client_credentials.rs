@@ -10,9 +10,10 @@ use kavachos_engine::{Engine, OwnAsk, Wanted};
 
 use crate::answer::Answer;
 use crate::authentication::{client, require};
-use crate::code::{audience, nobody};
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
+use crate::resource::audience;
+use crate::scope::scopes;
 use crate::token::Call;
 
 /// A token for the client itself.
@@ -29,28 +30,27 @@ pub(crate) async fn grant(
             "name the tool server that the token is for, with `resource`",
         )
     })?;
-    let scopes = scopes(form)?;
-    let asked: Vec<&str> = scopes.iter().map(ResourcePattern::as_str).collect();
-    let asked = Some(asked.join(" ")).filter(|asked| !asked.is_empty());
+    let asked = scopes(form)?;
     let ask = OwnAsk {
         audience,
-        wanted: match asked {
-            Some(_) => Wanted::Scopes(scopes),
-            None => Wanted::Default,
-        },
+        wanted: wanted(asked.as_deref())?,
         proof: call.proof.clone(),
     };
     // Where the agent is stopped, that is no reason for the client to forget who it is: `invalid_grant`, as of a refresh token.
-    let minted = engine.token_for_itself(&nobody(call), &client, ask).await?;
+    let minted = engine
+        .token_for_itself(&call.nobody(), &client, ask)
+        .await?;
+    let asked = asked.map(|names| names.join(" "));
     Ok(Answer::of_client(minted, asked, engine.now()))
 }
 
-/// What is asked for; nothing for what the tool server gives by default.
-fn scopes(form: &mut Form) -> Result<Vec<ResourcePattern>, Refusal> {
-    let text = form.take("scope").unwrap_or_default();
-    let names = text
-        .split(' ')
-        .filter(|name| !name.is_empty() && *name != "offline_access");
-    let scopes: Result<Vec<ResourcePattern>, Invalid> = names.map(str::parse).collect();
-    scopes.map_err(|error| Refusal::new(Code::InvalidScope, error.message()))
+/// What is asked for: what the tool server gives by default, unless something is.
+fn wanted(names: Option<&[String]>) -> Result<Wanted, Refusal> {
+    let Some(names) = names else {
+        return Ok(Wanted::Default);
+    };
+    let scopes: Result<Vec<ResourcePattern>, Invalid> =
+        names.iter().map(|name| name.parse()).collect();
+    let scopes = scopes.map_err(|error| Refusal::new(Code::InvalidScope, error.message()))?;
+    Ok(Wanted::Scopes(scopes))
 }

@@ -2,15 +2,14 @@
 
 use kavachos_core::client::{GrantType, RedirectUri};
 use kavachos_core::secret::{Secret, SecretKind};
-use kavachos_core::tool_server::Audience;
-use kavachos_engine::actor::{Actor, Caller};
 use kavachos_engine::{Brought, CodeAsk, Engine, RefreshAsk};
 
 use crate::answer::Answer;
 use crate::authentication::{client, require};
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
-use crate::resource::resource;
+use crate::resource::audience;
+use crate::scope::scopes;
 use crate::token::Call;
 
 /// Redeems a code.
@@ -30,7 +29,7 @@ pub(crate) async fn redeem(
         audience: audience(form)?,
         proof: call.proof.clone(),
     };
-    let tokens = engine.redeem_code(&nobody(call), &client, &ask).await?;
+    let tokens = engine.redeem_code(&call.nobody(), &client, &ask).await?;
     Ok(Answer::of_tokens(tokens, engine.now()))
 }
 
@@ -42,19 +41,13 @@ pub(crate) async fn refresh(
 ) -> Result<Answer, Refusal> {
     let client = client(engine, call, form).await?;
     require((engine, call), &client, GrantType::RefreshToken)?;
-    let scopes = form.take("scope").map(|text| {
-        let names = text
-            .split(' ')
-            .filter(|name| !name.is_empty() && *name != "offline_access");
-        names.map(str::to_owned).collect::<Vec<String>>()
-    });
     let ask = RefreshAsk {
         token: credential((engine, call), form, ("refresh_token", SecretKind::Refresh))?,
         audience: audience(form)?,
-        scopes: scopes.filter(|names| !names.is_empty()),
+        scopes: scopes(form)?,
         proof: call.proof.clone(),
     };
-    let tokens = engine.refresh(&nobody(call), &client, &ask).await?;
+    let tokens = engine.refresh(&call.nobody(), &client, &ask).await?;
     Ok(Answer::of_tokens(tokens, engine.now()))
 }
 
@@ -72,7 +65,7 @@ pub(crate) fn credential(
         engine.note_stranger(call.stranger(), "invalid_grant");
         Refusal::new(
             Code::InvalidGrant,
-            format!("`{name}` is none that was given here"),
+            format!("`{name}` is none that was given here: begin again"),
         )
     })
 }
@@ -86,25 +79,4 @@ fn redirect_uri(form: &mut Form) -> Result<Option<RedirectUri>, Refusal> {
             "`redirect_uri` is not the one that the code was asked for with",
         )
     })
-}
-
-/// The tool server, where one is named.
-///
-/// # Errors
-/// [`Code::InvalidTarget`] for several, and for what is none.
-pub(crate) fn audience(form: &mut Form) -> Result<Option<Audience>, Refusal> {
-    let named = form.take_all("resource");
-    match named.as_slice() {
-        [] => Ok(None),
-        [only] => resource(only).map(Some),
-        _ => Err(Refusal::new(
-            Code::InvalidTarget,
-            "a token is for one tool server: ask for one token after the other",
-        )),
-    }
-}
-
-/// The call, before anybody is known by it.
-pub(crate) fn nobody(call: &Call) -> Actor {
-    call.actor(Caller::Stranger)
 }

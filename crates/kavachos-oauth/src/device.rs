@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::authentication::{client, require};
-use crate::authorize::{audiences, scopes, unmet};
-use crate::code::{audience, credential, nobody};
+use crate::authorize::unmet;
+use crate::code::credential;
 use crate::form::Form;
 use crate::nonce::require_nonce;
 use crate::refusal::{Code, Refusal};
+use crate::resource::{audience, audiences};
+use crate::scope::scopes;
 use crate::token::Call;
 
 /// What a device shows, and polls with (RFC 8628, section 3.2). It has no `Debug`: both codes are credentials.
@@ -55,7 +57,7 @@ pub async fn device_authorization(
         },
         proof: call.proof.clone(),
     };
-    let codes = engine.ask_by_device(&nobody(call), &client, &ask).await;
+    let codes = engine.ask_by_device(&call.nobody(), &client, &ask).await;
     let codes = codes.map_err(unmet)?;
     let page = format!("{}/device", engine.settings().issuer);
     let user_code = codes.user.reveal();
@@ -86,7 +88,7 @@ pub(crate) async fn grant(
         audience: audience(form)?,
         proof: call.proof.clone(),
     };
-    let (code, why) = match engine.poll_by_device(&nobody(call), &client, ask).await? {
+    let (code, why) = match engine.poll_by_device(&call.nobody(), &client, ask).await? {
         Polled::Tokens(tokens) => return Ok(Answer::of_tokens(*tokens, engine.now())),
         Polled::Pending => (Code::AuthorizationPending, "no human has answered yet"),
         Polled::TooSoon => (

@@ -18,13 +18,12 @@ use serde_json::Value;
 use crate::answer::Told;
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
+use crate::scope::MAX_SCOPES;
 use crate::subject::Subject;
 use crate::token_type::TokenType;
 
 /// The longest `authorization_details`, in bytes.
 pub const MAX_DETAILS_BYTES: usize = 64 * 1024;
-/// The most scopes of one request.
-const MAX_SCOPES: usize = 100;
 
 /// What kind of token is asked for.
 pub(crate) enum Made {

@@ -48,7 +48,7 @@ impl Form {
     /// Takes a parameter that stands at most once.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.left.iter().position(|(known, _)| known == name)?;
-        Some(self.left.swap_remove(at).1)
+        Some(self.left.remove(at).1)
     }
 
     /// Looks at a parameter that stands at most once.
@@ -154,6 +154,9 @@ mod tests {
         let mut form = Form::read(b"resource=a&x=1&resource=b").ok().unwrap();
         assert_eq!(form.take_all("resource"), ["a", "b"]);
         assert_eq!(form.take("x").as_deref(), Some("1"));
+        let mut form = Form::read(b"x=1&resource=a&resource=b").ok().unwrap();
+        form.take("x");
+        assert_eq!(form.take_all("resource"), ["a", "b"], "in their order");
     }
 
     #[test]

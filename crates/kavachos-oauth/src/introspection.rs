@@ -15,8 +15,8 @@ use crate::refusal::{Code, Refusal};
 use crate::subject;
 use crate::token::Call;
 
-/// What is told of a token.
-#[derive(Serialize)]
+/// What is told of a token; of one that is not good, nothing else.
+#[derive(Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Introspection"))]
 pub struct Introspection {
@@ -59,20 +59,6 @@ pub struct Introspection {
 }
 
 impl Introspection {
-    const INACTIVE: Self = Self {
-        active: false,
-        scope: None,
-        client_id: None,
-        token_type: None,
-        exp: None,
-        iat: None,
-        sub: None,
-        aud: None,
-        iss: None,
-        jti: None,
-        cnf: None,
-    };
-
     fn of(leaf: &Leaf) -> Self {
         const SECOND: i64 = 1_000_000;
         let names: Vec<&str> = leaf.scopes.iter().map(|scope| scope.as_str()).collect();
@@ -118,7 +104,7 @@ pub async fn introspect(
         Error::Forbidden(why) => Refusal::new(Code::InsufficientScope, why),
         error => error.into(),
     })?;
-    Ok(leaf.map_or(Introspection::INACTIVE, |leaf| Introspection::of(&leaf)))
+    Ok(leaf.as_ref().map(Introspection::of).unwrap_or_default())
 }
 
 /// A tool server by its key, as `Bearer` or as the secret of the client that its id is; or an operator by theirs.

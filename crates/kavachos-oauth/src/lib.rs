@@ -2,8 +2,8 @@
 //!
 //! Promises: a request has one reading or is refused (a parameter stands once, an empty one is none, what is not known
 //! is not looked at); every refusal has a code of the standards; a token is made by the engine alone, by the same path
-//! as for `POST /api/v1/delegate`. It knows no HTTP server and no
-//! database: it depends on `kavachos-core` and `kavachos-engine`, and is portable as they are.
+//! as for `POST /api/v1/delegate`. It knows no HTTP server and no database: it depends on `kavachos-core` and
+//! `kavachos-engine`, and is portable as they are.
 
 mod answer;
 mod authentication;
@@ -25,6 +25,7 @@ mod refusal;
 mod registration;
 mod resource;
 mod revocation;
+mod scope;
 mod subject;
 mod token;
 mod token_type;

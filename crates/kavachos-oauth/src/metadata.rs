@@ -1,19 +1,13 @@
 //! Who issues tokens here, and how they are asked for (RFC 8414).
 
+use kavachos_core::client::AuthMethod;
 use kavachos_core::token::{Algorithm, DETAILS_TYPE};
 use kavachos_engine::{Registration, Settings};
 use serde::Serialize;
 
 use crate::token::GRANTS;
 
-/// How clients show who they are.
-const METHODS: [&str; 4] = [
-    "none",
-    "client_secret_basic",
-    "client_secret_post",
-    "private_key_jwt",
-];
-/// With what they may sign that (RFC 7523): Ed25519 has two names (RFC 8037, RFC 9864).
+/// With what clients may sign who they are (RFC 7523): Ed25519 has two names (RFC 8037, RFC 9864).
 const SIGNATURES: [&str; 4] = ["EdDSA", "Ed25519", "ES256", "RS256"];
 
 /// The metadata of an issuer. What is not there is not offered.
@@ -62,7 +56,7 @@ pub struct Metadata {
     client_id_metadata_document_supported: bool,
     /// Scopes of the protocol; those of a tool server are in its own metadata (RFC 9728).
     scopes_supported: Vec<&'static str>,
-    /// Whoever calls the token endpoint is known by what it shows there; who presents a provider's token authenticates.
+    /// How clients show there who they are. Whoever exchanges a token is known by that, and shows nothing else.
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// With what clients may sign who they are.
     token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
@@ -81,6 +75,8 @@ impl Metadata {
     pub fn of(settings: &Settings) -> Self {
         let issuer = &settings.issuer;
         let registers = settings.registration != Registration::Off;
+        let methods = || AuthMethod::ALL.map(AuthMethod::as_str).to_vec();
+        let secrets = [AuthMethod::SecretBasic, AuthMethod::SecretPost];
         Self {
             issuer: issuer.to_string(),
             authorization_endpoint: format!("{issuer}/oauth/authorize"),
@@ -89,13 +85,10 @@ impl Metadata {
             pushed_authorization_request_endpoint: format!("{issuer}/oauth/par"),
             require_pushed_authorization_requests: false,
             revocation_endpoint: format!("{issuer}/oauth/revoke"),
-            revocation_endpoint_auth_methods_supported: METHODS.to_vec(),
+            revocation_endpoint_auth_methods_supported: methods(),
             revocation_endpoint_auth_signing_alg_values_supported: SIGNATURES.to_vec(),
             introspection_endpoint: format!("{issuer}/oauth/introspect"),
-            introspection_endpoint_auth_methods_supported: vec![
-                "client_secret_basic",
-                "client_secret_post",
-            ],
+            introspection_endpoint_auth_methods_supported: secrets.map(AuthMethod::as_str).to_vec(),
             registration_endpoint: registers.then(|| format!("{issuer}/oauth/register")),
             jwks_uri: format!("{issuer}/.well-known/jwks.json"),
             grant_types_supported: GRANTS.to_vec(),
@@ -105,7 +98,7 @@ impl Metadata {
             authorization_response_iss_parameter_supported: true,
             client_id_metadata_document_supported: true,
             scopes_supported: vec!["offline_access"],
-            token_endpoint_auth_methods_supported: METHODS.to_vec(),
+            token_endpoint_auth_methods_supported: methods(),
             token_endpoint_auth_signing_alg_values_supported: SIGNATURES.to_vec(),
             dpop_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str).to_vec(),
             subject_types_supported: vec!["public", "pairwise"],

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use crate::authentication::{client, require};
 use crate::authorize::{Fault, Pushing, judged};
-use crate::code::nobody;
 use crate::form::Form;
 use crate::nonce::require_nonce;
 use crate::refusal::{Code, Refusal};
@@ -68,7 +67,7 @@ pub async fn push(engine: &Engine, call: &Call, body: &[u8]) -> Result<Pushed, R
         return Err(invalid(&message));
     }
     let what = (request.as_str(), call.proof.as_ref());
-    let name = engine.push_request(&nobody(call), &client, what).await?;
+    let name = engine.push_request(&call.nobody(), &client, what).await?;
     Ok(Pushed {
         request_uri: format!("{PREFIX}{}", name.reveal()),
         expires_in: PUSHED_LIFE.as_secs(),

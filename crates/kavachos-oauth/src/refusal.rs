@@ -47,7 +47,7 @@ codes! {
     InvalidGrant = 400 "invalid_grant", "What was shown is unknown, dead, or too old for this.";
     InvalidScope = 400 "invalid_scope", "More is asked for than the subject holds or the tool server has.";
     InvalidTarget = 400 "invalid_target", "There is no such tool server, or no token can be made for it.";
-    InvalidAuthorizationDetails = 400 "invalid_authorization_details", "RFC 9396, section 5.";
+    InvalidAuthorizationDetails = 400 "invalid_authorization_details", "`authorization_details` cannot be accepted (RFC 9396, section 5).";
     UseDpopNonce = 400 "use_dpop_nonce", "The proof must repeat the nonce of the header `DPoP-Nonce` (RFC 9449, section 8).";
     InvalidDpopProof = 400 "invalid_dpop_proof", "The proof in the header `DPoP` is missing, wrong, or was used (RFC 9449).";
     UnsupportedGrantType = 400 "unsupported_grant_type", "`grant_type` is none of those that the metadata lists.";
@@ -56,15 +56,15 @@ codes! {
     AuthorizationPending = 400 "authorization_pending", "No human has answered yet: ask again (RFC 8628, section 3.5).";
     SlowDown = 400 "slow_down", "The device asked too soon: it waits five seconds longer from now on.";
     ExpiredToken = 400 "expired_token", "No human answered in time: begin again.";
-    AccessDenied = 400 "access_denied", "The human said no.";
+    AccessDenied = 400 "access_denied", "The human said no, or this server lets nobody do it.";
     LoginRequired = 400 "login_required", "The human would have to sign in, and `prompt` is `none`.";
     ConsentRequired = 400 "consent_required", "The human would have to say yes, and `prompt` is `none`.";
     RequestNotSupported = 400 "request_not_supported", "`request` is not taken here.";
     RequestUriNotSupported = 400 "request_uri_not_supported", "`request_uri` is not taken here.";
-    InvalidRedirectUri = 400 "invalid_redirect_uri", "No redirect address that may be one (RFC 7591).";
-    InvalidClientMetadata = 400 "invalid_client_metadata", "Something else that a client says of itself (RFC 7591).";
+    InvalidRedirectUri = 400 "invalid_redirect_uri", "None of the redirect addresses may be one (RFC 7591).";
+    InvalidClientMetadata = 400 "invalid_client_metadata", "What the client says of itself cannot be accepted (RFC 7591).";
     InvalidToken = 401 "invalid_token", "The token is missing, unknown or dead (RFC 6750).";
-    InvalidClient = 401 "invalid_client", "The client authenticated in a way that is not taken here.";
+    InvalidClient = 401 "invalid_client", "The client is unknown, or does not show who it is as it registered to.";
     InsufficientScope = 403 "insufficient_scope", "The operator's key does not have the scope for this (RFC 6750).";
     TooSlow = 408 "invalid_request", "The request did not come to its end in time; nothing was done.";
     TooLarge = 413 "invalid_request", "The body is longer than 256 KiB.";
@@ -249,6 +249,7 @@ mod tests {
             (slow.code(), slow.retry_after()),
             (Code::TooOften, Some(wait))
         );
+        assert_eq!(Refusal::from(Error::Contended).retry_after(), Some(RETRY));
     }
 
     #[test]

@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::client::Client;
-use crate::code::nobody;
 use crate::refusal::{Code, Refusal};
 use crate::subject;
 use crate::token::Call;
@@ -114,10 +113,10 @@ pub async fn register(engine: &Engine, call: &Call, body: &[u8]) -> Result<Regis
         Registration::Off => {
             return Err(Refusal::new(
                 Code::AccessDenied,
-                "clients do not register themselves here",
+                "clients do not register themselves here: be known by the document at your `client_id`, or have whoever runs this server register you",
             ));
         }
-        Registration::Open => nobody(call),
+        Registration::Open => call.nobody(),
         Registration::Token => operator(engine, call).await?,
     };
     let metadata = read(&object(body)?)?;
@@ -162,7 +161,7 @@ pub async fn change(
         ));
     }
     let changed = engine
-        .change_itself(&nobody(call), (&id, &manager), &metadata)
+        .change_itself(&call.nobody(), (&id, &manager), &metadata)
         .await;
     let changed = changed.map_err(|error| unmanaged(engine, call, error))?;
     Ok(Registered::of(engine, changed, &manager))
@@ -174,7 +173,7 @@ pub async fn change(
 /// Those of [`look`].
 pub async fn remove(engine: &Engine, call: &Call, id: &str) -> Result<(), Refusal> {
     let (id, manager) = manager(engine, call, id)?;
-    let removed = engine.remove_itself(&nobody(call), (&id, &manager)).await;
+    let removed = engine.remove_itself(&call.nobody(), (&id, &manager)).await;
     removed.map_err(|error| unmanaged(engine, call, error))
 }
 
@@ -218,14 +217,13 @@ async fn require_own(
 }
 
 fn read(said: &Map<String, Value>) -> Result<ClientMetadata, Refusal> {
-    let metadata = ClientMetadata::read(said, Source::Itself).map_err(|bad| {
+    ClientMetadata::read(said, Source::Itself).map_err(|bad| {
         let code = match bad {
             BadMetadata::RedirectUri(_) => Code::InvalidRedirectUri,
             BadMetadata::Metadata(_) => Code::InvalidClientMetadata,
         };
         Refusal::new(code, bad.message())
-    })?;
-    Ok(metadata)
+    })
 }
 
 async fn operator(engine: &Engine, call: &Call) -> Result<Actor, Refusal> {

@@ -1,8 +1,39 @@
-//! The tool server that a request names (RFC 8707).
+//! The tool servers that a request names (RFC 8707).
 
 use kavachos_core::tool_server::Audience;
 
+use crate::form::Form;
 use crate::refusal::{Code, Refusal};
+
+/// Those that are named, each once.
+///
+/// # Errors
+/// [`Code::InvalidTarget`] for what is none.
+pub(crate) fn audiences(form: &mut Form) -> Result<Vec<Audience>, Refusal> {
+    let mut audiences = Vec::new();
+    for text in form.take_all("resource") {
+        let audience = resource(&text)?;
+        if !audiences.contains(&audience) {
+            audiences.push(audience);
+        }
+    }
+    Ok(audiences)
+}
+
+/// The only one, where one is named.
+///
+/// # Errors
+/// [`Code::InvalidTarget`] for several, and for what is none.
+pub(crate) fn audience(form: &mut Form) -> Result<Option<Audience>, Refusal> {
+    let mut named = audiences(form)?;
+    match named.len() {
+        0 | 1 => Ok(named.pop()),
+        _ => Err(Refusal::new(
+            Code::InvalidTarget,
+            "a token is for one tool server: ask for one token after the other",
+        )),
+    }
+}
 
 /// The tool server of this address. Scheme and host may stand in capital letters, as addresses may.
 ///

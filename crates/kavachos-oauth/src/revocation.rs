@@ -7,7 +7,6 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_engine::Engine;
 
 use crate::authentication::client;
-use crate::code::nobody;
 use crate::form::Form;
 use crate::refusal::Refusal;
 use crate::token::Call;
@@ -20,7 +19,7 @@ pub async fn revoke(engine: &Engine, call: &Call, body: &[u8]) -> Result<(), Ref
     let mut form = Form::read(body)?;
     let client = client(engine, call, &mut form).await?;
     let token = form.need("token")?;
-    let actor = nobody(call);
+    let actor = call.nobody();
     match Secret::parse(&token) {
         Ok(secret) if secret.kind() == SecretKind::Refresh => {
             engine.give_back(&actor, &client, &secret).await?;

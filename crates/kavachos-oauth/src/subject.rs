@@ -5,7 +5,7 @@ use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::Thumbprint;
 use kavachos_engine::actor::{Actor, Caller};
-use kavachos_engine::{Engine, Error, Presentation, Stranger};
+use kavachos_engine::{Engine, Error, Presentation};
 
 use crate::client::{self, Client, Credential};
 use crate::exchange::credential;
@@ -47,7 +47,7 @@ impl Subject {
                 Code::InvalidRequest,
                 format!(
                     "`subject_token_type` is `{}`",
-                    TokenType::SUBJECTS.map(TokenType::uri).join("` or `"),
+                    TokenType::ALL.map(TokenType::uri).join("` or `"),
                 ),
             )),
         }
@@ -131,26 +131,4 @@ fn known(engine: &Engine, call: &Call, caller: Result<Caller, Error>) -> Result<
         engine.note_stranger(call.stranger(), error.code());
     }
     Ok(caller?)
-}
-
-impl Call {
-    /// Whoever calls, while nobody knows who it is.
-    pub(crate) fn stranger(&self) -> Stranger<'_> {
-        Stranger {
-            ip: self.ip,
-            user_agent: self.user_agent.as_deref(),
-            request: self.request,
-        }
-    }
-
-    /// The call, as it is made by this caller.
-    pub(crate) fn actor(&self, caller: Caller) -> Actor {
-        Actor {
-            caller,
-            request: self.request,
-            ip: self.ip,
-            user_agent: self.user_agent.clone(),
-            once: None,
-        }
-    }
 }

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kavachos_core::client::GrantType;
-use kavachos_core::id::RequestId;
+use kavachos_core::id::{AgentId, RequestId};
 use kavachos_core::token::Proof;
 use kavachos_engine::actor::{Actor, AgentKey, Caller};
-use kavachos_engine::{Engine, Error, ShownToken, TokenAsk};
+use kavachos_engine::{Engine, Error, ShownToken, Stranger, TokenAsk};
 
 use crate::answer::Answer;
 use crate::client::{Client, Credential};
@@ -47,6 +47,33 @@ pub struct Call {
     pub client: Client,
 }
 
+impl Call {
+    /// Whoever calls, while nobody knows who it is.
+    pub(crate) fn stranger(&self) -> Stranger<'_> {
+        Stranger {
+            ip: self.ip,
+            user_agent: self.user_agent.as_deref(),
+            request: self.request,
+        }
+    }
+
+    /// The call, before anybody is known by it.
+    pub(crate) fn nobody(&self) -> Actor {
+        self.actor(Caller::Stranger)
+    }
+
+    /// The call, as it is made by this caller.
+    pub(crate) fn actor(&self, caller: Caller) -> Actor {
+        Actor {
+            caller,
+            request: self.request,
+            ip: self.ip,
+            user_agent: self.user_agent.clone(),
+            once: None,
+        }
+    }
+}
+
 /// Answers a request for a token with this body.
 ///
 /// # Errors
@@ -57,20 +84,19 @@ pub async fn token(engine: &Engine, call: &Call, body: &[u8]) -> Result<Answer, 
     if name == TOKEN_EXCHANGE {
         return exchange(engine, call, form).await;
     }
-    let grant = GrantType::of(&name).filter(|_| GRANTS.contains(&name.as_str()));
-    // Before anything is looked at that a second request could not show again.
-    grant.map_or(Ok(()), |_| require_nonce(engine, call))?;
-    match grant {
-        Some(GrantType::AuthorizationCode) => code::redeem(engine, call, &mut form).await,
-        Some(GrantType::RefreshToken) => code::refresh(engine, call, &mut form).await,
-        Some(GrantType::ClientCredentials) => {
-            client_credentials::grant(engine, call, &mut form).await
-        }
-        Some(GrantType::DeviceCode) => device::grant(engine, call, &mut form).await,
-        _ => Err(Refusal::new(
+    let Some(grant) = GrantType::of(&name) else {
+        return Err(Refusal::new(
             Code::UnsupportedGrantType,
             format!("`grant_type` is one of `{}`", GRANTS.join("`, `")),
-        )),
+        ));
+    };
+    // Before anything is looked at that a second request could not show again.
+    require_nonce(engine, call)?;
+    match grant {
+        GrantType::AuthorizationCode => code::redeem(engine, call, &mut form).await,
+        GrantType::RefreshToken => code::refresh(engine, call, &mut form).await,
+        GrantType::ClientCredentials => client_credentials::grant(engine, call, &mut form).await,
+        GrantType::DeviceCode => device::grant(engine, call, &mut form).await,
     }
 }
 
@@ -120,7 +146,7 @@ async fn exchange(engine: &Engine, call: &Call, mut form: Form) -> Result<Answer
 
 /// Which agent will show the token: the one that is itself the subject, or the actor; without either an agent of the
 /// human's that exists for such tokens. A root says it itself.
-fn shown_by(actor: &Actor, key: Option<&AgentKey>) -> Option<kavachos_core::id::AgentId> {
+fn shown_by(actor: &Actor, key: Option<&AgentKey>) -> Option<AgentId> {
     match &actor.caller {
         Caller::Agent(key) => Some(key.agent),
         _ => key.map(|key| key.agent),

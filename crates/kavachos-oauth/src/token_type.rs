@@ -18,17 +18,8 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    /// All of them.
+    /// All of them: each may be shown.
     pub const ALL: [Self; 5] = [
-        Self::AccessToken,
-        Self::Session,
-        Self::AgentKey,
-        Self::IdToken,
-        Self::Root,
-    ];
-
-    /// Those that a request may show.
-    pub const SUBJECTS: [Self; 5] = [
         Self::Session,
         Self::AgentKey,
         Self::IdToken,

@@ -377,6 +377,10 @@ fn settings(reading: &mut Reading<'_>) -> Settings {
         &mut settings.denials_per_minute,
     );
     reading.count("reports.max_per_minute", &mut settings.reports_per_minute);
+    reading.count(
+        "oauth.max_refreshes_per_minute",
+        &mut settings.refreshes_per_minute,
+    );
     reading.count("delegations.max_children", &mut settings.children_per_grant);
     reading.seconds("delegations.ttl_seconds", &mut settings.delegation_ttl);
     reading.count("directory.max_entries", &mut settings.directory_entries);

@@ -122,3 +122,6 @@ CREATE TABLE device_requests (
 ) {rows};
 CREATE INDEX device_requests_by_end ON device_requests (expires_at);
 CREATE INDEX device_requests_by_client ON device_requests (client, expires_at);
+
+-- The tool server that asked the question of which a request for approval came: it may wait for the answer.
+ALTER TABLE approvals ADD COLUMN server {text} REFERENCES tool_servers (id);

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use kavachos_core::id::{AgentId, ApprovalId, UserId};
+use kavachos_core::id::{AgentId, ApprovalId, ToolServerId, UserId};
 use kavachos_core::invalid::Invalid;
 use kavachos_core::revocation::{Handle, Mark};
 use kavachos_core::time::Timestamp;
@@ -99,11 +99,13 @@ pub struct ApprovalRow {
     pub expires_at: Timestamp,
     /// When it was asked.
     pub created_at: Timestamp,
+    /// The tool server whose question it came of, if it came of one's.
+    pub server: Option<ToolServerId>,
 }
 
 const COLUMNS: &str = "SELECT a.id, a.agent, a.subject, a.action, a.resource, a.grant_path, a.document, a.digest, \
     a.arguments_digest, a.status, a.decided_by, a.approver, a.approver_generation, h.generation, a.decided_at, \
-    a.expires_at, a.created_at FROM approvals a LEFT JOIN handles h ON h.handle = a.approver";
+    a.expires_at, a.created_at, a.server FROM approvals a LEFT JOIN handles h ON h.handle = a.approver";
 
 /// What makes a request of the alias `a`, with its approver's handle as `h`, open at a time that is bound elsewhere.
 const OPEN: &str = "(a.status IN ('pending', 'denied') OR \
@@ -127,6 +129,7 @@ type Cells = (
     Option<Timestamp>,
     Timestamp,
     Timestamp,
+    Option<ToolServerId>,
 );
 
 impl FromRow for ApprovalRow {
@@ -149,6 +152,7 @@ impl FromRow for ApprovalRow {
             decided_at,
             expires_at,
             created_at,
+            server,
         ): Cells = row.decode()?;
         let approver = approver.zip(approver_generation);
         Ok(Self {
@@ -168,6 +172,7 @@ impl FromRow for ApprovalRow {
             decided_at,
             expires_at,
             created_at,
+            server,
         })
     }
 }
@@ -178,8 +183,8 @@ pub fn ask(request: ApprovalRow, limit: u64) -> Write {
         1,
         format!(
             "INSERT INTO approvals (id, agent, subject, action, resource, grant_path, document, digest, \
-             arguments_digest, status, expires_at, created_at) \
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending', ?10, ?11 \
+             arguments_digest, status, expires_at, created_at, server) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending', ?10, ?11, ?13 \
              WHERE NOT EXISTS (SELECT 1 FROM approvals a LEFT JOIN handles h ON h.handle = a.approver \
                WHERE a.digest = ?8 AND a.expires_at > ?11 AND {OPEN}) \
              AND (SELECT COUNT(*) FROM approvals a WHERE a.agent = ?2 AND a.status = 'pending' \
@@ -198,6 +203,7 @@ pub fn ask(request: ApprovalRow, limit: u64) -> Write {
     .bind(request.expires_at)
     .bind(request.created_at)
     .bind(limit)
+    .bind(request.server)
 }
 
 /// Who answers a request.

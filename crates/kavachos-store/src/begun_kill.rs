@@ -7,9 +7,10 @@ use crate::row::{FromRow, Malformed, Query, Row, Select};
 /// A kill that is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BegunKill {
-    /// Of whom: the id of a human or of a session; of what a human made, their id behind a word for how much of it.
+    /// Of whom: the id of a human or of a session, or by what all clients of a host are known; of what a human made, their id
+    /// behind a word for how much of it.
     pub id: String,
-    /// The generation that the kill raised them to; of what a human made, the time until which they did.
+    /// The generation that the kill raised them to; of what a human made, the time until which they did; of a host, nothing.
     pub generation: u64,
     /// Up to where the rest was raised; empty before the first step.
     pub reached: String,
@@ -60,7 +61,7 @@ pub fn finish(begun: &BegunKill) -> Write {
     .bind(begun.reached.clone())
 }
 
-/// The kill of this human or session that is begun.
+/// The kill of whoever this is that is begun.
 pub fn of(id: String) -> Select<BegunKill> {
     Query::new(
         1,
@@ -70,11 +71,11 @@ pub fn of(id: String) -> Select<BegunKill> {
     .of()
 }
 
-/// One that ends, in steps, what was made in an account that its human took back; those have a word before the id.
+/// One that ends, in steps, what was made in an account that its human took back; those have one of these words before the id.
 pub fn any_ending() -> Select<(String,)> {
     Query::new(
         1,
-        "SELECT b.id FROM begun_kills b WHERE b.id LIKE '%:%' LIMIT 1",
+        "SELECT b.id FROM begun_kills b WHERE b.id LIKE 'made:%' OR b.id LIKE 'given:%' LIMIT 1",
     )
     .of()
 }

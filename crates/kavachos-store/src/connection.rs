@@ -12,8 +12,6 @@ use crate::row::{FromRow, Malformed, Query, Row, Select};
 
 /// The most tool servers of one connection that are read at once.
 const MAX_CONSENTS: usize = 1_000;
-/// The most connections of one human that are read at once.
-const MAX_CONNECTIONS: usize = 1_000;
 
 /// An agent that a client is for a human.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +66,6 @@ impl FromRow for ConsentRow {
     }
 }
 
-const LIVE: &str = "SELECT c.agent, c.client, c.user_id, c.created_at FROM connections c \
-    JOIN agents a ON a.id = c.agent WHERE a.status <> 'revoked'";
-
 /// Stores that an agent is a client's, if the client is no other live agent of this human.
 pub fn insert(row: &ConnectionRow) -> Write {
     Write::exactly(
@@ -87,10 +82,14 @@ pub fn insert(row: &ConnectionRow) -> Write {
 
 /// The agent that a client is for a human, unless it was revoked.
 pub fn between(user: UserId, client: String) -> Select<ConnectionRow> {
-    Query::new(1, format!("{LIVE} AND c.user_id = ?1 AND c.client = ?2"))
-        .bind(user)
-        .bind(client)
-        .of()
+    Query::new(
+        1,
+        "SELECT c.agent, c.client, c.user_id, c.created_at FROM connections c JOIN agents a ON a.id = c.agent \
+         WHERE a.status <> 'revoked' AND c.user_id = ?1 AND c.client = ?2",
+    )
+    .bind(user)
+    .bind(client)
+    .of()
 }
 
 /// What a client is that was let in as this agent, revoked or not.
@@ -100,16 +99,6 @@ pub fn by_agent(agent: AgentId) -> Select<ConnectionRow> {
         "SELECT c.agent, c.client, c.user_id, c.created_at FROM connections c WHERE c.agent = ?1",
     )
     .bind(agent)
-    .of()
-}
-
-/// What a human's clients are that were not revoked, newest first: a thousand at most.
-pub fn of(user: UserId) -> Select<ConnectionRow> {
-    Query::new(
-        MAX_CONNECTIONS,
-        format!("{LIVE} AND c.user_id = ?1 ORDER BY c.agent DESC LIMIT {MAX_CONNECTIONS}"),
-    )
-    .bind(user)
     .of()
 }
 
@@ -231,8 +220,10 @@ pub fn withdraw(agent: AgentId, server: ToolServerId) -> Write {
 pub fn consents_of(agent: AgentId) -> Select<ConsentRow> {
     Query::new(
         MAX_CONSENTS,
-        "SELECT s.agent, s.server, s.scopes, s.fingerprint, s.given_at FROM consents s WHERE s.agent = ?1 \
-         ORDER BY s.server LIMIT 1000",
+        format!(
+            "SELECT s.agent, s.server, s.scopes, s.fingerprint, s.given_at FROM consents s WHERE s.agent = ?1 \
+             ORDER BY s.server LIMIT {MAX_CONSENTS}"
+        ),
     )
     .bind(agent)
     .of()

@@ -203,6 +203,34 @@ pub fn unused_one(id: String) -> Select<UnusedClient> {
     .of()
 }
 
+/// A client that may ask for something: by what it is known, and its handle.
+pub type StandingClient = (String, Handle, u64);
+
+/// Of the clients of this host (`https://app.example.com`), of every port, those that may ask for something: at most `limit` after this
+/// one.
+pub fn of_host_after(host: &str, after: String, limit: usize) -> Select<StandingClient> {
+    Query::new(
+        limit,
+        "SELECT c.id, c.handle, h.generation FROM oauth_clients c JOIN handles h ON h.handle = c.handle \
+         WHERE c.status = 'active' AND c.id > ?3 AND substr(c.id, 1, length(CAST(?1 AS TEXT))) IN (?1, ?2) \
+         ORDER BY c.id LIMIT ?4",
+    )
+    .bind(format!("{host}/"))
+    .bind(format!("{host}:"))
+    .bind(after)
+    .bind(u32::try_from(limit).unwrap_or(u32::MAX))
+    .of()
+}
+
+/// Makes sure that the client with this id was not denied, or ended.
+pub fn is_not_ended(id: String) -> Write {
+    Write::exactly(
+        0,
+        "UPDATE oauth_clients SET version = version WHERE id = ?1 AND status = 'revoked'",
+    )
+    .bind(id)
+}
+
 /// How many registered themselves since this time.
 pub fn count_since(since: Timestamp) -> Select<(u64,)> {
     Query::new(
@@ -247,6 +275,16 @@ pub fn forget(unused: &[UnusedClient]) -> [Write; 2] {
             .iter()
             .fold(handles, |write, client| write.bind(client.handle)),
     ]
+}
+
+/// Removes all that nobody let in, as [`forget`] does.
+pub fn forget_unused() -> [Write; 2] {
+    let handles = format!(
+        "DELETE FROM handles WHERE handle IN (SELECT handle FROM oauth_clients WHERE {UNUSED}) \
+         AND NOT EXISTS (SELECT 1 FROM revocation_log r WHERE r.handle = handles.handle)"
+    );
+    let clients = format!("DELETE FROM oauth_clients WHERE {UNUSED}");
+    [Write::any(handles), Write::any(clients)]
 }
 
 /// Removes one client, with its handle as [`forget`] does; somebody who let it in meanwhile is a conflict.

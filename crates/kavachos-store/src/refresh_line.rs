@@ -217,7 +217,7 @@ pub fn of_agent(agent: AgentId, begins: [u8; 16]) -> Select<LineRow> {
     .of()
 }
 
-/// The line by which a client is this agent, if it is live.
+/// The line by which a client is this agent, if it is live: one without targets, since it is let in nowhere.
 pub fn of_itself(client: String, agent: AgentId, now: Timestamp) -> Select<LineRow> {
     Query::new(
         1,
@@ -338,7 +338,7 @@ impl FromRow for ToldLine {
     }
 }
 
-/// An agent's lines, those that ended last, and else newest first: at most so many.
+/// An agent's lines: those that go on before those that ended, newest first; at most so many.
 pub fn told_of(agent: AgentId, limit: usize) -> Select<ToldLine> {
     Query::new(
         limit,

@@ -15,6 +15,7 @@ use kavachos_core::token::{Code, Offline, Thumbprint};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::approvals::answered;
 use crate::issuer::CallError;
 use crate::principal::{Principal, ToolCall};
 use crate::rejection::{Cause, Rejection};
@@ -79,16 +80,32 @@ pub(crate) fn foresee(
     refused.map(drop)
 }
 
-/// Decides a call, and reports what was decided here. What the server decided it has on record.
+/// Decides a call. One whose human was asked before and has not answered waits for that, and is then decided anew: the token
+/// may be dead by then.
 pub(crate) async fn authorize(
     verifier: &Verifier,
     principal: &Principal,
     call: &ToolCall<'_>,
 ) -> Result<Allowed, Rejection> {
     let question = read(call)?;
-    let here = decide(verifier, principal, &question);
-    let decided = match here {
-        Err(Undecided::AskServer(code)) => ask(verifier, principal, &question, code).await,
+    let mut decided = settle(verifier, principal, &question).await;
+    if let Err(refused) = &decided
+        && answered(verifier, principal, refused).await
+    {
+        decided = settle(verifier, principal, &question).await;
+    }
+    verifier.count(&decided);
+    decided
+}
+
+/// Decides now, and reports what was decided here. What the server decided it has on record.
+async fn settle(
+    verifier: &Verifier,
+    principal: &Principal,
+    question: &Question<'_>,
+) -> Result<Allowed, Rejection> {
+    match decide(verifier, principal, question) {
+        Err(Undecided::AskServer(code)) => ask(verifier, principal, question, code).await,
         Err(Undecided::Refused(rejection)) => {
             let code = rejection.cause().as_str();
             report(verifier, principal, question.on(), code);
@@ -99,9 +116,7 @@ pub(crate) async fn authorize(
             report(verifier, principal, question.on(), code);
             Ok(allowed)
         }
-    };
-    verifier.count(&decided);
-    decided
+    }
 }
 
 /// Why a call is not allowed by the token alone.
@@ -205,6 +220,7 @@ fn report(
         code,
         time,
         proven: principal.proven_key().is_some(),
+        count: 1,
     });
 }
 

@@ -11,7 +11,7 @@ use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::token::{FeedRoot, Issuer};
 use kavachos_core::tool_server::{Audience, Proof, RESERVED_SCOPES};
 
-use crate::bodies::Bodies;
+use crate::approvals::{MAX_WAIT, WAIT};
 use crate::challenge::Challenger;
 use crate::contact::{discover, fetch_keys, first_answer, require_time, secure};
 use crate::error::BuildError;
@@ -25,6 +25,7 @@ use crate::mcp::Tools;
 use crate::metadata::{Metadata, origin};
 use crate::net::Client;
 use crate::nonces::Nonces;
+use crate::places::Places;
 use crate::replay::Replays;
 use crate::reports::Reports;
 use crate::settings::{Asking, Settings, Sizes};
@@ -40,6 +41,10 @@ const ASK_TIME: Duration = Duration::from_secs(5);
 const MAX_NAMES: usize = 100;
 /// The most tools.
 const MAX_TOOLS: usize = 1_000;
+/// The most bodies that are read at the same time.
+const MAX_BODIES: usize = 256;
+/// The most calls that wait for a human at the same time; the issuer lets no tool server have more.
+const MAX_WAITING: usize = 64;
 /// The most roots: one, and the one that follows it.
 const MAX_ROOTS: usize = 2;
 
@@ -59,6 +64,7 @@ pub struct Builder {
     feed_roots: Vec<String>,
     feed_epoch: Option<u64>,
     asking: Asking,
+    approval_wait: Duration,
     reporting: Reporting,
     nonces: Nonce,
     sizes: Sizes,
@@ -94,6 +100,7 @@ impl Builder {
             feed_roots: Vec::new(),
             feed_epoch: None,
             asking: Asking::Within(ASK_TIME),
+            approval_wait: WAIT,
             reporting: Reporting::Off,
             nonces: Nonce::OfThisProcess,
             sizes: Sizes::default(),
@@ -208,7 +215,21 @@ impl Builder {
         self
     }
 
-    /// Reports the decisions that are made here to the issuer, for its record.
+    /// How long a call that is made again while its human still reads waits for the answer: whole seconds, at most 30; 20 if
+    /// nothing is said, and zero for not at all.
+    ///
+    /// The first call, about which the human is asked, is answered at once with the page where they answer. A repeated one
+    /// is refused like the first when there is no answer in time, and is decided anew when there is: one approval allows
+    /// one call, however many wait for it. At most 64 calls wait at a time, 16 of them of one human's agents; more are
+    /// refused at once. Let it end before callers, and proxies between, lose patience: also the server takes its time
+    /// ([`Self::ask_within`]) before and after.
+    pub fn wait_for_approval(mut self, time: Duration) -> Self {
+        self.approval_wait = time;
+        self
+    }
+
+    /// Reports the decisions that are made here to the issuer, for its record: a refusal that comes again once a minute, with how
+    /// often it came.
     pub fn report(mut self) -> Self {
         self.reporting = Reporting::On;
         self
@@ -313,7 +334,8 @@ impl Builder {
             keys,
             feed,
             nonces,
-            bodies: Bodies::new(),
+            bodies: Places::new(MAX_BODIES),
+            waiting: Places::new(MAX_WAITING),
             challenger,
             metadata,
         })
@@ -343,6 +365,8 @@ impl Builder {
             hosts: hosts(self.hosts.as_deref()).map_err(BuildError::invalid("`hosts`"))?,
             proof: self.proof,
             asking: self.asking,
+            approval_wait: approval_wait(self.approval_wait)
+                .map_err(BuildError::invalid("`wait_for_approval`"))?,
             sizes: self.sizes,
             issuer,
             audience,
@@ -408,6 +432,16 @@ fn lease(lease: Duration) -> Result<Lease, Invalid> {
     } else {
         Err(Invalid::new("a lease is a number of whole seconds"))
     }
+}
+
+fn approval_wait(time: Duration) -> Result<Duration, Invalid> {
+    if time.subsec_nanos() == 0 && time <= MAX_WAIT {
+        return Ok(time);
+    }
+    let most = MAX_WAIT.as_secs();
+    Err(Invalid::new(format!(
+        "a call waits for a number of whole seconds, at most {most}"
+    )))
 }
 
 fn scopes(names: &[String]) -> Result<Vec<ResourcePattern>, Invalid> {
@@ -517,6 +551,9 @@ mod tests {
         assert!(lease(Duration::from_secs(2)).is_ok());
         assert!(lease(Duration::from_millis(2_500)).is_err());
         assert!(lease(Duration::from_secs(61)).is_err());
+        assert!(approval_wait(Duration::ZERO).is_ok() && approval_wait(MAX_WAIT).is_ok());
+        assert!(approval_wait(Duration::from_millis(2_500)).is_err());
+        assert!(approval_wait(Duration::from_secs(31)).is_err());
         let named = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             hosts(Some(&names)).is_ok()

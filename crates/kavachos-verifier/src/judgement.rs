@@ -1,20 +1,20 @@
 //! The judgement: what is known of keys, revocations and proofs, and what follows from it for a token. Shared by the
 //! handles of a verifier and its tasks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavachos_core::revocation::Reading;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Code, Failure, Leaf, Presented, Proof, Thumbprint, Verification};
 use kavachos_core::tool_server::Proof as Policy;
 
-use crate::bodies::Bodies;
 use crate::challenge::Challenger;
 use crate::feed::Feed;
 use crate::issuer::IssuerClient;
 use crate::keys::{KeyRing, Keys};
 use crate::metadata::Metadata;
 use crate::nonces::Nonces;
+use crate::places::Places;
 use crate::replay::{Holder, Replays, Unusable};
 use crate::settings::Settings;
 use crate::stats::{Counters, Stats};
@@ -31,8 +31,10 @@ pub(crate) struct Core {
     pub(crate) tokens: Tokens,
     pub(crate) replays: Mutex<Replays>,
     pub(crate) nonces: Option<Nonces>,
-    /// Room for bodies that are read here.
-    pub(crate) bodies: Bodies,
+    /// For requests whose body is read here.
+    pub(crate) bodies: Places,
+    /// For calls that wait for a human.
+    pub(crate) waiting: Places,
     pub(crate) challenger: Challenger,
     pub(crate) metadata: Metadata,
     pub(crate) counters: Arc<Counters>,
@@ -92,8 +94,8 @@ impl Core {
     }
 
     /// Whether a token was shown as it must be, but for what only the body tells. Uses nothing up.
-    pub(crate) fn foresee(&self, held: &Held, shown: &Presented<'_>) -> Result<(), Failure> {
-        self.at_present(|verification, now| {
+    pub(crate) fn foresee(&self, held: &Held, shown: &Presented<'_>) -> Result<(), Refusal> {
+        let proof = self.at_present(|verification, now| {
             let proof = match verification.proof {
                 Policy::DpopBody => Policy::Dpop,
                 policy => policy,
@@ -102,8 +104,14 @@ impl Core {
                 proof,
                 ..*verification
             };
-            without_body.admit(&held.leaf, shown, now).map(drop)
-        })
+            without_body.admit(&held.leaf, shown, now)
+        })?;
+        let Some(proof) = proof else { return Ok(()) };
+        self.check_nonce(&proof)?;
+        match self.replays().has_seen(&proof) {
+            true => Err(replayed().into()),
+            false => Ok(()),
+        }
     }
 
     /// Accepts a token that was held a while ago, perhaps before a long body came: what has changed since counts.
@@ -151,26 +159,32 @@ impl Core {
         judge(&verification, follower.now(&reading))
     }
 
-    fn use_up(&self, held: &Held, proof: &Proof, now: Timestamp) -> Result<(), Refusal> {
-        if let Some(nonces) = &self.nonces {
-            let boot = self.clock.read().boot;
-            let known = proof.nonce.as_deref();
-            if !known.is_some_and(|nonce| nonces.accepts(nonce, boot)) {
-                return Err(Refusal::OtherNonce);
-            }
+    fn replays(&self) -> MutexGuard<'_, Replays> {
+        self.replays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_nonce(&self, proof: &Proof) -> Result<(), Refusal> {
+        let Some(nonces) = &self.nonces else {
+            return Ok(());
+        };
+        let boot = self.clock.read().boot;
+        let known = proof.nonce.as_deref();
+        match known.is_some_and(|nonce| nonces.accepts(nonce, boot)) {
+            true => Ok(()),
+            false => Err(Refusal::OtherNonce),
         }
-        let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+    }
+
+    fn use_up(&self, held: &Held, proof: &Proof, now: Timestamp) -> Result<(), Refusal> {
+        self.check_nonce(proof)?;
         let user = Holder {
             agent: held.agent,
             human: &held.leaf.authority.subject,
         };
-        match replays.use_up(proof, user, now) {
+        match self.replays().use_up(proof, user, now) {
             Ok(()) => Ok(()),
             Err(Unusable::TooMany) => Err(Refusal::TooMany),
-            Err(Unusable::Replayed) => {
-                let message = "the proof was used before: make one for each request";
-                Err(Failure::new(Code::ProofReplayed, message).into())
-            }
+            Err(Unusable::Replayed) => Err(replayed().into()),
             Err(Unusable::Forgotten) => {
                 let message = "the proof is too old: make one for each request";
                 Err(Failure::new(Code::ProofInvalid, message).into())
@@ -198,11 +212,7 @@ impl Core {
 
     pub(crate) fn stats(&self) -> Stats {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let remembered = self
-            .replays
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
+        let remembered = self.replays().len();
         let follower = self.feed.follower();
         let reading = self.clock.read();
         Stats {
@@ -213,4 +223,9 @@ impl Core {
             ..self.counters.read()
         }
     }
+}
+
+fn replayed() -> Failure {
+    let message = "the proof was used before: make one for each request";
+    Failure::new(Code::ProofReplayed, message)
 }

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod approvals;
 mod authorize;
-mod bodies;
 mod builder;
 mod challenge;
 mod contact;
@@ -18,6 +18,7 @@ mod mcp;
 mod metadata;
 mod net;
 mod nonces;
+mod places;
 mod principal;
 mod rejection;
 mod replay;

@@ -77,6 +77,12 @@ impl Replays {
         self.buckets.iter().map(|bucket| bucket.seen.len()).sum()
     }
 
+    /// Whether a proof was used.
+    pub(crate) fn has_seen(&self, proof: &Proof) -> bool {
+        let name = name(proof);
+        (self.buckets.iter()).any(|bucket| bucket.seen.contains(&name))
+    }
+
     /// Uses a proof, if it was not used before.
     pub(crate) fn use_up(
         &mut self,
@@ -89,14 +95,13 @@ impl Replays {
         if number < self.floor {
             return Err(Unusable::Forgotten);
         }
-        let name = name(proof);
-        if (self.buckets.iter()).any(|bucket| bucket.seen.contains(&name)) {
+        if self.has_seen(proof) {
             return Err(Unusable::Replayed);
         }
         if !self.has_room_for(holder) {
             return Err(Unusable::TooMany);
         }
-        self.remember(number, name, holder);
+        self.remember(number, name(proof), holder);
         Ok(())
     }
 

@@ -1,12 +1,15 @@
 //! Decisions that were made here, told to the server for its record: in batches, never waited for. What finds no room
 //! is counted and dropped: a record that is late must not stop a tool. A server that wants fewer says when the next may
-//! come, and is heard: meanwhile decisions wait here, so many and no more.
+//! come, and is heard: meanwhile decisions wait here, so many and no more. A refusal that comes again is told once a minute, with how
+//! often it came: whoever repeats what is refused fills no record, and takes no room of others.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use foldhash::fast::RandomState;
 use kavachos_core::action::Action;
 use kavachos_core::id::TokenId;
 use kavachos_core::resource::Resource;
@@ -33,13 +36,17 @@ const ATTEMPTS: u32 = 5;
 const NAME_BYTES: usize = 16;
 /// Before it is sent again for the first time; then twice as long each time.
 const BACK_OFF: Duration = Duration::from_millis(500);
+/// How often refusals are told that came again.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// The most refusals that are told apart: of one token, action, resource and reason. Further ones are dropped until then.
+const MAX_KINDS: usize = 4_096;
 /// How often a batch waits because the server takes no more for now.
 const MAX_TURNS: u32 = 10;
 /// The longest of these waits: the time over which a server counts.
 const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// A decision that was made here.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
     pub(crate) token_id: TokenId,
@@ -52,6 +59,25 @@ pub(crate) struct Report {
     pub(crate) time: Timestamp,
     /// Whether the sender proved to hold the token's key.
     pub(crate) proven: bool,
+    /// How many of its kind it stands for.
+    #[serde(skip_serializing_if = "is_one")]
+    pub(crate) count: u32,
+}
+
+/// Refusals that are told together.
+type Kind = (TokenId, Action, Box<str>, &'static str, bool);
+
+impl Report {
+    fn kind(&self) -> Kind {
+        let resource = self.resource.as_str().into();
+        let (token, action) = (self.token_id, self.action.clone());
+        (token, action, resource, self.code, self.proven)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 fn action<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S::Error> {
@@ -63,9 +89,13 @@ fn resource<S: Serializer>(resource: &Resource, serializer: S) -> Result<S::Ok, 
 }
 
 /// Takes decisions to be reported.
-pub(crate) struct Reports {
+pub(crate) struct Reports(Arc<Taking>);
+
+struct Taking {
     queue: Sender<Report>,
     counters: Arc<Counters>,
+    /// The refusals of this minute; what came again since the last was told is in it. INVARIANT: at most [`MAX_KINDS`].
+    refused: Mutex<HashMap<Kind, Option<Report>, RandomState>>,
 }
 
 impl Reports {
@@ -77,14 +107,79 @@ impl Reports {
             counters: Arc::clone(&counters),
         };
         tokio::spawn(carrier.run(waiting));
-        Self { queue, counters }
+        let taking = Arc::new(Taking {
+            queue,
+            counters,
+            refused: Mutex::default(),
+        });
+        let told = Arc::downgrade(&taking);
+        tokio::spawn(async move {
+            loop {
+                sleep(TOLD_EVERY).await;
+                match told.upgrade() {
+                    Some(taking) => taking.tell_again(),
+                    None => return,
+                }
+            }
+        });
+        Self(taking)
     }
 
     /// Takes a decision, if there is room. Never waits.
     pub(crate) fn take(&self, report: Report) {
+        if report.allowed || self.0.is_first(&report) {
+            self.0.send(report);
+        }
+    }
+}
+
+impl Taking {
+    fn send(&self, report: Report) {
         if self.queue.try_send(report).is_err() {
             self.counters.reports_dropped.count();
         }
+    }
+
+    /// Whether a refusal is told at once. One that is not is counted.
+    fn is_first(&self, report: &Report) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = refused.len() >= MAX_KINDS;
+        match refused.get_mut(&report.kind()) {
+            Some(again) => {
+                let before = again.as_ref().map_or(0, |again| again.count);
+                let count = before.saturating_add(1);
+                *again = Some(Report {
+                    count,
+                    ..report.clone()
+                });
+                false
+            }
+            None if is_full => {
+                self.counters.reports_dropped.count();
+                false
+            }
+            None => {
+                refused.insert(report.kind(), None);
+                true
+            }
+        }
+    }
+
+    /// Tells what came again, and forgets what did not.
+    fn tell_again(&self) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|_, again| {
+            let again = again.take();
+            let came = again.is_some();
+            again.into_iter().for_each(|report| self.send(report));
+            came
+        });
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        self.tell_again();
     }
 }
 
@@ -196,6 +291,85 @@ async fn gather(waiting: &mut Receiver<Report>, batch: &mut Vec<Report>) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refusal(code: &'static str, resource: &str) -> Report {
+        Report {
+            token_id: TokenId::from_bits(1),
+            action: "call".parse().unwrap(),
+            resource: resource.parse().unwrap(),
+            allowed: code == "allowed",
+            code,
+            time: "2026-11-21T10:00:00Z".parse().unwrap(),
+            proven: false,
+            count: 1,
+        }
+    }
+
+    fn taking() -> (Reports, Receiver<Report>, Arc<Counters>) {
+        let (queue, waiting) = channel(QUEUE);
+        let counters = Arc::new(Counters::default());
+        let taking = Taking {
+            queue,
+            counters: Arc::clone(&counters),
+            refused: Mutex::default(),
+        };
+        (Reports(Arc::new(taking)), waiting, counters)
+    }
+
+    fn told(waiting: &mut Receiver<Report>) -> Vec<(&'static str, u32)> {
+        let next = || waiting.try_recv().ok();
+        std::iter::from_fn(next)
+            .map(|one| (one.code, one.count))
+            .collect()
+    }
+
+    #[test]
+    fn a_refusal_that_comes_again_is_told_once_a_minute_with_how_often_it_came() {
+        let (reports, mut waiting, _) = taking();
+        let take =
+            |code, times: usize| (0..times).for_each(|_| reports.take(refusal(code, "mcp:a")));
+        take("insufficient_scope", 100);
+        // The twins: another reason, another resource, and what was allowed.
+        take("rate_limited", 1);
+        reports.take(refusal("insufficient_scope", "mcp:b"));
+        take("allowed", 2);
+        let scope = "insufficient_scope";
+        let first = [
+            (scope, 1),
+            ("rate_limited", 1),
+            (scope, 1),
+            ("allowed", 1),
+            ("allowed", 1),
+        ];
+        assert_eq!(told(&mut waiting), first);
+        reports.0.tell_again();
+        assert_eq!(told(&mut waiting), [(scope, 99)]);
+        // It goes on: in the next minute it is still one.
+        take(scope, 7);
+        assert_eq!(told(&mut waiting), []);
+        reports.0.tell_again();
+        assert_eq!(told(&mut waiting), [(scope, 7)]);
+        // It rests for a minute, and is told at once when it comes anew.
+        reports.0.tell_again();
+        take(scope, 3);
+        assert_eq!(told(&mut waiting), [(scope, 1)]);
+        drop(reports);
+        assert_eq!(told(&mut waiting), [(scope, 2)], "nothing is left untold");
+    }
+
+    #[test]
+    fn made_up_names_take_so_much_memory_and_no_room_of_what_was_allowed() {
+        let (reports, mut waiting, counters) = taking();
+        for name in 0..MAX_KINDS + 50 {
+            reports.take(refusal("insufficient_scope", &format!("mcp:{name}")));
+        }
+        reports.take(refusal("allowed", "mcp:a"));
+        assert_eq!(told(&mut waiting).len(), MAX_KINDS + 1);
+        assert_eq!(counters.read().reports_dropped, 50);
+        reports.0.tell_again();
+        reports.take(refusal("insufficient_scope", "mcp:other"));
+        assert_eq!(told(&mut waiting).len(), 1);
+    }
 
     fn status(status: u16, retry_after: Option<u64>) -> CallError {
         CallError::Status {

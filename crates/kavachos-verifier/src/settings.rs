@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     /// What is looked at before a tool is called, if anything is.
     pub(crate) tools: Option<Tools>,
     pub(crate) asking: Asking,
+    /// How long a repeated call waits for its human's answer; zero for not at all.
+    pub(crate) approval_wait: Duration,
     pub(crate) hosts: Option<Hosts>,
     /// What stands before the path of a request.
     pub(crate) base: String,

@@ -52,6 +52,8 @@ counters! {
     asked,
     /// Calls that it was asked about in vain.
     ask_failures,
+    /// Calls that waited for their human's answer.
+    waited,
     /// Times that the issuer's keys were fetched.
     key_refreshes,
     /// Times that they, or those of the feed, were not to be had.

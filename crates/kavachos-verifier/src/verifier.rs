@@ -12,7 +12,6 @@ use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Code, Presented, ProofRequest};
 
 use crate::authorize::Allowed;
-use crate::bodies::{self, Room};
 use crate::builder::Builder;
 use crate::challenge::Challenger;
 use crate::credentials::Credentials;
@@ -20,6 +19,7 @@ use crate::issuer::IssuerClient;
 use crate::judgement::{Core, Refusal};
 use crate::layer::VerifierLayer;
 use crate::metadata::Metadata;
+use crate::places::{Place, Places};
 use crate::principal::Principal;
 use crate::rejection::{Cause, Rejection};
 use crate::reports::{Report, Reports};
@@ -27,6 +27,9 @@ use crate::settings::Settings;
 use crate::stats::{Counters, Stats};
 use crate::tasks::Tasks;
 use crate::tokens::Held;
+
+/// How long a request waits until its body may be read.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
 
 /// Holds tokens of one issuer against one tool server, without a call to the issuer.
 ///
@@ -126,6 +129,11 @@ impl Verifier {
 
     pub(crate) fn client(&self) -> &IssuerClient {
         &self.0.core.client
+    }
+
+    /// The places for calls that wait for a human.
+    pub(crate) fn waiting(&self) -> &Places {
+        &self.0.core.waiting
     }
 
     pub(crate) fn challenger(&self) -> &Challenger {
@@ -231,16 +239,17 @@ impl Verifier {
         held: &Held,
         request: &Parts,
         credentials: &Credentials<'_>,
-    ) -> Result<Room<'_>, Rejection> {
+    ) -> Result<Place<'_>, Rejection> {
         let core = &self.0.core;
         let uri = self.uri(request, credentials);
         let foreseen = core.foresee(held, &presented(request, credentials, &uri, None));
-        foreseen.map_err(|failure| self.refuse_token(&failure.into()))?;
-        let room = core.bodies.room(&held.leaf.authority.subject).await;
+        foreseen.map_err(|refusal| self.refuse_token(&refusal))?;
+        let human = &held.leaf.authority.subject;
+        let room = core.bodies.within(ROOM_WITHIN, human).await;
         room.ok_or_else(|| {
             let message = "too many requests are being read: call again";
             let rejection = Rejection::new(Cause::Token(Code::RateLimited), message);
-            rejection.retried_after(bodies::WITHIN)
+            rejection.retried_after(ROOM_WITHIN)
         })
     }
 

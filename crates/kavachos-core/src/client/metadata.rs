@@ -1,7 +1,8 @@
 //! What a client says of itself (RFC 7591, section 2), as far as anybody here looks at it.
 //!
-//! Promises: what is not known is passed over; a redirect address that none may be goes, and the others stay. What a client
-//! says gives it nothing: which grants strangers may ask for is [`Source`]'s to say, and what they may do a human's.
+//! Promises: members that are not known are passed over; a redirect address that none may be goes, and the others stay, as do
+//! grants: but of an operator, who is told. What a client says gives it nothing: which grants strangers may ask for is
+//! [`Source`]'s to say, and what they may do a human's.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -121,6 +122,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Itself => "itself",
+            Self::Document => "document",
+        }
+    }
+
     fn lets(self, grant: GrantType) -> bool {
         self == Self::Operator
             || matches!(
@@ -198,14 +208,12 @@ impl ClientMetadata {
         let grant_types = read_grants(said, source)?;
         let needs_redirect = grant_types.contains(&GrantType::AuthorizationCode);
         let redirect_uris = match needs_redirect {
-            true => read_redirects(said)?,
+            true => read_redirects(said, source)?,
             false => Vec::new(),
         };
         let method = match text(said, "token_endpoint_auth_method")? {
             None => source.usual_method(),
-            Some(name) => AuthMethod::of(name)
-                .filter(|method| source != Source::Document || !method.has_secret())
-                .ok_or_else(|| wrong("token_endpoint_auth_method", "is not taken here"))?,
+            Some(name) => read_method(name, source)?,
         };
         if method == AuthMethod::None && grant_types.contains(&GrantType::ClientCredentials) {
             return Err(wrong(
@@ -355,9 +363,28 @@ fn read_name(said: &Map<String, Value>) -> Result<String, BadMetadata> {
     }
 }
 
+fn read_method(name: &str, source: Source) -> Result<AuthMethod, BadMetadata> {
+    let may = |method: &AuthMethod| source != Source::Document || !method.has_secret();
+    AuthMethod::of(name).filter(may).ok_or_else(|| {
+        let names = AuthMethod::ALL.into_iter().filter(may);
+        let names: Vec<&str> = names.map(AuthMethod::as_str).collect();
+        let why = format!("is none of `{}`", names.join("`, `"));
+        wrong("token_endpoint_auth_method", &why)
+    })
+}
+
 fn read_grants(said: &Map<String, Value>, source: Source) -> Result<Vec<GrantType>, BadMetadata> {
     let named = list(said, "grant_types")?;
     let named = named.unwrap_or_else(|| vec![GrantType::AuthorizationCode.as_str()]);
+    let is_none = |name: &&&str| GrantType::of(name).is_none();
+    // An operator wrote something else than they meant. Strangers' programs ask for whatever they know.
+    if source == Source::Operator
+        && let Some(unknown) = named.iter().find(is_none)
+    {
+        let names = GrantType::ALL.map(GrantType::as_str).join("`, `");
+        let why = format!("holds `{}`, which is none of `{names}`", clip(unknown));
+        return Err(wrong("grant_types", &why));
+    }
     let known = named.iter().filter_map(|name| GrantType::of(name));
     let mut grants: Vec<GrantType> = known.filter(|grant| source.lets(*grant)).collect();
     grants.sort();
@@ -402,7 +429,10 @@ fn read_keys(said: &Map<String, Value>) -> Result<ClientKeys, BadMetadata> {
     }
 }
 
-fn read_redirects(said: &Map<String, Value>) -> Result<Vec<RedirectUri>, BadMetadata> {
+fn read_redirects(
+    said: &Map<String, Value>,
+    source: Source,
+) -> Result<Vec<RedirectUri>, BadMetadata> {
     let named = list(said, "redirect_uris")
         .map_err(|bad| BadMetadata::RedirectUri(bad.message().to_owned()))?;
     let named = named.unwrap_or_default();
@@ -424,6 +454,10 @@ fn read_redirects(said: &Map<String, Value>) -> Result<Vec<RedirectUri>, BadMeta
             }
             Ok(uri) if taken.contains(&uri) => {}
             Ok(uri) => taken.push(uri),
+            // An operator wrote something else than they meant. Of strangers' lists the others stay.
+            Err(invalid) if source == Source::Operator => {
+                return Err(BadMetadata::RedirectUri(invalid.message().to_owned()));
+            }
             Err(invalid) => invalid.message().clone_into(&mut why),
         }
     }
@@ -517,6 +551,10 @@ mod tests {
         }
         let operator = read(&with("grant_types", json!(all)), Source::Operator).unwrap();
         assert_eq!(operator.grant_types.len(), 4);
+        let odd = with("grant_types", json!(["authorization_code", "refresh"]));
+        assert!(by_itself(&odd).is_ok());
+        let told = read(&odd, Source::Operator).unwrap_err();
+        assert!(told.message().contains("`refresh`"), "{}", told.message());
         for none in [
             json!([]),
             json!(["refresh_token"]),
@@ -540,8 +578,11 @@ mod tests {
             "http://evil.example/cb",
             "https://app.example.com/cb"
         ]);
-        let client = by_itself(&with("redirect_uris", mixed)).unwrap();
+        let client = by_itself(&with("redirect_uris", mixed.clone())).unwrap();
         assert_eq!(client.redirect_uris.len(), 1);
+        // An operator is told of the first one.
+        let told = read(&with("redirect_uris", mixed), Source::Operator).unwrap_err();
+        assert!(told.message().contains("javascript"), "{}", told.message());
         for none in [
             json!([]),
             Value::Null,

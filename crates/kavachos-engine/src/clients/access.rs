@@ -1,5 +1,7 @@
 //! What a client asks a human for, as the tool servers have it.
 
+use std::sync::Arc;
+
 use kavachos_core::client::{Challenge, RedirectUri};
 use kavachos_core::id::ToolServerId;
 use kavachos_core::invalid::Invalid;
@@ -206,7 +208,7 @@ impl Engine {
         }
     }
 
-    async fn registered_or_twin(&self, audience: &Audience) -> Result<(Audience, Registered)> {
+    async fn registered_or_twin(&self, audience: &Audience) -> Result<(Audience, Arc<Registered>)> {
         match (self.registered(audience).await, twin(audience)) {
             (Err(Error::NotFound(_)), Some(twin)) => {
                 let registered = self.registered(&twin).await?;
@@ -224,7 +226,11 @@ impl Engine {
         let (audience, registered) = self.registered_or_twin(audience).await?;
         let row = self.store().find(tool_server::by_id(registered.id)).await?;
         let row = row.ok_or(Error::NotFound("tool server"))?;
-        let default = registered.policy.default_scope.unwrap_or_default();
+        let default = registered
+            .policy
+            .default_scope
+            .as_deref()
+            .unwrap_or_default();
         let names: Vec<&str> = match asked {
             Some(asked) => asked.iter().map(String::as_str).collect(),
             None => default.split(' ').collect(),

@@ -7,7 +7,7 @@ use kavachos_core::invalid::Invalid;
 use kavachos_core::token::Failure;
 use kavachos_store::{Batch, CommitError, id_token};
 
-use super::Client;
+use super::{Client, UNKNOWN};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::plugin::Allowance;
@@ -25,7 +25,6 @@ impl Engine {
     /// [`Error::Invalid`] says what is wrong with the assertion, [`Error::Unauthenticated`] that there is no such client with
     /// keys; those of the store.
     pub async fn client_with_assertion(&self, text: &str, named: Option<&str>) -> Result<Client> {
-        const UNKNOWN: Error = Error::Unauthenticated("there is no client with these credentials");
         let read = UnverifiedAssertion::split(text).map_err(|failure| wrong(&failure))?;
         let id = read.client().ok_or(UNKNOWN)?;
         if named.is_some_and(|named| named != id) {

@@ -392,7 +392,7 @@ impl Engine {
             agent_id: row.agent,
             user_id: row.user,
             status: above.status,
-            source: super::source_name(client.source).to_owned(),
+            source: client.source.as_str().to_owned(),
             host: client.id.host().map(str::to_owned),
             redirect_hosts,
             client_id: row.client,

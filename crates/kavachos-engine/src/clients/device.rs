@@ -21,7 +21,7 @@ use kavachos_store::{Batch, CommitError};
 use serde_json::{Value, json};
 
 use super::access::{Access, AccessScopes, Way, Wish};
-use super::tokens::{CodeAsk, Tokens};
+use super::tokens::{CodeAsk, NO_CODE, Tokens};
 use super::{Client, MAX_WAITING, source_of};
 use crate::act::Act;
 use crate::actor::Actor;
@@ -51,7 +51,6 @@ const FLOOD: Flood = Flood {
 };
 /// What a human is told of a code that is wrong, over, or another's.
 const OVER: &str = "this code is unknown or over: look at what the device shows now";
-const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
 /// How much sooner than it was told a device may come: clocks and networks are not exact.
 const JITTER: Duration = Duration::from_millis(500);
 const PURPOSE: &[u8] = b"kavachos user code 1\n";
@@ -135,7 +134,7 @@ impl Engine {
                 user: UserCode::new(self.random()),
             };
             let key = ask.proof.as_ref().map(|proof| proof.key);
-            let row = self.new_device_row(call, (client, wish.clone(), key), &codes);
+            let row = self.new_device_row(call, (client, wish.clone(), key), &codes)?;
             let mut batch = Batch::default();
             let id = client.id.to_string();
             let waiting = device_request::waiting_of(id.clone(), self.now());
@@ -157,14 +156,14 @@ impl Engine {
         call: &Actor,
         (client, wish, key): (&Client, String, Option<Thumbprint>),
         codes: &DeviceCodes,
-    ) -> DeviceRow {
+    ) -> Result<DeviceRow> {
         let agent = call.user_agent.as_deref().map(|agent| {
             let end = agent.floor_char_boundary(MAX_USER_AGENT_BYTES);
             agent.get(..end).unwrap_or_default().to_owned()
         });
-        DeviceRow {
+        Ok(DeviceRow {
             hash: codes.device.hash(),
-            user_code: self.kept_of(&codes.user),
+            user_code: self.kept_of(&codes.user)?,
             client: client.id.to_string(),
             source: source_of(call),
             wish,
@@ -177,7 +176,7 @@ impl Engine {
             polled_at: None,
             viewer: None,
             answer: None,
-        }
+        })
     }
 
     /// What a device asks for, as it is now.
@@ -190,11 +189,10 @@ impl Engine {
     }
 
     /// What is stored of a code that is too short for a plain hash.
-    fn kept_of(&self, code: &UserCode) -> SecretHash {
-        let key = self
-            .master_key()
-            .map_or([0; 32], |master| derived(master, &[PURPOSE]));
-        SecretHash::from_bytes(mac(&key, &[PURPOSE, code.as_bytes()]))
+    fn kept_of(&self, code: &UserCode) -> Result<SecretHash> {
+        let key = derived(self.needed_master_key()?, &[PURPOSE]);
+        let kept = mac(&key, &[PURPOSE, code.as_bytes()]);
+        Ok(SecretHash::from_bytes(kept))
     }
 
     /// Tells a device whether it is let in, and gives it tokens, once.
@@ -278,7 +276,7 @@ impl Engine {
                 (None, actor.ip),
             )
             .await?;
-        let name = self.kept_of(typed);
+        let name = self.kept_of(typed)?;
         self.change(actor, Act::new("device.code_typed"), || async {
             let row = self.waiting_device(human, name).await?;
             let mut batch = Batch {

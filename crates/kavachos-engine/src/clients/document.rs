@@ -5,7 +5,7 @@
 //! - One host is asked at most ten times a minute, whatever its port, and at most seven times for addresses that nobody here let
 //!   in. One human has five fetched a minute and sixty an hour, so that nobody keeps others from a host alone, and strangers'
 //!   addresses keep nobody from the clients that are in use. Who is over one of these limits takes nothing from the others.
-//! - Few are fetched at once, and two for one human, so that the fetcher goes on with its other work; each for five seconds at
+//! - Few are fetched at once, two for one human and half of them at one host, so that the fetcher goes on with its other work; each for five seconds at
 //!   most. Clients that somebody here let in have their own places among them.
 //!
 //! Of what was read:
@@ -24,7 +24,8 @@
 //! read it long ago): it is read anew. What ends a client is its human, by its agent, or an operator.
 //!
 //! A client that an operator denied stays denied, whatever its document says, and whether they did before anybody used it or
-//! after: its address is not even asked. So do all of a host (`https://app.example.com/*`, of every port). Where a backup was put back that may not know of that, all of them wait for an operator.
+//! after: its address is not even asked. So do all of a host (`https://app.example.com/*`, of every port),
+//! with every token that was made for one of them. Where a backup was put back that may not know of that, all of them wait for an operator.
 
 mod kept;
 
@@ -39,8 +40,8 @@ use kavachos_core::revocation::HandleKind;
 use kavachos_store::oauth_client::{self, ClientRow};
 use kavachos_store::{Batch, handle};
 
-use self::kept::{Asked, Look, Reading};
-use super::{Client, DOCUMENT};
+use self::kept::{Asked, Look, Place, Reading};
+use super::{Client, DOCUMENT, changes_of};
 use crate::act::Act;
 use crate::actor::Actor;
 use crate::compile;
@@ -48,7 +49,6 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::fetch::{Fetch, FetchError, FetchMethod, FetchUrl};
 use crate::plugin::Allowance;
-use crate::seats::Seat;
 use crate::users::to_text;
 
 pub(crate) use self::kept::Documents;
@@ -116,10 +116,10 @@ impl Drop for Asking {
 }
 
 impl Asking {
-    async fn run(self, url: FetchUrl, seat: Seat) {
+    async fn run(self, url: FetchUrl, place: Place) {
         let host = url.host().to_string();
         let fetched = self.engine.fetched_document(&self.id, url).await;
-        drop(seat);
+        drop(place);
         let read = match fetched {
             Ok((metadata, age)) => {
                 let version = self.version;
@@ -194,7 +194,7 @@ impl Engine {
         }))
     }
 
-    /// Has the commit of a human's yes depend on the client, and store what its document says if that is not stored yet.
+    /// Has the commit of a human's yes depend on the client and its host, and store what its document says if that is not stored yet.
     ///
     /// # Errors
     /// It is let in no more, or forgotten; it was read before what is stored; those of the store.
@@ -204,6 +204,12 @@ impl Engine {
         client: &Client,
         batch: &mut Batch,
     ) -> Result<()> {
+        if self.host_is_denied(&client.id).await? {
+            return Err(Error::Forbidden(DENIED.to_owned()));
+        }
+        let host = client.id.all_of_host();
+        let stands = host.map(|all| oauth_client::is_not_ended(all.to_string()));
+        batch.writes.extend(stands);
         let text = to_text(&client.metadata)?;
         let row = oauth_client::by_id(client.id.to_string());
         let (kind, row) = match self.store().find(row).await? {
@@ -224,6 +230,7 @@ impl Engine {
                     ..row
                 };
                 batch.writes.push(oauth_client::update(row.clone()));
+                batch.effects.extend(changes_of(&row.id));
                 self.end_what_narrows((&row, &before, &client.metadata), batch);
                 ("client.updated", row)
             }
@@ -300,10 +307,11 @@ impl Engine {
             asked: Arc::clone(asked),
         };
         let is_known = wanted.stored.is_some();
-        let seat = self.documents().seat(human, is_known)?;
+        let host = wanted.url.host().to_string();
+        let place = self.documents().seat(human, &host, is_known)?;
         let by = format!("document:by:{human}");
-        let host = format!("document:{}", wanted.url.host());
-        let unknown = format!("document:unknown:{}", wanted.url.host());
+        let unknown = format!("document:unknown:{host}");
+        let host = format!("document:{host}");
         let mut limits = vec![
             (by.as_str(), OF_HUMAN),
             (by.as_str(), OF_HUMAN_LONG),
@@ -314,7 +322,7 @@ impl Engine {
         }
         self.admit_each(&limits).await?;
         let url = wanted.url.clone();
-        self.spawn(asking.run(url, seat));
+        self.spawn(asking.run(url, place));
         Ok(())
     }
 

@@ -141,8 +141,8 @@ impl Engine {
         }
         let user = self.user_row(row.root).await?;
         let mut key = self.new_key_row(&row, user.kills, Some(MAX_KEY_TTL), secret)?;
-        let end = self.now().plus(LIFE);
-        key.expires_at = row.expires_at.map_or(end, |agent| agent.min(end));
+        // Not the agent's end, which may be put off: the agent is asked each time.
+        key.expires_at = self.now().plus(LIFE);
         SHOWN_OF_CLIENT.clone_into(&mut key.shown);
         batch.reads.extend([row.mark, user.mark]);
         // The version makes this and a rotation at the same time one after the other.

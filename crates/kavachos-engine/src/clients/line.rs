@@ -22,7 +22,7 @@ use crate::compile;
 use crate::directory::Changed;
 use crate::engine::{Engine, Plan};
 use crate::error::Result;
-use crate::master::mac;
+use crate::master::{derived, mac};
 use crate::signing_keys::KeyPurpose;
 use crate::users::{raised, to_text};
 
@@ -38,7 +38,7 @@ const CODE_LIFE: Duration = Duration::from_secs(60);
 /// How many lines of one connection are in use at once; a further one ends the oldest.
 const MAX_LINES: usize = 10;
 /// How many codes of one connection wait to be redeemed; a further one takes the place of the oldest.
-const MAX_WAITING: usize = 5;
+const MAX_CODES: usize = 5;
 
 /// Why a line ends before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +91,7 @@ impl Engine {
     /// There is no master key to derive it from.
     pub(super) fn refresh_token(&self, line: SecretHash, number: u64) -> Result<Secret> {
         let master = self.needed_master_key()?;
-        let key = mac(
-            master.reveal().as_bytes(),
-            &[b"kavachos refresh line 1\n", line.as_bytes()],
-        );
+        let key = derived(master, &[b"kavachos refresh line 1\n", line.as_bytes()]);
         let random = mac(&key, &[&number.to_be_bytes()]);
         Ok(Secret::new(SecretKind::Refresh, random))
     }
@@ -166,9 +163,9 @@ impl Engine {
     /// Drops the oldest code of an agent that waits, if there is no room for one more. Nothing was made of it, so that nobody is
     /// to be told.
     async fn drop_waiting(&self, agent: AgentId, batch: &mut Batch) -> Result<()> {
-        let waiting = refresh_line::waiting_of(agent, MAX_WAITING);
+        let waiting = refresh_line::waiting_of(agent, MAX_CODES);
         let waiting = self.store().list(waiting).await?;
-        if let Some((oldest,)) = waiting.first().filter(|_| waiting.len() >= MAX_WAITING) {
+        if let Some((oldest,)) = waiting.first().filter(|_| waiting.len() >= MAX_CODES) {
             let line = SecretHash::from_bytes(*oldest);
             batch.writes.push(refresh_line::drop_code(line));
             batch.writes.push(agent::end_key(line, self.now()));

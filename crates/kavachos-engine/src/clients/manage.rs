@@ -15,20 +15,22 @@ use kavachos_core::revocation::HandleKind;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
 use kavachos_store::oauth_client::{self, ClientFilter, ClientRow};
-use kavachos_store::{Batch, handle};
+use kavachos_store::{Batch, begun_kill, handle};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::itself::check_agent;
-use super::{Client, DOCUMENT};
+use super::{Client, DOCUMENT, changes_of};
 use crate::act::Act;
 use crate::actor::{Actor, Scope};
 use crate::compile;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
+use crate::feed::Telling;
 use crate::issued::Issued;
 use crate::page::{CursorKey, Page, PageOf};
+use crate::raising::Dying;
 use crate::revoked::Revoked;
 use crate::users::{raised, to_text};
 
@@ -224,7 +226,7 @@ impl Engine {
     ) -> Result<Page<RegisteredClient, ClientPlace>> {
         actor.require(Scope::ResourcesWrite)?;
         let filter = ClientFilter {
-            source: of.source.map(super::source_name),
+            source: of.source.map(Source::as_str),
             status: of.status,
         };
         let after = page.after.map(|after| (after.since, after.id.to_string()));
@@ -329,6 +331,7 @@ impl Engine {
             reads: actor.reads(),
             entries: vec![self.client_record(actor, "client.updated", (&next, &metadata))?],
             writes: vec![oauth_client::update(next.clone())],
+            effects: changes_of(&next.id),
             ..Batch::default()
         };
         self.end_what_narrows((&next, &client.metadata, &metadata), &mut batch);
@@ -414,6 +417,7 @@ impl Engine {
             reads: actor.reads(),
             kills: vec![raised(next.mark)],
             writes: vec![oauth_client::update(next.clone())],
+            effects: changes_of(&next.id),
             entries: vec![entry],
             ..Batch::default()
         };
@@ -448,8 +452,12 @@ impl Engine {
     /// It is known by something else.
     pub async fn deny_client(&self, actor: &Actor, id: &ClientId) -> Result<Issued<Revoked>> {
         let act = Act::on_client(DENIED, id);
-        self.stop(actor, act, || self.plan_client_denied(actor, id))
-            .await
+        let plan = || self.plan_client_denied(actor, id);
+        let mut answer = self.stop(actor, act, plan).await?;
+        if let Some(all) = all_of_a_host(id) {
+            answer.tell(self.carried_through(all).await);
+        }
+        Ok(answer)
     }
 
     async fn plan_client_denied(
@@ -485,6 +493,9 @@ impl Engine {
             Some(row) => self.client_ended(actor, DENIED, row)?,
             None => self.client_denied_unseen(actor, id)?,
         };
+        if let Some(all) = all_of_a_host(id).filter(|_| !batch.entries.is_empty()) {
+            batch.writes.push(begun_kill::begin(all.id(), 0));
+        }
         self.claim_once(actor, &mut batch, id.to_string());
         Ok(Plan::commit(batch, Issued::without_token(done)))
     }
@@ -508,6 +519,7 @@ impl Engine {
         Ok(Batch {
             reads: actor.reads(),
             entries: vec![self.client_record(actor, DENIED, (&row, &metadata))?],
+            effects: changes_of(&row.id),
             writes: vec![handle::born(row.mark), oauth_client::insert(row)],
             ..Batch::default()
         })
@@ -547,6 +559,7 @@ impl Engine {
                 let entry = self.client_record(actor, kind, (&next, &metadata))?;
                 batch.entries.push(entry);
                 batch.writes.push(oauth_client::update(next.clone()));
+                batch.effects.extend(changes_of(&next.id));
                 // Those of a host that was denied were as dead as they are now.
                 if let Some(host) = next.id.strip_suffix("/*") {
                     let below =
@@ -571,7 +584,7 @@ impl Engine {
     ) -> Result<Batch> {
         let metadata = compile::stored("metadata", &row.metadata)?;
         let entry = self.client_record(actor, kind, (&row, &metadata))?;
-        let mark = row.mark;
+        let (mark, effects) = (row.mark, changes_of(&row.id));
         let mut writes: Vec<_> = oauth_client::end_all(&row.id, self.now()).into();
         writes.push(oauth_client::update(ClientRow {
             status: Status::Revoked,
@@ -583,6 +596,7 @@ impl Engine {
             reads: actor.reads(),
             kills: vec![raised(mark)],
             writes,
+            effects,
             entries: vec![entry],
             ..Batch::default()
         })
@@ -613,6 +627,11 @@ impl Engine {
 }
 
 const DENIED: &str = "client.denied";
+
+/// What dies with a client that stands for all of a host.
+fn all_of_a_host(id: &ClientId) -> Option<Dying> {
+    (id.as_str().ends_with("/*")).then(|| Dying::Host(id.clone()))
+}
 
 /// What stands in the row of a client whose document nobody read.
 pub(crate) fn said_by_nobody(id: &ClientId) -> String {

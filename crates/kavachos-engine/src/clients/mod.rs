@@ -21,6 +21,7 @@ mod pushed;
 mod register;
 mod tokens;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kavachos_core::client::{AuthMethod, ClientId, ClientMetadata, Source};
@@ -28,6 +29,7 @@ use kavachos_core::id::AgentId;
 use kavachos_core::principal::Status;
 use kavachos_core::revocation::Mark;
 use kavachos_core::secret::{Secret, SecretHash, SecretKind};
+use kavachos_store::Effect;
 use kavachos_store::oauth_client::{self, ClientRow};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -51,6 +53,7 @@ pub use tokens::{Brought, CodeAsk, RefreshAsk, Tokens};
 
 use crate::actor::Actor;
 use crate::compile;
+use crate::directory::Changed;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::flood::{Stranger, network, site};
@@ -135,22 +138,25 @@ const OF_ONE_CLIENT: Allowance = Allowance::new(600, Duration::from_secs(60));
 /// How many requests of one client wait, of devices and of those that are pushed. A further one takes the place of one that came from
 /// where most of them come from: anybody may ask in the name of a client that keeps no secret. Of the others the allowance is the bound.
 const MAX_WAITING: u64 = 1_000;
-const OPERATOR: &str = "operator";
-const ITSELF: &str = "itself";
-const DOCUMENT: &str = "document";
-
-const fn source_name(source: Source) -> &'static str {
-    match source {
-        Source::Operator => OPERATOR,
-        Source::Itself => ITSELF,
-        Source::Document => DOCUMENT,
-    }
-}
+const OPERATOR: &str = Source::Operator.as_str();
+const ITSELF: &str = Source::Itself.as_str();
+const DOCUMENT: &str = Source::Document.as_str();
+/// What whoever shows a wrong credential is told, and whom nobody knows.
+const UNKNOWN: Error = Error::Unauthenticated("there is no client with these credentials");
 
 /// Where a call came from, by which those are told apart who ask in one client's name: a site of IPv6 has as many networks as it likes.
 fn source_of(call: &Actor) -> String {
     let source = call.ip.map(|ip| site(ip).unwrap_or_else(|| network(ip)));
     source.map_or_else(|| "none".to_owned(), |source| source.to_string())
+}
+
+/// What changes with a client. The denial of a host is about all clients of that host.
+fn changes_of(id: &str) -> Vec<Effect> {
+    let changed = match id.ends_with("/*") {
+        true => Changed::Everything,
+        false => Changed::client(id),
+    };
+    vec![changed.into()]
 }
 
 impl Engine {
@@ -159,13 +165,21 @@ impl Engine {
     /// # Errors
     /// Those of the store.
     pub async fn client(&self, id: &ClientId) -> Result<Option<Client>> {
+        if let Some(known) = self.directory().client(id) {
+            return Ok(Some(Client::clone(&known)));
+        }
+        let load = self.directory().begin();
         let row = oauth_client::by_id(id.to_string());
         let row = self.store().find(row).await?;
         let row = row.filter(|row| row.status == Status::Active);
-        if row.is_some() && self.host_is_denied(id).await? {
+        let Some(row) = row else { return Ok(None) };
+        if self.host_is_denied(id).await? {
             return Ok(None);
         }
-        row.as_ref().map(Client::of).transpose()
+        let client = Client::of(&row)?;
+        let kept = (Arc::new(client.clone()), row.metadata.len());
+        self.directory().keep_client(load, kept);
+        Ok(Some(client))
     }
 
     /// Whether an operator denied all documents of a client's host.
@@ -185,7 +199,6 @@ impl Engine {
     /// # Errors
     /// [`Error::Unauthenticated`] where there is none, and those of the store.
     pub async fn client_with_secret(&self, id: &ClientId, secret: &str) -> Result<Client> {
-        const UNKNOWN: Error = Error::Unauthenticated("there is no client with these credentials");
         let shown = Secret::parse(secret).ok();
         let shown = shown.filter(|secret| secret.kind() == SecretKind::Client);
         let client = self.client(id).await?;

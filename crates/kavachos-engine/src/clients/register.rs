@@ -9,17 +9,17 @@ use kavachos_core::principal::Status;
 use kavachos_core::revocation::HandleKind;
 use kavachos_core::secret::{Secret, SecretKind};
 use kavachos_core::time::Timestamp;
-use kavachos_store::oauth_client::{self, ClientRow};
-use kavachos_store::{Batch, handle};
+use kavachos_store::oauth_client::{self, ClientRow, UnusedClient};
+use kavachos_store::{Batch, Effect, handle};
 
 use super::itself::check_agent;
-use super::{ITSELF, OPERATOR, RegisteredClient};
+use super::{ITSELF, OPERATOR, RegisteredClient, changes_of, source_of};
 use crate::act::Act;
 use crate::actor::{Actor, Caller, Scope};
 use crate::compile;
 use crate::engine::{Engine, Plan};
 use crate::error::{Error, Result};
-use crate::flood::{Stranger, network, site};
+use crate::flood::Stranger;
 use crate::issued::Issued;
 use crate::plugin::{Allowance, Flood};
 use crate::users::to_text;
@@ -72,6 +72,10 @@ pub struct NewClient {
     pub metadata: ClientMetadata,
     /// The agent that it is when it asks for itself.
     pub agent: Option<AgentId>,
+}
+
+fn forgotten(clients: &[UnusedClient]) -> Vec<Effect> {
+    clients.iter().flat_map(|one| changes_of(&one.id)).collect()
 }
 
 impl Engine {
@@ -210,9 +214,7 @@ impl Engine {
     }
 
     async fn admit_registration(&self, call: &Actor) -> Result<()> {
-        let place = call.ip.map(|ip| site(ip).unwrap_or_else(|| network(ip)));
-        let place = place.map_or("none".to_owned(), |ip| ip.to_string());
-        let first = format!("register-first:{place}");
+        let first = format!("register-first:{}", source_of(call));
         match self.admit_one((&first, FIRST)).await {
             Err(Error::TooManyCalls { .. }) => {
                 self.admit_stranger(("register", FLOOD), Stranger::of(call))
@@ -239,6 +241,7 @@ impl Engine {
         oldest.truncate(usize::try_from(over).unwrap_or(usize::MAX));
         if !oldest.is_empty() {
             batch.writes.extend(oauth_client::forget(&oldest));
+            batch.effects.extend(forgotten(&oldest));
         }
         Ok(())
     }
@@ -254,6 +257,7 @@ impl Engine {
             }
             let batch = Batch {
                 writes: oauth_client::forget(&unused).into(),
+                effects: forgotten(&unused),
                 ..Batch::default()
             };
             self.store().commit(batch).await?;
@@ -328,6 +332,7 @@ impl Engine {
             let before: ClientMetadata = compile::stored("metadata", &row.metadata)?;
             let mut batch = Batch {
                 writes: vec![oauth_client::update(next.clone())],
+                effects: changes_of(&next.id),
                 entries: vec![entry],
                 ..Batch::default()
             };
@@ -361,6 +366,7 @@ impl Engine {
                     let about = (&row, &metadata);
                     Batch {
                         writes: oauth_client::remove(&unused).into(),
+                        effects: changes_of(&unused.id),
                         entries: vec![self.client_record(call, "client.removed", about)?],
                         ..Batch::default()
                     }

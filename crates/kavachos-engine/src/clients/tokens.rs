@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::flood::Stranger;
 use crate::tokens::{Minted, TokenAsk, Wanted};
 
-const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
+pub(super) const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
 const NO_TOKEN: &str = "the refresh token is unknown, over, or was replaced: ask the human again";
 /// How often tokens are made anew whose line got another handle meanwhile.
 pub(super) const MAX_RENEWALS: usize = 8;
@@ -219,8 +219,8 @@ impl Engine {
     /// The next tokens for a refresh token.
     ///
     /// # Errors
-    /// [`Error::WrongState`] where it is none that is good for this client, and those of [`Engine::token`]. One that was
-    /// replaced and is shown again ends its line, unless the answer with the next one may have been lost.
+    /// [`Error::WrongState`] where it is none that is good for this client, [`Error::TooManyCalls`], and those of [`Engine::token`].
+    /// One that was replaced and is shown again ends its line, unless the answer with the next one may have been lost.
     pub async fn refresh(&self, call: &Actor, client: &Client, ask: &RefreshAsk) -> Result<Tokens> {
         let unknown = || Error::WrongState(NO_TOKEN.to_owned());
         let shown = refresh_line::of_token(ask.token.hash());
@@ -305,6 +305,8 @@ impl Engine {
             Shown::Late => return Err(unknown()),
             Shown::Reused => return Ok(Plan::Done(Given::Copy(Cause::TokenReused))),
         };
+        // Each of them is on record. What is refused here uses up no token.
+        self.admit_refresh(line.agent)?;
         let batch = Batch {
             writes,
             ..Batch::default()

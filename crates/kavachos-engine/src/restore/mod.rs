@@ -24,7 +24,7 @@ use kavachos_store::restoration::{self, FirstMentions};
 use kavachos_store::restore::{self, Among, CREDENTIALS, GRANTS, LINES, WEBHOOKS};
 use kavachos_store::transfer::{self, Log};
 use kavachos_store::user::{self, UserRow};
-use kavachos_store::{Filled, Filling, signing_key};
+use kavachos_store::{Filled, Filling, oauth_client, signing_key};
 use serde::Serialize;
 use serde_json::json;
 
@@ -393,6 +393,8 @@ impl<'a> Work<'a> {
             restore::forget_pushed_requests(),
             restore::forget_device_requests(),
         ];
+        // One that removed itself was not killed, and whoever waits for a human registers anew.
+        writes.extend(oauth_client::forget_unused());
         let used_up = self.engine.plugins().tables_used_up();
         writes.extend(used_up.into_iter().map(transfer::clear_table));
         Ok(self.filling.write(writes).await?)

@@ -85,7 +85,7 @@ pub(super) fn of(proof: Option<&Proof>, target: &Target, held: &Held) -> Result<
     if let Some(own) = held.proof_key {
         return proven(own, proved);
     }
-    let exempt = target.policy.proof == Policy::None && held.path.uses().bearer;
+    let exempt = target.server.policy.proof == Policy::None && held.path.uses().bearer;
     match (held.parent, proved) {
         (Parent::Proves(_) | Parent::Bound, None) if exempt => Ok(Binding {
             key: None,
@@ -95,7 +95,9 @@ pub(super) fn of(proof: Option<&Proof>, target: &Target, held: &Held) -> Result<
         (Parent::Bound, None) => Err(Error::ProofMissing(
             "what the token comes from is bound to a key, so it is bound to one of yours",
         )),
-        (Parent::Free, None) if matches!(target.policy.proof, Policy::Dpop | Policy::DpopBody) => {
+        (Parent::Free, None)
+            if matches!(target.server.policy.proof, Policy::Dpop | Policy::DpopBody) =>
+        {
             Err(Error::ProofMissing(
                 "this tool server takes tokens that are bound to a key only",
             ))

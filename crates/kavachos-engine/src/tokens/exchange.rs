@@ -123,7 +123,7 @@ impl Engine {
 /// Others' tool servers know a session by a handle that no other one is told, and this is another one's.
 fn refuse_known_session(leaf: &Leaf, target: &Target) -> Result<()> {
     let is_session = |mark: Mark| mark.handle.kind == HandleKind::Session;
-    if target.policy.party == Party::First || !leaf.authority.all_marks().any(is_session) {
+    if target.server.policy.party == Party::First || !leaf.authority.all_marks().any(is_session) {
         return Ok(());
     }
     Err(Error::NotNarrower(Invalid::at(

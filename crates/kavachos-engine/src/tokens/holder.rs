@@ -318,7 +318,7 @@ impl Engine {
 
     /// How long a token may live that is asked for now.
     pub(super) fn life_of(&self, ask: &TokenAsk, target: &Target) -> Duration {
-        let longest = Duration::from_secs(u64::from(target.policy.max_ttl_seconds));
+        let longest = Duration::from_secs(u64::from(target.server.policy.max_ttl_seconds));
         ask.ttl.map_or(longest, |ttl| ttl.min(longest))
     }
 }

@@ -48,7 +48,7 @@ impl Engine {
             life,
             authority: self.token_authority(ask, (&target, &held), (merged, record))?,
         };
-        let algorithm = Algorithm::from(target.policy.token_algorithm);
+        let algorithm = Algorithm::from(target.server.policy.token_algorithm);
         let key = self.signer(KeyPurpose::Token, algorithm).await?;
         let token = leaf.sign(&key).map_err(|failure| {
             Error::NotNarrower(Invalid::at("scopes", failure.message().to_owned()))
@@ -66,7 +66,7 @@ impl Engine {
             bound_to: leaf.bound_to,
         };
         let mut batch = self.token_batch((actor, ask), held.batch, entry);
-        batch.reads.push(target.mark);
+        batch.reads.push(target.server.mark);
         Ok(Plan::commit(batch, minted))
     }
 
@@ -112,7 +112,7 @@ impl Engine {
         (target, held): (&Target, &Held),
         (merged, record): (Merged, AuditId),
     ) -> Result<Authority> {
-        let first = target.policy.party == Party::First;
+        let first = target.server.policy.party == Party::First;
         let path = &held.path;
         let leaf = path.leaf().ok_or(Error::NotFound("grant"))?;
         let deepest = path
@@ -121,13 +121,16 @@ impl Engine {
             .map_or(leaf.max_depth, |root| root.grant.max_depth)
             .max(leaf.depth);
         Ok(Authority {
-            subject: self.named_to(held.path.user.id, (target.id, target.policy.party))?,
+            subject: self.named_to(
+                held.path.user.id,
+                (target.server.id, target.server.policy.party),
+            )?,
             chain: chain(held),
             max_depth: held.deepest(deepest),
             permissions: merged.permissions,
             guards: merged.guards,
             epoch: self.head().epoch,
-            marks: marks((Some(target.mark), held), first)?,
+            marks: marks((Some(target.server.mark), held), first)?,
             // What people write is not for others' servers.
             reason: if first {
                 ask.reason.clone()
@@ -145,7 +148,7 @@ impl Engine {
         (leaf, id): (&Leaf, AuditId),
     ) -> Result<Entry> {
         let mut details = json!({
-            "token": leaf.life.id, "audience": leaf.audience, "server": target.id, "scope": scope_text(&leaf.scopes),
+            "token": leaf.life.id, "audience": leaf.audience, "server": target.server.id, "scope": scope_text(&leaf.scopes),
             "expiresAt": leaf.life.expires_at, "depth": leaf.authority.depth(),
         });
         if let (Some(members), Some(print)) = (details.as_object_mut(), leaf.bound_to) {

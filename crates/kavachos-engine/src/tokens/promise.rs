@@ -112,12 +112,12 @@ impl Engine {
         planned.reserve(ask.audience.clone());
         let mut batch = self.delegation_batch(actor, (&planned, &receiver)).await?;
         batch.reads.extend(hand.reads);
-        batch.reads.push(target.mark);
+        batch.reads.push(target.server.mark);
         let row = PromiseRow {
             grant: planned.id,
             giver: key.agent,
             receiver: to,
-            server: target.id,
+            server: target.server.id,
             bound: hand.proves,
             marks: marks(&batch.reads, planned.mark),
             epoch: self.head().epoch,
@@ -203,7 +203,7 @@ impl Engine {
         held.batch.writes.push(promise::redeem(id, self.now()));
         let keys = row.marks.iter().filter(|mark| is_key(mark));
         held.others
-            .extend(keys.filter(|mark| **mark != target.mark));
+            .extend(keys.filter(|mark| **mark != target.server.mark));
         self.mint(actor, &ask, (target, held)).await
     }
 

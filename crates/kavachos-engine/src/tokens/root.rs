@@ -181,7 +181,7 @@ impl Engine {
             .chain(further)
             .cloned()
             .collect();
-        let mut servers: Vec<Registered> = Vec::with_capacity(audiences.len());
+        let mut servers: Vec<Arc<Registered>> = Vec::with_capacity(audiences.len());
         for audience in &audiences {
             let server = self.registered(audience).await?;
             server.require_reachable()?;
@@ -276,7 +276,7 @@ impl Engine {
         (ask, target): (&TokenAsk, &Target),
     ) -> Result<Held> {
         holder.require_reach(&ask.audience)?;
-        target.require_reachable()?;
+        target.server.require_reachable()?;
         self.held_from_root(holder, (ask, &target.asked)).await
     }
 
@@ -357,7 +357,7 @@ impl Engine {
 /// The tool servers of a root, in the order in which they were named.
 struct Reached {
     audiences: Vec<Audience>,
-    servers: Vec<Registered>,
+    servers: Vec<Arc<Registered>>,
     asked: PermissionSet,
 }
 
@@ -374,7 +374,7 @@ impl RootHolder {
 }
 
 /// What is asked for: each permission covered by a scope of some tool server that is reached.
-fn asked_of(wanted: &Wanted, servers: &[Registered]) -> Result<PermissionSet> {
+fn asked_of(wanted: &Wanted, servers: &[Arc<Registered>]) -> Result<PermissionSet> {
     let defaults: Vec<&str> = servers
         .iter()
         .filter_map(|server| server.policy.default_scope.as_deref())
@@ -382,7 +382,7 @@ fn asked_of(wanted: &Wanted, servers: &[Registered]) -> Result<PermissionSet> {
     let asked = asked(wanted, Some(&defaults.join(" ")))?;
     for permission in asked.iter() {
         let one = PermissionSet::new([Permission::clone(permission)])?;
-        let covers = |server: &Registered| server.scopes.covered().covers_all(&one).is_ok();
+        let covers = |server: &Arc<Registered>| server.scopes.covered().covers_all(&one).is_ok();
         if !servers.iter().any(covers) {
             let message = "none of these tool servers has a scope for all of it";
             return Err(Error::NotNarrower(Invalid::at("scopes", message)));

@@ -25,7 +25,7 @@ impl Engine {
         let Some(session) = actor.person().and_then(Person::session) else {
             return Ok(());
         };
-        let mark = match target.policy.party {
+        let mark = match target.server.policy.party {
             Party::First => session.mark,
             Party::Third => self.named_for(session, target, held).await?,
         };
@@ -36,13 +36,13 @@ impl Engine {
     /// The handle of a session for one tool server. The first token makes it; that the session is live is a condition of
     /// every batch of its human.
     async fn named_for(&self, session: &Session, target: &Target, held: &mut Held) -> Result<Mark> {
-        let known = session_handle::of(session.id, target.id);
+        let known = session_handle::of(session.id, target.server.id);
         if let Some(known) = self.store().find(known).await? {
             held.batch.reads.push(known.mark);
             return Ok(known.mark);
         }
         let mark = self.mark(HandleKind::Session);
-        let insert = session_handle::insert(session.id, target.id, mark.handle);
+        let insert = session_handle::insert(session.id, target.server.id, mark.handle);
         held.batch.writes.extend([insert, handle::born(mark)]);
         Ok(mark)
     }

@@ -1,5 +1,7 @@
 //! What a token is for: a registered tool server, and what is asked of it.
 
+use std::sync::Arc;
+
 use kavachos_core::action::Actions;
 use kavachos_core::constraint::Constraints;
 use kavachos_core::id::ToolServerId;
@@ -20,6 +22,7 @@ use crate::error::{Error, Result};
 pub(crate) const MAX_ASKED: usize = 64;
 
 /// A tool server as it is registered.
+#[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) id: ToolServerId,
     pub(crate) mark: Mark,
@@ -30,69 +33,54 @@ pub(crate) struct Registered {
 impl Registered {
     /// Refuses what roots never reach: others' tool servers, and critical ones.
     pub(super) fn require_reachable(&self) -> Result<()> {
-        require_reachable(&self.policy)
+        if self.policy.party == Party::First && !self.policy.critical {
+            return Ok(());
+        }
+        Err(Error::NotNarrower(Invalid::at(
+            "audience",
+            "no root reaches a tool server of others, or one that is critical",
+        )))
     }
-}
-
-impl Target {
-    /// The same of the tool server of a token that a root is exchanged for: it may have changed meanwhile.
-    pub(super) fn require_reachable(&self) -> Result<()> {
-        require_reachable(&self.policy)
-    }
-}
-
-fn require_reachable(policy: &TokenPolicy) -> Result<()> {
-    if policy.party == Party::First && !policy.critical {
-        return Ok(());
-    }
-    Err(Error::NotNarrower(Invalid::at(
-        "audience",
-        "no root reaches a tool server of others, or one that is critical",
-    )))
 }
 
 /// A tool server, and the permissions that a token for it is to carry.
 pub(super) struct Target {
-    pub(super) id: ToolServerId,
-    pub(super) mark: Mark,
-    pub(super) scopes: RegisteredScopes,
-    pub(super) policy: TokenPolicy,
+    pub(super) server: Arc<Registered>,
     pub(super) asked: PermissionSet,
 }
 
 impl Engine {
     pub(super) async fn target(&self, ask: &TokenAsk) -> Result<Target> {
-        let Registered {
-            id,
-            mark,
-            scopes,
-            policy,
-        } = self.registered(&ask.audience).await?;
-        let asked = asked(&ask.wanted, policy.default_scope.as_deref())?;
-        scopes.covered().covers_all(&asked).map_err(|error| {
-            let message = format!("this tool server has no scope for it: {}", error.message());
-            Error::NotNarrower(Invalid::at("scopes", message))
-        })?;
-        Ok(Target {
-            id,
-            mark,
-            scopes,
-            policy,
-            asked,
-        })
+        let server = self.registered(&ask.audience).await?;
+        let asked = asked(&ask.wanted, server.policy.default_scope.as_deref())?;
+        server
+            .scopes
+            .covered()
+            .covers_all(&asked)
+            .map_err(|error| {
+                let message = format!("this tool server has no scope for it: {}", error.message());
+                Error::NotNarrower(Invalid::at("scopes", message))
+            })?;
+        Ok(Target { server, asked })
     }
 
     /// A tool server as it is registered now.
-    pub(crate) async fn registered(&self, audience: &Audience) -> Result<Registered> {
+    pub(crate) async fn registered(&self, audience: &Audience) -> Result<Arc<Registered>> {
+        if let Some(known) = self.directory().tool_server(audience) {
+            return Ok(known);
+        }
+        let load = self.directory().begin();
         let row = stored::by_audience(audience.as_str().to_owned());
         let row = self.store().find(row).await?;
         let row = row.ok_or(Error::NotFound("tool server"))?;
-        Ok(Registered {
+        let server = Arc::new(Registered {
             id: row.id,
             mark: row.mark,
             scopes: compile::stored("scopes", &row.scopes)?,
             policy: compile::stored("policy", &row.policy)?,
-        })
+        });
+        self.directory().keep_tool_server(load, (audience, &server));
+        Ok(server)
     }
 }
 
@@ -142,7 +130,12 @@ impl Target {
         &self,
         merged: &kavachos_core::grant::Merged,
     ) -> Result<Vec<ResourcePattern>> {
-        let names = self.scopes.as_slice().iter().map(|scope| &scope.name);
+        let names = self
+            .server
+            .scopes
+            .as_slice()
+            .iter()
+            .map(|scope| &scope.name);
         let free = merged.guards.is_none();
         let covered: Vec<ResourcePattern> = names
             .filter(|name| free && grants_all_of(&merged.permissions, name))
@@ -155,7 +148,7 @@ impl Target {
             free && PermissionSet::new(scopes)
                 .is_ok_and(|scopes| scopes.includes(&merged.permissions))
         };
-        if self.policy.kind == Verification::Plain && !all() {
+        if self.server.policy.kind == Verification::Plain && !all() {
             return Err(Error::NotNarrower(Invalid::at(
                 "scopes",
                 "this tool server is registered as `plain`: it looks at scopes alone, which cannot say exactly what this \

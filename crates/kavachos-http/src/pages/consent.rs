@@ -1,8 +1,8 @@
 //! `/oauth/authorize`, where clients send browsers, and `/consent`, where a human says yes or no to what a client asks for.
 //!
 //! Promises: what is asked is read and judged at every step anew, so that nothing which a browser carries along is believed;
-//! nothing is noted of it before a human is signed in, but that the browser came with what a client pushed. A yes comes from a form of ours, in the session of the human who saw it,
-//! and who proved lately who they are.
+//! nothing is noted of it before a human is signed in, but that the browser came with what a client pushed. A yes comes from a form
+//! of ours, in the session of the human who saw it, and who proved lately who they are.
 
 use axum::Router;
 use axum::extract::{FromRequestParts, State as FromState};
@@ -24,7 +24,7 @@ use super::at::{At, Sent, Who};
 use super::browser::{Browser, with_return};
 use super::html;
 use super::view::{Consent, Door, Frame, Notice, Offer};
-use super::{Shown, csrf, see_other};
+use super::{Shown, csrf, see_other, words};
 use crate::error::Failure;
 use crate::params::Params;
 use crate::state::State;
@@ -182,11 +182,7 @@ fn show(
         client: access.client.metadata.client_name.clone(),
         human: at.who.name(),
         places: offers(access),
-        word: match (access.client.source, access.client.id.host()) {
-            (Source::Operator, _) => "registered by whoever runs this server".to_owned(),
-            (Source::Document, Some(host)) => format!("by the word of {host}"),
-            _ => "registered by itself: nobody looked at it".to_owned(),
-        },
+        word: words::said_by(access.client.source.as_str(), access.client.id.host()),
         place: asked.redirect_uri().place().to_owned(),
         local: asked.redirect_uri().kind() != RedirectKind::Site,
         request: carried.request.to_owned(),

@@ -59,8 +59,8 @@ fn told(at: &At<Browser>, title: &str, lead: &str) -> Shown {
         lead: lead.to_owned(),
         links: vec![(
             "Stop it, or see what it does:",
-            "/account/agents".to_owned(),
-            "your agents",
+            "/account/connections".to_owned(),
+            "your connections",
         )],
         ..Door::default()
     };

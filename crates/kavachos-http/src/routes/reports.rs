@@ -1,5 +1,7 @@
 //! `POST /api/v1/reports`: a tool server tells which calls it allowed and refused by itself.
 
+use std::num::NonZeroU32;
+
 use axum::extract::State as FromState;
 use kavachos_core::action::Action;
 use kavachos_core::id::TokenId;
@@ -44,6 +46,13 @@ pub(crate) struct Item {
     time: Timestamp,
     /// Whether the sender proved to hold the key of the token.
     proven: bool,
+    /// How many refusals of the same token, action, resource and code it stands for.
+    #[serde(default = "one")]
+    count: NonZeroU32,
+}
+
+const fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 pub(crate) fn operation() -> Operation {
@@ -81,6 +90,7 @@ impl Item {
             code: self.code,
             time: self.time,
             proven: self.proven,
+            count: self.count,
         }
     }
 }

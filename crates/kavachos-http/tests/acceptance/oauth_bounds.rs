@@ -71,6 +71,43 @@ async fn strangers_push_so_many_requests() {
     pushed(&world, &[], &[]).await.expect(201);
 }
 
+/// Each of them is on record.
+#[tokio::test]
+async fn an_application_refreshes_so_often_and_loses_nothing_by_more() {
+    let setup = crate::setup().settings(|settings| settings.refreshes_per_minute = 3);
+    let world = world_of(setup.start().await).await;
+    let tokens = world.let_in().await;
+    let mut next = tokens.text_at("/refresh_token").to_owned();
+    for _ in 0..3 {
+        let tokens = world.refresh(&next).await.expect(200);
+        tokens.text_at("/refresh_token").clone_into(&mut next);
+    }
+    let records = async || world.app.audit("kind=token.issued").await.len();
+    let before = records().await;
+    world.app.advance(20);
+    for _ in 0..5 {
+        let late = world.refresh(&next).await;
+        error(&late, 429, "temporarily_unavailable");
+        assert_eq!(late.header("retry-after"), "40", "{late}");
+    }
+    assert_eq!(records().await, before);
+    // What another human let it in as has its own, and the same token is good again.
+    let user = world.app.user().await;
+    let session = world.app.session(&user).await.token;
+    let (mine, world) = (world.session.clone(), World { session, ..world });
+    let others = world.let_in().await;
+    world
+        .refresh(others.text_at("/refresh_token"))
+        .await
+        .expect(200);
+    let world = World {
+        session: mine,
+        ..world
+    };
+    world.app.advance(41);
+    world.refresh(&next).await.expect(200);
+}
+
 #[tokio::test]
 async fn one_human_lets_in_sixty_times_an_hour() {
     let world = world().await;

@@ -428,6 +428,9 @@ async fn a_refresh_token_is_its_clients_alone() {
         .await
         .unwrap();
     world.refresh(refresh).await.expect(200);
+    // Who tried is on record.
+    let tried = world.app.audit("kind=refusal").await;
+    assert_eq!(tried.len(), 2, "{tried:?}");
 }
 
 /// What is over is none, and giving it back kills nothing.

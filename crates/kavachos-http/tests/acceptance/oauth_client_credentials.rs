@@ -151,6 +151,11 @@ async fn what_a_client_gets_is_within_what_the_agent_and_the_tool_server_have() 
             ("resource", "https://other.example.com/mcp"),
             "invalid_target",
         ),
+        // To go on without them would give more.
+        (
+            ("authorization_details", "[]"),
+            "invalid_authorization_details",
+        ),
     ] {
         error(&narrow.ask(&[("scope", SEARCH), more]).await, 400, code);
     }
@@ -186,6 +191,28 @@ async fn the_end_of_the_agent_of_its_key_or_of_the_client_ends_it() {
     let token = world.token().await;
     world.app.operator().delete(&agent).await.expect(200);
     assert!(judged(&world.app, &token).await.is_err());
+    error(&world.ask(&[]).await, 400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_client_asks_for_itself_until_the_end_of_its_agent_wherever_that_is_put() {
+    let world = itself().await;
+    let now = world.app.kavach().engine().now();
+    let agent = format!("/api/v1/agents/{}", world.agent.id);
+    let ends_in = async |minutes: u64| {
+        let end = now.plus(std::time::Duration::from_secs(60 * minutes));
+        let change = json!({ "expiresAt": end });
+        let changed = world.app.operator().patch(&agent, change).await;
+        changed.expect(200);
+    };
+    ends_in(30).await;
+    let renewed = json!({ "agent": world.agent.id });
+    let renewed = world.app.operator().patch(&world.path(), renewed).await;
+    renewed.expect(200);
+    ends_in(60).await;
+    world.app.advance(45 * 60);
+    world.token().await;
+    world.app.advance(15 * 60);
     error(&world.ask(&[]).await, 400, "invalid_grant");
 }
 
@@ -327,6 +354,8 @@ async fn nobody_becomes_an_agent_by_way_of_its_client() {
     let weak = json!({ "name": "k", "scopes": ["resources:write"] });
     let low = json!({ "name": "k", "scopes": ["resources:write", "agents:write"], "ceiling": may(&["*"], "mail:*") });
     for key in [app.key(weak).await, app.key(low).await] {
+        let another = app.call(&key).post(CLIENTS, new(&agent)).await;
+        assert_eq!(another.status, 403, "{another}");
         let own = format!("{CLIENTS}/{}", made.id());
         let rotate = format!("{own}/rotate");
         let rotated = app.call(&key).post(&rotate, json!({})).await;

@@ -422,7 +422,7 @@ async fn a_browser_is_sent_to_no_address_that_was_not_registered() {
     }
     for client in ["", "client_01h455vb4pex5vsknk084sn02q", "x"] {
         let told = world.asked(&[("client_id", client)]).await;
-        assert!([400, 401].contains(&told.status), "{client}: {told}");
+        assert_eq!(told.status, 400, "{client}: {told}");
         assert!(told.header("location").is_empty(), "{client}");
     }
     let path = format!("{AUTHORIZE}?{}&client_id=x", query(&world.client, &[]));
@@ -477,6 +477,10 @@ async fn what_is_wrong_besides_is_told_to_the_client() {
             "request_uri_not_supported",
         ),
         (("dpop_jkt", "x"), "invalid_request"),
+        (
+            ("authorization_details", "[]"),
+            "invalid_authorization_details",
+        ),
     ] {
         let sent = world.asked(&[wrong]).await.expect(303);
         let location = sent.header("location");
@@ -595,12 +599,13 @@ async fn a_client_shows_what_it_registered_to_show() {
     };
     let code = world.code().await;
     error(&world.redeem(&code, &[]).await, 401, "invalid_client");
-    let wrong = format!("{}x", &secret.get(..secret.len() - 1).unwrap());
-    error(
-        &world.redeem(&code, &[("client_secret", &wrong)]).await,
-        401,
-        "invalid_client",
-    );
+    let another = json!({ "name": "Another", "redirectUris": [SITE] });
+    let another = client(&world.app, another).await;
+    // One that is none, and one that is another's.
+    for wrong in ["kv_client_x", another.text_at("/data/token")] {
+        let told = world.redeem(&code, &[("client_secret", wrong)]).await;
+        error(&told, 401, "invalid_client");
+    }
     let tokens = world
         .redeem(&code, &[("client_secret", &secret)])
         .await

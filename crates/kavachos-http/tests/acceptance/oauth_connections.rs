@@ -6,7 +6,8 @@ use kavachos_test::{Call, Reply};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::oauth_clients::{SCOPE, SITE, World, brought, client, error, world};
+use crate::oauth_clients::{SCOPE, SITE, World, brought, client, error, world, world_of};
+use crate::races::{First, ban_of_a_stranger};
 use crate::tokens::{TOOLS, judged};
 
 const CONNECTIONS: &str = "/api/v1/connections";
@@ -318,6 +319,28 @@ async fn nobody_comes_in_by_a_yes_that_was_taken_back() {
     });
     assert_eq!(last.unwrap(), "connection.consent_withdrawn");
     assert_eq!(world.unasked().await, "consent_required");
+}
+
+#[tokio::test]
+async fn a_yes_that_is_taken_back_before_the_commit_is_none() {
+    for is_taken_back in [true, false] {
+        let first = First::at("INSERT INTO authorization_codes ");
+        let world = world_of(first.setup().start().await).await;
+        world.let_in_at_site().await;
+        let told = world.told().await;
+        match is_taken_back {
+            true => first.comes_with(world.own(), (Method::DELETE, consent(&told), Value::Null)),
+            // The twin: what has nothing to do with it.
+            false => first.comes_with(world.app.operator(), ban_of_a_stranger(&world.app).await),
+        }
+        let came = if is_taken_back {
+            "consent_required"
+        } else {
+            "code"
+        };
+        assert_eq!(world.unasked().await, came);
+        assert!(first.came());
+    }
 }
 
 #[tokio::test]

@@ -147,6 +147,13 @@ async fn what_changed_since_it_was_shown_is_shown_anew() {
     for told in ["changed while you read", "delete all that there is"] {
         assert!(again.text.contains(told), "{told}: {again}");
     }
+    let described = |name: &str| json!({ "name": name, "description": "delete all that there is" });
+    let other = json!({
+        "scopes": [described("tools:call:*"), described(SCOPE)], "defaultScope": SCOPE,
+    });
+    world.app.operator().patch(&path, other).await.expect(200);
+    let again = world.sent(&again, "allow").await.expect(200);
+    assert!(again.text.contains("changed while you read"), "{again}");
     let agents = world.app.operator().get("/api/v1/agents").await.expect(200);
     assert!(agents.rows().is_empty());
     world.sent(&again, "allow").await.expect(303);
@@ -676,4 +683,36 @@ async fn the_root_of_a_host_is_meant_with_a_slash_or_without() {
     let path = [("resource", "https://one.example.com/x")];
     let sent = world.asked(&path).await.expect(303);
     assert_eq!(outcome(sent.header("location")), "invalid_target");
+}
+
+#[tokio::test]
+async fn a_yes_is_not_to_whoever_has_the_address_of_a_tool_server_next() {
+    let world = world().await;
+    world.allowed(&[AT_SITE]).await;
+    let asked = async || {
+        let asks = world.asked(&[AT_SITE]).await;
+        world.browser().open(asks.header("location")).await.status
+    };
+    assert_ne!(asked().await, 200);
+    let operator = world.app.operator();
+    let servers = operator.get("/api/v1/resources").await.expect(200);
+    let server = servers.rows()[0]["id"].as_str().unwrap();
+    let path = format!("/api/v1/resources/{server}");
+    operator.delete(&path).await.expect(200);
+    register(&world.app, json!({ "defaultScope": "tools:call:*" })).await;
+    assert_eq!(asked().await, 200);
+}
+
+#[tokio::test]
+async fn a_yes_lets_nobody_go_on_who_was_stopped_for_a_while() {
+    let world = world().await;
+    world.let_in().await;
+    let suspend = format!("{}/suspend", world.agent_path().await);
+    let suspended = world.app.operator().post(&suspend, json!({})).await;
+    suspended.expect(200);
+    let asks = world.asked(&[]).await.expect(303);
+    let shown = world.browser().open(asks.header("location")).await;
+    let told = world.sent(&shown.expect(200), "allow").await;
+    assert!(told.text.contains("let it go on first"), "{told}");
+    assert_eq!(world.agent().await["status"], "suspended");
 }

@@ -275,6 +275,10 @@ async fn a_device_asks_for_what_there_is() {
         (("scope", "mail:read"), "invalid_scope"),
         (("client_id", ""), "invalid_client"),
         (("client_id", "nobody"), "invalid_client"),
+        (
+            ("authorization_details", "[]"),
+            "invalid_authorization_details",
+        ),
     ] {
         let refused = world.begin(&[wrong]).await;
         assert_eq!(refused.at("/error"), code, "{wrong:?}: {refused}");

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::future::{join, join_all};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use kavachos_engine::Registration;
 use kavachos_test::inside::{HOSTS, PORTS};
 use kavachos_test::{Reply, TestApp};
@@ -18,8 +18,11 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::mail::Log;
 use crate::oauth_clients::{AUTHORIZE, REDIRECT, SITE, World, error, query, world, world_of};
+use crate::races::First;
 use crate::tokens::judged;
 
+/// All clients of the host at which the tests listen.
+const ALL_OF_IT: &str = "/api/v1/clients/http%3A%2F%2F127.0.0.1%2F*";
 /// All that is told of a document that cannot be read.
 const UNREADABLE: &str = "the application says of itself cannot be read";
 
@@ -484,6 +487,43 @@ async fn slow_hosts_hold_up_nobody_else() {
     shown.expect(200);
 }
 
+/// A host that hangs, whose clients are in use, keeps nobody from those of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_hangs_at_one_host_holds_up_no_client_of_another() {
+    let (slow, quick) = (Host::start().await, Host::start().await);
+    let in_use = format!("http://localhost:{}/client.json", quick.address.port());
+    let mut clients = vec![(&quick, in_use.clone())];
+    clients.extend((0..5).map(|n| (&slow, slow.at(&format!("slow-{n}")))));
+    let mut world = studio(&quick).await;
+    for (host, client) in &clients {
+        let mut said = host.document();
+        said["client_id"] = json!(client);
+        host.says(&said);
+        world.client.clone_from(client);
+        world.let_in().await;
+        world.app.advance(70);
+    }
+    world.app.advance(300);
+    slow.answer.lock().unwrap().after = Duration::from_secs(2);
+    slow.answers(StatusCode::NOT_FOUND, Vec::new());
+    let (app, before) = (&world.app, slow.asked());
+    let hanging = join_all(clients[1..].iter().map(async |(_, client)| {
+        let session = another(app).await;
+        page_for(app, &session, client).await.status
+    }));
+    let other = async {
+        while slow.asked() < before + 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let session = another(app).await;
+        page_for(app, &session, &in_use).await
+    };
+    let (mut hanging, shown) = join(hanging, other).await;
+    hanging.sort_unstable();
+    assert_eq!(hanging, [400, 400, 400, 400, 503]);
+    shown.expect(200);
+}
+
 /// Many strangers who have what hangs fetched keep nobody from a client that is in use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_hangs_at_strangers_addresses_holds_up_no_client_in_use() {
@@ -617,15 +657,44 @@ async fn a_client_that_was_denied_stays_denied() {
 #[tokio::test]
 async fn a_host_that_was_denied_lets_no_client_in() {
     let (host, port) = (Host::start().await, Host::start().await);
-    let world = studio(&host).await;
+    let elsewhere = format!("http://localhost:{}/client.json", port.address.port());
+    let mut said = port.document();
+    said["client_id"] = json!(elsewhere);
+    port.says(&said);
+    let world = studio(&port).await;
+    let world = World {
+        client: elsewhere.clone(),
+        ..world
+    };
+    let others = world.let_in().await;
+    port.says(&port.document());
+    let mut tokens = Vec::new();
+    let mut world = world;
+    for client in [port.id(), host.id()] {
+        world.client = client;
+        tokens.push(world.let_in().await);
+    }
     let says = async |what: &str| {
-        let path = format!("/api/v1/clients/http%3A%2F%2F127.0.0.1%2F*/{what}");
+        let path = format!("{ALL_OF_IT}/{what}");
         world.app.operator().post(&path, json!({})).await
     };
-    let tokens = world.let_in().await;
-    let tokens = world.refresh(tokens.text_at("/refresh_token")).await;
-    let tokens = tokens.expect(200);
-    says("deny").await.expect(200);
+    let again = world.refresh(tokens[1].text_at("/refresh_token")).await;
+    tokens.push(again.expect(200));
+    let told = says("deny").await.expect(200);
+    assert_eq!(told.at("/data/state"), "closed");
+    for tokens in &tokens {
+        let access = tokens.text_at("/access_token");
+        assert!(judged(&world.app, access).await.is_err());
+    }
+    let raised = world.app.audit("kind=client.handles_raised").await;
+    assert_eq!(
+        raised[0]["details"],
+        json!({ "client": "http://127.0.0.1/*", "revocations": 2 })
+    );
+    // The twin: another host.
+    let access = others.text_at("/access_token");
+    judged(&world.app, access).await.unwrap();
+    let tokens = &tokens[2];
     let before = (host.asked(), port.asked());
     for client in [host.id(), host.at("other.json"), port.id()] {
         let told = page_for(&world.app, &world.session, &client).await;
@@ -635,9 +704,6 @@ async fn a_host_that_was_denied_lets_no_client_in() {
     let refused = world.refresh(tokens.text_at("/refresh_token")).await;
     error(&refused, 401, "invalid_client");
     // The twins: another host, and the same once it is let in again.
-    let elsewhere = format!("http://localhost:{}/client.json", port.address.port());
-    let mut said = port.document();
-    said["client_id"] = json!(elsewhere);
     port.says(&said);
     let shown = page_for(&world.app, &world.session, &elsewhere).await;
     shown.expect(200);
@@ -649,6 +715,33 @@ async fn a_host_that_was_denied_lets_no_client_in() {
     let refused = world.app.operator().post(with_port, json!({})).await;
     let refused = refused.refused(400, "malformed_request");
     assert!(refused.text.contains("http://127.0.0.1/*"), "{refused}");
+}
+
+#[tokio::test]
+async fn nobody_comes_in_by_a_yes_beside_the_denial_of_their_host() {
+    for (all, is_denied) in [
+        (ALL_OF_IT, true),
+        // The twin: another one.
+        ("/api/v1/clients/http%3A%2F%2Flocalhost%2F*", false),
+    ] {
+        let host = Host::start().await;
+        let first = First::at("INSERT INTO oauth_clients ");
+        let world = world_of(first.setup().start().await).await;
+        let world = World {
+            client: host.id(),
+            ..world
+        };
+        let shown = page(&world, &[]).await.expect(200);
+        let denies = (Method::POST, format!("{all}/deny"), json!({}));
+        first.comes_with(world.app.operator(), denies);
+        let sent = world.sent(&shown, "allow").await;
+        assert!(first.came());
+        let is_in = sent.status == 303 && sent.header("location").starts_with(REDIRECT);
+        assert_eq!(is_in, !is_denied, "{sent}");
+        let path = "/api/v1/clients?source=document&status=active";
+        let stored = world.app.operator().get(path).await.expect(200);
+        assert_eq!(stored.rows().len(), usize::from(!is_denied), "{stored}");
+    }
 }
 
 /// Lesson C 85: nobody has the server ask what is not open to the internet, by whatever name. The ports are those of something

@@ -100,12 +100,17 @@ async fn whoever_asks_about_a_token_shows_who_they_are() {
     let fields = [("token", access)];
     let nobody = world.app.anonymous().post_form(INTROSPECT, &fields).await;
     error(&nobody, 401, "invalid_client");
+    // Guesses are on record as strangers' are; what was answered later is written later.
+    world.app.user().await;
+    assert_eq!(world.app.audit("kind=refusal").await.len(), 4);
     let empty = world.app.call(&key).post_form(INTROSPECT, &[]).await;
     error(&empty, 400, "invalid_request");
     let weak = json!({ "name": "k", "scopes": ["users:read"] });
     let weak = world.app.key(weak).await;
     let weak = world.app.call(&weak).post_form(INTROSPECT, &fields).await;
     error(&weak, 403, "insufficient_scope");
+    let challenge = "Bearer realm=\"kavach\", error=\"insufficient_scope\"";
+    assert_eq!(weak.header("www-authenticate"), challenge);
     let odd = world.app.call(&key).header("dpop", "x");
     error(
         &odd.post_form(INTROSPECT, &fields).await,

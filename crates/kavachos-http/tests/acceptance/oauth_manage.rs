@@ -170,6 +170,15 @@ async fn a_client_is_changed_and_says_no_more_than_whoever_said_it_may() {
         (json!({ "redirectUris": [] }), "redirectUris"),
         (json!({ "name": "a\u{202e}b" }), "name"),
         (json!({ "grantTypes": ["password"] }), "grantTypes"),
+        // One that is wrong among others is told, as nobody but strangers' programs means it.
+        (
+            json!({ "redirectUris": [SITE, "https:/b.example"] }),
+            "redirectUris",
+        ),
+        (
+            json!({ "grantTypes": ["authorization_code", "refresh"] }),
+            "grantTypes",
+        ),
         (json!({ "authMethod": "client_secret_basic" }), "authMethod"),
     ] {
         let refused = patch(&own, change).await;
@@ -391,6 +400,9 @@ async fn what_was_sent_to_an_address_that_went_is_worth_nothing() {
             .patch(&path(&world.client), change)
             .await;
         changed.expect(200);
+        let access = tokens.text_at("/access_token");
+        let is_dead = judged(&world.app, access).await.is_err();
+        assert_eq!(is_dead, is_over);
         for reply in [
             world.redeem(&unredeemed, &as_site).await,
             world.refresh(tokens.text_at("/refresh_token")).await,
@@ -499,6 +511,7 @@ async fn a_client_uses_the_grants_that_it_registered_for_alone() {
     let asks = format!("{AUTHORIZE}?{}", query(&job, &[]));
     let asks = Browser::stranger(app).open(&asks).await;
     assert_eq!(asks.status, 400, "{asks}");
+    assert!(asks.text.contains("did not register for"), "{asks}");
     // Without refresh tokens, a code is all.
     let world = World {
         client: once,

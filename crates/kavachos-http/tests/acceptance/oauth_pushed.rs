@@ -1,5 +1,6 @@
 //! Requests that clients push (RFC 9126): a browser carries their name alone, and each comes to one code.
 
+use futures_util::future::join_all;
 use kavachos_test::{Call, Reply};
 use serde_json::json;
 
@@ -79,6 +80,13 @@ async fn what_is_pushed_is_asked_and_answered_once() {
     let shown = world.browser().open(&page).await.expect(200);
     world.sent(&shown, "deny").await.expect(303);
     assert_eq!(world.sent(&shown, "allow").await.status, 400);
+    // Of many answers at once, one counts.
+    let name = world.pushed_name().await;
+    let page = world.begun(&name).await;
+    let shown = world.browser().open(&page).await.expect(200);
+    let all = join_all((0..8).map(|_| world.sent(&shown, "allow"))).await;
+    let counted = all.iter().filter(|reply| reply.status == 303).count();
+    assert_eq!(counted, 1, "{all:?}");
 }
 
 #[tokio::test]
@@ -144,6 +152,11 @@ async fn what_is_wrong_is_told_when_it_is_pushed() {
             "invalid_request",
         ),
         (("request", "x"), 400, "request_not_supported"),
+        (
+            ("authorization_details", "[]"),
+            400,
+            "invalid_authorization_details",
+        ),
     ] {
         error(&world.pushed(&[wrong]).await, status, code);
     }

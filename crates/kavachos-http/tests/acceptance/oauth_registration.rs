@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::exchange::TOKEN;
 use crate::oauth_client_auth::keys;
 use crate::oauth_clients::{AUTHORIZE, SITE, World, error, query, world_of};
-use crate::tokens::TOOLS;
+use crate::tokens::{TOOLS, judged};
 
 const REGISTER: &str = "/oauth/register";
 
@@ -238,8 +238,16 @@ async fn a_redirect_address_that_is_taken_away_is_used_no_more() {
     assert!(late.header("location").is_empty(), "{late}");
     let again = world.browser().open(asks.header("location")).await;
     assert_eq!(again.status, 400, "{again}");
-    // The twin: what it kept.
-    world.let_in().await;
+    // The twin: what it kept, until that goes too.
+    let tokens = world.let_in().await;
+    let access = tokens.text_at("/access_token");
+    judged(&world.app, access).await.unwrap();
+    fewer["redirect_uris"] = json!([SITE]);
+    let call = world.app.call(token);
+    let call = call.header("content-type", "application/json");
+    let body = Some(fewer.to_string().into_bytes());
+    call.send(Method::PUT, &own, body).await.expect(200);
+    assert!(judged(&world.app, access).await.is_err());
 }
 
 /// Lesson C 96: nobody registers themselves more than strangers get.
@@ -536,4 +544,26 @@ async fn app_asks(world: &World, client: &str) -> String {
     let path = format!("{AUTHORIZE}?{}", query(client, &[]));
     let asks = world.browser().open(&path).await.expect(303);
     asks.header("location").to_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_removes_itself_takes_along_what_was_made_for_it() {
+    let app = started(Registration::Open).await;
+    let world = world_of(app).await;
+    let said = saying("redirect_uris", &json!(["http://127.0.0.1/cb"]));
+    let made = register(&world.app, said).await.expect(201);
+    let world = World {
+        client: made.text_at("/client_id").to_owned(),
+        ..world
+    };
+    let tokens = world.let_in().await;
+    let access = tokens.text_at("/access_token");
+    judged(&world.app, access).await.unwrap();
+    let own = format!("{REGISTER}/{}", world.client);
+    let manager = made.text_at("/registration_access_token");
+    world.app.call(manager).delete(&own).await.expect(204);
+    assert!(judged(&world.app, access).await.is_err());
+    let refreshed = world.refresh(tokens.text_at("/refresh_token")).await;
+    error(&refreshed, 401, "invalid_client");
+    assert_eq!(world.app.audit("kind=client.revoked").await.len(), 1);
 }

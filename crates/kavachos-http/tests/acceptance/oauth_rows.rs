@@ -119,6 +119,28 @@ struct Source {
     own: (String, String),
 }
 
+/// The file with this in the line of a client, and the number of that line.
+fn edited_of(file: &str, client: &str, (from, to): (&str, &str)) -> (String, usize) {
+    let mut lines = body(file);
+    let is_it = |line: &String| line.starts_with("{\"kind\":\"client\"") && line.contains(client);
+    let index = lines.iter().position(is_it).expect("the client");
+    assert!(lines[index].contains(from), "{}", lines[index]);
+    lines[index] = lines[index].replacen(from, to, 1);
+    (sealed(&lines), index + 1)
+}
+
+impl Source {
+    /// Another human, who lets the same client in.
+    async fn let_in_by_another(&mut self) -> String {
+        let other = self.world.app.user().await;
+        let session = self.world.app.session(&other).await.token;
+        let own = std::mem::replace(&mut self.world.session, session);
+        self.world.let_in().await;
+        self.world.session = own;
+        other
+    }
+}
+
 async fn source() -> Source {
     let app = open_to_clients(crate::setup().seeded(7)).start().await;
     let world = world_of(app).await;
@@ -240,12 +262,14 @@ async fn a_refresh_token_goes_on_also_where_the_master_key_is_another() {
 
 #[tokio::test]
 async fn what_contradicts_itself_of_a_client_does_not_come_in() {
-    let source = source().await;
+    let mut source = source().await;
+    let other = source.let_in_by_another().await;
     let app = &source.world.app;
-    let other = app.user().await;
     let file = export(&app.operator()).await;
     let next = crate::setup().seeded(8).start().await;
     let (client, user) = (source.world.client.as_str(), source.world.user.as_str());
+    let [mine, theirs] = [agents(app, user).await, agents(app, &other).await]
+        .map(|agents| agents[0]["id"].as_str().unwrap().to_owned());
     for (kind, from, to, why) in [
         ("client", client, "https://app.example.com/c", "an address"),
         (
@@ -267,6 +291,12 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
             "[\\\"client_credentials\\\"]",
             "`grant_types`",
         ),
+        (
+            "client",
+            "\"handle\":\"03",
+            "\"handle\":\"06",
+            "another kind of thing",
+        ),
         ("connection", user, &other, "another human's"),
         ("consent", "tools:call", "tools:**call", "`scopes`"),
         (
@@ -275,6 +305,7 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
             &source.site.0,
             "not that of its agent",
         ),
+        ("refreshLine", &mine, &theirs, "not that of its agent"),
         (
             "refreshLine",
             "\\\"audience\\\"",
@@ -292,7 +323,36 @@ async fn what_contradicts_itself_of_a_client_does_not_come_in() {
         let (edited, line) = edited(&file, kind, from, to);
         refused(&next, &edited, line, why).await;
     }
-    // One that no record tells of stands under another name, in the same place.
+    // The twin.
+    import(&next.operator(), &file).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_that_nobody_could_register_does_not_come_in() {
+    let source = source().await;
+    let file = export(&source.world.app.operator()).await;
+    let next = crate::setup().seeded(8).start().await;
+    for (from, to, why) in [
+        ("client_secret_basic", "none", "has a secret"),
+        (
+            r#"[\"authorization_code\",\"refresh_token\"]"#,
+            r#"[\"authorization_code\",\"client_credentials\"]"#,
+            "name the agent",
+        ),
+    ] {
+        let (edited, line) = edited_of(&file, &source.site.0, (from, to));
+        refused(&next, &edited, line, why).await;
+    }
+    // The twin.
+    import(&next.operator(), &file).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_that_no_record_tells_of_does_not_come_in() {
+    let source = source().await;
+    let file = export(&source.world.app.operator()).await;
+    let next = crate::setup().seeded(8).start().await;
+    // It stands under another name, in the same place.
     let mut lines = body(&file);
     let mut renamed = source.site.0.clone();
     let last = if renamed.ends_with('0') { "1" } else { "0" };
@@ -378,6 +438,28 @@ async fn a_client_that_ended_since_the_backup_stays_ended_and_the_others_ask_ane
     world.let_in().await;
     let own = world.app.call(&world.session).get("/api/v1/agents").await;
     assert_eq!(own.expect(200).rows().len(), 1);
+}
+
+/// No kill tells that a client removed itself which nobody had let in.
+#[tokio::test]
+async fn a_client_that_removed_itself_since_the_backup_does_not_come_back() {
+    let setup = open_to_clients(crate::setup().seeded(7));
+    let world = world_of(setup.start().await).await;
+    let (gone, used) = (registered(&world.app).await, registered(&world.app).await);
+    let world = World {
+        client: used.0.clone(),
+        ..world
+    };
+    world.let_in().await;
+    let backup = backup_of(&world.app).await;
+    let path = format!("{REGISTER}/{}", gone.0);
+    world.app.call(&gone.1).delete(&path).await.expect(204);
+    let log = log_of(&world.app).await;
+    assert!(is_registered(&backup, &gone).await);
+    restore(&backup, Some(log), Rehearsal::No).await;
+    assert!(!is_registered(&backup, &gone).await);
+    // The twin: one that somebody let in.
+    assert!(is_registered(&backup, &used).await);
 }
 
 /// What is taken away from a client is taken away as a secret is: what was made dies, and a backup does not bring it back.
@@ -730,7 +812,8 @@ async fn lets_in(world: &mut World, user: &str) {
 /// A server as it was before there were clients: the tables are not there, and nobody registers.
 const BEFORE: &str = "PRAGMA foreign_keys = OFF; DROP TABLE device_requests; DROP TABLE pushed_requests; \
     DROP TABLE authorization_codes; DROP TABLE refresh_tokens; DROP TABLE refresh_lines; DROP TABLE consents; \
-    DROP TABLE connections; DROP TABLE oauth_clients; DELETE FROM migration WHERE owner = 'core' AND name = 'clients'";
+    DROP TABLE connections; DROP TABLE oauth_clients; ALTER TABLE approvals DROP COLUMN server; \
+    DELETE FROM migration WHERE owner = 'core' AND name = 'clients'";
 
 #[tokio::test]
 async fn switching_clients_on_later_migrates_nobody() {

@@ -3,64 +3,80 @@
 //! has nothing to do with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex};
 
 use http::Method;
 use kavachos::store::{Batch, BoxFuture, CommitError};
 use kavachos_core::token::Code;
 use kavachos_test::kavachos;
-use kavachos_test::{Keeper, Reply, TestAgent, TestApp, may, may_under};
+use kavachos_test::{Call, Keeper, Reply, Setup, TestAgent, TestApp, may, may_under};
 use serde_json::{Value, json};
 
 use crate::exchange::{Ask, refused};
 use crate::roots::{ROOT, prove};
 use crate::tokens::{DELEGATE, TOOLS, judged, opened, register};
 
-/// What the operator does to whom: a method, a path and a body.
-type Act = (Method, String, Value);
+/// What they do to whom: a method, a path and a body.
+pub(crate) type Act = (Method, String, Value);
 
-/// Lets the operator come first, once, at the next commit.
+/// Lets somebody come first, once: at the next commit, or at the next one with such a write.
 #[derive(Default)]
-struct First {
-    app: OnceLock<Weak<TestApp>>,
-    act: Mutex<Option<Act>>,
+pub(crate) struct First {
+    /// How the write begins.
+    at: &'static str,
+    act: Mutex<Option<(Call, Act)>>,
     came: AtomicBool,
 }
 
 impl Keeper for First {
-    fn before(&self, _: &mut Batch) -> BoxFuture<'static, Result<(), CommitError>> {
-        let app = self.app.get().and_then(Weak::upgrade);
-        let (Some(app), Some(act)) = (app, self.act.lock().unwrap().take()) else {
+    fn before(&self, batch: &mut Batch) -> BoxFuture<'static, Result<(), CommitError>> {
+        let is_such = batch
+            .writes
+            .iter()
+            .any(|write| write.sql.starts_with(self.at));
+        let act = (self.act.lock().unwrap()).take_if(|_| is_such || self.at.is_empty());
+        let Some((call, (method, path, body))) = act else {
             return Box::pin(async { Ok(()) });
         };
         self.came.store(true, Ordering::SeqCst);
         Box::pin(async move {
-            let (method, path, body) = act;
             let body = (method != Method::DELETE).then(|| body.to_string().into_bytes());
-            let reply = app.operator().send(method, &path, body).await;
+            let reply = call.send(method, &path, body).await;
             assert!(reply.status < 300, "{path}: {reply}");
             Ok(())
         })
     }
 }
 
-/// A server at whose next commit the operator comes first.
-async fn held() -> (Arc<TestApp>, Arc<First>) {
-    let first = Arc::new(First::default());
-    let setup = crate::setup().kept_by(Arc::clone(&first) as Arc<dyn Keeper>);
-    let app = Arc::new(setup.start().await);
-    first.app.set(Arc::downgrade(&app)).unwrap();
-    (app, first)
-}
-
 impl First {
-    fn comes_with(&self, act: Act) {
-        *self.act.lock().unwrap() = Some(act);
+    pub(crate) fn at(write: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            at: write,
+            ..Self::default()
+        })
+    }
+
+    pub(crate) fn setup(self: &Arc<Self>) -> Setup {
+        crate::setup().kept_by(Arc::clone(self) as Arc<dyn Keeper>)
+    }
+
+    pub(crate) fn comes_with(&self, call: Call, act: Act) {
+        *self.act.lock().unwrap() = Some((call, act));
         self.came.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn came(&self) -> bool {
+        self.came.load(Ordering::SeqCst)
     }
 }
 
-async fn ban_of_a_stranger(app: &TestApp) -> Act {
+/// A server at whose next commit the operator comes first.
+async fn held() -> (TestApp, Arc<First>) {
+    let first = First::at("");
+    (first.setup().start().await, first)
+}
+
+pub(crate) async fn ban_of_a_stranger(app: &TestApp) -> Act {
     let path = format!("/api/v1/users/{}/ban", app.user().await);
     (Method::POST, path, json!({}))
 }
@@ -103,25 +119,28 @@ async fn a_kill_that_comes_before_the_commit_of_a_token_leaves_no_token() {
             format!("/api/v1/agents/{}", agent.id),
         );
         let less = json!({ "permissions": may(&["*"], "tools:call:fetch") });
-        first.comes_with(match kill {
-            "human" => (Method::POST, format!("{people}/ban"), json!({})),
-            "narrowed human" => (Method::PATCH, people, less),
-            "agent" => (Method::POST, format!("{agents}/suspend"), json!({})),
-            "grant" => (Method::PATCH, agents, less),
-            "key" => (Method::POST, format!("{agents}/rotate"), json!({})),
-            "session" => (
-                Method::DELETE,
-                format!("/api/v1/sessions/{}", session.id),
-                json!({}),
-            ),
-            "tool server" => {
-                let path = format!("/api/v1/resources/{}", server.as_str().unwrap());
-                (Method::DELETE, path, json!({}))
-            }
-            _ => ban_of_a_stranger(&app).await,
-        });
+        first.comes_with(
+            app.operator(),
+            match kill {
+                "human" => (Method::POST, format!("{people}/ban"), json!({})),
+                "narrowed human" => (Method::PATCH, people, less),
+                "agent" => (Method::POST, format!("{agents}/suspend"), json!({})),
+                "grant" => (Method::PATCH, agents, less),
+                "key" => (Method::POST, format!("{agents}/rotate"), json!({})),
+                "session" => (
+                    Method::DELETE,
+                    format!("/api/v1/sessions/{}", session.id),
+                    json!({}),
+                ),
+                "tool server" => {
+                    let path = format!("/api/v1/resources/{}", server.as_str().unwrap());
+                    (Method::DELETE, path, json!({}))
+                }
+                _ => ban_of_a_stranger(&app).await,
+            },
+        );
         let raced = ask(&app, caller, &agent).await;
-        assert!(first.came.load(Ordering::SeqCst), "{kill}");
+        assert!(first.came(), "{kill}");
         assert_eq!(raced.status == 200, kill == "stranger", "{kill}: {raced}");
         let made = app.audit("kind=token.issued&outcome=allowed").await.len();
         assert_eq!(made, if kill == "stranger" { 2 } else { 1 }, "{kill}");
@@ -144,16 +163,19 @@ async fn a_kill_that_comes_before_the_commit_of_an_exchange_leaves_no_token_and_
         let for_root = Ask::agent(&agent).with("requested_token_type", ROOT);
         let root = prove(&app, 7, &for_root).await.expect(200);
         let root = root.text_at("/access_token").to_owned();
-        first.comes_with(match kill {
-            "human" => (Method::POST, format!("/api/v1/users/{user}/ban"), json!({})),
-            "agent" => {
-                let path = format!("/api/v1/agents/{}/suspend", agent.id);
-                (Method::POST, path, json!({}))
-            }
-            _ => ban_of_a_stranger(&app).await,
-        });
+        first.comes_with(
+            app.operator(),
+            match kill {
+                "human" => (Method::POST, format!("/api/v1/users/{user}/ban"), json!({})),
+                "agent" => {
+                    let path = format!("/api/v1/agents/{}/suspend", agent.id);
+                    (Method::POST, path, json!({}))
+                }
+                _ => ban_of_a_stranger(&app).await,
+            },
+        );
         let raced = prove(&app, 7, &Ask::of(ROOT, &root)).await;
-        assert!(first.came.load(Ordering::SeqCst), "{kill}");
+        assert!(first.came(), "{kill}");
         let denied = app.audit("kind=token.issued&outcome=denied").await;
         if kill == "stranger" {
             raced.expect(200);
@@ -181,22 +203,25 @@ async fn a_kill_that_comes_before_the_commit_of_an_approval_leaves_none() {
         let human = app.call(&session.token);
         let shown = human.get(&path).await.expect(200);
         let digest = json!({ "digest": shown.text_at("/data/digest") });
-        first.comes_with(match kill {
-            "human" => (Method::POST, format!("/api/v1/users/{user}/ban"), json!({})),
-            "agent" => (
-                Method::POST,
-                format!("/api/v1/agents/{}/suspend", agent.id),
-                json!({}),
-            ),
-            "session" => (
-                Method::DELETE,
-                format!("/api/v1/sessions/{}", session.id),
-                json!({}),
-            ),
-            _ => ban_of_a_stranger(&app).await,
-        });
+        first.comes_with(
+            app.operator(),
+            match kill {
+                "human" => (Method::POST, format!("/api/v1/users/{user}/ban"), json!({})),
+                "agent" => (
+                    Method::POST,
+                    format!("/api/v1/agents/{}/suspend", agent.id),
+                    json!({}),
+                ),
+                "session" => (
+                    Method::DELETE,
+                    format!("/api/v1/sessions/{}", session.id),
+                    json!({}),
+                ),
+                _ => ban_of_a_stranger(&app).await,
+            },
+        );
         let raced = human.post(&format!("{path}/approve"), digest).await;
-        assert!(first.came.load(Ordering::SeqCst), "{kill}");
+        assert!(first.came(), "{kill}");
         assert_eq!(raced.status == 200, kill == "stranger", "{kill}: {raced}");
         let given = app.audit("kind=approval.approved&outcome=allowed").await;
         assert_eq!(given.len(), usize::from(kill == "stranger"), "{kill}");

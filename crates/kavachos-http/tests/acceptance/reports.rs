@@ -127,6 +127,7 @@ async fn a_report_is_on_record_under_its_chain_and_as_the_word_of_its_tool_serve
     assert_eq!(allowed["chain"], json!([world.orchestrator.id]));
     assert_eq!(allowed["details"]["token"], world.token);
     assert_eq!(allowed["details"]["proven"], false);
+    assert!(allowed["details"]["count"].is_null());
     assert!(allowed["ip"].is_null());
     assert_eq!(
         (&denied["code"], &denied["resource"]),
@@ -173,6 +174,28 @@ async fn a_batch_is_recorded_once_however_often_it_is_sent() {
 }
 
 /// A tool server says what it did with a token, not what became of a human long after.
+#[tokio::test]
+async fn a_report_stands_for_as_many_as_it_says() {
+    let world = world().await;
+    let mut refused = world.with("code", json!("insufficient_scope"));
+    refused["allowed"] = json!(false);
+    refused["count"] = json!(99);
+    let reply = world.report("one", &[refused.clone()]).await;
+    reply.expect(200);
+    assert_eq!(world.records().await[0]["details"]["count"], 99);
+    for wrong in [
+        json!(0),
+        json!(-1),
+        json!("2"),
+        json!(u64::MAX),
+        json!(null),
+    ] {
+        refused["count"] = wrong;
+        let reply = world.report("two", &[refused.clone()]).await;
+        reply.refused(400, "malformed_request");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_reported_of_a_time_when_the_token_was_over() {
     let world = world().await;

@@ -205,6 +205,11 @@ impl Route {
         self.path.starts_with("/api/v1/revocations")
     }
 
+    /// Whether it shows one request for approval.
+    pub(crate) fn is_approval(&self) -> bool {
+        self.name() == "GET /api/v1/approvals/{approval}"
+    }
+
     /// Whether it asks for decisions, for which a dead key of an agent is answered with one.
     pub(crate) fn is_decision(&self) -> bool {
         self.path.starts_with("/api/v1/authorize")

@@ -32,6 +32,8 @@ const COLUMNS: [&str; 5] = ["id", "name", "redirectUris", "source", "status"];
 const EXAMPLES: &str = "\
 Examples:
   kavach client create --name Editor --redirect-uri http://127.0.0.1/callback --auth-method none
+  kavach client create --name Nightly --grant-type client_credentials --agent reports
+  kavach client create --name TV --grant-type urn:ietf:params:oauth:grant-type:device_code,refresh_token --auth-method none
   kavach client list --source itself
   kavach client deny https://app.example.com/oauth/client.json
   kavach client deny 'https://app.example.com/*'";
@@ -116,16 +118,17 @@ pub(crate) struct Update {
 
 #[derive(Debug, Args)]
 struct Said {
-    /// Where browsers are sent back to; all that there were are replaced. May be given several times
+    /// Where browsers are sent back to; may be given several times. An update replaces all that there were
     #[arg(long = "redirect-uri", value_name = "URL")]
     redirect_uris: Vec<String>,
-    /// What it may ask for, as in `authorization_code,refresh_token`; all that there were are replaced
+    /// What it may ask for: `authorization_code,refresh_token` unless said, and `client_credentials` or
+    /// `urn:ietf:params:oauth:grant-type:device_code`. An update replaces all that there were
     #[arg(long = "grant-type", value_name = "TYPE", value_delimiter = ',')]
     grant_types: Vec<String>,
-    /// Whether all its tokens are bound to a key
+    /// Whether all its tokens are bound to a key (DPoP)
     #[arg(long, value_name = "true|false")]
     dpop_bound: Option<bool>,
-    /// Whether it asks humans with requests that it pushed alone
+    /// Whether it asks humans with requests that it pushed alone (PAR)
     #[arg(long, value_name = "true|false")]
     require_pushed_requests: Option<bool>,
     /// Its public keys as a JSON Web Key Set, or `-` for one on standard input: of one that shows who it is with `private_key_jwt`

@@ -235,6 +235,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     .of(Form::Choice(|| value::names(&value::REGISTRATIONS)))
     .or(|| value::name_of(&value::REGISTRATIONS, Registration::default())),
     Setting::new(
+        "oauth.max_refreshes_per_minute",
+        "KAVACH_OAUTH_MAX_REFRESHES_PER_MINUTE",
+        "refreshes of one application that a human let in, in a minute",
+    )
+    .up_to(MAX_COUNT)
+    .or(|| Settings::default().refreshes_per_minute.to_string()),
+    Setting::new(
         "oauth.dpop_nonces",
         "KAVACH_OAUTH_DPOP_NONCES",
         "whether OAuth clients that prove a key repeat a nonce of this server (RFC 9449): `required`; `off` for clients that cannot",

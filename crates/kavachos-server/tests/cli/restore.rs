@@ -481,7 +481,8 @@ fn what_is_tried_on_postgresql_changes_nothing_the_schema_neither() {
     done("init");
     // A backup of an older version was put back.
     let behind = "DROP TABLE device_requests, pushed_requests, authorization_codes, refresh_tokens, refresh_lines, consents, \
-        connections, oauth_clients; DELETE FROM migration WHERE owner = 'core' AND name = 'clients'";
+        connections, oauth_clients; ALTER TABLE approvals DROP COLUMN server; \
+        DELETE FROM migration WHERE owner = 'core' AND name = 'clients'";
     cluster.psql(name_of(&database), behind);
     assert_eq!(pending(), 1);
     let tried = run("restore --in-place --without-revocations --dry-run");

@@ -378,6 +378,7 @@ pub const APPROVALS: Table<'static> = table(
         number("decidedAt", "decided_at").or_null(),
         number("expiresAt", "expires_at"),
         number("createdAt", "created_at"),
+        text("server", "server").or_null(),
     ],
 );
 

@@ -17,14 +17,14 @@ use crate::reports::Reports;
 use crate::tasks::Tasks;
 use crate::verifier::Verifier;
 
-const ASKED: &str = "/api/v1/authorize";
+pub(super) const ASKED: &str = "/api/v1/authorize";
 const REPORTED: &str = "/api/v1/reports";
 
 fn limited() -> Leaf {
     constrained(&json!({"rate": {"limit": 5, "per": 60}}))
 }
 
-fn constrained(constraints: &Value) -> Leaf {
+pub(super) fn constrained(constraints: &Value) -> Leaf {
     permitting(&json!([{"resource": "mcp:search:*", "actions": ["*"], "constraints": constraints}]))
 }
 
@@ -32,7 +32,7 @@ async fn principal(scene: &Scene, leaf: &Leaf) -> Principal {
     scene.verifier.verify(&bearer(&token(leaf))).unwrap()
 }
 
-async fn search(scene: &Scene, leaf: &Leaf) -> Result<Allowed, Rejection> {
+pub(super) async fn search(scene: &Scene, leaf: &Leaf) -> Result<Allowed, Rejection> {
     let arguments = json!({"query": "otters"});
     let principal = principal(scene, leaf).await;
     principal
@@ -40,7 +40,7 @@ async fn search(scene: &Scene, leaf: &Leaf) -> Result<Allowed, Rejection> {
         .await
 }
 
-fn decision(code: &str) -> (u16, Value) {
+pub(super) fn decision(code: &str) -> (u16, Value) {
     let data =
         json!({"allowed": code == "allowed", "code": code, "reason": "why", "auditId": "audit_1"});
     (200, json!({ "data": data }))
@@ -182,7 +182,7 @@ async fn an_approval_and_a_limit_come_with_what_helps() {
     assert_eq!(rejection.retry_after(), Some(Duration::from_secs(17)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_a_human_is_told_the_page_where_they_answer() {
     const ID: &str = "approval_01m7yw4nvqf69a541nr13qmn5z";
     let page = format!("https://auth.example.com/account/approvals/{ID}");

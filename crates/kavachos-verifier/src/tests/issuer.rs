@@ -26,6 +26,8 @@ pub(super) const ISSUER: &str = "https://auth.example.com";
 pub(super) const TOOLS: &str = "https://tools.example.com/mcp";
 /// Where the root's document is.
 pub(super) const FEED_DOCUMENT: &str = "/.well-known/kavach-feed-keys.jwt";
+/// Below which requests for approval are.
+pub(super) const APPROVALS: &str = "/api/v1/approvals/";
 /// 2026-11-21T10:00:00Z.
 pub(super) const NOW: i64 = 1_795_255_200;
 
@@ -105,6 +107,8 @@ pub(super) struct State {
     pub(super) refuses: Option<(&'static str, u16)>,
     /// What is answered to questions, in order; each with its status.
     pub(super) decisions: VecDeque<(u16, Value)>,
+    /// What is answered to those who wait for an approval, in order; while nothing is left they wait.
+    pub(super) approvals: VecDeque<(u16, Value)>,
     /// Every request: its path and its body.
     pub(super) asked: Vec<(String, Value)>,
     pub(super) authorization: Vec<Option<String>>,
@@ -135,6 +139,7 @@ impl FakeIssuer {
             down: None,
             refuses: None,
             decisions: VecDeque::new(),
+            approvals: VecDeque::new(),
             asked: Vec::new(),
             authorization: Vec::new(),
             names: Vec::new(),
@@ -153,6 +158,18 @@ impl FakeIssuer {
         (state.asked.iter())
             .filter(|(asked, _)| asked.starts_with(path))
             .count()
+    }
+
+    /// What is answered to whoever waits for an approval, once it is.
+    async fn approval(&self) -> io::Result<Response<Chunks>> {
+        loop {
+            let next = self.state().approvals.pop_front();
+            if let Some((status, answer)) = next {
+                let body: Chunks = stream::iter([Ok(answer.to_string().into())]).boxed();
+                return Ok(Response::builder().status(status).body(body).unwrap());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Kills, without telling anybody.
@@ -284,7 +301,12 @@ impl Http for FakeIssuer {
             let error = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
             return Box::pin(async { Err(error) });
         }
-        let (status, body) = if path == "/api/v1/revocations/stream" {
+        let (status, body) = if path.starts_with(APPROVALS) {
+            // Whoever does not say how long is told at once, which is no wait.
+            assert_eq!(parts.uri.query(), Some("wait=20"));
+            drop(state);
+            return Box::pin(self.approval());
+        } else if path == "/api/v1/revocations/stream" {
             let (sender, receiver) = unbounded_channel();
             state.listeners.push(sender);
             (200, listen(receiver))

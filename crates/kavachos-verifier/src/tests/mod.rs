@@ -13,3 +13,4 @@ mod rooted;
 mod scene;
 mod tools;
 mod vectors;
+mod waiting;

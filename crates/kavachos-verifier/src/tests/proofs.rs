@@ -287,7 +287,7 @@ fn without_end(token: &str, proof: &str) -> http::Request<axum::body::Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_body_is_waited_for_where_the_proof_is_wrong_and_for_none_without_end() {
+async fn no_body_is_waited_for_where_the_proof_is_wrong_or_used_and_for_none_without_end() {
     let scene = Scene::with(|builder| builder.proof(Proof::DpopBody)).await;
     let token = bound();
     let digest = Some(body_digest(BODY.as_bytes()));
@@ -302,9 +302,13 @@ async fn no_body_is_waited_for_where_the_proof_is_wrong_and_for_none_without_end
     assert_eq!((answer.status, answer.code()), (400, "malformed_request"));
     // It was not used up, and there is room again.
     assert_eq!(post(&scene.verifier, &token, &good, BODY).await.status, 200);
+    let begun = tokio::time::Instant::now();
+    let answer = send(&scene.verifier, without_end(&token, &good)).await;
+    assert_eq!((answer.status, answer.code()), (401, "proof_replayed"));
+    assert_eq!(begun.elapsed(), Duration::ZERO, "it was used by then");
     let human = leaf().authority.subject;
     let mut rooms = Vec::new();
-    while let Some(room) = scene.core.bodies.room(&human).await {
+    while let Some(room) = scene.core.bodies.now(&human) {
         rooms.push(room);
     }
     let last = proof(&token, "three", None, digest);

@@ -1,5 +1,7 @@
 //! What only the server decides, asked for over the network: rates are in `chain`; here budgets and approvals.
 
+use std::time::Duration;
+
 use kavachos_test::Reply;
 use serde_json::json;
 
@@ -7,7 +9,8 @@ use crate::tool::Tool;
 use crate::world::World;
 
 async fn tool(world: &World) -> Tool {
-    Tool::of(world.verifier().build().await.unwrap()).await
+    let verifier = world.verifier().wait_for_approval(Duration::ZERO);
+    Tool::of(verifier.build().await.unwrap()).await
 }
 
 /// The request for approval that a refused call names.

@@ -1,7 +1,12 @@
 //! The example of an MCP server, as a client of the Model Context Protocol finds it.
 
+use std::time::Duration;
+
+use futures_util::future::join;
 use kavachos_test::{Call, Client, Reply, Server};
+use kavachos_verifier::{Builder, Verifier};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::process::LONGEST;
 use crate::world::{TOOLS, World};
@@ -11,8 +16,15 @@ use crate::world::{TOOLS, World};
 pub(crate) mod example;
 
 async fn start(world: &World) -> Server {
-    let verifier = example::with_tools(world.verifier()).build().await.unwrap();
-    Server::serving(example::app(&verifier)).await
+    let (_, server) = started(world, |builder| builder).await;
+    server
+}
+
+async fn started(world: &World, told: impl FnOnce(Builder) -> Builder) -> (Verifier, Server) {
+    let builder = told(example::with_tools(world.verifier()));
+    let verifier = builder.build().await.unwrap();
+    let server = Server::serving(example::app(&verifier)).await;
+    (verifier, server)
 }
 
 /// One message, and what comes back.
@@ -112,7 +124,7 @@ async fn where_the_layer_knows_no_tools_the_refusal_is_an_error_that_says_the_sc
 #[tokio::test]
 async fn a_human_approves_at_the_page_that_the_client_opens_or_is_told() {
     let world = World::start().await;
-    let server = start(&world).await;
+    let (_, server) = started(&world, |builder| builder.wait_for_approval(Duration::ZERO)).await;
     let token = world
         .token_of("search", json!({ "requireApproval": true }))
         .await;
@@ -144,6 +156,28 @@ async fn a_human_approves_at_the_page_that_the_client_opens_or_is_told() {
     assert_eq!(again.at("/result/resultType"), "input_required");
     world.approve(&id).await;
     let found = call_lately(&caller, opens(), accepted()).await.expect(200);
+    assert!(found.at("/result/content/0/text").is_string(), "{found}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_made_again_while_the_human_reads_waits_for_the_answer() {
+    let world = World::start().await;
+    let (verifier, server) = started(&world, |builder| builder).await;
+    let token = world
+        .token_of("search", json!({ "requireApproval": true }))
+        .await;
+    let caller = Client::new(server.address()).call(&token);
+    let arguments = json!({ "query": "tea" });
+    let asked = call(&caller, "search", arguments.clone()).await;
+    let id = asked.text_at("/error/data/approvalId").to_owned();
+    let approve = async {
+        while verifier.stats().waited == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.approve(&id).await;
+    };
+    let again = join(call(&caller, "search", arguments), approve);
+    let (found, ()) = timeout(LONGEST, again).await.unwrap();
     assert!(found.at("/result/content/0/text").is_string(), "{found}");
 }
 
@@ -183,6 +217,6 @@ async fn a_killed_agent_is_not_even_told_which_tools_there_are() {
             }
         }
     };
-    let refused = tokio::time::timeout(LONGEST, refused).await.unwrap();
+    let refused = timeout(LONGEST, refused).await.unwrap();
     refused.refused(401, "revoked");
 }

@@ -2,7 +2,9 @@
 //!
 //! Promises: what is asked for stays, and what nobody asked for longest makes room; one host has no more than its part of the
 //! room, so that whoever has a host, or many, shuts out nobody else. A document that cannot be read leaves nothing behind.
-//! Clients that somebody let in have seats of their own: what hangs at strangers' addresses takes none of theirs.
+//! Clients that somebody let in have seats of their own: what hangs at strangers' addresses takes none of theirs. Of the seats of
+//! each sort one host has half, and one human a quarter: who has many accounts has more, and for seconds, since each of them has
+//! few documents fetched an hour.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,7 +15,7 @@ use kavachos_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::bell::{Bell, Listener};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::seats::{Bounds, Holder, Seat, Seats};
 
 /// How many documents are kept.
@@ -24,6 +26,8 @@ const MAX_OF_HOST: usize = 100;
 /// while all of them hang.
 const KNOWN: Bounds = Bounds { all: 8, each: 2 };
 const UNKNOWN: Bounds = Bounds { all: 8, each: 2 };
+/// How many of them at one host.
+const OF_HOST: Bounds = Bounds { all: 8, each: 4 };
 /// How many wait for one that is fetched.
 const WAITING: Bounds = Bounds { all: 512, each: 16 };
 
@@ -43,9 +47,35 @@ pub(super) struct Reading {
 pub(crate) struct Documents {
     known: Mutex<Known>,
     bell: Bell,
-    seats_of_known: Seats,
-    seats: Seats,
+    known_seats: Places,
+    seats: Places,
     waiting: Seats,
+}
+
+/// Places of those who fetch, of which each human has a part, and each host.
+#[derive(Debug)]
+struct Places {
+    of_humans: Seats,
+    of_hosts: Seats,
+}
+
+/// One of them.
+pub(super) type Place = (Seat, Seat);
+
+impl Places {
+    fn new(of_humans: Bounds) -> Self {
+        Self {
+            of_humans: Seats::new(of_humans),
+            of_hosts: Seats::new(OF_HOST),
+        }
+    }
+
+    fn take(&self, human: UserId, host: &str) -> Result<Place> {
+        let of_human = self.of_humans.take(Holder::Known(human.to_string()))?;
+        // It is not the human who has them.
+        let of_host = self.of_hosts.take(Holder::Known(host.to_owned()));
+        Ok((of_human, of_host.map_err(|_| Error::Busy)?))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -80,8 +110,8 @@ impl Default for Documents {
         Self {
             known: Mutex::default(),
             bell: Bell::default(),
-            seats_of_known: Seats::new(KNOWN),
-            seats: Seats::new(UNKNOWN),
+            known_seats: Places::new(KNOWN),
+            seats: Places::new(UNKNOWN),
             waiting: Seats::new(WAITING),
         }
     }
@@ -114,16 +144,16 @@ impl Documents {
         Look::Fetch(asked, rung)
     }
 
-    /// One of the places of those who fetch for this human.
+    /// One of the places of those who fetch for this human, at this host.
     ///
     /// # Errors
-    /// They have all that one may have, or there is none.
-    pub(super) fn seat(&self, human: UserId, is_known: bool) -> Result<Seat> {
+    /// They have all that one may have, the host has, or there is none.
+    pub(super) fn seat(&self, human: UserId, host: &str, is_known: bool) -> Result<Place> {
         let seats = match is_known {
-            true => &self.seats_of_known,
+            true => &self.known_seats,
             false => &self.seats,
         };
-        seats.take(Holder::Known(human.to_string()))
+        seats.take(human, host)
     }
 
     /// One of the places of those who wait.
@@ -305,18 +335,29 @@ mod tests {
         let documents = Documents::default();
         let human = |n: u8| UserId::new(at(0), [n; 10]);
         let mut seats = Vec::new();
-        for n in 0..4 {
-            seats.push(documents.seat(human(n), false).unwrap());
-            seats.push(documents.seat(human(n), false).unwrap());
-            assert!(documents.seat(human(n), false).is_err());
+        let seat = |n, host, is_known| documents.seat(human(n), host, is_known);
+        for (n, host) in [(0, "a"), (1, "b"), (2, "a"), (3, "b")] {
+            seats.push(seat(n, host, false).unwrap());
+            seats.push(seat(n, host, false).unwrap());
+            assert!(seat(n, "c", false).is_err());
         }
-        assert!(documents.seat(human(9), false).is_err());
+        assert!(seat(9, "c", false).is_err());
         // What somebody let in has seats of its own.
-        let known = documents.seat(human(0), true).unwrap();
-        assert!(documents.seat(human(9), true).is_ok());
-        drop(known);
-        assert!(documents.seat(human(9), false).is_err());
+        assert!(seat(0, "a", true).is_ok());
+        assert!(seat(9, "c", false).is_err());
         seats.pop();
-        assert!(documents.seat(human(9), false).is_ok());
+        assert!(seat(9, "c", false).is_ok());
+    }
+
+    #[test]
+    fn one_host_has_half_of_the_seats_and_leaves_the_others() {
+        let documents = Documents::default();
+        let seat = |n: u8, host| documents.seat(UserId::new(at(0), [n; 10]), host, true);
+        let held: Vec<Place> = (0..4).map(|n| seat(n, "slow").unwrap()).collect();
+        assert_eq!(seat(4, "slow").map(drop), Err(Error::Busy));
+        // The twins: another host, also for the same human, and the same once it answered.
+        assert!(seat(4, "quick").is_ok() && seat(0, "quick").is_ok());
+        drop(held);
+        assert!(seat(4, "slow").is_ok());
     }
 }

@@ -15,9 +15,9 @@ use crate::reply::{List, Reply, page};
 use crate::state::State;
 
 const SOURCES: [(&str, Source); 3] = [
-    ("operator", Source::Operator),
-    ("itself", Source::Itself),
-    ("document", Source::Document),
+    (Source::Operator.as_str(), Source::Operator),
+    (Source::Itself.as_str(), Source::Itself),
+    (Source::Document.as_str(), Source::Document),
 ];
 const STATES: [(&str, Status); 2] = [("active", Status::Active), ("revoked", Status::Revoked)];
 

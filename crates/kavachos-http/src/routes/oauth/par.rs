@@ -26,6 +26,7 @@ pub(crate) fn operation() -> Operation {
             Code::UnauthorizedClient,
             Code::InvalidScope,
             Code::InvalidTarget,
+            Code::InvalidAuthorizationDetails,
             Code::UnsupportedResponseType,
             Code::RequestNotSupported,
             Code::InvalidDpopProof,

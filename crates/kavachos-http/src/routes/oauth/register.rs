@@ -83,13 +83,7 @@ pub(crate) fn remove() -> Operation {
 /// What a client may say of itself.
 fn said() -> Schema {
     let grants = [GrantType::AuthorizationCode, GrantType::RefreshToken].map(GrantType::as_str);
-    let methods = [
-        AuthMethod::None,
-        AuthMethod::SecretBasic,
-        AuthMethod::SecretPost,
-        AuthMethod::PrivateKeyJwt,
-    ];
-    let methods = methods.map(AuthMethod::as_str);
+    let methods = AuthMethod::ALL.map(AuthMethod::as_str);
     json_schema!({
         "type": "object",
         "required": ["redirect_uris"],

@@ -1,9 +1,9 @@
-//! `POST /oauth/token`: what somebody holds, exchanged for a token for one tool server (RFC 8693).
+//! `POST /oauth/token`: tokens for what a client was given (RFC 6749), and for what somebody holds (RFC 8693).
 
 use axum::extract::State as FromState;
 use http::StatusCode;
 use kavachos_core::tool_server::MAX_AUDIENCE_BYTES;
-use kavachos_oauth::{Answer, Code, MAX_DETAILS_BYTES, TOKEN_EXCHANGE, TokenType};
+use kavachos_oauth::{Answer, Code, GRANTS, MAX_DETAILS_BYTES, TokenType};
 use schemars::{Schema, json_schema};
 
 use super::{Arrival, next_nonce};
@@ -33,8 +33,8 @@ pub(crate) fn operation() -> Operation {
     const ABOUT: About = About {
         id: "exchangeToken",
         tag: "Tokens",
-        summary: "Exchange what you hold for a token",
-        text: "RFC 8693, with the same rules as `POST /api/v1/delegate`. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A tool server exchanges what it was shown for a token for the next one, with its own key as `Bearer`, where every grant of the chain names it in `exchangeBy`. A root is asked for several tool servers, with `audience` or `resource` repeated; it is bound to the key of the proof that came with the request, and shown here again with a proof of that key. A proof in the header `DPoP` (RFC 9449) binds it to a key. A client that a human let in redeems its code here (`authorization_code`) and asks for the next tokens (`refresh_token`); one that an operator made an agent asks for itself (`client_credentials`), with `resource` and `scope` and nothing of an exchange; a device whose code a human typed shows its own (`urn:ietf:params:oauth:grant-type:device_code`, RFC 8628). Clients show who they are as they registered to: with their secret in the header or the body, or with `client_assertion` (`private_key_jwt`, RFC 7523: `aud` is the issuer, `jti` is used once, ten minutes at most); the proofs of their keys repeat the nonce of the header `DPoP-Nonce`. Parameters that are not told here are ignored.",
+        summary: "Get a token for a code, a refresh token, or what you hold",
+        text: "What is asked for says `grant_type`. Token exchange is RFC 8693, with the same rules as `POST /api/v1/delegate`: `subject_token`, `subject_token_type`, a tool server and `reason` are needed. Whoever calls is known by `subject_token`. For a human's session the token is for the agent whose key is the `actor_token`, or for one that exists for such tokens alone; for an agent's key, for that agent. A human of an outside provider is named by that provider's id_token, once: presented by a client of the provider (`client_secret_basic` or `client_secret_post`), or with an operator's key as `Bearer` that has the scope `exchange:<provider>`. A tool server exchanges what it was shown for a token for the next one, with its own key as `Bearer`, where every grant of the chain names it in `exchangeBy`. A root is asked for several tool servers, with `audience` or `resource` repeated; it is bound to the key of the proof that came with the request, and shown here again with a proof of that key. A proof in the header `DPoP` (RFC 9449) binds it to a key. A client that a human let in redeems its code here (`authorization_code`) and asks for the next tokens (`refresh_token`); one that an operator made an agent asks for itself (`client_credentials`), with `resource` and `scope` and nothing of an exchange; a device whose code a human typed shows its own (`urn:ietf:params:oauth:grant-type:device_code`, RFC 8628). Clients show who they are as they registered to: with their secret in the header or the body, or with `client_assertion` (`private_key_jwt`, RFC 7523: `aud` is the issuer, `jti` is used once, ten minutes at most); the proofs of their keys repeat the nonce of the header `DPoP-Nonce`. Parameters that are not told here are ignored.",
         callers: &[],
     };
     Operation::post("/oauth/token", ABOUT, handle)
@@ -54,14 +54,19 @@ pub(crate) async fn handle(
 
 /// What the body may say.
 fn parameters() -> Schema {
-    let subjects = TokenType::SUBJECTS.map(TokenType::uri);
+    let subjects = TokenType::ALL.map(TokenType::uri);
     let made = [TokenType::AccessToken.uri(), TokenType::Root.uri()];
     let audience = json_schema!({ "type": "string", "maxLength": MAX_AUDIENCE_BYTES });
     json_schema!({
         "type": "object",
-        "required": ["grant_type", "subject_token", "subject_token_type", "reason"],
+        "required": ["grant_type"],
         "properties": {
-            "grant_type": { "type": "string", "const": TOKEN_EXCHANGE },
+            "grant_type": { "type": "string", "enum": GRANTS },
+            "code": { "type": "string", "description": "What a browser brought back." },
+            "code_verifier": { "type": "string", "description": "With a code: what its challenge was made of (RFC 7636)." },
+            "redirect_uri": { "type": "string", "description": "With a code: where it was sent, if the client says so." },
+            "refresh_token": { "type": "string", "description": "What the answer before had." },
+            "device_code": { "type": "string", "description": "What the device polls with (RFC 8628)." },
             "subject_token": { "type": "string", "description": "Whose authority it is." },
             "subject_token_type": { "type": "string", "enum": subjects },
             "actor_token": { "type": "string", "description": "The key of the agent that will show the token; with a session or an id_token only." },
@@ -73,12 +78,12 @@ fn parameters() -> Schema {
             "client_secret": { "type": "string", "description": "Its secret, where it is not in the header." },
             "audience": audience,
             "resource": audience,
-            "scope": { "type": "string", "description": "Resources with every action, with one blank between them. The tool server's default scope unless said." },
+            "scope": { "type": "string", "description": "Resources with every action, with one blank between them. The tool server's default scope unless said; with a refresh token, all that was given." },
             "authorization_details": { "type": "string", "maxLength": MAX_DETAILS_BYTES,
-                "description": "The same as permissions, with actions and constraints: `[{\"type\": \"kavachos_delegation\", \"permissions\": [...]}]` (RFC 9396)." },
+                "description": "Of an exchange: the same as permissions, with actions and constraints: `[{\"type\": \"kavachos_delegation\", \"permissions\": [...]}]` (RFC 9396)." },
             "requested_token_type": { "type": "string", "enum": made, "description": "An access token unless said." },
-            "ttl_seconds": { "type": "integer", "minimum": 1, "description": "How long it lives, at most what the tool server allows and its parents have left." },
-            "reason": { "type": "string", "minLength": 1, "maxLength": 200, "description": "Why, for the record." },
+            "ttl_seconds": { "type": "integer", "minimum": 1, "description": "Of an exchange: how long it lives, at most what the tool server allows and its parents have left." },
+            "reason": { "type": "string", "minLength": 1, "maxLength": 200, "description": "Of an exchange: why, for the record." },
         },
     })
 }

@@ -3,7 +3,7 @@
 //! It delays and it leaves out; it never makes anything up. Held calls are queued when they are let go, as if they had
 //! come later.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -124,7 +124,7 @@ impl Tampered {
     /// From here on the directory is not told what is switched off.
     pub(crate) fn deafen(&self) {
         let unheard = self.off.iter().map(|off| match off {
-            Off::Effects => u8::MAX,
+            Off::Effects => u16::MAX,
             Off::AgentEffects => kind_bit(AGENT),
             Off::GrantEffects => kind_bit(GRANT),
             Off::Reads | Off::Takes | Off::Quota => 0,
@@ -256,7 +256,7 @@ impl Store for Tampered {
 const AGENT: u8 = 2;
 const GRANT: u8 = 3;
 
-const fn kind_bit(kind: u8) -> u8 {
+const fn kind_bit(kind: u8) -> u16 {
     1 << kind
 }
 
@@ -264,14 +264,14 @@ const fn kind_bit(kind: u8) -> u8 {
 pub(crate) struct Ear {
     directory: Arc<dyn Observer>,
     /// A bit for each kind of effect that it is not told of.
-    unheard: AtomicU8,
+    unheard: AtomicU16,
 }
 
 impl Ear {
     pub(crate) fn of(directory: Arc<dyn Observer>) -> Self {
         Self {
             directory,
-            unheard: AtomicU8::new(0),
+            unheard: AtomicU16::new(0),
         }
     }
 }
