@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Drives OAuth clients of other people's making against a real `kavach dev`: tests/clients. Exits with 77 where there is no npm,
+# Drives OAuth clients of other people's making against a real `kavach serve`: tests/clients. Exits with 77 where there is no npm,
 # or no network for what is not installed yet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../tests/clients"

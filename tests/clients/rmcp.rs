@@ -209,7 +209,7 @@ fn wanted(error: &ServiceError) -> Option<String> {
     None
 }
 
-/// A line out, and one in.
+/// Says so, and waits for a line.
 async fn pause() -> Result<(), Failure> {
     println!("pause");
     let read = tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new()));

@@ -44,7 +44,6 @@ const SHARED_PERMISSIONS: usize = 1 << 16;
 const EVERYTHING: u8 = 6;
 /// The kind of the effect of every kill.
 const KILLS: u8 = 7;
-
 /// The kind of the effect on what is known by a name.
 const NAMED: u8 = 8;
 

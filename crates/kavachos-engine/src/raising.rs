@@ -147,12 +147,10 @@ impl Dying {
             return id.parse().ok().map(|id| Self::Made(id, extent));
         }
         let human = begun.id.parse().map(Self::Human);
-        let session = || begun.id.parse().map(Self::Session);
-        let host = || begun.id.parse().map(Self::Host);
         human
+            .or_else(|_| begun.id.parse().map(Self::Session))
+            .or_else(|_| begun.id.parse().map(Self::Host))
             .ok()
-            .or_else(|| session().ok())
-            .or_else(|| host().ok())
     }
 }
 
@@ -318,7 +316,7 @@ impl Engine {
                 handles.into_iter().map(Hanging::from).collect()
             }
             Dying::Host(ref all) => {
-                let host = all.as_str().trim_end_matches("/*");
+                let host = all.whole_host().unwrap_or_default();
                 let standing = oauth_client::of_host_after(host, reached, limit);
                 let standing = self.store().list(standing).await?;
                 standing.into_iter().map(Hanging::from).collect()

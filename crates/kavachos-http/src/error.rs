@@ -278,18 +278,19 @@ impl Failure {
             }
             Self::Engine(Error::Unauthenticated(_)) => ask_for_a_bearer(headers),
             Self::OAuth(refusal) => {
-                if refusal.code() == Code::InvalidToken {
-                    ask_for_a_bearer(headers);
-                }
-                if refusal.code() == Code::InsufficientScope {
-                    let challenge = "Bearer realm=\"kavach\", error=\"insufficient_scope\"";
-                    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-                }
-                if refusal.code() == Code::InvalidClient {
-                    ask_for_a_bearer(headers);
-                    // A client's id and secret (RFC 6749, section 5.2).
-                    let basic = HeaderValue::from_static("Basic realm=\"kavach\"");
-                    headers.append(WWW_AUTHENTICATE, basic);
+                match refusal.code() {
+                    Code::InvalidToken => ask_for_a_bearer(headers),
+                    Code::InsufficientScope => {
+                        let challenge = "Bearer realm=\"kavach\", error=\"insufficient_scope\"";
+                        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+                    }
+                    Code::InvalidClient => {
+                        ask_for_a_bearer(headers);
+                        // A client's id and secret (RFC 6749, section 5.2).
+                        let basic = HeaderValue::from_static("Basic realm=\"kavach\"");
+                        headers.append(WWW_AUTHENTICATE, basic);
+                    }
+                    _ => {}
                 }
                 // Of characters of base64url.
                 if let Some(nonce) = refusal.nonce()

@@ -4,6 +4,7 @@
 //! that is wrong before is told on a page of ours; all after goes back to the client, with its `state` and our `iss`.
 
 use kavachos_core::client::{Challenge, ClientId, GrantType, RedirectUri, Source};
+use kavachos_core::invalid::Invalid;
 use kavachos_core::secret::SecretHash;
 use kavachos_core::token::Thumbprint;
 use kavachos_engine::actor::Actor;
@@ -296,13 +297,13 @@ impl Request {
         if form.take("request").is_some() {
             return Err(Refusal::new(
                 Code::RequestNotSupported,
-                "`request` is not taken here",
+                "`request` is not taken here: send what is in it as parameters",
             ));
         }
         if form.take("request_uri").is_some() {
             return Err(Refusal::new(
                 Code::RequestUriNotSupported,
-                "`request_uri` is not taken here",
+                "`request_uri` is none that was given here: push the request first (RFC 9126)",
             ));
         }
         if form.need("response_type")? != "code" {
@@ -324,9 +325,7 @@ impl Request {
         let challenge = form.need("code_challenge")?;
         let challenge = challenge
             .parse()
-            .map_err(|error: kavachos_core::invalid::Invalid| {
-                invalid(&format!("`code_challenge` {}", error.message()))
-            })?;
+            .map_err(|error: Invalid| invalid(&format!("`code_challenge` {}", error.message())))?;
         let proof_key = form.take("dpop_jkt").map(|text| text.parse::<Thumbprint>());
         let proof_key = proof_key
             .transpose()
@@ -353,7 +352,7 @@ fn prompt(form: &mut Form) -> Result<Prompt, Refusal> {
         names if names.contains(&"none") => {
             return Err(Refusal::new(
                 Code::InvalidRequest,
-                "`prompt` is `none` and something else",
+                "`none` stands alone in `prompt`: leave it or the others out",
             ));
         }
         names if names.contains(&"login") => Prompt::SignIn,

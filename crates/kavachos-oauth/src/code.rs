@@ -9,7 +9,7 @@ use crate::authentication::{client, require};
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
 use crate::resource::audience;
-use crate::scope::scopes;
+use crate::scope::{refuse_details, scopes};
 use crate::token::Call;
 
 /// Redeems a code.
@@ -20,6 +20,7 @@ pub(crate) async fn redeem(
 ) -> Result<Answer, Refusal> {
     let client = client(engine, call, form).await?;
     require((engine, call), &client, GrantType::AuthorizationCode)?;
+    refuse_details(form)?;
     let ask = CodeAsk {
         code: credential((engine, call), form, ("code", SecretKind::Code))?,
         brought: Some(Brought {

@@ -16,7 +16,7 @@ use crate::form::Form;
 use crate::nonce::require_nonce;
 use crate::refusal::{Code, Refusal};
 use crate::resource::{audience, audiences};
-use crate::scope::scopes;
+use crate::scope::{refuse_details, scopes};
 use crate::token::Call;
 
 /// What a device shows, and polls with (RFC 8628, section 3.2). It has no `Debug`: both codes are credentials.
@@ -79,6 +79,7 @@ pub(crate) async fn grant(
 ) -> Result<Answer, Refusal> {
     let client = client(engine, call, form).await?;
     require((engine, call), &client, GrantType::DeviceCode)?;
+    refuse_details(form)?;
     let ask = DevicePoll {
         code: credential(
             (engine, call),

@@ -227,18 +227,15 @@ fn read(said: &Map<String, Value>) -> Result<ClientMetadata, Refusal> {
 }
 
 async fn operator(engine: &Engine, call: &Call) -> Result<Actor, Refusal> {
-    let none = || {
-        Refusal::new(
-            Code::InvalidToken,
-            "clients register here with an operator's key as `Bearer`",
-        )
-    };
+    const NONE: &str = "clients register here with an operator's key as `Bearer`";
+    let none = || unmanaged(engine, call, Error::Unauthenticated(NONE));
     let key = bearer(call).ok_or_else(none)?;
     let key = Secret::parse(key).map_err(|_| none())?;
     subject::with_credential(engine, call, &key)
         .await
         .map_err(|refusal| match refusal.code() {
-            Code::InvalidGrant => none(),
+            // It is on record.
+            Code::InvalidGrant => Refusal::new(Code::InvalidToken, NONE),
             _ => refusal,
         })
 }

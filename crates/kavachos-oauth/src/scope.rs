@@ -10,18 +10,27 @@ const MAX_SCOPE_BYTES: usize = 8 * 1024;
 /// A scope of the protocol, which is let be: whether there are refresh tokens is a matter of the client's grants.
 const OFFLINE: &str = "offline_access";
 
+/// Refuses what an exchange alone reads: whoever was let go on without it would get more than they asked for (RFC 9396, section
+/// 5).
+///
+/// # Errors
+/// [`Code::InvalidAuthorizationDetails`].
+pub(crate) fn refuse_details(form: &mut Form) -> Result<(), Refusal> {
+    match form.take("authorization_details") {
+        None => Ok(()),
+        Some(_) => Err(Refusal::new(
+            Code::InvalidAuthorizationDetails,
+            "`authorization_details` are taken in a token exchange alone: ask with `scope`",
+        )),
+    }
+}
+
 /// The scopes that name resources; `None` for none.
 ///
 /// # Errors
-/// [`Code::InvalidScope`] for too many; [`Code::InvalidAuthorizationDetails`], since an exchange alone reads these: whoever was
-/// let go on without them would get more than they asked for (RFC 9396, section 5).
+/// [`Code::InvalidScope`] for too many; those of [`refuse_details`].
 pub(crate) fn scopes(form: &mut Form) -> Result<Option<Vec<String>>, Refusal> {
-    if form.take("authorization_details").is_some() {
-        return Err(Refusal::new(
-            Code::InvalidAuthorizationDetails,
-            "`authorization_details` are taken in a token exchange alone: ask with `scope`",
-        ));
-    }
+    refuse_details(form)?;
     let Some(text) = form.take("scope") else {
         return Ok(None);
     };

@@ -203,11 +203,11 @@ pub fn unused_one(id: String) -> Select<UnusedClient> {
     .of()
 }
 
-/// A client that may ask for something: by what it is known, and its handle.
+/// A client that may ask for something: by what it is known, its handle, and the generation of that.
 pub type StandingClient = (String, Handle, u64);
 
-/// Of the clients of this host (`https://app.example.com`), of every port, those that may ask for something: at most `limit` after this
-/// one.
+/// Of the clients of this host (`https://app.example.com`), of every port, those that may ask for something: at most `limit` after
+/// this one.
 pub fn of_host_after(host: &str, after: String, limit: usize) -> Select<StandingClient> {
     Query::new(
         limit,

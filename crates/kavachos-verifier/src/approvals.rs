@@ -14,8 +14,8 @@ use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::verifier::Verifier;
 
-/// How long a call waits, unless it is said otherwise: unless the issuer is slow besides, it is answered within the 30
-/// seconds after which the least patient clients and proxies give up.
+/// How long a call waits, if nothing else is said: with what the issuer takes besides it is answered within the 30 seconds
+/// after which the least patient clients and proxies give up.
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 /// The longest that an issuer lets anybody wait.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);

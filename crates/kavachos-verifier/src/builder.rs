@@ -228,8 +228,8 @@ impl Builder {
         self
     }
 
-    /// Reports the decisions that are made here to the issuer, for its record: a refusal that comes again once a minute, with how
-    /// often it came.
+    /// Reports the decisions that are made here to the issuer, for its record; a refusal that comes again, once a minute, with
+    /// how often it came.
     pub fn report(mut self) -> Self {
         self.reporting = Reporting::On;
         self

@@ -1,7 +1,7 @@
 //! Decisions that were made here, told to the server for its record: in batches, never waited for. What finds no room
 //! is counted and dropped: a record that is late must not stop a tool. A server that wants fewer says when the next may
-//! come, and is heard: meanwhile decisions wait here, so many and no more. A refusal that comes again is told once a minute, with how
-//! often it came: whoever repeats what is refused fills no record, and takes no room of others.
+//! come, and is heard: meanwhile decisions wait here, so many and no more. A refusal that comes again is told once a
+//! minute, with how often it came: whoever repeats what is refused fills no record, and takes no room of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -49,6 +49,12 @@ impl ClientId {
         };
         Some(Self(format!("{scheme}://{host}/*").into()))
     }
+
+    /// The host, with its scheme (`https://app.example.com`), for all of whose documents it stands, as [`Self::all_of_host`] makes
+    /// it; `None` of an id that stands for one client.
+    pub fn whole_host(&self) -> Option<&str> {
+        self.0.strip_suffix("/*")
+    }
 }
 
 impl From<RegisteredClientId> for ClientId {
@@ -164,10 +170,13 @@ mod tests {
         ] {
             let one: ClientId = one.parse().unwrap();
             let all: ClientId = all.parse().unwrap();
+            assert_eq!(one.whole_host().is_some(), one == all);
             assert_eq!(one.all_of_host(), Some(all));
         }
         let ours: ClientId = "client_01h455vb4pex5vsknk084sn02q".parse().unwrap();
-        assert_eq!(ours.all_of_host(), None);
+        assert_eq!((ours.all_of_host(), ours.whole_host()), (None, None));
+        let all: ClientId = "https://app.example.com/*".parse().unwrap();
+        assert_eq!(all.whole_host(), Some("https://app.example.com"));
     }
 
     #[test]

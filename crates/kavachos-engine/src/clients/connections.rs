@@ -139,8 +139,8 @@ pub struct ConnectionLine {
     pub resources: Vec<ToolServerId>,
 }
 
-/// What a line is called: the beginning of the hash of its key, which nobody has, in hexadecimal digits. Nothing can be asked for with
-/// it.
+/// What a line is called: the beginning of the hash of its key, which nobody has, in hexadecimal digits. Nothing can be asked for
+/// with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineName(pub(super) [u8; 16]);
 

@@ -5,8 +5,8 @@
 //! - One host is asked at most ten times a minute, whatever its port, and at most seven times for addresses that nobody here let
 //!   in. One human has five fetched a minute and sixty an hour, so that nobody keeps others from a host alone, and strangers'
 //!   addresses keep nobody from the clients that are in use. Who is over one of these limits takes nothing from the others.
-//! - Few are fetched at once, two for one human and half of them at one host, so that the fetcher goes on with its other work; each for five seconds at
-//!   most. Clients that somebody here let in have their own places among them.
+//! - Few are fetched at once, two for one human and half of them at one host, so that the fetcher goes on with its other work;
+//!   each for five seconds at most. Clients that somebody here let in have their own places among them.
 //!
 //! Of what was read:
 //! - It counts if the answer is 200 itself (a redirect is none), has at most 5 KiB, and is a JSON object whose `client_id` is
@@ -16,16 +16,17 @@
 //! - Why it could not be read is told to operators, in the log: whoever asked would learn what lies behind names and ports.
 //!
 //! Of what is stored: nothing, until a human says yes. The commit of their yes stores what the document says then, or
-//! changes what was stored (`keep_client`). That is what is known of the client where no human is by, at the token
-//! endpoint, its keys among it: a document that changes changes nothing there until some human says yes to what it is now, and
-//! everything from then on, for the lines of all humans. One that vanishes lets nobody new in and ends nobody. Whoever has the
-//! host speaks for the client, in this as in all; but nothing that a document says gives authority, and what a human is shown of
-//! it is asked about anew. What was read before somebody said yes to something else replaces nothing (another process may have
-//! read it long ago): it is read anew. What ends a client is its human, by its agent, or an operator.
+//! changes what was stored (`keep_client`). That is what is known of the client where no human is by, at the token endpoint,
+//! its keys among it: a document that changes changes nothing there until some human says yes to what it is now, and everything
+//! from then on, for the lines of all humans. One that vanishes lets nobody new in and ends nobody. Whoever has the host speaks
+//! for the client, in this as in all; but nothing that a document says gives authority, and what a human is shown of it is asked
+//! about anew. What was read before somebody said yes to something else replaces nothing (another process may have read it long
+//! ago): it is read anew. What ends a client is its human, by its agent, or an operator.
 //!
 //! A client that an operator denied stays denied, whatever its document says, and whether they did before anybody used it or
-//! after: its address is not even asked. So do all of a host (`https://app.example.com/*`, of every port),
-//! with every token that was made for one of them. Where a backup was put back that may not know of that, all of them wait for an operator.
+//! after: its address is not even asked. So do all of a host (`https://app.example.com/*`, of every port), and every token that
+//! was made for one of them is dead. Where a backup was put back that may not know of that, all clients that are known by
+//! documents wait for an operator.
 
 mod kept;
 
@@ -194,7 +195,8 @@ impl Engine {
         }))
     }
 
-    /// Has the commit of a human's yes depend on the client and its host, and store what its document says if that is not stored yet.
+    /// Has the commit of a human's yes depend on the client and its host, and store what its document says if that is not stored
+    /// yet.
     ///
     /// # Errors
     /// It is let in no more, or forgotten; it was read before what is stored; those of the store.

@@ -430,15 +430,24 @@ impl Engine {
     /// error.
     ///
     /// # Errors
-    /// There is no such client.
+    /// There is no such client, or it stands for all of a host, which is denied alone.
     pub async fn revoke_client(&self, actor: &Actor, id: &ClientId) -> Result<Revoked> {
-        let kind = "client.revoked";
+        // What may be let in again is on record as what was denied: what was revoked ends for good.
+        let kind = match id.is_document() {
+            true => DENIED,
+            false => "client.revoked",
+        };
         self.stop(actor, Act::on_client(kind, id), || async {
             actor.require(Scope::ResourcesWrite)?;
             let row = self.client_row(id).await?;
             let done = Revoked::at(self.now());
             if row.status == Status::Revoked {
                 return Ok(Plan::Done(done));
+            }
+            if id.whole_host().is_some() {
+                return Err(Error::WrongState(
+                    "the client stands for all of a host; deny it instead".to_owned(),
+                ));
             }
             Ok(Plan::commit(self.client_ended(actor, kind, row)?, done))
         })
@@ -467,7 +476,7 @@ impl Engine {
     ) -> Result<Plan<Issued<Revoked>>> {
         actor.require(Scope::ResourcesWrite)?;
         if let Some(all) = id.all_of_host()
-            && id.as_str().ends_with("/*")
+            && id.whole_host().is_some()
             && *id != all
         {
             let message = format!("all of a host is `{all}`, whatever the port");
@@ -561,7 +570,7 @@ impl Engine {
                 batch.writes.push(oauth_client::update(next.clone()));
                 batch.effects.extend(changes_of(&next.id));
                 // Those of a host that was denied were as dead as they are now.
-                if let Some(host) = next.id.strip_suffix("/*") {
+                if let Some(host) = id.whole_host() {
                     let below =
                         |end| oauth_client::end_all_below(&format!("{host}{end}"), self.now());
                     batch
@@ -630,7 +639,7 @@ const DENIED: &str = "client.denied";
 
 /// What dies with a client that stands for all of a host.
 fn all_of_a_host(id: &ClientId) -> Option<Dying> {
-    (id.as_str().ends_with("/*")).then(|| Dying::Host(id.clone()))
+    id.whole_host().map(|_| Dying::Host(id.clone()))
 }
 
 /// What stands in the row of a client whose document nobody read.

@@ -135,8 +135,9 @@ impl Client {
 
 /// How often a client that shows who it is asks for something, in a minute.
 const OF_ONE_CLIENT: Allowance = Allowance::new(600, Duration::from_secs(60));
-/// How many requests of one client wait, of devices and of those that are pushed. A further one takes the place of one that came from
-/// where most of them come from: anybody may ask in the name of a client that keeps no secret. Of the others the allowance is the bound.
+/// How many requests of one client wait, of devices and of those that are pushed. A further one takes the place of one that came
+/// from where most of them come from: anybody may ask in the name of a client that keeps no secret. Of the others the allowance is
+/// the bound.
 const MAX_WAITING: u64 = 1_000;
 const OPERATOR: &str = Source::Operator.as_str();
 const ITSELF: &str = Source::Itself.as_str();
@@ -144,7 +145,8 @@ const DOCUMENT: &str = Source::Document.as_str();
 /// What whoever shows a wrong credential is told, and whom nobody knows.
 const UNKNOWN: Error = Error::Unauthenticated("there is no client with these credentials");
 
-/// Where a call came from, by which those are told apart who ask in one client's name: a site of IPv6 has as many networks as it likes.
+/// Where a call came from, by which those are told apart who ask in one client's name: a site of IPv6 has as many networks as it
+/// likes.
 fn source_of(call: &Actor) -> String {
     let source = call.ip.map(|ip| site(ip).unwrap_or_else(|| network(ip)));
     source.map_or_else(|| "none".to_owned(), |source| source.to_string())
@@ -152,7 +154,8 @@ fn source_of(call: &Actor) -> String {
 
 /// What changes with a client. The denial of a host is about all clients of that host.
 fn changes_of(id: &str) -> Vec<Effect> {
-    let changed = match id.ends_with("/*") {
+    let is_whole_host = |id: ClientId| id.whole_host().is_some();
+    let changed = match id.parse().is_ok_and(is_whole_host) {
         true => Changed::Everything,
         false => Changed::client(id),
     };
@@ -208,8 +211,8 @@ impl Engine {
         }
     }
 
-    /// Counts a call of a client: one that an operator registered and that shows who it is by itself, so that strangers use up nothing
-    /// of its.
+    /// Counts a call of a client: one that an operator registered and that shows who it is by itself, so that strangers use up
+    /// nothing of its.
     async fn admit_client(
         &self,
         call: &Actor,

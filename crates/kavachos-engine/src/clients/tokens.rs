@@ -1,7 +1,6 @@
 //! Tokens for codes, and the next ones for those before.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kavachos_core::client::{
     self, AuthMethod, Challenge, ClientMetadata, GrantType, RedirectUri, Shown,
@@ -11,7 +10,7 @@ use kavachos_core::resource::ResourcePattern;
 use kavachos_core::secret::Secret;
 use kavachos_core::time::Timestamp;
 use kavachos_core::token::{Proof, Thumbprint};
-use kavachos_core::tool_server::{Audience, TTL_SECONDS};
+use kavachos_core::tool_server::Audience;
 use kavachos_store::refresh_line::{self, CodeRow, LineRow};
 use kavachos_store::{Batch, Write};
 
@@ -25,6 +24,7 @@ use crate::compile;
 use crate::engine::{Change, Engine, Plan};
 use crate::error::{Error, Result};
 use crate::flood::Stranger;
+use crate::raising::LONGEST_TOKEN;
 use crate::tokens::{Minted, TokenAsk, Wanted};
 
 pub(super) const NO_CODE: &str = "the code is unknown, over, or was redeemed: begin again";
@@ -178,8 +178,8 @@ impl Engine {
             true => Some(self.advance(&line, &mut writes)?),
             // Nothing comes after the token.
             false => {
-                let longest = Duration::from_secs((*TTL_SECONDS.end()).into());
-                writes.push(refresh_line::end_by(line.id, self.now().plus(longest)));
+                let over = self.now().plus(LONGEST_TOKEN);
+                writes.push(refresh_line::end_by(line.id, over));
                 None
             }
         };

@@ -77,9 +77,13 @@ mod oauth_device;
 #[cfg(test)]
 mod oauth_device_polls;
 #[cfg(test)]
+mod oauth_document_fetches;
+#[cfg(test)]
 mod oauth_documents;
 #[cfg(test)]
 mod oauth_dpop;
+#[cfg(test)]
+mod oauth_ends;
 #[cfg(test)]
 mod oauth_introspection;
 #[cfg(test)]
@@ -88,6 +92,8 @@ mod oauth_manage;
 mod oauth_pushed;
 #[cfg(test)]
 mod oauth_registration;
+#[cfg(test)]
+mod oauth_restored;
 #[cfg(test)]
 mod oauth_rows;
 #[cfg(test)]

@@ -5,13 +5,13 @@ use kavachos_test::{ProviderSigner, Reply, may};
 use serde_json::{Value, json};
 
 use crate::browser::{hidden, mark};
+use crate::exchange::TOKEN;
 use crate::oauth_client_auth::{keys, signing};
-use crate::oauth_clients::{SITE, World, brought, client, error, query, world, world_of};
-use crate::oauth_device::living_room;
+use crate::oauth_clients::{AT_SITE, World, brought, client, error, query, world, world_of};
+use crate::oauth_device::{GRANT, living_room};
 use crate::restore::{log_of, restore};
 
 const PAR: &str = "/oauth/par";
-const AT_SITE: (&str, &str) = ("redirect_uri", SITE);
 
 /// What comes of a request that is pushed, with further parameters behind those that it has.
 async fn pushed(world: &World, other: &[(&str, &str)], more: &[(&str, &str)]) -> Reply {
@@ -57,6 +57,30 @@ async fn one_request_asks_for_so_much_and_no_more() {
     let most = names(64);
     let taken = pushed(&world, &[("scope", &most)], &[]).await;
     taken.expect(201);
+}
+
+/// To go on without them would give more than is asked for.
+#[tokio::test]
+async fn nobody_shows_a_code_and_asks_for_details() {
+    let details = ("authorization_details", "[]");
+    let browser = world().await;
+    let code = browser.code().await;
+    let told = browser.redeem(&code, &[details]).await;
+    error(&told, 400, "invalid_authorization_details");
+    let device = living_room().await;
+    let codes = device.codes().await;
+    device.says(&codes.user, "allow").await;
+    let fields = [
+        ("grant_type", GRANT),
+        ("client_id", device.client.as_str()),
+        ("device_code", codes.device.as_str()),
+        details,
+    ];
+    let told = device.app.anonymous().post_form(TOKEN, &fields).await;
+    error(&told, 400, "invalid_authorization_details");
+    // The twins: without them both are good still.
+    browser.redeem(&code, &[]).await.expect(200);
+    device.poll(&codes.device).await.expect(200);
 }
 
 #[tokio::test]

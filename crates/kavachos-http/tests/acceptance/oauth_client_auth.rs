@@ -11,13 +11,14 @@ use sha2::Sha256;
 
 use crate::exchange::TOKEN;
 use crate::feed_root;
-use crate::oauth_clients::{REDIRECT, SITE, World, brought, client, error, world, world_of};
+use crate::oauth_clients::{
+    CLIENTS, REDIRECT, SITE, World, brought, client, error, world, world_of,
+};
 use crate::oauth_introspection::{INTROSPECT, introspected};
 use crate::tokens::{TOOLS, issuer, judged, now};
 
 const REVOKE: &str = "/oauth/revoke";
 pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-const CLIENTS: &str = "/api/v1/clients";
 
 fn seconds(app: &TestApp) -> i64 {
     now(app).as_micros() / 1_000_000

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use crate::exchange::TOKEN;
 use crate::oauth_client_auth::{assertion, keys, signed};
-use crate::oauth_clients::{client, error, world};
+use crate::oauth_clients::{CLIENTS, client, error, world};
 use crate::oauth_dpop::proven;
 use crate::tokens::{DELEGATE, TOOLS, ask, judged, opened, own, register};
 
-const CLIENTS: &str = "/api/v1/clients";
 const SEARCH: &str = "tools:call:search";
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 

@@ -11,11 +11,12 @@ use crate::browser::{Browser, hidden, mark};
 use crate::exchange::TOKEN;
 use crate::tokens::{TOOLS, issuer, judged, opened, register};
 
-const CLIENTS: &str = "/api/v1/clients";
+pub(crate) const CLIENTS: &str = "/api/v1/clients";
 pub(crate) const AUTHORIZE: &str = "/oauth/authorize";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub(crate) const REDIRECT: &str = "http://127.0.0.1:51004/cb";
 pub(crate) const SITE: &str = "https://app.example.com/cb";
+pub(crate) const AT_SITE: (&str, &str) = ("redirect_uri", SITE);
 pub(crate) const SCOPE: &str = "tools:call:search";
 
 /// A server with one tool server, a client that can keep no secret, and a human who is signed in.
@@ -33,6 +34,11 @@ pub(crate) async fn world() -> World {
 /// The same on a server of one's own.
 pub(crate) async fn world_of(app: TestApp) -> World {
     register(&app, json!({ "defaultScope": "tools:call:*" })).await;
+    beside_tools(app).await
+}
+
+/// The same where the tool server is there.
+pub(crate) async fn beside_tools(app: TestApp) -> World {
     let new = json!({ "name": "Editor", "redirectUris": ["http://127.0.0.1/cb", SITE], "authMethod": "none" });
     let client = client(&app, new).await.id().to_owned();
     let user = app.user().await;

@@ -6,13 +6,12 @@ use kavachos_test::{Call, Reply};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::oauth_clients::{SCOPE, SITE, World, brought, client, error, world, world_of};
+use crate::oauth_clients::{AT_SITE, SCOPE, World, brought, client, error, world, world_of};
 use crate::races::{First, ban_of_a_stranger};
 use crate::tokens::{TOOLS, judged};
 
 const CONNECTIONS: &str = "/api/v1/connections";
 const PAGE: &str = "/account/connections";
-const AT_SITE: (&str, &str) = ("redirect_uri", SITE);
 
 impl World {
     fn own(&self) -> Call {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::Method;
 use kavachos_engine::Registration;
 use kavachos_test::{Reply, may, may_under};
 use serde_json::{Value, json};
@@ -11,16 +10,15 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::exchange::TOKEN;
 use crate::oauth_clients::{
-    AUTHORIZE, REDIRECT, SCOPE, SITE, World, brought, client, error, query, world, world_of,
+    AT_SITE, AUTHORIZE, REDIRECT, SCOPE, SITE, World, brought, client, error, query, world,
+    world_of,
 };
 use crate::oauth_dpop::proven;
 use crate::tokens::{judged, opened, register};
 
-const AT_SITE: (&str, &str) = ("redirect_uri", SITE);
-
 impl World {
     /// Where a browser comes to when nobody is asked: the address with a code, or with why not.
-    async fn silent(&self, other: &[(&str, &str)]) -> String {
+    pub(crate) async fn silent(&self, other: &[(&str, &str)]) -> String {
         let all = [&[AT_SITE, ("prompt", "none")], other].concat();
         let asks = self.asked(&all).await.expect(303);
         let page = self.browser().open(asks.header("location")).await;
@@ -28,17 +26,17 @@ impl World {
     }
 
     /// The agent that the client is.
-    async fn agent(&self) -> Value {
+    pub(crate) async fn agent(&self) -> Value {
         let agents = self.app.operator().get("/api/v1/agents").await.expect(200);
         agents.rows()[0].clone()
     }
 
-    async fn agent_path(&self) -> String {
+    pub(crate) async fn agent_path(&self) -> String {
         let agent = self.agent().await;
         format!("/api/v1/agents/{}", agent["id"].as_str().unwrap())
     }
 
-    async fn with_code_of(&self, location: &str) -> Reply {
+    pub(crate) async fn with_code_of(&self, location: &str) -> Reply {
         let code = brought(location, "code").expect(location);
         self.redeem(&code, &[AT_SITE]).await
     }
@@ -159,46 +157,6 @@ async fn what_changed_since_it_was_shown_is_shown_anew() {
     world.sent(&again, "allow").await.expect(303);
 }
 
-/// Any page can send a browser here for codes; they end no line that is used, and there is an end to them.
-#[tokio::test]
-async fn codes_that_nobody_redeems_end_nothing() {
-    let world = world().await;
-    let used = world
-        .with_code_of(&world.allowed(&[AT_SITE]).await)
-        .await
-        .expect(200);
-    world.app.advance(1);
-    let first = world.silent(&[]).await;
-    let mut last = String::new();
-    for _ in 0..11 {
-        last = world.silent(&[]).await;
-    }
-    error(&world.with_code_of(&first).await, 400, "invalid_grant");
-    world.with_code_of(&last).await.expect(200);
-    let used = world.refresh(used.text_at("/refresh_token")).await;
-    let used = used.expect(200);
-    assert!(
-        world
-            .app
-            .audit("kind=connection.line_ended")
-            .await
-            .is_empty()
-    );
-    // What is redeemed takes the place of the oldest, which is on record.
-    for _ in 0..9 {
-        let location = world.silent(&[]).await;
-        world.with_code_of(&location).await.expect(200);
-    }
-    error(
-        &world.refresh(used.text_at("/refresh_token")).await,
-        400,
-        "invalid_grant",
-    );
-    let ended = world.app.audit("kind=connection.line_ended").await;
-    assert_eq!(ended.len(), 1, "{ended:?}");
-    assert_eq!(ended[0]["details"]["why"], "replaced");
-}
-
 #[tokio::test]
 async fn nobody_is_sent_here_without_end() {
     let world = world().await;
@@ -218,28 +176,6 @@ async fn nobody_is_sent_here_without_end() {
     assert!(outcome(&spoken).starts_with("kv_code_"), "{spoken}");
     world.app.advance(3_660);
     assert!(outcome(&world.silent(&[]).await).starts_with("kv_code_"));
-}
-
-/// Another tool server under the same address is none that the human let the client in to.
-#[tokio::test]
-async fn a_line_ends_with_its_tool_server() {
-    let world = world().await;
-    let tokens = world.let_in().await;
-    let code = world.code().await;
-    let servers = world.app.operator().get("/api/v1/resources").await;
-    let server = servers.expect(200).rows()[0]["id"].clone();
-    let path = format!("/api/v1/resources/{}", server.as_str().unwrap());
-    world.app.operator().delete(&path).await.expect(200);
-    assert!(
-        judged(&world.app, tokens.text_at("/access_token"))
-            .await
-            .is_err()
-    );
-    register(&world.app, json!({ "defaultScope": "tools:call:*" })).await;
-    let token = tokens.text_at("/refresh_token");
-    error(&world.refresh(token).await, 400, "invalid_target");
-    error(&world.redeem(&code, &[]).await, 400, "invalid_target");
-    world.let_in().await;
 }
 
 /// RFC 9700, section 4.11.2: what strangers registered sends nobody's browser anywhere before a human was here.
@@ -403,28 +339,6 @@ async fn who_is_to_sign_in_anew_does_so_after_they_are_asked() {
     page.expect(200);
 }
 
-/// Nobody ends what is another's by what is worth nothing.
-#[tokio::test]
-async fn what_is_worth_nothing_ends_nothing() {
-    let world = world().await;
-    let code = world.code().await;
-    let tokens = world.redeem(&code, &[]).await.expect(200);
-    let verifier = "a".repeat(43);
-    let copy = world.redeem(&code, &[("code_verifier", &verifier)]).await;
-    error(&copy, 400, "invalid_grant");
-    let old = tokens.text_at("/access_token").to_owned();
-    judged(&world.app, &old).await.unwrap();
-    world.app.advance(600);
-    let next = world.refresh(tokens.text_at("/refresh_token")).await;
-    let next = next.expect(200);
-    let fields = [("client_id", world.client.as_str()), ("token", &old)];
-    let given = world.app.anonymous();
-    given.post_form("/oauth/revoke", &fields).await.expect(200);
-    judged(&world.app, next.text_at("/access_token"))
-        .await
-        .unwrap();
-}
-
 /// A `state` that cannot be given back is told as such.
 #[tokio::test]
 async fn a_state_that_is_too_long_is_refused() {
@@ -437,52 +351,6 @@ async fn a_state_that_is_too_long_is_refused() {
     let fits = "x".repeat(1_024);
     let location = world.allowed(&[("state", &fits)]).await;
     assert_eq!(brought(&location, "state").unwrap(), fits);
-}
-
-/// Lessons C 13 and 78: whatever ends a human, an agent or a client ends codes and refresh tokens, and every token that was made.
-#[tokio::test]
-async fn codes_and_tokens_end_with_whom_they_are_for() {
-    let nothing = json!({});
-    for (method, path, body) in [
-        (Method::GET, "/api/v1/health", Value::Null),
-        (Method::POST, "/api/v1/users/{user}/ban", nothing.clone()),
-        (Method::DELETE, "/api/v1/users/{user}", Value::Null),
-        (
-            Method::POST,
-            "/api/v1/agents/{agent}/suspend",
-            nothing.clone(),
-        ),
-        (Method::POST, "/api/v1/agents/{agent}/rotate", nothing),
-        (Method::DELETE, "/api/v1/agents/{agent}", Value::Null),
-        (Method::DELETE, "/api/v1/clients/{client}", Value::Null),
-    ] {
-        let world = world().await;
-        let tokens = world.let_in().await;
-        let code = world.code().await;
-        let agent = world.agent().await["id"].as_str().unwrap().to_owned();
-        let path = path
-            .replace("{user}", &world.user)
-            .replace("{agent}", &agent)
-            .replace("{client}", &world.client);
-        let operator = world.app.operator();
-        let ended = match method {
-            Method::GET => operator.get(&path).await,
-            Method::DELETE => operator.delete(&path).await,
-            _ => operator.post(&path, body).await,
-        };
-        let access = judged(&world.app, tokens.text_at("/access_token")).await;
-        let refreshed = world.refresh(tokens.text_at("/refresh_token")).await;
-        let redeemed = world.redeem(&code, &[]).await;
-        if path.ends_with("/health") {
-            assert!(access.is_ok() && refreshed.status == 200 && redeemed.status == 200);
-            continue;
-        }
-        assert!((200..300).contains(&ended.status), "{path}: {ended}");
-        assert!(access.is_err(), "{path}");
-        for reply in [refreshed, redeemed] {
-            assert!([400, 401].contains(&reply.status), "{path}: {reply}");
-        }
-    }
 }
 
 /// Of many who redeem one code at once, one gets tokens, and those are over, since somebody has a copy.
@@ -613,49 +481,6 @@ async fn nobody_says_no_without_end() {
     assert_eq!(more.status, 429, "{more}");
     // A yes is another matter.
     world.sent(&shown, "allow").await.expect(303);
-}
-
-/// Lines that nobody uses end, so that what an agent holds can be read and replaced however often its client came.
-#[tokio::test]
-async fn an_agent_whose_client_came_often_is_shown_and_stopped() {
-    let mut world = world().await;
-    let mut last = String::new();
-    for round in 0..2 {
-        world.app.advance(round * 31 * 86_400);
-        world.session = world.app.session(&world.user).await.token;
-        for _ in 0..10 {
-            let tokens = world.let_in().await;
-            tokens.text_at("/refresh_token").clone_into(&mut last);
-        }
-    }
-    let path = world.agent_path().await;
-    world.app.operator().get(&path).await.expect(200);
-    let rotated = format!("{path}/rotate");
-    let rotated = world.app.operator().post(&rotated, json!({})).await;
-    rotated.expect(201);
-    error(&world.refresh(&last).await, 400, "invalid_grant");
-}
-
-/// A client without refresh tokens leaves no line behind that a further one would have to end.
-#[tokio::test]
-async fn a_client_without_refresh_tokens_ends_nothing() {
-    let world = world().await;
-    let new = json!({
-        "name": "Brief", "redirectUris": ["http://127.0.0.1/cb"], "authMethod": "none", "grantTypes": ["authorization_code"],
-    });
-    let id = client(&world.app, new).await.id().to_owned();
-    let mut world = World {
-        client: id,
-        ..world
-    };
-    for _ in 0..12 {
-        world.session = world.app.session(&world.user).await.token;
-        let tokens = world.let_in().await;
-        assert!(tokens.at("/refresh_token").is_null(), "{tokens}");
-        world.app.advance(61);
-    }
-    let ended = world.app.audit("kind=connection.line_ended").await;
-    assert!(ended.is_empty(), "{ended:?}");
 }
 
 /// Some clients add a slash to the root of a host.

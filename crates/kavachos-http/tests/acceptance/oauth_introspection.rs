@@ -3,7 +3,7 @@
 use kavachos_test::Reply;
 use serde_json::json;
 
-use crate::oauth_clients::{World, client, error};
+use crate::oauth_clients::{World, beside_tools, error};
 use crate::tokens::{TOOLS, register};
 
 /// A token of a client that was let in, with the keys of its tool server and of another one.
@@ -16,17 +16,7 @@ pub(crate) async fn introspected() -> (World, Reply, [String; 2]) {
     });
     let other = app.operator().post("/api/v1/resources", other).await;
     let other = other.expect(201).text_at("/data/token").to_owned();
-    let new =
-        json!({ "name": "Editor", "redirectUris": ["http://127.0.0.1/cb"], "authMethod": "none" });
-    let client = client(&app, new).await.id().to_owned();
-    let user = app.user().await;
-    let session = app.session(&user).await.token;
-    let world = World {
-        app,
-        client,
-        user,
-        session,
-    };
+    let world = beside_tools(app).await;
     let tokens = world.let_in().await;
     (world, tokens, [key, other])
 }

@@ -9,12 +9,11 @@ use crate::browser::Browser;
 use crate::exchange::TOKEN;
 use crate::moving::export;
 use crate::oauth_clients::{
-    AUTHORIZE, REDIRECT, SITE, World, brought, client, error, query, world, world_of,
+    AT_SITE, AUTHORIZE, CLIENTS, REDIRECT, SITE, World, brought, client, error, query, world,
+    world_of,
 };
+use crate::oauth_registration::REGISTER;
 use crate::tokens::{TOOLS, judged};
-
-const CLIENTS: &str = "/api/v1/clients";
-const REGISTER: &str = "/oauth/register";
 
 fn site(name: &str) -> Value {
     json!({ "name": name, "redirectUris": [SITE, "http://127.0.0.1/cb"] })
@@ -141,9 +140,9 @@ async fn a_client_is_changed_and_says_no_more_than_whoever_said_it_may() {
     let app = &world.app;
     let own = path(&world.client);
     let patch = async |path: &str, change: Value| app.operator().patch(path, change).await;
-    world.allowed(&[("redirect_uri", SITE)]).await;
+    world.allowed(&[AT_SITE]).await;
     let asked = async || {
-        let asks = world.asked(&[("redirect_uri", SITE)]).await;
+        let asks = world.asked(&[AT_SITE]).await;
         world.browser().open(asks.header("location")).await.status
     };
     // Remembered, until the client is another one.
@@ -338,11 +337,10 @@ async fn a_client_that_is_let_in_again_begins_anew() {
         client: host.id(),
         ..world().await
     };
-    let as_site = [("redirect_uri", SITE)];
-    let location = world.allowed(&as_site).await;
+    let location = world.allowed(&[AT_SITE]).await;
     let code = brought(&location, "code").unwrap();
-    let tokens = world.redeem(&code, &as_site).await.expect(200);
-    let unredeemed = brought(&world.allowed_again(&as_site).await, "code").unwrap();
+    let tokens = world.redeem(&code, &[AT_SITE]).await.expect(200);
+    let unredeemed = brought(&world.allowed_again(&[AT_SITE]).await, "code").unwrap();
     for what in ["deny", "allow"] {
         let path = format!("{}/{what}", path(&host.id()));
         world
@@ -355,13 +353,13 @@ async fn a_client_that_is_let_in_again_begins_anew() {
     let dead = world.refresh(tokens.text_at("/refresh_token")).await;
     error(&dead, 400, "invalid_grant");
     error(
-        &world.redeem(&unredeemed, &as_site).await,
+        &world.redeem(&unredeemed, &[AT_SITE]).await,
         400,
         "invalid_grant",
     );
     let access = tokens.text_at("/access_token");
     assert!(judged(&world.app, access).await.is_err());
-    let asks = world.asked(&as_site).await.expect(303);
+    let asks = world.asked(&[AT_SITE]).await.expect(303);
     let shown = world.browser().open(asks.header("location")).await;
     assert!(shown.expect(200).text.contains("Studio"));
     world.let_in().await;
@@ -374,25 +372,31 @@ async fn a_client_that_is_let_in_again_begins_anew() {
 /// Whoever listens where a client once was has nothing of what was sent there.
 #[tokio::test]
 async fn what_was_sent_to_an_address_that_went_is_worth_nothing() {
-    let as_site = [("redirect_uri", SITE)];
-    for (redirects, is_over) in [
-        (json!(["http://127.0.0.1/cb"]), true),
-        (
-            json!(["http://127.0.0.1/cb", SITE, "https://b.example.com/cb"]),
-            false,
-        ),
+    let less = json!(["http://127.0.0.1/cb"]);
+    let more = json!(["http://127.0.0.1/cb", SITE, "https://b.example.com/cb"]);
+    // Whoever listens where a code was sent needs the client's secret for its line, and so does the client for its code.
+    for (method, redirects, is_over, line_is_over) in [
+        ("none", &less, true, true),
+        ("none", &more, false, false),
+        ("client_secret_post", &less, true, false),
+        ("client_secret_post", &more, false, false),
     ] {
         let world = world().await;
         let said = json!({
-            "name": "Studio", "redirectUris": ["http://127.0.0.1/cb", SITE], "authMethod": "none",
+            "name": "Studio", "redirectUris": ["http://127.0.0.1/cb", SITE], "authMethod": method,
             "grantTypes": ["authorization_code", "refresh_token"],
         });
-        let made = world.app.operator().post(CLIENTS, said).await;
-        let client = made.expect(201).text_at("/data/id").to_owned();
+        let made = world.app.operator().post(CLIENTS, said).await.expect(201);
+        let client = made.text_at("/data/id").to_owned();
+        let secret = match method {
+            "none" => "",
+            _ => made.text_at("/data/token"),
+        };
+        let as_client = [AT_SITE, ("client_secret", secret)];
         let world = World { client, ..world };
-        let code = brought(&world.allowed(&as_site).await, "code").unwrap();
-        let tokens = world.redeem(&code, &as_site).await.expect(200);
-        let unredeemed = brought(&world.allowed_again(&as_site).await, "code").unwrap();
+        let code = brought(&world.allowed(&[AT_SITE]).await, "code").unwrap();
+        let tokens = world.redeem(&code, &as_client).await.expect(200);
+        let unredeemed = brought(&world.allowed_again(&[AT_SITE]).await, "code").unwrap();
         let change = json!({ "redirectUris": redirects });
         let changed = world
             .app
@@ -403,10 +407,16 @@ async fn what_was_sent_to_an_address_that_went_is_worth_nothing() {
         let access = tokens.text_at("/access_token");
         let is_dead = judged(&world.app, access).await.is_err();
         assert_eq!(is_dead, is_over);
-        for reply in [
-            world.redeem(&unredeemed, &as_site).await,
-            world.refresh(tokens.text_at("/refresh_token")).await,
-        ] {
+        let code = world.redeem(&unredeemed, &as_client).await;
+        let refresh = [
+            ("grant_type", "refresh_token"),
+            ("client_id", &world.client),
+            ("refresh_token", tokens.text_at("/refresh_token")),
+            ("client_secret", secret),
+        ];
+        let refresh = &refresh[..if secret.is_empty() { 3 } else { 4 }];
+        let line = world.app.anonymous().post_form(TOKEN, refresh).await;
+        for (reply, is_over) in [(code, is_over), (line, line_is_over)] {
             match is_over {
                 true => error(&reply, 400, "invalid_grant"),
                 false => drop(reply.expect(200)),

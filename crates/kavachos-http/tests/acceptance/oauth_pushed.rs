@@ -5,7 +5,9 @@ use kavachos_test::{Call, Reply};
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::oauth_clients::{AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world};
+use crate::oauth_clients::{
+    AT_SITE, AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world,
+};
 use crate::oauth_dpop::proof_for;
 use crate::tokens::judged;
 
@@ -85,6 +87,14 @@ async fn what_is_pushed_is_asked_and_answered_once() {
     let page = world.begun(&name).await;
     let shown = world.browser().open(&page).await.expect(200);
     let all = join_all((0..8).map(|_| world.sent(&shown, "allow"))).await;
+    let counted = all.iter().filter(|reply| reply.status == 303).count();
+    assert_eq!(counted, 1, "{all:?}");
+    // So where the human said yes before, and nobody asks.
+    world.allowed(&[AT_SITE]).await;
+    let pushed = world.pushed(&[AT_SITE]).await.expect(201);
+    let page = world.begun(pushed.text_at("/request_uri")).await;
+    let browser = world.browser();
+    let all = join_all((0..8).map(|_| browser.open(&page))).await;
     let counted = all.iter().filter(|reply| reply.status == 303).count();
     assert_eq!(counted, 1, "{all:?}");
 }

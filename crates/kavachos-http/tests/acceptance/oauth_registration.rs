@@ -10,7 +10,7 @@ use crate::oauth_client_auth::keys;
 use crate::oauth_clients::{AUTHORIZE, SITE, World, error, query, world_of};
 use crate::tokens::{TOOLS, judged};
 
-const REGISTER: &str = "/oauth/register";
+pub(crate) const REGISTER: &str = "/oauth/register";
 
 /// What a client of MCP says of itself, and more.
 fn said() -> Value {
@@ -52,6 +52,10 @@ async fn a_client_registers_itself_where_that_is_let() {
     let human = by_key.call(&session).post(REGISTER, said()).await;
     error(&human, 401, "invalid_token");
     assert!(human.header("www-authenticate").starts_with("Bearer"));
+    // Both are on record.
+    by_key.user().await;
+    let refused = by_key.audit("kind=refusal&code=unauthenticated").await;
+    assert_eq!(refused.len(), 2, "{refused:?}");
     by_key.operator().post(REGISTER, said()).await.expect(201);
     let app = started(Registration::Open).await;
     let place = "/.well-known/oauth-authorization-server";

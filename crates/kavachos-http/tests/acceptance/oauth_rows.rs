@@ -1,27 +1,21 @@
-//! What is kept of OAuth clients, in all that treats every table: a tenant that moves, a backup that is restored, what a human
-//! takes out and takes along, what is over, and a server that had no clients before.
+//! What is kept of OAuth clients, in what treats every table: a tenant that moves, what a human takes out, and a server that had
+//! no clients before. Of backups: `oauth_restored`; of what is over: `oauth_ends`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kavachos::engine::Rehearsal;
 use kavachos_engine::{Registration, Settings};
 use kavachos_test::kavachos;
-use kavachos_test::{ProviderSigner, Setup, TestApp, may};
+use kavachos_test::{Setup, TestApp, may};
 use serde_json::{Value, json};
 
 use crate::moving::{at, body, edited, export, import, records, refused, rows, sealed};
-use crate::oauth_client_auth::{TYPE, assertion, keys, shows, signing};
-use crate::oauth_clients::{SITE, World, client, error, world, world_of};
-use crate::oauth_documents::Host;
-use crate::restore::{log_of, restore, restore_knowing};
+use crate::oauth_clients::{AT_SITE, CLIENTS, SITE, World, client, error, world, world_of};
+use crate::oauth_registration::REGISTER;
 use crate::tokens::{ask, judged, own, register};
 
-const CLIENTS: &str = "/api/v1/clients";
-const REGISTER: &str = "/oauth/register";
-const DAY: u64 = 24 * 60 * 60;
 /// The rows of the authorization server.
-const KINDS: [&str; 6] = [
+pub(crate) const KINDS: [&str; 6] = [
     "client",
     "connection",
     "consent",
@@ -30,12 +24,12 @@ const KINDS: [&str; 6] = [
     "authorizationCode",
 ];
 
-fn open_to_clients(setup: Setup) -> Setup {
+pub(crate) fn open_to_clients(setup: Setup) -> Setup {
     setup.settings(|settings| settings.registration = Registration::Open)
 }
 
 /// A client that registered itself, with its registration token.
-async fn registered(app: &TestApp) -> (String, String) {
+pub(crate) async fn registered(app: &TestApp) -> (String, String) {
     let said = json!({ "client_name": "Self", "redirect_uris": ["http://127.0.0.1/cb"],
         "token_endpoint_auth_method": "none" });
     let made = app.anonymous().post(REGISTER, said).await.expect(201);
@@ -44,7 +38,7 @@ async fn registered(app: &TestApp) -> (String, String) {
 }
 
 /// Whether a client may still say something else of itself.
-async fn is_registered(app: &TestApp, (id, manager): &(String, String)) -> bool {
+pub(crate) async fn is_registered(app: &TestApp, (id, manager): &(String, String)) -> bool {
     let call = app.call(manager);
     let told = call.get(&format!("{REGISTER}/{id}")).await;
     assert!([200, 401].contains(&told.status), "{told}");
@@ -58,7 +52,7 @@ async fn confidential(app: &TestApp) -> (String, String) {
 }
 
 /// Whether a client is one with its secret: a code that is none is then its only fault.
-async fn is_client(app: &TestApp, (id, secret): &(String, String)) -> bool {
+pub(crate) async fn is_client(app: &TestApp, (id, secret): &(String, String)) -> bool {
     let fields = [
         ("grant_type", "authorization_code"),
         ("client_id", id),
@@ -79,8 +73,8 @@ async fn is_client(app: &TestApp, (id, secret): &(String, String)) -> bool {
 }
 
 /// Whether the human is sent back to the site at once, with a code.
-async fn is_remembered(world: &World) -> bool {
-    let asks = world.asked(&[("redirect_uri", SITE)]).await.expect(303);
+pub(crate) async fn is_remembered(world: &World) -> bool {
+    let asks = world.asked(&[AT_SITE]).await.expect(303);
     let page = world.browser().open(asks.header("location")).await;
     page.status == 303
         && page
@@ -89,34 +83,29 @@ async fn is_remembered(world: &World) -> bool {
 }
 
 /// How many lines of each kind a file has.
-fn count(file: &str, kind: &str) -> usize {
+pub(crate) fn count(file: &str, kind: &str) -> usize {
     let line = format!("{{\"kind\":\"{kind}\",");
     file.lines().filter(|text| text.starts_with(&line)).count()
 }
 
-async fn kept(app: &TestApp) -> [usize; 6] {
-    let file = export(&app.operator()).await;
-    KINDS.map(|kind| count(&file, kind))
-}
-
-async fn agents(app: &TestApp, user: &str) -> Vec<Value> {
+pub(crate) async fn agents(app: &TestApp, user: &str) -> Vec<Value> {
     let agents = app.operator().get("/api/v1/agents").await.expect(200);
     let own = |agent: &&Value| agent["userId"] == user;
     agents.rows().iter().filter(own).cloned().collect()
 }
 
 /// A tenant in which clients of each kind were let in, or stand there.
-struct Source {
-    world: World,
+pub(crate) struct Source {
+    pub(crate) world: World,
     /// Of a line that goes on.
-    refresh: String,
+    pub(crate) refresh: String,
     /// One that was redeemed, and what was made of it.
     used: String,
     made: String,
     /// One that was not.
-    code: String,
-    site: (String, String),
-    own: (String, String),
+    pub(crate) code: String,
+    pub(crate) site: (String, String),
+    pub(crate) own: (String, String),
 }
 
 /// The file with this in the line of a client, and the number of that line.
@@ -141,7 +130,7 @@ impl Source {
     }
 }
 
-async fn source() -> Source {
+pub(crate) async fn source() -> Source {
     let app = open_to_clients(crate::setup().seeded(7)).start().await;
     let world = world_of(app).await;
     let tokens = world.let_in().await;
@@ -149,7 +138,7 @@ async fn source() -> Source {
     let next = world.refresh(&first).await.expect(200);
     let used = world.code().await;
     let made = world.redeem(&used, &[]).await.expect(200);
-    world.allowed(&[("redirect_uri", SITE)]).await;
+    world.allowed(&[AT_SITE]).await;
     let code = world.code().await;
     Source {
         refresh: next.text_at("/refresh_token").to_owned(),
@@ -164,7 +153,7 @@ async fn source() -> Source {
 
 impl Source {
     /// The same client and human at another server.
-    fn at(&self, app: TestApp) -> World {
+    pub(crate) fn at(&self, app: TestApp) -> World {
         World {
             app,
             client: self.world.client.clone(),
@@ -396,170 +385,26 @@ async fn neither_what_ended_nor_a_line_of_nobody_comes_in() {
     import(&next.operator(), &file).await.expect(200);
 }
 
-/// A backup of the tenant, in which one client ended since.
-async fn behind(source: &Source) -> TestApp {
-    let app = &source.world.app;
-    let backup = backup_of(app).await;
-    let path = format!("{CLIENTS}/{}", source.own.0);
-    app.operator().delete(&path).await.expect(200);
-    backup
-}
-
-async fn backup_of(app: &TestApp) -> TestApp {
-    let backup = open_to_clients(crate::setup().seeded(9)).start().await;
-    let file = export(&app.operator()).await;
-    import(&backup.operator(), &file).await.expect(200);
-    backup
-}
-
-#[tokio::test]
-async fn a_client_that_ended_since_the_backup_stays_ended_and_the_others_ask_anew() {
-    let source = source().await;
-    let backup = behind(&source).await;
-    let log = log_of(&source.world.app).await;
-    // The twin: before it is restored, everything lives in it.
-    assert!(is_registered(&backup, &source.own).await);
-    let world = source.at(backup);
-    assert!(is_remembered(&world).await);
-
-    let restored = restore(&world.app, Some(log), Rehearsal::No).await;
-    assert!(!restored.unknown_kills);
-    assert_eq!(restored.ended["clients"], 1, "{restored:?}");
-    assert!(restored.ended["refreshLines"] >= 2, "{restored:?}");
-    assert!(!is_registered(&world.app, &source.own).await);
-    assert!(is_client(&world.app, &source.site).await);
-    // A token that was replaced since would be good again.
-    let dead = world.refresh(&source.refresh).await;
-    assert!([400, 401].contains(&dead.status), "{dead}");
-    let dead = world.redeem(&source.code, &[]).await;
-    assert!([400, 401].contains(&dead.status), "{dead}");
-    assert!(!is_remembered(&world).await);
-    // Who is asked says yes, and it goes on as the same agent.
-    world.let_in().await;
-    let own = world.app.call(&world.session).get("/api/v1/agents").await;
-    assert_eq!(own.expect(200).rows().len(), 1);
-}
-
-/// No kill tells that a client removed itself which nobody had let in.
-#[tokio::test]
-async fn a_client_that_removed_itself_since_the_backup_does_not_come_back() {
-    let setup = open_to_clients(crate::setup().seeded(7));
-    let world = world_of(setup.start().await).await;
-    let (gone, used) = (registered(&world.app).await, registered(&world.app).await);
-    let world = World {
-        client: used.0.clone(),
-        ..world
-    };
-    world.let_in().await;
-    let backup = backup_of(&world.app).await;
-    let path = format!("{REGISTER}/{}", gone.0);
-    world.app.call(&gone.1).delete(&path).await.expect(204);
-    let log = log_of(&world.app).await;
-    assert!(is_registered(&backup, &gone).await);
-    restore(&backup, Some(log), Rehearsal::No).await;
-    assert!(!is_registered(&backup, &gone).await);
-    // The twin: one that somebody let in.
-    assert!(is_registered(&backup, &used).await);
-}
-
-/// What is taken away from a client is taken away as a secret is: what was made dies, and a backup does not bring it back.
-#[tokio::test]
-async fn what_was_taken_away_from_a_client_since_the_backup_does_not_come_back() {
-    let (old, new) = (ProviderSigner::P256, ProviderSigner::Ed25519);
-    for (change, is_over) in [
-        (json!({ "jwks": keys(&[new]) }), true),
-        (json!({ "redirectUris": [SITE] }), true),
-        (json!({ "dpopBound": true }), true),
-        // The twins: nothing is taken away.
-        (json!({ "jwks": keys(&[new, old]) }), false),
-        (json!({ "name": "Other" }), false),
-    ] {
-        let world = world_of(open_to_clients(crate::setup().seeded(7)).start().await).await;
-        let client = signing(&world.app, &[old]).await;
-        let world = World { client, ..world };
-        let code = world.code().await;
-        let shown = assertion(&world.app, old, (&world.client, "1"));
-        let fields = [
-            ("client_assertion_type", TYPE),
-            ("client_assertion", shown.as_str()),
-            ("client_id", ""),
-        ];
-        let tokens = world.redeem(&code, &fields).await.expect(200);
-        let access = tokens.text_at("/access_token");
-        let backup = backup_of(&world.app).await;
-        let path = format!("{CLIENTS}/{}", world.client);
-        let changed = world.app.operator().patch(&path, change.clone()).await;
-        changed.expect(200);
-        let lives = judged(&world.app, access).await.is_ok();
-        assert_eq!(lives, !is_over, "{change}");
-        let log = log_of(&world.app).await;
-        let restored = restore(&backup, Some(log), Rehearsal::No).await;
-        assert_eq!(restored.ended["clients"], u64::from(is_over), "{change}");
-        backup.advance(31);
-        let shown = assertion(&backup, old, (&world.client, "2"));
-        let status = shows(&backup, &shown).await.status;
-        assert_eq!(status, if is_over { 401 } else { 200 }, "{change}");
-    }
-}
-
-/// No log tells that a client was denied which nobody had used: while that may have been, none that is known by a document is let
-/// in.
-#[tokio::test]
-async fn a_client_that_was_denied_since_the_backup_waits_for_an_operator() {
-    let host = Host::start().await;
-    let as_site = [("redirect_uri", SITE)];
-    let page = async |world: &World| {
-        let asks = world.asked(&as_site).await.expect(303);
-        world.browser().open(asks.header("location")).await
-    };
-    for is_lost in [true, false] {
-        let world = World {
-            client: host.id(),
-            ..world_of(open_to_clients(crate::setup().seeded(7)).start().await).await
-        };
-        let backup = backup_of(&world.app).await;
-        let id: String = form_urlencoded::byte_serialize(host.id().as_bytes()).collect();
-        if is_lost {
-            let deny = format!("{CLIENTS}/{id}/deny");
-            let denied = world.app.operator().post(&deny, json!({})).await;
-            denied.expect(200);
-            // The backup has records of its own.
-            for _ in 0..3 {
-                world.app.user().await;
-            }
-        }
-        let log = log_of(&world.app).await;
-        let known = world.app.kavach().engine().checkpoint().await.unwrap();
-        let key = world.app.operator_key().to_owned();
-        let restored = restore_knowing(&backup, Some(log), Some(known)).await;
-        assert_eq!(restored.humans_held, is_lost);
-        let world = World {
-            app: backup,
-            ..world
-        };
-        let shown = page(&world).await;
-        assert_eq!(shown.text.contains("Studio"), !is_lost, "{shown}");
-        if is_lost {
-            assert!(shown.text.contains("kavach user admit"), "{shown}");
-            let operator = world.app.call(&key);
-            let admitted = operator.post("/api/v1/users/admit", json!({})).await;
-            admitted.expect(200);
-            assert!(page(&world).await.expect(200).text.contains("Studio"));
-        }
-        world.let_in().await;
-    }
-}
-
 /// A client that an operator denied does not come in as one that is let in.
 #[tokio::test]
 async fn a_denied_client_moves_as_one_that_is_denied() {
     let app = crate::setup().seeded(7).start().await;
-    let clients = ["a", "b"].map(|name| format!("https://app.example.com/{name}.json"));
-    for (client, deeds) in clients.iter().zip([&["deny"][..], &["deny", "allow"]]) {
+    let clients = ["a", "b", "c"].map(|name| format!("https://app.example.com/{name}.json"));
+    let deeds = [
+        &["deny"][..],
+        &["deny", "allow"],
+        &["deny", "allow", "", "allow"],
+    ];
+    for (client, deeds) in clients.iter().zip(deeds) {
         let id: String = form_urlencoded::byte_serialize(client.as_bytes()).collect();
         for deed in deeds {
-            let path = format!("{CLIENTS}/{id}/{deed}");
-            app.operator().post(&path, json!({})).await.expect(200);
+            let path = format!("{CLIENTS}/{id}");
+            let operator = app.operator();
+            let done = match *deed {
+                "" => operator.delete(&path).await,
+                deed => operator.post(&format!("{path}/{deed}"), json!({})).await,
+            };
+            done.expect(200);
         }
     }
     let file = export(&app.operator()).await;
@@ -572,22 +417,8 @@ async fn a_denied_client_moves_as_one_that_is_denied() {
     let index = index.expect("there is such a line");
     lines[index] = lines[index].replace("\"status\":\"revoked\"", "\"status\":\"active\"");
     refused(&next, &sealed(&lines), index + 1, "that it was denied").await;
-    // The twins: as it is, and one that was let in again.
+    // The twins: as it is, and those that were let in again.
     import(&next.operator(), &file).await.expect(200);
-}
-
-#[tokio::test]
-async fn without_the_log_no_client_has_a_credential() {
-    let source = source().await;
-    let backup = behind(&source).await;
-    assert!(is_client(&backup, &source.site).await);
-    let restored = restore(&backup, None, Rehearsal::No).await;
-    assert_eq!(restored.ended["clients"], 3, "{restored:?}");
-    assert!(!is_client(&backup, &source.site).await);
-    assert!(!is_registered(&backup, &source.own).await);
-    let world = source.at(backup);
-    let dead = world.refresh(&source.refresh).await;
-    assert!([400, 401].contains(&dead.status), "{dead}");
 }
 
 #[tokio::test]
@@ -623,190 +454,6 @@ async fn a_human_is_told_what_they_let_in_and_since_when_it_was_used() {
     }
     // The twin.
     assert_eq!(told(&other.token).await.at("/data/connections"), &json!([]));
-}
-
-#[tokio::test]
-async fn a_human_who_goes_takes_along_what_they_let_in() {
-    let world = world().await;
-    let tokens = world.let_in().await;
-    let code = world.code().await;
-    world.allowed(&[("redirect_uri", SITE)]).await;
-    let bob = world.app.user().await;
-    let bob = World {
-        session: world.app.session(&bob).await.token,
-        user: bob,
-        client: world.client.clone(),
-        app: world.app,
-    };
-    let theirs = bob.let_in().await;
-    let access = tokens.text_at("/access_token");
-    judged(&bob.app, access).await.unwrap();
-    assert_eq!(kept(&bob.app).await, [1, 2, 1, 4, 2, 4]);
-    let call = bob.app.call(&world.session);
-    let gone = call.post("/api/auth/delete-account", json!({})).await;
-    gone.expect(200);
-    assert!(judged(&bob.app, access).await.is_err());
-    let dead = bob.refresh(tokens.text_at("/refresh_token")).await;
-    error(&dead, 400, "invalid_grant");
-    error(&bob.redeem(&code, &[]).await, 400, "invalid_grant");
-    // The twin: what is others' stays.
-    assert_eq!(kept(&bob.app).await, [1, 1, 0, 1, 1, 1]);
-    judged(&bob.app, theirs.text_at("/access_token"))
-        .await
-        .unwrap();
-    let next = bob.refresh(theirs.text_at("/refresh_token")).await;
-    next.expect(200);
-}
-
-/// A ban stops all of it, and what was made before stays dead.
-#[tokio::test]
-async fn whoever_is_banned_has_no_client_and_what_they_let_in_is_let_in_anew() {
-    let world = world().await;
-    let tokens = world.let_in().await;
-    let code = world.code().await;
-    let path = |what: &str| format!("/api/v1/users/{}/{what}", world.user);
-    let operator = world.app.operator();
-    operator.post(&path("ban"), json!({})).await.expect(200);
-    let access = tokens.text_at("/access_token");
-    let is_dead = async || {
-        assert!(judged(&world.app, access).await.is_err());
-        let refresh = world.refresh(tokens.text_at("/refresh_token")).await;
-        assert!(refresh.status >= 400, "{refresh}");
-        let redeemed = world.redeem(&code, &[]).await;
-        assert!(redeemed.status >= 400, "{redeemed}");
-    };
-    is_dead().await;
-    operator.post(&path("unban"), json!({})).await.expect(200);
-    is_dead().await;
-    let world = World {
-        session: world.app.session(&world.user).await.token,
-        ..world
-    };
-    world.let_in().await;
-    assert_eq!(agents(&world.app, &world.user).await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_line_ends_after_thirty_days_without_use_and_after_ninety_in_any_case() {
-    let (idle, used) = (world().await, world().await);
-    let token = idle.let_in().await.text_at("/refresh_token").to_owned();
-    idle.app.advance(30 * DAY - 1);
-    let next = idle.refresh(&token).await.expect(200);
-    idle.app.advance(30 * DAY);
-    let late = idle.refresh(next.text_at("/refresh_token")).await;
-    error(&late, 400, "invalid_grant");
-
-    let mut token = used.let_in().await.text_at("/refresh_token").to_owned();
-    for _ in 0..3 {
-        used.app.advance(29 * DAY);
-        let next = used.refresh(&token).await.expect(200);
-        next.text_at("/refresh_token").clone_into(&mut token);
-    }
-    used.app.advance(3 * DAY - 1);
-    let next = used.refresh(&token).await.expect(200);
-    used.app.advance(1);
-    let late = used.refresh(next.text_at("/refresh_token")).await;
-    assert!([400, 401].contains(&late.status), "{late}");
-}
-
-async fn forget(app: &TestApp) {
-    app.kavach().engine().forget().await.unwrap();
-}
-
-#[tokio::test]
-async fn what_is_over_for_long_is_forgotten_and_counts_among_nobodys_agents() {
-    let mut world = world().await;
-    let tokens = world.let_in().await;
-    world.refresh(tokens.text_at("/refresh_token")).await;
-    world.allowed(&[("redirect_uri", SITE)]).await;
-    assert_eq!(kept(&world.app).await, [1, 1, 1, 2, 2, 2]);
-    // A code is known for a day after it is over.
-    world.app.advance(60 + DAY);
-    forget(&world.app).await;
-    assert_eq!(kept(&world.app).await, [1, 1, 1, 2, 2, 2]);
-    world.app.advance(1);
-    forget(&world.app).await;
-    assert_eq!(kept(&world.app).await, [1, 1, 1, 2, 2, 0]);
-    // Ninety days of the line, and thirty more.
-    let [stopped, keyed, late] = [
-        world.app.user().await,
-        world.app.user().await,
-        world.app.user().await,
-    ];
-    world.app.advance(118 * DAY - 61);
-    for user in [&stopped, &keyed] {
-        lets_in(&mut world, user).await;
-    }
-    world.app.advance(DAY);
-    forget(&world.app).await;
-    assert_eq!(kept(&world.app).await, [1, 3, 1, 3, 2, 2]);
-    assert_eq!(agents(&world.app, &world.user).await[0]["status"], "active");
-    world.app.advance(1);
-    lets_in(&mut world, &late).await;
-    forget(&world.app).await;
-    let status = async |user: &str| agents(&world.app, user).await[0]["status"].clone();
-    assert_eq!(status(&world.user).await, "revoked");
-    let ended = world.app.audit("kind=agent.revoked").await;
-    assert_eq!((ended.len(), &ended[0]["actor"]), (1, &json!("system")));
-    // The twins: what was let in anew, and later what somebody stopped for a while, or has a key of its own.
-    assert_eq!(status(&late).await, "active");
-    assert_eq!(kept(&world.app).await, [1, 3, 0, 3, 0, 3]);
-    let operator = world.app.operator();
-    world.app.advance(119 * DAY);
-    for (user, deed, code) in [(&stopped, "suspend", 200), (&keyed, "rotate", 201)] {
-        let agent = agents(&world.app, user).await[0]["id"].clone();
-        let path = format!("/api/v1/agents/{}/{deed}", agent.as_str().unwrap());
-        operator.post(&path, json!({})).await.expect(code);
-    }
-    world.app.advance(DAY + 1);
-    forget(&world.app).await;
-    for (user, expected) in [
-        (&stopped, "suspended"),
-        (&keyed, "active"),
-        (&late, "revoked"),
-    ] {
-        assert_eq!(status(user).await, expected);
-    }
-    // Nobody's count has what ended.
-    let file = export(&world.app.operator()).await;
-    for (user, agents) in [(&world.user, 0), (&late, 0), (&stopped, 1), (&keyed, 1)] {
-        let of =
-            |line: &&str| line.starts_with("{\"kind\":\"user\"") && line.contains(user.as_str());
-        let row: Value = serde_json::from_str(file.lines().find(of).unwrap()).unwrap();
-        assert_eq!(row["agents"], agents);
-    }
-}
-
-/// A code that nobody redeems makes nothing, and its line ends before the code is forgotten.
-#[tokio::test]
-async fn a_code_that_nobody_redeems_ends_its_line() {
-    let world = world().await;
-    world.code().await;
-    let active = async || {
-        let file = export(&world.app.operator()).await;
-        let is_line = |line: &&str| line.starts_with("{\"kind\":\"agentKey\"");
-        let is_active = |line: &&str| line.contains("\"status\":\"active\"");
-        file.lines().filter(is_line).filter(is_active).count()
-    };
-    world.app.advance(60 + 600);
-    forget(&world.app).await;
-    assert_eq!(active().await, 1);
-    world.app.advance(1);
-    forget(&world.app).await;
-    assert_eq!(active().await, 0);
-    assert_eq!(kept(&world.app).await, [1, 1, 0, 1, 0, 1]);
-    // Thirty days later nothing of it is left, and nobody is held up by it.
-    world.app.advance(30 * DAY);
-    forget(&world.app).await;
-    assert_eq!(kept(&world.app).await, [1, 0, 0, 0, 0, 0]);
-}
-
-/// Another human lets the same client in.
-async fn lets_in(world: &mut World, user: &str) {
-    let session = world.app.session(user).await.token;
-    let before = std::mem::replace(&mut world.session, session);
-    world.code().await;
-    world.session = before;
 }
 
 /// A server as it was before there were clients: the tables are not there, and nobody registers.

@@ -11,18 +11,17 @@ use serde_json::{Value, json};
 use crate::exchange::TOKEN;
 use crate::mail::Log;
 use crate::oauth_clients::{
-    AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world, world_of,
+    AT_SITE, AUTHORIZE, SCOPE, SITE, World, brought, client, error, query, world, world_of,
 };
 use crate::oauth_introspection::INTROSPECT;
+use crate::oauth_registration::REGISTER;
 use crate::tokens::{TOOLS, issuer, judged, judged_at};
 
 const OTHER: &str = "https://other.example.com/mcp";
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const DEVICE: &str = "/oauth/device_authorization";
 const PAR: &str = "/oauth/par";
-const REGISTER: &str = "/oauth/register";
 const REVOKE: &str = "/oauth/revoke";
-const AT_SITE: (&str, &str) = ("redirect_uri", SITE);
 /// What a page says of what any program could be.
 const WARNING: &str = "Any program on your computer";
 /// What the server tells whoever asks how it is asked.

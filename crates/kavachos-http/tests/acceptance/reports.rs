@@ -173,7 +173,6 @@ async fn a_batch_is_recorded_once_however_often_it_is_sent() {
     );
 }
 
-/// A tool server says what it did with a token, not what became of a human long after.
 #[tokio::test]
 async fn a_report_stands_for_as_many_as_it_says() {
     let world = world().await;
@@ -196,6 +195,7 @@ async fn a_report_stands_for_as_many_as_it_says() {
     }
 }
 
+/// A tool server says what it did with a token, not what became of a human long after.
 #[tokio::test]
 async fn nothing_is_reported_of_a_time_when_the_token_was_over() {
     let world = world().await;

@@ -50,6 +50,9 @@ mod flood;
 #[path = "../acceptance/forward_auth.rs"]
 mod forward_auth;
 #[cfg(test)]
+#[path = "../acceptance/freshness.rs"]
+mod freshness;
+#[cfg(test)]
 #[path = "../acceptance/hooks.rs"]
 mod hooks;
 #[cfg(test)]
@@ -113,11 +116,17 @@ mod oauth_device;
 #[path = "../acceptance/oauth_device_polls.rs"]
 mod oauth_device_polls;
 #[cfg(test)]
+#[path = "../acceptance/oauth_document_fetches.rs"]
+mod oauth_document_fetches;
+#[cfg(test)]
 #[path = "../acceptance/oauth_documents.rs"]
 mod oauth_documents;
 #[cfg(test)]
 #[path = "../acceptance/oauth_dpop.rs"]
 mod oauth_dpop;
+#[cfg(test)]
+#[path = "../acceptance/oauth_ends.rs"]
+mod oauth_ends;
 #[cfg(test)]
 #[path = "../acceptance/oauth_introspection.rs"]
 mod oauth_introspection;
@@ -130,6 +139,9 @@ mod oauth_pushed;
 #[cfg(test)]
 #[path = "../acceptance/oauth_registration.rs"]
 mod oauth_registration;
+#[cfg(test)]
+#[path = "../acceptance/oauth_restored.rs"]
+mod oauth_restored;
 #[cfg(test)]
 #[path = "../acceptance/oauth_rows.rs"]
 mod oauth_rows;
@@ -162,6 +174,9 @@ mod promises;
 #[path = "../acceptance/proof_keys.rs"]
 mod proof_keys;
 #[cfg(test)]
+#[path = "../acceptance/provider_links.rs"]
+mod provider_links;
+#[cfg(test)]
 #[path = "../acceptance/provider_sessions.rs"]
 mod provider_sessions;
 #[cfg(test)]
@@ -179,6 +194,9 @@ mod quotas;
 mod races;
 #[path = "../acceptance/refusals.rs"]
 mod refusals;
+#[cfg(test)]
+#[path = "../acceptance/reports.rs"]
+mod reports;
 #[cfg(test)]
 #[path = "../acceptance/resources.rs"]
 mod resources;

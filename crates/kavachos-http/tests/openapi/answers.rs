@@ -76,7 +76,6 @@ const ALONE: &[(&str, u16, &str, &str)] = &[
     ("revokeDelegation", 409, "conflict", CONTENTION),
     ("revokeKey", 409, "conflict", CONTENTION),
     ("revokeResource", 409, "conflict", CONTENTION),
-    ("revokeClient", 409, "conflict", CONTENTION),
     ("revokeConnection", 409, "conflict", CONTENTION),
     ("revokeConnectionLine", 409, "conflict", CONTENTION),
     ("withdrawConsent", 409, "conflict", CONTENTION),

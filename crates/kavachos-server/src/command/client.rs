@@ -47,7 +47,8 @@ pub(crate) enum OAuthClient {
     List(List),
     /// Show one client
     Show(One),
-    /// Change a client; humans who said yes to it are asked anew, and where something is taken away, tokens that were made are dead
+    /// Change a client; humans who said yes to it are asked anew, and where something is taken away, tokens that were made
+    /// are dead
     Update(Update),
     /// Give a client a new secret, which is printed once; the old one is dead at once
     RotateSecret(One),

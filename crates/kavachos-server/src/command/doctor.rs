@@ -156,7 +156,7 @@ async fn look(environment: &Environment, flags: &[(Flag, String)]) -> Vec<Findin
 fn of_server(server: &Server) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("config", "complete, and safe to run with")];
     if server.loopback == kavachos::Loopback::Allowed {
-        let says = "webhooks may go to this machine";
+        let says = "webhooks, and documents of clients, may be on this machine";
         findings.push(Finding::of(&catalogue::CONFIG_LOOPBACK, says));
     }
     findings.push(mail(server));

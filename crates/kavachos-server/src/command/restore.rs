@@ -53,7 +53,8 @@ Every token of before is refused afterwards: the epoch rises, and the keys that 
 revocations, what was revoked since the backup is revoked in it too: a revoked human is banned, a revoked agent, delegation, \
 key, session or client is over for good. Without it all keys, sessions, tool servers and registered clients are, humans of \
 outside providers are banned, and one new operator key is printed. Requests for approval that were not answered or used are \
-over either way, webhooks are paused, and applications ask whoever let them in again. Where something may be missing, new humans of outside providers and all clients that are known by a document wait for `kavach user admit`.
+over either way, webhooks are paused, and applications ask whoever let them in again. Where something may be missing, new \
+humans of outside providers and all clients that are known by a document wait for `kavach user admit`.
 
 The log is what `kavach revocations export` wrote; take it from the server or the database that is to be replaced, if it \
 can still be read, or from the last place where one was kept.
@@ -308,9 +309,9 @@ fn notes(restored: &Restored) -> Vec<&'static str> {
     }
     if restored.humans_held {
         notes.push(
-            "new humans of outside providers and all clients that are known by a document wait, since one of them may have been banned, denied or \
-             allowed less after the backup: deny such clients anew with `kavach client deny`; then `kavach user admit` lets the others in, \
-             `kavach user create --external` a single human",
+            "new humans of outside providers and all clients that are known by a document wait, since one of them may have \
+             been banned, denied or allowed less after the backup: deny such clients anew with `kavach client deny`; then \
+             `kavach user admit` lets the others in, `kavach user create --external` a single human",
         );
     }
     if ended("webhooks") {

@@ -63,7 +63,8 @@ pub(crate) enum User {
     SignOut(One),
     /// Act in a human's name for up to an hour, on record; the token is printed once
     Impersonate(Impersonate),
-    /// Let new humans of outside providers in again, and clients that are known by a document, which wait since a backup was restored
+    /// Let new humans of outside providers in again, and clients that are known by a document, which wait since a backup
+    /// was restored
     Admit,
 }
 

@@ -90,7 +90,8 @@ fn believed(server: &Server) -> Option<String> {
     let is_public = server.fetch_ca_file.is_some() && !is_loopback(&server.issuer);
     is_public.then(|| {
         format!(
-            "these authorities could speak for all that this server fetches, providers of humans too: leave it out but for              development, where `issuer` is this machine and not `{}`",
+            "these authorities could speak for all that this server fetches, providers of humans too: leave it out but for \
+             development, where `issuer` is this machine and not `{}`",
             server.issuer
         )
     })

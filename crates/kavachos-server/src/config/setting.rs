@@ -174,7 +174,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new(
         "fetch.loopback",
         "KAVACH_FETCH_LOOPBACK",
-        "`allow` lets webhooks go to this machine, without TLS too: for development; else `refuse`",
+        "`allow` lets webhooks, and documents of clients, be on this machine, without TLS too: for development; else `refuse`",
     )
     .of(Form::Choice(|| value::names(&value::LOOPBACKS)))
     .or(|| value::name_of(&value::LOOPBACKS, kavachos::Loopback::default())),

@@ -218,7 +218,14 @@ pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, F
     let certificates =
         CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
     let mut authorities = Vec::new();
-    for certificate in certificates.take(MAX_AUTHORITIES) {
+    for certificate in certificates {
+        // A server that trusted fewer than it is told would say so of one certificate in many, some day.
+        if authorities.len() >= MAX_AUTHORITIES {
+            let reason = format!(
+                "it holds more than {MAX_AUTHORITIES} certificates: keep those that are needed"
+            );
+            return Err(wrong(reason));
+        }
         let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
         RootCertStore::empty()
             .add(certificate.clone())

@@ -213,7 +213,9 @@ fn authorities_that_cannot_be_read_keep_a_server_from_starting() {
     .unwrap();
     refused("invalid peer certificate");
     let own = include_bytes!("../../../kavachos/src/fetch/testdata/root.pem");
-    std::fs::write(&path, own).unwrap();
+    std::fs::write(&path, own.repeat(1_001)).unwrap();
+    refused("it holds more than 1000 certificates");
+    std::fs::write(&path, own.repeat(1_000)).unwrap();
     place.start("serve").killed();
 }
 

@@ -149,7 +149,8 @@ fn unchanging(path: &str) -> String {
     format!("file:{path}?immutable=1")
 }
 
-/// Has statements stay prepared. SQLite plans one anew for each value that is bound to it, unless told that its plan comes of its text.
+/// Has statements stay prepared. SQLite plans one anew for each value that is bound to it, unless told that its plan comes of its
+/// text.
 fn keep_prepared(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(PREPARED);
     connection

@@ -287,7 +287,6 @@ mod tests {
         assert_eq!(look(&documents, 0, 0, 60), "fetch");
     }
 
-    /// Review of issue 6, M4.
     #[test]
     fn a_full_room_lets_everybody_in_and_keeps_what_is_asked_for() {
         let documents = Documents::default();

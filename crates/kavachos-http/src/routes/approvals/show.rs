@@ -52,8 +52,7 @@ pub(crate) async fn handle(
     let wait = params.take::<String>("wait")?;
     let wait = wait.map(|text| seconds(&text)).transpose()?;
     params.end()?;
-    let engine = &state.engine;
-    let wait = wait.unwrap_or_default();
+    let (engine, wait) = (&state.engine, wait.unwrap_or_default());
     data(&match actor.caller {
         Who::ToolServer(_) => Shown::Asked(engine.asked_approval(&actor, id, wait).await?),
         _ => Shown::Whole(Box::new(engine.answered_approval(&actor, id, wait).await?)),
